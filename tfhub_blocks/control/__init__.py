@@ -1,0 +1,1 @@
+"""What runs beside the workspace: code snapshots, the local engine, profiles. Never TensorFlow."""

@@ -1,0 +1,1 @@
+"""What steps hand each other: formats, digests, lineage. Knows neither TensorFlow nor Azure."""
