@@ -1,5 +1,8 @@
 """The one kind of error that is meant for the person who can mend it."""
 
+# Before the message on standard error, so that an engine finds it in a log.
+ERROR_PREFIX = "error: "
+
 
 class BlocksError(Exception):
     """A mistake in what was given, told in one line: where, what, what was expected, what to do.

@@ -1,0 +1,151 @@
+"""The frame around every step: parameters checked, outputs complete or absent, lineage written."""
+
+import errno
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tfhub_blocks.records.digests import file_sha256, files_sha256, tree_digest
+from tfhub_blocks.records.environments import environment_digest
+from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError
+from tfhub_blocks.records.folders import Format, begin_folder, finish_folder
+from tfhub_blocks.records.lineage import STATEMENT_NAME, Material, Provenance, read_lineage
+
+PRIMITIVES = {"string", "integer", "number", "boolean"}
+
+
+@dataclass
+class Step:
+    """One run of a step: what it was given, and the output folders that it fills."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    provenance: Provenance
+    facts: dict[str, Any] = field(default_factory=dict)
+    _outputs: list[tuple[Path, str, Format]] = field(default_factory=list)
+
+    def path(self, port: str) -> Path:
+        """Where an input is or an output goes."""
+        return Path(self.arguments[port])
+
+    def begin_output(self, port: str, folder_format: Format) -> Path:
+        """The empty folder to write an output into; it becomes the output when the step ends."""
+        self._outputs.append((self.path(port), port, folder_format))
+        return begin_folder(self.path(port), self.provenance)
+
+    def finish(self) -> None:
+        """Make each output begun complete."""
+        finished = replace(self.provenance, finished=_now(), facts=self.facts)
+        for folder, port, folder_format in self._outputs:
+            finish_folder(folder, port, folder_format, finished)
+
+
+@contextmanager
+def step(component: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterator[Step]:
+    """The frame for the body of a component.
+
+    It is used as ``with step(extract_features, locals()) as run:``. On the way in, parameters are checked against what their ports declare and inputs against
+    existence; on the way out, outputs become complete. A BlocksError or a full disk ends the
+    process with status 1 and one line, any other error with its traceback; no output is left
+    that looks finished.
+
+    Args:
+        component: The function that ``command_component`` decorated.
+        arguments: Its arguments by name; primitives are taken as parameters, paths as inputs.
+    """
+    function = component.__wrapped__  # type: ignore[attr-defined]
+    name = function.__name__
+    started = time.monotonic()
+    try:
+        run = _begin(name, function, arguments)
+        yield run
+        run.finish()
+    except BlocksError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        traceback.print_exc()
+        _fail(
+            f"[{name} > {error.filename or 'output'}] there is no space left on the disk; expected "
+            "room for the outputs; free some space and run again: what is complete is kept"
+        )
+    print(f"{name}: done in {time.monotonic() - started:.1f} s", flush=True)
+
+
+def _begin(name: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Step:
+    ports = function.__annotations__
+    given = {port: arguments[port] for port in ports}
+    materials, parameters = [], {}
+    for port, value in given.items():
+        declared = ports[port]
+        if type(declared).__name__ == "Output":
+            continue
+        if declared.type in PRIMITIVES:
+            check_parameter(name, port, declared, value)
+            parameters[port] = value
+        elif value is not None:
+            materials.append(_material(name, port, Path(value)))
+    provenance = Provenance(
+        step=name,
+        parameters=parameters,
+        materials=tuple(materials),
+        code_digest=tree_digest(files_sha256(Path(function.__code__.co_filename).parent)),
+        environment_digest=environment_digest(),
+        started=_now(),
+        finished="",
+    )
+    return Step(name, given, provenance)
+
+
+def check_parameter(step_name: str, port: str, declared: Any, value: Any) -> None:
+    """Check a parameter against the enum, minimum and maximum that its port declares.
+
+    Azure ML and mldesigner draw these in the designer and hold none of them at run time.
+
+    Raises:
+        BlocksError: The value is outside.
+    """
+    if value is None:
+        return
+    if declared.enum and value not in declared.enum:
+        expected = "one of " + ", ".join(map(str, declared.enum))
+    elif declared.min is not None and not value >= declared.min:  # a NaN is refused, too
+        expected = f"at least {declared.min}"
+    elif declared.max is not None and not value <= declared.max:
+        expected = f"at most {declared.max}"
+    else:
+        return
+    raise BlocksError(step_name, port, f"it is {value!r}", expected, f"set {port} to such a value")
+
+
+def _material(step_name: str, port: str, path: Path) -> Material:
+    if not path.exists():
+        raise BlocksError(
+            step_name,
+            port,
+            f"there is nothing at {str(path)!r}",
+            "a file or folder",
+            "check the path, and that it can be read from where the step runs",
+        )
+    if path.is_file():
+        return Material(port, tree_digest({path.name: file_sha256(path)}))
+    if (path / STATEMENT_NAME).is_file():
+        return Material(port, read_lineage(path).digest)
+    return Material(port)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _fail(message: str) -> None:
+    sys.stdout.flush()
+    print(f"{ERROR_PREFIX}{message}", file=sys.stderr, flush=True)
+    raise SystemExit(1)

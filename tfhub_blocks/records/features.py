@@ -1,0 +1,69 @@
+"""Features: a frozen encoder's output for each item of a snapshot."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from tfhub_blocks.records.folders import Folder, Format, open_folder
+from tfhub_blocks.records.shards import read_batches
+
+FORMAT = Format("features", 1)
+MANIFEST_NAME = "manifest.json"
+
+
+def features_schema(dimension: int) -> pa.Schema:
+    """Columns id, label and split as in the snapshot, and ``vector``: float32 [dimension]."""
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("label", pa.string(), nullable=False),
+            pa.field("split", pa.string(), nullable=False),
+            pa.field("vector", pa.list_(pa.float32(), dimension), nullable=False),
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a features folder holds, and what identifies each feature in it."""
+
+    items: int
+    dimension: int
+    labels: tuple[str, ...]
+    snapshot_digest: str
+    encoder_digest: str
+    preprocessing: Mapping[str, Any]
+    shards: tuple[str, ...]
+
+    def write(self, folder: Path) -> None:
+        """Write it into the features' folder."""
+        text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
+        (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Features:
+    """A finished features folder, opened for reading."""
+
+    folder: Folder
+    manifest: Manifest
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The features in the order of the snapshot (``features_schema``)."""
+        return read_batches(self.folder, self.manifest.shards, columns)
+
+
+def open_features(path: Path, where: str) -> Features:
+    """A finished features folder.
+
+    Raises:
+        BlocksError: The folder holds no finished features, or its manifest was changed.
+    """
+    folder = open_folder(path, FORMAT, where)
+    record = json.loads(folder.file(MANIFEST_NAME).read_text(encoding="utf-8"))
+    sequences = {key: tuple(record[key]) for key in ("labels", "shards")}
+    return Features(folder, Manifest(**record | sequences))

@@ -1,0 +1,191 @@
+"""Output folders that are complete or absent, and are checked when they are read.
+
+Complete means: the lineage is there. It is written last, by a rename, and names every other file
+with its SHA-256. On Azure the folder itself is a mount that exists beforehand and cannot be
+renamed, which is why its completeness hangs on one file and not on the folder's own name.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tfhub_blocks.records.digests import file_sha256, files_sha256
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.lineage import STATEMENT_NAME, Lineage, Provenance, read_lineage
+
+PARTIAL_NAME = ".partial"
+NAMES_NAME = ".partial.names"
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of output folder and the version of its layout, such as ``snapshot`` and 1."""
+
+    kind: str
+    version: int
+
+    def __str__(self) -> str:
+        """As it stands in a lineage."""
+        return f"{self.kind}/{self.version}"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A finished output folder: what it says it holds; files are checked when asked for."""
+
+    path: Path
+    lineage: Lineage
+    _checked: set[str] = field(default_factory=set, compare=False, repr=False)
+
+    @property
+    def digest(self) -> str:
+        """The digest of the whole content."""
+        return self.lineage.digest
+
+    def file(self, name: str) -> Path:
+        """The path of one file, whose bytes have been checked against the lineage.
+
+        Raises:
+            BlocksError: The lineage does not name the file, it is gone, or its bytes differ.
+        """
+        expected = self.lineage.files.get(name)
+        path = self.path / name
+        if expected is None:
+            raise self._damage(name, "the lineage does not name this file", "a file it names")
+        if name not in self._checked:
+            if not path.is_file():
+                raise self._damage(name, "this file is gone", f"sha256 {expected}")
+            actual = file_sha256(path)
+            if actual != expected:
+                raise self._damage(name, f"its sha256 is {actual}", f"{expected}, as it was made")
+            self._checked.add(name)
+        return path
+
+    def check(self) -> "Folder":
+        """This folder, with every file checked, and nothing in it that the lineage lacks.
+
+        Raises:
+            BlocksError: A file is gone, was added, or has other bytes.
+        """
+        actual = files_sha256(self.path)
+        for name in (STATEMENT_NAME, NAMES_NAME):
+            actual.pop(name, None)
+        for name in sorted(actual.keys() | self.lineage.files.keys()):
+            found, expected = actual.get(name), self.lineage.files.get(name)
+            if found != expected:
+                raise self._damage(
+                    name,
+                    f"its sha256 is {found}" if found else "this file is gone",
+                    f"{expected}, as it was made" if expected else "no such file",
+                )
+        self._checked.update(actual)
+        return self
+
+    def _damage(self, name: str, problem: str, expected: str) -> BlocksError:
+        return BlocksError(
+            f"{self.lineage.format} {self.path}",
+            name,
+            problem,
+            expected,
+            "this folder was changed or damaged after it was made: make or fetch it again",
+        )
+
+
+def open_folder(path: Path, expected: Format, where: str) -> Folder:
+    """A finished output folder of the format that was expected.
+
+    Raises:
+        BlocksError: It is unfinished, of another kind, or of a version that this code cannot read.
+    """
+    lineage = read_lineage(path)
+    if lineage.format != str(expected):
+        kind, _, version = lineage.format.partition("/")
+        newer = kind == expected.kind and version.isdigit() and int(version) > expected.version
+        raise BlocksError(
+            where,
+            str(path),
+            f"this is {lineage.format}",
+            str(expected),
+            "update tfhub-blocks" if newer else f"give a folder that holds a {expected.kind}",
+        )
+    return Folder(path, lineage)
+
+
+def begin_folder(folder: Path, provenance: Provenance) -> Path:
+    """The empty folder to write an output into; ``finish_folder`` makes it the output.
+
+    What an interrupted attempt left is removed first; so is a finished output of the very same
+    step, parameters, materials and code, which a retried job finds in its place.
+
+    Raises:
+        BlocksError: The folder holds something else.
+    """
+    shutil.rmtree(folder / PARTIAL_NAME, ignore_errors=True)
+    if (folder / STATEMENT_NAME).is_file():
+        earlier = read_lineage(folder)
+        if _same_work(earlier.provenance, provenance):
+            (folder / STATEMENT_NAME).unlink()
+            _remove_entries(folder, {name.partition("/")[0] for name in earlier.files})
+    names = folder / NAMES_NAME
+    if names.is_file():
+        _remove_entries(folder, {Path(name).name for name in names.read_text().split("\n")})
+        names.unlink()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BlocksError(
+            str(folder),
+            "output",
+            "something else is there already",
+            "a folder that is absent or empty",
+            "name another folder or remove this one",
+        )
+    partial = folder / PARTIAL_NAME
+    partial.mkdir(parents=True)
+    return partial
+
+
+def finish_folder(
+    folder: Path, name: str, folder_format: Format, provenance: Provenance
+) -> Lineage:
+    """Turn what was written after ``begin_folder`` into the output; give its lineage."""
+    partial = folder / PARTIAL_NAME
+    lineage = Lineage(name, str(folder_format), files_sha256(partial), provenance)
+    lineage.write(partial)
+    names = (entry.name for entry in partial.iterdir())
+    entries = sorted(names, key=lambda name: name == STATEMENT_NAME)
+    # Named before anything moves, so that a rerun can tell our remains from a stranger's files.
+    (folder / NAMES_NAME).write_text("\n".join(entries), encoding="utf-8")
+    for entry in entries:
+        (partial / entry).rename(folder / entry)
+    (folder / NAMES_NAME).unlink()
+    partial.rmdir()
+    return lineage
+
+
+def _same_work(one: Provenance, other: Provenance) -> bool:
+    keys = ("step", "parameters", "materials", "code_digest", "environment_digest")
+    return all(getattr(one, key) == getattr(other, key) for key in keys)
+
+
+def _remove_entries(folder: Path, names: set[str]) -> None:
+    for name in names:
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a whole file or none: beside it first, then renamed into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def facts_of(folder: Folder) -> Mapping[str, Any]:
+    """What the step that made a folder recorded beside its parameters."""
+    return folder.lineage.provenance.facts

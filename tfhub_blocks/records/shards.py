@@ -1,0 +1,75 @@
+"""Tables in Arrow IPC shards: written in order with bounded memory, read shard by shard."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import pyarrow as pa
+
+from tfhub_blocks.records.folders import Folder
+
+SHARD_BYTES = 128 * 2**20
+SHARDS_FOLDER = "shards"
+
+
+class ShardWriter:
+    """Writes record batches into ``shards/00000.arrow`` and on, each near ``shard_bytes``.
+
+    A shard ends with the batch that reaches its size, so equal batches give equal shards.
+    """
+
+    def __init__(self, folder: Path, schema: pa.Schema, shard_bytes: int = SHARD_BYTES) -> None:
+        self.names: list[str] = []
+        self.rows = 0
+        self._folder = folder
+        self._schema = schema
+        self._shard_bytes = shard_bytes
+        self._written_bytes = 0
+        self._writer: pa.ipc.RecordBatchFileWriter | None = None
+        (folder / SHARDS_FOLDER).mkdir(parents=True, exist_ok=True)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append one batch, which becomes one batch of the shard."""
+        if self._writer is None:
+            name = f"{SHARDS_FOLDER}/{len(self.names):05d}.arrow"
+            self._writer = pa.ipc.new_file(str(self._folder / name), self._schema)
+            self._written_bytes = 0
+            self.names.append(name)
+        self._writer.write_batch(batch)
+        self.rows += batch.num_rows
+        self._written_bytes += batch.nbytes
+        if self._written_bytes >= self._shard_bytes:
+            self.close()
+
+    def close(self) -> None:
+        """Finish the open shard, if there is one."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def read_batches(
+    folder: Folder, names: Sequence[str], columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The batches of some shards, in order, memory-mapped; each shard is checked when opened.
+
+    Raises:
+        BlocksError: A shard is gone, truncated, or has other bytes than when it was made.
+    """
+    for name in names:
+        with pa.memory_map(str(folder.file(name))) as source:
+            reader = pa.ipc.open_file(source)
+            for index in range(reader.num_record_batches):
+                batch = reader.get_batch(index)
+                yield batch.select(list(columns)) if columns else batch
