@@ -50,10 +50,10 @@ class Step:
 def step(component: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterator[Step]:
     """The frame for the body of a component.
 
-    It is used as ``with step(extract_features, locals()) as run:``. On the way in, parameters are checked against what their ports declare and inputs against
-    existence; on the way out, outputs become complete. A BlocksError or a full disk ends the
-    process with status 1 and one line, any other error with its traceback; no output is left
-    that looks finished.
+    It is used as ``with step(extract_features, locals()) as run:``. On the way in, parameters are
+    checked against what their ports declare and inputs against existence; on the way out, outputs
+    become complete. A BlocksError or a full disk ends the process with status 1 and one line, any
+    other error with its traceback; no output is left that looks finished.
 
     Args:
         component: The function that ``command_component`` decorated.
