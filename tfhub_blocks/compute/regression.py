@@ -116,7 +116,7 @@ def minimise(
     # Two columns (-w/2, w/2) have half the squared norm of the one vector w that stands for them.
     penalty = strength * (2 if start.shape[1] == 2 else 1)
     parameters, iterations, converged = start, 0, False
-    loss, gradient, curvature = _objective(design, targets, item_weights, penalty, parameters)
+    loss, _, curvature = _objective(design, targets, item_weights, penalty, parameters)
     while not converged and iterations < max_iterations:
         unit = _unit_lengths(design, curvature, penalty)[:, np.newaxis]
 
@@ -138,7 +138,7 @@ def minimise(
         )
         before, parameters = loss, result.x.reshape(start.shape) * unit
         iterations += max(int(result.nit), 1)
-        loss, gradient, curvature = _objective(design, targets, item_weights, penalty, parameters)
+        loss, _, curvature = _objective(design, targets, item_weights, penalty, parameters)
         converged = before - loss <= ROUND_TOLERANCE * loss
     squared_norm = float(np.square(parameters[:-1]).sum())
     log_loss = (loss - penalty / 2 * squared_norm) / float(item_weights.sum())
@@ -158,7 +158,8 @@ def unfolded(design: Design, parameters: Float64) -> tuple[Float32, Float32]:
 def _unit_lengths(design: Design, curvature: float, penalty: float) -> Float64:
     """Return the step along each axis, and of the bias, ``[rank + 1]``, that bends them alike."""
     axes = design.variances * curvature + penalty
-    return 1 / np.sqrt(np.append(axes, max(curvature, penalty * 1e-6)))
+    lengths: Float64 = 1 / np.sqrt(np.append(axes, max(curvature, penalty * 1e-6)))
+    return lengths
 
 
 def _objective(
