@@ -77,6 +77,8 @@ def test_fit_reaches_the_optimum_of_scikit_learn(items, dim, classes, distance, 
     theirs = objective(train, reference.coef_.T, reference.intercept_, strength, balance)
     assert fit.sweep[0].converged
     assert ours == pytest.approx(theirs, rel=1e-3)
+    log_loss = objective(train, weights, bias, 0.0, balance) / items
+    assert fit.sweep[0].train_log_loss == pytest.approx(log_loss, rel=1e-3, abs=1e-6)
 
 
 def test_warm_started_sweep_ends_where_a_cold_start_does():

@@ -120,6 +120,12 @@ def test_calibration_error_is_the_weighted_gap_of_its_bins():
     assert found.expected_calibration_error.value == pytest.approx(error, abs=1e-12)
 
 
+def test_confidence_on_an_edge_belongs_to_the_bin_below():
+    edge = np.linspace(0, 1, 16)[9]
+    found = measure(np.array([[edge, 1 - edge]]), np.array([0]), names(2), resamples=1)
+    assert [each.high for each in found.reliability if each.count] == [edge]
+
+
 def test_calibrated_answers_have_a_small_calibration_error():
     random = np.random.default_rng(0)
     probabilities = random.dirichlet(np.ones(4), 50_000)

@@ -80,7 +80,8 @@ td code, .id code { overflow-wrap: anywhere; }
 figure { margin: 0; min-width: 0; }
 figure:first-child { grid-column: 1 / -1; }
 figure img {
-  display: block; width: 100%; height: auto; max-height: 44rem; object-fit: contain; background: #fff; padding: .9rem;
+  display: block; width: 100%; height: auto; max-height: 44rem; object-fit: contain;
+  background: #fff; padding: .9rem;
   border: 1px solid var(--line); border-radius: 8px;
 }
 figcaption { color: var(--faint); font-size: .9rem; margin-top: .5rem; }
