@@ -1,7 +1,8 @@
 """Linear heads on frozen features: fitted to the optimum, chosen and calibrated on validation."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +75,34 @@ class HeadFit:
     head: Head
     strength: float
     sweep: tuple[SweepRecord, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what was chosen and the sweep, ready for JSON."""
+        return {
+            "strength": self.strength,
+            "temperature": self.head.temperature,
+            "sweep": [asdict(record) for record in self.sweep],
+        }
+
+
+def parse_strengths(text: str) -> tuple[float, ...]:
+    """The strengths in a text such as ``0.1, 1, 10``; ``auto`` is the default grid.
+
+    Raises:
+        BlocksError: A word in it is no number; ``fit_head`` checks the numbers.
+    """
+    if text == "auto":
+        return DEFAULT_STRENGTHS
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError as error:
+        raise BlocksError(
+            WHERE,
+            "strengths",
+            f"it is {text!r}",
+            "numbers with commas between, or auto",
+            "correct it, such as strengths=0.1,1,10",
+        ) from error
 
 
 def fit_head(

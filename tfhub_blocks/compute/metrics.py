@@ -26,6 +26,13 @@ from tfhub_blocks.records.errors import BlocksError
 WHERE = "evaluate"
 RELIABILITY_BINS = 15
 PERCENTILES = (2.5, 97.5)
+MEASURES = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "log_loss",
+    "expected_calibration_error",
+)
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.integer]
@@ -97,15 +104,15 @@ class Metrics:
     """Row: true class; column: predicted class."""
     reliability: tuple[ReliabilityBin, ...]
 
+    def summary(self) -> dict[str, dict[str, float]]:
+        """Return the measures of the whole split, each as value, low, high."""
+        return {name: getattr(self, name).as_dict() for name in MEASURES}
+
     def as_dict(self) -> dict[str, Any]:
         """Return the fields in their order, ready for JSON."""
         return {
             "items": self.items,
-            "accuracy": self.accuracy.as_dict(),
-            "balanced_accuracy": self.balanced_accuracy.as_dict(),
-            "macro_f1": self.macro_f1.as_dict(),
-            "log_loss": self.log_loss.as_dict(),
-            "expected_calibration_error": self.expected_calibration_error.as_dict(),
+            **self.summary(),
             "majority_share": self.majority_share,
             "classes": [each.as_dict() for each in self.classes],
             "confusion": [list(row) for row in self.confusion],

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from string import Template
 
 from tfhub_blocks.compute.report_style import PAGE, STYLE
+from tfhub_blocks.records.folders import Format
+
+FORMAT = Format("report", 1)
 
 
 @dataclass(frozen=True)
