@@ -4,9 +4,10 @@ import platform
 import sys
 from pathlib import Path
 
-from tfhub_blocks.records.digests import record_digest
+from tfhub_blocks.records.digests import file_sha256, record_digest, tree_digest
 
 OWN_NAME = "tfhub-blocks"
+DEFINITION_FILES = ("Dockerfile", "requirements.lock")
 
 
 def installed_packages() -> dict[str, str]:
@@ -33,3 +34,12 @@ def environment_digest() -> str:
             "packages": installed_packages(),
         }
     )
+
+
+def definition_version(folder: Path) -> str:
+    """The version of an environment that steps are pinned to, from the content of its definition.
+
+    Twelve hexadecimal digits, so the same version with other content cannot exist.
+    """
+    files = {name: file_sha256(folder / name) for name in DEFINITION_FILES}
+    return tree_digest(files)[:12]

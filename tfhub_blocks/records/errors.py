@@ -1,5 +1,8 @@
 """The one kind of error that is meant for the person who can mend it."""
 
+import difflib
+from collections.abc import Iterable
+
 # Before the message on standard error, so that an engine finds it in a log.
 ERROR_PREFIX = "error: "
 
@@ -24,3 +27,9 @@ class BlocksError(Exception):
         self.expected = expected
         self.remedy = remedy
         super().__init__(f"[{where} > {what}] {problem}; expected {expected}; {remedy}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A question that names the known word nearest to a mistyped one, or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else ""

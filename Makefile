@@ -1,0 +1,61 @@
+# Everything starts here: `make run` and `make test` set up what they need.
+VENV := .venv
+BIN := $(VENV)/bin
+SAMPLES := .samples
+COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
+ENVIRONMENTS := cpu gpu
+
+.PHONY: run setup samples check lock lock-check test test-all bench clean
+
+run: samples
+	@$(BIN)/tfhub-blocks run transfer_learning \
+		--set source=$(SAMPLES)/images --set encoder=$(SAMPLES)/encoder --set min_accuracy=0.6
+
+# Compared by content, so that a fresh clone's times or a switched branch change nothing.
+setup:
+	@cmp -s requirements/dev.lock $(VENV)/installed.lock \
+		&& cmp -s pyproject.toml $(VENV)/installed.toml \
+		|| sh requirements/install.sh $(VENV)
+
+samples: setup
+	@test -d $(SAMPLES)/images || $(BIN)/tfhub-blocks samples images $(SAMPLES)/images
+	@test -d $(SAMPLES)/encoder || $(BIN)/tfhub-blocks samples encoder $(SAMPLES)/encoder
+
+check: setup lock-check
+	@$(BIN)/ruff format --check -q .
+	@$(BIN)/ruff check -q .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+lock: setup
+	$(COMPILE) --group dev --group samples pyproject.toml -o requirements/dev.lock
+	for name in $(ENVIRONMENTS); do (cd components/environments/$$name && \
+		../../../$(COMPILE) requirements.in -o requirements.lock) || exit 1; done
+
+# Compiling onto a copy keeps its versions, so it differs only if what is asked for changed.
+lock-check: setup
+	@copy=$$(mktemp -d) && trap 'rm -rf '$$copy EXIT && cp requirements/dev.lock $$copy \
+		&& $(COMPILE) --group dev --group samples pyproject.toml -o $$copy/dev.lock \
+		&& cmp -s requirements/dev.lock $$copy/dev.lock || { echo "error: [make > lock-check]" \
+		"requirements/dev.lock is not what pyproject.toml asks for; expected what \`make lock\`" \
+		"writes; run \`make lock\` and commit the result" >&2; exit 1; }
+
+test: check samples
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-all: check samples .venv-torch/ready
+	@TORCH_PYTHON=.venv-torch/bin/python $(BIN)/python -m pytest
+
+bench: samples
+	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; \
+		$(BIN)/python $$file || status=1; done; exit $${status:-0}
+
+# Torch has no place in the product's environment: it is only what the sample encoder is held to.
+.venv-torch/ready: requirements/torch.in
+	@$(BIN)/python -m venv .venv-torch
+	@.venv-torch/bin/pip install -q --disable-pip-version-check -r requirements/torch.in
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .venv-torch $(SAMPLES) .runs

@@ -1,0 +1,40 @@
+"""The steps, by name: ``from components import extract_features``.
+
+What comes back is the azure-ai-ml component of ``components/NAME/component.py``, with the code
+snapshot that Azure ML would get; call it inside a ``@dsl.pipeline`` to make a node. Components in
+a folder named ``components`` where the program was started are found as well.
+"""
+
+import atexit
+import shutil
+import tempfile
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import tfhub_blocks
+from tfhub_blocks.records.code import write_step_package
+
+_OWN_FOLDERS = Path.cwd() / "components"
+if _OWN_FOLDERS.is_dir() and str(_OWN_FOLDERS) not in __path__:
+    __path__.append(str(_OWN_FOLDERS))
+
+
+def names() -> list[str]:
+    """The names of all steps."""
+    found = {path.parent.name for root in __path__ for path in Path(root).glob("*/component.py")}
+    return sorted(found)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in names():
+        raise AttributeError(f"there is no component {name!r}; there are: {', '.join(names())}")
+    module = import_module(f"{__name__}.{name}.component")
+    # The decorated function makes nodes without these includes; its component makes them with.
+    component = getattr(module, name).component
+    folder = Path(tempfile.mkdtemp(prefix="tfhub-blocks-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    package = write_step_package(Path(module.__file__), Path(tfhub_blocks.__file__).parent, folder)
+    component.additional_includes = [str(package)]
+    globals()[name] = component
+    return component

@@ -1,0 +1,1 @@
+"""The pipelines: one ``@dsl.pipeline`` a file, named as its file."""

@@ -1,0 +1,75 @@
+"""Transfer learning: a head on the features of a frozen encoder, evaluated and registered."""
+
+from azure.ai.ml import Input, dsl
+
+from components import (
+    evaluate,
+    extract_features,
+    import_encoder,
+    register_model,
+    snapshot_data,
+    train_head,
+)
+
+
+@dsl.pipeline(
+    name="transfer_learning",
+    display_name="Transfer learning",
+    description="Train, evaluate and register a head on the features of a frozen encoder.",
+)
+def transfer_learning(
+    source: Input(
+        type="uri_folder", description="Class-per-folder files, or a folder with a table"
+    ),
+    encoder: Input(type="uri_folder", optional=True, description="Folder of the encoder"),
+    handle: Input(
+        type="string", optional=True, description="TF Hub or Kaggle handle instead"
+    ) = None,
+    unpinned: Input(
+        type="string",
+        enum=["accept", "refuse"],
+        description="What to do with an encoder that has no pin",
+    ) = "refuse",
+    split_salt: Input(type="string", description="Another salt gives other splits") = "splits-1",
+    max_rejected_fraction: Input(
+        type="number", min=0.0, max=1.0, description="Share of unreadable items to put up with"
+    ) = 0.01,
+    balance_classes: Input(type="boolean", description="Weigh rare classes up") = False,
+    min_accuracy: Input(
+        type="number", optional=True, min=0.0, max=1.0, description="Least accuracy to register"
+    ) = None,
+    model_name: Input(
+        type="string", description="Name in the model registry"
+    ) = "transfer-learning",
+    owner: Input(type="string", description="Who answers for the model") = "nobody",
+):
+    """The first pattern: the frozen encoder runs once per item, and only the head is trained."""
+    imported = import_encoder(source=encoder, handle=handle, unpinned=unpinned)
+    snapshot = snapshot_data(
+        source=source, split_salt=split_salt, max_rejected_fraction=max_rejected_fraction
+    )
+    features = extract_features(
+        snapshot=snapshot.outputs.snapshot, encoder=imported.outputs.encoder
+    )
+    head = train_head(
+        features=features.outputs.features,
+        encoder=imported.outputs.encoder,
+        balance_classes=balance_classes,
+    )
+    evaluation = evaluate(
+        model=head.outputs.model,
+        snapshot=snapshot.outputs.snapshot,
+        min_accuracy=min_accuracy,
+    )
+    registration = register_model(
+        model=head.outputs.model,
+        evidence=evaluation.outputs.evidence,
+        model_name=model_name,
+        owner=owner,
+    )
+    return {
+        "model": head.outputs.model,
+        "report": evaluation.outputs.report,
+        "evidence": evaluation.outputs.evidence,
+        "registration": registration.outputs.registration,
+    }

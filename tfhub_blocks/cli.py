@@ -1,0 +1,181 @@
+"""The command line: parses, prints, delegates. What it calls is imported when it is called."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tfhub_blocks import __version__
+from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError
+
+DONE, FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status: 0 done, 1 a step failed, 2 the request was wrong."""
+    options = _parser().parse_args(arguments)
+    warnings.filterwarnings("ignore")
+    # A dozen lines on experimental classes, at each import of azure-ai-ml.
+    logging.getLogger("azure.ai.ml._utils._experimental").setLevel(logging.ERROR)
+    try:
+        status: int = options.command(options)
+    except BlocksError as error:
+        print(f"{ERROR_PREFIX}{error}", file=sys.stderr)
+        return WRONG_REQUEST
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (`| head`); nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tfhub-blocks",
+        description="Pretrained TensorFlow Hub models as stable blocks of Azure ML pipelines.",
+    )
+    parser.add_argument("--version", action="version", version=f"tfhub-blocks {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="run a pipeline on this machine")
+    run.add_argument("pipeline", metavar="PIPELINE", help="its name; see `tfhub-blocks list`")
+    run.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="give an input of the pipeline; may be repeated",
+    )
+    run.add_argument("--profile", default="local", help="where and under which limits (local)")
+    run.add_argument(
+        "--runs-dir",
+        type=Path,
+        default=Path(".runs"),
+        metavar="DIR",
+        help="where runs, outputs and the model registry are kept (.runs)",
+    )
+    run.add_argument(
+        "--no-reuse", action="store_true", help="run steps again that were made before"
+    )
+    run.add_argument("--json", action="store_true", help="print one summary object on stdout")
+    run.set_defaults(command=_run)
+
+    listing = commands.add_parser("list", help="list the pipelines and the steps")
+    listing.set_defaults(command=_list)
+
+    show = commands.add_parser("show", help="show a pipeline's inputs and its graph")
+    show.add_argument("pipeline", metavar="PIPELINE")
+    show.add_argument("--mermaid", action="store_true", help="print the graph as Mermaid only")
+    show.set_defaults(command=_show)
+
+    samples = commands.add_parser(
+        "samples", help="write sample data that needs no download but the installed packages"
+    ).add_subparsers(metavar="WHAT", required=True)
+    images = samples.add_parser(
+        "images",
+        help="about 900 OpenMoji pictures in six classes",
+        description="Write about 900 OpenMoji pictures (CC BY-SA 4.0) in six classes, one folder "
+        "a class. With your own data, give --set source=DIR a folder of the same layout.",
+    )
+    images.add_argument("folder", metavar="DIR", type=Path)
+    images.set_defaults(command=_sample_images)
+    encoder = samples.add_parser(
+        "encoder",
+        help="EfficientNet-Lite0 with ImageNet weights, pinned",
+        description="Write EfficientNet-Lite0 with its ImageNet weights (Apache-2.0) as a pinned "
+        "TF Hub style SavedModel. With internet, run a pipeline with the TF Hub handle instead: "
+        "--set handle=https://tfhub.dev/tensorflow/efficientnet/lite0/feature-vector/2",
+    )
+    encoder.add_argument("folder", metavar="DIR", type=Path)
+    encoder.set_defaults(command=_sample_encoder)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    # Before the slow import of azure-ai-ml: most wrong requests are found without it.
+    from tfhub_blocks.control.catalog import find_pipeline
+    from tfhub_blocks.control.profiles import load_profile
+
+    find_pipeline(options.pipeline)
+    profile = load_profile(options.profile)
+
+    from tfhub_blocks.control.display import live_table, print_outcome
+    from tfhub_blocks.control.engine import LocalEngine
+    from tfhub_blocks.control.requests import prepare_run
+    from tfhub_blocks.control.runs import CANCELED, COMPLETED
+
+    graph, given = prepare_run(options.pipeline, options.settings, profile)
+    stream = sys.stderr if options.json else sys.stdout
+    with live_table(stream) as on_change:
+        engine = LocalEngine(options.runs_dir, profile, on_change, reuse=not options.no_reuse)
+        record = engine.run(graph, given)
+    print_outcome(record, stream)
+    if options.json:
+        print(json.dumps(record.as_dict(), indent=1, ensure_ascii=False))
+    return {COMPLETED: DONE, CANCELED: INTERRUPTED}.get(record.status, FAILED)
+
+
+def _list(_: argparse.Namespace) -> int:
+    from tfhub_blocks.control.catalog import component_files, pipeline_files
+
+    for title, found in (("Pipelines", pipeline_files()), ("Steps", component_files())):
+        print(title)
+        for file in found.values():
+            print(f"  {file.name:<20} {file.summary}")
+    return DONE
+
+
+def _show(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.display import mermaid, print_graph
+    from tfhub_blocks.control.requests import draft_graph, pipeline_ports
+
+    graph = draft_graph(options.pipeline)
+    if options.mermaid:
+        print(mermaid(graph), end="")
+        return DONE
+    print("Inputs")
+    for name, port in pipeline_ports(options.pipeline).items():
+        print(f"  {name:<24} {_port_text(port)}")
+    print("Steps")
+    print_graph(graph, sys.stdout)
+    print("Mermaid")
+    print(mermaid(graph), end="")
+    return DONE
+
+
+def _port_text(port: Any) -> str:
+    default = "optional" if port.optional else "required"
+    if port.default is not None:
+        default = f"default {port.default!r}"
+    allowed = f", one of {'|'.join(port.enum)}" if port.enum else ""
+    return f"{port.type}, {default}{allowed}: {port.description or ''}"
+
+
+def _sample_images(options: argparse.Namespace) -> int:
+    from tfhub_blocks.compute.sample_images import write_sample_images
+    from tfhub_blocks.records.progress import Progress
+
+    count = write_sample_images(options.folder, progress=Progress("images"))
+    print(f"{options.folder}: {count} images, OpenMoji, CC BY-SA 4.0 (ATTRIBUTION.txt)")
+    return DONE
+
+
+def _sample_encoder(options: argparse.Namespace) -> int:
+    from tfhub_blocks.compute.sample_encoder import write_pinned_sample_encoder
+
+    pin = write_pinned_sample_encoder(options.folder)
+    print(f"{options.folder}: {pin.name}, {pin.dimension} features, digest {pin.digest}")
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

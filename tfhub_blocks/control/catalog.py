@@ -1,0 +1,177 @@
+"""Pipelines by name, and what is set for one on the command line."""
+
+import ast
+import importlib.util
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tfhub_blocks.records.errors import BlocksError, nearest
+
+DATA_TYPES = {"uri_folder", "uri_file", "mltable", "mlflow_model", "custom_model", "triton_model"}
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A pipeline or a step that can be named: its file, found but not imported."""
+
+    name: str
+    path: Path
+
+    @property
+    def summary(self) -> str:
+        """The first line of the file's docstring, without the name it may begin with."""
+        text = ast.get_docstring(ast.parse(self.path.read_text(encoding="utf-8"))) or ""
+        return text.partition("\n")[0].removeprefix(f"{self.name}: ")
+
+
+def pipeline_files() -> dict[str, SourceFile]:
+    """Each pipeline by name; one in the working folder hides an installed one of that name."""
+    paths = [path for folder in _folders("pipelines") for path in sorted(folder.glob("[!_]*.py"))]
+    return {path.stem: SourceFile(path.stem, path) for path in paths}
+
+
+def component_files() -> dict[str, SourceFile]:
+    """Each step by name, installed or in the working folder."""
+    folders = _folders("components")
+    paths = [path for folder in folders for path in sorted(folder.glob("*/component.py"))]
+    return {path.parent.name: SourceFile(path.parent.name, path) for path in paths}
+
+
+def _folders(package: str) -> list[Path]:
+    return [Path(str(files(package))), Path.cwd() / package]
+
+
+def find_pipeline(name: str) -> SourceFile:
+    """The file of the pipeline of that name.
+
+    Raises:
+        BlocksError: There is no such pipeline.
+    """
+    known = pipeline_files()
+    if name not in known:
+        raise BlocksError(
+            "pipelines",
+            name,
+            "there is no such pipeline",
+            "one of " + ", ".join(known),
+            nearest(name, known) or "see `tfhub-blocks list`",
+        )
+    return known[name]
+
+
+def load_pipeline(name: str) -> Any:
+    """The ``@dsl.pipeline`` function of that name.
+
+    Raises:
+        BlocksError: There is no such pipeline, or its file does not define it.
+    """
+    path = find_pipeline(name).path
+    module = sys.modules.get(f"pipelines.{name}") or _load_module(name, path)
+    function = getattr(module, name, None)
+    if not getattr(function, "_is_dsl_func", False):
+        raise BlocksError(
+            "pipelines",
+            str(path),
+            f"it defines no @dsl.pipeline function {name!r}",
+            "one with the name of its file",
+            "name the function as the file",
+        )
+    return function
+
+
+def _load_module(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"pipelines.{name}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def parse_settings(
+    settings: Iterable[str], ports: Mapping[str, Any], defaults: Mapping[str, Any], pipeline: str
+) -> dict[str, Any]:
+    """The inputs of a pipeline from ``NAME=VALUE`` words, each as its port's type.
+
+    Data inputs are checked for existence and come back as absolute paths.
+
+    Args:
+        settings: The words, later ones winning.
+        ports: The pipeline's declared inputs by name.
+        defaults: What the profile gives to inputs of some names.
+        pipeline: Its name, for messages.
+
+    Raises:
+        BlocksError: A name is unknown, a value does not fit its port, or an input is missing.
+    """
+    given = {name: value for name, value in defaults.items() if name in ports}
+    for word in settings:
+        name, equals, text = word.partition("=")
+        if not equals or name not in ports:
+            raise BlocksError(
+                pipeline,
+                f"--set {word}",
+                f"there is no input {name!r}" if equals else "there is no '=' in it",
+                "NAME=VALUE with NAME one of " + ", ".join(ports),
+                nearest(name, ports) or f"see `tfhub-blocks show {pipeline}`",
+            )
+        given[name] = text
+    missing = [
+        name
+        for name, port in ports.items()
+        if name not in given and not port.optional and port.default is None
+    ]
+    if missing:
+        raise BlocksError(
+            pipeline,
+            ", ".join(missing),
+            "nothing was given for it",
+            "a value for each input that has no default",
+            " ".join(f"add --set {name}=..." for name in missing),
+        )
+    return {name: _typed(pipeline, name, ports[name], value) for name, value in given.items()}
+
+
+def _typed(pipeline: str, name: str, port: Any, value: Any) -> Any:
+    def refuse(problem: str, expected: str) -> BlocksError:
+        return BlocksError(pipeline, name, problem, expected, f"correct --set {name}=...")
+
+    text = str(value)
+    if "'" in text or "\n" in text:
+        raise refuse(
+            f"{text!r} holds a quote or a line break", "a value that a command line can carry"
+        )
+    if port.type in DATA_TYPES:
+        path = Path(text).expanduser().absolute()
+        wanted = "a file" if port.type == "uri_file" else "a folder"
+        if not (path.is_file() if port.type == "uri_file" else path.is_dir()):
+            what = "it is not " + wanted if path.exists() else "there is nothing"
+            raise refuse(f"{what} at {str(path)!r}", wanted)
+        return path
+    try:
+        typed = _CONVERT[port.type](text)
+    except (KeyError, ValueError) as error:
+        raise refuse(f"{text!r} is no {port.type}", f"a value of type {port.type}") from error
+    if port.enum and typed not in port.enum:
+        raise refuse(f"it is {typed!r}", "one of " + ", ".join(map(str, port.enum)))
+    if port.min is not None and not typed >= port.min:
+        raise refuse(f"it is {typed}", f"at least {port.min}")
+    if port.max is not None and not typed <= port.max:
+        raise refuse(f"it is {typed}", f"at most {port.max}")
+    if typed == "":
+        raise refuse("it is empty", "some text")
+    return typed
+
+
+_CONVERT: dict[str, Any] = {
+    "string": str,
+    "integer": int,
+    "number": float,
+    "boolean": lambda text: {"true": True, "1": True, "false": False, "0": False}[text.lower()],
+}

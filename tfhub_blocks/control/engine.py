@@ -1,0 +1,267 @@
+"""The local engine: runs the pipeline job that Azure ML would run, by Azure's rules, here."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tfhub_blocks.control.graphs import Graph, Node, OutputOf
+from tfhub_blocks.control.processes import StepProcess, step_environment
+from tfhub_blocks.control.profiles import Profile
+from tfhub_blocks.control.runs import (
+    CANCELED,
+    COMPLETED,
+    FAILED,
+    NOT_STARTED,
+    RUNNING,
+    RunRecord,
+    StepRecord,
+    new_run_name,
+)
+from tfhub_blocks.control.store import Store, Stored, content_digest
+from tfhub_blocks.records.digests import files_sha256, record_digest, tree_digest
+from tfhub_blocks.records.environments import environment_digest
+from tfhub_blocks.records.errors import BlocksError
+
+METRICS_NAME = "metrics.json"
+
+
+@dataclass
+class LocalEngine:
+    """Runs graphs below one folder.
+
+    ``store/`` holds outputs by content, ``runs/`` a folder for each run, ``mlflow.db`` and
+    ``mlflow/`` what the steps track and register.
+    """
+
+    folder: Path
+    profile: Profile
+    on_change: Callable[[RunRecord], None] = lambda _: None
+    reuse: bool = True
+    _store: Store = field(init=False)
+    _environment: str = field(init=False)
+    _digests: dict[Path, str] = field(default_factory=dict)
+    _digests_lock: threading.Lock = field(default_factory=threading.Lock)
+    _interrupted: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.folder = self.folder.absolute()
+        if "'" in str(self.folder):
+            raise BlocksError(
+                "run",
+                "--runs-dir",
+                f"{str(self.folder)!r} holds a quote",
+                "a path that a command line can carry",
+                "choose another folder",
+            )
+        self._store = Store(self.folder / "store")
+        self._environment = environment_digest()
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where MLflow keeps what the steps track and register."""
+        return f"sqlite:///{self.folder / 'mlflow.db'}"
+
+    def run(self, graph: Graph, given: Mapping[str, Any]) -> RunRecord:
+        """Run a graph to its end.
+
+        Independent steps run side by side. A step that was made before from the same code,
+        environment, inputs and parameters is not run again. After a failure nothing new starts,
+        and what is running ends in its own time, so that it can be reused.
+
+        Returns:
+            The record, with a final status: Completed, Failed, or Canceled by an interrupt.
+        """
+        record = self._begin(graph, given)
+        started = time.monotonic()
+        running: dict[Future[Stored | None], str] = {}
+        processes: dict[str, StepProcess] = {}
+        made: dict[str, Stored] = {}
+        try:
+            with ThreadPoolExecutor(self.profile.max_parallel_steps) as pool:
+                try:
+                    while True:
+                        for node in _ready(graph, record, made):
+                            record.steps[node.name].status = RUNNING
+                            future = pool.submit(self._step, node, made, record, processes)
+                            running[future] = node.name
+                        if not running:
+                            break
+                        done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+                        for future in done:
+                            name = running.pop(future)
+                            if stored := future.result():
+                                made[name] = stored
+                            record.write()
+                        record.seconds = time.monotonic() - started
+                        self.on_change(record)
+                except BaseException:
+                    self._interrupted.set()
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    for process in list(processes.values()):
+                        process.stop()
+                    raise
+        except KeyboardInterrupt:
+            for step in record.steps.values():
+                if step.status in (RUNNING, FAILED):
+                    step.status = CANCELED
+            record.status = CANCELED
+        else:
+            ended_well = all(step.status == COMPLETED for step in record.steps.values())
+            record.status = COMPLETED if ended_well else FAILED
+        record.seconds = time.monotonic() - started
+        self._finish(graph, record, made)
+        return record
+
+    def _begin(self, graph: Graph, given: Mapping[str, Any]) -> RunRecord:
+        runs = self.folder / "runs"
+        name = new_run_name(graph.name, runs)
+        record = RunRecord(
+            run=name,
+            pipeline=graph.name,
+            profile=self.profile.name,
+            folder=str(runs / name),
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            inputs={key: str(value) for key, value in given.items()},
+            steps={node.name: StepRecord(node.component) for node in graph.nodes.values()},
+            tracking_uri=self.tracking_uri,
+        )
+        record.write()
+        return record
+
+    def _finish(self, graph: Graph, record: RunRecord, made: Mapping[str, Stored]) -> None:
+        shelf = Path(record.folder) / "outputs"
+        shelf.mkdir()
+        for name, source in graph.outputs.items():
+            if source.node in made:
+                path = made[source.node].outputs[source.port]
+                (shelf / name).symlink_to(Path("../../..") / path.relative_to(self.folder))
+                record.outputs[name] = str(shelf / name)
+        for stored in made.values():
+            for path in stored.outputs.values():
+                if (path / METRICS_NAME).is_file():
+                    record.metrics |= json.loads((path / METRICS_NAME).read_text())["values"]
+        record.write()
+        latest = self.folder / "runs" / "latest"
+        latest.unlink(missing_ok=True)
+        latest.symlink_to(record.run)
+        self.on_change(record)
+
+    def _step(
+        self,
+        node: Node,
+        made: Mapping[str, Stored],
+        record: RunRecord,
+        processes: dict[str, StepProcess],
+    ) -> Stored | None:
+        """Reuse or run one step; None if it failed, and then its record says why."""
+        step = record.steps[node.name]
+        started = time.monotonic()
+        try:
+            stored = self._reuse_or_run(node, made, record, processes)
+        except (BlocksError, OSError) as error:
+            step.error, stored = str(error), None
+        step.seconds = time.monotonic() - started
+        step.status = COMPLETED if stored else FAILED
+        step.outputs = {port: str(path) for port, path in stored.outputs.items()} if stored else {}
+        return stored
+
+    def _reuse_or_run(
+        self,
+        node: Node,
+        made: Mapping[str, Stored],
+        record: RunRecord,
+        processes: dict[str, StepProcess],
+    ) -> Stored | None:
+        step = record.steps[node.name]
+        folder = Path(record.folder) / "steps" / node.name
+        folder.mkdir(parents=True)
+        code = folder / "code"
+        node.write_code(code)
+        inputs = {
+            port: made[value.node].outputs[value.port] if isinstance(value, OutputOf) else value
+            for port, value in node.inputs.items()
+        }
+        key = self._key(node, inputs, made, tree_digest(files_sha256(code)))
+        if not node.deterministic:
+            key = f"{key}-{record.run}"
+        with self._store.locked(key):
+            stored = self._store.find(key) if self.reuse and node.deterministic else None
+            if stored:
+                step.reused = True
+                return stored
+            attempt = self._store.begin(key, node.output_types)
+            outputs = {port: attempt / port for port in node.output_types}
+            process = StepProcess(
+                command=node.command_line(inputs, outputs),
+                code=code,
+                log=folder / "log.txt",
+                variables=step_environment(self._variables(record)),
+                timeout_s=node.timeout_s or self.profile.roles[node.role].timeout_s,
+                on_progress=lambda text: setattr(step, "progress", text),
+            )
+            step.log = str(process.log)
+            processes[node.name] = process
+            if self._interrupted.is_set():
+                return None
+            started = time.monotonic()
+            step.exit_status = process.run()
+            step.warnings = process.warnings
+            if step.exit_status:
+                step.error = process.error or f"it ended with status {step.exit_status}"
+                self._store.discard(attempt)
+                return None
+            seconds = time.monotonic() - started
+            return self._store.finish(key, attempt, node.name, node.output_types, seconds)
+
+    def _key(
+        self, node: Node, inputs: Mapping[str, Any], made: Mapping[str, Stored], code_digest: str
+    ) -> str:
+        """What a step's outputs are a function of, as one digest."""
+        contents = {}
+        for port, value in node.inputs.items():
+            if isinstance(value, OutputOf):
+                contents[port] = made[value.node].digests[value.port]
+            elif isinstance(value, Path):
+                contents[port] = self._input_digest(inputs[port])
+            else:
+                contents[port] = repr(value)
+        return record_digest(
+            {
+                "code": code_digest,
+                "environment": [node.environment, self._environment],
+                "command": node.command,
+                "inputs": contents,
+                "outputs": dict(node.output_types),
+            }
+        )[:40]
+
+    def _input_digest(self, path: Path) -> str:
+        with self._digests_lock:
+            if path not in self._digests:
+                self._digests[path] = content_digest(path)
+            return self._digests[path]
+
+    def _variables(self, record: RunRecord) -> dict[str, str]:
+        return {
+            "MLFLOW_TRACKING_URI": self.tracking_uri,
+            "MLFLOW_EXPERIMENT_NAME": record.pipeline,
+            # Where a client that talks to SQLite itself puts artifacts; else ./mlruns.
+            "_MLFLOW_SERVER_ARTIFACT_ROOT": str(self.folder / "mlflow"),
+        }
+
+
+def _ready(graph: Graph, record: RunRecord, made: Mapping[str, Stored]) -> list[Node]:
+    """The steps that may start now: none once a step has failed."""
+    if any(step.status == FAILED for step in record.steps.values()):
+        return []
+    return [
+        node
+        for node in graph.nodes.values()
+        if record.steps[node.name].status == NOT_STARTED and node.needs <= made.keys()
+    ]

@@ -1,0 +1,196 @@
+"""A ``PipelineJob`` of azure-ai-ml as a graph of steps: what runs, after what, with what."""
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tfhub_blocks.control.catalog import DATA_TYPES
+from tfhub_blocks.records.errors import BlocksError
+
+_BINDING = re.compile(r"^\$\{\{parent\.(?:inputs\.(\w+)|jobs\.(\w+)\.outputs\.(\w+))\}\}$")
+_OUTPUT_BINDING = re.compile(r"^\$\{\{parent\.outputs\.(\w+)\}\}$")
+_OPTIONAL = re.compile(r"\$\[\[(.*?)\]\]")
+_PLACEHOLDER = re.compile(r"\$\{\{(inputs|outputs)\.(\w+)\}\}")
+
+
+@dataclass(frozen=True)
+class OutputOf:
+    """An input that another step makes."""
+
+    node: str
+    port: str
+
+
+@dataclass(frozen=True)
+class Node:
+    """One step of a pipeline, with the command and the code that Azure ML would run.
+
+    ``inputs`` holds what each port gets: an OutputOf, the Path of given data, or a primitive;
+    an optional port that got nothing is not there.
+    """
+
+    name: str
+    component: str
+    version: str
+    role: str
+    environment: str
+    command: str
+    deterministic: bool
+    timeout_s: int | None
+    input_types: Mapping[str, str]
+    output_types: Mapping[str, str]
+    inputs: Mapping[str, Any]
+    entity: Any
+
+    @property
+    def needs(self) -> set[str]:
+        """The names of the nodes whose outputs this one takes."""
+        return {value.node for value in self.inputs.values() if isinstance(value, OutputOf)}
+
+    def command_line(self, inputs: Mapping[str, Any], outputs: Mapping[str, Path]) -> str:
+        """The command with each placeholder filled in, as Azure ML does it."""
+        texts = {
+            ("inputs", port): _text(value, self.input_types[port]) for port, value in inputs.items()
+        } | {("outputs", port): str(path) for port, path in outputs.items()}
+
+        def keep(match: re.Match[str]) -> str:
+            wanted = _PLACEHOLDER.findall(match[1])
+            return match[1] if all(key in texts for key in wanted) else ""
+
+        def fill(match: re.Match[str]) -> str:
+            return texts[match[1], match[2]]
+
+        return _PLACEHOLDER.sub(fill, _OPTIONAL.sub(keep, self.command))
+
+    def write_code(self, folder: Path) -> None:
+        """Copy the code snapshot, as it would be uploaded, into a folder that is not there yet."""
+        with self.entity._build_code() as code:
+            shutil.copytree(code.path, folder, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The steps of a pipeline in an order that respects what each needs, and its outputs."""
+
+    name: str
+    nodes: Mapping[str, Node]
+    outputs: Mapping[str, OutputOf]
+
+    def edges(self) -> Iterator[tuple[str, str, str]]:
+        """Each (maker, port, user) of the graph."""
+        for node in self.nodes.values():
+            for value in node.inputs.values():
+                if isinstance(value, OutputOf):
+                    yield value.node, value.port, node.name
+
+
+def read_graph(job: Any, name: str, given: Mapping[str, Any]) -> Graph:
+    """The graph of a pipeline job.
+
+    Args:
+        job: The azure-ai-ml ``PipelineJob``.
+        name: The pipeline's name.
+        given: The pipeline's inputs by name: paths for data, primitives for the rest.
+
+    Raises:
+        BlocksError: A node is no command step, or takes what nothing gives.
+    """
+    record = job._to_dict()
+    given = _defaults(record, given)
+    nodes: dict[str, Node] = {}
+    outputs: dict[str, OutputOf] = {}
+    for node, entry in record["jobs"].items():
+        nodes[node] = _read_node(node, entry, job.jobs[node], given)
+        for port, value in (entry.get("outputs") or {}).items():
+            text = value if isinstance(value, str) else (value or {}).get("path", "")
+            if match := _OUTPUT_BINDING.match(str(text)):
+                outputs[match[1]] = OutputOf(node, port)
+    return Graph(name, _ordered(nodes), outputs)
+
+
+def _defaults(record: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The given inputs, and the pipeline's own defaults for the rest."""
+    primitives = {
+        name: value
+        for name, value in record.get("inputs", {}).items()
+        if not isinstance(value, dict)
+    }
+    return primitives | dict(given)
+
+
+def _read_node(
+    name: str, entry: Mapping[str, Any], job_node: Any, given: Mapping[str, Any]
+) -> Node:
+    component = entry.get("component")
+    if entry.get("type") != "command" or not isinstance(component, dict):
+        raise BlocksError(
+            "pipeline",
+            name,
+            f"it is a {entry.get('type')} of {component!r}",
+            "a command component whose code is here",
+            "run pipelines with other kinds of nodes on Azure ML",
+        )
+    ports = component.get("inputs") or {}
+    inputs = {port: spec["default"] for port, spec in ports.items() if "default" in spec}
+    for port, value in (entry.get("inputs") or {}).items():
+        text = value["path"] if isinstance(value, dict) else value
+        match = _BINDING.match(text) if isinstance(text, str) else None
+        if match is None:
+            inputs[port] = Path(text) if ports[port]["type"] in DATA_TYPES else text
+        elif match[1] is None:
+            inputs[port] = OutputOf(match[2], match[3])
+        elif match[1] in given:
+            inputs[port] = given[match[1]]
+        elif ports[port].get("optional"):
+            inputs.pop(port, None)
+    for port, spec in ports.items():
+        if port not in inputs and not spec.get("optional"):
+            raise BlocksError(
+                "pipeline",
+                f"{name}.{port}",
+                "nothing is bound to this input",
+                f"a value of type {spec['type']}",
+                "bind it in the pipeline",
+            )
+    limits = getattr(job_node, "limits", None)
+    return Node(
+        name=name,
+        component=component["name"],
+        version=str(component.get("version", "")),
+        role=(component.get("tags") or {}).get("role", "cpu"),
+        environment=str(component.get("environment", "")),
+        command=component["command"],
+        deterministic=component.get("is_deterministic") is not False,
+        timeout_s=limits.timeout if limits is not None else None,
+        input_types={port: spec["type"] for port, spec in ports.items()},
+        output_types={p: s["type"] for p, s in (component.get("outputs") or {}).items()},
+        inputs=inputs,
+        entity=job_node.component,
+    )
+
+
+def _ordered(nodes: Mapping[str, Node]) -> dict[str, Node]:
+    """The nodes, each after those it needs; otherwise in the pipeline's own order."""
+    ordered: dict[str, Node] = {}
+    while len(ordered) < len(nodes):
+        ready = [n for n in nodes.values() if n.name not in ordered and n.needs <= ordered.keys()]
+        if not ready:
+            stuck = sorted(nodes.keys() - ordered.keys())
+            raise BlocksError(
+                "pipeline",
+                ", ".join(stuck),
+                "these steps wait for each other, or for a step that is not there",
+                "a graph without circles",
+                "mend their bindings",
+            )
+        ordered[ready[0].name] = ready[0]
+    return ordered
+
+
+def _text(value: Any, kind: str) -> str:
+    """A value as Azure ML puts it into a command line."""
+    # The SDK's dictionary holds a boolean as 1 or 0.
+    return str(bool(value) if kind == "boolean" and isinstance(value, int) else value)

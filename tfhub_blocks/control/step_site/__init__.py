@@ -1,0 +1,1 @@
+"""First on the path of every step that the local engine starts."""

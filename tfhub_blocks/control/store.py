@@ -1,0 +1,108 @@
+"""Outputs of steps, kept by the content that they were made from, for reuse."""
+
+import fcntl
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfhub_blocks.records.digests import file_sha256, files_sha256, tree_digest
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.folders import write_file
+from tfhub_blocks.records.lineage import STATEMENT_NAME
+
+RECORD_NAME = "step.json"
+
+
+def content_digest(path: Path) -> str:
+    """The digest of a file's or folder's content, read in full, without the lineage it carries."""
+    if path.is_file():
+        return file_sha256(path)
+    files = files_sha256(path)
+    files.pop(STATEMENT_NAME, None)
+    return tree_digest(files)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The finished outputs of one step: path and digest by port, and how long it took."""
+
+    outputs: Mapping[str, Path]
+    digests: Mapping[str, str]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of finished steps, one folder each, named by its reuse key."""
+
+    folder: Path
+
+    @contextmanager
+    def locked(self, key: str) -> Iterator[None]:
+        """Hold a key, so that of two runs that want the same step one makes it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / f"{key}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def find(self, key: str) -> Stored | None:
+        """The outputs under a key, every byte checked; damaged ones are removed and not found."""
+        folder = self.folder / key
+        try:
+            record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        outputs = {port: folder / port for port in record["digests"]}
+        for port, digest in record["digests"].items():
+            if not outputs[port].exists() or content_digest(outputs[port]) != digest:
+                print(f"warning: {outputs[port]} was changed after it was made; it is made again")
+                shutil.rmtree(folder)
+                return None
+        return Stored(outputs, record["digests"], record["seconds"])
+
+    def begin(self, key: str, output_types: Mapping[str, str]) -> Path:
+        """A folder for a step to write into: output folders exist beforehand, as on Azure."""
+        self._sweep(key)
+        attempt = self.folder / f"{key}.attempt-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        attempt.mkdir(parents=True)
+        for port, kind in output_types.items():
+            if kind == "uri_folder":
+                (attempt / port).mkdir()
+        return attempt
+
+    def finish(
+        self, key: str, attempt: Path, step: str, output_types: Mapping[str, str], seconds: float
+    ) -> Stored:
+        """Keep what an attempt made under its key.
+
+        Raises:
+            BlocksError: The step ended well but an output is absent.
+        """
+        digests = {}
+        for port, kind in output_types.items():
+            path = attempt / port
+            if not (path.is_file() if kind == "uri_file" else path.is_dir()):
+                raise BlocksError(
+                    step, port, "the step did not write this output", kind, "mend the component"
+                )
+            digests[port] = content_digest(path)
+        record = {"step": step, "digests": digests, "seconds": seconds}
+        write_file(attempt / RECORD_NAME, json.dumps(record, indent=1).encode())
+        final = self.folder / key
+        shutil.rmtree(final, ignore_errors=True)
+        attempt.rename(final)
+        return Stored({port: final / port for port in digests}, digests, seconds)
+
+    def _sweep(self, key: str) -> None:
+        """Remove what killed attempts at this key left; the caller holds its lock."""
+        for attempt in self.folder.glob(f"{key}.attempt-*"):
+            shutil.rmtree(attempt, ignore_errors=True)
+
+    def discard(self, attempt: Path) -> None:
+        """Remove what a failed attempt made."""
+        shutil.rmtree(attempt, ignore_errors=True)
