@@ -38,7 +38,7 @@ def snapshot_data(
     split_salt: Input(
         type="string",
         description="Decides, with an item's content, the item's split; another salt, other sets.",
-    ) = "tfhub-blocks",
+    ) = "splits-1",
     validation_fraction: Input(
         type="number", min=0.0, max=1.0, description="The share of items for validation."
     ) = 0.15,

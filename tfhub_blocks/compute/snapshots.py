@@ -43,7 +43,7 @@ class SnapshotOptions:
     """
 
     modality: str = "auto"
-    split_salt: str = "tfhub-blocks"
+    split_salt: str = "splits-1"
     validation_fraction: float = 0.15
     test_fraction: float = 0.15
     respect_splits: bool = False

@@ -4,7 +4,6 @@ A source gives the places where items are, in an order of its own; a place that 
 says why. Only the layout as a whole can be refused here.
 """
 
-import difflib
 import os
 import posixpath
 from collections import Counter
@@ -23,6 +22,7 @@ from tfhub_blocks.compute.fields import (
 )
 from tfhub_blocks.compute.items import EXTENSIONS
 from tfhub_blocks.compute.tables import Table, is_table, open_table
+from tfhub_blocks.records.errors import nearest
 from tfhub_blocks.records.snapshots import SPLITS
 
 _IGNORED_NAMES = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX", "__pycache__"})
@@ -197,10 +197,9 @@ def _require_columns(table: Table, content: str, modality: str, respect_splits: 
     name = missing[0]
     # Without one of the two, either may have been meant.
     meant = ("text", "path") if name == content and modality == "auto" else (name,)
-    lower = {column.lower().strip(): column for column in table.columns}
-    near = [hit for word in meant for hit in difflib.get_close_matches(word, lower, 1)]
+    near = next(filter(None, (nearest(word, table.columns) for word in meant)), "")
     shown = [printable(column) for column in table.columns]
-    remedy = f"rename {lower[near[0]]!r}, if it is meant" if near else "add it"
+    remedy = "add or rename a column" + (f": {near}" if near else "")
     if len(shown) == 1 and any(mark in shown[0] for mark in ";\t|"):
         remedy = "separate the columns by commas"
     raise refusal(
