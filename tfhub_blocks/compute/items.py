@@ -19,8 +19,6 @@ EXTENSIONS = {
 # One item never outgrows a shard, nor what a thread may hold in memory.
 MAX_ITEM_BYTES = SHARD_BYTES
 
-# The end of a PNG: the type and checksum of its last chunk, which has no content.
-_PNG_END = b"IEND\xaeB`\x82"
 _FTYP_IMAGES = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC"}
 _FOREIGN_IMAGES = {
     b"II*\0": "TIFF",
@@ -34,6 +32,9 @@ _FOREIGN_IMAGES = {
     b"\0\0\0\x0cJXL ": "JPEG XL",
     b"\0\0\0\x0cjP  ": "JPEG 2000",
 }
+
+# The end of a PNG: the type and checksum of its last chunk, which has no content.
+_PNG_END = b"IEND\xaeB`\x82"
 
 # The limit is ``max_pixels``, held below for each frame before it is decoded.
 Image.MAX_IMAGE_PIXELS = None
@@ -97,6 +98,9 @@ def _end_fault(image: Image.Image, content: bytes, position: int) -> str | None:
     is_whole = True
     if image.format == "PNG":
         is_whole = _PNG_END in content
+        # Raises for a wrong checksum, which loading passes over; a loaded image cannot be asked.
+        if is_whole:
+            Image.open(BytesIO(content), formats=("PNG",)).verify()
     elif image.format == "GIF":
         is_whole = content[position - 1 : position] == b";"
     elif image.format == "BMP":
