@@ -94,6 +94,11 @@ def printable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
+def quoted(names: set[str]) -> str:
+    """Names in quotes, sorted, in one line."""
+    return ", ".join(repr(name) for name in sorted(names))
+
+
 def refusal(problem: str, expected: str, remedy: str) -> BlocksError:
     """The error for a source that is refused as a whole."""
     return BlocksError(STEP_NAME, "source", problem, expected, remedy)

@@ -6,32 +6,32 @@ What an item is, which split it is in and in what order items stand follows from
 
 import hashlib
 import json
-import unicodedata
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from tfhub_blocks.compute.classes import (
+    Codes,
+    check_classes,
+    count_classes,
+    label_warnings,
+    split_warnings,
+)
 from tfhub_blocks.compute.contents import read_contents
-from tfhub_blocks.compute.fields import STEP_NAME, refusal
+from tfhub_blocks.compute.fields import STEP_NAME, quoted, refusal
 from tfhub_blocks.compute.places import Indexes, Places, RejectedWriter
 from tfhub_blocks.compute.sources import Source, open_source
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.shards import ShardWriter
 from tfhub_blocks.records.snapshots import ITEM_SCHEMA, MODALITIES, SOURCES_NAME, SPLITS, Manifest
 
-MIN_CLASS_ITEMS = 3
 BATCH_BYTES = 4 * 2**20
 # What an item's id, label and split weigh beside its content, about.
 ITEM_OVERHEAD_BYTES = 128
-NAMES_SHOWN = 10
-
-Codes = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,9 @@ def write_snapshot(
             kept, items = _without_conflicts(places, rejected)
         _check_rejected(rejected, total, options.max_rejected_fraction)
         labels = tuple(places.label_codes)
-        _check_classes(labels, np.bincount(places.labels[items], minlength=len(labels)))
+        check_classes(labels, places.labels[items])
         splits = _split_codes(places, items, options)
-        counts = _counts(labels, places.labels[items], splits)
+        counts = count_classes(labels, places.labels[items], splits)
         shards, digest = _write_items(folder, places, items, splits)
         places.write_sources(folder / SOURCES_NAME, kept)
     manifest = Manifest(
@@ -120,7 +120,7 @@ def write_snapshot(
         shards=shards,
         duplicates=len(kept) - len(items),
         rejected=rejected.count,
-        warnings=(*found.warnings, *_label_warnings(labels), *_split_warnings(counts, options)),
+        warnings=(*found.warnings, *label_warnings(labels), *_split_warnings(counts, options)),
     )
     manifest.write(folder)
     return manifest
@@ -179,10 +179,10 @@ def _without_conflicts(places: Places, rejected: RejectedWriter) -> tuple[Indexe
     for start, size in zip(starts[has_conflict], sizes[has_conflict], strict=True):
         indexes = np.arange(start, start + size)
         labels = [names[code] for code in places.labels[indexes]]
-        reason = f"the same content has the labels {_quoted(set(labels))}"
+        reason = f"the same content has the labels {quoted(set(labels))}"
         if len(set(labels)) == 1:
             splits = {SPLITS[code] for code in places.splits[indexes]}
-            reason = f"the same content is in the splits {_quoted(splits)}, which is a leak"
+            reason = f"the same content is in the splits {quoted(splits)}, which is a leak"
         for path, label in zip(places.paths(indexes), labels, strict=True):
             rejected.add(path, label, reason)
     return np.flatnonzero(np.repeat(~has_conflict, sizes)), starts[~has_conflict]
@@ -202,39 +202,12 @@ def _check_rejected(rejected: RejectedWriter, total: int, max_fraction: float) -
     )
 
 
-def _check_classes(labels: tuple[str, ...], sizes: Codes) -> None:
-    small = {f"{label!r} ({size})" for label, size in zip(labels, sizes, strict=True) if size < 3}
-    if small:
-        raise refusal(
-            f"too few items in {_count(len(small), 'class', 'classes')}: {_shown(small)}",
-            f"at least {MIN_CLASS_ITEMS} different items in each class",
-            "add items to it or remove it",
-        )
-    if len(labels) < 2:
-        raise refusal(
-            f"the only class is {labels[0]!r}" if labels else "no item can be used",
-            "two classes or more",
-            "give a folder that holds a folder for each class, or a table with two labels or more",
-        )
-
-
 def _split_codes(places: Places, items: Indexes, options: SnapshotOptions) -> Codes:
     if options.respect_splits:
         return places.splits[items]
     rule = (options.split_salt, options.validation_fraction, options.test_fraction)
     codes = (SPLITS.index(split_of(places.id(index), *rule)) for index in items)
     return np.fromiter(codes, np.int8, len(items))
-
-
-def _counts(
-    labels: tuple[str, ...], label_codes: Codes, splits: Codes
-) -> dict[str, dict[str, int]]:
-    counts = np.zeros((len(SPLITS), len(labels)), np.int64)
-    np.add.at(counts, (splits, label_codes), 1)
-    return {
-        split: dict(sorted(zip(labels, map(int, row), strict=True)))
-        for split, row in zip(SPLITS, counts, strict=True)
-    }
 
 
 def _write_items(
@@ -269,48 +242,12 @@ def _batch(rows: list[tuple[str, bytes, str, str]]) -> pa.RecordBatch:
     )
 
 
-def _label_warnings(labels: tuple[str, ...]) -> list[str]:
-    groups = defaultdict(set)
-    for label in labels:
-        folded = unicodedata.normalize("NFKC", label).casefold()
-        groups["".join(folded.split())].add(label)
-    return [
-        f"the labels {_quoted(group)} differ only in case or white space: make them one label "
-        "if they are meant to be one class"
-        for _, group in sorted(groups.items())
-        if len(group) > 1
-    ]
-
-
 def _split_warnings(counts: Mapping[str, Mapping[str, int]], options: SnapshotOptions) -> list[str]:
-    fractions = (1, options.validation_fraction, options.test_fraction)
-    remedy = "set another split_salt or add items"
     if options.respect_splits:
-        fractions, remedy = (1, 1, 1), "add items to it"
-    warnings = []
-    for split, fraction in zip(SPLITS, fractions, strict=True):
-        missing = {repr(label) for label, number in counts[split].items() if not number}
-        if len(missing) == len(counts[split]) and fraction:
-            warnings.append(f"the split {split} has no items: {remedy}")
-        elif missing and fraction:
-            classes = "class" if len(missing) == 1 else "classes"
-            warnings.append(
-                f"the split {split} has no item of the {classes} {_shown(missing)}: {remedy}"
-            )
-    return warnings
-
-
-def _quoted(names: set[str]) -> str:
-    return ", ".join(repr(name) for name in sorted(names))
-
-
-def _shown(names: set[str]) -> str:
-    more = len(names) - NAMES_SHOWN
-    return ", ".join(sorted(names)[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
+        return split_warnings(counts, dict.fromkeys(SPLITS, 1.0), "add items to it")
+    shares = (1.0, options.validation_fraction, options.test_fraction)
+    remedy = "set another split_salt or add items"
+    return split_warnings(counts, dict(zip(SPLITS, shares, strict=True)), remedy)
 
 
 def _bad_option(name: str, value: Any, expected: str) -> BlocksError:

@@ -22,7 +22,7 @@ from tfhub_blocks.records.errors import BlocksError
 PARQUET_BATCH_ROWS = 256
 PARQUET_BUFFER_BYTES = 2**20
 # The longest CSV field; a quote that is never closed must not swallow a table whole.
-MAX_FIELD_BYTES = 2**27
+MAX_FIELD_CHARACTERS = 2**25
 
 Rows = Iterator[Sequence[Any]]
 
@@ -99,7 +99,7 @@ def _csv_rows(path: Path, columns: Sequence[str]) -> Rows:
 
 
 def _csv_records(path: Path, lines: Any) -> Iterator[tuple[int, list[str]]]:
-    csv.field_size_limit(MAX_FIELD_BYTES)
+    csv.field_size_limit(MAX_FIELD_CHARACTERS)
     records = csv.reader(lines, strict=True)
     while True:
         line = records.line_num + 1
