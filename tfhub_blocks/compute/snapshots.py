@@ -29,6 +29,9 @@ from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.shards import ShardWriter
 from tfhub_blocks.records.snapshots import ITEM_SCHEMA, MODALITIES, SOURCES_NAME, SPLITS, Manifest
 
+# At the top of a source: what must be said wherever its items are shown.
+ATTRIBUTION_NAME = "ATTRIBUTION.txt"
+ATTRIBUTION_CHARACTERS = 2000
 BATCH_BYTES = 4 * 2**20
 # What an item's id, label and split weigh beside its content, about.
 ITEM_OVERHEAD_BYTES = 128
@@ -121,6 +124,7 @@ def write_snapshot(
         duplicates=len(kept) - len(items),
         rejected=rejected.count,
         warnings=(*found.warnings, *label_warnings(labels), *_split_warnings(counts, options)),
+        attribution=_attribution(source),
     )
     manifest.write(folder)
     return manifest
@@ -140,6 +144,15 @@ def split_of(
     if point < test_fraction:
         return "test"
     return "validation" if point >= 1 - validation_fraction else "train"
+
+
+def _attribution(source: Path) -> str:
+    """The first paragraph of the attribution at the top of the source, or nothing."""
+    path = (source if source.is_dir() else source.parent) / ATTRIBUTION_NAME
+    if not path.is_file():
+        return ""
+    text = path.read_text(encoding="utf-8", errors="replace")[:ATTRIBUTION_CHARACTERS]
+    return " ".join(text.partition("\n\n")[0].split())
 
 
 def _gather(
