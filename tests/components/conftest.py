@@ -1,0 +1,60 @@
+"""Steps run as Azure runs them: ``mldesigner execute`` in a folder with the step's code alone."""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tfhub_blocks
+from tfhub_blocks.control.processes import step_environment
+from tfhub_blocks.records.code import write_step_package
+
+PACKAGE = Path(tfhub_blocks.__file__).parent
+COMPONENTS = PACKAGE.parent / "components"
+
+StartStep = Callable[..., "subprocess.Popen[str]"]
+ExecuteStep = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def start_step(tmp_path_factory: pytest.TempPathFactory) -> StartStep:
+    """Starts a step: ``start_step(name, inputs, outputs)`` gives its process, output in pipes."""
+    snapshots: dict[str, Path] = {}
+
+    def start(
+        name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any]
+    ) -> "subprocess.Popen[str]":
+        if name not in snapshots:
+            snapshots[name] = tmp_path_factory.mktemp(name)
+            component = shutil.copy(COMPONENTS / name / "component.py", snapshots[name])
+            write_step_package(Path(component), PACKAGE, snapshots[name])
+        command = f"mldesigner execute --source component.py --name {name} --inputs "
+        command += " ".join(f"{port}='{value}'" for port, value in inputs.items())
+        command += " --outputs " + " ".join(f"{port}='{path}'" for port, path in outputs.items())
+        return subprocess.Popen(
+            ["/bin/sh", "-c", f"exec {command}"],
+            cwd=snapshots[name],
+            env=step_environment({}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def execute_step(start_step: StartStep) -> ExecuteStep:
+    """Runs a step to its end: ``execute_step(name, inputs, outputs)`` gives a CompletedProcess."""
+
+    def execute(
+        name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any]
+    ) -> "subprocess.CompletedProcess[str]":
+        process = start_step(name, inputs, outputs)
+        stdout, stderr = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    return execute
