@@ -1,0 +1,67 @@
+"""import_encoder: a pretrained SavedModel, verified to the byte, that other steps may load."""
+
+from mldesigner import Input, Output, command_component
+
+from tfhub_blocks.compute.imports import Request, import_saved_model
+from tfhub_blocks.compute.steps import step
+from tfhub_blocks.records.pins import FORMAT
+
+
+@command_component(
+    version="1.0.0",
+    display_name="Import encoder",
+    description=(
+        "Takes a pretrained SavedModel from a folder or a TF Hub address, holds every file "
+        "against its pin, and records what the encoder takes and gives."
+    ),
+    environment="azureml:tfhub-blocks-cpu:1",
+    tags={"role": "cpu", "category": "encoder"},
+)
+def import_encoder(
+    encoder: Output(
+        type="custom_model",
+        description="The verified encoder: encoder.toml and the SavedModel in saved_model/.",
+    ),
+    source: Input(
+        type="uri_folder",
+        optional=True,
+        description=(
+            "A SavedModel's folder, or one with encoder.toml beside saved_model/. "
+            "Give this or handle."
+        ),
+    ) = None,
+    pin: Input(
+        type="uri_file",
+        optional=True,
+        description="The encoder.toml to hold the encoder against, where source has none.",
+    ) = None,
+    handle: Input(
+        type="string",
+        optional=True,
+        description="The address of a TF Hub or Kaggle model. Give this or source.",
+    ) = None,
+    unpinned: Input(
+        type="string",
+        enum=["accept", "refuse"],
+        description="What to do with an encoder that has no pin; accept pins what is found.",
+    ) = "refuse",
+    image_size_px: Input(
+        type="integer",
+        optional=True,
+        min=16,
+        max=4096,
+        description=(
+            "Height and width of the images for an encoder without pin that leaves them free; "
+            "224 if not given."
+        ),
+    ) = None,
+):
+    """Copy, verify, load and describe a pretrained encoder."""
+    with step(import_encoder, locals()) as run:
+        folder = run.begin_output("encoder", FORMAT)
+        pinned = import_saved_model(Request(source, handle, pin, unpinned, image_size_px), folder)
+        run.facts.update(digest=pinned.digest, handle=pinned.handle, name=pinned.name)
+        print(
+            f"{pinned.name}: {pinned.modality} encoder, {pinned.output.dimension} features, "
+            f"{len(pinned.files)} files, digest {pinned.digest}"
+        )

@@ -1,0 +1,95 @@
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfhub_blocks.compute.preprocessing import ADAPTERS, preprocessing_of
+from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.records.pins import EncoderInput
+
+IMAGES = EncoderInput("image", "float32", (20, 30), (0.0, 1.0))
+SMOOTH = Image.fromarray(
+    np.random.default_rng(0).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+).resize((61, 47), Image.Resampling.BICUBIC)
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def sixteen_bit() -> Image.Image:
+    grey = np.asarray(SMOOTH.convert("L")).astype(np.uint16) * 257
+    return Image.fromarray(grey)
+
+
+FILES = {
+    "jpeg": encoded(SMOOTH, "JPEG"),
+    "progressive jpeg": encoded(SMOOTH, "JPEG", progressive=True),
+    "grey jpeg": encoded(SMOOTH.convert("L"), "JPEG"),
+    "cmyk jpeg": encoded(SMOOTH.convert("CMYK"), "JPEG"),
+    "png": encoded(SMOOTH, "PNG"),
+    "png with alpha": encoded(SMOOTH.convert("RGBA"), "PNG"),
+    "palette png": encoded(SMOOTH.convert("P"), "PNG"),
+    "grey png": encoded(SMOOTH.convert("L"), "PNG"),
+    "16-bit png": encoded(sixteen_bit(), "PNG"),
+    "gif": encoded(SMOOTH, "GIF"),
+    "animated gif": encoded(SMOOTH, "GIF", save_all=True, append_images=[SMOOTH.rotate(90)]),
+    "bmp": encoded(SMOOTH, "BMP"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_kind_of_image_becomes_three_channels_that_look_like_it(name: str) -> None:
+    image = preprocessing_of(IMAGES)(tf.constant([FILES[name]]))[0].numpy()
+
+    assert image.shape == (20, 30, 3)
+    assert image.dtype == np.float32
+    like = SMOOTH.convert("L" if "grey" in name or "16-bit" in name else "RGB").convert("RGB")
+    expected = np.asarray(like.resize((30, 20), Image.Resampling.BILINEAR)) / 255
+    assert np.abs(image - expected).mean() < (0.06 if "cmyk" in name else 0.03)
+
+
+def test_eager_traced_and_saved_preprocessing_agree_to_the_bit(tmp_path) -> None:
+    preprocess = preprocessing_of(EncoderInput("image", "float32", (32, 32), (-1.0, 1.0)))
+    contents = tf.constant(list(FILES.values()))
+    module = tf.Module()
+    module.call = tf.function(preprocess, input_signature=[tf.TensorSpec([None], tf.string)])
+    tf.saved_model.save(module, str(tmp_path / "saved"))
+
+    eager = preprocess(contents).numpy()
+    saved = tf.saved_model.load(str(tmp_path / "saved")).call(contents).numpy()
+
+    assert module.call(contents).numpy().tobytes() == eager.tobytes() == saved.tobytes()
+    assert -1.00001 < eager.min() < -0.5 < 0.5 < eager.max() < 1.00001
+
+
+def test_resize_filters_before_it_leaves_pixels_out() -> None:
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 255
+    content = encoded(Image.fromarray(stripes), "PNG")
+    small = EncoderInput("image", "float32", (8, 8), (0.0, 1.0))
+
+    image = preprocessing_of(small)(tf.constant([content])).numpy()
+
+    assert image[0, :, 1:-1] == pytest.approx(0.5, abs=0.02)
+
+
+def test_text_stays_as_it_is() -> None:
+    texts = ["grün", "", "a\0b"]
+    answer = preprocessing_of(EncoderInput("text", "string"))(tf.constant(texts))
+    assert [text.decode() for text in answer.numpy()] == texts
+
+
+@pytest.mark.parametrize("modality", ADAPTERS)
+def test_every_adapter_describes_itself_in_json_and_encodes_its_example(modality: str) -> None:
+    given = {"image": IMAGES, "text": EncoderInput("text", "string")}[modality]
+    preprocessing = preprocessing_of(given)
+
+    assert json.loads(json.dumps(preprocessing.describe()))["modality"] == modality
+    answer = preprocessing(tf.constant([preprocessing.example()]))
+    spec = tf.TensorSpec([None, *answer.shape[1:]], answer.dtype)
+    assert preprocessing.recognise(spec, None).modality == modality

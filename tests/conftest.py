@@ -1,0 +1,110 @@
+"""What tests of several folders are given: small snapshots and small encoders."""
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from tfhub_blocks.records.folders import begin_folder, finish_folder
+from tfhub_blocks.records.lineage import Provenance
+from tfhub_blocks.records.shards import ShardWriter
+from tfhub_blocks.records.snapshots import FORMAT, ITEM_SCHEMA, Manifest
+
+PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
+
+
+def jpeg(seed: int, size: tuple[int, int] = (50, 40)) -> bytes:
+    """A JPEG of smooth colours."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(file, "JPEG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def write_test_snapshot() -> Callable[..., Path]:
+    """``write_test_snapshot(folder, contents, modality="image", rows=5)`` gives the folder."""
+
+    def write(
+        folder: Path, contents: Iterable[bytes], modality: str = "image", rows: int = 5
+    ) -> Path:
+        items = sorted((hashlib.sha256(c).hexdigest(), c) for c in contents)
+        partial = begin_folder(folder, PROVENANCE)
+        with ShardWriter(partial, ITEM_SCHEMA, shard_bytes=4096) as writer:
+            for start in range(0, len(items), rows):
+                part = items[start : start + rows]
+                columns: list[list[Any]] = [
+                    [item for item, _ in part],
+                    [content for _, content in part],
+                    ["ab"[int(item[0], 16) % 2] for item, _ in part],
+                    ["train"] * len(part),
+                ]
+                arrays = [pa.array(c, f.type) for c, f in zip(columns, ITEM_SCHEMA, strict=True)]
+                writer.write(pa.record_batch(arrays, schema=ITEM_SCHEMA))
+        counts = Counter("ab"[int(item[0], 16) % 2] for item, _ in items)
+        digest = hashlib.sha256("".join(item for item, _ in items).encode()).hexdigest()
+        Manifest(
+            digest=digest,
+            modality=modality,
+            items=len(items),
+            labels=("a", "b"),
+            counts={"train": dict(counts)},
+            split_rule={},
+            shards=tuple(writer.names),
+            duplicates=0,
+            rejected=0,
+            warnings=(),
+        ).write(partial)
+        finish_folder(folder, "snapshot", FORMAT, PROVENANCE)
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def saved_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reusable SavedModel: images of 32 px, 24 features, batch normalization, dropout."""
+    from tfhub_blocks.compute.runtime import tf
+
+    class SmallEncoder(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            random = np.random.default_rng(0)
+            self.kernel = tf.Variable(random.normal(0, 0.3, (5, 5, 3, 24)).astype(np.float32))
+            self.gain = tf.Variable(random.uniform(0.5, 2, 24).astype(np.float32))
+            self.mean = tf.Variable(random.normal(0, 1, 24).astype(np.float32), trainable=False)
+
+        @tf.function
+        def __call__(self, inputs: Any, training: bool = False) -> Any:
+            x = tf.nn.conv2d(inputs, self.kernel, 2, "SAME")
+            x = tf.nn.batch_normalization(x, self.mean, 1.0, None, self.gain, 1e-3)
+            x = tf.nn.dropout(x, 0.5) if training else x
+            return tf.reduce_mean(tf.nn.relu6(x), [1, 2])
+
+    encoder = SmallEncoder()
+    spec = tf.TensorSpec([None, 32, 32, 3], tf.float32)
+    for training in (True, False):
+        encoder.__call__.get_concrete_function(spec, training=training)
+    folder = tmp_path_factory.mktemp("encoder") / "small"
+    tf.saved_model.save(encoder, str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def imported_encoder(saved_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small encoder as import_encoder makes it."""
+    from tfhub_blocks.compute.imports import Request, import_saved_model
+    from tfhub_blocks.records import pins
+
+    folder = tmp_path_factory.mktemp("imported") / "encoder"
+    partial = begin_folder(folder, PROVENANCE)
+    import_saved_model(Request(str(saved_encoder), None, None, "accept", None), partial)
+    finish_folder(folder, "encoder", pins.FORMAT, PROVENANCE)
+    return folder

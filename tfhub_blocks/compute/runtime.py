@@ -1,0 +1,43 @@
+"""TensorFlow, imported once for all of ``compute``: quiet, and with threads set on purpose."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["core_count", "tf", "use_one_thread_per_operation"]
+
+
+@contextmanager
+def _silent_standard_error() -> Iterator[None]:
+    """Drops what native code writes; an exception still comes through."""
+    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
+
+
+# Errors and worse; the lines below that TensorFlow writes before it reads this are dropped.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+with _silent_standard_error():
+    import tensorflow as tf
+
+    # Looks for a GPU driver now, so that where there is none it complains now.
+    tf.config.list_physical_devices()
+
+
+def core_count() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def use_one_thread_per_operation() -> None:
+    """Keep each operation on one core, for work that fills the cores by itself.
+
+    Raises:
+        RuntimeError: TensorFlow has computed something in this process before.
+    """
+    tf.config.threading.set_intra_op_parallelism_threads(1)

@@ -1,0 +1,177 @@
+"""Pins: which encoder is meant, to the byte, and what a team decided about it."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tfhub_blocks.records.digests import folder_files, is_safe_relative_path, tree_digest
+from tfhub_blocks.records.documents import read_document, write_document
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.folders import Format
+
+FORMAT = Format("encoder", 1)
+PIN_NAME = "encoder.toml"
+PIN_VERSION = 1
+SAVED_MODEL_FOLDER = "saved_model"
+CHUNK_BYTES = 2**20
+
+LoadedClass = Literal["reusable", "keras_export", "signature", "tf1_hub"]
+
+
+@dataclass(frozen=True)
+class PinnedFile:
+    """One file of an encoder: SHA-256 in lower-case hexadecimal, and size."""
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class EncoderInput:
+    """What an encoder takes: images [n, height, width, 3] within ``range``, or strings [n]."""
+
+    modality: Literal["image", "text"]
+    dtype: Literal["float32", "string"]
+    size_px: tuple[int, int] | None = None
+    range: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class EncoderOutput:
+    """What an encoder gives: float32 [n, dimension], under a key if it gives a dictionary."""
+
+    dimension: int
+    key: str | None = None
+
+
+@dataclass(frozen=True)
+class Training:
+    """How many variables an encoder has, and how many of them may be trained."""
+
+    variables: int
+    trainable_variables: int
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What a team takes on purpose; nothing is decided by default."""
+
+    loading: Literal["mounted", "baked", "downloaded", "undecided"] = "undecided"
+    fine_tuning: Literal["forbidden", "allowed", "undecided"] = "undecided"
+    inference: Literal["batch", "realtime", "undecided"] = "undecided"
+    latency_budget_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Pin:
+    """An encoder's identity and facts, as in ``encoder.toml``.
+
+    ``digest`` is ``tree_digest`` over ``files``, whose POSIX paths are relative to the SavedModel.
+    """
+
+    name: str
+    handle: str
+    digest: str
+    loaded_class: LoadedClass
+    input: EncoderInput
+    output: EncoderOutput
+    training: Training
+    files: Mapping[str, PinnedFile]
+    decisions: Decisions = Decisions()
+
+    @property
+    def modality(self) -> str:
+        """What kind of items it encodes."""
+        return self.input.modality
+
+    def write(self, path: Path) -> None:
+        """Write it as TOML."""
+        write_document(path, self, PIN_VERSION)
+
+
+def read_pin(path: Path) -> Pin:
+    """A pin, with every key, type and value checked, and its digest against its files.
+
+    Raises:
+        BlocksError: The first thing that is wrong, with its key.
+    """
+    pin = read_document(path, Pin, PIN_VERSION)
+    for key, problem, expected in _faults(pin):
+        raise BlocksError(str(path), key, problem, expected, "correct it, or pin the encoder anew")
+    return pin
+
+
+def files_digest(files: Mapping[str, PinnedFile]) -> str:
+    """The digest of an encoder with these files."""
+    return tree_digest({name: file.sha256 for name, file in files.items()})
+
+
+def _faults(pin: Pin) -> Iterator[tuple[str, str, str]]:
+    """Key, problem and expectation of each value that its type alone does not rule out."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", pin.name):
+        yield "name", f"it is {pin.name!r}", "letters, digits, '-', '_' and '.'"
+    for name, file in pin.files.items():
+        if not is_safe_relative_path(name):
+            yield f"files.{name}", "this path leaves the folder", "a POSIX path below it"
+        if not re.fullmatch(r"[0-9a-f]{64}", file.sha256):
+            yield f"files.{name}.sha256", f"it is {file.sha256!r}", "64 hexadecimal digits"
+    if pin.digest != files_digest(pin.files):
+        yield "digest", f"it is {pin.digest!r}", f"{files_digest(pin.files)}, as the files give"
+    given, is_image = pin.input, pin.input.modality == "image"
+    if given.dtype != ("float32" if is_image else "string"):
+        yield "input.dtype", f"it is {given.dtype!r}", "float32 for images, string for text"
+    if (given.size_px is not None) != is_image or (given.size_px and min(given.size_px) < 1):
+        yield "input.size_px", f"it is {given.size_px}", "[height, width] for images alone"
+    if (given.range is not None) != is_image or (given.range and given.range[0] >= given.range[1]):
+        yield "input.range", f"it is {given.range}", "[lowest, highest] for images alone"
+    if pin.output.dimension < 1:
+        yield "output.dimension", f"it is {pin.output.dimension}", "1 or more"
+    budget_ms = pin.decisions.latency_budget_ms
+    if budget_ms is not None and not budget_ms > 0:
+        yield "decisions.latency_budget_ms", f"it is {budget_ms}", "more than 0"
+
+
+def copy_files(source: Path, target: Path) -> dict[str, PinnedFile]:
+    """Copy a folder; give what was copied, hashed from the very bytes that were written.
+
+    Links to files become the files that they name.
+
+    Raises:
+        BlocksError: Something in it is no plain file or folder.
+    """
+    copied = {}
+    for name, path in folder_files(source):
+        destination = target / name
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        digest, size_bytes = hashlib.sha256(), 0
+        with path.open("rb") as reader, destination.open("wb") as writer:
+            while chunk := reader.read(CHUNK_BYTES):
+                digest.update(chunk)
+                size_bytes += writer.write(chunk)
+        copied[name] = PinnedFile(digest.hexdigest(), size_bytes)
+    return copied
+
+
+def check_files(pin: Pin, files: Mapping[str, PinnedFile], where: str) -> None:
+    """Hold the files that there are against those that are pinned.
+
+    Raises:
+        BlocksError: A file is missing, was added, or has other bytes: the first of them, named.
+    """
+    for name in sorted(pin.files.keys() | files.keys()):
+        expected, actual = pin.files.get(name), files.get(name)
+        if expected != actual:
+            raise BlocksError(
+                where,
+                name,
+                f"this file has {_told(actual)}" if actual else "this file is missing",
+                f"{_told(expected)} as pinned" if expected else "no such file, none is pinned",
+                "get the encoder that was pinned, or review this one and pin it anew",
+            )
+
+
+def _told(file: PinnedFile) -> str:
+    return f"sha256 {file.sha256} and {file.size_bytes} bytes"
