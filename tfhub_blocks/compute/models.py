@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import tensorflow as tf
 import yaml
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
@@ -16,6 +15,7 @@ from mlflow.types.schema import Array
 from tfhub_blocks.compute import scoring
 from tfhub_blocks.compute.encoders import Encoder
 from tfhub_blocks.compute.heads import Head
+from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.compute.saved_models import save_module
 from tfhub_blocks.records.folders import Folder, Format, open_folder
 
