@@ -37,8 +37,8 @@ STAGES = (
 MOMENTUM, EPSILON = 0.99, 1e-3
 # MEAN_RGB and STDDEV_RGB of the original, whose pixels go from 0 to 255.
 PIXEL_MEAN, PIXEL_DEVIATION = 127.0, 128.0
-# MobileNetV2's. The original's training script has 1e-5, and decays depthwise kernels too.
-WEIGHT_DECAY = 4e-5
+# The default of the original's training script, which decays depthwise kernels as well.
+WEIGHT_DECAY = 1e-5
 
 Weights = dict[str, np.ndarray]
 

@@ -145,7 +145,7 @@ class LocalEngine:
         for stored in made.values():
             for path in stored.outputs.values():
                 if (path / METRICS_NAME).is_file():
-                    record.metrics |= json.loads((path / METRICS_NAME).read_text())["values"]
+                    record.metrics |= _numbers(json.loads((path / METRICS_NAME).read_text()))
         record.write()
         latest = self.folder / "runs" / "latest"
         latest.unlink(missing_ok=True)
@@ -265,3 +265,12 @@ def _ready(graph: Graph, record: RunRecord, made: Mapping[str, Stored]) -> list[
         for node in graph.nodes.values()
         if record.steps[node.name].status == NOT_STARTED and node.needs <= made.keys()
     ]
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a ``metrics.json``, an estimate with its interval as its value."""
+    values = {
+        name: value.get("value") if isinstance(value, dict) else value
+        for name, value in metrics.items()
+    }
+    return {name: value for name, value in values.items() if isinstance(value, int | float)}

@@ -30,6 +30,7 @@ class BlocksError(Exception):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A question that names the known word nearest to a mistyped one, or nothing."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {near[0]!r}?" if near else ""
+    """A question that names the known word nearest to a mistyped one, or nothing; case is free."""
+    folded = {word.casefold(): word for word in known}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1)
+    return f"did you mean {folded[near[0]]!r}?" if near else ""

@@ -6,8 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.folders import Folder, Format, open_folder
 from tfhub_blocks.records.shards import read_batches
 
@@ -55,6 +59,34 @@ class Features:
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The features in the order of the snapshot (``features_schema``)."""
         return read_batches(self.folder, self.manifest.shards, columns)
+
+    def split(self, name: str) -> tuple[NDArray[np.float32], NDArray[np.int64], list[str]]:
+        """The vectors [n, dimension], the indices of their labels [n], and the ids of one split."""
+        index = {label: number for number, label in enumerate(self.manifest.labels)}
+        vectors, targets, ids = [], [], []
+        for batch in self.batches():
+            chosen = batch.filter(pc.equal(batch["split"], name))
+            flat = chosen["vector"].flatten().to_numpy(zero_copy_only=False)
+            vectors.append(flat.reshape(-1, self.manifest.dimension))
+            targets += [index[label] for label in chosen["label"].to_pylist()]
+            ids += chosen["id"].to_pylist()
+        empty = np.empty((0, self.manifest.dimension), np.float32)
+        return np.concatenate([empty, *vectors]), np.array(targets, np.int64), ids
+
+    def check_encoder(self, digest: str, where: str) -> None:
+        """Check that these are the features of one encoder.
+
+        Raises:
+            BlocksError: Another made them.
+        """
+        if digest != self.manifest.encoder_digest:
+            raise BlocksError(
+                where,
+                "features",
+                f"they were made by the encoder with digest {self.manifest.encoder_digest}",
+                f"features of the encoder that was given, digest {digest}",
+                "give the encoder that made them, or extract the features again",
+            )
 
 
 def open_features(path: Path, where: str) -> Features:

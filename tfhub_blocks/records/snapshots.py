@@ -40,7 +40,8 @@ class Manifest:
     """What a snapshot holds.
 
     ``digest`` is over contents, labels and splits alone: file order, names and times do not
-    change it. ``counts`` is items by split and label.
+    change it. ``counts`` is items by split and label; ``attribution`` what the source says of its
+    licence, to be named wherever items are shown.
     """
 
     digest: str
@@ -53,6 +54,7 @@ class Manifest:
     duplicates: int
     rejected: int
     warnings: tuple[str, ...]
+    attribution: str = ""
 
     def write(self, folder: Path) -> None:
         """Write it into the snapshot's folder."""

@@ -1,0 +1,100 @@
+"""evaluate: how good a model is on the test split, with intervals, pictures and evidence."""
+
+from pathlib import Path
+
+from mldesigner import Input, Output, command_component
+
+from tfhub_blocks.compute.evaluation import (
+    answer_split,
+    hold_thresholds,
+    summary_values,
+    write_report,
+)
+from tfhub_blocks.compute.metrics import measure
+from tfhub_blocks.compute.models import SAVED_MODEL_NAME, open_model
+from tfhub_blocks.compute.reports import FORMAT
+from tfhub_blocks.compute.steps import step
+from tfhub_blocks.compute.tracking import track
+from tfhub_blocks.records.evidence import Evidence
+from tfhub_blocks.records.progress import Progress
+from tfhub_blocks.records.snapshots import open_snapshot
+
+
+@command_component(
+    version="1.0.0",
+    display_name="Evaluate",
+    description="Measure a model on the test split of a snapshot, each number with a 95 % "
+    "interval; draw a report; and write evidence of which thresholds were met.",
+    environment="azureml:tfhub-blocks-gpu:a4cb98233950",
+    tags={"role": "gpu", "category": "evaluate"},
+)
+def evaluate(
+    model: Input(type="mlflow_model", description="A model from train_head or fine_tune"),
+    snapshot: Input(type="uri_folder", description="Snapshot whose test split is measured on"),
+    report: Output(type="uri_folder", description="report.html, metrics.json and figures as PNG"),
+    evidence: Output(type="uri_file", description="What was measured of what, as a statement"),
+    min_accuracy: Input(
+        type="number", optional=True, min=0.0, max=1.0, description="Least accuracy to pass"
+    ) = None,
+    min_balanced_accuracy: Input(
+        type="number", optional=True, min=0.0, max=1.0, description="Least mean recall to pass"
+    ) = None,
+    min_macro_f1: Input(
+        type="number", optional=True, min=0.0, max=1.0, description="Least mean F1 to pass"
+    ) = None,
+    max_log_loss: Input(
+        type="number", optional=True, min=0.0, description="Most log-loss, in nats, to pass"
+    ) = None,
+    max_expected_calibration_error: Input(
+        type="number", optional=True, min=0.0, max=1.0, description="Most calibration error to pass"
+    ) = None,
+    resamples: Input(
+        type="integer", min=100, max=100000, description="Bootstrap resamples behind an interval"
+    ) = 1000,
+    mistakes: Input(
+        type="integer", min=0, max=500, description="Most confident mistakes to show"
+    ) = 24,
+):
+    """A threshold that is not met does not fail the step: register_model refuses the model."""
+    with step(evaluate, locals()) as run:
+        tested, metadata = open_model(Path(model), "evaluate")
+        data = open_snapshot(Path(snapshot), "evaluate")
+        answers = answer_split(
+            tested.path / SAVED_MODEL_NAME, metadata["labels"], data, "test", Progress("items")
+        )
+        metrics = measure(answers.probabilities, answers.targets, answers.labels, resamples)
+        asked = {
+            "min_accuracy": min_accuracy,
+            "min_balanced_accuracy": min_balanced_accuracy,
+            "min_macro_f1": min_macro_f1,
+            "max_log_loss": max_log_loss,
+            "max_expected_calibration_error": max_expected_calibration_error,
+        }
+        made = tested.lineage.provenance
+        proof = Evidence(
+            model_digest=tested.digest,
+            digests={
+                "snapshot": data.manifest.digest,
+                "training_snapshot": metadata["snapshot_digest"],
+                "encoder": metadata["encoder_digest"],
+                "training_code": made.code_digest,
+                "training_environment": made.environment_digest,
+                "code": run.provenance.code_digest,
+                "environment": run.provenance.environment_digest,
+            },
+            metrics=metrics.summary(),
+            thresholds=hold_thresholds(metrics, asked),
+        )
+        folder = run.begin_output("report", FORMAT)
+        facts = [
+            ("Model", tested.digest),
+            *proof.digests.items(),
+            *((f"{made.step}: {name}", str(value)) for name, value in made.parameters.items()),
+            ("Model made", f"{made.started} to {made.finished}"),
+        ]
+        write_report(folder, answers, metrics, proof.thresholds, data, facts, mistakes)
+        track("evaluate", summary_values(metrics), {"model_digest": tested.digest}, folder)
+        proof.write(run.path("evidence"))
+        for threshold in proof.thresholds:
+            verdict = "met" if threshold.met else "NOT met"
+            print(f"{threshold.name} {threshold.asked:.4g}: {threshold.measured:.4g}, {verdict}")

@@ -1,0 +1,64 @@
+"""train_head: a calibrated linear head on cached features, as a self-contained model."""
+
+from pathlib import Path
+
+from mldesigner import Input, Output, command_component
+
+from tfhub_blocks.compute.encoders import load_encoder
+from tfhub_blocks.compute.heads import Split, fit_head, parse_strengths
+from tfhub_blocks.compute.models import FORMAT, write_model
+from tfhub_blocks.compute.steps import step
+from tfhub_blocks.records.features import open_features
+
+
+@command_component(
+    version="1.0.0",
+    display_name="Train head",
+    description="Train a multinomial logistic regression on cached features, choose its "
+    "regularisation and calibrate it on validation, and join it with preprocessing and encoder "
+    "into one model that needs neither of them any more.",
+    environment="azureml:tfhub-blocks-cpu:b4636ce16294",
+    tags={"role": "cpu", "category": "train"},
+)
+def train_head(
+    features: Input(type="uri_folder", description="Features from extract_features"),
+    encoder: Input(type="custom_model", description="The encoder that made the features"),
+    model: Output(
+        type="mlflow_model", description="Bytes or text in, labels and probabilities out"
+    ),
+    strengths: Input(
+        type="string",
+        description="Regularisation strengths to try, as numbers with commas between, or auto",
+    ) = "auto",
+    balance_classes: Input(
+        type="boolean", description="Weigh each class by the inverse of its share"
+    ) = False,
+    max_iterations: Input(
+        type="integer", min=1, max=100000, description="Most L-BFGS iterations for a strength"
+    ) = 1000,
+):
+    """The head is the optimum of its convex loss, so it depends on nothing but features."""
+    with step(train_head, locals()) as run:
+        cached = open_features(Path(features), "train_head")
+        loaded = load_encoder(Path(encoder), "train_head")
+        cached.check_encoder(loaded.digest, "train_head")
+        fit = fit_head(
+            Split(*cached.split("train")),
+            Split(*cached.split("validation")),
+            cached.manifest.labels,
+            parse_strengths(strengths),
+            balance_classes,
+            max_iterations,
+            progress=lambda record: print(
+                f"strength {record.strength:<10g} validation log-loss "
+                f"{record.validation_log_loss:.4f} after {record.iterations} iterations"
+            ),
+        )
+        print(f"chosen: strength {fit.strength:g}, temperature {fit.head.temperature:.3f}")
+        run.facts.update(fit.as_dict())
+        facts = {
+            "encoder_digest": loaded.digest,
+            "snapshot_digest": cached.manifest.snapshot_digest,
+            "preprocessing": dict(cached.manifest.preprocessing),
+        }
+        write_model(run.begin_output("model", FORMAT), loaded, fit.head, facts)

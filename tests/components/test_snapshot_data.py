@@ -1,0 +1,139 @@
+import errno
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.folders import PARTIAL_NAME
+from tfhub_blocks.records.lineage import read_lineage
+from tfhub_blocks.records.snapshots import open_snapshot
+
+
+def write_rows(folder: Path, rows: int, filler: str = "") -> Path:
+    folder.mkdir()
+    with (folder / "rows.jsonl").open("w") as file:
+        for row in range(rows):
+            file.write(json.dumps({"text": f"row {row} {filler}", "label": row % 2}) + "\n")
+    return folder
+
+
+def test_step_writes_a_snapshot_and_says_what_is_in_it(tmp_path, execute_step):
+    source = write_rows(tmp_path / "source", 200)
+    with (source / "rows.jsonl").open("a") as file:
+        file.write('{"text": "row 0 ", "label": 0}\n{"text": "", "label": 1}\n')
+    run = execute_step(
+        "snapshot_data",
+        {"source": source, "max_rejected_fraction": "0.1", "test_fraction": "0"},
+        {"snapshot": tmp_path / "out"},
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    snapshot = open_snapshot(tmp_path / "out", "test")
+    snapshot.folder.check()
+    manifest = snapshot.manifest
+    sizes = {split: sum(counts.values()) for split, counts in manifest.counts.items()}
+    assert (
+        f"200 text items of 2 classes: train {sizes['train']}, validation {sizes['validation']}, "
+        f"test 0; 1 duplicates, 1 rejected; digest {manifest.digest}" in run.stdout
+    )
+    assert "progress: 202/202 items" in run.stdout
+    assert snapshot.folder.lineage.provenance.facts == {
+        "snapshot_digest": manifest.digest,
+        "items": 200,
+    }
+
+
+def test_warnings_are_printed_for_the_engine(tmp_path, execute_step):
+    source = tmp_path / "source"
+    source.mkdir()
+    labels = ["cat"] * 50 + ["Cat"] * 50
+    rows = [f"text {row},{label}" for row, label in enumerate(labels)]
+    (source / "rows.csv").write_text("\n".join(["text,label", *rows]))
+    run = execute_step("snapshot_data", {"source": source}, {"snapshot": tmp_path / "out"})
+    assert run.returncode == 0
+    assert (
+        "warning: the labels 'Cat', 'cat' differ only in case or white space: make them one label "
+        "if they are meant to be one class\n" in run.stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (
+            {"modality": "video"},
+            "[snapshot_data > modality] it is 'video'; expected one of auto, image, text, audio, "
+            "bytes; set modality to such a value",
+        ),
+        (
+            {"validation_fraction": "0.5", "test_fraction": "0.5"},
+            "[snapshot_data > validation_fraction] it is 0.5 and test_fraction 0.5; expected less "
+            "than 1 together; set validation_fraction to such a value",
+        ),
+        (
+            {"modality": "image"},
+            "[snapshot_data > source] the table rows.jsonl has no column path; its columns are "
+            "text, label; expected the columns path or text, and label; add or rename a column",
+        ),
+    ],
+)
+def test_mistake_is_one_line_and_no_traceback(tmp_path, execute_step, inputs, message):
+    source = write_rows(tmp_path / "source", 10)
+    run = execute_step("snapshot_data", {"source": source} | inputs, {"snapshot": tmp_path / "out"})
+    assert (run.returncode, run.stderr) == (1, f"error: {message}\n")
+    with pytest.raises(BlocksError):
+        open_snapshot(tmp_path / "out", "test")
+
+
+def test_killed_step_leaves_nothing_finished_and_runs_again(tmp_path, start_step, execute_step):
+    source = write_rows(tmp_path / "source", 60_000, "x" * 200)
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = start_step("snapshot_data", {"source": source}, {"snapshot": killed})
+    # Killed while it writes shards, the last thing that it does before it finishes.
+    deadline = time.monotonic() + 60
+    while not list((killed / PARTIAL_NAME).glob("shards/*")) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert (killed / PARTIAL_NAME / "shards").is_dir()
+    with pytest.raises(BlocksError, match="this folder has no lineage"):
+        open_snapshot(killed, "test")
+    for folder in (killed, whole):
+        run = execute_step("snapshot_data", {"source": source}, {"snapshot": folder})
+        assert run.returncode == 0, run.stderr
+        open_snapshot(folder, "test").folder.check()
+    assert not (killed / PARTIAL_NAME).exists()
+    assert read_lineage(killed).files == read_lineage(whole).files
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    folder = tmp_path / "small"
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=8m", "tmpfs"]
+    if os.geteuid() != 0 or subprocess.run(["mount", *options, str(folder)]).returncode:
+        pytest.skip("mounting a small file system is not permitted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("room", ["for nothing", "for the spilled contents only"])
+def test_full_disk_is_one_line_and_leaves_nothing_finished(
+    tmp_path, execute_step, small_disk, room
+):
+    rows = 12_000 if room == "for nothing" else 5_000
+    source = write_rows(tmp_path / "source", rows, "x" * 1000)
+    run = execute_step("snapshot_data", {"source": source}, {"snapshot": small_disk / "out"})
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[-1].endswith(
+        "there is no space left on the disk; expected room for the outputs; free some space and "
+        "run again: what is complete is kept"
+    )
+    assert os.strerror(errno.ENOSPC) in run.stderr
+    with pytest.raises(BlocksError):
+        open_snapshot(small_disk / "out", "test")

@@ -1,0 +1,109 @@
+"""Self-contained models: preprocessing, encoder and head in one SavedModel, as an MLflow model."""
+
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import tensorflow as tf
+import yaml
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import Array
+
+from tfhub_blocks.compute import scoring
+from tfhub_blocks.compute.encoders import Encoder
+from tfhub_blocks.compute.heads import Head
+from tfhub_blocks.compute.saved_models import save_module
+from tfhub_blocks.records.folders import Folder, Format, open_folder
+
+FORMAT = Format("model", 1)
+SAVED_MODEL_NAME = "artifacts/saved_model"
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "tensorflow")
+
+
+class ServedModel(tf.Module):  # type: ignore[misc]
+    """Encoded items in; label and probabilities out."""
+
+    def __init__(self, encoder: Encoder, head: Head) -> None:
+        super().__init__()
+        self._module = encoder.module  # held, so that its variables are saved with ours
+        self._encoder = encoder
+        self._weights = tf.Variable(head.weights, trainable=False, name="head/weights")
+        self._bias = tf.Variable(head.bias, trainable=False, name="head/bias")
+        self._labels = head.labels
+        self._temperature = head.temperature
+
+    def __call__(self, contents: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Labels, string [n], and probabilities, float32 [n, classes], of contents, string [n]."""
+        features = self._encoder.features(self._encoder.preprocess(contents))
+        logits = tf.matmul(features, self._weights) + self._bias
+        probabilities = tf.nn.softmax(logits / self._temperature)
+        best = tf.argmax(probabilities, axis=-1)
+        return {"label": tf.gather(self._labels, best), "probabilities": probabilities}
+
+
+def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, Any]) -> None:
+    """Write an MLflow model that loads where neither the encoder nor this library ever was.
+
+    The same encoder and head give the same bytes, whatever the day and the folder.
+
+    Args:
+        folder: An empty folder.
+        encoder: The encoder, which is copied into the model.
+        head: The head on its features.
+        facts: What the model's metadata shall say besides its labels.
+    """
+    module = ServedModel(encoder, head)
+    serve = tf.function(
+        module.__call__, input_signature=[tf.TensorSpec([None], tf.string, name="contents")]
+    )
+    module.serve = serve
+    text = encoder.pin.modality == "text"
+    signature = ModelSignature(
+        Schema([ColSpec(DataType.string if text else DataType.binary)]),
+        Schema(
+            [
+                ColSpec(DataType.string, "label"),
+                ColSpec(DataType.double, "probability"),
+                ColSpec(Array(DataType.double), "probabilities"),
+            ]
+        ),
+    )
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        saved_model = Path(temporary) / "saved_model"
+        save_module(module, saved_model, {"serving_default": serve})
+        mlflow.pyfunc.save_model(
+            str(folder),
+            python_model=scoring.__file__,
+            artifacts={"saved_model": str(saved_model)},
+            signature=signature,
+            input_example=[encoder.example()],
+            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+            metadata={"labels": list(head.labels), **facts},
+            # Given, so that the same model is the same bytes; the lineage says when.
+            mlflow_model=Model(model_uuid="0" * 32, utc_time_created="1970-01-01 00:00:00.000000"),
+        )
+    _forget_local_paths(folder / "MLmodel")
+
+
+def _forget_local_paths(path: Path) -> None:
+    """Take out of MLmodel where the model was put together; loading uses the base names."""
+    record = yaml.safe_load(path.read_text(encoding="utf-8"))
+    flavor = record["flavors"]["python_function"]
+    flavor["model_code_path"] = Path(flavor["model_code_path"]).name
+    flavor["artifacts"]["saved_model"]["uri"] = flavor["artifacts"]["saved_model"]["path"]
+    path.write_text(yaml.safe_dump(record, sort_keys=True), encoding="utf-8")
+
+
+def open_model(path: Path, where: str) -> tuple[Folder, dict[str, Any]]:
+    """A finished model with every file checked, and its metadata.
+
+    Raises:
+        BlocksError: The folder holds no finished model, or a file was changed.
+    """
+    folder = open_folder(path, FORMAT, where).check()
+    record = yaml.safe_load((path / "MLmodel").read_text(encoding="utf-8"))
+    return folder, record["metadata"]

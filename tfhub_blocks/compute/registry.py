@@ -1,0 +1,108 @@
+"""The model registry, through MLflow: on this machine SQLite, on Azure ML the workspace."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.evidence import Evidence
+from tfhub_blocks.records.folders import Folder
+
+WHERE = "register_model"
+TAG = "tfhub_blocks."
+
+
+def register(
+    model: Folder, metadata: Mapping[str, Any], evidence: Evidence, name: str, owner: str
+) -> dict[str, str]:
+    """Register a model that its evidence is about; name, version, digest and source of it.
+
+    The same model under the same name is registered once: its version is given again.
+
+    Raises:
+        BlocksError: The evidence is of another model, or a threshold was not met.
+    """
+    check_evidence(model.digest, evidence)
+    client = MlflowClient()
+    version = _find(client, name, model.digest)
+    if version is None:
+        version = _create(client, name, model, _tags(model, metadata, evidence, owner))
+    return {
+        "name": name,
+        "version": str(version.version),
+        "digest": model.digest,
+        "source": version.source,
+        "owner": version.tags.get(f"{TAG}owner", owner),
+    }
+
+
+def check_evidence(model_digest: str, evidence: Evidence) -> None:
+    """Check that evidence is about a model and met its thresholds.
+
+    Raises:
+        BlocksError: It is not, or did not.
+    """
+    if evidence.model_digest != model_digest:
+        raise BlocksError(
+            WHERE,
+            "evidence",
+            f"it is about the model with digest {evidence.model_digest}",
+            f"evidence about the model given, digest {model_digest}",
+            "evaluate this model and give that evidence",
+        )
+    failed = [
+        f"{threshold.name} asked {threshold.asked:g}, measured {threshold.measured:.4g}"
+        for threshold in evidence.thresholds
+        if not threshold.met
+    ]
+    if failed or not evidence.thresholds:
+        raise BlocksError(
+            WHERE,
+            "evidence",
+            "; ".join(failed) or "no threshold was asked for",
+            "evidence that met every threshold",
+            "improve the model, or ask for another threshold on purpose",
+        )
+
+
+def _find(client: MlflowClient, name: str, digest: str) -> Any:
+    try:
+        versions = client.search_model_versions(f"name = '{name}'")
+    except MlflowException:
+        return None
+    return next((v for v in versions if v.tags.get(f"{TAG}model_digest") == digest), None)
+
+
+def _create(client: MlflowClient, name: str, model: Folder, tags: Mapping[str, str]) -> Any:
+    with mlflow.start_run(run_name=f"register {name}") as run:
+        mlflow.set_tags(tags)
+        mlflow.log_artifacts(str(model.path), "model")
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    source = f"{run.info.artifact_uri}/model"
+    return client.create_model_version(name, source, run.info.run_id, tags=dict(tags))
+
+
+def _tags(
+    model: Folder, metadata: Mapping[str, Any], evidence: Evidence, owner: str
+) -> dict[str, str]:
+    made = model.lineage.provenance
+    digests = {
+        "model_digest": model.digest,
+        "encoder_digest": metadata["encoder_digest"],
+        "snapshot_digest": metadata["snapshot_digest"],
+        "code_digest": made.code_digest,
+        "environment_digest": made.environment_digest,
+        "evidence_digest": evidence.as_statement()["digest"],
+    }
+    return {f"{TAG}{key}": value for key, value in digests.items()} | {
+        f"{TAG}owner": owner,
+        f"{TAG}made_by": made.step,
+        f"{TAG}made": made.finished,
+    }

@@ -1,0 +1,42 @@
+"""The scoring program that travels inside a model. It needs what the model pins, and not us."""
+
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from mlflow.pyfunc import PythonModel
+
+# Items are answered in batches of this size, so that a long table needs no more memory.
+BATCH_SIZE = 64
+
+
+class Scorer(PythonModel):  # type: ignore[misc]
+    """Answers encoded items (image bytes, or text) with labels and probabilities."""
+
+    def load_context(self, context: Any) -> None:
+        """Load the SavedModel, once."""
+        self._model = tf.saved_model.load(context.artifacts["saved_model"])
+        self._serve = self._model.signatures["serving_default"]
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
+        """For each item: label, its probability, and all probabilities in the order of labels."""
+        items = np.asarray(model_input)
+        items = items[:, 0] if items.ndim == 2 else items
+        answers = [
+            self._serve(contents=tf.constant(list(items[start : start + BATCH_SIZE]), tf.string))
+            for start in range(0, len(items), BATCH_SIZE)
+        ]
+        labels = [label.decode() for answer in answers for label in answer["label"].numpy()]
+        probabilities = [row for answer in answers for row in answer["probabilities"].numpy()]
+        return pd.DataFrame(
+            {
+                "label": labels,
+                "probability": [float(row.max()) for row in probabilities],
+                "probabilities": [row.astype(float) for row in probabilities],
+            }
+        )
+
+
+mlflow.models.set_model(Scorer())

@@ -1,0 +1,106 @@
+"""Evidence: what an evaluation measured, of which model, on what, and which thresholds it met.
+
+An in-toto statement about the model with a test-result predicate; see
+https://github.com/in-toto/attestation/blob/main/spec/predicates/test-result.md.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tfhub_blocks.records.digests import record_digest
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.folders import write_file
+from tfhub_blocks.records.lineage import STATEMENT_TYPE
+
+PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
+FORMAT = "evidence/1"
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A bound that was asked for, and what was measured."""
+
+    name: str
+    asked: float
+    measured: float
+    met: bool
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The result of an evaluation.
+
+    ``digests`` names, each by its digest, the snapshot, the encoder, the code and the environment
+    that the model was made with and measured on.
+    """
+
+    model_digest: str
+    digests: Mapping[str, str]
+    metrics: Mapping[str, Mapping[str, float]]
+    thresholds: tuple[Threshold, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every threshold was met, and there was one."""
+        return bool(self.thresholds) and all(threshold.met for threshold in self.thresholds)
+
+    def as_statement(self) -> dict[str, Any]:
+        """As an in-toto statement, with a digest over itself."""
+        predicate = {
+            "result": "PASSED" if self.passed else "FAILED",
+            "configuration": [
+                {"name": name, "digest": {"sha256": digest}}
+                for name, digest in self.digests.items()
+            ],
+            "passedTests": [threshold.name for threshold in self.thresholds if threshold.met],
+            "failedTests": [threshold.name for threshold in self.thresholds if not threshold.met],
+            "thresholds": [asdict(threshold) for threshold in self.thresholds],
+            "metrics": {name: dict(value) for name, value in self.metrics.items()},
+            "format": FORMAT,
+        }
+        subject = [{"name": "model", "digest": {"dirHash": self.model_digest}}]
+        statement = {
+            "_type": STATEMENT_TYPE,
+            "subject": subject,
+            "predicateType": PREDICATE_TYPE,
+            "predicate": predicate,
+        }
+        return statement | {"digest": record_digest(statement)}
+
+    def write(self, path: Path) -> None:
+        """Write the statement, whole or not at all."""
+        text = json.dumps(self.as_statement(), indent=1, ensure_ascii=False)
+        write_file(path, f"{text}\n".encode())
+
+
+def read_evidence(path: Path, where: str) -> Evidence:
+    """The evidence in a file, with its digest over itself checked.
+
+    Raises:
+        BlocksError: The file is no evidence, of another format, or was edited.
+    """
+    try:
+        statement = json.loads(path.read_text(encoding="utf-8"))
+        stated = statement.pop("digest")
+        predicate = statement["predicate"]
+        if predicate["format"] != FORMAT or stated != record_digest(statement):
+            raise ValueError("its digest is not that of its content")
+        return Evidence(
+            model_digest=statement["subject"][0]["digest"]["dirHash"],
+            digests={
+                entry["name"]: entry["digest"]["sha256"] for entry in predicate["configuration"]
+            },
+            metrics=predicate["metrics"],
+            thresholds=tuple(Threshold(**entry) for entry in predicate["thresholds"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise BlocksError(
+            where,
+            "evidence",
+            f"{path} cannot be taken as evidence ({error})",
+            "the unchanged evidence.json that evaluate wrote",
+            "evaluate the model again",
+        ) from error
