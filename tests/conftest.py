@@ -20,12 +20,17 @@ from tfhub_blocks.records.snapshots import FORMAT, ITEM_SCHEMA, Manifest
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 
 
-def jpeg(seed: int, size: tuple[int, int] = (50, 40)) -> bytes:
-    """A JPEG of smooth colours."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(file, "JPEG")
-    return file.getvalue()
+@pytest.fixture(scope="session")
+def jpeg() -> Callable[..., bytes]:
+    """``jpeg(seed, size=(50, 40))`` gives a JPEG of smooth colours."""
+
+    def encode(seed: int, size: tuple[int, int] = (50, 40)) -> bytes:
+        pixels = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(file, "JPEG")
+        return file.getvalue()
+
+    return encode
 
 
 @pytest.fixture(scope="session")
@@ -74,12 +79,17 @@ def saved_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tfhub_blocks.compute.runtime import tf
 
     class SmallEncoder(tf.Module):
+        # tf.Module's own are properties, which are not saved.
+        variables = trainable_variables = ()
+
         def __init__(self) -> None:
             super().__init__()
             random = np.random.default_rng(0)
             self.kernel = tf.Variable(random.normal(0, 0.3, (5, 5, 3, 24)).astype(np.float32))
             self.gain = tf.Variable(random.uniform(0.5, 2, 24).astype(np.float32))
             self.mean = tf.Variable(random.normal(0, 1, 24).astype(np.float32), trainable=False)
+            self.variables = [self.kernel, self.gain, self.mean]
+            self.trainable_variables = [self.kernel, self.gain]
 
         @tf.function
         def __call__(self, inputs: Any, training: bool = False) -> Any:

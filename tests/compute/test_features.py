@@ -7,7 +7,6 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
-from conftest import PROVENANCE, jpeg
 from PIL import Image
 
 from tfhub_blocks.compute.encoders import Encoder, load_encoder
@@ -16,7 +15,10 @@ from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.features import FORMAT, open_features
 from tfhub_blocks.records.folders import begin_folder, finish_folder
+from tfhub_blocks.records.lineage import Provenance
 from tfhub_blocks.records.snapshots import open_snapshot
+
+PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def extracted(snapshot: Path, encoder: Encoder, folder: Path, batch_size: int = 
 
 @pytest.mark.parametrize("count", [1, CPU_BATCH_SIZE, 3 * CPU_BATCH_SIZE + 5])
 def test_rows_follow_the_snapshot_and_hold_what_the_encoder_gives(
-    count: int, encoder: Encoder, write_test_snapshot, tmp_path: Path
+    count: int, encoder: Encoder, write_test_snapshot, jpeg, tmp_path: Path
 ) -> None:
     snapshot = write_test_snapshot(tmp_path / "snapshot", map(jpeg, range(count)))
 
@@ -51,7 +53,7 @@ def test_rows_follow_the_snapshot_and_hold_what_the_encoder_gives(
 
 
 def test_bits_do_not_depend_on_the_run_nor_on_how_much_is_left_for_the_last_batch(
-    encoder: Encoder, write_test_snapshot, tmp_path: Path
+    encoder: Encoder, write_test_snapshot, jpeg, tmp_path: Path
 ) -> None:
     contents = [jpeg(seed) for seed in range(3 * CPU_BATCH_SIZE)]
     by_id = sorted(contents, key=lambda content: hashlib.sha256(content).digest())
@@ -70,7 +72,7 @@ def test_bits_do_not_depend_on_the_run_nor_on_how_much_is_left_for_the_last_batc
 
 
 def test_an_item_that_cannot_be_decoded_is_named(
-    encoder: Encoder, write_test_snapshot, tmp_path: Path
+    encoder: Encoder, write_test_snapshot, jpeg, tmp_path: Path
 ) -> None:
     broken = jpeg(100, (300, 300))[:800]
     snapshot = write_test_snapshot(tmp_path / "snapshot", [*map(jpeg, range(30)), broken])
@@ -84,7 +86,7 @@ def test_an_item_that_cannot_be_decoded_is_named(
 
 
 def test_an_item_whose_features_are_not_finite_is_named(
-    encoder: Encoder, write_test_snapshot, tmp_path: Path
+    encoder: Encoder, write_test_snapshot, jpeg, tmp_path: Path
 ) -> None:
     file = io.BytesIO()
     Image.new("RGB", (9, 9), "white").save(file, "PNG")
@@ -102,7 +104,7 @@ def test_an_item_whose_features_are_not_finite_is_named(
 
 
 def test_a_flipped_byte_in_a_shard_is_found_before_it_is_used(
-    encoder: Encoder, write_test_snapshot, tmp_path: Path
+    encoder: Encoder, write_test_snapshot, jpeg, tmp_path: Path
 ) -> None:
     snapshot = write_test_snapshot(tmp_path / "snapshot", map(jpeg, range(30)))
     shard = snapshot / "shards/00001.arrow"
@@ -122,7 +124,7 @@ def test_another_modality_is_refused(encoder: Encoder, write_test_snapshot, tmp_
 
 
 def test_memory_does_not_grow_with_the_items(
-    encoder: Encoder, write_test_snapshot, tmp_path: Path
+    encoder: Encoder, write_test_snapshot, jpeg, tmp_path: Path
 ) -> None:
     """4,000 items of 200 kB are 800 MB; what is under way at once are 32 of them."""
     random = np.random.default_rng(0)

@@ -73,16 +73,22 @@ class Encoder:
     def frozen(self, batch_size: int) -> Callable[[tf.Tensor], tf.Tensor]:
         """Preprocessing and features of exactly ``batch_size`` contents, as fast as may be.
 
-        Variables become constants, so that TensorFlow folds batch normalization into convolutions
-        and packs weights once. Features differ from ``features`` by rounding alone.
+        Where they can, variables become constants, so that TensorFlow folds batch normalization
+        into convolutions and packs weights once. Features differ from ``features`` by rounding.
         """
+        # Here, because at the top it would import TensorFlow before ``runtime`` does.
+        from tensorflow.python.framework.convert_to_constants import (
+            convert_variables_to_constants_v2,
+        )
+
         strings = tf.TensorSpec([batch_size], tf.string)
         preprocess = tf.function(self.preprocess).get_concrete_function(strings)
         # Apart from the forward function, or optimizers fold its last product into the encoder.
         inputs = tf.TensorSpec.from_tensor(preprocess.outputs[0])
         forward = tf.function(self.features).get_concrete_function(inputs)
-        sizes = (v.dtype.size * v.shape.num_elements() for v in forward.variables)
-        if sum(sizes) > MAX_FROZEN_BYTES:
+        size_bytes = sum(v.dtype.size * v.shape.num_elements() for v in forward.variables)
+        has_tables = len(forward.captured_inputs) > len(forward.variables)
+        if size_bytes > MAX_FROZEN_BYTES or has_tables:  # A vocabulary cannot become a constant.
             return lambda contents: forward(preprocess(contents))
         constant = convert_variables_to_constants_v2(forward)
         return lambda contents: constant(preprocess(contents))[0]

@@ -1,0 +1,72 @@
+"""import_encoder and extract_features, run as Azure would."""
+
+import shutil
+from pathlib import Path
+
+from tfhub_blocks.records.features import open_features
+from tfhub_blocks.records.lineage import read_lineage
+from tfhub_blocks.records.pins import read_pin
+
+
+def test_an_encoder_is_imported_then_applied_to_a_snapshot(
+    saved_encoder: Path, write_test_snapshot, jpeg, execute_step, tmp_path: Path
+) -> None:
+    snapshot = write_test_snapshot(tmp_path / "snapshot", map(jpeg, range(20)))
+    encoder, features = tmp_path / "encoder", tmp_path / "features"
+
+    done = execute_step(
+        "import_encoder", {"source": saved_encoder, "unpinned": "accept"}, {"encoder": encoder}
+    )
+    assert done.returncode == 0, done.stderr
+    pin = read_pin(encoder / "encoder.toml")
+    assert "format_version = 1\n" in done.stdout
+    assert f"small: image encoder, 24 features, 4 files, digest {pin.digest}\n" in done.stdout
+    assert done.stderr == ""
+
+    done = execute_step(
+        "extract_features", {"snapshot": snapshot, "encoder": encoder}, {"features": features}
+    )
+    assert done.returncode == 0, done.stderr
+    assert "progress: 20/20 images" in done.stdout
+    assert done.stderr == ""
+    opened = open_features(features, "test")
+    assert sum(batch.num_rows for batch in opened.batches()) == 20
+    lineage = opened.folder.lineage
+    assert lineage.material("encoder").digest == read_lineage(encoder).digest
+    assert lineage.material("snapshot").digest == read_lineage(snapshot).digest
+    assert lineage.provenance.parameters == {"batch_size": 64}
+    assert lineage.provenance.facts["encoder_digest"] == pin.digest
+
+
+def test_mistakes_end_a_step_with_one_line_and_no_output(
+    saved_encoder: Path, imported_encoder: Path, write_test_snapshot, execute_step, tmp_path: Path
+) -> None:
+    damaged = shutil.copytree(imported_encoder, tmp_path / "damaged")
+    with (damaged / "saved_model/saved_model.pb").open("ab") as file:
+        file.write(b"\0")
+    texts = write_test_snapshot(tmp_path / "texts", [b"a text"], modality="text")
+    cases = [
+        ("import_encoder", {"source": saved_encoder}, "set unpinned=accept once"),
+        ("import_encoder", {"source": damaged}, "> saved_model.pb] this file has sha256"),
+        ("import_encoder", {"unpinned": "maybe"}, "it is 'maybe'; expected one of accept, refuse"),
+        (
+            "extract_features",
+            {"snapshot": texts, "encoder": imported_encoder},
+            "the snapshot's items are text, small takes image",
+        ),
+        (
+            "extract_features",
+            {"snapshot": texts, "encoder": damaged},
+            "> saved_model/saved_model.pb] its sha256 is",
+        ),
+    ]
+    for name, inputs, message in cases:
+        port = {"import_encoder": "encoder", "extract_features": "features"}[name]
+        output = tmp_path / "output"
+        done = execute_step(name, inputs, {port: output})
+
+        assert done.returncode == 1, done.stdout
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("error: [")
+        assert message in line
+        assert not (output / "lineage.json").exists()

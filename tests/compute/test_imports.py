@@ -1,0 +1,344 @@
+import shutil
+import tarfile
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tfhub_blocks.compute.encoders import load_encoder
+from tfhub_blocks.compute.handles import resolve_handle
+from tfhub_blocks.compute.imports import Request, import_saved_model
+from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.records import pins
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.folders import begin_folder, finish_folder
+from tfhub_blocks.records.lineage import Provenance
+from tfhub_blocks.records.pins import EncoderInput, EncoderOutput, Pin, Training, read_pin
+
+PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
+
+
+def imported(
+    folder: Path,
+    source: Path | None = None,
+    handle: str | None = None,
+    pin: Path | None = None,
+    unpinned: str = "refuse",
+    image_size_px: int | None = None,
+) -> Pin:
+    folder.mkdir(parents=True)
+    given = [None if value is None else str(value) for value in (source, handle, pin)]
+    return import_saved_model(Request(*given, unpinned, image_size_px), folder)
+
+
+def saved(folder: Path, call, *specs, **signatures) -> Path:
+    """A tf.Module with ``__call__`` traced for the specs."""
+
+    class Module(tf.Module):
+        @tf.function
+        def __call__(self, *inputs):
+            return call(*inputs)
+
+    module = Module()
+    module.__call__.get_concrete_function(*specs)
+    tf.saved_model.save(module, str(folder), **signatures)
+    return folder
+
+
+FREE_IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32)
+
+
+def test_a_pinned_encoder_is_imported_again_to_the_same_bytes(
+    imported_encoder: Path, tmp_path: Path
+) -> None:
+    pin = imported(tmp_path / "again", imported_encoder)
+
+    assert pin == read_pin(imported_encoder / "encoder.toml")
+    assert (tmp_path / "again/encoder.toml").read_bytes() == (
+        imported_encoder / "encoder.toml"
+    ).read_bytes()
+    assert pin.loaded_class == "reusable"
+    assert pin.training == Training(3, 2)
+    assert pin.output == EncoderOutput(24)
+    assert pin.input == EncoderInput("image", "float32", (32, 32), (0.0, 1.0))
+
+
+def test_an_encoder_without_pin_is_refused_unless_accepted(
+    saved_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(BlocksError, match=r"no pin \(encoder.toml\).*set unpinned=accept once"):
+        imported(tmp_path / "refused", saved_encoder)
+
+    pin = imported(tmp_path / "accepted", saved_encoder, unpinned="accept")
+
+    assert f'digest = "{pin.digest}"' in capsys.readouterr().out
+    assert imported(tmp_path / "b", saved_encoder, pin=tmp_path / "accepted/encoder.toml") == pin
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: flip(f / "variables/variables.data-00000-of-00001"), "variables.data-00000"),
+        (lambda f: (f / "variables/variables.index").unlink(), "index] this file is missing"),
+        (lambda f: (f / "saved_model.pb").unlink(), "saved_model.pb] this file is missing"),
+        (lambda f: (f / "assets").write_bytes(b"x"), "assets] this file has sha256"),
+    ],
+)
+def test_a_file_that_differs_from_the_pin_is_refused(
+    change, message: str, imported_encoder: Path, tmp_path: Path
+) -> None:
+    source = shutil.copytree(imported_encoder, tmp_path / "source")
+    change(source / "saved_model")
+
+    with pytest.raises(BlocksError, match=message) as caught:
+        imported(tmp_path / "encoder", source)
+
+    assert "; expected " in str(caught.value)
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"output": EncoderOutput(25)}, "output.dimension] the pin says 25; expected 24, as the"),
+        (
+            {"input": EncoderInput("image", "float32", (64, 64), (0.0, 1.0))},
+            r"input.size_px] the pin says \(64, 64\); expected \(32, 32\)",
+        ),
+        ({"training": Training(3, 3)}, "training] the pin says"),
+    ],
+)
+def test_a_pin_that_says_what_the_encoder_is_not_is_refused(
+    change, message: str, imported_encoder: Path, tmp_path: Path
+) -> None:
+    source = shutil.copytree(imported_encoder, tmp_path / "source")
+    replace(read_pin(source / "encoder.toml"), **change).write(source / "encoder.toml")
+
+    with pytest.raises(BlocksError, match=message):
+        imported(tmp_path / "encoder", source)
+
+
+def test_exactly_one_origin_is_wanted(saved_encoder: Path, tmp_path: Path) -> None:
+    with pytest.raises(BlocksError, match="neither is given; expected exactly one"):
+        imported(tmp_path / "a")
+    with pytest.raises(BlocksError, match="both are given; expected exactly one"):
+        imported(tmp_path / "b", saved_encoder, "https://tfhub.dev/a/b/1")
+
+
+def test_a_free_image_size_is_what_is_asked_for(tmp_path: Path) -> None:
+    source = saved(tmp_path / "free", lambda x: tf.reduce_mean(x, [1, 2]), FREE_IMAGES)
+
+    default = imported(tmp_path / "a", source, unpinned="accept")
+    asked = imported(tmp_path / "b", source, unpinned="accept", image_size_px=96)
+
+    assert (default.input.size_px, asked.input.size_px) == ((224, 224), (96, 96))
+    with pytest.raises(BlocksError, match=r"image_size_px\] it is 64, while the pin says"):
+        imported(tmp_path / "c", source, pin=tmp_path / "b/encoder.toml", image_size_px=64)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda f: (f / "saved_model.pb").write_bytes(b"not a protobuf"),
+        lambda f: (f / "saved_model.pb").write_bytes((f / "saved_model.pb").read_bytes()[:4000]),
+        lambda f: (f / "saved_model.pb").write_bytes(b""),
+        lambda f: shutil.rmtree(f / "variables"),
+        lambda f: (f / "variables/variables.index").write_bytes(b"junk"),
+        lambda f: (f / "variables/variables.data-00000-of-00001").write_bytes(b""),
+    ],
+)
+def test_a_corrupt_saved_model_is_told_in_one_line(
+    damage, saved_encoder: Path, tmp_path: Path
+) -> None:
+    source = shutil.copytree(saved_encoder, tmp_path / "source")
+    damage(source)
+
+    with pytest.raises(BlocksError, match=r"cannot load it \(|cannot serve as an enc") as caught:
+        imported(tmp_path / "encoder", source, unpinned="accept")
+
+    assert "\n" not in str(caught.value)
+
+
+def unfit_models() -> dict[str, tuple]:
+    images = tf.TensorSpec([None, 32, 32, 3], tf.float32)
+    ids = tf.TensorSpec([None, 128], tf.int32)
+    return {
+        "feature maps": (lambda x: x[:, ::2], "an output float32", images),
+        "token ids": (
+            lambda a, b: tf.cast(a + b, tf.float32),
+            r"int32\[None, 128\], int32",
+            ids,
+            ids,
+        ),
+        "one channel": (
+            lambda x: tf.reduce_mean(x, [1, 2]),
+            r"inputs float32\[None, 32, 32, 1\]",
+            tf.TensorSpec([None, 32, 32, 1], tf.float32),
+        ),
+        "many outputs": (
+            lambda x: {"a": tf.reduce_mean(x, [1, 2]), "b": tf.reduce_max(x, [1, 2])},
+            r"outputs \['a', 'b'\]",
+            images,
+        ),
+        "one at a time": (
+            lambda x: tf.reduce_mean(x, [1, 2]),
+            r"float32\[1, 32, 32, 3\]",
+            tf.TensorSpec([1, 32, 32, 3], tf.float32),
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", unfit_models())
+def test_what_gives_no_vector_an_item_is_refused_with_its_signature(
+    name: str, tmp_path: Path
+) -> None:
+    call, seen, *specs = unfit_models()[name]
+    source = saved(tmp_path / "model", call, *specs)
+
+    with pytest.raises(BlocksError, match=f"cannot serve as an encoder: it has .*{seen}"):
+        imported(tmp_path / "encoder", source, unpinned="accept")
+
+
+def test_the_classes_of_saved_object_are_told_apart(tmp_path: Path) -> None:
+    model = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.BatchNormalization(),
+            keras.layers.GlobalAveragePooling2D(),
+        ]
+    )
+    model.export(str(tmp_path / "export"), verbose=False)
+    tf.saved_model.save(model, str(tmp_path / "signature"))
+    images = np.random.default_rng(0).random((2, 32, 32, 3), dtype=np.float32)
+
+    for name, kind in [("export", "keras_export"), ("signature", "signature")]:
+        folder = tmp_path / f"{name}-encoder"
+        partial = begin_folder(folder, PROVENANCE)
+        request = Request(str(tmp_path / name), None, None, "accept", None)
+        assert import_saved_model(request, partial).loaded_class == kind
+        finish_folder(folder, "encoder", pins.FORMAT, PROVENANCE)
+        features = load_encoder(folder, "test").features(tf.constant(images)).numpy()
+        assert features == pytest.approx(model(images, training=False).numpy(), abs=1e-5)
+
+    (tmp_path / "signature/tfhub_module.pb").write_bytes(b"\x08\x03")
+    with pytest.raises(BlocksError, match=r"TF1 Hub format.*take the module's TF2 version"):
+        imported(tmp_path / "tf1", tmp_path / "signature", unpinned="accept")
+
+
+def test_text_with_a_vocabulary_is_encoded_and_frozen(tmp_path: Path) -> None:
+    class Words(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            ids = tf.constant([1, 2], tf.int64)
+            words = tf.lookup.KeyValueTensorInitializer(["good", "bad"], ids)
+            self.table = tf.lookup.StaticHashTable(words, 0)
+            self.vectors = tf.Variable([[0.0, 0.0], [1.0, 2.0], [-1.0, 3.0]])
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+        def __call__(self, texts):
+            ids = self.table.lookup(tf.strings.split(texts))
+            return tf.reduce_sum(tf.gather(self.vectors, ids.to_tensor()), 1)
+
+    tf.saved_model.save(Words(), str(tmp_path / "words"))
+    folder = tmp_path / "encoder"
+    request = Request(str(tmp_path / "words"), None, None, "accept", None)
+    pin = import_saved_model(request, begin_folder(folder, PROVENANCE))
+    finish_folder(folder, "encoder", pins.FORMAT, PROVENANCE)
+    encoder = load_encoder(folder, "test")
+
+    assert (pin.modality, pin.output.dimension) == ("text", 2)
+    answer = encoder.frozen(3)(tf.constant(["good bad", "bad", "neither"])).numpy()
+    assert answer.tolist() == [[0, 5], [-1, 3], [0, 0]]
+
+
+def test_a_flipped_byte_in_an_imported_encoder_is_found_before_it_is_loaded(
+    imported_encoder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(imported_encoder, tmp_path / "encoder")
+    flip(folder / "saved_model/variables/variables.data-00000-of-00001")
+
+    with pytest.raises(BlocksError, match=r"its sha256 is .*; expected .*, as it was made"):
+        load_encoder(folder, "test")
+
+
+@pytest.fixture
+def server(saved_encoder: Path, tmp_path: Path) -> Iterator[str]:
+    """Serves archives as tfhub.dev does: at the handle itself, by a query."""
+    archive = tmp_path / "small.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(saved_encoder, ".")
+    answers = {
+        "/someone/small/1": (200, archive.read_bytes()),
+        "/someone/cut/1": (200, archive.read_bytes()[:500]),
+        "/someone/page/1": (200, b"<html>moved</html>"),
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path, _, query = self.path.partition("?")
+            asked = query == "tf-hub-format=compressed"
+            status, body = answers.get(path, (404, b"")) if asked else (400, b"")
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{running.server_port}"
+    running.shutdown()
+    running.server_close()
+
+
+def test_a_handle_is_downloaded_and_held_against_its_pin(
+    server: str, imported_encoder: Path, tmp_path: Path
+) -> None:
+    handle = f"{server}/someone/small/1"
+    pin = imported(tmp_path / "a", handle=handle, unpinned="accept")
+
+    assert (pin.name, pin.handle) == ("someone-small-1", handle)
+    assert pin.digest == read_pin(imported_encoder / "encoder.toml").digest
+    again = imported(tmp_path / "b", handle=handle, pin=tmp_path / "a/encoder.toml")
+    assert again == pin
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/someone/none/1", "HTTPError: HTTP Error 404"),
+        ("/someone/cut/1", "does not appear to be a valid module"),
+        ("/someone/page/1", "does not appear to be a valid module"),
+    ],
+)
+def test_a_download_that_fails_is_told_in_one_line(
+    path: str, told: str, server: str, tmp_path: Path
+) -> None:
+    with pytest.raises(BlocksError, match=told) as caught:
+        resolve_handle(server + path, tmp_path / "cache")
+
+    assert f"{server}{path}] a GET with ?tf-hub-format=compressed gave" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(BlocksError, match="Connection refused"):
+        resolve_handle("http://127.0.0.1:9/someone/small/1", tmp_path)
+
+
+def test_certificates_are_always_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFHUB_DISABLE_CERT_VALIDATION", "true")
+    with pytest.raises(BlocksError, match=r"TFHUB_DISABLE_CERT_VALIDATION. it is set.*unset it"):
+        resolve_handle("https://tfhub.dev/google/nnlm-en-dim50/2", tmp_path)

@@ -1,0 +1,122 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.pins import (
+    Decisions,
+    EncoderInput,
+    EncoderOutput,
+    Pin,
+    PinnedFile,
+    Training,
+    check_files,
+    copy_files,
+    files_digest,
+    read_pin,
+)
+
+FILES = {
+    "saved_model.pb": PinnedFile("a" * 64, 10),
+    "variables/variables.index": PinnedFile("b" * 64, 3),
+}
+PIN = Pin(
+    name="small",
+    handle="https://tfhub.dev/someone/small/1",
+    digest=files_digest(FILES),
+    loaded_class="reusable",
+    input=EncoderInput("image", "float32", (160, 224), (0.0, 1.0)),
+    output=EncoderOutput(24, "default"),
+    training=Training(3, 2),
+    files=FILES,
+    decisions=Decisions("mounted", "forbidden", "realtime", 20.0),
+)
+
+
+def test_a_pin_is_read_as_it_was_written(tmp_path: Path) -> None:
+    text = replace(PIN, input=EncoderInput("text", "string"), output=EncoderOutput(8))
+    for pin in (PIN, text):
+        pin.write(tmp_path / "encoder.toml")
+        assert read_pin(tmp_path / "encoder.toml") == pin
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('name = "small"', 'nmae = "small"', "> nmae] this key is unknown; expected 'name'"),
+        ("[output]\ndimension", "[output]\ndimensions", "'output.dimension'; correct"),
+        ("fine_tuning =", "fine_tunning =", "'decisions.fine_tuning'"),
+        ("dimension = 24", 'dimension = "24"', "output.dimension] it is '24'; expected an integer"),
+        ("dimension = 24", "dimension = true", "output.dimension] it is True; expected an integer"),
+        ("dimension = 24", "dimension = 0", "output.dimension] it is 0; expected 1 or more"),
+        ('"mounted"', '"mount"', "decisions.loading] it is 'mount'; expected one of mounted"),
+        ('"mounted"', '"mount"', "did you mean 'mounted'?"),
+        ("    160,\n", "", "input.size_px] it is [224]; expected a list of 2 values"),
+        ("    160,\n", "    -1,\n", "input.size_px] it is (-1, 224)"),
+        ("    1.0,\n", "    0.0,\n", "input.range] it is (0.0, 0.0); expected [lowest, highest]"),
+        ('"float32"', '"string"', "input.dtype] it is 'string'; expected float32 for images"),
+        ("latency_budget_ms = 20.0", "latency_budget_ms = -1", "latency_budget_ms] it is -1.0"),
+        ('name = "small"', 'name = "../small"', "name] it is '../small'"),
+        ('"saved_model.pb"', '"../saved_model.pb"', "this path leaves the folder"),
+        ("a" * 64, "A" * 64, "files.saved_model.pb.sha256] it is 'AAA"),
+        ("a" * 64, "c" * 64, "as the files give"),
+        ("size_bytes = 10", "size = 10", "files.saved_model.pb.size] this key is unknown"),
+        ("format_version = 1", "format_version = 2", "it is 2; expected a version from 1 to 1"),
+        ("format_version = 1", "format_version = 2", "update tfhub-blocks"),
+        ("format_version = 1", "", "format_version] it is missing"),
+        ("[output]\ndimension = 24", "[output]", "output.dimension] this key is missing"),
+        ("[training]", "[training", "it cannot be read ("),
+        ("[training]", "[[training]]", "training] it is [{"),
+    ],
+)
+def test_a_mistake_in_a_pin_is_named_with_its_key(
+    old: str, new: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "encoder.toml"
+    PIN.write(path)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+    with pytest.raises(BlocksError) as caught:
+        read_pin(path)
+
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: (d / "b/two").write_bytes(b"tWo"), "> b/two] this file has sha256 "),
+        (lambda d: (d / "one").unlink(), "> one] this file is missing; expected sha256 "),
+        (lambda d: (d / "new").write_bytes(b""), "> new] this file has sha256 e3b0c4"),
+    ],
+)
+def test_a_file_that_is_not_as_pinned_is_named(change, message: str, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "b").mkdir(parents=True)
+    (source / "one").write_bytes(b"one")
+    (source / "b/two").write_bytes(b"two")
+    pinned = copy_files(source, tmp_path / "first")
+    pin = replace(PIN, files=pinned, digest=files_digest(pinned))
+    check_files(pin, pinned, "test")
+
+    change(source)
+    with pytest.raises(BlocksError) as caught:
+        check_files(pin, copy_files(source, tmp_path / "second"), "test")
+
+    assert message in str(caught.value)
+
+
+def test_links_are_copied_as_what_they_name(tmp_path: Path) -> None:
+    (tmp_path / "blob").write_bytes(b"content")
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/saved_model.pb").symlink_to("../blob")
+
+    copied = copy_files(tmp_path / "source", tmp_path / "target")
+
+    assert not (tmp_path / "target/saved_model.pb").is_symlink()
+    assert (tmp_path / "target/saved_model.pb").read_bytes() == b"content"
+    assert copied["saved_model.pb"].size_bytes == 7
