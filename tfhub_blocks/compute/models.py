@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import pandas as pd
 import yaml
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
@@ -77,7 +78,7 @@ def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, 
             python_model=scoring.__file__,
             artifacts={"saved_model": str(saved_model)},
             signature=signature,
-            input_example=[encoder.example()],
+            input_example=pd.DataFrame({"contents": [encoder.example()]}),
             pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
             metadata={"labels": list(head.labels), **facts},
             # Given, so that the same model is the same bytes; the lineage says when.

@@ -1,0 +1,339 @@
+"""train_head, evaluate and register_model, run as Azure would on what the earlier steps made."""
+
+import io
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import accuracy_score, f1_score, log_loss
+
+from tfhub_blocks.records.evidence import Threshold, read_evidence
+from tfhub_blocks.records.features import open_features
+from tfhub_blocks.records.lineage import read_lineage
+from tfhub_blocks.records.models import open_model
+from tfhub_blocks.records.snapshots import open_snapshot
+
+COLOURS = {"blue": (60, 90, 200), "green": (70, 180, 60), "red": (210, 60, 60)}
+
+
+def write_images(folder: Path, each: int = 60) -> Path:
+    """A folder of noisy plain images for each colour, hard enough to be got wrong at times."""
+    random = np.random.default_rng(7)
+    for label, colour in COLOURS.items():
+        (folder / label).mkdir(parents=True)
+        for index in range(each):
+            tint = np.array(colour) + random.normal(0, 55, 3)
+            pixels = np.clip(tint + random.normal(0, 30, (24, 32, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / label / f"{index}.png")
+    return folder
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The outputs of one run through all steps but the last."""
+
+    folder: Path
+
+    def __getattr__(self, port: str) -> Path:
+        return self.folder / port
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tracking(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mlflow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", str(folder / "artifacts"))
+        yield folder / "mlflow.db"
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory, execute_step, imported_encoder) -> Chain:
+    folder = tmp_path_factory.mktemp("chain")
+    made = Chain(folder)
+    source = write_images(folder / "source")
+    (source / "ATTRIBUTION.txt").write_text("Colours by nobody. CC0\n\nmore\n")
+    for name, inputs, outputs in [
+        ("snapshot_data", {"source": source}, ["snapshot"]),
+        (
+            "extract_features",
+            {"snapshot": made.snapshot, "encoder": imported_encoder},
+            ["features"],
+        ),
+        ("train_head", {"features": made.features, "encoder": imported_encoder}, ["model"]),
+        (
+            "evaluate",
+            {"model": made.model, "snapshot": made.snapshot, "min_accuracy": 0.5},
+            ["report", "evidence"],
+        ),
+    ]:
+        run = execute_step(name, inputs, {port: folder / port for port in outputs})
+        assert run.returncode == 0, run.stderr
+    return made
+
+
+def items_of(chain: Chain, split: str) -> tuple[list[bytes], list[str], list[str]]:
+    contents, labels, ids = [], [], []
+    for batch in open_snapshot(chain.snapshot, "test").batches():
+        for row in batch.to_pylist():
+            if row["split"] == split:
+                contents.append(row["content"])
+                labels.append(row["label"])
+                ids.append(row["id"])
+    return contents, labels, ids
+
+
+LOAD_ELSEWHERE = """
+import sys
+sys.modules["tfhub_blocks"] = sys.modules["tensorflow_hub"] = None  # as if not installed
+import json, mlflow, numpy as np, pandas as pd
+model = mlflow.pyfunc.load_model("model")
+contents = [open(path, "rb").read() for path in json.load(open("paths.json"))]
+answers = model.predict(contents)
+same = model.predict(pd.DataFrame({"contents": contents}))
+assert (answers["label"] == same["label"]).all()
+np.save("probabilities.npy", np.array(answers["probabilities"].tolist()))
+print(json.dumps({"labels": answers["label"].tolist(), "order": model.metadata.metadata["labels"]}))
+"""
+
+
+def test_model_answers_alone_as_the_cached_features_do(chain, imported_encoder, tmp_path):
+    """In a process and a folder that never saw the encoder, and to 1e-5 of the head's own."""
+    contents, _, ids = items_of(chain, "test")
+    shutil.copytree(chain.model, tmp_path / "model")
+    paths = [str(tmp_path / f"{index}.png") for index in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
+        Path(path).write_bytes(content)
+    (tmp_path / "paths.json").write_text(json.dumps(paths))
+    hidden = imported_encoder.with_name("hidden")
+    imported_encoder.rename(hidden)
+    try:
+        run = subprocess.run(
+            [sys.executable, "-W", "error::UserWarning:mlflow", "-c", LOAD_ELSEWHERE],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        hidden.rename(imported_encoder)
+    assert run.returncode == 0, run.stderr
+    answered = json.loads(run.stdout.splitlines()[-1])
+    assert answered["order"] == sorted(COLOURS)
+
+    from tfhub_blocks.compute.heads import Split, fit_head
+
+    features = open_features(chain.features, "test")
+    fit = fit_head(
+        Split(*features.split("train")), Split(*features.split("validation")), sorted(COLOURS)
+    )
+    vectors, _, feature_ids = features.split("test")
+    expected = dict(zip(feature_ids, fit.head.probabilities(vectors), strict=True))
+    served = np.load(tmp_path / "probabilities.npy")
+    np.testing.assert_allclose(served, [expected[item] for item in ids], atol=1e-5, rtol=0)
+    assert answered["labels"] == [answered["order"][index] for index in served.argmax(axis=1)]
+
+
+def test_model_is_the_same_bytes_wherever_and_whenever_it_is_made(
+    chain, imported_encoder, execute_step, tmp_path
+):
+    moved = shutil.copytree(imported_encoder, tmp_path / "another" / "place")
+    run = execute_step(
+        "train_head", {"features": chain.features, "encoder": moved}, {"model": tmp_path / "m"}
+    )
+    assert run.returncode == 0, run.stderr
+    assert read_lineage(tmp_path / "m").files == read_lineage(chain.model).files
+
+
+def test_model_names_what_it_needs_and_no_path_of_this_machine(chain):
+    requirements = (chain.model / "requirements.txt").read_text().split()
+    names = {line.partition("==")[0] for line in requirements}
+    assert {"mlflow", "numpy", "pandas", "tensorflow"} <= names
+    assert all("==" in line for line in requirements)
+    for path in chain.model.glob("*"):
+        if path.is_file():
+            assert str(chain.folder.parent) not in path.read_text(), path
+
+
+def test_evaluation_measures_the_test_split(chain):
+    contents, labels, _ = items_of(chain, "test")
+    import mlflow
+
+    answers = mlflow.pyfunc.load_model(str(chain.model)).predict(contents)
+    probabilities = np.array(answers["probabilities"].tolist())
+    metrics = json.loads((chain.report / "metrics.json").read_text())
+    assert metrics["items"] == len(labels)
+    expected = {
+        "accuracy": accuracy_score(labels, answers["label"]),
+        "macro_f1": f1_score(labels, answers["label"], average="macro"),
+        "log_loss": log_loss(labels, probabilities, labels=sorted(COLOURS)),
+    }
+    for name, value in expected.items():
+        assert metrics[name]["value"] == pytest.approx(value, abs=1e-6)
+        assert metrics[name]["low"] <= metrics[name]["value"] <= metrics[name]["high"]
+    for name in ["confusion-matrix.png", "reliability.png", "precision-and-recall.png"]:
+        with Image.open(chain.report / name) as image:
+            assert min(image.size) > 300
+    page = (chain.report / "report.html").read_text()
+    assert "Colours by nobody. CC0" in page
+    assert read_lineage(chain.model).digest in page
+
+
+def test_evidence_names_digests_and_thresholds(chain, tracking):
+    evidence = read_evidence(chain.evidence, "test")
+    assert evidence.model_digest == read_lineage(chain.model).digest
+    assert evidence.passed
+    snapshot = open_snapshot(chain.snapshot, "test").manifest.digest
+    assert evidence.digests["snapshot"] == evidence.digests["training_snapshot"] == snapshot
+    assert (
+        evidence.digests["encoder"] == open_features(chain.features, "test").manifest.encoder_digest
+    )
+    made = read_lineage(chain.report).provenance
+    assert evidence.digests["code"] == made.code_digest
+    assert evidence.digests["environment"] == made.environment_digest
+    asked = {threshold.name: threshold for threshold in evidence.thresholds}
+    assert asked["min_accuracy"] == Threshold(
+        "min_accuracy", 0.5, evidence.metrics["accuracy"]["value"], True
+    )
+    with sqlite3.connect(tracking) as database:
+        logged = dict(database.execute("select key, value from latest_metrics").fetchall())
+    assert logged["accuracy"] == pytest.approx(evidence.metrics["accuracy"]["value"])
+
+
+def test_same_model_is_registered_once(chain, execute_step, tmp_path):
+    records = []
+    for name in ("first", "second"):
+        inputs = {
+            "model": chain.model,
+            "evidence": chain.evidence,
+            "model_name": "colours",
+            "owner": "ada",
+        }
+        run = execute_step("register_model", inputs, {"registration": tmp_path / name})
+        assert run.returncode == 0, run.stderr
+        records.append(json.loads((tmp_path / name).read_text()))
+    assert records[0] == records[1]
+    assert (records[0]["name"], records[0]["version"]) == ("colours", "1")
+
+    import mlflow
+
+    version = mlflow.MlflowClient().get_model_version("colours", "1")
+    assert version.tags["tfhub_blocks.model_digest"] == read_lineage(chain.model).digest
+    assert version.tags["tfhub_blocks.owner"] == "ada"
+    assert len(mlflow.MlflowClient().search_model_versions("name = 'colours'")) == 1
+    registered, _ = open_model(Path(version.source), "test")
+    assert registered.digest == read_lineage(chain.model).digest
+    contents, _, _ = items_of(chain, "test")
+    assert len(mlflow.pyfunc.load_model("models:/colours/1").predict(contents[:3])) == 3
+
+
+def flipped(folder: Path, name: str, to: Path) -> Path:
+    """A copy of an output folder with one byte of one file changed."""
+    shutil.copytree(folder, to)
+    content = bytearray((to / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (to / name).write_bytes(content)
+    return to
+
+
+def test_mistakes_end_the_steps_with_one_line(chain, imported_encoder, execute_step, tmp_path):
+    other = tmp_path / "other"
+    run = execute_step(
+        "train_head",
+        {"features": chain.features, "encoder": imported_encoder, "strengths": "100"},
+        {"model": other},
+    )
+    assert run.returncode == 0, run.stderr
+    failed = tmp_path / "failed.json"
+    run = execute_step(
+        "evaluate",
+        {"model": chain.model, "snapshot": chain.snapshot, "max_log_loss": 0.0001},
+        {"report": tmp_path / "report", "evidence": failed},
+    )
+    assert run.returncode == 0, run.stderr
+    assert "max_log_loss 0.0001" in run.stdout
+    edited = tmp_path / "edited.json"
+    edited.write_text(chain.evidence.read_text().replace('"asked": 0.5', '"asked": 0.1'))
+    registered = {"model": chain.model, "evidence": chain.evidence} | {
+        "model_name": "refused",
+        "owner": "ada",
+    }
+    cases = [
+        ("train_head", {"features": chain.features}, {"strengths": "1,x"}, "it is '1,x'; expected"),
+        ("train_head", {"features": chain.features}, {"strengths": "-1"}, "-1"),
+        (
+            "train_head",
+            {"features": flipped(chain.features, "shards/00000.arrow", tmp_path / "f")},
+            {},
+            "> shards/00000.arrow] its sha256 is",
+        ),
+        ("train_head", {"features": chain.snapshot}, {}, "this is snapshot/1; expected features/1"),
+        ("register_model", registered, {"evidence": failed}, "max_log_loss asked 0.0001, measured"),
+        ("register_model", registered, {"evidence": edited}, "cannot be taken as evidence"),
+        ("register_model", registered, {"model": other}, "it is about the model with digest"),
+        (
+            "register_model",
+            registered,
+            {"model": flipped(chain.model, "scoring.py", tmp_path / "m")},
+            "> scoring.py] its sha256 is",
+        ),
+    ]
+    ports = {"train_head": "model", "register_model": "registration"}
+    for number, (name, given, changed, message) in enumerate(cases):
+        inputs = ({"encoder": imported_encoder} if name == "train_head" else {}) | given | changed
+        output = tmp_path / f"output-{number}"
+        run = execute_step(name, inputs, {ports[name]: output})
+        assert run.returncode == 1, (name, message, run.stdout)
+        error = run.stderr.splitlines()[-1]
+        assert error.startswith("error: [")
+        assert message in error
+        assert not (output / "lineage.json").exists()
+        assert not output.is_file()
+
+
+def test_features_of_another_encoder_are_refused(chain, execute_step, tmp_path, saved_encoder):
+    """Even where that encoder gives vectors of the same length."""
+    import tensorflow as tf
+
+    module = tf.saved_model.load(str(saved_encoder))
+    module.gain.assign(module.gain * 2)
+    tf.saved_model.save(module, str(tmp_path / "doubled"))
+    run = execute_step(
+        "import_encoder",
+        {"source": tmp_path / "doubled", "unpinned": "accept"},
+        {"encoder": tmp_path / "encoder"},
+    )
+    assert run.returncode == 0, run.stderr
+    run = execute_step(
+        "train_head",
+        {"features": chain.features, "encoder": tmp_path / "encoder"},
+        {"model": tmp_path / "model"},
+    )
+    assert run.returncode == 1
+    assert "[train_head > features] they were made by the encoder with digest" in run.stderr
+    assert "extract the features again" in run.stderr
+
+
+def test_text_and_png_bytes_fit_the_signature(chain):
+    """The signature that Azure ML and `mlflow models serve` read: one binary column in."""
+    import mlflow
+
+    loaded = mlflow.pyfunc.load_model(str(chain.model))
+    assert [column.type.name for column in loaded.metadata.get_input_schema().inputs] == ["binary"]
+    assert loaded.metadata.get_output_schema().input_names() == [
+        "label",
+        "probability",
+        "probabilities",
+    ]
+    example = loaded.input_example
+    assert example is not None
+    assert len(loaded.predict(example)) == 1
+    empty = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(empty, "GIF")
+    assert len(loaded.predict([empty.getvalue()])) == 1
