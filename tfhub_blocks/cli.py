@@ -173,7 +173,7 @@ def _sample_encoder(options: argparse.Namespace) -> int:
     from tfhub_blocks.compute.sample_encoder import write_pinned_sample_encoder
 
     pin = write_pinned_sample_encoder(options.folder)
-    print(f"{options.folder}: {pin.name}, {pin.dimension} features, digest {pin.digest}")
+    print(f"{options.folder}: {pin.name}, {pin.output.dimension} features, digest {pin.digest}")
     return DONE
 
 

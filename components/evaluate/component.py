@@ -11,11 +11,11 @@ from tfhub_blocks.compute.evaluation import (
     write_report,
 )
 from tfhub_blocks.compute.metrics import measure
-from tfhub_blocks.compute.models import SAVED_MODEL_NAME, open_model
 from tfhub_blocks.compute.reports import FORMAT
 from tfhub_blocks.compute.steps import step
 from tfhub_blocks.compute.tracking import track
 from tfhub_blocks.records.evidence import Evidence
+from tfhub_blocks.records.models import SAVED_MODEL_NAME, open_model
 from tfhub_blocks.records.progress import Progress
 from tfhub_blocks.records.snapshots import open_snapshot
 

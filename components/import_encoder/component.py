@@ -4,7 +4,7 @@ from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.imports import Request, import_saved_model
 from tfhub_blocks.compute.steps import step
-from tfhub_blocks.records.pins import FORMAT
+from tfhub_blocks.records.pins import FORMAT, PIN_NAME
 
 
 @command_component(
@@ -14,7 +14,7 @@ from tfhub_blocks.records.pins import FORMAT
         "Takes a pretrained SavedModel from a folder or a TF Hub address, holds every file "
         "against its pin, and records what the encoder takes and gives."
     ),
-    environment="azureml:tfhub-blocks-cpu:1",
+    environment="azureml:tfhub-blocks-cpu:b4636ce16294",
     tags={"role": "cpu", "category": "encoder"},
 )
 def import_encoder(
@@ -61,6 +61,7 @@ def import_encoder(
         folder = run.begin_output("encoder", FORMAT)
         pinned = import_saved_model(Request(source, handle, pin, unpinned, image_size_px), folder)
         run.facts.update(digest=pinned.digest, handle=pinned.handle, name=pinned.name)
+        print((folder / PIN_NAME).read_text(encoding="utf-8"))
         print(
             f"{pinned.name}: {pinned.modality} encoder, {pinned.output.dimension} features, "
             f"{len(pinned.files)} files, digest {pinned.digest}"

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.models import open_model
 from tfhub_blocks.compute.registry import register
 from tfhub_blocks.compute.steps import step
 from tfhub_blocks.records.evidence import read_evidence
 from tfhub_blocks.records.folders import write_file
+from tfhub_blocks.records.models import open_model
 
 
 @command_component(

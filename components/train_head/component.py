@@ -6,9 +6,10 @@ from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.encoders import load_encoder
 from tfhub_blocks.compute.heads import Split, fit_head, parse_strengths
-from tfhub_blocks.compute.models import FORMAT, write_model
+from tfhub_blocks.compute.models import write_model
 from tfhub_blocks.compute.steps import step
 from tfhub_blocks.records.features import open_features
+from tfhub_blocks.records.models import FORMAT
 
 
 @command_component(

@@ -171,7 +171,7 @@ def write_report(
 
 def summary_values(metrics: Metrics) -> dict[str, float]:
     """Each measure, and the ends of its interval, by a name that MLflow takes."""
-    values = {}
+    values: dict[str, float] = {}
     for name, estimate in metrics.summary().items():
         values |= {
             name: estimate["value"],
@@ -266,7 +266,7 @@ def _mistakes(answers: Answers, snapshot: Snapshot, count: int) -> list[Mistake]
 
 def _contents(snapshot: Snapshot, ids: Sequence[str]) -> dict[str, bytes]:
     wanted = pa.array(ids, pa.string())
-    found = {}
+    found: dict[str, bytes] = {}
     for batch in snapshot.batches(["id", "content"]):
         chosen = batch.filter(pc.is_in(batch["id"], wanted))
         found |= dict(zip(chosen["id"].to_pylist(), chosen["content"].to_pylist(), strict=True))

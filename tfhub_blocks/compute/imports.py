@@ -37,7 +37,7 @@ def import_saved_model(request: Request, folder: Path) -> Pin:
     """Copy an encoder into an empty folder, verified and loaded; give its pin.
 
     What is verified and what is loaded are both the copy. Without a pin, and with ``unpinned``
-    "accept", the pin is made from the copy and printed.
+    "accept", the pin is made from the copy.
 
     Raises:
         BlocksError: Not exactly one origin was given; there is no pin; a file differs from it; the
@@ -58,7 +58,6 @@ def import_saved_model(request: Request, folder: Path) -> Pin:
     if pin is None:
         pin = _new_pin(request, saved_model, files)
         pin.write(folder / PIN_NAME)
-        print((folder / PIN_NAME).read_text(encoding="utf-8"))
         return pin
     check_files(pin, files, WHERE)
     seen = inspect_encoder(saved_model, pin.handle, pin.name, pin.input.size_px, files)

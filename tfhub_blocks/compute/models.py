@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import tensorflow as tf
 import yaml
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
@@ -16,11 +15,9 @@ from mlflow.types.schema import Array
 from tfhub_blocks.compute import scoring
 from tfhub_blocks.compute.encoders import Encoder
 from tfhub_blocks.compute.heads import Head
+from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.compute.saved_models import save_module
-from tfhub_blocks.records.folders import Folder, Format, open_folder
 
-FORMAT = Format("model", 1)
-SAVED_MODEL_NAME = "artifacts/saved_model"
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "tensorflow")
 
 
@@ -96,14 +93,3 @@ def _forget_local_paths(path: Path) -> None:
     flavor["model_code_path"] = Path(flavor["model_code_path"]).name
     flavor["artifacts"]["saved_model"]["uri"] = flavor["artifacts"]["saved_model"]["path"]
     path.write_text(yaml.safe_dump(record, sort_keys=True), encoding="utf-8")
-
-
-def open_model(path: Path, where: str) -> tuple[Folder, dict[str, Any]]:
-    """A finished model with every file checked, and its metadata.
-
-    Raises:
-        BlocksError: The folder holds no finished model, or a file was changed.
-    """
-    folder = open_folder(path, FORMAT, where).check()
-    record = yaml.safe_load((path / "MLmodel").read_text(encoding="utf-8"))
-    return folder, record["metadata"]

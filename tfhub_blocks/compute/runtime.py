@@ -1,10 +1,20 @@
-"""TensorFlow, imported once for all of ``compute``: quiet, and with threads set on purpose."""
+"""TensorFlow, imported once for all of ``compute``: quiet, and with threads set on purpose.
+
+What is not part of its public interface comes through here as well, to be found in one place.
+"""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["core_count", "tf", "use_one_thread_per_operation"]
+__all__ = [
+    "convert_variables_to_constants_v2",
+    "core_count",
+    "function_pb2",
+    "saved_model_pb2",
+    "tf",
+    "use_one_thread_per_operation",
+]
 
 
 @contextmanager
@@ -24,6 +34,9 @@ def _silent_standard_error() -> Iterator[None]:
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 with _silent_standard_error():
     import tensorflow as tf
+    from tensorflow.core.framework import function_pb2
+    from tensorflow.core.protobuf import saved_model_pb2
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     # Looks for a GPU driver now, so that where there is none it complains now.
     tf.config.list_physical_devices()

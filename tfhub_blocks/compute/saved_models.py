@@ -6,11 +6,9 @@ from collections.abc import Callable, MutableMapping, MutableSequence
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
 from google.protobuf.message import Message  # type: ignore[import-untyped]
-from tensorflow.core.framework import function_pb2
-from tensorflow.core.protobuf import saved_model_pb2
 
+from tfhub_blocks.compute.runtime import function_pb2, saved_model_pb2, tf
 from tfhub_blocks.records.errors import BlocksError
 
 NUMBER = re.compile(r"\d+")

@@ -1,17 +1,16 @@
 """Profiles: where a pipeline runs and under which limits, apart from what it does."""
 
 import os
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+from tfhub_blocks.records.documents import read_document
 from tfhub_blocks.records.errors import BlocksError, nearest
 
-KEYS = {"description", "engine", "max_parallel_steps", "roles", "inputs"}
-ROLE_KEYS = {"compute", "timeout_s"}
+FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -24,13 +23,18 @@ class Role:
 
 @dataclass(frozen=True)
 class Profile:
-    """A profile, read and checked."""
+    """A profile, read and checked.
 
-    name: str
-    engine: str
-    max_parallel_steps: int
+    ``inputs`` goes to each pipeline that has an input of that name, as words like those of
+    ``--set``, with ``$NAME`` taken from the environment.
+    """
+
+    description: str
+    engine: Literal["local"]
     roles: Mapping[str, Role]
-    inputs: Mapping[str, Any]
+    max_parallel_steps: int = 2
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
 
 
 def profile_folders() -> list[Path]:
@@ -56,35 +60,6 @@ def load_profile(name: str) -> Profile:
             "one of " + ", ".join(sorted(found)),
             nearest(name, found) or "name one of these, or a path that ends in .toml",
         )
-    try:
-        record = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise BlocksError("profile", str(path), str(error), "TOML", "mend that line") from error
-    _check_keys(path, record, KEYS)
-    roles = {}
-    for role, limits in record.get("roles", {}).items():
-        _check_keys(path, limits, ROLE_KEYS)
-        roles[role] = Role(str(limits["compute"]), int(limits["timeout_s"]))
-    return Profile(
-        name=path.stem,
-        engine=str(record["engine"]),
-        max_parallel_steps=int(record.get("max_parallel_steps", 2)),
-        roles=roles,
-        inputs={
-            key: os.path.expandvars(value) if isinstance(value, str) else value
-            for key, value in record.get("inputs", {}).items()
-        },
-    )
-
-
-def _check_keys(path: Path, record: Mapping[str, Any], known: set[str]) -> None:
-    for key in record.keys() - known:
-        raise BlocksError(
-            "profile",
-            f"{path} > {key}",
-            "there is no such key",
-            "one of " + ", ".join(sorted(known)),
-            nearest(key, known) or "remove it",
-        )
-    for key in known & {"engine", "roles", "compute", "timeout_s"} - record.keys():
-        raise BlocksError("profile", f"{path} > {key}", "this key is missing", "it", "add it")
+    profile = read_document(path, Profile, FORMAT_VERSION)
+    inputs = {key: os.path.expandvars(text) for key, text in profile.inputs.items()}
+    return replace(profile, name=path.stem, inputs=inputs)

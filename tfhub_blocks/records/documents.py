@@ -103,7 +103,7 @@ def _table(record: Mapping[str, Any], kind: Any, where: str, key: str) -> Any:
                 "correct its spelling, or remove it",
             )
     for field in fields(kind):
-        if field.name not in record and field.default is MISSING:
+        if field.name not in record and field.default is field.default_factory is MISSING:
             expected = NAMES.get(types[field.name], "a value")
             raise BlocksError(where, prefix + field.name, "this key is missing", expected, "add it")
     return kind(

@@ -1,0 +1,22 @@
+"""A model: preprocessing, encoder and head as one self-contained MLflow model."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tfhub_blocks.records.folders import Folder, Format, open_folder
+
+FORMAT = Format("model", 1)
+SAVED_MODEL_NAME = "artifacts/saved_model"
+
+
+def open_model(path: Path, where: str) -> tuple[Folder, dict[str, Any]]:
+    """A finished model with every file checked, and its metadata.
+
+    Raises:
+        BlocksError: The folder holds no finished model, or a file was changed.
+    """
+    folder = open_folder(path, FORMAT, where).check()
+    record = yaml.safe_load((path / "MLmodel").read_text(encoding="utf-8"))
+    return folder, record["metadata"]
