@@ -1,6 +1,7 @@
 """Profiles: where a pipeline runs and under which limits, apart from what it does."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -11,6 +12,7 @@ from tfhub_blocks.records.documents import read_document
 from tfhub_blocks.records.errors import BlocksError, nearest
 
 FORMAT_VERSION = 1
+_VARIABLE = re.compile(r"\$(\w+|\{\w+\})")
 
 
 @dataclass(frozen=True)
@@ -71,5 +73,5 @@ def load_profile(name: str) -> Profile:
         )
     # An input whose variable is not set is not given, so that the pipeline's default counts.
     inputs = {key: os.path.expandvars(text) for key, text in profile.inputs.items()}
-    inputs = {key: text for key, text in inputs.items() if text and "$" not in text}
+    inputs = {key: text for key, text in inputs.items() if text and not _VARIABLE.search(text)}
     return replace(profile, name=path.stem, inputs=inputs)
