@@ -2,7 +2,7 @@
 
 What comes back is the azure-ai-ml component of ``components/NAME/component.py``, with the code
 snapshot that Azure ML would get; call it inside a ``@dsl.pipeline`` to make a node. Components in
-a folder named ``components`` where the program was started are found as well.
+a folder named ``components`` where the program was started are found as well, and first.
 """
 
 import atexit
@@ -17,7 +17,7 @@ from tfhub_blocks.records.code import write_step_package
 
 _OWN_FOLDERS = Path.cwd() / "components"
 if _OWN_FOLDERS.is_dir() and str(_OWN_FOLDERS) not in __path__:
-    __path__.append(str(_OWN_FOLDERS))
+    __path__.insert(0, str(_OWN_FOLDERS))
 
 
 def names() -> list[str]:

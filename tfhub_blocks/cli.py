@@ -4,9 +4,11 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -115,13 +117,30 @@ def _run(options: argparse.Namespace) -> int:
 
     graph, given = prepare_run(options.pipeline, options.settings, profile)
     stream = sys.stderr if options.json else sys.stdout
-    with live_table(stream) as on_change:
+    with _ended_as_by_interrupt(), live_table(stream) as on_change:
         engine = LocalEngine(options.runs_dir, profile, on_change, reuse=not options.no_reuse)
         record = engine.run(graph, given)
     print_outcome(record, stream)
     if options.json:
         print(json.dumps(record.as_dict(), indent=1, ensure_ascii=False))
     return {COMPLETED: DONE, CANCELED: INTERRUPTED}.get(record.status, FAILED)
+
+
+@contextmanager
+def _ended_as_by_interrupt() -> Iterator[None]:
+    """While a run goes on: being asked to end stops its steps, as Ctrl-C does."""
+    numbers = [  # not what nohup or another owner of this process has set
+        number
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is signal.SIG_DFL
+    ]
+    for number in numbers:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _list(_: argparse.Namespace) -> int:

@@ -53,7 +53,8 @@ def step(component: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterato
     It is used as ``with step(extract_features, locals()) as run:``. On the way in, parameters are
     checked against what their ports declare and inputs against existence; on the way out, outputs
     become complete. A BlocksError or a full disk ends the process with status 1 and one line, any
-    other error with its traceback; no output is left that looks finished.
+    other error with its traceback, and leaving the body early is an error whatever the status; no
+    output is left that looks finished.
 
     Args:
         component: The function that ``command_component`` decorated.
@@ -68,6 +69,13 @@ def step(component: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterato
         run.finish()
     except BlocksError as error:
         _fail(str(error))
+    except SystemExit as early:
+        if early.code:
+            raise
+        _fail(
+            f"[{name} > exit] it ended before its outputs were complete; expected its body to run "
+            "to the end; return or raise instead of sys.exit"
+        )
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -81,7 +89,7 @@ def step(component: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterato
 
 def _begin(name: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Step:
     ports = function.__annotations__
-    given = {port: arguments[port] for port in ports}
+    given = {port: arguments[port] for port in ports if port in arguments}
     materials, parameters = [], {}
     for port, value in given.items():
         declared = ports[port]
@@ -142,7 +150,8 @@ def _material(step_name: str, port: str, path: Path) -> Material:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    # With the Z that in-toto wants for UTC.
+    return f"{datetime.now(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
 def _fail(message: str) -> None:

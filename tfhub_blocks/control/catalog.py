@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import math
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,7 +26,10 @@ class SourceFile:
     @property
     def summary(self) -> str:
         """The first line of the file's docstring, without the name it may begin with."""
-        text = ast.get_docstring(ast.parse(self.path.read_text(encoding="utf-8"))) or ""
+        try:
+            text = ast.get_docstring(ast.parse(self.path.read_text(encoding="utf-8"))) or ""
+        except (SyntaxError, ValueError) as error:
+            return f"(cannot be read: {error})"
         return text.partition("\n")[0].removeprefix(f"{self.name}: ")
 
 
@@ -148,7 +152,10 @@ def _typed(pipeline: str, name: str, port: Any, value: Any) -> Any:
             f"{text!r} holds a quote or a line break", "a value that a command line can carry"
         )
     if port.type in DATA_TYPES:
-        path = Path(text).expanduser().absolute()
+        try:
+            path = Path(text).expanduser().absolute()
+        except RuntimeError as error:
+            raise refuse(f"{text!r}: {error}", "a path") from error
         wanted = "a file" if port.type == "uri_file" else "a folder"
         if not (path.is_file() if port.type == "uri_file" else path.is_dir()):
             what = "it is not " + wanted if path.exists() else "there is nothing"
@@ -158,6 +165,8 @@ def _typed(pipeline: str, name: str, port: Any, value: Any) -> Any:
         typed = _CONVERT[port.type](text)
     except (KeyError, ValueError) as error:
         raise refuse(f"{text!r} is no {port.type}", f"a value of type {port.type}") from error
+    if isinstance(typed, float) and not math.isfinite(typed):
+        raise refuse(f"it is {typed}", "a finite number")
     if port.enum and typed not in port.enum:
         raise refuse(f"it is {typed!r}", "one of " + ", ".join(map(str, port.enum)))
     if port.min is not None and not typed >= port.min:

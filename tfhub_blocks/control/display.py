@@ -1,6 +1,7 @@
 """What a person sees of a run: a live table, then what was made and what to type next."""
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -107,12 +108,13 @@ def print_outcome(record: RunRecord, stream: TextIO) -> None:
 def _next_commands(record: RunRecord) -> Iterator[str]:
     for path in map(Path, record.outputs.values()):
         if (path / "report.html").is_file():
-            yield f"open {_short(path / 'report.html')}"
+            yield f"open {shlex.quote(_short(path / 'report.html'))}"
     program = Path(sys.executable).with_name("mlflow")
-    yield f"{_short(program)} ui --backend-store-uri {record.tracking_uri}"
+    store = shlex.quote(record.tracking_uri)
+    yield f"{shlex.quote(_short(program))} ui --backend-store-uri {store}"
     for path in map(Path, record.outputs.values()):
         if (path / "MLmodel").is_file():
-            yield f"{_short(Path(sys.executable))}"
+            yield shlex.quote(_short(sys.executable))
             yield "  >>> import mlflow"
             yield f"  >>> model = mlflow.pyfunc.load_model({json.dumps(_short(path))})"
             yield '  >>> model.predict([open("picture.png", "rb").read()])'

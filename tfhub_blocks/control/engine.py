@@ -1,17 +1,24 @@
 """The local engine: runs the pipeline job that Azure ML would run, by Azure's rules, here."""
 
 import json
+import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    CancelledError,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tfhub_blocks.control.graphs import Graph, Node, OutputOf
-from tfhub_blocks.control.processes import StepProcess, step_environment
+from tfhub_blocks.control.processes import StepProcess, step_environment, stop
 from tfhub_blocks.control.profiles import Profile
 from tfhub_blocks.control.runs import (
     CANCELED,
@@ -79,48 +86,61 @@ class LocalEngine:
         """
         record = self._begin(graph, given)
         started = time.monotonic()
-        running: dict[Future[Stored | None], str] = {}
-        processes: dict[str, StepProcess] = {}
         made: dict[str, Stored] = {}
         try:
-            with ThreadPoolExecutor(self.profile.max_parallel_steps) as pool:
-                try:
-                    while True:
-                        for node in _ready(graph, record, made):
-                            record.steps[node.name].status = RUNNING
-                            future = pool.submit(self._step, node, made, record, processes)
-                            running[future] = node.name
-                        if not running:
-                            break
-                        done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
-                        for future in done:
-                            name = running.pop(future)
-                            if stored := future.result():
-                                made[name] = stored
-                            record.write()
-                        record.seconds = time.monotonic() - started
-                        self.on_change(record)
-                except BaseException:
-                    self._interrupted.set()
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    for process in list(processes.values()):
-                        process.stop()
-                    raise
-        except KeyboardInterrupt:
-            for step in record.steps.values():
-                if step.status in (RUNNING, FAILED):
-                    step.status = CANCELED
-            record.status = CANCELED
-        else:
+            self._run_steps(graph, record, made, started)
             ended_well = all(step.status == COMPLETED for step in record.steps.values())
             record.status = COMPLETED if ended_well else FAILED
+        except BaseException as error:
+            record.status = CANCELED if isinstance(error, KeyboardInterrupt) else FAILED
+            for step in record.steps.values():
+                if step.status == RUNNING:
+                    step.status = record.status
+            if record.status == FAILED:  # a fault of ours, or nobody reads what is printed
+                record.write()
+                raise
         record.seconds = time.monotonic() - started
         self._finish(graph, record, made)
         return record
 
+    def _run_steps(
+        self, graph: Graph, record: RunRecord, made: dict[str, Stored], started: float
+    ) -> None:
+        running: dict[Future[Stored | None], str] = {}
+        processes: dict[str, StepProcess] = {}
+        most = self.profile.max_parallel_steps
+        with ThreadPoolExecutor(most) as pool:
+            try:
+                while True:
+                    # None waits in the pool, where a failure would not keep it from starting.
+                    for node in _ready(graph, record, made)[: most - len(running)]:
+                        record.steps[node.name].status = RUNNING
+                        future = pool.submit(self._step, node, dict(made), record, processes)
+                        running[future] = node.name
+                    if not running:
+                        break
+                    done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        name = running.pop(future)
+                        if stored := future.result():
+                            made[name] = stored
+                        record.write()
+                    record.seconds = time.monotonic() - started
+                    self.on_change(record)
+            except BaseException:
+                self._interrupted.set()
+                stop(list(processes.values()))
+                raise
+
     def _begin(self, graph: Graph, given: Mapping[str, Any]) -> RunRecord:
+        self._check_roles(graph)
         runs = self.folder / "runs"
-        name = new_run_name(graph.name, runs)
+        try:
+            name = new_run_name(graph.name, runs)
+        except OSError as error:
+            raise BlocksError(
+                "run", "--runs-dir", str(error), "a folder to write into", "choose another folder"
+            ) from error
         record = RunRecord(
             run=name,
             pipeline=graph.name,
@@ -132,7 +152,24 @@ class LocalEngine:
             tracking_uri=self.tracking_uri,
         )
         record.write()
+        # All at once, as Azure ML takes them when a job is submitted: an edit made while the run
+        # goes on is not part of it.
+        for node in graph.nodes.values():
+            folder = _step_folder(record, node)
+            folder.mkdir(parents=True)
+            node.write_code(folder / "code")
         return record
+
+    def _check_roles(self, graph: Graph) -> None:
+        for node in graph.nodes.values():
+            if node.role not in self.profile.roles:
+                raise BlocksError(
+                    "profile",
+                    self.profile.name,
+                    f"it has no role {node.role!r}, which step {node.name} has",
+                    "one of " + ", ".join(self.profile.roles),
+                    f"add [roles.{node.role}] to it, or correct the tag role of {node.component}",
+                )
 
     def _finish(self, graph: Graph, record: RunRecord, made: Mapping[str, Stored]) -> None:
         shelf = Path(record.folder) / "outputs"
@@ -144,12 +181,12 @@ class LocalEngine:
                 record.outputs[name] = str(shelf / name)
         for stored in made.values():
             for path in stored.outputs.values():
-                if (path / METRICS_NAME).is_file():
-                    record.metrics |= _numbers(json.loads((path / METRICS_NAME).read_text()))
+                record.metrics |= _metrics(path / METRICS_NAME)
         record.write()
-        latest = self.folder / "runs" / "latest"
-        latest.unlink(missing_ok=True)
-        latest.symlink_to(record.run)
+        # By a rename: another run may be doing the same.
+        link = Path(record.folder) / "latest"
+        link.symlink_to(record.run)
+        link.replace(self.folder / "runs" / "latest")
         self.on_change(record)
 
     def _step(
@@ -166,9 +203,16 @@ class LocalEngine:
             stored = self._reuse_or_run(node, made, record, processes)
         except (BlocksError, OSError) as error:
             step.error, stored = str(error), None
+        except CancelledError:
+            stored = None
         step.seconds = time.monotonic() - started
-        step.status = COMPLETED if stored else FAILED
-        step.outputs = {port: str(path) for port, path in stored.outputs.items()} if stored else {}
+        if stored:
+            step.outputs = {port: str(path) for port, path in stored.outputs.items()}
+            step.status = COMPLETED
+        elif self._interrupted.is_set():
+            step.error, step.status = "", CANCELED
+        else:
+            step.status = FAILED
         return stored
 
     def _reuse_or_run(
@@ -179,10 +223,8 @@ class LocalEngine:
         processes: dict[str, StepProcess],
     ) -> Stored | None:
         step = record.steps[node.name]
-        folder = Path(record.folder) / "steps" / node.name
-        folder.mkdir(parents=True)
+        folder = _step_folder(record, node)
         code = folder / "code"
-        node.write_code(code)
         inputs = {
             port: made[value.node].outputs[value.port] if isinstance(value, OutputOf) else value
             for port, value in node.inputs.items()
@@ -190,8 +232,15 @@ class LocalEngine:
         key = self._key(node, inputs, made, tree_digest(files_sha256(code)))
         if not node.deterministic:
             key = f"{key}-{record.run}"
-        with self._store.locked(key):
-            stored = self._store.find(key) if self.reuse and node.deterministic else None
+
+        def on_wait() -> None:
+            step.progress = "waits for another run that makes the same"
+            self._end_if_interrupted()
+
+        with self._store.locked(key, on_wait):
+            step.progress = ""
+            reusable = self.reuse and node.deterministic
+            stored = self._store.find(key, step.warnings.append) if reusable else None
             if stored:
                 step.reused = True
                 return stored
@@ -207,17 +256,22 @@ class LocalEngine:
             )
             step.log = str(process.log)
             processes[node.name] = process
-            if self._interrupted.is_set():
-                return None
+            self._end_if_interrupted()
             started = time.monotonic()
-            step.exit_status = process.run()
-            step.warnings = process.warnings
-            if step.exit_status:
-                step.error = process.error or f"it ended with status {step.exit_status}"
+            try:
+                step.exit_status = process.run()
+                step.warnings += process.warnings
+                if step.exit_status or process.stopped:
+                    step.error = process.error or _ending(step.exit_status)
+                    return None
+                seconds = time.monotonic() - started
+                return self._store.finish(key, attempt, node.name, node.output_types, seconds)
+            finally:
                 self._store.discard(attempt)
-                return None
-            seconds = time.monotonic() - started
-            return self._store.finish(key, attempt, node.name, node.output_types, seconds)
+
+    def _end_if_interrupted(self) -> None:
+        if self._interrupted.is_set():
+            raise CancelledError
 
     def _key(
         self, node: Node, inputs: Mapping[str, Any], made: Mapping[str, Stored], code_digest: str
@@ -230,7 +284,7 @@ class LocalEngine:
             elif isinstance(value, Path):
                 contents[port] = self._input_digest(inputs[port])
             else:
-                contents[port] = repr(value)
+                contents[port] = node.text(port, value)
         return record_digest(
             {
                 "code": code_digest,
@@ -256,6 +310,16 @@ class LocalEngine:
         }
 
 
+def _step_folder(record: RunRecord, node: Node) -> Path:
+    return Path(record.folder) / "steps" / node.name
+
+
+def _ending(status: int) -> str:
+    if status < 0:
+        return f"it was ended by {signal.Signals(-status).name}"
+    return f"it ended with status {status}"
+
+
 def _ready(graph: Graph, record: RunRecord, made: Mapping[str, Stored]) -> list[Node]:
     """The steps that may start now: none once a step has failed."""
     if any(step.status == FAILED for step in record.steps.values()):
@@ -267,10 +331,17 @@ def _ready(graph: Graph, record: RunRecord, made: Mapping[str, Stored]) -> list[
     ]
 
 
-def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a ``metrics.json``, an estimate with its interval as its value."""
-    values = {
-        name: value.get("value") if isinstance(value, dict) else value
-        for name, value in metrics.items()
-    }
+def _metrics(path: Path) -> dict[str, float]:
+    """The numbers of a ``metrics.json``, an estimate with its interval as its value.
+
+    A file of that name with other content tells nothing.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        values = {
+            name: value.get("value") if isinstance(value, dict) else value
+            for name, value in record.items()
+        }
+    except (OSError, ValueError, AttributeError):
+        return {}
     return {name: value for name, value in values.items() if isinstance(value, int | float)}

@@ -52,9 +52,9 @@ class Node:
 
     def command_line(self, inputs: Mapping[str, Any], outputs: Mapping[str, Path]) -> str:
         """The command with each placeholder filled in, as Azure ML does it."""
-        texts = {
-            ("inputs", port): _text(value, self.input_types[port]) for port, value in inputs.items()
-        } | {("outputs", port): str(path) for port, path in outputs.items()}
+        texts = {("inputs", port): self.text(port, value) for port, value in inputs.items()} | {
+            ("outputs", port): str(path) for port, path in outputs.items()
+        }
 
         def keep(match: re.Match[str]) -> str:
             wanted = _PLACEHOLDER.findall(match[1])
@@ -64,6 +64,12 @@ class Node:
             return texts[match[1], match[2]]
 
         return _PLACEHOLDER.sub(fill, _OPTIONAL.sub(keep, self.command))
+
+    def text(self, port: str, value: Any) -> str:
+        """What a port gets, as Azure ML puts it into a command line."""
+        # The SDK's dictionary holds a boolean as 1 or 0.
+        boolean = self.input_types[port] == "boolean" and isinstance(value, int)
+        return str(bool(value) if boolean else value)
 
     def write_code(self, folder: Path) -> None:
         """Copy the code snapshot, as it would be uploaded, into a folder that is not there yet."""
@@ -147,6 +153,15 @@ def _read_node(
         elif ports[port].get("optional"):
             inputs.pop(port, None)
     for port, spec in ports.items():
+        literal = inputs.get(port)
+        if isinstance(literal, str) and any(odd in literal for odd in ("'", "\n", "${{")):
+            raise BlocksError(
+                "pipeline",
+                f"{name}.{port}",
+                f"{literal!r} holds a quote, a line break or a binding inside of text",
+                "a value that a command line can carry",
+                "give another value in the pipeline",
+            )
         if port not in inputs and not spec.get("optional"):
             raise BlocksError(
                 "pipeline",
@@ -188,9 +203,3 @@ def _ordered(nodes: Mapping[str, Node]) -> dict[str, Node]:
             )
         ordered[ready[0].name] = ready[0]
     return ordered
-
-
-def _text(value: Any, kind: str) -> str:
-    """A value as Azure ML puts it into a command line."""
-    # The SDK's dictionary holds a boolean as 1 or 0.
-    return str(bool(value) if kind == "boolean" and isinstance(value, int) else value)

@@ -5,16 +5,18 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from typing import TextIO
 
 from tfhub_blocks.records.errors import ERROR_PREFIX
 from tfhub_blocks.records.progress import PREFIX as PROGRESS_PREFIX
 
 WARNING_PREFIX = "warning: "
-TAIL_LINES = 20
 # How long a step gets between being asked to end and being ended.
 GRACE_S = 10.0
 
@@ -28,6 +30,7 @@ def step_environment(extra: Mapping[str, str]) -> dict[str, str]:
         PYTHONUNBUFFERED="1",
         PYTHONNOUSERSITE="1",
         MLFLOW_DISABLE_TELEMETRY="true",
+        TFHUB_BLOCKS_ENGINE_PID=str(os.getpid()),
     )
     variables.update(extra)
     return variables
@@ -37,7 +40,8 @@ def step_environment(extra: Mapping[str, str]) -> dict[str, str]:
 class StepProcess:
     """A step's command, run in its code folder, its output in a log.
 
-    ``on_progress`` is called with the text of each progress line.
+    ``on_progress`` is called with the text of each progress line. ``stopped`` says that it was
+    asked to end, by the limit or by ``ask_to_end``: then its status means nothing.
     """
 
     command: str
@@ -48,71 +52,98 @@ class StepProcess:
     on_progress: Callable[[str], None]
     error: str = ""
     warnings: list[str] = field(default_factory=list)
+    stopped: bool = False
     _process: subprocess.Popen[str] | None = None
-    _stopped: bool = False
 
     def run(self) -> int:
-        """Run to the end; the exit status, which is negative if a signal or the limit ended it."""
+        """Run to the end, with all that it started; the exit status, negative for a signal."""
         with self.log.open("w", encoding="utf-8") as log:
             log.write(f"$ {self.command}\n")
             log.flush()
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 ["/bin/sh", "-c", self.command],
                 cwd=self.code,
                 env=dict(self.variables),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                text=True,
+                encoding="utf-8",
                 errors="replace",
                 start_new_session=True,  # so that stopping it also stops what it started
             )
-            limit = threading.Timer(self.timeout_s, self._time_out) if self.timeout_s else None
-            if limit:
+            self._process = process
+            assert process.stdout is not None  # noqa: S101  # for the type checker
+            limit = threading.Timer(self.timeout_s or 0, self._time_out)
+            limit.daemon = True
+            reader = threading.Thread(target=self._copy, args=(process.stdout, log), daemon=True)
+            reader.start()
+            if self.timeout_s:
                 limit.start()
-            if self._stopped:
-                self.stop()
-            for line in self._process.stdout or ():
-                self._read(line.rstrip("\n"))
+            if self.stopped:
+                stop([self])
+            try:
+                return process.wait()
+            finally:
+                limit.cancel()
+                # What it left behind would run on, and hold its output open.
+                self._signal(signal.SIGKILL)
+                reader.join(GRACE_S)
+                if not reader.is_alive():
+                    process.stdout.close()
+
+    def ask_to_end(self) -> None:
+        """Ask the process and all that it started to end; ``run`` soon comes back if they do."""
+        self.stopped = True
+        if not self.has_ended():
+            self._signal(signal.SIGTERM)
+
+    def end(self) -> None:
+        """End the process and all that it started."""
+        if not self.has_ended():  # else its number may be another's by now
+            self._signal(signal.SIGKILL)
+
+    def has_ended(self) -> bool:
+        """Whether the process, if it was started, has ended."""
+        return self._process is None or self._process.poll() is not None
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
+    def _copy(self, lines: Iterable[str], log: TextIO) -> None:
+        for line in lines:
+            self._read(line.rstrip("\n"))
+            # A full disk must not end the reading: the step would wait for it for ever.
+            with suppress(OSError, ValueError):
                 log.write(line)
                 log.flush()
-            status = self._process.wait()
-            if limit:
-                limit.cancel()
-        return status
-
-    def stop(self) -> None:
-        """Ask the process and all that it started to end, and end them if they do not."""
-        self._stopped = True
-        process = self._process
-        if process is None or process.poll() is not None:
-            return
-        _signal_group(process, signal.SIGTERM)
-        try:
-            process.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
-            _signal_group(process, signal.SIGKILL)
-
-    def tail(self) -> list[str]:
-        """The last lines of the log."""
-        with self.log.open(encoding="utf-8", errors="replace") as log:
-            return [line.rstrip("\n") for line in log.readlines()[-TAIL_LINES:]]
 
     def _read(self, line: str) -> None:
         if line.startswith(PROGRESS_PREFIX):
             self.on_progress(line.removeprefix(PROGRESS_PREFIX))
-        elif line.startswith(ERROR_PREFIX):
+        elif line.startswith(ERROR_PREFIX) and not self.stopped:
             self.error = line.removeprefix(ERROR_PREFIX)
         elif line.startswith(WARNING_PREFIX):
             self.warnings.append(line.removeprefix(WARNING_PREFIX))
 
     def _time_out(self) -> None:
-        self.error = f"it took longer than its limit of {self.timeout_s:.0f} s and was stopped"
-        self.stop()
+        self.error = f"it took longer than its limit of {self.timeout_s:g} s and was stopped"
+        stop([self])
 
 
-def _signal_group(process: subprocess.Popen[str], number: signal.Signals) -> None:
+def stop(processes: Iterable[StepProcess]) -> None:
+    """Ask processes to end, all at once, and end those that do not.
+
+    An interrupt meanwhile, such as a second Ctrl-C, ends them without more waiting.
+    """
+    processes = list(processes)
     try:
-        os.killpg(process.pid, number)
-    except ProcessLookupError:
-        return
+        for process in processes:
+            process.ask_to_end()
+        limit = time.monotonic() + GRACE_S
+        while time.monotonic() < limit and not all(p.has_ended() for p in processes):
+            time.sleep(0.02)
+    finally:
+        for process in processes:
+            process.end()

@@ -1,6 +1,7 @@
 """Profiles: where a pipeline runs and under which limits, apart from what it does."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -11,6 +12,7 @@ from tfhub_blocks.records.documents import read_document
 from tfhub_blocks.records.errors import BlocksError, nearest
 
 FORMAT_VERSION = 1
+_VARIABLE = re.compile(r"\$(\w+|\{\w+\})")
 
 
 @dataclass(frozen=True)
@@ -61,5 +63,15 @@ def load_profile(name: str) -> Profile:
             nearest(name, found) or "name one of these, or a path that ends in .toml",
         )
     profile = read_document(path, Profile, FORMAT_VERSION)
+    if profile.max_parallel_steps < 1:
+        raise BlocksError(
+            "profile",
+            f"{path} > max_parallel_steps",
+            f"it is {profile.max_parallel_steps}",
+            "at least 1",
+            "correct it",
+        )
+    # An input whose variable is not set is not given, so that the pipeline's default counts.
     inputs = {key: os.path.expandvars(text) for key, text in profile.inputs.items()}
+    inputs = {key: text for key, text in inputs.items() if text and not _VARIABLE.search(text)}
     return replace(profile, name=path.stem, inputs=inputs)

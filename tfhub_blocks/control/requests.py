@@ -1,11 +1,11 @@
 """From a request on the command line to the graph that an engine runs."""
 
-import inspect
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from azure.ai.ml import Input
+from azure.ai.ml.entities._inputs_outputs import _get_param_with_standard_annotation
 
 from tfhub_blocks.control.catalog import DATA_TYPES, load_pipeline, parse_settings
 from tfhub_blocks.control.graphs import Graph, read_graph
@@ -13,9 +13,14 @@ from tfhub_blocks.control.profiles import Profile
 
 
 def pipeline_ports(name: str) -> Mapping[str, Any]:
-    """The declared inputs of a pipeline, by name, as azure-ai-ml ``Input`` objects."""
-    parameters = inspect.signature(load_pipeline(name)).parameters
-    return {key: parameter.annotation for key, parameter in parameters.items()}
+    """The declared inputs of a pipeline, by name, as azure-ai-ml ``Input`` objects.
+
+    An input declared as ``epochs: int = 3`` counts as well.
+    """
+    ports: Mapping[str, Any] = _get_param_with_standard_annotation(
+        load_pipeline(name).__wrapped__, is_func=True
+    )
+    return ports
 
 
 def prepare_run(
@@ -35,11 +40,21 @@ def draft_graph(name: str) -> Graph:
     """The graph of a pipeline whose data inputs are not known yet, to look at."""
     ports = pipeline_ports(name)
     given = {
-        key: Path("/") / key if port.type in DATA_TYPES else key
+        key: _placeholder(key, port)
         for key, port in ports.items()
         if port.default is None and not (port.optional and port.type not in DATA_TYPES)
     }
     return _build(name, ports, given)
+
+
+def _placeholder(name: str, port: Any) -> Any:
+    if port.type in DATA_TYPES:
+        return Path("/") / name
+    if port.enum:
+        return port.enum[0]
+    return {"integer": port.min or 0, "number": port.min or 0.0, "boolean": False}.get(
+        port.type, name
+    )
 
 
 def _build(name: str, ports: Mapping[str, Any], given: Mapping[str, Any]) -> Graph:

@@ -4,27 +4,35 @@ import fcntl
 import json
 import os
 import shutil
+import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tfhub_blocks.records.digests import file_sha256, files_sha256, tree_digest
 from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import write_file
+from tfhub_blocks.records.folders import PARTIAL_NAME, write_file
 from tfhub_blocks.records.lineage import STATEMENT_NAME
 
 RECORD_NAME = "step.json"
+_POLL_S = 0.1
 
 
 def content_digest(path: Path) -> str:
     """The digest of a file's or folder's content, read in full, without the lineage it carries."""
+    return _digests(path)[0]
+
+
+def _digests(path: Path) -> tuple[str, str]:
+    """The digest of a file's or folder's content, and that with the lineage, which has times."""
     if path.is_file():
-        return file_sha256(path)
+        return file_sha256(path), file_sha256(path)
     files = files_sha256(path)
+    whole = tree_digest(files)
     files.pop(STATEMENT_NAME, None)
-    return tree_digest(files)
+    return tree_digest(files), whole
 
 
 @dataclass(frozen=True)
@@ -43,27 +51,40 @@ class Store:
     folder: Path
 
     @contextmanager
-    def locked(self, key: str) -> Iterator[None]:
-        """Hold a key, so that of two runs that want the same step one makes it."""
+    def locked(self, key: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Hold a key, so that of two runs that want the same step one makes it.
+
+        Until the key is free ``on_wait`` is called, again and again; it may raise to give up.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / f"{key}.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    on_wait()
+                    time.sleep(_POLL_S)
             yield
 
-    def find(self, key: str) -> Stored | None:
+    def find(self, key: str, on_damage: Callable[[str], None] = lambda _: None) -> Stored | None:
         """The outputs under a key, every byte checked; damaged ones are removed and not found."""
         folder = self.folder / key
+        if not folder.is_dir():
+            return None
+        damaged = RECORD_NAME
         try:
             record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            outputs = {port: folder / port for port in record["digests"]}
+            for port, path in outputs.items():
+                damaged = port
+                if _digests(path) != (record["digests"][port], record["whole"][port]):
+                    raise ValueError(port)
+            return Stored(outputs, record["digests"], record["seconds"])
+        except (OSError, ValueError, KeyError, TypeError, BlocksError):
+            on_damage(f"{folder / damaged} was changed after it was made; it is made again")
+            shutil.rmtree(folder)
             return None
-        outputs = {port: folder / port for port in record["digests"]}
-        for port, digest in record["digests"].items():
-            if not outputs[port].exists() or content_digest(outputs[port]) != digest:
-                print(f"warning: {outputs[port]} was changed after it was made; it is made again")
-                shutil.rmtree(folder)
-                return None
-        return Stored(outputs, record["digests"], record["seconds"])
 
     def begin(self, key: str, output_types: Mapping[str, str]) -> Path:
         """A folder for a step to write into: output folders exist beforehand, as on Azure."""
@@ -81,17 +102,25 @@ class Store:
         """Keep what an attempt made under its key.
 
         Raises:
-            BlocksError: The step ended well but an output is absent.
+            BlocksError: The step ended well but an output is absent or unfinished.
         """
-        digests = {}
+        digests, whole = {}, {}
         for port, kind in output_types.items():
             path = attempt / port
             if not (path.is_file() if kind == "uri_file" else path.is_dir()):
                 raise BlocksError(
                     step, port, "the step did not write this output", kind, "mend the component"
                 )
-            digests[port] = content_digest(path)
-        record = {"step": step, "digests": digests, "seconds": seconds}
+            if (path / PARTIAL_NAME).exists():
+                raise BlocksError(
+                    step,
+                    port,
+                    "the step ended with status 0 before this output was complete",
+                    "status 0 of complete steps only",
+                    f"see its log and mend the component, which wrote {PARTIAL_NAME}",
+                )
+            digests[port], whole[port] = _digests(path)
+        record = {"step": step, "digests": digests, "whole": whole, "seconds": seconds}
         write_file(attempt / RECORD_NAME, json.dumps(record, indent=1).encode())
         final = self.folder / key
         shutil.rmtree(final, ignore_errors=True)

@@ -28,8 +28,9 @@ def step_modules(component: Path, package: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     waiting = [component]
     while waiting:
-        for name in _imported_names(waiting.pop()):
-            for path in _module_files(name, package):
+        importer = waiting.pop()
+        for name, attribute in _imports(importer):
+            for path in _module_files(name, attribute, package, importer):
                 relative = path.relative_to(package.parent).as_posix()
                 if relative not in found:
                     found[relative] = path
@@ -47,11 +48,12 @@ def write_step_package(component: Path, package: Path, folder: Path) -> Path:
     return folder / PACKAGE
 
 
-def _imported_names(path: Path) -> Iterator[str]:
+def _imports(path: Path) -> Iterator[tuple[str, str | None]]:
+    """Each module that a file imports, with the name it takes from it, if any."""
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, None) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             if node.level or any(alias.name == "*" for alias in node.names):
                 raise BlocksError(
@@ -61,22 +63,34 @@ def _imported_names(path: Path) -> Iterator[str]:
                     "absolute imports of names",
                     f"write it as: from {PACKAGE}... import NAME",
                 )
-            # A name imported from a package may be one of its modules.
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from ((str(node.module), alias.name) for alias in node.names)
 
 
-def _module_files(name: str, package: Path) -> Iterator[Path]:
+def _module_files(
+    name: str, attribute: str | None, package: Path, importer: Path
+) -> Iterator[Path]:
     """The file of a module of ours and the __init__.py of each package on the way to it."""
-    parts = name.split(".")
-    if parts[0] != PACKAGE:
+    first, *parts = name.split(".")
+    if first != PACKAGE:
         return
     folder = package
-    for part in parts[1:]:
-        yield folder / "__init__.py"
-        if (folder / f"{part}.py").is_file():
+    yield folder / "__init__.py"
+    for number, part in enumerate(parts, 1):
+        if (folder / f"{part}.py").is_file() and number == len(parts):
             yield folder / f"{part}.py"
             return
-        if not (folder / part).is_dir():
-            return
         folder = folder / part
-    yield folder / "__init__.py"
+        if not (folder / "__init__.py").is_file():
+            raise BlocksError(
+                str(importer),
+                f"import {name}",
+                "there is no such module",
+                f"a module of {PACKAGE}",
+                "correct its name",
+            )
+        yield folder / "__init__.py"
+    # What is imported from a package may be one of its modules.
+    if attribute and (folder / f"{attribute}.py").is_file():
+        yield folder / f"{attribute}.py"
+    elif attribute and (folder / attribute / "__init__.py").is_file():
+        yield folder / attribute / "__init__.py"

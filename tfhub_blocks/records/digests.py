@@ -26,24 +26,39 @@ def folder_files(folder: Path) -> Iterator[tuple[str, Path]]:
     ``__pycache__`` is passed over.
 
     Raises:
-        BlocksError: Something below is neither a file nor a folder, or its name breaks a line.
+        BlocksError: Something below is neither a file nor a folder, or has a name that a digest,
+            a manifest or another system could not carry.
+        OSError: A folder cannot be listed.
     """
     found = []
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_refuse):
         folders[:] = [name for name in folders if name not in IGNORED_FOLDERS]
         for name in [*names, *(n for n in folders if (Path(parent) / n).is_symlink())]:
             path = Path(parent) / name
             relative = path.relative_to(folder).as_posix()
-            if "\n" in relative or not path.is_file():
+            if not path.is_file():
                 raise BlocksError(
                     str(folder),
                     repr(relative),
-                    "this is a link to a folder, a broken link, a device, or a name with a newline",
+                    "this is a link to a folder, a broken link or a device",
                     "plain files and folders only",
                     "remove it or put a plain file in its place",
                 )
+            if not is_safe_relative_path(relative):
+                raise BlocksError(
+                    str(folder),
+                    repr(relative),
+                    "this name holds a line break, a backslash or bytes that are not UTF-8",
+                    "a name that a manifest can carry",
+                    "rename it",
+                )
             found.append((relative, path))
     return iter(sorted(found))
+
+
+def _refuse(error: OSError) -> None:
+    # os.walk would pass over what it cannot read, and the digest would be of the rest.
+    raise error
 
 
 def files_sha256(folder: Path) -> dict[str, str]:
@@ -74,4 +89,13 @@ def record_digest(record: Any) -> str:
 def is_safe_relative_path(name: str) -> bool:
     """Whether a path from a manifest or an archive stays inside the folder that it belongs to."""
     path = PurePosixPath(name)
-    return bool(name) and not path.is_absolute() and ".." not in path.parts and "\\" not in name
+    plain = str(path) == name != "." and not path.is_absolute() and ".." not in path.parts
+    return plain and not any(odd in name for odd in "\\\r\n\0") and _is_utf_8(name)
+
+
+def _is_utf_8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes of a file's name that Python smuggles through
+        return False
+    return True

@@ -7,12 +7,12 @@ renamed, which is why its completeness hangs on one file and not on the folder's
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tfhub_blocks.records.digests import file_sha256, files_sha256
+from tfhub_blocks.records.digests import file_sha256, files_sha256, folder_files
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.lineage import STATEMENT_NAME, Lineage, Provenance, read_lineage
 
@@ -70,9 +70,13 @@ class Folder:
         Raises:
             BlocksError: A file is gone, was added, or has other bytes.
         """
-        actual = files_sha256(self.path)
-        for name in (STATEMENT_NAME, NAMES_NAME):
-            actual.pop(name, None)
+        # What a later attempt left that was killed before it took anything away is no content.
+        beside = {STATEMENT_NAME, NAMES_NAME, PARTIAL_NAME}
+        actual = {
+            name: sha256
+            for name, sha256 in files_sha256(self.path).items()
+            if name.partition("/")[0] not in beside
+        }
         for name in sorted(actual.keys() | self.lineage.files.keys()):
             found, expected = actual.get(name), self.lineage.files.get(name)
             if found != expected:
@@ -121,19 +125,11 @@ def begin_folder(folder: Path, provenance: Provenance) -> Path:
     step, parameters, materials and code, which a retried job finds in its place.
 
     Raises:
-        BlocksError: The folder holds something else.
+        BlocksError: The folder holds something else, which is left as it is.
     """
-    shutil.rmtree(folder / PARTIAL_NAME, ignore_errors=True)
-    if (folder / STATEMENT_NAME).is_file():
-        earlier = read_lineage(folder)
-        if _same_work(earlier.provenance, provenance):
-            (folder / STATEMENT_NAME).unlink()
-            _remove_entries(folder, {name.partition("/")[0] for name in earlier.files})
-    names = folder / NAMES_NAME
-    if names.is_file():
-        _remove_entries(folder, {Path(name).name for name in names.read_text().split("\n")})
-        names.unlink()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    ours = _own_entries(folder, provenance) if present else set()
+    if present - ours or (folder.exists() and not folder.is_dir()):
         raise BlocksError(
             str(folder),
             "output",
@@ -141,6 +137,11 @@ def begin_folder(folder: Path, provenance: Provenance) -> Path:
             "a folder that is absent or empty",
             "name another folder or remove this one",
         )
+    if present - {PARTIAL_NAME, NAMES_NAME}:
+        # Without this list, a removal that is cut short would leave what looks like a stranger's.
+        _write_names(folder, present - {PARTIAL_NAME, NAMES_NAME})
+        _remove_entries(folder, present - {PARTIAL_NAME, NAMES_NAME})
+    _remove_entries(folder, {PARTIAL_NAME, NAMES_NAME})
     partial = folder / PARTIAL_NAME
     partial.mkdir(parents=True)
     return partial
@@ -156,7 +157,7 @@ def finish_folder(
     names = (entry.name for entry in partial.iterdir())
     entries = sorted(names, key=lambda name: name == STATEMENT_NAME)
     # Named before anything moves, so that a rerun can tell our remains from a stranger's files.
-    (folder / NAMES_NAME).write_text("\n".join(entries), encoding="utf-8")
+    _write_names(folder, entries)
     for entry in entries:
         (partial / entry).rename(folder / entry)
     (folder / NAMES_NAME).unlink()
@@ -164,15 +165,47 @@ def finish_folder(
     return lineage
 
 
+def _own_entries(folder: Path, provenance: Provenance) -> set[str]:
+    """The names of what an attempt of ours at this very work left in a folder."""
+    always = {PARTIAL_NAME, NAMES_NAME}
+    if (folder / STATEMENT_NAME).is_file():
+        earlier = read_lineage(folder)
+        if not _same_work(earlier.provenance, provenance):
+            return always
+        tops = {name.partition("/")[0] for name in earlier.files}
+        return always | {STATEMENT_NAME} | tops | _hollow_folders(folder)
+    names = folder / NAMES_NAME
+    if not names.is_file():
+        return always if (folder / PARTIAL_NAME).is_dir() else set()
+    return always | set(names.read_text(encoding="utf-8").split("\n"))
+
+
+def _hollow_folders(folder: Path) -> set[str]:
+    """The folders without any file, which a lineage does not name."""
+    below = (path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
+    return {path.name for path in below if not any(folder_files(path))}
+
+
+def _write_names(folder: Path, names: Iterable[str]) -> None:
+    partial = folder / PARTIAL_NAME
+    partial.mkdir(exist_ok=True)
+    (partial / NAMES_NAME).write_text("\n".join(names), encoding="utf-8")
+    (partial / NAMES_NAME).rename(folder / NAMES_NAME)
+
+
 def _same_work(one: Provenance, other: Provenance) -> bool:
     keys = ("step", "parameters", "materials", "code_digest", "environment_digest")
     return all(getattr(one, key) == getattr(other, key) for key in keys)
 
 
-def _remove_entries(folder: Path, names: set[str]) -> None:
-    for name in names:
+def _remove_entries(folder: Path, names: Iterable[str]) -> None:
+    # The lineage first: without its files, a folder must not look finished.
+    for name in sorted(names, key=lambda name: name != STATEMENT_NAME):
         path = folder / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_file(path: Path, content: bytes) -> None:

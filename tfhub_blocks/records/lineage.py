@@ -18,6 +18,7 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 STEP_URN = "urn:tfhub-blocks:step:"
 FORMAT_URN = "urn:tfhub-blocks:format:"
+PORT_URN = "urn:tfhub-blocks:port:"
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,10 @@ class Material:
     digest: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """As a SLSA ResourceDescriptor."""
-        return {"name": self.name} | ({"digest": {"dirHash": self.digest}} if self.digest else {})
+        """As an in-toto ResourceDescriptor, which needs a digest or a URI."""
+        if self.digest:
+            return {"name": self.name, "digest": {"dirHash": self.digest}}
+        return {"name": self.name, "uri": PORT_URN + self.name}
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ def read_lineage(folder: Path) -> Lineage:
         )
     try:
         lineage = _parse(json.loads(path.read_text(encoding="utf-8")))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(folder, f"it cannot be read as an in-toto statement ({error!r})") from error
     return lineage
 

@@ -1,0 +1,335 @@
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.folders import (
+    NAMES_NAME,
+    PARTIAL_NAME,
+    Format,
+    begin_folder,
+    facts_of,
+    finish_folder,
+    open_folder,
+    write_file,
+)
+from tfhub_blocks.records.lineage import STATEMENT_NAME, Material, Provenance
+
+ROOT = Path(__file__).parents[2]
+TOY = Format("toy", 2)
+PROVENANCE = Provenance("make", {"n": 1}, (Material("x", "0" * 64),), "1" * 64, "2" * 64, "", "")
+
+# Makes a folder in a process of its own that kills itself at the N-th change of the file system.
+KILLED = """
+import os, shutil, signal, sys
+from pathlib import Path
+from tests_folder import make
+
+folder, limit = Path(sys.argv[1]), int(sys.argv[2])
+count = 0
+
+def counted(change):
+    def wrapper(*args, **kwargs):
+        global count
+        count += 1
+        if count == limit:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return change(*args, **kwargs)
+    return wrapper
+
+for owner, name in [(Path, "rename"), (Path, "unlink"), (Path, "rmdir"), (Path, "write_text"),
+                    (Path, "mkdir"), (os, "unlink"), (os, "rmdir"), (shutil, "rmtree")]:
+    setattr(owner, name, counted(getattr(owner, name)))
+make(folder)
+print(count)
+"""
+MAKE = """
+from tfhub_blocks.records.folders import Format, begin_folder, finish_folder
+from tfhub_blocks.records.lineage import Material, Provenance
+
+MADE = Provenance("make", {"n": 1}, (Material("x", "0" * 64),), "1" * 64, "2" * 64, "", "")
+
+def make(folder):
+    partial = begin_folder(folder, MADE)
+    (partial / "shards").mkdir()
+    (partial / "hollow").mkdir()
+    for name in ("a", "z", "shards/0", "shards/1"):
+        open(partial / name, "w").write(name)
+    finish_folder(folder, "made", Format("toy", 2), MADE)
+"""
+
+
+def make(folder: Path, text: str = "text") -> Path:
+    partial = begin_folder(folder, PROVENANCE)
+    (partial / "sub").mkdir()
+    (partial / "a").write_text(text)
+    (partial / "sub" / "b").write_text("b")
+    finish_folder(folder, "made", TOY, PROVENANCE)
+    return folder
+
+
+def listing(folder: Path) -> dict[str, str]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in paths}
+
+
+@pytest.fixture
+def killed_make(tmp_path):
+    """Make a folder, killed at the N-th change; whether it lived to the end."""
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "tests_folder.py").write_text(MAKE)
+    (code / "killed.py").write_text(KILLED)
+
+    def run(folder: Path, limit: int) -> bool:
+        done = subprocess.run(
+            [sys.executable, "-S", str(code / "killed.py"), str(folder), str(limit)],
+            env={"PYTHONPATH": f"{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode in (0, -9), done.stderr
+        return done.returncode == 0
+
+    return run
+
+
+def check_after_kill(folder: Path) -> None:
+    if not is_unfinished(folder):
+        open_folder(folder, TOY, "test").check()
+        assert listing(folder)["shards/1"] == "shards/1"
+
+
+def is_unfinished(folder: Path) -> bool:
+    try:
+        open_folder(folder, TOY, "test")
+    except BlocksError as refusal:
+        return refusal.what == STATEMENT_NAME
+    return False
+
+
+@pytest.mark.parametrize("existing", [False, True], ids=["absent", "mounted empty folder"])
+def test_folder_killed_at_any_moment_is_complete_or_absent(existing, killed_make, tmp_path):
+    limit, lived = 0, False
+    while not lived:
+        limit += 1
+        folder = tmp_path / f"out-{limit}"
+        if existing:
+            folder.mkdir()
+        lived = killed_make(folder, limit)
+        check_after_kill(folder)
+        assert killed_make(folder, 10**9)
+        check_made_again(folder)
+    assert limit > 7  # or nothing was counted
+
+
+def test_making_a_finished_folder_again_may_be_killed_at_any_moment(killed_make, tmp_path):
+    whole = tmp_path / "whole"
+    assert killed_make(whole, 10**9)
+    limit, lived = 0, False
+    while not lived:
+        limit += 1
+        folder = tmp_path / f"out-{limit}"
+        shutil.copytree(whole, folder)
+        lived = killed_make(folder, limit)
+        check_after_kill(folder)
+        assert killed_make(folder, 10**9)
+        check_made_again(folder)
+    assert limit > 10
+
+
+def check_made_again(folder: Path) -> None:
+    opened = open_folder(folder, TOY, "test").check()
+    assert set(opened.lineage.files) == {"a", "z", "shards/0", "shards/1"}
+    entries = {path.name for path in folder.iterdir()}
+    assert entries == {"a", "z", "shards", "hollow", STATEMENT_NAME}
+
+
+def test_finished_folder_opens_and_holds_what_was_written(tmp_path):
+    folder = open_folder(make(tmp_path / "x"), TOY, "test").check()
+    assert folder.file("sub/b").read_text() == "b"
+    assert folder.digest == folder.lineage.digest
+    assert facts_of(folder) == {}
+
+
+def test_unfinished_folder_does_not_open(tmp_path):
+    (begin_folder(tmp_path / "x", PROVENANCE) / "a").write_text("a")
+    with pytest.raises(BlocksError, match="this folder has no lineage"):
+        open_folder(tmp_path / "x", TOY, "test")
+
+
+def damage_message(folder: Path, name: str, problem: str, expected: str) -> str:
+    return (
+        f"[toy/2 {folder} > {name}] {problem}; expected {expected}; this folder was changed or "
+        "damaged after it was made: make or fetch it again"
+    )
+
+
+A_SHA = "982d9e3eb996f559e633f4d194def3761d909f5a3b647d1a851fead67c32c9d1"
+
+
+def test_flipped_byte_is_found(tmp_path):
+    from tfhub_blocks.records.digests import file_sha256
+
+    folder = make(tmp_path / "x")
+    (folder / "a").write_text("tExt")
+    opened = open_folder(folder, TOY, "test")
+    actual = file_sha256(folder / "a")
+    expected = damage_message(folder, "a", f"its sha256 is {actual}", f"{A_SHA}, as it was made")
+    for read in (opened.check, lambda: opened.file("a")):
+        with pytest.raises(BlocksError) as refusal:
+            read()
+        assert str(refusal.value) == expected
+    assert opened.file("sub/b").read_text() == "b"
+
+
+def test_missing_file_is_found(tmp_path):
+    folder = make(tmp_path / "x")
+    (folder / "a").unlink()
+    opened = open_folder(folder, TOY, "test")
+    with pytest.raises(BlocksError) as refusal:
+        opened.check()
+    assert str(refusal.value) == damage_message(
+        folder, "a", "this file is gone", f"{A_SHA}, as it was made"
+    )
+    with pytest.raises(BlocksError) as refusal:
+        opened.file("a")
+    assert str(refusal.value) == damage_message(folder, "a", "this file is gone", f"sha256 {A_SHA}")
+
+
+def test_added_file_is_found(tmp_path):
+    folder = make(tmp_path / "x")
+    (folder / "new").write_text("text")
+    with pytest.raises(BlocksError) as refusal:
+        open_folder(folder, TOY, "test").check()
+    assert str(refusal.value) == damage_message(
+        folder, "new", f"its sha256 is {A_SHA}", "no such file"
+    )
+
+
+def test_file_that_the_lineage_does_not_name_is_not_given(tmp_path):
+    folder = make(tmp_path / "x")
+    with pytest.raises(BlocksError) as refusal:
+        open_folder(folder, TOY, "test").file("../x/a")
+    assert str(refusal.value) == damage_message(
+        folder, "../x/a", "the lineage does not name this file", "a file it names"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "remedy"),
+    [
+        (Format("snapshot", 2), "give a folder that holds a snapshot"),
+        (Format("toy", 1), "update tfhub-blocks"),
+        (Format("toy", 3), "give a folder that holds a toy"),
+    ],
+    ids=["other kind", "newer", "older"],
+)
+def test_other_format_is_refused(wanted, remedy, tmp_path):
+    folder = make(tmp_path / "x")
+    with pytest.raises(BlocksError) as refusal:
+        open_folder(folder, wanted, "evaluate")
+    assert str(refusal.value) == (
+        f"[evaluate > {folder}] this is toy/2; expected {wanted}; {remedy}"
+    )
+
+
+def refusal_of(folder: Path, provenance: Provenance = PROVENANCE) -> str:
+    with pytest.raises(BlocksError) as refusal:
+        begin_folder(folder, provenance)
+    return str(refusal.value)
+
+
+def test_strangers_folder_is_refused_and_left_alone(tmp_path):
+    (tmp_path / PARTIAL_NAME).mkdir()
+    (tmp_path / PARTIAL_NAME / "mine").write_text("mine")
+    (tmp_path / "thesis.txt").write_text("years")
+    before = listing(tmp_path)
+    assert refusal_of(tmp_path) == (
+        f"[{tmp_path} > output] something else is there already; expected a folder that is absent "
+        "or empty; name another folder or remove this one"
+    )
+    assert listing(tmp_path) == before
+
+
+def test_file_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "x").write_text("x")
+    assert "something else is there already" in refusal_of(tmp_path / "x")
+    assert (tmp_path / "x").read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(PROVENANCE, step="other"),
+        replace(PROVENANCE, parameters={"n": 2}),
+        replace(PROVENANCE, materials=(Material("x", "f" * 64),)),
+        replace(PROVENANCE, code_digest="f" * 64),
+        replace(PROVENANCE, environment_digest="f" * 64),
+    ],
+)
+def test_finished_output_of_other_work_is_refused_and_left_alone(other, tmp_path):
+    folder = make(tmp_path / "x")
+    # As if killed at the very last moment of finishing.
+    (folder / NAMES_NAME).write_text(f"a\nsub\n{STATEMENT_NAME}")
+    before = listing(folder)
+    assert "something else is there already" in refusal_of(folder, other)
+    assert listing(folder) == before
+
+
+def test_finished_output_of_the_same_work_is_made_anew(tmp_path):
+    folder = make(tmp_path / "x", "one")
+    make(folder, "two")
+    assert open_folder(folder, TOY, "test").check().file("a").read_text() == "two"
+
+
+def test_finished_output_that_someone_added_to_is_left_alone(tmp_path):
+    folder = make(tmp_path / "x")
+    (folder / "thesis.txt").write_text("years")
+    before = listing(folder)
+    assert "something else is there already" in refusal_of(folder)
+    assert listing(folder) == before
+
+
+@pytest.mark.parametrize("names", ["", "..", "../precious", "/", "."])
+def test_list_of_remains_never_leads_outside(names, tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("x")
+    folder = tmp_path / "x"
+    folder.mkdir()
+    (folder / NAMES_NAME).write_text(names)
+    begin_folder(folder, PROVENANCE)
+    assert precious.read_text() == "x"
+
+
+def test_remains_of_an_attempt_are_cleared(tmp_path):
+    (begin_folder(tmp_path / "x", PROVENANCE) / "old").write_text("old")
+    folder = make(tmp_path / "x")
+    assert set(listing(folder)) == {"a", "sub/b", STATEMENT_NAME}
+
+
+def test_existing_empty_folder_keeps_its_identity(tmp_path):
+    """A mount cannot be renamed or replaced."""
+    inode = tmp_path.stat().st_ino
+    make(tmp_path)
+    make(tmp_path)
+    assert tmp_path.stat().st_ino == inode
+    open_folder(tmp_path, TOY, "test").check()
+
+
+def test_written_file_is_whole_or_as_before(tmp_path, monkeypatch):
+    path = tmp_path / "sub" / "x"
+    write_file(path, b"one")
+
+    def fail(*_):
+        raise OSError("disk")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="disk"):
+        write_file(path, b"two")
+    assert path.read_bytes() == b"one"

@@ -1,0 +1,178 @@
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.lineage import (
+    STATEMENT_NAME,
+    Lineage,
+    Material,
+    Provenance,
+    read_lineage,
+)
+
+SHA = "ab" * 32
+PROVENANCE = Provenance(
+    step="make",
+    parameters={"text": "ä", "count": 3, "rate": 0.1, "flag": True, "maybe": None},
+    materials=(Material("source"), Material("encoder", SHA)),
+    code_digest="cd" * 32,
+    environment_digest="ef" * 32,
+    started="2026-01-02T03:04:05.678Z",
+    finished="2026-01-02T03:04:06.000Z",
+    facts={"loss": 0.25},
+)
+LINEAGE = Lineage("made", "made/1", {"a/b": SHA, "ü": "12" * 32}, PROVENANCE)
+
+HEX_DIGEST = {
+    "type": "object",
+    "minProperties": 1,
+    "additionalProperties": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+}
+RESOURCE = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "digest": HEX_DIGEST, "uri": {"type": "string"}},
+    "anyOf": [{"required": ["digest"]}, {"required": ["uri"]}, {"required": ["content"]}],
+    "additionalProperties": False,
+}
+TIMESTAMP = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"}
+# in-toto's statement.md, resource_descriptor.md and field_types.md, and SLSA v1's provenance.
+STATEMENT = {
+    "type": "object",
+    "required": ["_type", "subject", "predicateType", "predicate"],
+    "additionalProperties": False,
+    "properties": {
+        "_type": {"const": "https://in-toto.io/Statement/v1"},
+        "subject": {
+            "type": "array",
+            "minItems": 1,
+            "uniqueItems": True,
+            "items": {"allOf": [RESOURCE, {"required": ["name", "digest"]}]},
+        },
+        "predicateType": {"const": "https://slsa.dev/provenance/v1"},
+        "predicate": {
+            "type": "object",
+            "required": ["buildDefinition", "runDetails"],
+            "properties": {
+                "buildDefinition": {
+                    "required": ["buildType", "externalParameters"],
+                    "properties": {
+                        "buildType": {"type": "string", "pattern": "^[a-z]+:"},
+                        "externalParameters": {"type": "object"},
+                        "internalParameters": {"type": "object"},
+                        "resolvedDependencies": {"type": "array", "items": RESOURCE},
+                    },
+                    "additionalProperties": False,
+                },
+                "runDetails": {
+                    "required": ["builder"],
+                    "properties": {
+                        "builder": {"required": ["id"]},
+                        "metadata": {
+                            "properties": {"startedOn": TIMESTAMP, "finishedOn": TIMESTAMP}
+                        },
+                    },
+                    "additionalProperties": False,
+                },
+            },
+            "additionalProperties": False,
+        },
+    },
+}
+
+
+def test_written_lineage_reads_back_as_it_was(tmp_path):
+    LINEAGE.write(tmp_path)
+    assert read_lineage(tmp_path) == LINEAGE
+
+
+def test_statement_is_in_toto_with_slsa_provenance():
+    import jsonschema
+
+    statement = json.loads(json.dumps(LINEAGE.as_statement()))
+    jsonschema.validate(statement, STATEMENT)
+
+
+def test_time_of_a_step_is_what_in_toto_calls_a_timestamp():
+    from tfhub_blocks.compute.steps import _now
+
+    assert re.fullmatch(TIMESTAMP["pattern"], _now())
+
+
+def test_digest_is_of_the_files_alone():
+    later = replace(LINEAGE, provenance=replace(PROVENANCE, finished="2027-01-01T00:00:00Z"))
+    assert later.digest == LINEAGE.digest
+    assert replace(LINEAGE, files={"a/b": SHA}).digest != LINEAGE.digest
+
+
+def test_material_by_port():
+    assert LINEAGE.material("encoder") == Material("encoder", SHA)
+    assert LINEAGE.material("other") is None
+
+
+def edit(folder, change):
+    statement = LINEAGE.as_statement()
+    change(statement)
+    (folder / STATEMENT_NAME).write_text(json.dumps(statement))
+
+
+def test_tampered_file_digest_is_found(tmp_path):
+    edit(tmp_path, lambda s: s["subject"][1]["digest"].update(sha256="00" * 32))
+    with pytest.raises(BlocksError) as refusal:
+        read_lineage(tmp_path)
+    assert f"it states digest {LINEAGE.digest}, its files give another" in str(refusal.value)
+    remedy = "run the step that made this folder again; do not edit its files"
+    assert str(refusal.value).endswith(remedy)
+
+
+@pytest.mark.parametrize("path", ["../a", "/etc/passwd", "a/../../b", "a\\..\\b", "."])
+def test_path_that_leaves_the_folder_is_refused(path, tmp_path):
+    lineage = replace(LINEAGE, files={path: SHA})
+    (tmp_path / STATEMENT_NAME).write_text(json.dumps(lineage.as_statement()))
+    with pytest.raises(BlocksError, match="leaves the folder"):
+        read_lineage(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s.pop("subject"),
+        lambda s: s.update(subject=[]),
+        lambda s: s.update(subject=["x"]),
+        lambda s: s.update(predicate=3),
+        lambda s: s.update(_type="https://in-toto.io/Statement/v0.1"),
+        lambda s: s["predicate"]["buildDefinition"].update(buildType=3),
+        lambda s: s["predicate"]["buildDefinition"].update(resolvedDependencies=["a", "b", "c"]),
+        lambda s: s["predicate"]["buildDefinition"].update(resolvedDependencies=[]),
+        lambda s: s["subject"][1].update(digest={"sha512": "x"}),
+    ],
+)
+def test_malformed_statement_is_refused(change, tmp_path):
+    edit(tmp_path, change)
+    with pytest.raises(BlocksError, match="cannot be read as an in-toto statement"):
+        read_lineage(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"\xff\xfe", b'{"_type": '])
+def test_file_that_is_no_statement_is_refused(content, tmp_path):
+    (tmp_path / STATEMENT_NAME).write_bytes(content)
+    with pytest.raises(BlocksError, match="cannot be read as an in-toto statement"):
+        read_lineage(tmp_path)
+
+
+def test_folder_without_lineage_is_told_from_no_folder(tmp_path):
+    remedy = (
+        "expected a finished output of a step; give the output of a finished run; an interrupted "
+        "one is made again by running it"
+    )
+    with pytest.raises(BlocksError) as unfinished:
+        read_lineage(tmp_path)
+    with pytest.raises(BlocksError) as absent:
+        read_lineage(tmp_path / "x")
+    start = f"[{tmp_path} > lineage.json] "
+    assert str(unfinished.value) == f"{start}this folder has no lineage; {remedy}"
+    assert (
+        str(absent.value) == f"[{tmp_path / 'x'} > lineage.json] there is no such folder; {remedy}"
+    )
