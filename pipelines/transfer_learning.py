@@ -21,6 +21,7 @@ def transfer_learning(
     source: Input(
         type="uri_folder", description="Class-per-folder files, or a folder with a table"
     ),
+    owner: Input(type="string", description="Who answers for the model"),
     encoder: Input(type="uri_folder", optional=True, description="Folder of the encoder"),
     handle: Input(
         type="string", optional=True, description="TF Hub or Kaggle handle instead"
@@ -41,7 +42,6 @@ def transfer_learning(
     model_name: Input(
         type="string", description="Name in the model registry"
     ) = "transfer-learning",
-    owner: Input(type="string", description="Who answers for the model") = "nobody",
 ):
     """The first pattern: the frozen encoder runs once per item, and only the head is trained."""
     imported = import_encoder(source=encoder, handle=handle, unpinned=unpinned)

@@ -1,6 +1,8 @@
 """The local engine: runs the pipeline job that Azure ML would run, by Azure's rules, here."""
 
 import json
+import os
+import shutil
 import signal
 import threading
 import time
@@ -176,8 +178,7 @@ class LocalEngine:
         shelf.mkdir()
         for name, source in graph.outputs.items():
             if source.node in made:
-                path = made[source.node].outputs[source.port]
-                (shelf / name).symlink_to(Path("../../..") / path.relative_to(self.folder))
+                _put(made[source.node].outputs[source.port], shelf / name)
                 record.outputs[name] = str(shelf / name)
         for stored in made.values():
             for path in stored.outputs.values():
@@ -312,6 +313,24 @@ class LocalEngine:
 
 def _step_folder(record: RunRecord, node: Node) -> Path:
     return Path(record.folder) / "steps" / node.name
+
+
+def _put(path: Path, target: Path) -> None:
+    """Show a stored output under a name that people read, without a second copy on the disk.
+
+    Not as a symbolic link: MLflow refuses to load a model through one.
+    """
+    if path.is_dir():
+        shutil.copytree(path, target, copy_function=_link)
+    else:
+        _link(str(path), str(target))
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # some file systems have no links
+        shutil.copy2(source, target)
 
 
 def _ending(status: int) -> str:

@@ -1,11 +1,13 @@
 """Profiles: where a pipeline runs and under which limits, apart from what it does."""
 
+import getpass
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
+from string import Template
 from typing import Literal
 
 from tfhub_blocks.records.documents import read_document
@@ -72,6 +74,9 @@ def load_profile(name: str) -> Profile:
             "correct it",
         )
     # An input whose variable is not set is not given, so that the pipeline's default counts.
-    inputs = {key: os.path.expandvars(text) for key, text in profile.inputs.items()}
+    variables = {"USER": getpass.getuser()} | os.environ  # cron and containers do not set USER
+    inputs = {
+        key: Template(text).safe_substitute(variables) for key, text in profile.inputs.items()
+    }
     inputs = {key: text for key, text in inputs.items() if text and not _VARIABLE.search(text)}
     return replace(profile, name=path.stem, inputs=inputs)
