@@ -137,6 +137,6 @@ def test_text_runs_end_to_end_to_a_model_that_takes_strings(tmp_path):
     import mlflow
 
     model = mlflow.pyfunc.load_model(record["outputs"]["model"])
-    answers = model.predict(["a cat", "some tea", ""])
+    answers = model.predict(["cat number 7", "tea number 7", ""])
     assert answers["label"].tolist()[:2] == ["animal", "drink"]
     assert len(answers["probabilities"][2]) == 2
