@@ -175,7 +175,7 @@ def _port_text(port: Any) -> str:
     default = "optional" if port.optional else "required"
     if port.default is not None:
         default = f"default {port.default!r}"
-    allowed = f", one of {'|'.join(port.enum)}" if port.enum else ""
+    allowed = f", one of {'|'.join(map(str, port.enum))}" if port.enum else ""
     return f"{port.type}, {default}{allowed}: {port.description or ''}"
 
 

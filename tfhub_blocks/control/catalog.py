@@ -27,7 +27,8 @@ class SourceFile:
     def summary(self) -> str:
         """The first line of the file's docstring, without the name it may begin with."""
         try:
-            text = ast.get_docstring(ast.parse(self.path.read_text(encoding="utf-8"))) or ""
+            source = self.path.read_text(encoding="utf-8")
+            text = ast.get_docstring(ast.parse(source, self.path.name)) or ""
         except (SyntaxError, ValueError) as error:
             return f"(cannot be read: {error})"
         return text.partition("\n")[0].removeprefix(f"{self.name}: ")
@@ -123,7 +124,7 @@ def parse_settings(
                 f"--set {word}",
                 f"there is no input {name!r}" if equals else "there is no '=' in it",
                 "NAME=VALUE with NAME one of " + ", ".join(ports),
-                nearest(name, ports) or f"see `tfhub-blocks show {pipeline}`",
+                (equals and nearest(name, ports)) or f"see `tfhub-blocks show {pipeline}`",
             )
         given[name] = text
     missing = [
@@ -158,8 +159,8 @@ def _typed(pipeline: str, name: str, port: Any, value: Any) -> Any:
             raise refuse(f"{text!r}: {error}", "a path") from error
         wanted = "a file" if port.type == "uri_file" else "a folder"
         if not (path.is_file() if port.type == "uri_file" else path.is_dir()):
-            what = "it is not " + wanted if path.exists() else "there is nothing"
-            raise refuse(f"{what} at {str(path)!r}", wanted)
+            problem = f"{path} is not {wanted}" if path.exists() else f"there is nothing at {path}"
+            raise refuse(problem, wanted)
         return path
     try:
         typed = _CONVERT[port.type](text)

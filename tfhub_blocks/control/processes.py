@@ -61,7 +61,7 @@ class StepProcess:
             log.write(f"$ {self.command}\n")
             log.flush()
             process = subprocess.Popen(
-                ["/bin/sh", "-c", self.command],
+                ["/bin/sh", "-c", _in_place_of_the_shell(self.command)],
                 cwd=self.code,
                 env=dict(self.variables),
                 stdin=subprocess.DEVNULL,
@@ -130,6 +130,11 @@ class StepProcess:
     def _time_out(self) -> None:
         self.error = f"it took longer than its limit of {self.timeout_s:g} s and was stopped"
         stop([self])
+
+
+def _in_place_of_the_shell(command: str) -> str:
+    """The command so that signals, statuses and the engine's end reach the step itself."""
+    return f"exec {command}" if command.startswith("mldesigner execute ") else command
 
 
 def stop(processes: Iterable[StepProcess]) -> None:

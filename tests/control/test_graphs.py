@@ -1,0 +1,141 @@
+from pathlib import Path
+
+import pytest
+
+from tfhub_blocks.control.graphs import Node, OutputOf
+from tfhub_blocks.records.errors import BlocksError
+
+COMMAND = (
+    "run --inputs source='${{inputs.source}}' flag='${{inputs.flag}}' "
+    "$[[maybe='${{inputs.maybe}}']] $[[both='${{inputs.maybe}} ${{inputs.flag}}']] "
+    "--outputs made='${{outputs.made}}'"
+)
+
+
+def node(name="n", command=COMMAND, **inputs):
+    return Node(
+        name=name,
+        component="make",
+        version="1",
+        role="cpu",
+        environment="x",
+        command=command,
+        deterministic=True,
+        timeout_s=None,
+        input_types={"source": "uri_folder", "flag": "boolean", "maybe": "number"},
+        output_types={"made": "uri_folder"},
+        inputs=inputs,
+        entity=None,
+    )
+
+
+def test_optional_parts_of_a_command_stay_only_with_all_their_inputs():
+    outputs = {"made": Path("/out")}
+    without = node().command_line({"source": Path("/in"), "flag": 1}, outputs)
+    assert without == "run --inputs source='/in' flag='True'   --outputs made='/out'"
+    given = {"source": Path("/in"), "flag": False, "maybe": 0.5}
+    assert node().command_line(given, outputs) == (
+        "run --inputs source='/in' flag='False' maybe='0.5' both='0.5 False' --outputs made='/out'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1, "True"), (0, "False"), (True, "True"), ("False", "False")]
+)
+def test_boolean_is_a_word_in_a_command(value, text):
+    assert node().text("flag", value) == text
+
+
+def test_number_is_no_boolean():
+    assert node().text("maybe", 1) == "1"
+
+
+def test_needs_are_the_makers_of_the_inputs():
+    assert node(source=OutputOf("a", "made"), maybe=1).needs == {"a"}
+
+
+@pytest.fixture
+def graph(project):
+    """The graph of a pipeline with this body, given ``source`` and more."""
+    from tfhub_blocks.control.profiles import load_profile
+    from tfhub_blocks.control.requests import prepare_run
+
+    def read(body, *settings, ports="source: Input(type='uri_folder')"):
+        lines = "\n    ".join(body.splitlines())
+        project.write(
+            "pipelines/drawn.py",
+            "from azure.ai.ml import Input, dsl\nfrom components import join, make\n"
+            f"@dsl.pipeline(name='drawn')\ndef drawn({ports}):\n    {lines}\n",
+        )
+        return prepare_run("drawn", ["source=src", *settings], load_profile("local"))[0]
+
+    return read
+
+
+def test_steps_come_after_what_they_need(graph):
+    found = graph(
+        "b = make(source=source)\na = make(source=b.outputs.made)\n"
+        "j = join(left=a.outputs.made, right=b.outputs.made)\nreturn {'x': j.outputs.joined}"
+    )
+    assert list(found.nodes) == ["b", "a", "j"]
+    assert list(found.edges()) == [("b", "made", "a"), ("a", "made", "j"), ("b", "made", "j")]
+    assert found.outputs == {"x": OutputOf("j", "joined")}
+
+
+def test_inputs_are_bindings_given_values_literals_and_defaults(graph, project):
+    found = graph(
+        "a = make(source=source, text='b', count=n)\nb = make(source=a.outputs.made, maybe=m)",
+        "m=0.25",
+        ports="source: Input(type='uri_folder'), m: Input(type='number', optional=True), n: int = 4",
+    )
+    a, b = found.nodes.values()
+    assert a.inputs["source"] == project.folder / "src"
+    assert b.inputs["source"] == OutputOf("a", "made")
+    texts = {port: a.text(port, value) for port, value in a.inputs.items() if port != "source"}
+    assert texts == {"text": "b", "count": "4", "flag": "False"}
+    assert b.inputs["maybe"] == 0.25
+
+
+def test_optional_input_that_is_not_given_is_not_there(graph):
+    body = "a = make(source=source, maybe=m)"
+    ports = "source: Input(type='uri_folder'), m: Input(type='number', optional=True)"
+    assert "maybe" not in graph(body, ports=ports).nodes["a"].inputs
+
+
+def test_circle_is_refused(graph):
+    body = (
+        "a = make(source=source)\nb = make(source=a.outputs.made)\n"
+        "a.inputs.source = b.outputs.made\nc = make(source=source)"
+    )
+    with pytest.raises(BlocksError) as refusal:
+        graph(body)
+    assert str(refusal.value) == (
+        "[pipeline > a, b] these steps wait for each other, or for a step that is not there; "
+        "expected a graph without circles; mend their bindings"
+    )
+
+
+def test_unbound_input_is_refused(graph):
+    with pytest.raises(BlocksError) as refusal:
+        graph("a = make(text='a')")
+    assert str(refusal.value) == (
+        "[pipeline > a.source] nothing is bound to this input; expected a value of type "
+        "uri_folder; bind it in the pipeline"
+    )
+
+
+@pytest.mark.parametrize("value", ["it's", "a\nb"])
+def test_literal_that_would_break_the_command_is_refused(value, graph):
+    with pytest.raises(BlocksError, match="a.text] .* holds a quote, a line break"):
+        graph(f"a = make(source=source, text={value!r})")
+
+
+def test_snapshot_is_the_component_and_the_modules_it_imports(graph, tmp_path):
+    found = graph("a = make(source=source)\nb = join(left=source, right=source)")
+    for name in ("a", "b"):
+        found.nodes[name].write_code(tmp_path / name)
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("[ab]/**/*.py")}
+    assert "a/component.py" in written
+    assert "a/tfhub_blocks/compute/steps.py" in written
+    assert "a/tfhub_blocks/cli.py" not in written
+    assert {name for name in written if name.startswith("b/")} == {"b/component.py"}
