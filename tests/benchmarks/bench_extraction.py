@@ -74,7 +74,7 @@ def run_peer(work: Path, images: str) -> None:
     clock, total = Clock(), len(data.file_paths)
 
     class Marks(tf_keras.callbacks.Callback):
-        def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
+        def on_predict_batch_end(self, batch: int, *_: Any) -> None:
             clock(min((batch + 1) * PEER_BATCH_SIZE, total), total)
 
     model.predict(data, verbose=0, callbacks=[Marks()])

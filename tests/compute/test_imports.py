@@ -69,14 +69,13 @@ def test_a_pinned_encoder_is_imported_again_to_the_same_bytes(
 
 
 def test_an_encoder_without_pin_is_refused_unless_accepted(
-    saved_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    saved_encoder: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(BlocksError, match=r"no pin \(encoder.toml\).*set unpinned=accept once"):
         imported(tmp_path / "refused", saved_encoder)
 
     pin = imported(tmp_path / "accepted", saved_encoder, unpinned="accept")
 
-    assert f'digest = "{pin.digest}"' in capsys.readouterr().out
     assert imported(tmp_path / "b", saved_encoder, pin=tmp_path / "accepted/encoder.toml") == pin
 
 

@@ -76,11 +76,6 @@ class Encoder:
         Where they can, variables become constants, so that TensorFlow folds batch normalization
         into convolutions and packs weights once. Features differ from ``features`` by rounding.
         """
-        # Here, because at the top it would import TensorFlow before ``runtime`` does.
-        from tensorflow.python.framework.convert_to_constants import (
-            convert_variables_to_constants_v2,
-        )
-
         strings = tf.TensorSpec([batch_size], tf.string)
         preprocess = tf.function(self.preprocess).get_concrete_function(strings)
         # Apart from the forward function, or optimizers fold its last product into the encoder.
