@@ -86,7 +86,8 @@ def test_inputs_are_bindings_given_values_literals_and_defaults(graph, project):
     found = graph(
         "a = make(source=source, text='b', count=n)\nb = make(source=a.outputs.made, maybe=m)",
         "m=0.25",
-        ports="source: Input(type='uri_folder'), m: Input(type='number', optional=True), n: int = 4",
+        ports="source: Input(type='uri_folder'), m: Input(type='number', optional=True), "
+        "n: int = 4",
     )
     a, b = found.nodes.values()
     assert a.inputs["source"] == project.folder / "src"
@@ -126,7 +127,7 @@ def test_unbound_input_is_refused(graph):
 
 @pytest.mark.parametrize("value", ["it's", "a\nb"])
 def test_literal_that_would_break_the_command_is_refused(value, graph):
-    with pytest.raises(BlocksError, match="a.text] .* holds a quote, a line break"):
+    with pytest.raises(BlocksError, match=r"a.text\] .* holds a quote, a line break"):
         graph(f"a = make(source=source, text={value!r})")
 
 
