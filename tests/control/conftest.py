@@ -62,7 +62,8 @@ def join(
     """Doc."""
     print("progress: 1/2 things, 1/s")
     print("warning: a toy", flush=True)
-    Path(joined).write_text((Path(left) / "f.txt").read_text() + (Path(right) / "f.txt").read_text())
+    texts = [(Path(folder) / "f.txt").read_text() for folder in (left, right)]
+    Path(joined).write_text("".join(texts))
 '''
 TOY = '''"""toy: two steps and one that joins them."""
 
