@@ -62,7 +62,7 @@ def join(
     """Doc."""
     print("progress: 1/2 things, 1/s")
     print("warning: a toy", flush=True)
-    texts = [(Path(made) / "f.txt").read_text() for made in (left, right)]
+    texts = [(Path(folder) / "f.txt").read_text() for folder in (left, right)]
     Path(joined).write_text("".join(texts))
 '''
 TOY = '''"""toy: two steps and one that joins them."""
