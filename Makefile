@@ -5,8 +5,10 @@ SAMPLES := .samples
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
 ENVIRONMENTS := cpu gpu
+# Later ones may want a newer node than 20.
+AZURITE_VERSION := 3.35.0
 
-.PHONY: run setup samples check lock lock-check test test-all bench clean
+.PHONY: run setup samples check lock lock-check test test-all test-azure bench clean
 
 run: samples
 	@$(BIN)/tfhub-blocks run transfer_learning \
@@ -47,6 +49,16 @@ test: check samples
 test-all: check samples .venv-torch/ready
 	@TORCH_PYTHON=.venv-torch/bin/python $(BIN)/python -m pytest
 
+test-azure: setup .azurite/$(AZURITE_VERSION)
+	@$(BIN)/python -m pytest tests/azureml
+
+# The storage of the Azure ML on loopback (docs/testing-azure.md).
+.azurite/$(AZURITE_VERSION):
+	@rm -rf .azurite && mkdir .azurite
+	@npm install --silent --no-save --no-package-lock --no-audit --no-fund \
+		--prefix .azurite azurite@$(AZURITE_VERSION)
+	@touch $@
+
 bench: samples
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; \
 		$(BIN)/python $$file || status=1; done; exit $${status:-0}
@@ -58,4 +70,4 @@ bench: samples
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-torch $(SAMPLES) .runs
+	rm -rf $(VENV) .venv-torch .azurite $(SAMPLES) .runs

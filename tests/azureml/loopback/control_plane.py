@@ -1,0 +1,139 @@
+"""Azure ML on loopback, as one object to start and to ask."""
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from loopback import rules, runs
+from loopback.certificates import Certificates, make_certificates
+from loopback.contract import Contract
+from loopback.egress import EgressGuard
+from loopback.identity import IdentityEndpoint
+from loopback.requests import Recorder, Request
+from loopback.resources import (
+    GROUP,
+    WORKSPACE,
+    Answer,
+    Refusal,
+    Workspace,
+)
+from loopback.server import LoopbackServer
+from loopback.storage import Storage
+
+HOSTS = ["management.azure.com", "*.api.azureml.ms", "*.blob.core.windows.net"]
+
+
+@dataclass
+class ControlPlane:
+    """Everything that the SDK talks to. Start it once; ``reset`` gives an empty workspace."""
+
+    folder: Path
+    azurite: Path
+    openapi: Path
+    recorder: Recorder = field(default_factory=Recorder)
+    certificates: Certificates = field(init=False)
+    storage: Storage = field(init=False)
+    workspace: Workspace = field(init=False)
+
+    def start(self) -> "ControlPlane":
+        """Start all servers.
+
+        Raises:
+            RuntimeError: Azurite does not start.
+        """
+        self.certificates = make_certificates(self.folder, [*HOSTS, "localhost"])
+        self.storage = Storage(self.azurite, self.certificates, self.folder)
+        self.storage.start()
+        self.contract = Contract(self.openapi)
+        self.identity = IdentityEndpoint()
+        self._server = LoopbackServer(self)
+        self.guard = EgressGuard(dict.fromkeys(HOSTS, self._server.server_port))
+        self.storage.wait()
+        self.reset()
+        return self
+
+    def stop(self) -> None:
+        """Stop all servers."""
+        for server in (self._server, self.guard, self.identity):
+            server.shutdown()
+            server.server_close()
+        self.storage.stop()
+
+    def reset(self) -> None:
+        """An empty workspace with empty storage, and an empty record."""
+        self.storage.renew()
+        self.workspace = Workspace(self.storage, rules.check)
+        self.recorder.clear()
+        self.guard.take_refused()
+
+    def environment(self) -> dict[str, str]:
+        """The variables that lead a process here, and let it go nowhere else."""
+        trusted = str(self.certificates.authority)
+        proxies = dict.fromkeys(
+            ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), self.guard.url
+        )
+        local = "localhost,127.0.0.1"
+        return {
+            **proxies,
+            **self.identity.environment(),
+            "NO_PROXY": local,
+            "no_proxy": local,
+            "REQUESTS_CA_BUNDLE": trusted,
+            "SSL_CERT_FILE": trusted,
+        }
+
+    def client(self) -> Any:
+        """A plain ``MLClient``, for a process that has ``environment()``."""
+        from azure.ai.ml import MLClient
+        from azure.identity import DefaultAzureCredential
+
+        return MLClient(DefaultAzureCredential(), self.workspace.subscription, GROUP, WORKSPACE)
+
+    def write_config(self, folder: Path) -> Path:
+        """A workspace's ``config.json``, as Studio's download button gives it."""
+        path = folder / "config.json"
+        names = {
+            "subscription_id": self.workspace.subscription,
+            "resource_group": GROUP,
+            "workspace_name": WORKSPACE,
+        }
+        path.write_text(json.dumps(names))
+        return path
+
+    def problems(self) -> list[str]:
+        """What no test may leave behind unless it asked for it."""
+        refused = [f"refused: {host}" for host in self.guard.refused]
+        unknown = [f"unknown: {request}" for request in self.recorder.unknown]
+        return refused + unknown + [f"our answer: {text}" for text in self.recorder.broken_answers]
+
+    def answer(self, request: Request, body: bytes) -> Answer:
+        """The answer to a request that has a good token."""
+        content = json.loads(body) if body else None
+        path = request.path
+        if request.host.endswith(".api.azureml.ms"):
+            return self._known(request, runs.answer(self.workspace, request, content))
+        if poll := re.search(r"/(mfeOperation\w+)/(\w+)$", path):
+            return self.workspace.poll(*poll.groups())
+        operation = self.contract.operation(request.method, path, request.api_version)
+        if operation is None:
+            return self._known(request, None)
+        if problems := self.contract.request_problems(operation, request.query, content):
+            raise Refusal(400, "InvalidRequest", "; ".join(problems))
+        try:
+            found = self.workspace.handle(request.method, path, request.query, content)
+        except Refusal as error:
+            found = error.answer
+        answer = self._known(request, found)
+        self.recorder.broken_answers += self.contract.answer_problems(
+            operation, answer.status, answer.body
+        )
+        return answer
+
+    def _known(self, request: Request, answer: Answer | None) -> Answer:
+        if answer is not None:
+            return answer
+        self.recorder.unknown.append(str(request))
+        message = f"nothing here answers {request.method} {request.path} {request.query}"
+        return Answer(404, {"error": {"code": "NotFound", "message": message}})

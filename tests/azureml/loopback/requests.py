@@ -1,0 +1,86 @@
+"""What was asked, and what is made to go wrong."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from threading import Lock
+
+
+class Fault(Enum):
+    """What can befall one request."""
+
+    THROTTLED = "429 with Retry-After, without effect"
+    BROKEN = "500, without effect"
+    CONFLICT = "409, without effect"
+    EXPIRED = "401 as for an expired token, without effect"
+    LOST_REQUEST = "the connection drops before the effect"
+    LOST_ANSWER = "the connection drops after the effect"
+    SLOW = "the answer takes a second"
+
+
+@dataclass
+class Request:
+    """One request that reached the control plane, its data plane or its storage."""
+
+    index: int
+    method: str
+    host: str
+    path: str
+    query: dict[str, str]
+    body_bytes: int
+    status: int = 0
+    fault: Fault | None = None
+
+    @property
+    def api_version(self) -> str:
+        return self.query.get("api-version", "")
+
+    @property
+    def is_storage(self) -> bool:
+        return ".blob." in self.host
+
+    def __str__(self) -> str:
+        short = self.path.partition("/workspaces/")[2] or self.path
+        return f"{self.index} {self.method} {short} {self.api_version} -> {self.status}"
+
+
+@dataclass
+class Recorder:
+    """All requests in order, and the faults that wait for some of them.
+
+    ``unknown`` holds what nothing here answers, ``broken_answers`` where our own answers left the
+    OpenAPI: a test must find both empty.
+    """
+
+    requests: list[Request] = field(default_factory=list)
+    faults: dict[int, Fault] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+    broken_answers: list[str] = field(default_factory=list)
+    _lock: Lock = field(default_factory=Lock)
+
+    def add(
+        self, method: str, host: str, path: str, query: dict[str, str], body_bytes: int
+    ) -> Request:
+        with self._lock:
+            index = len(self.requests)
+            request = Request(index, method, host, path, query, body_bytes)
+            request.fault = self.faults.pop(index, None)
+            self.requests.append(request)
+        return request
+
+    def inject(self, fault: Fault, at: int = 0) -> None:
+        """Let the request after ``at`` more go wrong."""
+        with self._lock:
+            self.faults[len(self.requests) + at] = fault
+
+    def clear(self) -> None:
+        """Forget all: indexes begin at 0 again."""
+        with self._lock:
+            self.requests.clear()
+            self.faults.clear()
+            self.unknown.clear()
+            self.broken_answers.clear()
+
+    @property
+    def uploaded_bytes(self) -> int:
+        """How many bytes went into blobs."""
+        return sum(r.body_bytes for r in self.requests if r.is_storage and r.method == "PUT")

@@ -1,0 +1,486 @@
+"""The workspace: resources by their ids, kept as Azure Resource Manager keeps them."""
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from threading import RLock
+from typing import Any
+
+from loopback.identity import OBJECT, TENANT
+from loopback.storage import ACCOUNT, HOST, Storage
+
+GROUP = "tests"
+WORKSPACE = "loopback"
+REGION = "westeurope"
+DATA_PLANE = f"https://{REGION}.api.azureml.ms"
+PROVIDER = "Microsoft.MachineLearningServices"
+POLLS = 3
+TRIGGER_TIME = "${{creation_context.trigger_time}}"
+
+VERSIONED = {"codes", "components", "data", "environments", "models"}
+_LONG_RUNNING = {"computes", "schedules"}
+# What may change in a version that exists.
+_MUTABLE = {"tags", "description", "isArchived", "properties"}
+
+
+@dataclass
+class Answer:
+    """What goes back to the client."""
+
+    status: int
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Refusal(Exception):  # noqa: N818  # it is an answer
+    """An error answer, in Azure's form."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.answer = Answer(status, {"error": {"code": code, "message": message}})
+
+
+@dataclass
+class Operation:
+    """A long-running operation: how often it still says that it goes on, and its end."""
+
+    polls_left: int
+    finish: Callable[[], Any]
+
+
+@dataclass
+class Workspace:
+    """One workspace with its resources, in a subscription of its own.
+
+    (The SDK keeps the ids of components in a cache on disk, by subscription: an empty workspace in
+    an old subscription would be sent ids that it does not know.) ``check`` is asked before a
+    resource is written, and raises a Refusal; ``on_job`` is told of each new job.
+    """
+
+    storage: Storage
+    check: Callable[["Workspace", str, dict[str, Any]], None]
+    on_job: Callable[[str], None] = lambda _: None
+    subscription: str = field(default_factory=lambda: str(uuid.uuid4()))
+    # Sizes of machines that cannot be had, in small letters, each with Azure's reason.
+    refused_sizes: dict[str, str] = field(default_factory=dict)
+    # What runs did that are no jobs of their own, by run id.
+    step_runs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    resources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    operations: dict[str, Operation] = field(default_factory=dict)
+    lock: RLock = field(default_factory=RLock)
+
+    def __post_init__(self) -> None:
+        for name in ("workspaceblobstore", "workspaceartifactstore"):
+            self.store(f"datastores/{name}", _datastore(name, self.storage.container))
+
+    @property
+    def group_id(self) -> str:
+        """The id of the resource group."""
+        return f"/subscriptions/{self.subscription}/resourceGroups/{GROUP}"
+
+    @property
+    def id(self) -> str:
+        """The workspace's id."""
+        return f"{self.group_id}/providers/{PROVIDER}/workspaces/{WORKSPACE}"
+
+    def handle(self, method: str, path: str, query: Mapping[str, str], body: Any) -> Answer | None:
+        """The answer to a request below the workspace's id; None if there is no such route."""
+        if path.lower() == self.id.lower():
+            return Answer(200, self.document()) if method == "GET" else None
+        if method == "GET" and self.id.lower().startswith(f"{path}/".lower()):
+            return Answer(200, {"value": [self.document()]})
+        if not path.lower().startswith(f"{self.id}/".lower()):
+            raise Refusal(404, "ResourceNotFound", f"The Resource '{path}' was not found.")
+        tail = path[len(self.id) + 1 :].split("/")
+        with self.lock:
+            match method, tail:
+                case "GET", [_]:
+                    return self._list(tail, query)
+                case "GET", [_, _, "versions"]:
+                    return self._list(tail, query)
+                case "GET", [collection, name] if collection in VERSIONED:
+                    return self._container(collection, name)
+                case "GET", [_, _] | [_, _, "versions", _]:
+                    return Answer(200, self.get("/".join(tail)))
+                case "PUT", [_, _] | [_, _, "versions", _]:
+                    return self._put("/".join(tail), body)
+                case "DELETE", [_, _] | [_, _, "versions", _]:
+                    return self._delete("/".join(tail))
+                case "POST", ["codes", name, "versions", version, "startPendingUpload"]:
+                    return self._pending_upload(name, version)
+                case "POST", ["datastores", _, "listSecrets"]:
+                    self.get("/".join(tail[:2]))
+                    return Answer(200, {"secretsType": "AccountKey", "key": self.storage.key})
+                case "POST", ["jobs", name, "cancel"]:
+                    return self._cancel(name)
+                case "POST", ["schedules", name, "trigger"]:
+                    return self._trigger(name, body or {})
+        return None
+
+    def document(self) -> dict[str, Any]:
+        """The workspace itself."""
+        providers = f"{self.group_id}/providers"
+        return {
+            "id": self.id,
+            "name": WORKSPACE,
+            "type": f"{PROVIDER}/workspaces",
+            "location": REGION,
+            "tags": {},
+            "identity": {"type": "SystemAssigned", "principalId": OBJECT, "tenantId": TENANT},
+            "properties": {
+                "workspaceId": str(uuid.uuid5(uuid.NAMESPACE_URL, self.id)),
+                "friendlyName": WORKSPACE,
+                "description": "",
+                "keyVault": f"{providers}/Microsoft.KeyVault/vaults/loopback",
+                "applicationInsights": f"{providers}/Microsoft.Insights/components/loopback",
+                "storageAccount": f"{providers}/Microsoft.Storage/storageAccounts/{ACCOUNT}",
+                "hbiWorkspace": False,
+                "provisioningState": "Succeeded",
+                "discoveryUrl": f"{DATA_PLANE}/discovery",
+                "mlFlowTrackingUri": f"azureml://{REGION}.api.azureml.ms/mlflow/v1.0{self.id}",
+                "publicNetworkAccess": "Enabled",
+                "systemDatastoresAuthMode": "accesskey",
+                "tenantId": TENANT,
+            },
+            "systemData": _system_data(),
+        }
+
+    def find(self, short_id: str) -> dict[str, Any] | None:
+        """A resource by its id below the workspace, such as ``computes/gpu``."""
+        return self.resources.get(short_id.lower())
+
+    def find_by_id(self, arm_id: str) -> dict[str, Any] | None:
+        """A resource by its whole id."""
+        prefix = f"{self.id}/".lower()
+        text = arm_id.lower()
+        return self.resources.get(text.removeprefix(prefix)) if text.startswith(prefix) else None
+
+    def get(self, short_id: str) -> dict[str, Any]:
+        """A resource.
+
+        Raises:
+            Refusal: There is none.
+        """
+        found = self.find(short_id)
+        if found is None:
+            raise Refusal(404, "NotFound", f"there is no {short_id} in workspace {WORKSPACE}")
+        return found
+
+    def store(self, short_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep a resource as it will be read."""
+        parts = short_id.split("/")
+        kinds = "/".join([PROVIDER, "workspaces", *parts[::2]])
+        known = self.find(short_id) or {}
+        resource = {
+            **json.loads(json.dumps(body)),
+            "id": f"{self.id}/{short_id}",
+            "name": parts[-1],
+            "type": kinds,
+            "systemData": {**_system_data(), **known.get("systemData", {})},
+        }
+        _complete(self.id, parts[0], resource)
+        self.resources[short_id.lower()] = resource
+        return resource
+
+    def get_run(self, name: str) -> dict[str, Any]:
+        """A job, or a step of one, as the run history shows it.
+
+        Raises:
+            Refusal: There is none.
+        """
+        from loopback.runs import run_of_job
+
+        step = self.step_runs.get(name)
+        return step or run_of_job(self.get(f"jobs/{name}"))
+
+    def child_runs(self, name: str) -> list[dict[str, Any]]:
+        """The steps of a job."""
+        return [run for run in self.step_runs.values() if run["parentRunId"] == name]
+
+    def versions(self, collection: str, name: str | None = None) -> list[dict[str, Any]]:
+        """All versions of an asset, or of all assets of a kind, the newest first."""
+        prefix = f"{collection}/{name}/versions/" if name else f"{collection}/"
+        found = [r for key, r in self.resources.items() if key.startswith(prefix.lower())]
+        return found[::-1]
+
+    def _list(self, tail: list[str], query: Mapping[str, str]) -> Answer:
+        collection = tail[0]
+        if len(tail) == 1 and collection not in VERSIONED:
+            found = self.versions(collection)
+        elif len(tail) == 1:
+            names = dict.fromkeys(r["id"].split("/")[-3] for r in self.versions(collection))
+            found = [self._container(collection, name).body for name in names]
+        elif "hash" in query:
+            # Azure looks for the hash under all names, whatever the path says.
+            found = [
+                r
+                for r in self.versions(collection)
+                if (r["properties"].get("properties") or {}).get("hash_sha256") == query["hash"]
+            ]
+        else:
+            found = self.versions(collection, tail[1])
+            if not found and collection != "codes":
+                raise Refusal(404, "NotFound", f"there is no {collection}/{tail[1]}")
+        found = _selected(found, query)
+        return Answer(200, {"value": found})
+
+    def _container(self, collection: str, name: str) -> Answer:
+        versions = self.versions(collection, name)
+        if not versions:
+            raise Refusal(404, "NotFound", f"there is no {collection}/{name}")
+        numbers = [int(v["name"]) for v in versions if re.fullmatch(r"\d+", v["name"])]
+        properties: dict[str, Any] = {
+            "latestVersion": versions[0]["name"],
+            "nextVersion": str(max(numbers, default=0) + 1),
+            "isArchived": False,
+            "tags": {},
+            "properties": {},
+        }
+        if collection == "data":
+            properties["dataType"] = versions[0]["properties"]["dataType"]
+        return Answer(
+            200,
+            {
+                "id": f"{self.id}/{collection}/{name}",
+                "name": name,
+                "type": f"{PROVIDER}/workspaces/{collection}",
+                "properties": properties,
+                "systemData": versions[0]["systemData"],
+            },
+        )
+
+    def _put(self, short_id: str, body: dict[str, Any]) -> Answer:
+        collection, name = short_id.split("/")[:2]
+        self.check(self, short_id, body)
+        known = self.find(short_id)
+        if known and collection in VERSIONED:
+            _check_unchanged(collection, known, body)
+        if known and collection == "jobs" and _content(known) != _content(body):
+            # A job is written once; only its tags and the like may change.
+            known["properties"] |= {
+                key: value for key, value in body["properties"].items() if key in _MUTABLE
+            }
+            return Answer(200, known)
+        if known and collection == "jobs":
+            return Answer(200, known)
+        resource = self.store(short_id, body)
+        if collection == "jobs":
+            self.on_job(name)
+        if collection in _LONG_RUNNING:
+            return self._long_running(resource, 200 if known else 201)
+        return Answer(200 if known else 201, resource)
+
+    def _delete(self, short_id: str) -> Answer:
+        if self.find(short_id) is None:
+            return Answer(204)
+        resource = self.get(short_id)
+        if resource["id"].split("/")[-2] == "schedules" and resource["properties"]["isEnabled"]:
+            raise Refusal(
+                400, "UserError", "Cannot delete an active schedule; please disable it first."
+            )
+        del self.resources[short_id.lower()]
+        if short_id.split("/")[0] in _LONG_RUNNING:
+            return self._begin(Answer(202), lambda: None)
+        return Answer(200)
+
+    def _long_running(self, resource: dict[str, Any], status: int) -> Answer:
+        resource["properties"]["provisioningState"] = "Creating"
+        shown = json.loads(json.dumps(resource))
+
+        def finish() -> None:
+            resource["properties"]["provisioningState"] = "Succeeded"
+
+        return self._begin(Answer(status, shown), finish)
+
+    def _begin(self, answer: Answer, finish: Callable[[], Any]) -> Answer:
+        key = uuid.uuid4().hex
+        self.operations[key] = Operation(POLLS, finish)
+        location = self._location(key, "mfeOperationsStatus")
+        answer.headers |= {"Azure-AsyncOperation": location, "x-ms-retry-after-ms": "10"}
+        return answer
+
+    def poll(self, kind: str, key: str) -> Answer:
+        """How a long-running operation goes: in the body, or for ``Location`` in the status."""
+        with self.lock:
+            if key not in self.operations:
+                raise Refusal(404, "NotFound", f"there is no operation {key}")
+            operation = self.operations[key]
+            operation.polls_left -= 1
+            done = operation.polls_left <= 0
+            if done:
+                operation.finish()
+        soon = {"x-ms-retry-after-ms": "10"}
+        if kind == "mfeOperationResults":
+            again = {"Location": self._location(key, kind)} | soon
+            return Answer(200) if done else Answer(202, None, again)
+        return Answer(200, {"name": key, "status": "Succeeded" if done else "InProgress"}, soon)
+
+    def _location(self, key: str, kind: str) -> str:
+        return (
+            f"https://management.azure.com/subscriptions/{self.subscription}/providers/{PROVIDER}"
+            f"/locations/{REGION}/{kind}/{key}?api-version=2023-04-01"
+        )
+
+    def _pending_upload(self, name: str, version: str) -> Answer:
+        # Each upload gets a container of its own, so that no two can mix.
+        container = str(uuid.uuid4())
+        self.storage.service.create_container(container)
+        address = f"https://{HOST}/{container}"
+        return Answer(
+            200,
+            {
+                "pendingUploadId": str(uuid.uuid4()),
+                "pendingUploadType": "TemporaryBlobReference",
+                "blobReferenceForConsumption": {
+                    "blobUri": address,
+                    "storageAccountArmId": f"{self.group_id}/providers/Microsoft.Storage/"
+                    f"storageAccounts/{ACCOUNT}",
+                    "credential": {
+                        "credentialType": "SAS",
+                        "sasUri": f"{address}?{self.storage.sas(container)}",
+                    },
+                },
+            },
+        )
+
+    def _cancel(self, name: str) -> Answer:
+        job = self.get(f"jobs/{name}")
+        if job["properties"]["status"] in FINAL:
+            return Answer(200)
+        job["properties"]["status"] = "CancelRequested"
+
+        def finish() -> None:
+            job["properties"]["status"] = "Canceled"
+
+        answer = self._begin(Answer(202), finish)
+        key = answer.headers.pop("Azure-AsyncOperation").rpartition("/")[2].partition("?")[0]
+        answer.headers["Location"] = self._location(key, "mfeOperationResults")
+        return answer
+
+    def _trigger(self, name: str, body: Mapping[str, Any]) -> Answer:
+        text = body.get("scheduleTime")
+        when = datetime.fromisoformat(text).replace(tzinfo=UTC) if text else datetime.now(UTC)
+        return Answer(
+            200, {"submissionId": self.fire(name, when), "scheduleActionType": "CreateJob"}
+        )
+
+    def fire(self, name: str, when: datetime) -> str:
+        """Make the job of a schedule, as at a time; its name.
+
+        Raises:
+            Refusal: There is no such schedule, or its job cannot be made any more.
+        """
+        definition = json.loads(
+            json.dumps(self.get(f"schedules/{name}")["properties"]["action"]["jobDefinition"])
+        )
+        for given in (definition.get("inputs") or {}).values():
+            if given.get("value") == TRIGGER_TIME:
+                given["value"] = when.isoformat()
+        job = f"{name}-{when:%Y%m%dT%H%M%SZ}"
+        with self.lock:
+            self._put(f"jobs/{job}", {"properties": definition})
+        return job
+
+
+FINAL = {"Completed", "Failed", "Canceled"}
+
+
+def _system_data() -> dict[str, str]:
+    now = datetime.now(UTC).isoformat()
+    who = {"createdBy": "tests", "createdByType": "Application", "createdAt": now}
+    return {**who, "lastModifiedBy": "tests", "lastModifiedAt": now}
+
+
+def _complete(workspace_id: str, collection: str, resource: dict[str, Any]) -> None:
+    """Add what Azure adds to a resource and the SDK then reads."""
+    properties = resource["properties"]
+    if collection == "jobs":
+        properties.setdefault("status", "NotStarted")
+        properties.setdefault("tags", {})
+        properties.setdefault("properties", {})
+        studio = f"https://ml.azure.com/runs/{resource['name']}?wsid={workspace_id}&tid={TENANT}"
+        tracking = f"azureml://{REGION}.api.azureml.ms/mlflow/v1.0{workspace_id}?"
+        properties["services"] = (properties.get("services") or {}) | {
+            "Studio": {"jobServiceType": "Studio", "endpoint": studio},
+            "Tracking": {"jobServiceType": "Tracking", "endpoint": tracking},
+        }
+        outputs = properties.get("outputs") or {}
+        location = (
+            f"azureml://datastores/workspaceartifactstore/ExperimentRun/dcid.{resource['name']}"
+        )
+        outputs.setdefault(
+            "default",
+            {"jobOutputType": "uri_folder", "uri": location, "mode": "ReadWriteMount"},
+        )
+        properties["outputs"] = outputs
+    if collection == "schedules":
+        properties.setdefault("isEnabled", True)
+    if collection == "models":
+        properties.setdefault("flavors", {})
+    if collection == "environments":
+        properties.setdefault("environmentType", "UserCreated")
+    if collection in VERSIONED:
+        properties.setdefault("tags", {})
+        properties.setdefault("properties", {})
+        properties.setdefault("isArchived", False)
+
+
+def _selected(found: list[dict[str, Any]], query: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What a list's query leaves."""
+    view = query.get("listViewType", "ActiveOnly")
+    if view in ("ActiveOnly", "ArchivedOnly"):
+        wanted = view == "ArchivedOnly"
+        found = [r for r in found if bool(r["properties"].get("isArchived")) == wanted]
+    if "isDefault" in query:
+        wanted = query["isDefault"].lower() == "true"
+        found = [r for r in found if r["properties"]["isDefault"] == wanted]
+    if "tag" in query or "tags" in query:
+        name, _, value = (query.get("tag") or query["tags"]).partition("=")
+        found = [r for r in found if (r["properties"].get("tags") or {}).get(name) == value]
+    return found[: int(query["$top"])] if "$top" in query else found
+
+
+def _content(resource: Mapping[str, Any]) -> Any:
+    """What of an asset's version may never change."""
+    properties = resource["properties"]
+    kept = {key: value for key, value in properties.items() if key not in _MUTABLE}
+    return json.loads(json.dumps(kept))
+
+
+def _check_unchanged(collection: str, known: Mapping[str, Any], body: Mapping[str, Any]) -> None:
+    new, old = _content(body), _content(known)
+    changed = sorted(key for key, value in new.items() if old.get(key) != value)
+    if not changed:
+        return
+    if collection in ("codes", "data", "models"):
+        # The words by which the SDK knows it.
+        raise Refusal(400, "UserError", "Asset paths cannot be updated.")
+    raise Refusal(
+        409,
+        "UserError",
+        f"{known['id'].partition('/workspaces/')[2]} exists with another {', '.join(changed)}; "
+        "versions are immutable.",
+    )
+
+
+def _datastore(name: str, container: str) -> dict[str, Any]:
+    return {
+        "properties": {
+            "datastoreType": "AzureBlob",
+            "accountName": ACCOUNT,
+            "containerName": container,
+            "endpoint": "core.windows.net",
+            "protocol": "https",
+            "credentials": {
+                "credentialsType": "AccountKey",
+                "secrets": {"secretsType": "AccountKey"},
+            },
+            "serviceDataAccessAuthIdentity": "None",
+            "isDefault": name == "workspaceblobstore",
+            "tags": {},
+            "properties": {},
+        }
+    }
