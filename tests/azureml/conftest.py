@@ -2,12 +2,14 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.ai.ml import Input, dsl, load_component
+from azure.ai.ml.entities import AmlCompute, BuildContext, Data, Environment
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob._shared.base_client import TransportWrapper
 from loopback.contract import ROOT, openapi_folder
@@ -77,8 +79,6 @@ class Furnished:
 
     def job(self, **inputs: Any) -> Any:
         """A job of the pipeline transfer_learning, not yet submitted."""
-        from azure.ai.ml import Input
-
         from pipelines.transfer_learning import transfer_learning
 
         images = Input(type="uri_folder", path="azureml:images:1")
@@ -89,37 +89,139 @@ class Furnished:
 
 
 @pytest.fixture
-def furnish(ml_client: Any, azure: ControlPlane, tmp_path: Path) -> Callable[[], Furnished]:
-    """Call it for compute, both environments and two data assets; the record then is empty."""
-    from azure.ai.ml.entities import AmlCompute, BuildContext, Data, Environment
-
+def furnished(ml_client: Any, azure: ControlPlane, tmp_path: Path) -> Furnished:
+    """Compute, both environments and two data assets, and an empty record."""
     from tfhub_blocks.records.environments import definition_version
 
-    def make() -> Furnished:
-        cluster = AmlCompute(name="cpu-cluster", size="Standard_DS3_v2", max_instances=2)
-        ml_client.compute.begin_create_or_update(cluster).result()
-        for name in ("cpu", "gpu"):
-            folder = ROOT / "components" / "environments" / name
-            ml_client.environments.create_or_update(
-                Environment(
-                    name=f"tfhub-blocks-{name}",
-                    version=definition_version(folder),
-                    build=BuildContext(path=str(folder)),
-                )
+    cluster = AmlCompute(name="cpu-cluster", size="Standard_DS3_v2", max_instances=2)
+    ml_client.compute.begin_create_or_update(cluster).result()
+    for name in ("cpu", "gpu"):
+        folder = ROOT / "components" / "environments" / name
+        ml_client.environments.create_or_update(
+            Environment(
+                name=f"tfhub-blocks-{name}",
+                version=definition_version(folder),
+                build=BuildContext(path=str(folder)),
             )
-        for name in ("images", "encoder"):
-            folder = tmp_path / name
-            folder.mkdir()
-            (folder / "file").write_text(name)
-            data = Data(name=name, version="1", path=str(folder), type="uri_folder")
-            ml_client.data.create_or_update(data)
-        azure.recorder.clear()
-        return Furnished(azure, ml_client, tmp_path)
+        )
+    for name in ("images", "encoder"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "file").write_text(name)
+        data = Data(name=name, version="1", path=str(folder), type="uri_folder")
+        ml_client.data.create_or_update(data)
+    azure.recorder.clear()
+    return Furnished(azure, ml_client, tmp_path)
 
-    return make
+
+TOY_ENVIRONMENT = "azureml:toy:1"
+TOY_MAKE = """
+import argparse
+import pathlib
+import time
+
+parser = argparse.ArgumentParser()
+for name in ("source", "text", "count", "maybe", "note", "made"):
+    parser.add_argument(f"--{name}")
+given = parser.parse_args()
+word = (pathlib.Path(given.source) / "file").read_text()
+print(f"making {given.count} of {word}", flush=True)
+time.sleep({"slow": 4, "endless": 600}.get(given.text, 0))
+assert given.text != "fail", "it was told to fail"
+text = f"{word} {given.text} {given.count} {given.maybe}|"
+(pathlib.Path(given.made) / "made.txt").write_text(text)
+"""
+TOY_JOIN = """
+import pathlib
+import sys
+
+left, right, joined = map(pathlib.Path, sys.argv[1:])
+joined.write_text("".join((p / "made.txt").read_text() for p in (left, right)))
+"""
+TOY_COMPONENTS = {
+    "make": f"""
+name: make
+version: 1
+type: command
+environment: {TOY_ENVIRONMENT}
+code: ./make
+command: >-
+  python step.py --source '${{{{inputs.source}}}}' --text '${{{{inputs.text}}}}'
+  --count ${{{{inputs.count}}}} $[[--maybe ${{{{inputs.maybe}}}}]]
+  $[[--note '${{{{inputs.note}}}}']] --made '${{{{outputs.made}}}}'
+inputs:
+  source: {{type: uri_folder}}
+  text: {{type: string, enum: [a, b, fail, slow, endless], default: a}}
+  count: {{type: integer, min: 1, max: 9, default: 1}}
+  maybe: {{type: number, optional: true}}
+  note: {{type: string, optional: true}}
+outputs:
+  made: {{type: uri_folder}}
+""",
+    "join": f"""
+name: join
+version: 1
+type: command
+environment: {TOY_ENVIRONMENT}
+code: ./join
+command: >-
+  python step.py '${{{{inputs.left}}}}' '${{{{inputs.right}}}}' '${{{{outputs.joined}}}}'
+inputs:
+  left: {{type: uri_folder}}
+  right: {{type: uri_folder}}
+outputs:
+  joined: {{type: uri_file}}
+""",
+}
+
+
+@dataclass
+class Toys:
+    """A workspace with a pipeline of three small steps, which takes a second."""
+
+    plane: ControlPlane
+    client: Any
+    folder: Path
+
+    def component(self, name: str) -> Any:
+        """A fresh component: one that was submitted is bound to where it was submitted."""
+        return load_component(self.folder / f"{name}.yaml")
+
+    def job(self, **inputs: Any) -> Any:
+        """A job of two makers and one that joins what they made, not yet submitted."""
+        make, join = self.component("make"), self.component("join")
+
+        @dsl.pipeline(name="toy", default_compute="cpu-cluster")
+        def toy(
+            source: Input(type="uri_folder"),
+            text: Input(type="string") = "a",
+            count: Input(type="integer") = 3,
+            maybe: Input(type="number", optional=True) = None,
+            note: Input(type="string", optional=True) = None,
+        ) -> Any:
+            left = make(source=source, text=text, maybe=maybe, note=note)
+            right = make(source=source, text="b", count=count)
+            joined = join(left=left.outputs.made, right=right.outputs.made)
+            return {"joined": joined.outputs.joined, "left": left.outputs.made}
+
+        source = Input(type="uri_folder", path="azureml:words:1")
+        return toy(source=source, **inputs)
 
 
 @pytest.fixture
-def furnished(furnish: Callable[[], Furnished]) -> Furnished:
-    """A workspace in which ``transfer_learning`` can be submitted."""
-    return furnish()
+def toys(ml_client: Any, azure: ControlPlane, tmp_path: Path) -> Toys:
+    """A workspace with a pipeline of three small steps, and an empty record."""
+    for name, step in (("make", TOY_MAKE), ("join", TOY_JOIN)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "step.py").write_text(step)
+        (tmp_path / f"{name}.yaml").write_text(TOY_COMPONENTS[name])
+    (tmp_path / "words").mkdir()
+    (tmp_path / "words" / "file").write_text("hello")
+    cluster = AmlCompute(name="cpu-cluster", size="Standard_DS3_v2", max_instances=2)
+    ml_client.compute.begin_create_or_update(cluster).result()
+    image = Environment(name="toy", version="1", image="example.org/toy:1")
+    ml_client.environments.create_or_update(image)
+    data = Data(name="words", version="1", path=str(tmp_path / "words"), type="uri_folder")
+    ml_client.data.create_or_update(data)
+    azure.recorder.clear()
+    return Toys(azure, ml_client, tmp_path)

@@ -1,9 +1,7 @@
 import subprocess
 import sys
-from datetime import UTC, datetime
 
 import pytest
-from azure.ai.ml.entities import CronTrigger, JobSchedule, RecurrencePattern, RecurrenceTrigger
 from azure.core.exceptions import HttpResponseError
 from loopback.contract import ROOT
 
@@ -22,22 +20,12 @@ def test_component_is_registered_with_its_code(furnished):
     assert found.inputs["source"]["type"] == "uri_folder"
 
 
-def test_version_of_a_component_never_changes(furnished):
-    from azure.ai.ml import load_component
-
-    path = furnished.folder / "toy.yaml"
-    for value in ("one", "two"):
-        path.write_text(
-            "name: toy\nversion: 1\ntype: command\ncommand: echo " + value + "\n"
-            "environment: azureml:tfhub-blocks-cpu@latest\n"
-        )
-        toy = load_component(path)
-        if value == "one":
-            furnished.client.components.create_or_update(toy)
-            furnished.client.components.create_or_update(toy)
-            continue
-        with pytest.raises(HttpResponseError, match="immutable"):
-            furnished.client.components.create_or_update(toy)
+def test_version_of_a_component_never_changes(toys):
+    for _ in range(2):
+        toys.client.components.create_or_update(toys.component("make"))
+    (toys.folder / "make" / "step.py").write_text("print()")
+    with pytest.raises(HttpResponseError, match="immutable"):
+        toys.client.components.create_or_update(toys.component("make"))
 
 
 def test_pipeline_is_submitted_found_and_cancelled(furnished):
@@ -84,43 +72,3 @@ def test_submit_from_another_process_uploads_no_code(furnished):
     assert ran.returncode == 0, ran.stderr
     assert furnished.plane.recorder.uploaded_bytes == 0
     assert len(furnished.plane.workspace.versions("jobs")) == 2
-
-
-def weekly(job, **settings):
-    trigger = RecurrenceTrigger(
-        frequency="week",
-        interval=1,
-        schedule=RecurrencePattern(hours=[3], minutes=[0], week_days=["monday"]),
-        time_zone="W. Europe Standard Time",
-    )
-    return JobSchedule(name="weekly", trigger=trigger, create_job=job, **settings)
-
-
-def test_schedule_is_made_fired_disabled_and_deleted(furnished):
-    schedules = furnished.client.schedules
-    made = schedules.begin_create_or_update(weekly(furnished.job())).result()
-    assert made.is_enabled
-    job = schedules.trigger("weekly").job_name
-    assert furnished.client.jobs.get(job).display_name == "Transfer learning"
-    with pytest.raises(HttpResponseError, match="disable"):
-        schedules.begin_delete("weekly").result()
-    schedules.begin_disable("weekly").result()
-    assert not schedules.get("weekly").is_enabled
-    schedules.begin_delete("weekly").result()
-    assert list(schedules.list()) == []
-
-
-def test_fired_job_is_named_for_its_time_and_gets_it(furnished):
-    job = furnished.job(split_salt="${{creation_context.trigger_time}}")
-    furnished.client.schedules.begin_create_or_update(weekly(job)).result()
-    name = furnished.plane.workspace.fire("weekly", datetime(2030, 1, 7, 3, tzinfo=UTC))
-    assert name == "weekly-20300107T030000Z"
-    given = furnished.plane.workspace.get(f"jobs/{name}")["properties"]["inputs"]
-    assert given["split_salt"]["value"] == "2030-01-07T03:00:00+00:00"
-
-
-def test_cron_with_days_of_the_month_is_refused(furnished):
-    trigger = CronTrigger(expression="0 3 1 * *")
-    schedule = JobSchedule(name="s", trigger=trigger, create_job=furnished.job())
-    with pytest.raises(HttpResponseError, match="ignores days of the month"):
-        furnished.client.schedules.begin_create_or_update(schedule).result()

@@ -10,6 +10,7 @@ from loopback import rules, runs
 from loopback.certificates import Certificates, make_certificates
 from loopback.contract import Contract
 from loopback.egress import EgressGuard
+from loopback.execution import Executor
 from loopback.identity import IdentityEndpoint
 from loopback.requests import Recorder, Request
 from loopback.resources import (
@@ -101,6 +102,12 @@ class ControlPlane:
         }
         path.write_text(json.dumps(names))
         return path
+
+    def run_jobs(self) -> Executor:
+        """Let each job that is submitted from now on run, from what was uploaded."""
+        executor = Executor(self.workspace, self.folder / "jobs" / self.workspace.subscription)
+        self.workspace.on_job = executor
+        return executor
 
     def problems(self) -> list[str]:
         """What no test may leave behind unless it asked for it."""

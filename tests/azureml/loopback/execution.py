@@ -1,0 +1,213 @@
+"""Jobs that really run: the local engine, on nothing but what was uploaded."""
+
+import re
+import threading
+import traceback
+import uuid
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import isodate
+
+from loopback.resources import Workspace
+from loopback.rules import DATA_TYPES
+from tfhub_blocks.control.engine import LocalEngine
+from tfhub_blocks.control.graphs import Graph, Node, OutputOf, _ordered
+from tfhub_blocks.control.profiles import Profile, Role
+from tfhub_blocks.control.runs import NOT_STARTED, RUNNING, RunRecord
+
+_NODE_INPUT = re.compile(r"^\$\{\{parent\.(?:inputs\.(\w+)|jobs\.(\w+)\.outputs\.(\w+))\}\}$")
+_OUTPUT = re.compile(r"^\$\{\{parent\.outputs\.(\w+)\}\}$")
+_MODELS = {"mlflow_model", "custom_model", "triton_model"}
+_STEP_LIMIT_S = 120
+
+
+@dataclass(frozen=True)
+class _UploadedCode:
+    """What a ``Node`` takes its code from, in the place of azure-ai-ml's component."""
+
+    folder: Path
+
+    @contextmanager
+    def _build_code(self) -> Any:
+        yield SimpleNamespace(path=self.folder)
+
+
+@dataclass
+class Executor:
+    """Runs each new job of a workspace in a thread, as ``Workspace.on_job``.
+
+    Jobs of one executor share a store, so a step whose code, inputs and parameters are those of
+    an earlier one is reused, across jobs.
+    """
+
+    workspace: Workspace
+    folder: Path
+    threads: list[threading.Thread] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    def __call__(self, name: str) -> None:
+        thread = threading.Thread(target=self._run, args=(name,), daemon=True)
+        self.threads.append(thread)
+        thread.start()
+
+    def wait(self, timeout_s: float = 120) -> None:
+        """Wait until all jobs have ended."""
+        for thread in self.threads:
+            thread.join(timeout_s)
+
+    def _run(self, name: str) -> None:
+        job = self.workspace.get(f"jobs/{name}")["properties"]
+        try:
+            job["status"] = "Preparing"
+            _JobRun(self.workspace, name, job, self.folder).run()
+        except Exception:  # of ours: a step's own failure is a status
+            self.faults.append(traceback.format_exc())
+            job["status"] = "Failed"
+
+
+class _JobRun:
+    """One job on its way from its body to its outputs in storage."""
+
+    def __init__(self, workspace: Workspace, name: str, job: dict[str, Any], folder: Path) -> None:
+        self.workspace, self.storage = workspace, workspace.storage
+        self.name, self.job, self.folder = name, job, folder
+        self.given = folder / "given" / name
+        self.runs = {node: f"{uuid.uuid5(uuid.NAMESPACE_URL, name + node)}" for node in job["jobs"]}
+        self.statuses: dict[str, str] = {}
+
+    def run(self) -> None:
+        graph = self._graph()
+        roles = {node.role: Role("loopback", _STEP_LIMIT_S) for node in graph.nodes.values()}
+        profile = Profile("Azure ML on loopback", "local", roles, name="loopback")
+        engine = LocalEngine(self.folder / "engine", profile, on_change=self._show)
+        self.job["status"] = "Running"
+        record = engine.run(graph, {})
+        for name, source in graph.outputs.items():
+            if name in record.outputs:
+                kind = graph.nodes[source.node].output_types[source.port]
+                self._keep(name, kind, Path(record.outputs[name]))
+        self.job["status"] = record.status
+
+    def _graph(self) -> Graph:
+        nodes, outputs = {}, {}
+        for name, entry in self.job["jobs"].items():
+            nodes[name] = self._node(name, entry)
+            for port, value in (entry.get("outputs") or {}).items():
+                if match := _OUTPUT.match(str(value.get("value", ""))):
+                    outputs[match[1]] = OutputOf(name, port)
+        title = re.sub(r"\W", "_", self.job.get("experimentName") or "Default")
+        return Graph(title, _ordered(nodes), outputs)
+
+    def _node(self, name: str, entry: Mapping[str, Any]) -> Node:
+        component = self.workspace.find_by_id(entry["componentId"])
+        assert component is not None
+        spec = component["properties"]["componentSpec"]
+        ports = spec.get("inputs") or {}
+        code = self.given / name / "code"
+        code.mkdir(parents=True)
+        if spec.get("code"):
+            found = self.workspace.find_by_id(spec["code"].removeprefix("azureml:"))
+            assert found is not None
+            self.storage.download(found["properties"]["codeUri"], code)
+        inputs = {port: p["default"] for port, p in ports.items() if p.get("default") is not None}
+        for port, value in (entry.get("inputs") or {}).items():
+            found = self._value(f"{name}.{port}", value)
+            inputs |= {port: found} if found is not None else {}
+        timeout = (entry.get("limits") or {}).get("timeout")
+        return Node(
+            name=name,
+            component=spec["name"],
+            version=str(spec["version"]),
+            role=(spec.get("tags") or {}).get("role", "cpu"),
+            environment=spec["environment"],
+            command=spec["command"],
+            deterministic=spec.get("is_deterministic") is not False,
+            timeout_s=int(isodate.parse_duration(timeout).total_seconds()) if timeout else None,
+            input_types={port: p["type"] for port, p in ports.items()},
+            output_types={port: p["type"] for port, p in (spec.get("outputs") or {}).items()},
+            inputs=inputs,
+            entity=_UploadedCode(code),
+        )
+
+    def _value(self, place: str, given: Mapping[str, Any]) -> Any:
+        """What an input gets: an OutputOf, the path of data, a literal, or None for nothing."""
+        text = given.get("value", given.get("uri"))
+        match = _NODE_INPUT.match(str(text))
+        if match and match[2]:
+            return OutputOf(match[2], match[3])
+        if match:
+            parent = (self.job.get("inputs") or {}).get(match[1])
+            return None if parent is None else self._value(f"pipeline.{match[1]}", parent)
+        kind = given.get("jobInputType", given.get("job_input_type"))
+        return self._download(place, text) if kind in DATA_TYPES else text
+
+    def _download(self, place: str, uri: str) -> Path:
+        target = self.given / "inputs" / place
+        if asset := self.workspace.find_by_id(uri.removeprefix("azureml:")):
+            properties = asset["properties"]
+            uri = properties.get("dataUri") or properties["modelUri"]
+        if not target.exists():
+            self.storage.download(uri, target)
+        return target
+
+    def _show(self, record: RunRecord) -> None:
+        """Let clients see how far the job is; the engine calls it several times a second."""
+        if record.status == RUNNING and self.job["status"] in ("CancelRequested", "Canceled"):
+            raise KeyboardInterrupt  # by which people cancel a local run
+        for node, step in record.steps.items():
+            if step.status != self.statuses.get(node, NOT_STARTED):
+                self.statuses[node] = step.status
+                self._log(
+                    self.name,
+                    "logs/azureml/executionlogs.txt",
+                    "".join(f"{n}: {s}\n" for n, s in self.statuses.items()),
+                )
+            run = self.runs[node]
+            logged = Path(step.log).read_text(errors="replace") if step.log else ""
+            self.workspace.step_runs[run] = {
+                "runId": run,
+                "parentRunId": self.name,
+                "rootRunId": self.name,
+                "displayName": node,
+                "status": step.status,
+                "runType": "azureml.StepRun",
+                "startTimeUtc": datetime.now(UTC).isoformat(),
+                "createdUtc": datetime.now(UTC).isoformat(),
+                "properties": {"azureml.isreused": "true"} if step.reused else {},
+                "tags": {},
+                "outputs": {},
+                "error": {"error": {"message": step.error}} if step.error else None,
+            }
+            if logged:
+                self._log(run, "user_logs/std_log.txt", logged)
+
+    def _log(self, run: str, name: str, text: str) -> None:
+        path = self.given / "log.txt"
+        path.write_text(text)
+        self.storage.upload(
+            path, f"azureml://datastores/workspaceartifactstore/ExperimentRun/dcid.{run}/{name}"
+        )
+
+    def _keep(self, name: str, kind: str, path: Path) -> None:
+        """Store an output, and register it if the job gives it a name."""
+        uri = f"azureml://datastores/workspaceblobstore/paths/azureml/{self.name}/{name}"
+        self.storage.upload(path, uri)
+        output = self.job["outputs"][name]
+        output["uri"] = uri
+        if not output.get("assetName"):
+            return
+        if kind in _MODELS:
+            collection, properties = "models", {"modelUri": uri, "modelType": kind}
+        else:
+            collection, properties = "data", {"dataUri": uri, "dataType": kind}
+        known = self.workspace.versions(collection, output["assetName"])
+        version = output.get("assetVersion") or str(len(known) + 1)
+        self.workspace.store(
+            f"{collection}/{output['assetName']}/versions/{version}", {"properties": properties}
+        )

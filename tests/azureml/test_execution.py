@@ -1,0 +1,109 @@
+"""Submitted jobs run, from what was uploaded."""
+
+import time
+from pathlib import Path
+
+import pytest
+from azure.ai.ml import Output
+from azure.ai.ml.exceptions import JobException
+
+
+@pytest.fixture
+def running(toys):
+    """The toys, whose jobs run."""
+    toys.executor = toys.plane.run_jobs()
+    yield toys
+    toys.executor.wait()
+    assert toys.executor.faults == []
+
+
+def submit(running, job):
+    made = running.client.jobs.create_or_update(job)
+    running.executor.wait()
+    return running.client.jobs.get(made.name)
+
+
+def test_job_runs_from_what_was_uploaded(running, tmp_path):
+    job = running.job(maybe=0.5)
+    made = running.client.jobs.create_or_update(job)
+    (running.folder / "join" / "step.py").write_text("an edit after the upload")
+    running.executor.wait()
+    assert running.client.jobs.get(made.name).status == "Completed"
+    running.client.jobs.download(made.name, output_name="joined", download_path=tmp_path / "got")
+    [file] = (p for p in (tmp_path / "got" / "named-outputs").rglob("*") if p.is_file())
+    assert file.read_text() == "hello a 1 0.5|hello b 3 None|"
+
+
+def test_stream_shows_what_happens(running, capsys):
+    made = running.client.jobs.create_or_update(running.job(text="slow"))
+    running.client.jobs.stream(made.name)
+    shown = capsys.readouterr().out
+    assert "joined: Completed" in shown
+    assert "Execution Summary" in shown
+
+
+def test_everything_is_downloaded(running, tmp_path):
+    made = submit(running, running.job())
+    running.client.jobs.download(made.name, download_path=tmp_path / "got", all=True)
+    names = {p.relative_to(tmp_path / "got").parts[:3] for p in (tmp_path / "got").rglob("*.txt")}
+    assert ("named-outputs", "left", "made.txt") in names
+    assert any(name[0] == "artifacts" for name in names)
+
+
+def test_steps_are_children_with_logs(running):
+    made = submit(running, running.job())
+    children = list(running.client.jobs.list(parent_job_name=made.name))
+    assert {child.display_name for child in children} == {"left", "right", "joined"}
+    assert {child.status for child in children} == {"Completed"}
+    [left] = [child for child in children if child.display_name == "left"]
+    store = "azureml://datastores/workspaceartifactstore"
+    log = running.folder / "log.txt"
+    running.plane.storage.download(
+        f"{store}/ExperimentRun/dcid.{left.name}/user_logs/std_log.txt", log
+    )
+    assert "making 1 of hello" in log.read_text()
+
+
+def test_failed_step_fails_the_job_and_stream_says_so(running):
+    made = submit(running, running.job(text="fail"))
+    assert made.status == "Failed"
+    with pytest.raises(JobException):
+        running.client.jobs.stream(made.name)
+
+
+def test_cancelled_job_ends_its_steps(running):
+    made = running.client.jobs.create_or_update(running.job(text="endless"))
+    while running.client.jobs.get(made.name).status != "Running":
+        time.sleep(0.1)
+    started = time.monotonic()
+    running.client.jobs.begin_cancel(made.name).result()
+    running.executor.wait()
+    assert time.monotonic() - started < 30
+    assert running.client.jobs.get(made.name).status == "Canceled"
+
+
+def test_steps_are_reused_across_jobs(running):
+    submit(running, running.job())
+    made = submit(running, running.job(count=4))
+    runs = {run["displayName"]: run for run in running.plane.workspace.child_runs(made.name)}
+    reused = {name: "azureml.isreused" in run["properties"] for name, run in runs.items()}
+    assert reused == {"left": True, "right": False, "joined": False}
+
+
+def test_named_output_is_registered(running):
+    job = running.job()
+    job.outputs.joined = Output(type="uri_file", name="words-joined", version="7")
+    submit(running, job)
+    found = running.client.data.get("words-joined", "7")
+    file = Path(running.folder / "joined")
+    running.plane.storage.download(found.path, file)
+    assert file.read_text() == "hello a 1 None|hello b 3 None|"
+
+
+def test_schedule_fires_a_job_that_runs(running):
+    from test_schedules import weekly
+
+    running.client.schedules.begin_create_or_update(weekly(running.job())).result()
+    name = running.client.schedules.trigger("weekly").job_name
+    running.executor.wait()
+    assert running.client.jobs.get(name).status == "Completed"
