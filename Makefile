@@ -8,7 +8,7 @@ ENVIRONMENTS := cpu gpu
 # Later ones may want a newer node than 20.
 AZURITE_VERSION := 3.35.0
 
-.PHONY: run setup samples check lock lock-check test test-all test-azure bench clean
+.PHONY: run setup samples check lock lock-check test test-all test-azure azurite bench clean
 
 run: samples
 	@$(BIN)/tfhub-blocks run transfer_learning \
@@ -49,10 +49,12 @@ test: check samples
 test-all: check samples .venv-torch/ready
 	@TORCH_PYTHON=.venv-torch/bin/python $(BIN)/python -m pytest
 
-test-azure: setup .azurite/$(AZURITE_VERSION)
+test-azure: setup azurite
 	@$(BIN)/python -m pytest tests/azureml
 
 # The storage of the Azure ML on loopback (docs/testing-azure.md).
+azurite: .azurite/$(AZURITE_VERSION)
+
 .azurite/$(AZURITE_VERSION):
 	@rm -rf .azurite && mkdir .azurite
 	@npm install --silent --no-save --no-package-lock --no-audit --no-fund \

@@ -1,6 +1,7 @@
 """Azure ML on loopback for a session, an empty workspace for each test."""
 
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ def azure(control_plane: ControlPlane, monkeypatch: Any) -> Iterator[ControlPlan
         del sys.modules[name]
     for name, value in control_plane.environment().items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(tempfile, "tempdir", str(control_plane.temporary))
     yield control_plane
     assert control_plane.problems() == []
 

@@ -58,7 +58,11 @@ def test_slow_answer_is_an_answer(put_data, azure):
 
 @pytest.mark.parametrize(
     ("fault", "error"),
-    [(Fault.CONFLICT, HttpResponseError), (Fault.EXPIRED, ClientAuthenticationError)],
+    [
+        (Fault.CONFLICT, HttpResponseError),
+        (Fault.FORBIDDEN, HttpResponseError),
+        (Fault.EXPIRED, ClientAuthenticationError),
+    ],
 )
 def test_what_the_sdk_does_not_repeat_comes_through_and_had_no_effect(
     put_data, azure, fault, error

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import requests
 from loopback.contract import Contract, openapi_folder
+from loopback.identity import make_token
 from loopback.resources import Refusal
 
 
@@ -80,6 +82,25 @@ def test_our_answers_are_checked(contract):
     assert contract.answer_problems(operation, 207, {}) == [
         f"{operation}: status 207 is not described"
     ]
+
+
+def test_refusal_over_the_wire_names_the_openapi_path(toys):
+    job = toys.client.jobs.create_or_update(toys.job())
+    body = {"properties": toys.plane.workspace.get(f"jobs/{job.name}")["properties"]}
+    body["properties"]["inputs"]["count"]["value"] = 3
+    answer = requests.put(
+        f"https://management.azure.com{toys.plane.workspace.id}/jobs/other",
+        params={"api-version": "2024-01-01-preview"},
+        headers={"Authorization": f"Bearer {make_token('https://management.azure.com')}"},
+        json=body,
+        timeout=5,
+    )
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == (
+        "mfe.json 2024-01-01-preview PUT /workspaces/{workspaceName}/jobs/{id}: "
+        "body/properties/inputs/count/value: 3 is not of type 'string'"
+    )
+    assert toys.plane.workspace.find("jobs/other") is None
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ class ControlPlane:
         Raises:
             RuntimeError: Azurite does not start.
         """
+        self.temporary.mkdir()
         self.certificates = make_certificates(self.folder, [*HOSTS, "localhost"])
         self.storage = Storage(self.azurite, self.certificates, self.folder)
         self.storage.start()
@@ -83,7 +84,16 @@ class ControlPlane:
             "no_proxy": local,
             "REQUESTS_CA_BUNDLE": trusted,
             "SSL_CERT_FILE": trusted,
+            # Where the SDK remembers which components it submitted.
+            "TMPDIR": str(self.temporary),
+            "AZUREML_RUN_POLLING_INTERVAL_MIN": "1",
+            "AZUREML_RUN_POLLING_INTERVAL_MAX": "1",
         }
+
+    @property
+    def temporary(self) -> Path:
+        """A folder for temporary files of the processes under test."""
+        return self.folder / "temporary"
 
     def client(self) -> Any:
         """A plain ``MLClient``, for a process that has ``environment()``."""

@@ -23,6 +23,7 @@ _AUDIENCES = {"https://management.azure.com", "https://ml.azure.com"}
 _REFUSED = {
     Fault.THROTTLED: (429, "TooManyRequests", {"Retry-After": "1"}),
     Fault.BROKEN: (500, "InternalServerError", {}),
+    Fault.FORBIDDEN: (403, "AuthorizationFailed", {}),
     Fault.CONFLICT: (409, "Conflict", {}),
     Fault.EXPIRED: (
         401,
