@@ -30,11 +30,14 @@ def __getattr__(name: str) -> Any:
     if name not in names():
         raise AttributeError(f"there is no component {name!r}; there are: {', '.join(names())}")
     module = import_module(f"{__name__}.{name}.component")
-    # The decorated function makes nodes without these includes; its component makes them with.
+    # The decorated function makes nodes without this code; its component makes them with.
     component = getattr(module, name).component
     folder = Path(tempfile.mkdtemp(prefix="tfhub-blocks-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    package = write_step_package(Path(module.__file__), Path(tfhub_blocks.__file__).parent, folder)
-    component.additional_includes = [str(package)]
+    write_step_package(Path(module.__file__), Path(tfhub_blocks.__file__).parent, folder)
+    shutil.copy(module.__file__, folder)
+    # Not as additional_includes: their paths become part of the component, which then is another
+    # one each time that a program starts.
+    component.code = str(folder)
     globals()[name] = component
     return component

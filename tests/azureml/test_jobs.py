@@ -62,6 +62,7 @@ def test_submit_from_another_machine_uploads_no_code(furnished):
         "client = MLClient.from_config(DefaultAzureCredential(), path='config.json')\n"
         "client.jobs.create_or_update(job)\n"
     )
+    components = furnished.plane.workspace.versions("components")
     furnished.plane.write_config(furnished.folder)
     # The SDK remembers there what it submitted.
     cache = furnished.folder / "cache"
@@ -78,3 +79,4 @@ def test_submit_from_another_machine_uploads_no_code(furnished):
     assert ran.returncode == 0, ran.stderr
     assert furnished.plane.recorder.uploaded_bytes == 0
     assert len(furnished.plane.workspace.versions("jobs")) == 2
+    assert furnished.plane.workspace.versions("components") == components
