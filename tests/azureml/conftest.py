@@ -18,7 +18,6 @@ from loopback.control_plane import ControlPlane
 from loopback.storage import missing_program
 
 AZURITE = ROOT / ".azurite"
-START_LIMIT_S = 10.0
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +53,7 @@ def azure(control_plane: ControlPlane, monkeypatch: Any) -> Iterator[ControlPlan
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(tempfile, "tempdir", str(control_plane.temporary))
     yield control_plane
+    control_plane.end_jobs()
     assert control_plane.problems() == []
 
 

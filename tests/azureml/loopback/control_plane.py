@@ -34,6 +34,8 @@ class ControlPlane:
     azurite: Path
     openapi: Path
     recorder: Recorder = field(default_factory=Recorder)
+    executor: Executor | None = None
+    start_s: float = 0.0
     certificates: Certificates = field(init=False)
     storage: Storage = field(init=False)
     workspace: Workspace = field(init=False)
@@ -65,6 +67,7 @@ class ControlPlane:
 
     def reset(self) -> None:
         """An empty workspace with empty storage, and an empty record."""
+        self.executor = None
         self.storage.renew()
         self.workspace = Workspace(self.storage, rules.check)
         self.recorder.clear()
@@ -115,14 +118,21 @@ class ControlPlane:
 
     def run_jobs(self) -> Executor:
         """Let each job that is submitted from now on run, from what was uploaded."""
-        executor = Executor(self.workspace, self.folder / "jobs" / self.workspace.subscription)
-        self.workspace.on_job = executor
-        return executor
+        self.executor = Executor(self.workspace, self.folder / "jobs" / self.workspace.subscription)
+        self.workspace.on_job = self.executor
+        return self.executor
+
+    def end_jobs(self) -> None:
+        """Cancel the jobs that still run."""
+        if self.executor is not None:
+            self.executor.cancel()
 
     def problems(self) -> list[str]:
         """What no test may leave behind unless it asked for it."""
         refused = [f"refused: {host}" for host in self.guard.refused]
         unknown = [f"unknown: {request}" for request in self.recorder.unknown]
+        if self.executor is not None:
+            unknown += self.executor.faults
         return refused + unknown + [f"our answer: {text}" for text in self.recorder.broken_answers]
 
     def answer(self, request: Request, body: bytes) -> Answer:

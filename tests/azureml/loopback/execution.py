@@ -14,7 +14,7 @@ from typing import Any
 
 import isodate
 
-from loopback.resources import Workspace
+from loopback.resources import FINAL, Workspace
 from loopback.rules import DATA_TYPES
 from tfhub_blocks.control.engine import LocalEngine
 from tfhub_blocks.control.graphs import Graph, Node, OutputOf, _ordered
@@ -60,6 +60,13 @@ class Executor:
         """Wait until all jobs have ended."""
         for thread in self.threads:
             thread.join(timeout_s)
+
+    def cancel(self) -> None:
+        """Cancel what still runs, and wait for its end."""
+        for job in self.workspace.versions("jobs"):
+            if job["properties"]["status"] not in FINAL:
+                job["properties"]["status"] = "CancelRequested"
+        self.wait()
 
     def _run(self, name: str) -> None:
         job = self.workspace.get(f"jobs/{name}")["properties"]

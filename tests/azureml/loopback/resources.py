@@ -258,13 +258,10 @@ class Workspace:
         known = self.find(short_id)
         if known and collection in VERSIONED:
             _check_unchanged(collection, known, body)
-        if known and collection == "jobs" and _content(known) != _content(body):
-            # A job is written once; only its tags and the like may change.
-            known["properties"] |= {
-                key: value for key, value in body["properties"].items() if key in _MUTABLE
-            }
-            return Answer(200, known)
         if known and collection == "jobs":
+            # A job is written once; only its tags and the like may change.
+            changes = {key: v for key, v in body["properties"].items() if key in _MUTABLE}
+            known["properties"] |= changes
             return Answer(200, known)
         resource = self.store(short_id, body)
         if collection == "jobs":

@@ -4,6 +4,7 @@ import http.client
 import json
 import socket
 import ssl
+import sys
 import threading
 import time
 import uuid
@@ -55,7 +56,10 @@ class LoopbackServer(ThreadingHTTPServer):
         self.RequestHandlerClass(wrapped, client_address, self)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that go away are no news; what fails in a handler is answered with 500."""
+        """Keep what fails here. That a client goes away is no failure."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, ConnectionError | ssl.SSLError):
+            self.plane.recorder.broken_answers.append(repr(error))
 
 
 class _Handler(BaseHTTPRequestHandler):

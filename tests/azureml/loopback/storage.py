@@ -70,7 +70,7 @@ class Storage:
                 *("--cert", str(self.certificates.certificate)),
                 *("--key", str(self.certificates.key)),
                 *("--oauth", "basic", "--inMemoryPersistence", "--skipApiVersionCheck"),
-                *("--disableTelemetry", "--silent"),
+                *("--disableTelemetry", "--silent", "--blobKeepAliveTimeout", "3600"),
             ],
             cwd=self.folder,
             env={
