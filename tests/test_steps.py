@@ -172,7 +172,7 @@ def test_full_disk_is_told(make):
     done = make('raise OSError(errno.ENOSPC, "No space", "/data/x")')
     assert done.status == 1
     assert done.err.splitlines()[-1] == (
-        "error: [make > /data/x] there is no space left on the disk; expected room for the "
+        "error: [make > output] there is no space left on the disk; expected room for the "
         "outputs; free some space and run again: what is complete is kept"
     )
     assert not is_finished(done)

@@ -1,8 +1,9 @@
 """Steps run as Azure runs them: ``mldesigner execute`` in a folder with the step's code alone."""
 
+import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +59,15 @@ def execute_step(start_step: StartStep) -> ExecuteStep:
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     return execute
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A file system of 8 MB, or of so many kilobytes as the test's parameter says."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", f"size={getattr(request, 'param', 8192)}k", "tmpfs"]
+    if os.geteuid() != 0 or subprocess.run(["mount", *options, str(folder)]).returncode:
+        pytest.skip("mounting a small file system is not permitted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

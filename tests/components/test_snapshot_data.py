@@ -2,7 +2,6 @@ import errno
 import json
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -109,17 +108,6 @@ def test_killed_step_leaves_nothing_finished_and_runs_again(tmp_path, start_step
         open_snapshot(folder, "test").folder.check()
     assert not (killed / PARTIAL_NAME).exists()
     assert read_lineage(killed).files == read_lineage(whole).files
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    folder = tmp_path / "small"
-    folder.mkdir()
-    options = ["-t", "tmpfs", "-o", "size=8m", "tmpfs"]
-    if os.geteuid() != 0 or subprocess.run(["mount", *options, str(folder)]).returncode:
-        pytest.skip("mounting a small file system is not permitted here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.mark.parametrize("room", ["for nothing", "for the spilled contents only"])

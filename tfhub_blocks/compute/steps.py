@@ -1,6 +1,7 @@
 """The frame around every step: parameters checked, outputs complete or absent, lineage written."""
 
 import errno
+import os
 import sys
 import time
 import traceback
@@ -76,13 +77,13 @@ def step(component: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterato
             f"[{name} > exit] it ended before its outputs were complete; expected its body to run "
             "to the end; return or raise instead of sys.exit"
         )
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if not _is_full_disk(error):
             raise
         traceback.print_exc()
         _fail(
-            f"[{name} > {error.filename or 'output'}] there is no space left on the disk; expected "
-            "room for the outputs; free some space and run again: what is complete is kept"
+            f"[{name} > output] there is no space left on the disk; expected room for the "
+            "outputs; free some space and run again: what is complete is kept"
         )
     print(f"{name}: done in {time.monotonic() - started:.1f} s", flush=True)
 
@@ -147,6 +148,18 @@ def _material(step_name: str, port: str, path: Path) -> Material:
     if (path / STATEMENT_NAME).is_file():
         return Material(port, read_lineage(path).digest)
     return Material(port)
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    """Whether a full disk is behind an error, which TensorFlow, MLflow and SQLite tell as text."""
+    while error is not None:
+        told = str(error)
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if os.strerror(errno.ENOSPC) in told or "disk is full" in told:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _now() -> str:
