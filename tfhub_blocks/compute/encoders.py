@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_blocks.compute.preprocessing import ADAPTERS, Preprocessing, preprocessing_of
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.runtime import convert_variables_to_constants_v2, tf
 from tfhub_blocks.records.digests import tree_digest
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.folders import open_folder
