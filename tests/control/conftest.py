@@ -62,7 +62,8 @@ def join(
     """Doc."""
     print("progress: 1/2 things, 1/s")
     print("warning: a toy", flush=True)
-    Path(joined).write_text((Path(left) / "f.txt").read_text() + (Path(right) / "f.txt").read_text())
+    texts = [(Path(folder) / "f.txt").read_text() for folder in (left, right)]
+    Path(joined).write_text("".join(texts))
 '''
 TOY = '''"""toy: two steps and one that joins them."""
 
@@ -167,8 +168,9 @@ class Project:
 
     def normal(self, text: str) -> str:
         """Text without what differs from place to place and from run to run."""
-        text = text.replace(str(self.folder), "PROJECT").replace(str(ROOT), "ROOT")
+        # The programs first: they may lie inside the checkout.
         text = text.replace(str(Path(sys.executable).parent), "BIN")
+        text = text.replace(str(self.folder), "PROJECT").replace(str(ROOT), "ROOT")
         # What else is installed is none of the toy's business.
         others = [*ROOT.glob("pipelines/[!_]*.py"), *ROOT.glob("pipelines/profiles/[!l]*.toml")]
         for path in others:

@@ -10,6 +10,7 @@ COMMAND = (
     "$[[maybe='${{inputs.maybe}}']] $[[both='${{inputs.maybe}} ${{inputs.flag}}']] "
     "--outputs made='${{outputs.made}}'"
 )
+PORTS = "source: Input(type='uri_folder'), m: Input(type='number', optional=True)"
 
 
 def node(name="n", command=COMMAND, **inputs):
@@ -86,7 +87,7 @@ def test_inputs_are_bindings_given_values_literals_and_defaults(graph, project):
     found = graph(
         "a = make(source=source, text='b', count=n)\nb = make(source=a.outputs.made, maybe=m)",
         "m=0.25",
-        ports="source: Input(type='uri_folder'), m: Input(type='number', optional=True), n: int = 4",
+        ports=f"{PORTS}, n: int = 4",
     )
     a, b = found.nodes.values()
     assert a.inputs["source"] == project.folder / "src"
@@ -98,8 +99,7 @@ def test_inputs_are_bindings_given_values_literals_and_defaults(graph, project):
 
 def test_optional_input_that_is_not_given_is_not_there(graph):
     body = "a = make(source=source, maybe=m)"
-    ports = "source: Input(type='uri_folder'), m: Input(type='number', optional=True)"
-    assert "maybe" not in graph(body, ports=ports).nodes["a"].inputs
+    assert "maybe" not in graph(body, ports=PORTS).nodes["a"].inputs
 
 
 def test_circle_is_refused(graph):
@@ -126,7 +126,7 @@ def test_unbound_input_is_refused(graph):
 
 @pytest.mark.parametrize("value", ["it's", "a\nb"])
 def test_literal_that_would_break_the_command_is_refused(value, graph):
-    with pytest.raises(BlocksError, match="a.text] .* holds a quote, a line break"):
+    with pytest.raises(BlocksError, match=r"a\.text] .* holds a quote, a line break"):
         graph(f"a = make(source=source, text={value!r})")
 
 

@@ -148,3 +148,15 @@ def test_input_whose_variable_is_not_set_keeps_its_default(project, monkeypatch)
         file.write('[inputs]\ncount = "$COUNT"\n')
     monkeypatch.delenv("COUNT", raising=False)
     assert "count" not in project.run("--profile", "limited").record["inputs"]
+
+
+def test_user_without_a_name_is_no_traceback(project, monkeypatch):
+    project.limit()
+    with (project.folder / "pipelines/profiles/limited.toml").open("a") as file:
+        file.write('[inputs]\ntext = "$USER"\n')
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 987654)
+    outcome = project.run("--profile", "limited")
+    assert outcome.status == 0
+    assert "text" not in outcome.record["inputs"]

@@ -74,9 +74,16 @@ def load_profile(name: str) -> Profile:
             "correct it",
         )
     # An input whose variable is not set is not given, so that the pipeline's default counts.
-    variables = {"USER": getpass.getuser()} | os.environ  # cron and containers do not set USER
+    variables = {"USER": _user()} | os.environ  # cron and containers do not set USER
     inputs = {
         key: Template(text).safe_substitute(variables) for key, text in profile.inputs.items()
     }
     inputs = {key: text for key, text in inputs.items() if text and not _VARIABLE.search(text)}
     return replace(profile, name=path.stem, inputs=inputs)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number that has no name
+        return ""
