@@ -4,16 +4,7 @@ from pathlib import Path
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.evaluation import (
-    answer_split,
-    hold_thresholds,
-    summary_values,
-    write_report,
-)
-from tfhub_blocks.compute.metrics import measure
-from tfhub_blocks.compute.reports import FORMAT
 from tfhub_blocks.compute.steps import step
-from tfhub_blocks.compute.tracking import track
 from tfhub_blocks.records.evidence import Evidence
 from tfhub_blocks.records.models import SAVED_MODEL_NAME, open_model
 from tfhub_blocks.records.progress import Progress
@@ -57,6 +48,16 @@ def evaluate(
 ):
     """A threshold that is not met does not fail the step: register_model refuses the model."""
     with step(evaluate, locals()) as run:
+        from tfhub_blocks.compute.evaluation import (
+            answer_split,
+            hold_thresholds,
+            summary_values,
+            write_report,
+        )
+        from tfhub_blocks.compute.metrics import measure
+        from tfhub_blocks.compute.reports import FORMAT
+        from tfhub_blocks.compute.tracking import track
+
         tested, metadata = open_model(Path(model), "evaluate")
         data = open_snapshot(Path(snapshot), "evaluate")
         answers = answer_split(

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.registry import register
 from tfhub_blocks.compute.steps import step
 from tfhub_blocks.records.evidence import read_evidence
 from tfhub_blocks.records.folders import write_file
@@ -30,6 +29,8 @@ def register_model(
 ):
     """Never reused from a cache: registering is an effect outside its outputs."""
     with step(register_model, locals()) as run:
+        from tfhub_blocks.compute.registry import register
+
         folder, metadata = open_model(Path(model), "register_model")
         proof = read_evidence(Path(evidence), "register_model")
         record = register(folder, metadata, proof, model_name, owner)

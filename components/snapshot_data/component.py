@@ -2,7 +2,6 @@
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.snapshots import SnapshotOptions, write_snapshot
 from tfhub_blocks.compute.steps import step
 from tfhub_blocks.records.progress import Progress
 from tfhub_blocks.records.snapshots import FORMAT
@@ -65,6 +64,8 @@ def snapshot_data(
 ):
     """Write a snapshot of a data set that may change."""
     with step(snapshot_data, locals()) as run:
+        from tfhub_blocks.compute.snapshots import SnapshotOptions, write_snapshot
+
         options = SnapshotOptions(
             modality=modality,
             split_salt=split_salt,

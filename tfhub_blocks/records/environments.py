@@ -17,6 +17,9 @@ def installed_packages() -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for entry in sys.path:
+        # setuptools, once imported, adds a folder of its own inside site-packages.
+        if {"site-packages", "dist-packages"} & {path.name for path in Path(entry).parents}:
+            continue
         # A dist-info folder's name states both; reading 200 METADATA files takes 40 times longer.
         for folder in Path(entry or ".").glob("*.dist-info"):
             name, _, version = folder.stem.rpartition("-")
