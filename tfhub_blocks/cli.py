@@ -180,7 +180,7 @@ def _port_text(port: Any) -> str:
 
 
 def _sample_images(options: argparse.Namespace) -> int:
-    from tfhub_blocks.compute.sample_images import write_sample_images
+    from tfhub_blocks.compute.samples.images import write_sample_images
     from tfhub_blocks.records.progress import Progress
 
     count = write_sample_images(options.folder, progress=Progress("images"))
@@ -189,7 +189,7 @@ def _sample_images(options: argparse.Namespace) -> int:
 
 
 def _sample_encoder(options: argparse.Namespace) -> int:
-    from tfhub_blocks.compute.sample_encoder import write_pinned_sample_encoder
+    from tfhub_blocks.compute.samples.encoder import write_pinned_sample_encoder
 
     pin = write_pinned_sample_encoder(options.folder)
     print(f"{options.folder}: {pin.name}, {pin.output.dimension} features, digest {pin.digest}")

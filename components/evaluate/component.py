@@ -48,14 +48,14 @@ def evaluate(
 ):
     """A threshold that is not met does not fail the step: register_model refuses the model."""
     with step(evaluate, locals()) as run:
-        from tfhub_blocks.compute.evaluation import (
+        from tfhub_blocks.compute.evaluation.answers import (
             answer_split,
             hold_thresholds,
             summary_values,
             write_report,
         )
-        from tfhub_blocks.compute.metrics import measure
-        from tfhub_blocks.compute.reports import FORMAT
+        from tfhub_blocks.compute.evaluation.metrics import measure
+        from tfhub_blocks.compute.evaluation.reports import FORMAT
         from tfhub_blocks.compute.tracking import track
 
         tested, metadata = open_model(Path(model), "evaluate")

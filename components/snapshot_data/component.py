@@ -64,7 +64,7 @@ def snapshot_data(
 ):
     """Write a snapshot of a data set that may change."""
     with step(snapshot_data, locals()) as run:
-        from tfhub_blocks.compute.snapshots import SnapshotOptions, write_snapshot
+        from tfhub_blocks.compute.data.snapshots import SnapshotOptions, write_snapshot
 
         options = SnapshotOptions(
             modality=modality,

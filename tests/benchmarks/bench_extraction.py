@@ -117,10 +117,10 @@ def run_ours(work: Path, images: str) -> None:
 
 def prepare(work: Path, count: int) -> None:
     """Write both sets of images, their snapshots, and the encoder, where they are not yet."""
+    from tfhub_blocks.compute.data.snapshots import SnapshotOptions, write_snapshot
     from tfhub_blocks.compute.imports import Request, import_saved_model
-    from tfhub_blocks.compute.sample_encoder import write_sample_encoder
-    from tfhub_blocks.compute.sample_images import write_sample_images
-    from tfhub_blocks.compute.snapshots import SnapshotOptions, write_snapshot
+    from tfhub_blocks.compute.samples.encoder import write_sample_encoder
+    from tfhub_blocks.compute.samples.images import write_sample_images
     from tfhub_blocks.records import pins, snapshots
 
     if not (work / "encoder").exists():

@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tfhub_blocks.compute.classes import (
+from tfhub_blocks.compute.data.classes import (
     Codes,
     check_classes,
     count_classes,
     label_warnings,
     split_warnings,
 )
-from tfhub_blocks.compute.contents import read_contents
-from tfhub_blocks.compute.fields import STEP_NAME, quoted, refusal
-from tfhub_blocks.compute.places import Indexes, Places, RejectedWriter
-from tfhub_blocks.compute.sources import Source, open_source
+from tfhub_blocks.compute.data.contents import read_contents
+from tfhub_blocks.compute.data.fields import STEP_NAME, quoted, refusal
+from tfhub_blocks.compute.data.places import Indexes, Places, RejectedWriter
+from tfhub_blocks.compute.data.sources import Source, open_source
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.shards import ShardWriter
 from tfhub_blocks.records.snapshots import ITEM_SCHEMA, MODALITIES, SOURCES_NAME, SPLITS, Manifest

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfhub_blocks.compute.fields import (
+from tfhub_blocks.compute.data.fields import (
     SPLIT_NAMES,
     as_label,
     as_path,
@@ -20,8 +20,8 @@ from tfhub_blocks.compute.fields import (
     printable,
     refusal,
 )
-from tfhub_blocks.compute.items import EXTENSIONS
-from tfhub_blocks.compute.tables import Table, is_table, open_table
+from tfhub_blocks.compute.data.items import EXTENSIONS
+from tfhub_blocks.compute.data.tables import Table, is_table, open_table
 from tfhub_blocks.records.errors import nearest
 from tfhub_blocks.records.snapshots import SPLITS
 

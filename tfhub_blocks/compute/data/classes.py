@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfhub_blocks.compute.fields import quoted, refusal
+from tfhub_blocks.compute.data.fields import quoted, refusal
 from tfhub_blocks.records.snapshots import SPLITS
 
 MIN_CLASS_ITEMS = 3

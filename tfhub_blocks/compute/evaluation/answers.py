@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
-from tfhub_blocks.compute import figures
-from tfhub_blocks.compute.metrics import (
+from tfhub_blocks.compute.evaluation import figures
+from tfhub_blocks.compute.evaluation.metrics import (
     Metrics,
     most_confident_mistakes,
     precision_recall_curves,
 )
-from tfhub_blocks.compute.reports import (
+from tfhub_blocks.compute.evaluation.reports import (
     ClassRow,
     MetricRow,
     Mistake,
@@ -27,7 +27,7 @@ from tfhub_blocks.compute.reports import (
     ReportFigure,
     render_report,
 )
-from tfhub_blocks.compute.reports import Threshold as ReportThreshold
+from tfhub_blocks.compute.evaluation.reports import Threshold as ReportThreshold
 from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.evidence import Threshold

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfhub_blocks.compute import figures
+from tfhub_blocks.compute.evaluation import figures
 
 
 def confusion(classes):
@@ -78,5 +78,8 @@ def test_class_without_items_is_a_white_row():
 
 
 def test_pyplot_is_not_imported():
-    code = "import sys, tfhub_blocks.compute.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = (
+        "import sys, tfhub_blocks.compute.evaluation.figures; "
+        "sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,6 +1,6 @@
 """The report's page.
 
-After an intended change of the page, `UPDATE_GOLDENS=1 pytest tests/compute/test_reports.py` writes
+After an intended change of the page, `UPDATE_GOLDENS=1 pytest tests/compute/evaluation` writes
 `goldens/report.html` anew; look at it in a browser before committing it.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tfhub_blocks.compute.reports import (
+from tfhub_blocks.compute.evaluation.reports import (
     ClassRow,
     MetricRow,
     Mistake,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from tfhub_blocks.compute.metrics import (
+from tfhub_blocks.compute.evaluation.metrics import (
     Estimate,
     measure,
     most_confident_mistakes,

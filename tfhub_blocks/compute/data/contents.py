@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from tfhub_blocks.compute.items import MAX_ITEM_BYTES, content_fault
-from tfhub_blocks.compute.sources import Place, Source
+from tfhub_blocks.compute.data.items import MAX_ITEM_BYTES, content_fault
+from tfhub_blocks.compute.data.sources import Place, Source
 
 # Each may hold a decoded image, so more of them would cost memory by the number of cores.
 MAX_THREADS = 8
