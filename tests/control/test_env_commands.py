@@ -1,11 +1,8 @@
 """`tfhub-blocks env` in a toy project with an environment of its own and two small packages."""
 
-import base64
-import hashlib
 import json
 import re
 import subprocess
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -22,24 +19,6 @@ FILES = {
 WHEELS = {"alpha": ["1.0"], "nvidia-cuda-runtime-cu12": ["12.9.79"], "nvidia-cudnn-cu12": ["9.2"]}
 
 
-def write_wheel(folder, name, version):
-    stem = f"{name.replace('-', '_')}-{version}"
-    files = {
-        f"{stem}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        f"{stem}.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\n"
-        "Root-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    lines = []
-    for path, text in files.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=")
-        lines.append(f"{path},sha256={digest.decode()},{len(text)}")
-    files[f"{stem}.dist-info/RECORD"] = "\n".join([*lines, f"{stem}.dist-info/RECORD,,", ""])
-    folder.mkdir(exist_ok=True)
-    with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as wheel:
-        for path, text in files.items():
-            wheel.writestr(zipfile.ZipInfo(path), text)
-
-
 @pytest.fixture
 def registry():
     with serve_registry() as registry:
@@ -47,7 +26,7 @@ def registry():
 
 
 @pytest.fixture
-def env(project, registry):
+def env(project, registry, write_wheel):
     """The toy environment's folder, with a step that is pinned to it; locked, without a digest."""
     for name, versions in WHEELS.items():
         for version in versions:
@@ -107,7 +86,7 @@ def test_lock_again_changes_nothing(env, project, registry):
     assert len(registry.asked) == asked
 
 
-def test_lock_keeps_versions_unless_upgraded(env, project):
+def test_lock_keeps_versions_unless_upgraded(env, project, write_wheel):
     write_wheel(project.folder / "wheels", "alpha", "2.0")
     project.main("env", "lock", "toy")
     assert "alpha==1.0" in (env / "requirements.lock").read_text()
@@ -282,18 +261,23 @@ def commit(env, project):
     return commit
 
 
-def change(env, project):
+@pytest.fixture
+def change(env, project, write_wheel):
     """Another base image, one package changed, one added, one removed, another cuDNN."""
-    for name, version in [("alpha", "2.0"), ("beta", "1"), ("nvidia-cudnn-cu12", "9.30")]:
-        write_wheel(project.folder / "wheels", name, version)
-    edit(env / "requirements.in", "nvidia-cuda-runtime-cu12", "beta")
-    edit(env / "Dockerfile", "12.4:1.0", "12.6:1.1")
-    project.main("env", "lock", "--upgrade", "toy")
+
+    def change():
+        for name, version in [("alpha", "2.0"), ("beta", "1"), ("nvidia-cudnn-cu12", "9.30")]:
+            write_wheel(project.folder / "wheels", name, version)
+        edit(env / "requirements.in", "nvidia-cuda-runtime-cu12", "beta")
+        edit(env / "Dockerfile", "12.4:1.0", "12.6:1.1")
+        project.main("env", "lock", "--upgrade", "toy")
+
+    return change
 
 
-def test_diff_from_a_revision(env, project, registry, commit, golden):
+def test_diff_from_a_revision(env, project, registry, commit, change, golden):
     commit()
-    change(env, project)
+    change()
     outcome = project.main("env", "diff", "HEAD:toy", "toy")
     assert outcome.status == 0, outcome.err
     # The width of a column depends on the registry's port.
@@ -308,10 +292,10 @@ def test_diff_from_a_revision(env, project, registry, commit, golden):
     assert record["facts"]["CUDA"] == {"kind": "removed", "before": "12.9.79", "after": None}
 
 
-def test_diff_of_folders_and_lock_files(env, project):
+def test_diff_of_folders_and_lock_files(env, project, change):
     earlier = project.folder / "earlier.txt"
     earlier.write_text((env / "requirements.lock").read_text())
-    change(env, project)
+    change()
     outcome = project.main("env", "diff", "earlier.txt", str(env), "--json")
     record = json.loads(outcome.out)
     assert record["facts"]["base image"]["before"] is None

@@ -61,7 +61,7 @@ def find_environments(names: Iterable[str] = ()) -> list[Environment]:
         if path.is_dir()
     }
     definitions = {key: read_definition(_short(path)) for key, path in sorted(folders.items())}
-    full_names = {full_name(definition): key for key, definition in definitions.items()}
+    full_names = {definition.name: key for key, definition in definitions.items()}
     wanted = []
     for name in names:
         if name not in definitions and name not in full_names:
@@ -76,7 +76,7 @@ def find_environments(names: Iterable[str] = ()) -> list[Environment]:
         wanted.append(name if name in definitions else full_names[name])
     references = component_references()
     return [
-        Environment(definition, tuple(r for r in references if r.name == full_name(definition)))
+        Environment(definition, tuple(r for r in references if r.name == definition.name))
         for key, definition in definitions.items()
         if not wanted or key in wanted
     ]
@@ -86,14 +86,6 @@ def component_references() -> list[Reference]:
     """The environment that each step names; a step that names none is not among them."""
     found = (environment_reference(_short(file.path)) for file in component_files().values())
     return [reference for reference in found if reference is not None]
-
-
-def full_name(definition: Definition) -> str:
-    """The name that ``environment.yaml`` gives, or nothing if that cannot be read."""
-    try:
-        return definition.description.name
-    except BlocksError:
-        return ""
 
 
 def locked_version(lock: Lock, pattern: re.Pattern[str]) -> str:
@@ -268,7 +260,7 @@ def _reference_findings(environment: Environment) -> Iterator[BlocksError]:
 
 def check_strangers(environments: Iterable[Environment]) -> list[BlocksError]:
     """What is wrong with steps that name none of these environments, which should be all."""
-    known = [full_name(environment.definition) for environment in environments]
+    known = [environment.definition.name for environment in environments]
     named = {reference.component: reference for reference in component_references()}
     findings = []
     for file in component_files().values():

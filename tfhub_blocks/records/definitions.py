@@ -116,6 +116,14 @@ class Definition:
         return read_record(record, Description, where)
 
     @property
+    def name(self) -> str:
+        """The name that its ``environment.yaml`` gives, or nothing if that cannot be read."""
+        try:
+            return self.description.name
+        except BlocksError:
+            return ""
+
+    @property
     def images(self) -> list[Image]:
         """What its Dockerfile builds on; the last is what the environment's image is made from."""
         found, stages = [], set()

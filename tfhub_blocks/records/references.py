@@ -54,7 +54,9 @@ def _called(call: ast.Call) -> str:
 def _reference(component: Path, source: bytes, value: ast.Constant) -> Reference:
     text = str(value.value).removeprefix(PREFIX)
     name, label, version = text.partition("@")
-    if not label:
+    if text.startswith("//"):  # azureml://registries/.../environments/NAME/versions/VERSION
+        name, label, version = text.partition("/versions/")[0], "", text.partition("/versions/")[2]
+    elif not label:
         name, colon, version = text.rpartition(":")
         name = name if colon else text
         version = version if colon else ""
