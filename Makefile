@@ -4,7 +4,6 @@ BIN := $(VENV)/bin
 SAMPLES := .samples
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
-ENVIRONMENTS := cpu gpu
 
 .PHONY: run setup samples check lock lock-check test test-all bench clean
 
@@ -27,11 +26,11 @@ check: setup lock-check
 	@$(BIN)/ruff check -q .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/tfhub-blocks env check
 
 lock: setup
 	$(COMPILE) --group dev --group samples pyproject.toml -o requirements/dev.lock
-	for name in $(ENVIRONMENTS); do (cd components/environments/$$name && \
-		../../../$(COMPILE) requirements.in -o requirements.lock) || exit 1; done
+	$(BIN)/tfhub-blocks env lock
 
 # Compiling onto a copy keeps its versions, so it differs only if what is asked for changed.
 lock-check: setup

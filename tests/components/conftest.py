@@ -12,6 +12,7 @@ import pytest
 import tfhub_blocks
 from tfhub_blocks.control.processes import step_environment
 from tfhub_blocks.records.code import write_step_package
+from tfhub_blocks.records.drift import POLICY_VARIABLE
 
 PACKAGE = Path(tfhub_blocks.__file__).parent
 COMPONENTS = PACKAGE.parent / "components"
@@ -38,7 +39,8 @@ def start_step(tmp_path_factory: pytest.TempPathFactory) -> StartStep:
         return subprocess.Popen(
             ["/bin/sh", "-c", f"exec {command}"],
             cwd=snapshots[name],
-            env=step_environment({}),
+            # These tests run in what develops the project, not in what steps are pinned to.
+            env=step_environment({POLICY_VARIABLE: "record"}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tfhub_blocks.compute.guard import accelerator_facts, check_environment
 from tfhub_blocks.records.digests import file_sha256, files_sha256, tree_digest
 from tfhub_blocks.records.environments import environment_digest
 from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError
@@ -28,6 +29,7 @@ class Step:
     name: str
     arguments: Mapping[str, Any]
     provenance: Provenance
+    environment: Mapping[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     _outputs: list[tuple[Path, str, Format]] = field(default_factory=list)
 
@@ -42,7 +44,8 @@ class Step:
 
     def finish(self) -> None:
         """Make each output begun complete."""
-        finished = replace(self.provenance, finished=_now(), facts=self.facts)
+        facts = self.facts | {"environment": {**self.environment, **accelerator_facts()}}
+        finished = replace(self.provenance, finished=_now(), facts=facts)
         for folder, port, folder_format in self._outputs:
             finish_folder(folder, port, folder_format, finished)
 
@@ -51,11 +54,11 @@ class Step:
 def step(component: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterator[Step]:
     """The frame for the body of a component.
 
-    It is used as ``with step(extract_features, locals()) as run:``. On the way in, parameters are
-    checked against what their ports declare and inputs against existence; on the way out, outputs
-    become complete. A BlocksError or a full disk ends the process with status 1 and one line, any
-    other error with its traceback, and leaving the body early is an error whatever the status; no
-    output is left that looks finished.
+    It is used as ``with step(extract_features, locals()) as run:``. On the way in, the environment
+    is checked against the lock that the step is pinned to, parameters against what their ports
+    declare and inputs against existence; on the way out, outputs become complete. A BlocksError or
+    a full disk ends the process with status 1 and one line, any other error with its traceback, and
+    leaving the body early is an error whatever the status; no output is left that looks finished.
 
     Args:
         component: The function that ``command_component`` decorated.
@@ -89,6 +92,7 @@ def step(component: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterato
 
 
 def _begin(name: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Step:
+    environment = check_environment(name)
     ports = function.__annotations__
     given = {port: arguments[port] for port in ports if port in arguments}
     materials, parameters = [], {}
@@ -110,7 +114,7 @@ def _begin(name: str, function: Callable[..., Any], arguments: Mapping[str, Any]
         started=_now(),
         finished="",
     )
-    return Step(name, given, provenance)
+    return Step(name, given, provenance, environment)
 
 
 def check_parameter(step_name: str, port: str, declared: Any, value: Any) -> None:

@@ -34,6 +34,7 @@ from tfhub_blocks.control.runs import (
 )
 from tfhub_blocks.control.store import Store, Stored, content_digest
 from tfhub_blocks.records.digests import files_sha256, record_digest, tree_digest
+from tfhub_blocks.records.drift import POLICY_VARIABLE
 from tfhub_blocks.records.environments import environment_digest
 from tfhub_blocks.records.errors import BlocksError
 
@@ -286,10 +287,12 @@ class LocalEngine:
                 contents[port] = self._input_digest(inputs[port])
             else:
                 contents[port] = node.text(port, value)
+        # What refuses another environment takes nothing that was made where none was refused.
+        strict = ["refuse"] if self._policy == "refuse" else []
         return record_digest(
             {
                 "code": code_digest,
-                "environment": [node.environment, self._environment],
+                "environment": [node.environment, self._environment, *strict],
                 "command": node.command,
                 "inputs": contents,
                 "outputs": dict(node.output_types),
@@ -302,8 +305,13 @@ class LocalEngine:
                 self._digests[path] = content_digest(path)
             return self._digests[path]
 
+    @property
+    def _policy(self) -> str:
+        return self.profile.environment_policy or os.environ.get(POLICY_VARIABLE, "")
+
     def _variables(self, record: RunRecord) -> dict[str, str]:
         return {
+            POLICY_VARIABLE: self._policy,
             "MLFLOW_TRACKING_URI": self.tracking_uri,
             "MLFLOW_EXPERIMENT_NAME": record.pipeline,
             # Where a client that talks to SQLite itself puts artifacts; else ./mlruns.
