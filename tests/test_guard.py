@@ -8,9 +8,11 @@ import sys
 import sysconfig
 import venv
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from tfhub_blocks.compute import guard
 from tfhub_blocks.records.code import write_step_package
 from tfhub_blocks.records.environments import definition_version, installed_packages
 
@@ -187,6 +189,32 @@ def test_unknown_policy_is_told(node):
         "error: [make > TFHUB_BLOCKS_ENVIRONMENT_POLICY] it is 'refues'; expected one of record, "
         "warn, refuse; did you mean 'refuse'?\n",
     )
+
+
+def test_tensorflow_is_asked_what_it_sees_only_where_it_was_imported(monkeypatch, tmp_path):
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    assert guard.accelerator_facts() == {}
+    assert "tensorflow" not in sys.modules
+    build = {"cuda_version": "12.5.1", "cudnn_version": "9"}
+    gpu = {"device_name": "Tesla T4", "compute_capability": (7, 5)}
+    experimental = SimpleNamespace(get_device_details=lambda _: gpu)
+    tensorflow = SimpleNamespace(
+        __version__="2.21.0",
+        sysconfig=SimpleNamespace(get_build_info=lambda: build),
+        config=SimpleNamespace(
+            list_physical_devices=lambda kind: [kind], experimental=experimental
+        ),
+    )
+    monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)
+    (tmp_path / "version").write_text("NVRM version: 570.1\nGCC version: 12\n")
+    monkeypatch.setattr(guard, "DRIVER_FILE", tmp_path / "version")
+    assert guard.accelerator_facts()["tensorflow"] == {
+        "version": "2.21.0",
+        "cuda": "12.5.1",
+        "cudnn": "9",
+        "gpus": ["Tesla T4"],
+        "driver": "NVRM version: 570.1",
+    }
 
 
 def test_guard_costs_less_than_a_tenth_of_a_second(tmp_path):

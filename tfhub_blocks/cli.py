@@ -247,7 +247,8 @@ def _env_lock(options: argparse.Namespace) -> int:
 
 
 def _env_check(options: argparse.Namespace) -> int:
-    from tfhub_blocks.control.environments import check, check_strangers, find_environments
+    from tfhub_blocks.control.environment_checks import check, check_strangers
+    from tfhub_blocks.control.environments import find_environments
 
     environments = find_environments(options.names)
     findings = check(environments)
