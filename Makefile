@@ -35,7 +35,9 @@ lock: setup
 # Compiling onto a copy keeps its versions, so it differs only if what is asked for changed.
 lock-check: setup
 	@copy=$$(mktemp -d) && trap 'rm -rf '$$copy EXIT && cp requirements/dev.lock $$copy \
-		&& $(COMPILE) --group dev --group samples pyproject.toml -o $$copy/dev.lock \
+		&& { $(COMPILE) --group dev --group samples pyproject.toml -o $$copy/dev.lock || { \
+		echo "error: [make > lock-check] the lock could not be resolved again; expected the" \
+		"package registry to answer; see uv's words above" >&2; exit 1; }; } \
 		&& cmp -s requirements/dev.lock $$copy/dev.lock || { echo "error: [make > lock-check]" \
 		"requirements/dev.lock is not what pyproject.toml asks for; expected what \`make lock\`" \
 		"writes; run \`make lock\` and commit the result" >&2; exit 1; }
