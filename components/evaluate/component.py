@@ -89,8 +89,12 @@ def evaluate(
         folder = run.begin_output("report", FORMAT)
         facts = [
             ("Model", tested.digest),
-            *proof.digests.items(),
+            *((name.replace("_", " ").capitalize(), d) for name, d in proof.digests.items()),
             *((f"{made.step}: {name}", str(value)) for name, value in made.parameters.items()),
+            *(
+                (f"Chosen {name}", f"{made.facts[name]:.4g}")
+                for name in ("strength", "temperature")
+            ),
             ("Model made", f"{made.started} to {made.finished}"),
         ]
         write_report(folder, answers, metrics, proof.thresholds, data, facts, mistakes)
