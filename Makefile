@@ -4,7 +4,6 @@ BIN := $(VENV)/bin
 SAMPLES := .samples
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
-ENVIRONMENTS := cpu gpu
 # Later ones may want a newer node than 20.
 AZURITE_VERSION := 3.35.0
 
@@ -29,16 +28,18 @@ check: setup lock-check
 	@$(BIN)/ruff check -q .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/tfhub-blocks env check
 
 lock: setup
 	$(COMPILE) --group dev --group samples pyproject.toml -o requirements/dev.lock
-	for name in $(ENVIRONMENTS); do (cd components/environments/$$name && \
-		../../../$(COMPILE) requirements.in -o requirements.lock) || exit 1; done
+	$(BIN)/tfhub-blocks env lock
 
 # Compiling onto a copy keeps its versions, so it differs only if what is asked for changed.
 lock-check: setup
 	@copy=$$(mktemp -d) && trap 'rm -rf '$$copy EXIT && cp requirements/dev.lock $$copy \
-		&& $(COMPILE) --group dev --group samples pyproject.toml -o $$copy/dev.lock \
+		&& { $(COMPILE) --group dev --group samples pyproject.toml -o $$copy/dev.lock || { \
+		echo "error: [make > lock-check] the lock could not be resolved again; expected the" \
+		"package registry to answer; see uv's words above" >&2; exit 1; }; } \
 		&& cmp -s requirements/dev.lock $$copy/dev.lock || { echo "error: [make > lock-check]" \
 		"requirements/dev.lock is not what pyproject.toml asks for; expected what \`make lock\`" \
 		"writes; run \`make lock\` and commit the result" >&2; exit 1; }

@@ -1,9 +1,11 @@
 """What tests of several folders are given: small snapshots and small encoders."""
 
+import base64
 import hashlib
 import io
+import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,35 @@ def jpeg() -> Callable[..., bytes]:
         return file.getvalue()
 
     return encode
+
+
+@pytest.fixture(scope="session")
+def write_wheel() -> Callable[..., Path]:
+    """``write_wheel(folder, name, version, files={})`` gives a wheel that pip and uv install."""
+
+    def write(
+        folder: Path, name: str, version: str, files: Mapping[str, str] | None = None
+    ) -> Path:
+        stem = f"{name.replace('-', '_')}-{version}"
+        info = f"{stem}.dist-info"
+        texts = {
+            **(files or {}),
+            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+            f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        }
+        record = []
+        for path, text in texts.items():
+            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode()
+            record.append(f"{path},sha256={digest.rstrip('=')},{len(text)}\n")
+        texts[f"{info}/RECORD"] = "".join([*record, f"{info}/RECORD,,\n"])
+        folder.mkdir(exist_ok=True)
+        wheel = folder / f"{stem}-py3-none-any.whl"
+        with zipfile.ZipFile(wheel, "w") as archive:
+            for path, text in texts.items():
+                archive.writestr(zipfile.ZipInfo(path), text)
+        return wheel
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -95,7 +95,7 @@ def test_step_that_ends_well_leaves_a_complete_output_with_its_lineage(make):
     assert provenance.step == "make"
     assert provenance.parameters == {"text": "a", "count": 1, "rate": 0.25}
     assert [material.name for material in provenance.materials] == ["source"]
-    assert provenance.facts == {"answer": 42}
+    assert provenance.facts == {"answer": 42, "environment": {"environment": None}}
     assert provenance.started <= provenance.finished
     assert (done.folder / "note").read_text() == "note"
     assert done.out.startswith("make: done in ")
@@ -172,7 +172,7 @@ def test_full_disk_is_told(make):
     done = make('raise OSError(errno.ENOSPC, "No space", "/data/x")')
     assert done.status == 1
     assert done.err.splitlines()[-1] == (
-        "error: [make > /data/x] there is no space left on the disk; expected room for the "
+        "error: [make > output] there is no space left on the disk; expected room for the "
         "outputs; free some space and run again: what is complete is kept"
     )
     assert not is_finished(done)

@@ -99,7 +99,33 @@ def _parser() -> argparse.ArgumentParser:
     )
     encoder.add_argument("folder", metavar="DIR", type=Path)
     encoder.set_defaults(command=_sample_encoder)
+    _add_environment_commands(commands)
     return parser
+
+
+def _add_environment_commands(commands: Any) -> None:
+    env = commands.add_parser(
+        "env", help="the environments that steps are pinned to: show, lock, check, diff"
+    ).add_subparsers(metavar="WHAT", required=True)
+    show = env.add_parser("show", help="what an environment is, and which steps are pinned to it")
+    lock = env.add_parser(
+        "lock", help="write the lock, the base image's digest, and the version that steps name"
+    )
+    lock.add_argument("--upgrade", action="store_true", help="take what is newest, not what is")
+    check = env.add_parser("check", help="find what does not fit together, without a network")
+    for command, function in ((show, _env_show), (lock, _env_lock), (check, _env_check)):
+        command.add_argument("names", metavar="NAME", nargs="*", help="all, if none is named")
+        command.set_defaults(command=function)
+    diff = env.add_parser(
+        "diff",
+        help="compare two environments, package by package",
+        description="Compare two environments, package by package. Each is named by its name, its "
+        "folder, a lock file, or REVISION:NAME for what git holds.",
+    )
+    diff.add_argument("before", metavar="A")
+    diff.add_argument("after", metavar="B")
+    diff.add_argument("--json", action="store_true", help="print one object")
+    diff.set_defaults(command=_env_diff)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -180,7 +206,7 @@ def _port_text(port: Any) -> str:
 
 
 def _sample_images(options: argparse.Namespace) -> int:
-    from tfhub_blocks.compute.sample_images import write_sample_images
+    from tfhub_blocks.compute.samples.images import write_sample_images
     from tfhub_blocks.records.progress import Progress
 
     count = write_sample_images(options.folder, progress=Progress("images"))
@@ -189,10 +215,58 @@ def _sample_images(options: argparse.Namespace) -> int:
 
 
 def _sample_encoder(options: argparse.Namespace) -> int:
-    from tfhub_blocks.compute.sample_encoder import write_pinned_sample_encoder
+    from tfhub_blocks.compute.samples.encoder import write_pinned_sample_encoder
 
     pin = write_pinned_sample_encoder(options.folder)
     print(f"{options.folder}: {pin.name}, {pin.output.dimension} features, digest {pin.digest}")
+    return DONE
+
+
+def _env_show(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.environments import describe, find_environments
+
+    for environment in find_environments(options.names):
+        print(environment.key)
+        for title, text in describe(environment):
+            print(f"  {title:<11} {text}")
+    return DONE
+
+
+def _env_lock(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.environment_locks import lock
+    from tfhub_blocks.control.environments import find_environments
+
+    for environment in find_environments(options.names):
+        said = False
+        for line in lock(environment, options.upgrade):
+            print(line)
+            said = True
+        if not said:
+            print(f"{environment.folder}: nothing to change")
+    return DONE
+
+
+def _env_check(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.environment_checks import check, check_strangers
+    from tfhub_blocks.control.environments import find_environments
+
+    environments = find_environments(options.names)
+    findings = check(environments)
+    if not options.names:
+        findings += check_strangers(environments)
+    for finding in findings:
+        print(f"{ERROR_PREFIX}{finding}", file=sys.stderr)
+    return FAILED if findings else DONE
+
+
+def _env_diff(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.environment_diffs import compare, find_definition
+
+    comparison = compare(find_definition(options.before), find_definition(options.after))
+    if options.json:
+        print(json.dumps(comparison.as_dict(), indent=1))
+    else:
+        print("\n".join(comparison.lines()))
     return DONE
 
 

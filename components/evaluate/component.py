@@ -4,16 +4,7 @@ from pathlib import Path
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.evaluation import (
-    answer_split,
-    hold_thresholds,
-    summary_values,
-    write_report,
-)
-from tfhub_blocks.compute.metrics import measure
-from tfhub_blocks.compute.reports import FORMAT
 from tfhub_blocks.compute.steps import step
-from tfhub_blocks.compute.tracking import track
 from tfhub_blocks.records.evidence import Evidence
 from tfhub_blocks.records.models import SAVED_MODEL_NAME, open_model
 from tfhub_blocks.records.progress import Progress
@@ -25,7 +16,7 @@ from tfhub_blocks.records.snapshots import open_snapshot
     display_name="Evaluate",
     description="Measure a model on the test split of a snapshot, each number with a 95 % "
     "interval; draw a report; and write evidence of which thresholds were met.",
-    environment="azureml:tfhub-blocks-gpu:a4cb98233950",
+    environment="azureml:tfhub-blocks-gpu:20d64956e6ff",
     tags={"role": "gpu", "category": "evaluate"},
 )
 def evaluate(
@@ -57,6 +48,16 @@ def evaluate(
 ):
     """A threshold that is not met does not fail the step: register_model refuses the model."""
     with step(evaluate, locals()) as run:
+        from tfhub_blocks.compute.evaluation.answers import (
+            answer_split,
+            hold_thresholds,
+            summary_values,
+            write_report,
+        )
+        from tfhub_blocks.compute.evaluation.metrics import measure
+        from tfhub_blocks.compute.evaluation.reports import FORMAT
+        from tfhub_blocks.compute.tracking import track
+
         tested, metadata = open_model(Path(model), "evaluate")
         data = open_snapshot(Path(snapshot), "evaluate")
         answers = answer_split(
@@ -88,8 +89,12 @@ def evaluate(
         folder = run.begin_output("report", FORMAT)
         facts = [
             ("Model", tested.digest),
-            *proof.digests.items(),
+            *((name.replace("_", " ").capitalize(), d) for name, d in proof.digests.items()),
             *((f"{made.step}: {name}", str(value)) for name, value in made.parameters.items()),
+            *(
+                (f"Chosen {name}", f"{made.facts[name]:.4g}")
+                for name in ("strength", "temperature")
+            ),
             ("Model made", f"{made.started} to {made.finished}"),
         ]
         write_report(folder, answers, metrics, proof.thresholds, data, facts, mistakes)

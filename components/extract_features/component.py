@@ -2,9 +2,6 @@
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.encoders import load_encoder
-from tfhub_blocks.compute.features import extract
-from tfhub_blocks.compute.runtime import use_one_thread_per_operation
 from tfhub_blocks.compute.steps import step
 from tfhub_blocks.records.features import FORMAT
 from tfhub_blocks.records.progress import Progress
@@ -15,7 +12,7 @@ from tfhub_blocks.records.snapshots import open_snapshot
     version="1.0.0",
     display_name="Extract features",
     description="Runs a frozen encoder once over each item of a snapshot and keeps its features.",
-    environment="azureml:tfhub-blocks-gpu:a4cb98233950",
+    environment="azureml:tfhub-blocks-gpu:20d64956e6ff",
     tags={"role": "gpu", "category": "features"},
 )
 def extract_features(
@@ -34,6 +31,10 @@ def extract_features(
 ):
     """Write the frozen encoder's features of each item of a snapshot."""
     with step(extract_features, locals()) as run:
+        from tfhub_blocks.compute.encoders import load_encoder
+        from tfhub_blocks.compute.features import extract
+        from tfhub_blocks.compute.runtime import use_one_thread_per_operation
+
         items = open_snapshot(run.path("snapshot"), "extract_features")
         use_one_thread_per_operation()
         pinned = load_encoder(run.path("encoder"), "extract_features")

@@ -2,7 +2,6 @@
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.imports import Request, import_saved_model
 from tfhub_blocks.compute.steps import step
 from tfhub_blocks.records.pins import FORMAT, PIN_NAME
 
@@ -14,7 +13,7 @@ from tfhub_blocks.records.pins import FORMAT, PIN_NAME
         "Takes a pretrained SavedModel from a folder or a TF Hub address, holds every file "
         "against its pin, and records what the encoder takes and gives."
     ),
-    environment="azureml:tfhub-blocks-cpu:b4636ce16294",
+    environment="azureml:tfhub-blocks-cpu:3e3552c6141e",
     tags={"role": "cpu", "category": "encoder"},
 )
 def import_encoder(
@@ -58,6 +57,8 @@ def import_encoder(
 ):
     """Copy, verify, load and describe a pretrained encoder."""
     with step(import_encoder, locals()) as run:
+        from tfhub_blocks.compute.imports import Request, import_saved_model
+
         folder = run.begin_output("encoder", FORMAT)
         pinned = import_saved_model(Request(source, handle, pin, unpinned, image_size_px), folder)
         run.facts.update(digest=pinned.digest, handle=pinned.handle, name=pinned.name)

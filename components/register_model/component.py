@@ -5,7 +5,6 @@ from pathlib import Path
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.registry import register
 from tfhub_blocks.compute.steps import step
 from tfhub_blocks.records.evidence import read_evidence
 from tfhub_blocks.records.folders import write_file
@@ -17,7 +16,7 @@ from tfhub_blocks.records.models import open_model
     display_name="Register model",
     description="Register a model whose evidence is about exactly this model and met its "
     "thresholds. The same model again gives the version that it has.",
-    environment="azureml:tfhub-blocks-cpu:b4636ce16294",
+    environment="azureml:tfhub-blocks-cpu:3e3552c6141e",
     tags={"role": "cpu", "category": "register"},
     is_deterministic=False,
 )
@@ -30,6 +29,8 @@ def register_model(
 ):
     """Never reused from a cache: registering is an effect outside its outputs."""
     with step(register_model, locals()) as run:
+        from tfhub_blocks.compute.registry import register
+
         folder, metadata = open_model(Path(model), "register_model")
         proof = read_evidence(Path(evidence), "register_model")
         record = register(folder, metadata, proof, model_name, owner)

@@ -2,7 +2,6 @@
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.snapshots import SnapshotOptions, write_snapshot
 from tfhub_blocks.compute.steps import step
 from tfhub_blocks.records.progress import Progress
 from tfhub_blocks.records.snapshots import FORMAT
@@ -15,7 +14,7 @@ from tfhub_blocks.records.snapshots import FORMAT
         "Copies a data set that may change into one that cannot: items are named by their "
         "content, split by it, and packed into Arrow shards."
     ),
-    environment="azureml:tfhub-blocks-cpu:b4636ce16294",
+    environment="azureml:tfhub-blocks-cpu:3e3552c6141e",
     tags={"role": "cpu", "category": "data"},
 )
 def snapshot_data(
@@ -65,6 +64,8 @@ def snapshot_data(
 ):
     """Write a snapshot of a data set that may change."""
     with step(snapshot_data, locals()) as run:
+        from tfhub_blocks.compute.data.snapshots import SnapshotOptions, write_snapshot
+
         options = SnapshotOptions(
             modality=modality,
             split_salt=split_salt,

@@ -4,9 +4,6 @@ from pathlib import Path
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.encoders import load_encoder
-from tfhub_blocks.compute.heads import Split, fit_head, parse_strengths
-from tfhub_blocks.compute.models import write_model
 from tfhub_blocks.compute.steps import step
 from tfhub_blocks.records.features import open_features
 from tfhub_blocks.records.models import FORMAT
@@ -18,7 +15,7 @@ from tfhub_blocks.records.models import FORMAT
     description="Train a multinomial logistic regression on cached features, choose its "
     "regularisation and calibrate it on validation, and join it with preprocessing and encoder "
     "into one model that needs neither of them any more.",
-    environment="azureml:tfhub-blocks-cpu:b4636ce16294",
+    environment="azureml:tfhub-blocks-cpu:3e3552c6141e",
     tags={"role": "cpu", "category": "train"},
 )
 def train_head(
@@ -40,6 +37,10 @@ def train_head(
 ):
     """The head is the optimum of its convex loss, so it depends on nothing but features."""
     with step(train_head, locals()) as run:
+        from tfhub_blocks.compute.encoders import load_encoder
+        from tfhub_blocks.compute.heads import Split, fit_head, parse_strengths
+        from tfhub_blocks.compute.models import write_model
+
         cached = open_features(Path(features), "train_head")
         loaded = load_encoder(Path(encoder), "train_head")
         cached.check_encoder(loaded.digest, "train_head")

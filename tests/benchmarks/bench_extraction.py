@@ -5,6 +5,10 @@ The peer: ``hub.KerasLayer`` in a ``tf_keras`` model, fed by ``image_dataset_fro
 the sample images (PNG, 224 px), and smooth JPEGs with noise of 500 x 375 px. A run's rate is
 steady: from a tenth of its images to the last. Exits with 1 if ours is below the peer's.
 
+On a shared machine others' work decides a rate. So each run tells how many cores were busy with it
+or stolen by the host; disturbed runs are repeated, up to three times as many in all, and the
+medians are of the least disturbed runs.
+
     python tests/benchmarks/bench_extraction.py [--repeats 3] [--images 2000]
 """
 
@@ -22,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from PIL import Image
 
 from tfhub_blocks.records.folders import Format, begin_folder, finish_folder
@@ -30,31 +35,39 @@ from tfhub_blocks.records.lineage import Provenance
 STARTED = time.perf_counter()
 PROVENANCE = Provenance("bench", {}, (), "0" * 64, "0" * 64, "", "")
 PEER_BATCH_SIZE = 32
+QUIET_CORES = 0.1
 
 
 class Clock:
     """Called with images done and in all; knows the steady rate at the end."""
 
     def __init__(self) -> None:
-        self.marks: list[tuple[int, float, float]] = []
+        self.marks: list[tuple[int, float, float, float]] = []
 
     def __call__(self, done: int, total: int) -> None:
         if not self.marks and done < total / 10:
             return
-        self.marks[1:] = [(done, time.perf_counter(), time.process_time())]
+        self.marks[1:] = [(done, time.perf_counter(), time.process_time(), _machine_busy_s())]
         if len(self.marks) == 1:
             self.marks *= 2
 
     def tell(self) -> None:
-        (first, from_s, from_cpu_s), (last, to_s, to_cpu_s) = self.marks
-        images = last - first
+        start, end = self.marks
+        images, wall_s, cpu_s, busy_s = (b - a for a, b in zip(start, end, strict=True))
         answer = {
-            "images_per_s": images / (to_s - from_s),
-            "cpu_ms_per_image": 1000 * (to_cpu_s - from_cpu_s) / images,
-            "start_up_s": from_s - STARTED,
+            "images_per_s": images / wall_s,
+            "cpu_ms_per_image": 1000 * cpu_s / images,
+            "cores_of_others": (busy_s - cpu_s) / wall_s,
+            "start_up_s": start[1] - STARTED,
             "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }
         print(json.dumps(answer), flush=True)
+
+
+def _machine_busy_s() -> float:
+    """Processor seconds that are gone, on all cores, for us, for others and for the host."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - times.iowait - times.guest - times.guest_nice)
 
 
 def run_peer(work: Path, images: str) -> None:
@@ -104,10 +117,10 @@ def run_ours(work: Path, images: str) -> None:
 
 def prepare(work: Path, count: int) -> None:
     """Write both sets of images, their snapshots, and the encoder, where they are not yet."""
+    from tfhub_blocks.compute.data.snapshots import SnapshotOptions, write_snapshot
     from tfhub_blocks.compute.imports import Request, import_saved_model
-    from tfhub_blocks.compute.sample_encoder import write_sample_encoder
-    from tfhub_blocks.compute.sample_images import write_sample_images
-    from tfhub_blocks.compute.snapshots import SnapshotOptions, write_snapshot
+    from tfhub_blocks.compute.samples.encoder import write_sample_encoder
+    from tfhub_blocks.compute.samples.images import write_sample_images
     from tfhub_blocks.records import pins, snapshots
 
     if not (work / "encoder").exists():
@@ -153,8 +166,13 @@ def measured(who: str, work: Path, images: str) -> dict[str, float]:
     )
     result: dict[str, float] = json.loads(answer.stdout.splitlines()[-1])
     told = ", ".join(f"{name} {value:.1f}" for name, value in result.items())
-    print(f"  {images:8}{who:6}{told}, load {os.getloadavg()[0]:.1f}", flush=True)
+    print(f"  {images:8}{who:6}{told}", flush=True)
     return result
+
+
+def quiet(result: dict[str, float]) -> bool:
+    """Whether a run had the machine to itself."""
+    return result["cores_of_others"] < QUIET_CORES
 
 
 def compare(work: Path, repeats: int) -> bool:
@@ -162,18 +180,28 @@ def compare(work: Path, repeats: int) -> bool:
     as_fast = True
     for images in ("samples", "jpegs"):
         runs: dict[str, list[dict[str, float]]] = {"peer": [], "ours": []}
-        for _ in range(repeats):
+        for _ in range(3 * repeats):
             for who, results in runs.items():
                 results.append(measured(who, work, images))
+                # Sorted by disturbance, never by rate, or the choice would be the result.
+                results.sort(key=lambda result: result["cores_of_others"])
+            if all(r[repeats - 1 :][:1] and quiet(r[repeats - 1]) for r in runs.values()):
+                break
+        runs = {who: results[:repeats] for who, results in runs.items()}
         rate, cpu_ms = (
             {who: statistics.median(r[key] for r in results) for who, results in runs.items()}
             for key in ("images_per_s", "cpu_ms_per_image")
+        )
+        disturbed = (
+            ""
+            if all(quiet(run) for results in runs.values() for run in results)
+            else "; others were at work"
         )
         ratio = rate["ours"] / rate["peer"]
         as_fast &= ratio >= 1.0
         print(
             f"{images}: ours {rate['ours']:.0f}, peer {rate['peer']:.0f} images/s, ratio "
-            f"{ratio:.2f} (by processor time {cpu_ms['peer'] / cpu_ms['ours']:.2f})",
+            f"{ratio:.2f} (by processor time {cpu_ms['peer'] / cpu_ms['ours']:.2f}){disturbed}",
             flush=True,
         )
     return as_fast

@@ -1,8 +1,9 @@
 """Steps run as Azure runs them: ``mldesigner execute`` in a folder with the step's code alone."""
 
+import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import tfhub_blocks
 from tfhub_blocks.control.processes import step_environment
 from tfhub_blocks.records.code import write_step_package
+from tfhub_blocks.records.drift import POLICY_VARIABLE
 
 PACKAGE = Path(tfhub_blocks.__file__).parent
 COMPONENTS = PACKAGE.parent / "components"
@@ -37,7 +39,8 @@ def start_step(tmp_path_factory: pytest.TempPathFactory) -> StartStep:
         return subprocess.Popen(
             ["/bin/sh", "-c", f"exec {command}"],
             cwd=snapshots[name],
-            env=step_environment({}),
+            # These tests run in what develops the project, not in what steps are pinned to.
+            env=step_environment({POLICY_VARIABLE: "record"}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -58,3 +61,15 @@ def execute_step(start_step: StartStep) -> ExecuteStep:
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     return execute
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A file system of 8 MB, or of so many kilobytes as the test's parameter says."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", f"size={getattr(request, 'param', 8192)}k", "tmpfs"]
+    if os.geteuid() != 0 or subprocess.run(["mount", *options, str(folder)]).returncode:
+        pytest.skip("mounting a small file system is not permitted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

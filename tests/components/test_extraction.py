@@ -1,6 +1,7 @@
 """import_encoder and extract_features, run as Azure would."""
 
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 from tfhub_blocks.records.features import open_features
@@ -36,6 +37,10 @@ def test_an_encoder_is_imported_then_applied_to_a_snapshot(
     assert lineage.material("snapshot").digest == read_lineage(snapshot).digest
     assert lineage.provenance.parameters == {"batch_size": 64}
     assert lineage.provenance.facts["encoder_digest"] == pin.digest
+    environment = lineage.provenance.facts["environment"]
+    assert environment["environment"].startswith("tfhub-blocks-gpu:")
+    assert environment["tensorflow"]["version"] == version("tensorflow")
+    assert environment["tensorflow"].keys() == {"version", "cuda", "cudnn", "gpus", "driver"}
 
 
 def test_mistakes_end_a_step_with_one_line_and_no_output(

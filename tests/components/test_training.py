@@ -337,3 +337,48 @@ def test_text_and_png_bytes_fit_the_signature(chain):
     empty = io.BytesIO()
     Image.new("RGB", (9, 9)).save(empty, "GIF")
     assert len(loaded.predict([empty.getvalue()])) == 1
+
+
+FULL_DISK = [
+    # Each with so little room, in kilobytes, that it ends while the output is written.
+    pytest.param("import_encoder", 12, id="import_encoder"),
+    pytest.param("extract_features", 8, id="extract_features"),
+    pytest.param("train_head", 40, id="train_head"),
+    pytest.param("evaluate", 200, id="evaluate"),
+    pytest.param("register_model", 600, id="register_model"),
+]
+
+
+@pytest.mark.parametrize(("name", "small_disk"), FULL_DISK, indirect=["small_disk"])
+def test_full_disk_is_one_line_and_leaves_nothing_finished(
+    name, small_disk, chain, saved_encoder, imported_encoder, execute_step, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{small_disk}/mlflow.db")
+    monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", str(small_disk / "artifacts"))
+    inputs, ports = {
+        "import_encoder": ({"source": saved_encoder, "unpinned": "accept"}, ["encoder"]),
+        "extract_features": (
+            {"snapshot": chain.snapshot, "encoder": imported_encoder},
+            ["features"],
+        ),
+        "train_head": ({"features": chain.features, "encoder": imported_encoder}, ["model"]),
+        "evaluate": ({"model": chain.model, "snapshot": chain.snapshot}, ["report", "evidence"]),
+        "register_model": (
+            {
+                "model": chain.model,
+                "evidence": chain.evidence,
+                "model_name": "full",
+                "owner": "ada",
+            },
+            ["registration"],
+        ),
+    }[name]
+    run = execute_step(name, inputs, {port: small_disk / port for port in ports})
+    assert run.returncode == 1, run.stdout
+    assert run.stderr.splitlines()[-1] == (
+        f"error: [{name} > output] there is no space left on the disk; expected room for the "
+        "outputs; free some space and run again: what is complete is kept"
+    )
+    for port in ports:
+        assert not (small_disk / port / "lineage.json").exists()
+        assert not (small_disk / port).is_file()

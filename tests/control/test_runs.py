@@ -128,7 +128,8 @@ def test_failure_stops_what_follows_and_tells_where_to_look(project, golden):
     assert right["error"] == "it ended with status 1"
     assert "RuntimeError: something gave way" in Path(right["log"]).read_text()
     assert "  | RuntimeError: something gave way\n" in outcome.err
-    assert f"  log: {right['log']}\n" in outcome.err
+    log = Path(right["log"])
+    assert f"  log: {log.relative_to(project.folder)}\n" in outcome.err
     assert outcome.record["status"] == "Failed"
 
 

@@ -52,6 +52,13 @@ def test_control_never_imports_tensorflow():
     assert not loaded(statement) & {"tensorflow", "tf_keras", "tensorflow_hub"}
 
 
+def test_environment_commands_import_neither_azure_nor_tensorflow():
+    calls = [["env", "check"], ["env", "show"], ["env", "diff", "cpu", "gpu"]]
+    statement = f"import tfhub_blocks.cli as c\nassert not any(map(c.main, {calls}))"
+    statement += "\nimport tfhub_blocks.control.environment_locks"
+    assert not loaded(statement) & HEAVY
+
+
 @pytest.mark.parametrize("module", ["compute.steps", "records.shards", "records.snapshots"])
 def test_frame_of_a_step_imports_no_tensorflow(module):
     assert not loaded(f"import tfhub_blocks.{module}") & {"tensorflow", "azure", "mlflow"}

@@ -1,6 +1,7 @@
 """The frame around every step: parameters checked, outputs complete or absent, lineage written."""
 
 import errno
+import os
 import sys
 import time
 import traceback
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tfhub_blocks.compute.guard import accelerator_facts, check_environment
 from tfhub_blocks.records.digests import file_sha256, files_sha256, tree_digest
 from tfhub_blocks.records.environments import environment_digest
 from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError
@@ -27,6 +29,7 @@ class Step:
     name: str
     arguments: Mapping[str, Any]
     provenance: Provenance
+    environment: Mapping[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     _outputs: list[tuple[Path, str, Format]] = field(default_factory=list)
 
@@ -41,7 +44,8 @@ class Step:
 
     def finish(self) -> None:
         """Make each output begun complete."""
-        finished = replace(self.provenance, finished=_now(), facts=self.facts)
+        facts = self.facts | {"environment": {**self.environment, **accelerator_facts()}}
+        finished = replace(self.provenance, finished=_now(), facts=facts)
         for folder, port, folder_format in self._outputs:
             finish_folder(folder, port, folder_format, finished)
 
@@ -50,11 +54,11 @@ class Step:
 def step(component: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterator[Step]:
     """The frame for the body of a component.
 
-    It is used as ``with step(extract_features, locals()) as run:``. On the way in, parameters are
-    checked against what their ports declare and inputs against existence; on the way out, outputs
-    become complete. A BlocksError or a full disk ends the process with status 1 and one line, any
-    other error with its traceback, and leaving the body early is an error whatever the status; no
-    output is left that looks finished.
+    It is used as ``with step(extract_features, locals()) as run:``. On the way in, the environment
+    is checked against the lock that the step is pinned to, parameters against what their ports
+    declare and inputs against existence; on the way out, outputs become complete. A BlocksError or
+    a full disk ends the process with status 1 and one line, any other error with its traceback, and
+    leaving the body early is an error whatever the status; no output is left that looks finished.
 
     Args:
         component: The function that ``command_component`` decorated.
@@ -76,18 +80,19 @@ def step(component: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterato
             f"[{name} > exit] it ended before its outputs were complete; expected its body to run "
             "to the end; return or raise instead of sys.exit"
         )
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if not _is_full_disk(error):
             raise
         traceback.print_exc()
         _fail(
-            f"[{name} > {error.filename or 'output'}] there is no space left on the disk; expected "
-            "room for the outputs; free some space and run again: what is complete is kept"
+            f"[{name} > output] there is no space left on the disk; expected room for the "
+            "outputs; free some space and run again: what is complete is kept"
         )
     print(f"{name}: done in {time.monotonic() - started:.1f} s", flush=True)
 
 
 def _begin(name: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Step:
+    environment = check_environment(name)
     ports = function.__annotations__
     given = {port: arguments[port] for port in ports if port in arguments}
     materials, parameters = [], {}
@@ -109,7 +114,7 @@ def _begin(name: str, function: Callable[..., Any], arguments: Mapping[str, Any]
         started=_now(),
         finished="",
     )
-    return Step(name, given, provenance)
+    return Step(name, given, provenance, environment)
 
 
 def check_parameter(step_name: str, port: str, declared: Any, value: Any) -> None:
@@ -147,6 +152,18 @@ def _material(step_name: str, port: str, path: Path) -> Material:
     if (path / STATEMENT_NAME).is_file():
         return Material(port, read_lineage(path).digest)
     return Material(port)
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    """Whether a full disk is behind an error, which TensorFlow, MLflow and SQLite tell as text."""
+    while error is not None:
+        told = str(error)
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if os.strerror(errno.ENOSPC) in told or "disk is full" in told:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _now() -> str:

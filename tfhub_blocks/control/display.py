@@ -88,13 +88,12 @@ def print_outcome(record: RunRecord, stream: TextIO) -> None:
         if step.error:
             say(f"\nerror: step {name} ({step.component}): {step.error}")
             if step.log:
-                lines = Path(step.log).read_text(encoding="utf-8", errors="replace").splitlines()
-                say("\n".join(f"  | {line}" for line in lines[-_LOG_LINES:]))
-                say(f"  log: {step.log}")
+                say("\n".join(f"  | {line}" for line in _tail(Path(step.log))))
+                say(f"  log: {_short(step.log)}")
     if record.metrics:
         say("\nMetrics")
         for metric, value in record.metrics.items():
-            say(f"  {metric:<28} {value:.4f}")
+            say(f"  {metric:<28} {value if isinstance(value, int) else f'{value:.4f}'}")
     if record.outputs:
         say("\nMade")
         for name, path in record.outputs.items():
@@ -103,6 +102,12 @@ def print_outcome(record: RunRecord, stream: TextIO) -> None:
         say("\nNext")
         for line in _next_commands(record):
             say(f"  {line}")
+
+
+def _tail(log: Path) -> list[str]:
+    """The last lines of a log, without what mldesigner says of itself."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [line for line in lines if "[execute][INFO] - " not in line][-_LOG_LINES:]
 
 
 def _next_commands(record: RunRecord) -> Iterator[str]:

@@ -3,24 +3,15 @@
 import json
 import os
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    CancelledError,
-    Future,
-    ThreadPoolExecutor,
-    wait,
-)
-from dataclasses import dataclass, field
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tfhub_blocks.control.graphs import Graph, Node, OutputOf
-from tfhub_blocks.control.processes import StepProcess, step_environment, stop
+from tfhub_blocks.control.graphs import Graph, Node
 from tfhub_blocks.control.profiles import Profile
 from tfhub_blocks.control.runs import (
     CANCELED,
@@ -32,9 +23,8 @@ from tfhub_blocks.control.runs import (
     StepRecord,
     new_run_name,
 )
-from tfhub_blocks.control.store import Store, Stored, content_digest
-from tfhub_blocks.records.digests import files_sha256, record_digest, tree_digest
-from tfhub_blocks.records.environments import environment_digest
+from tfhub_blocks.control.step_maker import StepMaker
+from tfhub_blocks.control.store import Store, Stored
 from tfhub_blocks.records.errors import BlocksError
 
 METRICS_NAME = "metrics.json"
@@ -52,11 +42,6 @@ class LocalEngine:
     profile: Profile
     on_change: Callable[[RunRecord], None] = lambda _: None
     reuse: bool = True
-    _store: Store = field(init=False)
-    _environment: str = field(init=False)
-    _digests: dict[Path, str] = field(default_factory=dict)
-    _digests_lock: threading.Lock = field(default_factory=threading.Lock)
-    _interrupted: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self.folder = self.folder.absolute()
@@ -68,8 +53,6 @@ class LocalEngine:
                 "a path that a command line can carry",
                 "choose another folder",
             )
-        self._store = Store(self.folder / "store")
-        self._environment = environment_digest()
 
     @property
     def tracking_uri(self) -> str:
@@ -109,15 +92,16 @@ class LocalEngine:
         self, graph: Graph, record: RunRecord, made: dict[str, Stored], started: float
     ) -> None:
         running: dict[Future[Stored | None], str] = {}
-        processes: dict[str, StepProcess] = {}
         most = self.profile.max_parallel_steps
+        maker = self._maker(record)
         with ThreadPoolExecutor(most) as pool:
             try:
                 while True:
                     # None waits in the pool, where a failure would not keep it from starting.
                     for node in _ready(graph, record, made)[: most - len(running)]:
-                        record.steps[node.name].status = RUNNING
-                        future = pool.submit(self._step, node, dict(made), record, processes)
+                        step, folder = record.steps[node.name], _step_folder(record, node)
+                        step.status = RUNNING
+                        future = pool.submit(maker.make, node, dict(made), folder, step)
                         running[future] = node.name
                     if not running:
                         break
@@ -130,9 +114,18 @@ class LocalEngine:
                     record.seconds = time.monotonic() - started
                     self.on_change(record)
             except BaseException:
-                self._interrupted.set()
-                stop(list(processes.values()))
+                maker.interrupt()
                 raise
+
+    def _maker(self, record: RunRecord) -> StepMaker:
+        variables = {
+            "MLFLOW_TRACKING_URI": self.tracking_uri,
+            "MLFLOW_EXPERIMENT_NAME": record.pipeline,
+            # Where a client that talks to SQLite itself puts artifacts; else ./mlruns.
+            "_MLFLOW_SERVER_ARTIFACT_ROOT": str(self.folder / "mlflow"),
+        }
+        store = Store(self.folder / "store")
+        return StepMaker(record.run, store, self.profile, variables, self.reuse)
 
     def _begin(self, graph: Graph, given: Mapping[str, Any]) -> RunRecord:
         self._check_roles(graph)
@@ -190,126 +183,6 @@ class LocalEngine:
         link.replace(self.folder / "runs" / "latest")
         self.on_change(record)
 
-    def _step(
-        self,
-        node: Node,
-        made: Mapping[str, Stored],
-        record: RunRecord,
-        processes: dict[str, StepProcess],
-    ) -> Stored | None:
-        """Reuse or run one step; None if it failed, and then its record says why."""
-        step = record.steps[node.name]
-        started = time.monotonic()
-        try:
-            stored = self._reuse_or_run(node, made, record, processes)
-        except (BlocksError, OSError) as error:
-            step.error, stored = str(error), None
-        except CancelledError:
-            stored = None
-        step.seconds = time.monotonic() - started
-        if stored:
-            step.outputs = {port: str(path) for port, path in stored.outputs.items()}
-            step.status = COMPLETED
-        elif self._interrupted.is_set():
-            step.error, step.status = "", CANCELED
-        else:
-            step.status = FAILED
-        return stored
-
-    def _reuse_or_run(
-        self,
-        node: Node,
-        made: Mapping[str, Stored],
-        record: RunRecord,
-        processes: dict[str, StepProcess],
-    ) -> Stored | None:
-        step = record.steps[node.name]
-        folder = _step_folder(record, node)
-        code = folder / "code"
-        inputs = {
-            port: made[value.node].outputs[value.port] if isinstance(value, OutputOf) else value
-            for port, value in node.inputs.items()
-        }
-        key = self._key(node, inputs, made, tree_digest(files_sha256(code)))
-        if not node.deterministic:
-            key = f"{key}-{record.run}"
-
-        def on_wait() -> None:
-            step.progress = "waits for another run that makes the same"
-            self._end_if_interrupted()
-
-        with self._store.locked(key, on_wait):
-            step.progress = ""
-            reusable = self.reuse and node.deterministic
-            stored = self._store.find(key, step.warnings.append) if reusable else None
-            if stored:
-                step.reused = True
-                return stored
-            attempt = self._store.begin(key, node.output_types)
-            outputs = {port: attempt / port for port in node.output_types}
-            process = StepProcess(
-                command=node.command_line(inputs, outputs),
-                code=code,
-                log=folder / "log.txt",
-                variables=step_environment(self._variables(record)),
-                timeout_s=node.timeout_s or self.profile.roles[node.role].timeout_s,
-                on_progress=lambda text: setattr(step, "progress", text),
-            )
-            step.log = str(process.log)
-            processes[node.name] = process
-            self._end_if_interrupted()
-            started = time.monotonic()
-            try:
-                step.exit_status = process.run()
-                step.warnings += process.warnings
-                if step.exit_status or process.stopped:
-                    step.error = process.error or _ending(step.exit_status)
-                    return None
-                seconds = time.monotonic() - started
-                return self._store.finish(key, attempt, node.name, node.output_types, seconds)
-            finally:
-                self._store.discard(attempt)
-
-    def _end_if_interrupted(self) -> None:
-        if self._interrupted.is_set():
-            raise CancelledError
-
-    def _key(
-        self, node: Node, inputs: Mapping[str, Any], made: Mapping[str, Stored], code_digest: str
-    ) -> str:
-        """What a step's outputs are a function of, as one digest."""
-        contents = {}
-        for port, value in node.inputs.items():
-            if isinstance(value, OutputOf):
-                contents[port] = made[value.node].digests[value.port]
-            elif isinstance(value, Path):
-                contents[port] = self._input_digest(inputs[port])
-            else:
-                contents[port] = node.text(port, value)
-        return record_digest(
-            {
-                "code": code_digest,
-                "environment": [node.environment, self._environment],
-                "command": node.command,
-                "inputs": contents,
-                "outputs": dict(node.output_types),
-            }
-        )[:40]
-
-    def _input_digest(self, path: Path) -> str:
-        with self._digests_lock:
-            if path not in self._digests:
-                self._digests[path] = content_digest(path)
-            return self._digests[path]
-
-    def _variables(self, record: RunRecord) -> dict[str, str]:
-        return {
-            "MLFLOW_TRACKING_URI": self.tracking_uri,
-            "MLFLOW_EXPERIMENT_NAME": record.pipeline,
-            # Where a client that talks to SQLite itself puts artifacts; else ./mlruns.
-            "_MLFLOW_SERVER_ARTIFACT_ROOT": str(self.folder / "mlflow"),
-        }
-
 
 def _step_folder(record: RunRecord, node: Node) -> Path:
     return Path(record.folder) / "steps" / node.name
@@ -331,12 +204,6 @@ def _link(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:  # some file systems have no links
         shutil.copy2(source, target)
-
-
-def _ending(status: int) -> str:
-    if status < 0:
-        return f"it was ended by {signal.Signals(-status).name}"
-    return f"it ended with status {status}"
 
 
 def _ready(graph: Graph, record: RunRecord, made: Mapping[str, Stored]) -> list[Node]:

@@ -11,6 +11,7 @@ from string import Template
 from typing import Literal
 
 from tfhub_blocks.records.documents import read_document
+from tfhub_blocks.records.drift import Policy
 from tfhub_blocks.records.errors import BlocksError, nearest
 
 FORMAT_VERSION = 1
@@ -29,6 +30,8 @@ class Role:
 class Profile:
     """A profile, read and checked.
 
+    ``environment_policy`` says what steps do that run in another environment than they are pinned
+    to; where it is not given, the environment variable of that policy counts, and then ``warn``.
     ``inputs`` goes to each pipeline that has an input of that name, as words like those of
     ``--set``, with ``$NAME`` taken from the environment.
     """
@@ -37,6 +40,7 @@ class Profile:
     engine: Literal["local"]
     roles: Mapping[str, Role]
     max_parallel_steps: int = 2
+    environment_policy: Policy | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
 

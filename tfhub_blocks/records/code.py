@@ -1,10 +1,16 @@
-"""Which code a step consists of: its component.py and the modules of ours that it imports."""
+"""Which code a step consists of: its component.py and the modules of ours that it imports.
+
+With them travels the lock of the environment that it is pinned to, for the step to compare.
+"""
 
 import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from tfhub_blocks.records.definitions import read_definition
 from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.locks import STEP_LOCK_NAME
+from tfhub_blocks.records.references import environment_reference
 
 PACKAGE = "tfhub_blocks"
 
@@ -39,13 +45,41 @@ def step_modules(component: Path, package: Path) -> dict[str, Path]:
 
 
 def write_step_package(component: Path, package: Path, folder: Path) -> Path:
-    """Write a copy of our package that holds just a step's modules; give its path."""
+    """Write a copy of our package that holds just a step's modules and its lock; give its path."""
     (folder / PACKAGE).mkdir(parents=True)
-    for relative, path in step_modules(component, package).items():
+    modules = step_modules(component, package)
+    lock = step_lock(component, package) if modules else None
+    if lock is not None:
+        (folder / PACKAGE / STEP_LOCK_NAME).write_text(lock, encoding="utf-8")
+    for relative, path in modules.items():
         target = folder / relative
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())
     return folder / PACKAGE
+
+
+def step_lock(component: Path, package: Path) -> str | None:
+    """The lock of the environment that a component names, as its snapshot carries it.
+
+    The definition stands in ``environments`` beside the component's folder, or where the steps
+    that are installed with our package have theirs.
+
+    Returns:
+        Versions without hashes, the same for the same definition; None if the component names no
+        environment of ours, or a version that is not the one defined.
+
+    Raises:
+        BlocksError: The lock cannot be read.
+    """
+    reference = environment_reference(component)
+    if reference is None:
+        return None
+    roots = (component.parent.parent, package.parent / "components")
+    for folder in (folder for root in roots for folder in sorted(root.glob("environments/*/"))):
+        definition = read_definition(folder)
+        if definition.name == reference.name and definition.version == reference.version:
+            return definition.lock.step_text(str(reference))
+    return None
 
 
 def _imports(path: Path) -> Iterator[tuple[str, str | None]]:

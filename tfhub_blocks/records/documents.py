@@ -49,7 +49,16 @@ def read_document(path: Path, kind: type[T], version: int) -> T:
             f"a version from 1 to {version}",
             "update tfhub-blocks, which is older than this file" if newer else "state the version",
         )
-    result: T = _value(record, kind, where, "")
+    return read_record(record, kind, where)
+
+
+def read_record(record: Mapping[str, Any], kind: type[T], where: str) -> T:
+    """A parsed document as the dataclass that describes it, as ``read_document`` checks it.
+
+    Raises:
+        BlocksError: A key is missing, unknown or mistyped.
+    """
+    result: T = _value(dict(record), kind, where, "")
     return result
 
 

@@ -1,13 +1,16 @@
 """What is installed where a step runs."""
 
+import hashlib
 import platform
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from tfhub_blocks.records.digests import file_sha256, record_digest, tree_digest
+from tfhub_blocks.records.digests import record_digest, tree_digest
+from tfhub_blocks.records.locks import LOCK_NAME
 
 OWN_NAME = "tfhub-blocks"
-DEFINITION_FILES = ("Dockerfile", "requirements.lock")
+DEFINITION_FILES = ("Dockerfile", LOCK_NAME)
 
 
 def installed_packages() -> dict[str, str]:
@@ -17,6 +20,9 @@ def installed_packages() -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for entry in sys.path:
+        # setuptools, once imported, adds a folder of its own inside site-packages.
+        if {"site-packages", "dist-packages"} & {path.name for path in Path(entry).parents}:
+            continue
         # A dist-info folder's name states both; reading 200 METADATA files takes 40 times longer.
         for folder in Path(entry or ".").glob("*.dist-info"):
             name, _, version = folder.stem.rpartition("-")
@@ -41,5 +47,10 @@ def definition_version(folder: Path) -> str:
 
     Twelve hexadecimal digits, so the same version with other content cannot exist.
     """
-    files = {name: file_sha256(folder / name) for name in DEFINITION_FILES}
-    return tree_digest(files)[:12]
+    return content_version({name: (folder / name).read_bytes() for name in DEFINITION_FILES})
+
+
+def content_version(files: Mapping[str, bytes]) -> str:
+    """The version that a definition of these files has, of which an image is built."""
+    digests = {name: hashlib.sha256(files[name]).hexdigest() for name in DEFINITION_FILES}
+    return tree_digest(digests)[:12]

@@ -1,0 +1,152 @@
+import struct
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfhub_blocks.compute.data.items import MAX_ITEM_BYTES, content_fault
+
+MAX_PIXELS = 1_000_000
+
+
+def picture(mode: str = "RGB", size: tuple[int, int] = (50, 40), seed: int = 0) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    return Image.fromarray(pixels).convert(mode)
+
+
+def encoded(*frames: Image.Image, format: str, **options) -> bytes:
+    stream = BytesIO()
+    more = {"save_all": True, "append_images": frames[1:]} if len(frames) > 1 else {}
+    frames[0].save(stream, format, **more, **options)
+    return stream.getvalue()
+
+
+def gif_with_a_huge_frame() -> bytes:
+    # The screen is 1 x 1; the one frame claims 60000 x 60000.
+    frame = b"," + struct.pack("<HHHH", 0, 0, 60000, 60000) + b"\0\2\2L\1\0;"
+    return b"GIF89a" + struct.pack("<HH", 1, 1) + b"\x80\0\0\0\0\0\xff\xff\xff" + frame
+
+
+FRAMES = [picture(seed=seed) for seed in range(3)]
+IMAGES = {
+    "jpeg": encoded(picture(), format="JPEG"),
+    "grey jpeg": encoded(picture("L"), format="JPEG"),
+    "cmyk jpeg": encoded(picture("CMYK"), format="JPEG"),
+    "progressive jpeg": encoded(picture(), format="JPEG", progressive=True),
+    "png": encoded(picture(), format="PNG"),
+    "png with a palette": encoded(picture("P"), format="PNG"),
+    "png with alpha": encoded(picture("RGBA"), format="PNG"),
+    "bilevel png": encoded(picture("1"), format="PNG"),
+    "moving png": encoded(*FRAMES, format="PNG"),
+    "gif": encoded(picture("P"), format="GIF"),
+    "moving gif": encoded(*FRAMES, format="GIF"),
+    "bmp": encoded(picture(), format="BMP"),
+    "grey bmp": encoded(picture("L"), format="BMP"),
+    "bmp with alpha": encoded(picture("RGBA"), format="BMP"),
+    "two pictures in a jpeg": encoded(*FRAMES[:2], format="MPO"),
+}
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_image_that_encoders_decode_is_accepted(name):
+    assert content_fault(IMAGES[name], "image", MAX_PIXELS) is None
+
+
+@pytest.mark.parametrize("name", IMAGES.keys() - {"two pictures in a jpeg", "moving png"})
+@pytest.mark.parametrize("missing_bytes", [1, 2, 3, 5, 11, 12, 13, 200])
+def test_truncated_image_is_rejected(name, missing_bytes):
+    fault = content_fault(IMAGES[name][:-missing_bytes], "image", MAX_PIXELS)
+    assert fault is not None
+    assert "truncated" in fault or "broken" in fault, fault
+
+
+def test_tensorflow_decodes_whatever_length_is_accepted():
+    import tensorflow as tf
+
+    tail = np.random.default_rng(1).bytes(20)
+    accepted = 0
+    for content in IMAGES.values():
+        for end in range(len(content) - 40, len(content) + 20):
+            changed = (content + tail)[:end]
+            if content_fault(changed, "image", MAX_PIXELS) is None:
+                tf.io.decode_image(changed, channels=3, expand_animations=False)
+                accepted += 1
+    assert accepted > 200
+
+
+def test_png_with_a_wrong_checksum_is_rejected():
+    content = bytearray(IMAGES["png"])
+    content[-13] ^= 1  # of the checksum of the pixels
+    fault = content_fault(bytes(content), "image", MAX_PIXELS)
+    assert fault is not None
+    assert fault.startswith("it cannot be decoded as an image: broken PNG file")
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "it is empty"),
+        (b"hello", "it is not an image"),
+        (b"\0" * 1000, "it is not an image"),
+        (
+            encoded(picture(), format="WEBP"),
+            "it is WebP, which encoders do not decode: convert it to JPEG or PNG",
+        ),
+        (
+            encoded(picture(), format="TIFF"),
+            "it is TIFF, which encoders do not decode: convert it to JPEG or PNG",
+        ),
+        (
+            encoded(picture("1"), format="BMP"),
+            "it is a BMP with a palette, bit masks or compression: convert it to PNG",
+        ),
+        (
+            encoded(picture("P"), format="BMP"),
+            "it is a BMP with a palette, bit masks or compression: convert it to PNG",
+        ),
+        (
+            encoded(Image.new("1", (30_000, 30_000)), format="PNG"),
+            "it has 30000 x 30000 pixels, more than 1000000 pixels",
+        ),
+        (gif_with_a_huge_frame(), "it has 60000 x 60000 pixels, more than 1000000 pixels"),
+        (
+            encoded(*(picture(size=(700, 700), seed=seed) for seed in range(3)), format="GIF"),
+            "it has 700 x 700 pixels in each of 3 frames or more, more than 1000000 pixels",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_unusable_image_is_rejected_with_its_reason(content, fault):
+    assert content_fault(content, "image", MAX_PIXELS) == fault
+
+
+def test_content_larger_than_a_shard_is_rejected():
+    content = bytes(MAX_ITEM_BYTES + 1)
+    fault = content_fault(content, "bytes", MAX_PIXELS)
+    assert fault == "it has 134217729 bytes, more than 134217728"
+
+
+@pytest.mark.parametrize(
+    ("start", "is_audio"),
+    [
+        (b"RIFF\x24\0\0\0WAVEfmt ", True),
+        (b"RIFF\x24\0\0\0WEBPVP8 ", False),
+        (b"fLaC\0\0\0\x22", True),
+        (b"OggS\0\2", True),
+        (b"ID3\4\0", True),
+        (b"\xff\xfb\x90\x64", True),
+        (b"\xff\xff\xff\xff"[:1], False),
+        (b"\xff\xd8\xff\xe0", False),
+        (b"hello", False),
+    ],
+)
+def test_audio_is_known_by_its_first_bytes(start, is_audio):
+    fault = content_fault(start, "audio", MAX_PIXELS)
+    expected = None if is_audio else "it is not WAV, FLAC, MP3 or OGG: convert it to one of them"
+    assert fault == expected
+
+
+@pytest.mark.parametrize("text", ["", " \n\t", "\u00a0\u2003"])
+def test_text_of_white_space_is_empty(text):
+    assert content_fault(text.encode(), "text", MAX_PIXELS) == "it is empty"

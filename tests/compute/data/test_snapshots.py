@@ -1,0 +1,708 @@
+import csv
+import hashlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from io import BytesIO
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from tfhub_blocks.compute.data.snapshots import SnapshotOptions, split_of, write_snapshot
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.snapshots import (
+    ITEM_SCHEMA,
+    REJECTED_NAME,
+    SOURCES_NAME,
+    Manifest,
+)
+
+Rows = list[dict[str, object]]
+
+
+class Taken:
+    """A snapshot as a test looks at it."""
+
+    def __init__(self, manifest: Manifest, folder: Path) -> None:
+        self.manifest = manifest
+        self.folder = folder
+        tables = [pa.ipc.open_file(str(folder / name)).read_all() for name in manifest.shards]
+        self.items = pa.concat_tables(tables).to_pylist()
+        self.rejected = pq.read_table(folder / REJECTED_NAME).to_pylist()
+        self.sources = pq.read_table(folder / SOURCES_NAME).to_pylist()
+
+    def labels(self) -> dict[bytes, str]:
+        return {item["content"]: item["label"] for item in self.items}
+
+    def splits(self) -> dict[bytes, str]:
+        return {item["content"]: item["split"] for item in self.items}
+
+    def reasons(self) -> dict[str, str]:
+        return {row["path"]: row["reason"] for row in self.rejected}
+
+    def shards(self) -> list[bytes]:
+        return [(self.folder / name).read_bytes() for name in self.manifest.shards]
+
+
+@pytest.fixture
+def take(tmp_path):
+    """Takes a snapshot of a source in a new folder."""
+    taken = 0
+
+    def take(source: Path, **options) -> Taken:
+        nonlocal taken
+        taken += 1
+        folder = tmp_path / f"snapshot-{taken}"
+        folder.mkdir()
+        manifest = write_snapshot(source, folder, SnapshotOptions(**options), lambda *_: None)
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "manifest.json",
+            "rejected.parquet",
+            "shards",
+            "sources.parquet",
+        ]
+        return Taken(manifest, folder)
+
+    return take
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def write_table(path: Path, rows: Rows) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    if path.suffix == ".csv":
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    elif path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def texts(number: int = 40, **more: object) -> Rows:
+    return [{"text": f"text {row}", "label": "ab"[row % 2], **more} for row in range(number)]
+
+
+def two_classes(number: int = 40) -> dict[str, bytes]:
+    return {f"{'ab'[row % 2]}/{row}.bin": b"content %d" % row for row in range(number)}
+
+
+def png(seed: int, size: int = 8) -> bytes:
+    stream = BytesIO()
+    Image.new("RGB", (size, size), (seed, seed * 7 % 256, 9)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+# What an item is
+
+
+def test_items_are_named_and_sorted_by_their_content(tmp_path, take):
+    files = two_classes()
+    taken = take(write_files(tmp_path / "source", files), modality="bytes")
+    assert taken.labels() == {content: name[0] for name, content in files.items()}
+    ids = [item["id"] for item in taken.items]
+    assert ids == sorted(hashlib.sha256(content).hexdigest() for content in files.values())
+    assert {row["path"]: row["id"] for row in taken.sources} == {
+        name: hashlib.sha256(content).hexdigest() for name, content in files.items()
+    }
+    assert pa.ipc.open_file(str(taken.folder / taken.manifest.shards[0])).schema == ITEM_SCHEMA
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl", "rows.ndjson", "rows.parquet"])
+def test_each_kind_of_table_gives_the_same_snapshot(tmp_path, take, name):
+    rows = texts()
+    rows[0]["text"] = 'two\nlines, a "quote" and é'
+    path = write_table(tmp_path / "source" / name, rows)
+    from_file, from_folder = take(path), take(path.parent)
+    assert from_file.labels() == {str(row["text"]).encode(): row["label"] for row in rows}
+    # Over contents, labels and splits alone, so the same for each kind of table.
+    digest = "6a970779ca99dde789714d9fbd65a34268e57c3c4626aec4a6c4956fac040185"
+    assert from_file.manifest.digest == from_folder.manifest.digest == digest
+    assert {row["path"] for row in from_file.sources} == {f"{name}:{n}" for n in range(1, 41)}
+
+
+def test_digest_is_over_ids_labels_and_splits(tmp_path, take):
+    taken = take(write_table(tmp_path / "rows.jsonl", texts()))
+    lines = (f'{i["id"]} "{i["label"]}" {i["split"]}\n' for i in taken.items)
+    assert taken.manifest.digest == hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_names_order_times_and_place_change_nothing(tmp_path, take, seed):
+    rng = random.Random(seed)  # noqa: S311
+    contents = [(rng.choice("abc"), rng.randbytes(rng.randint(1, 400))) for _ in range(200)]
+    contents += rng.sample(contents, 20)
+    taken = []
+    for run in range(2):
+        rng.shuffle(contents)
+        source = write_files(
+            tmp_path / f"{run}",
+            {
+                f"{label}/{'deeper/' * rng.randint(0, 2)}{rng.random()}": content
+                for label, content in contents
+            },
+        )
+        for path in source.rglob("*"):
+            os.utime(path, (run, rng.randint(0, 10**9)))
+        taken.append(take(source, modality="bytes"))
+    assert taken[0].manifest == taken[1].manifest
+    assert taken[0].shards() == taken[1].shards()
+    assert taken[0].manifest.duplicates == 20
+
+
+def test_paths_of_a_table_name_files_beside_it(tmp_path, take):
+    files = {f"images/{n}.png": png(n) for n in range(10)}
+    source = write_files(tmp_path / "source", files)
+    rows = [{"path": name, "label": n % 2 == 0} for n, name in enumerate(files)]
+    rows[0]["path"] = "images/../images/0.png"
+    write_table(source / "items.jsonl", rows)
+    taken = take(source)
+    assert taken.manifest.modality == "image"
+    assert taken.manifest.labels == ("False", "True")
+    assert {row["path"] for row in taken.sources} == set(files)
+
+
+def test_hidden_files_and_files_at_the_top_are_no_items(tmp_path, take):
+    source = write_files(tmp_path / "source", two_classes())
+    clutter = {".ipynb_checkpoints/x.bin": b"1", "a/.DS_Store": b"2", "b/Thumbs.db": b"3"}
+    write_files(source, clutter | {"ATTRIBUTION.txt": b"4", "a/.cache/5": b"5"})
+    taken = take(source, modality="bytes", max_rejected_fraction=0)
+    assert (taken.manifest.items, taken.rejected) == (40, [])
+
+
+def test_content_larger_than_a_batch_and_many_shards_come_back(tmp_path, take, monkeypatch):
+    monkeypatch.setattr("tfhub_blocks.compute.data.snapshots.BATCH_BYTES", 2000)
+    shard_writer = "tfhub_blocks.compute.data.snapshots.ShardWriter"
+    from tfhub_blocks.records.shards import ShardWriter
+
+    monkeypatch.setattr(shard_writer, lambda folder, schema: ShardWriter(folder, schema, 8000))
+    files = {f"{'ab'[n % 2]}/{n}": bytes([n]) * (n * 100 + 1) for n in range(60)}
+    taken = take(write_files(tmp_path / "source", files), modality="bytes")
+    assert len(taken.manifest.shards) > 10
+    assert taken.labels() == {content: name[0] for name, content in files.items()}
+    assert [item["id"] for item in taken.items] == sorted(item["id"] for item in taken.items)
+
+
+# Splits
+
+
+def test_adding_items_never_moves_an_old_one(tmp_path, take):
+    before = take(write_table(tmp_path / "1.jsonl", texts(200))).splits()
+    after = take(write_table(tmp_path / "2.jsonl", texts(400))).splits()
+    assert before.items() <= after.items()
+
+
+def test_split_never_separates_duplicates(tmp_path, take):
+    taken = take(write_table(tmp_path / "rows.jsonl", texts(50) + texts(30)))
+    assert (taken.manifest.items, taken.manifest.duplicates, len(taken.sources)) == (50, 30, 80)
+
+
+def test_salt_and_fractions_decide_the_splits():
+    ids = [hashlib.sha256(str(n).encode()).hexdigest() for n in range(10_000)]
+    first = [split_of(item_id, "one", 0.2, 0.1) for item_id in ids]
+    assert abs(first.count("validation") - 2000) < 150
+    assert abs(first.count("test") - 1000) < 120
+    assert first != [split_of(item_id, "two", 0.2, 0.1) for item_id in ids]
+    more_validation = [split_of(item_id, "one", 0.4, 0.1) for item_id in ids]
+    moved = {pair for pair in zip(first, more_validation, strict=True) if pair[0] != pair[1]}
+    assert moved == {("train", "validation")}
+    assert {split_of(item_id, "one", 0, 0) for item_id in ids} == {"train"}
+
+
+def test_splits_of_a_table_are_respected(tmp_path, take):
+    names = ["train", "val", "valid", "dev", "Validation", "test"]
+    rows = texts(36)
+    for n, row in enumerate(rows):
+        row["split"] = names[n // 2 % 6]
+    path = write_table(tmp_path / "rows.csv", rows)
+    counts = take(path, respect_splits=True).manifest.counts
+    assert counts == {
+        "train": {"a": 3, "b": 3},
+        "validation": {"a": 12, "b": 12},
+        "test": {"a": 3, "b": 3},
+    }
+
+
+def test_splits_of_folders_are_respected_and_a_leak_is_rejected(tmp_path, take):
+    files = {f"{s}/{c}/{n}": f"{s}{c}{n}".encode() for s in ("train", "val", "test") for c in "ab"
+             for n in range(5)}  # fmt: skip
+    leak = {"train/a/leak": b"same", "test/a/leak": b"same", "test/LICENSE": b"text"}
+    taken = take(
+        write_files(tmp_path / "source", files | leak),
+        respect_splits=True,
+        modality="bytes",
+        max_rejected_fraction=0.1,
+    )
+    assert taken.splits()[b"valb3"] == "validation"
+    assert taken.manifest.items == 30
+    reason = "the same content is in the splits 'test', 'train', which is a leak"
+    assert taken.reasons() == {"train/a/leak": reason, "test/a/leak": reason}
+    assert taken.manifest.split_rule == {"kind": "given"}
+
+
+# Rejected items
+
+
+def test_unusable_images_are_rejected_with_their_reasons(tmp_path, take):
+    files = {f"{'ab'[n % 2]}/{n}.png": png(n) for n in range(20)}
+    webp = BytesIO()
+    Image.new("RGB", (9, 9)).save(webp, "WEBP")
+    bad = {
+        "a/cut.png": png(1, 64)[:-30],
+        "a/empty.png": b"",
+        "a/huge.png": png(1, 200),
+        "a/text.png": b"hello",
+        "a/webp.png": webp.getvalue(),
+        "b/one.png": b"both" + png(3),
+        "both.png": b"not an item",
+        "a/both.png": png(99),
+        "b/both.png": png(99),
+    }
+    source = write_files(tmp_path / "source", files | bad)
+    (source / "a/gone.png").symlink_to("nothing")
+    os.mkfifo(source / "a/pipe.png")
+    taken = take(source, max_rejected_fraction=0.5, max_pixels=10_000)
+    both = "the same content has the labels 'a', 'b'"
+    assert taken.manifest.rejected == 10
+    assert taken.reasons() == {
+        "a/both.png": both,
+        "a/cut.png": "it cannot be decoded as an image: image file is truncated",
+        "a/empty.png": "it is empty",
+        "a/gone.png": "there is no such file",
+        "a/huge.png": "it has 200 x 200 pixels, more than 10000 pixels",
+        "a/pipe.png": "it is not a plain file",
+        "a/text.png": "it is not an image",
+        "a/webp.png": "it is WebP, which encoders do not decode: convert it to JPEG or PNG",
+        "b/both.png": both,
+        "b/one.png": "it is not an image",
+    }
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet"])
+def test_unusable_rows_are_rejected_with_their_reasons(tmp_path, take, name):
+    bad: Rows = [
+        {"text": "", "label": "a"},
+        {"text": None, "label": "a"},
+        {"text": "no label", "label": None},
+        {"text": "empty label", "label": " "},
+        {"text": "text 0", "label": "b"},
+    ]
+    taken = take(write_table(tmp_path / name, texts() + bad), max_rejected_fraction=0.5)
+    assert taken.reasons() == {
+        f"{name}:1": "the same content has the labels 'a', 'b'",
+        f"{name}:41": "it is empty",
+        f"{name}:42": "its text is null",
+        f"{name}:43": "it has no label",
+        f"{name}:44": "its label is empty",
+        f"{name}:45": "the same content has the labels 'a', 'b'",
+    }
+    assert taken.manifest.rejected == 6
+
+
+def test_text_that_is_not_utf8_is_rejected(tmp_path, take):
+    row = b"caf\xe9,a\nfine,\xe9\n"
+    lines = "".join(f"{row['text']},{row['label']}\n" for row in texts()).encode()
+    (tmp_path / "rows.csv").write_bytes(b"\xef\xbb\xbftext,label\n" + row + lines)
+    taken = take(tmp_path / "rows.csv", max_rejected_fraction=0.5)
+    assert taken.reasons() == {
+        "rows.csv:1": "its text is not valid UTF-8",
+        "rows.csv:2": "its label is not valid UTF-8",
+    }
+    column = pa.array([b"caf\xe9", *(row["text"].encode() for row in texts())])
+    labels = pa.array(["a", *(row["label"] for row in texts())]).dictionary_encode()
+    table = pa.table({"text": column.view(pa.string()), "label": labels})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    taken = take(tmp_path / "rows.parquet", max_rejected_fraction=0.5)
+    assert taken.reasons() == {"rows.parquet:1": "its text is not valid UTF-8"}
+    with (tmp_path / "rows.jsonl").open("wb") as file:
+        file.write(b'{"text": "caf\xe9", "label": "a"}\n{"text": 5, "label": "a"}\n')
+        file.write(b'{"text": "x", "label": 1.5}\n{"text": "one", "label": 1.0}\n')
+        file.writelines(b'{"text": "n%d", "label": %d}\n' % (n, n % 2) for n in range(40))
+    taken = take(tmp_path / "rows.jsonl", max_rejected_fraction=0.5)
+    assert taken.manifest.labels == ("0", "1")
+    assert taken.reasons() == {
+        "rows.jsonl:1": "its text is not valid UTF-8",
+        "rows.jsonl:2": "its text is of type int, not a string",
+        "rows.jsonl:3": "its label is of type float, not a string, a whole number or a boolean",
+    }
+
+
+def test_too_many_rejected_items_fail_and_the_first_twenty_are_named(tmp_path, take):
+    bad = {f"a/{n:03}.png": b"bad %d" % n for n in range(25)}
+    good = {f"b/{n}.png": png(n) for n in range(75)}
+    source = write_files(tmp_path / "source", good | bad)
+    with pytest.raises(BlocksError) as caught:
+        take(source)
+    named = "; ".join(f"a/{n:03}.png: it is not an image" for n in range(20))
+    assert str(caught.value) == (
+        f"[snapshot_data > max_rejected_fraction] 25 of 100 items cannot be used: {named}; and 5 "
+        "more; expected at most 0.01 of them; mend or remove them, or raise max_rejected_fraction"
+    )
+
+
+# What is refused as a whole
+
+
+def refused(source: Path, **options) -> str:
+    out = source.with_name("refused")
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    with pytest.raises(BlocksError) as caught:
+        write_snapshot(source, out, SnapshotOptions(**options), lambda *_: None)
+    assert not list(out.glob("*.spill"))
+    return str(caught.value).replace(str(source), "SOURCE")
+
+
+SOURCE = "[snapshot_data > source] "
+A_FOLDER = (
+    "; expected a folder for each class, or one table (.csv, .jsonl, .parquet); put each class's "
+    "files into a folder of its own"
+)
+COLUMNS = "; expected the columns path or text, and label"
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "message"),
+    [
+        ({}, {}, SOURCE + "the folder is empty" + A_FOLDER),
+        (
+            {"a.jpg": b"1", "b.jpg": b"2", "LICENSE": b"3"},
+            {},
+            SOURCE
+            + "the folder holds 2 .jpg, 1 without extension, no table and no folders"
+            + A_FOLDER,
+        ),
+        (
+            {"a/.hidden": b"1", "b/.hidden": b"1"},
+            {},
+            SOURCE + "the folder's class folders hold no files; expected files in them; check the "
+            "folder",
+        ),
+        (
+            {"a/1.txt": b"1", "b/1.txt": b"2", "b/2.jpg": b"3"},
+            {},
+            SOURCE + "modality is auto, and the files are neither mostly images nor audio: 2 .txt, "
+            "1 .jpg; expected a table with the column text, image files (bmp, gif, jpeg, jpg, png) "
+            "or audio files (flac, mp3, ogg, wav); set modality to image, audio or bytes",
+        ),
+        (
+            {"a/1.txt": b"1"},
+            {"modality": "text"},
+            SOURCE + "the folder holds files, and modality is text; expected a table with the "
+            "columns text and label; put each text into a row of a CSV, JSON Lines or Parquet file",
+        ),
+        (
+            {"train/a/1": b"1", "Test/a/2": b"2"},
+            {},
+            SOURCE + "the folders are named like splits, not like classes: Test, train; expected a "
+            "folder for each class, or respect_splits with folders split/class; set respect_splits "
+            "to true",
+        ),
+        (
+            {"train/a/1": b"1", "tset/a/2": b"2"},
+            {"respect_splits": True},
+            SOURCE + "respect_splits is true, and the folder 'tset' is no split; expected folders "
+            "split/class with the splits train, validation, test; rename it, or set respect_splits "
+            "to false",
+        ),
+        (
+            {"images/1": b"1", "images/2": b"2", "images/3": b"3"},
+            {"modality": "bytes"},
+            SOURCE + "the only class is 'images'; expected two classes or more; give a folder that "
+            "holds a folder for each class, or a table with two labels or more",
+        ),
+        (
+            two_classes() | {"c/1": b"1", "c/2": b"2", "d/.keep": b"", "c/3": b"1"},
+            {"modality": "bytes"},
+            SOURCE + "too few items in 2 classes: 'c' (2), 'd' (0); expected at least 3 different "
+            "items in each class; add items to it or remove it",
+        ),
+        (
+            {"a.csv": b"text,label", "b.jsonl": b""},
+            {},
+            SOURCE + "the folder holds 2 tables: a.csv, b.jsonl; expected one table, or folders of "
+            "classes and no table; leave one table, or move them out",
+        ),
+        (
+            {"rows.csv": b"Txt,Labels\n1,2\n"},
+            {},
+            SOURCE + "the table rows.csv has no column text or path; its columns are Txt, Labels"
+            f"{COLUMNS}; add or rename a column: did you mean 'Txt'?",
+        ),
+        (
+            {"rows.csv": b"text,LABEL,n\n1,2,3\n"},
+            {},
+            SOURCE + "the table rows.csv has no column label; its columns are text, LABEL, n"
+            f"{COLUMNS}; add or rename a column: did you mean 'LABEL'?",
+        ),
+        (
+            {"rows.csv": b"text;label\n1;2\n"},
+            {},
+            SOURCE + "the table rows.csv has no column text or path; its columns are text;label"
+            f"{COLUMNS}; separate the columns by commas",
+        ),
+        (
+            {"rows.csv": b"text,label\n1,2\n"},
+            {"respect_splits": True},
+            SOURCE + "the table rows.csv has no column split; its columns are text, label"
+            f"{COLUMNS}, and split; add or rename a column",
+        ),
+        (
+            {"rows.csv": b'text,label\n\n"two\nlines",a\n1,2,3\n'},
+            {},
+            SOURCE + "the table rows.csv has 3 fields in line 5; expected 2, as in its header; "
+            "mend the table",
+        ),
+        (
+            {"rows.csv": b'text,label\n1,a\n"never closed,b\n3,c\n'},
+            {},
+            SOURCE + "the table rows.csv is malformed in line 3: unexpected end of data; expected "
+            "CSV; mend the table",
+        ),
+        (
+            {"rows.csv": b""},
+            {},
+            SOURCE + "the table rows.csv is empty; expected a header and rows; mend the table",
+        ),
+        (
+            {"rows.csv": b"text,label,text\n"},
+            {},
+            SOURCE + "the table rows.csv has the column 'text' twice; expected each column once; "
+            "mend the table",
+        ),
+        (
+            {"rows.csv": "text,label\n1,a\n".encode("utf-16")},
+            {},
+            SOURCE + "the table rows.csv is UTF-16; expected UTF-8; mend the table",
+        ),
+        (
+            {"rows.csv": b"text,label\n"},
+            {},
+            SOURCE + "the table has no rows; expected a row for each item; check the table",
+        ),
+        (
+            {"rows.csv": b"path,label\n"},
+            {},
+            SOURCE + "the table has no rows; expected a row for each item; check the table",
+        ),
+        (
+            {"rows.jsonl": b'{"text": "1", "label": 1}\n{"text": \n'},
+            {},
+            SOURCE + "the table rows.jsonl is malformed in line 2: Expecting value: line 2 column "
+            "1 (char 10); expected one JSON object a line; mend the table",
+        ),
+        (
+            {"rows.jsonl": b'{"text": "1", "label": 1}\n\n[1]\n'},
+            {},
+            SOURCE + "the table rows.jsonl holds no object in line 3; expected one JSON object a "
+            "line; mend the table",
+        ),
+        (
+            {"rows.parquet": b"PAR1 and no more of it"},
+            {},
+            SOURCE + "the table rows.parquet cannot be read: Parquet magic bytes not found in "
+            "footer. Either the file is corrupted or this is not a parquet file.; expected a whole "
+            "Parquet file; mend the table",
+        ),
+        (
+            {"rows.csv": b"text,label,split\nx,a,train\ny,b,tset\n"},
+            {"respect_splits": True},
+            SOURCE + "row 2 of rows.csv has the split 'tset'; expected one of train, validation, "
+            "test; correct it, or set respect_splits to false",
+        ),
+        (
+            {"rows.csv": b"path,label\na/../../b.png,a\n"},
+            {},
+            SOURCE + "rows.csv:1 has the path 'a/../../b.png', which leaves the table's folder; "
+            "expected paths relative to the table's folder, and inside it; put the files beside "
+            "the table and name them from there",
+        ),
+        (
+            {"rows.csv": b"path,label\n/etc/passwd.png,a\n"},
+            {},
+            SOURCE + "rows.csv:1 has the path '/etc/passwd.png', which leaves the table's folder; "
+            "expected paths relative to the table's folder, and inside it; put the files beside "
+            "the table and name them from there",
+        ),
+    ],
+)
+def test_source_that_cannot_be_a_data_set_is_refused(tmp_path, files, options, message):
+    assert refused(write_files(tmp_path / "source", files), **options) == message
+
+
+def test_missing_source_is_refused(tmp_path):
+    expected = "; expected a folder, or a table (.csv, .jsonl, .parquet); give one of these"
+    assert refused(tmp_path / "source") == SOURCE + "'SOURCE' does not exist" + expected
+    (tmp_path / "source.txt").write_text("text")
+    assert refused(tmp_path / "source.txt") == (
+        SOURCE + "'SOURCE' is a file, but no table" + expected
+    )
+
+
+def test_link_to_a_folder_is_refused(tmp_path):
+    source = write_files(tmp_path / "source", two_classes())
+    (source / "a/loop").symlink_to(source)
+    assert refused(source, modality="bytes") == (
+        SOURCE + "'a/loop' is a link to a folder; expected folders that hold their files; put the "
+        "folder itself in its place"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"modality": "video"},
+            "modality] it is 'video'; expected one of auto, image, text, audio, bytes; set "
+            "modality to such a value",
+        ),
+        (
+            {"validation_fraction": -0.1},
+            "validation_fraction] it is -0.1; expected at least 0 and at most 1; set "
+            "validation_fraction to such a value",
+        ),
+        (
+            {"test_fraction": float("nan")},
+            "test_fraction] it is nan; expected at least 0 and at most 1; set test_fraction to "
+            "such a value",
+        ),
+        (
+            {"max_rejected_fraction": 5},
+            "max_rejected_fraction] it is 5; expected at least 0 and at most 1; set "
+            "max_rejected_fraction to such a value",
+        ),
+        (
+            {"validation_fraction": 0.5, "test_fraction": 0.5},
+            "validation_fraction] it is 0.5 and test_fraction 0.5; expected less than 1 together; "
+            "set validation_fraction to such a value",
+        ),
+        (
+            {"max_pixels": 0},
+            "max_pixels] it is 0; expected at least 1; set max_pixels to such a value",
+        ),
+    ],
+)
+def test_option_outside_its_range_is_refused(options, message):
+    with pytest.raises(BlocksError) as caught:
+        SnapshotOptions(**options)
+    assert str(caught.value) == f"[snapshot_data > {message}"
+
+
+# Warnings
+
+
+def test_labels_that_are_nearly_equal_are_warned_of(tmp_path, take):
+    labels = ["hot dog", "Hot dog", "hot dog ", "cat"]
+    rows = [{"text": f"{n}", "label": labels[n % 4]} for n in range(200)]
+    assert take(write_table(tmp_path / "rows.parquet", rows)).manifest.warnings == (
+        "the labels 'Hot dog', 'hot dog', 'hot dog ' differ only in case or white space: make them "
+        "one label if they are meant to be one class",
+    )
+
+
+def test_split_without_some_class_is_warned_of(tmp_path, take):
+    rows = texts() + [{"text": f"rare {n}", "label": "rare"} for n in range(3)]
+    path = write_table(tmp_path / "rows.jsonl", rows)
+    taken = take(path, validation_fraction=0, test_fraction=0.2, split_salt="d")
+    assert taken.manifest.counts["test"]["rare"] == 0
+    assert taken.manifest.warnings == (
+        "the split test has no item of the class 'rare': set another split_salt or add items",
+    )
+
+
+def test_split_without_items_and_column_not_used_are_warned_of(tmp_path, take):
+    path = write_table(tmp_path / "rows.csv", texts(split="train"))
+    assert take(path, respect_splits=True).manifest.warnings == (
+        "the split validation has no items: add items to it",
+        "the split test has no items: add items to it",
+    )
+    assert take(path).manifest.warnings == (
+        "the table's column split is not used: set respect_splits to use it",
+    )
+
+
+# Cost
+
+
+def test_progress_counts_items(tmp_path):
+    source = write_files(tmp_path / "source", two_classes())
+    (tmp_path / "out").mkdir()
+    seen: list[tuple[int, int | None]] = []
+    options = SnapshotOptions(modality="bytes")
+    write_snapshot(source, tmp_path / "out", options, lambda *done: seen.append(done))
+    assert seen == [(n, 40) for n in range(1, 41)]
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+from tfhub_blocks.compute.data.snapshots import SnapshotOptions, write_snapshot
+folder = Path(sys.argv[2])
+folder.mkdir()
+manifest = write_snapshot(Path(sys.argv[1]), folder, SnapshotOptions(), lambda *_: None)
+# Not ru_maxrss, which begins at what the process that started this one had.
+status = Path("/proc/self/status").read_text()
+print(manifest.items, int(status.partition("VmHWM:")[2].split()[0]) // 1024)
+"""
+
+
+def snapshot_in_a_process(tmp_path: Path, name: str, rows: int) -> tuple[int, int, float]:
+    """How many items there were, the process's peak memory in MiB, and the seconds it took."""
+    path = tmp_path / name
+    tmp_path.mkdir(exist_ok=True)
+    filler = "x" * 990
+    if path.suffix == ".parquet":
+        schema = pa.schema([("text", pa.string()), ("label", pa.string())])
+        # One row group that is not compressed, as large as pandas would make it.
+        table = pa.table(
+            [[f"{n:010}{filler}" for n in range(rows)], ["ab"[n % 2] for n in range(rows)]],
+            schema=schema,
+        )
+        pq.write_table(table, path, compression="none", use_dictionary=False, row_group_size=rows)
+    else:
+        with path.open("w") as file:
+            line = '{{"text": "{n:010}{x}", "label": "{c}"}}\n'
+            if path.suffix == ".csv":
+                file.write("text,label\n")
+                line = "{n:010}{x},{c}\n"
+            file.writelines(line.format(n=n, x=filler, c="ab"[n % 2]) for n in range(rows))
+    started = time.monotonic()
+    command = [sys.executable, "-c", MEASURE, str(path), str(tmp_path / "out")]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    items, peak_mib = map(int, run.stdout.split())
+    return items, peak_mib, time.monotonic() - started
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.parquet"])
+def test_memory_does_not_hold_the_contents(tmp_path, name):
+    few, peak_for_few_mib, _ = snapshot_in_a_process(tmp_path / "few", name, 5_000)
+    many, peak_mib, _ = snapshot_in_a_process(tmp_path / "many", name, 100_000)
+    assert (few, many) == (5_000, 100_000)
+    # 95,000 rows more weigh 91 MiB; numbers about them, and buffers that reach their size, less.
+    assert peak_mib - peak_for_few_mib < 70
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl", "rows.parquet"])
+def test_million_rows_stay_under_500_mib_and_two_minutes(tmp_path, name):
+    items, peak_mib, seconds = snapshot_in_a_process(tmp_path, name, 1_000_000)
+    print(f"{name}: {peak_mib} MiB, {seconds:.0f} s")
+    assert items == 1_000_000
+    assert peak_mib < 500
+    assert seconds < 120

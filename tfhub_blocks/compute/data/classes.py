@@ -1,0 +1,96 @@
+"""Classes of a data set over its splits: counted, too small ones refused, odd ones warned of."""
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tfhub_blocks.compute.data.fields import quoted, refusal
+from tfhub_blocks.records.snapshots import SPLITS
+
+MIN_CLASS_ITEMS = 3
+NAMES_SHOWN = 10
+
+Codes = npt.NDArray[np.integer[Any]]
+
+
+def check_classes(labels: tuple[str, ...], label_codes: Codes) -> None:
+    """Check that there are two classes or more, and three items or more in each.
+
+    Args:
+        labels: The label of each code.
+        label_codes: The code of each item.
+
+    Raises:
+        BlocksError: There are fewer.
+    """
+    sizes = np.bincount(label_codes, minlength=len(labels))
+    small = {
+        f"{label!r} ({size})"
+        for label, size in zip(labels, sizes, strict=True)
+        if size < MIN_CLASS_ITEMS
+    }
+    if small:
+        classes = "1 class" if len(small) == 1 else f"{len(small)} classes"
+        raise refusal(
+            f"too few items in {classes}: {_shown(small)}",
+            f"at least {MIN_CLASS_ITEMS} different items in each class",
+            "add items to it or remove it",
+        )
+    if len(labels) < 2:
+        raise refusal(
+            f"the only class is {labels[0]!r}" if labels else "no item can be used",
+            "two classes or more",
+            "give a folder that holds a folder for each class, or a table with two labels or more",
+        )
+
+
+def count_classes(
+    labels: tuple[str, ...], label_codes: Codes, splits: Codes
+) -> dict[str, dict[str, int]]:
+    """Items by split and label, with every split and label."""
+    counts = np.zeros((len(SPLITS), len(labels)), np.int64)
+    np.add.at(counts, (splits, label_codes), 1)
+    return {
+        split: dict(sorted(zip(labels, map(int, row), strict=True)))
+        for split, row in zip(SPLITS, counts, strict=True)
+    }
+
+
+def label_warnings(labels: tuple[str, ...]) -> list[str]:
+    """A warning for each group of labels that are nearly equal."""
+    groups = defaultdict(set)
+    for label in labels:
+        folded = unicodedata.normalize("NFKC", label).casefold()
+        groups["".join(folded.split())].add(label)
+    return [
+        f"the labels {quoted(group)} differ only in case or white space: make them one label "
+        "if they are meant to be one class"
+        for _, group in sorted(groups.items())
+        if len(group) > 1
+    ]
+
+
+def split_warnings(
+    counts: Mapping[str, Mapping[str, int]], fractions: Mapping[str, float], remedy: str
+) -> list[str]:
+    """A warning for each split that should have items and has none, or none of some class."""
+    warnings = []
+    for split, fraction in fractions.items():
+        missing = {repr(label) for label, number in counts[split].items() if not number}
+        if len(missing) == len(counts[split]) and fraction:
+            warnings.append(f"the split {split} has no items: {remedy}")
+        elif missing and fraction:
+            classes = "class" if len(missing) == 1 else "classes"
+            warnings.append(
+                f"the split {split} has no item of the {classes} {_shown(missing)}: {remedy}"
+            )
+    return warnings
+
+
+def _shown(names: set[str]) -> str:
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(sorted(names)[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

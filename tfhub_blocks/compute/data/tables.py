@@ -1,0 +1,172 @@
+"""Tables that hold or name items: CSV, JSON Lines and Parquet, read row by row.
+
+Rows are counted from one, without the header. Strings that are not valid UTF-8 come with
+surrogates (PEP 383), so that one bad row is that row's matter and not the table's.
+"""
+
+import codecs
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tfhub_blocks.compute.data.fields import refusal
+from tfhub_blocks.records.errors import BlocksError
+
+PARQUET_BATCH_ROWS = 256
+PARQUET_BUFFER_BYTES = 2**20
+# The longest CSV field; a quote that is never closed must not swallow a table whole.
+MAX_FIELD_CHARACTERS = 2**25
+
+Rows = Iterator[Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table file: its columns, and how many rows it has where that is cheap to know."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: int | None
+
+    def read(self, columns: Sequence[str]) -> Rows:
+        """The values of some columns, row by row, in constant memory; a missing one is None.
+
+        Raises:
+            BlocksError: The table is malformed; it says in which line or row.
+        """
+        return _READERS[self.path.suffix.lower()](self.path, columns)
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file's name says that it is a table."""
+    return path.suffix.lower() in _READERS
+
+
+def open_table(path: Path) -> Table:
+    """A table whose columns have been read.
+
+    Raises:
+        BlocksError: It is empty or malformed, or names a column twice.
+    """
+    suffix = path.suffix.lower()
+    rows: int | None = None
+    with path.open("rb") as file:
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise malformed(path, "is UTF-16", "UTF-8")
+    if suffix == ".parquet":
+        with _parquet(path) as parquet:
+            columns, rows = list(parquet.schema_arrow.names), parquet.metadata.num_rows
+    elif suffix == ".csv":
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
+            columns = next(_csv_records(path, lines), (0, []))[1]
+    else:
+        # A row may leave keys out, so only all rows together say what the columns are.
+        rows, found = 0, dict[str, None]()
+        for record in _json_records(path):
+            found.update(dict.fromkeys(record))
+            rows += 1
+        columns = list(found)
+    if not columns:
+        raise malformed(path, "is empty", "a header and rows")
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        raise malformed(path, f"has the column {twice[0]!r} twice", "each column once")
+    return Table(path, tuple(columns), rows)
+
+
+def malformed(path: Path, problem: str, expected: str) -> BlocksError:
+    """The error for a table that cannot be read."""
+    return refusal(f"the table {path.name} {problem}", expected, "mend the table")
+
+
+def _csv_rows(path: Path, columns: Sequence[str]) -> Rows:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
+        records = _csv_records(path, lines)
+        _, header = next(records)
+        indexes = [header.index(name) if name in header else None for name in columns]
+        for line, record in records:
+            if len(record) != len(header):
+                problem = f"has {len(record)} fields in line {line}"
+                raise malformed(path, problem, f"{len(header)}, as in its header")
+            yield [None if index is None else record[index] for index in indexes]
+
+
+def _csv_records(path: Path, lines: Any) -> Iterator[tuple[int, list[str]]]:
+    csv.field_size_limit(MAX_FIELD_CHARACTERS)
+    records = csv.reader(lines, strict=True)
+    while True:
+        line = records.line_num + 1
+        try:
+            record = next(records, None)
+        except csv.Error as error:
+            raise malformed(path, f"is malformed in line {line}: {error}", "CSV") from error
+        if record is None:
+            return
+        if record:
+            yield line, record
+
+
+def _json_rows(path: Path, columns: Sequence[str]) -> Rows:
+    for record in _json_records(path):
+        yield [record.get(name) for name in columns]
+
+
+def _json_records(path: Path) -> Iterator[Mapping[str, Any]]:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.isspace():
+                continue
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                problem = f"is malformed in line {number}: {error}"
+                raise malformed(path, problem, "one JSON object a line") from error
+            if not isinstance(record, dict):
+                problem = f"holds no object in line {number}"
+                raise malformed(path, problem, "one JSON object a line")
+            yield record
+
+
+def _parquet_rows(path: Path, columns: Sequence[str]) -> Rows:
+    with _parquet(path) as file:
+        present = [name for name in columns if name in file.schema_arrow.names]
+        for batch in file.iter_batches(PARQUET_BATCH_ROWS, columns=present):
+            values = dict(zip(batch.schema.names, map(_values, batch.columns), strict=True))
+            nothing = [None] * batch.num_rows
+            yield from zip(*(values.get(name, nothing) for name in columns), strict=True)
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
+    # Buffered reads keep a row group of gigabytes from being read whole.
+    try:
+        with pq.ParquetFile(path, buffer_size=PARQUET_BUFFER_BYTES, pre_buffer=False) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        raise malformed(path, f"cannot be read: {error}", "a whole Parquet file") from error
+
+
+def _values(column: pa.Array) -> list[Any]:
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column, kind = column.dictionary_decode(), kind.value_type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        # Arrow itself raises for the whole batch where one string is not UTF-8.
+        encoded = column.cast(pa.large_binary()).to_pylist()
+        return [v if v is None else v.decode("utf-8", "surrogateescape") for v in encoded]
+    return list(column.to_pylist())
+
+
+_READERS: Mapping[str, Callable[[Path, Sequence[str]], Rows]] = {
+    ".csv": _csv_rows,
+    ".jsonl": _json_rows,
+    ".ndjson": _json_rows,
+    ".parquet": _parquet_rows,
+}

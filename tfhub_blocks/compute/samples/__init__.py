@@ -1,0 +1,1 @@
+"""Sample images and a sample encoder, made from installed packages alone."""

@@ -1,0 +1,171 @@
+"""The outputs of one step: taken from the store, or made by a process and put there."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tfhub_blocks.control.graphs import Node, OutputOf
+from tfhub_blocks.control.processes import StepProcess, step_environment, stop
+from tfhub_blocks.control.profiles import Profile
+from tfhub_blocks.control.runs import CANCELED, COMPLETED, FAILED, StepRecord
+from tfhub_blocks.control.store import Store, Stored, content_digest
+from tfhub_blocks.records.digests import files_sha256, record_digest, tree_digest
+from tfhub_blocks.records.drift import POLICY_VARIABLE
+from tfhub_blocks.records.environments import environment_digest
+from tfhub_blocks.records.errors import BlocksError
+
+
+@dataclass
+class StepMaker:
+    """Makes steps of one run, from several threads at once.
+
+    ``variables`` are the environment variables that each step gets besides our own.
+    """
+
+    run: str
+    store: Store
+    profile: Profile
+    variables: Mapping[str, str]
+    reuse: bool
+    _environment: str = field(default_factory=environment_digest)
+    _digests: dict[Path, str] = field(default_factory=dict)
+    _digests_lock: threading.Lock = field(default_factory=threading.Lock)
+    _interrupted: threading.Event = field(default_factory=threading.Event)
+    _processes: list[StepProcess] = field(default_factory=list)
+
+    def make(
+        self, node: Node, made: Mapping[str, Stored], folder: Path, step: StepRecord
+    ) -> Stored | None:
+        """Reuse or run one step; None if it failed, and then its record says why.
+
+        Args:
+            node: The step.
+            made: The outputs of the steps that it needs, by their names.
+            folder: Where its code is and its log goes.
+            step: Its record, kept up to date.
+        """
+        started = time.monotonic()
+        try:
+            stored = self._reuse_or_run(node, made, folder, step)
+        except (BlocksError, OSError) as error:
+            step.error, stored = str(error), None
+        except CancelledError:
+            stored = None
+        step.seconds = time.monotonic() - started
+        if stored:
+            step.outputs = {port: str(path) for port, path in stored.outputs.items()}
+            step.status = COMPLETED
+        elif self._interrupted.is_set():
+            step.error, step.status = "", CANCELED
+        else:
+            step.status = FAILED
+        return stored
+
+    def interrupt(self) -> None:
+        """End what runs, and let nothing new begin."""
+        self._interrupted.set()
+        stop(list(self._processes))
+
+    def _reuse_or_run(
+        self, node: Node, made: Mapping[str, Stored], folder: Path, step: StepRecord
+    ) -> Stored | None:
+        key = self._key(node, made, folder / "code")
+
+        def on_wait() -> None:
+            step.progress = "waits for another run that makes the same"
+            self._end_if_interrupted()
+
+        with self.store.locked(key, on_wait):
+            step.progress = ""
+            reusable = self.reuse and node.deterministic
+            stored = self.store.find(key, step.warnings.append) if reusable else None
+            if stored:
+                step.reused = True
+                return stored
+            attempt = self.store.begin(key, node.output_types)
+            try:
+                process = self._process(node, made, attempt, folder, step)
+                self._end_if_interrupted()
+                started = time.monotonic()
+                step.exit_status = process.run()
+                step.warnings += process.warnings
+                if step.exit_status or process.stopped:
+                    step.error = process.error or _ending(step.exit_status)
+                    return None
+                seconds = time.monotonic() - started
+                return self.store.finish(key, attempt, node.name, node.output_types, seconds)
+            finally:
+                self.store.discard(attempt)
+
+    def _process(
+        self,
+        node: Node,
+        made: Mapping[str, Stored],
+        attempt: Path,
+        folder: Path,
+        step: StepRecord,
+    ) -> StepProcess:
+        outputs = {port: attempt / port for port in node.output_types}
+        inputs = {
+            port: made[value.node].outputs[value.port] if isinstance(value, OutputOf) else value
+            for port, value in node.inputs.items()
+        }
+        process = StepProcess(
+            command=node.command_line(inputs, outputs),
+            code=folder / "code",
+            log=folder / "log.txt",
+            variables=step_environment({POLICY_VARIABLE: self._policy, **self.variables}),
+            timeout_s=node.timeout_s or self.profile.roles[node.role].timeout_s,
+            on_progress=lambda text: setattr(step, "progress", text),
+        )
+        step.log = str(process.log)
+        self._processes.append(process)
+        return process
+
+    def _end_if_interrupted(self) -> None:
+        if self._interrupted.is_set():
+            raise CancelledError
+
+    def _key(self, node: Node, made: Mapping[str, Stored], code: Path) -> str:
+        """What a step's outputs are a function of, as one digest; with the run, if of that too."""
+        contents = {}
+        for port, value in node.inputs.items():
+            if isinstance(value, OutputOf):
+                contents[port] = made[value.node].digests[value.port]
+            elif isinstance(value, Path):
+                contents[port] = self._input_digest(value)
+            else:
+                contents[port] = node.text(port, value)
+        # What refuses another environment takes nothing that was made where none was refused.
+        strict = ["refuse"] if self._policy == "refuse" else []
+        key = record_digest(
+            {
+                "code": tree_digest(files_sha256(code)),
+                "environment": [node.environment, self._environment, *strict],
+                "command": node.command,
+                "inputs": contents,
+                "outputs": dict(node.output_types),
+            }
+        )[:40]
+        return key if node.deterministic else f"{key}-{self.run}"
+
+    def _input_digest(self, path: Path) -> str:
+        with self._digests_lock:
+            if path not in self._digests:
+                self._digests[path] = content_digest(path)
+            return self._digests[path]
+
+    @property
+    def _policy(self) -> str:
+        return self.profile.environment_policy or os.environ.get(POLICY_VARIABLE, "")
+
+
+def _ending(status: int) -> str:
+    if status < 0:
+        return f"it was ended by {signal.Signals(-status).name}"
+    return f"it ended with status {status}"
