@@ -1,6 +1,7 @@
 """How the environment that a step runs in differs from the lock that the step is pinned to."""
 
 import base64
+import csv
 import hashlib
 import importlib.metadata
 import platform
@@ -104,17 +105,21 @@ def tampered_files(distribution: str) -> list[str]:
     RECORD itself is one of them if it is gone. It is as far as this sees: who changes a file and
     its line of RECORD alike is not noticed.
     """
-    files = importlib.metadata.distribution(distribution).files
-    if files is None:
+    installed = importlib.metadata.distribution(distribution)
+    record = installed.read_text("RECORD")
+    if record is None:
         return ["RECORD"]
+    # Not installed.files: from Python 3.12 on, it leaves out the files that are gone.
     return sorted(
-        str(file)
-        for file in files
-        if file.hash and not _has_digest(Path(str(file.locate())), file.hash.mode, file.hash.value)
+        name
+        for name, stated, *_ in csv.reader(record.splitlines())
+        if stated and not _has_digest(Path(str(installed.locate_file(name))), stated)
     )
 
 
-def _has_digest(path: Path, algorithm: str, expected: str) -> bool:
+def _has_digest(path: Path, stated: str) -> bool:
+    """Whether a file has the digest that RECORD states, such as ``sha256=47DEQ...``."""
+    algorithm, _, expected = stated.partition("=")
     if not path.is_file():
         return False
     with path.open("rb") as file:
