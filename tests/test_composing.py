@@ -1,8 +1,11 @@
 """Composing pipelines belongs to the control half: quick, and without what steps compute with."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = """
@@ -24,3 +27,28 @@ def test_composing_every_pipeline_imports_nothing_that_computes():
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("components/*/component.py")), ids=lambda path: path.parent.name
+)
+def test_component_imports_its_layer_and_nothing_beside_or_above_it(path):
+    """import-linter does not see these files: their folders hold nothing else, no __init__.py."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = [
+        name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+        )
+    ]
+    own = ("tfhub_blocks.compute.", "tfhub_blocks.records.")
+    strangers = [
+        name
+        for name in names
+        if not name.startswith(own)
+        and name.partition(".")[0] not in {"mldesigner", *sys.stdlib_module_names}
+    ]
+    assert names
+    assert strangers == []
