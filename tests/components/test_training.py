@@ -204,6 +204,8 @@ def test_evidence_names_digests_and_thresholds(chain, tracking):
     with sqlite3.connect(tracking) as database:
         logged = dict(database.execute("select key, value from latest_metrics").fetchall())
     assert logged["accuracy"] == pytest.approx(evidence.metrics["accuracy"]["value"])
+    (figure,) = tracking.parent.glob("artifacts/**/evaluate/confusion-matrix.png")
+    assert figure.read_bytes() == (chain.report / "confusion-matrix.png").read_bytes()
 
 
 def test_same_model_is_registered_once(chain, execute_step, tmp_path):

@@ -12,7 +12,6 @@ from tfhub_blocks.records.folders import (
     PARTIAL_NAME,
     Format,
     begin_folder,
-    facts_of,
     finish_folder,
     open_folder,
     write_file,
@@ -154,7 +153,6 @@ def test_finished_folder_opens_and_holds_what_was_written(tmp_path):
     folder = open_folder(make(tmp_path / "x"), TOY, "test").check()
     assert folder.file("sub/b").read_text() == "b"
     assert folder.digest == folder.lineage.digest
-    assert facts_of(folder) == {}
 
 
 def test_unfinished_folder_does_not_open(tmp_path):

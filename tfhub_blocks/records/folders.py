@@ -7,10 +7,9 @@ renamed, which is why its completeness hangs on one file and not on the folder's
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tfhub_blocks.records.digests import file_sha256, files_sha256, folder_files
 from tfhub_blocks.records.errors import BlocksError
@@ -217,8 +216,3 @@ def write_file(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
-
-
-def facts_of(folder: Folder) -> Mapping[str, Any]:
-    """What the step that made a folder recorded beside its parameters."""
-    return folder.lineage.provenance.facts

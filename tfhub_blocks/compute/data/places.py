@@ -101,12 +101,7 @@ class Places:
     def __enter__(self) -> "Places":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._contents.close()
         try:
             self._spill.close()
