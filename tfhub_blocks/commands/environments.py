@@ -1,0 +1,83 @@
+"""``env``: the environments that steps are pinned to."""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from tfhub_blocks.commands.status import DONE, FAILED
+from tfhub_blocks.records.errors import ERROR_PREFIX
+
+
+def register(commands: Any) -> None:
+    """Add the commands to a parser's subcommands."""
+    env = commands.add_parser(
+        "env", help="the environments that steps are pinned to: show, lock, check, diff"
+    ).add_subparsers(metavar="WHAT", required=True)
+    show = env.add_parser("show", help="what an environment is, and which steps are pinned to it")
+    lock = env.add_parser(
+        "lock", help="write the lock, the base image's digest, and the version that steps name"
+    )
+    lock.add_argument("--upgrade", action="store_true", help="take what is newest, not what is")
+    check = env.add_parser("check", help="find what does not fit together, without a network")
+    for command, function in ((show, _env_show), (lock, _env_lock), (check, _env_check)):
+        command.add_argument("names", metavar="NAME", nargs="*", help="all, if none is named")
+        command.set_defaults(command=function)
+    diff = env.add_parser(
+        "diff",
+        help="compare two environments, package by package",
+        description="Compare two environments, package by package. Each is named by its name, its "
+        "folder, a lock file, or REVISION:NAME for what git holds.",
+    )
+    diff.add_argument("before", metavar="A")
+    diff.add_argument("after", metavar="B")
+    diff.add_argument("--json", action="store_true", help="print one object")
+    diff.set_defaults(command=_env_diff)
+
+
+def _env_show(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.environments import describe, find_environments
+
+    for environment in find_environments(options.names):
+        print(environment.key)
+        for title, text in describe(environment):
+            print(f"  {title:<11} {text}")
+    return DONE
+
+
+def _env_lock(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.environment_locks import lock
+    from tfhub_blocks.control.environments import find_environments
+
+    for environment in find_environments(options.names):
+        said = False
+        for line in lock(environment, options.upgrade):
+            print(line)
+            said = True
+        if not said:
+            print(f"{environment.folder}: nothing to change")
+    return DONE
+
+
+def _env_check(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.environment_checks import check, check_strangers
+    from tfhub_blocks.control.environments import find_environments
+
+    environments = find_environments(options.names)
+    findings = check(environments)
+    if not options.names:
+        findings += check_strangers(environments)
+    for finding in findings:
+        print(f"{ERROR_PREFIX}{finding}", file=sys.stderr)
+    return FAILED if findings else DONE
+
+
+def _env_diff(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.environment_diffs import compare, find_definition
+
+    comparison = compare(find_definition(options.before), find_definition(options.after))
+    if options.json:
+        print(json.dumps(comparison.as_dict(), indent=1))
+    else:
+        print("\n".join(comparison.lines()))
+    return DONE

@@ -1,0 +1,124 @@
+"""``run``, ``list`` and ``show``: pipelines on this machine."""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tfhub_blocks.commands.status import DONE, FAILED, INTERRUPTED
+
+
+def register(commands: Any) -> None:
+    """Add the commands to a parser's subcommands."""
+    run = commands.add_parser("run", help="run a pipeline on this machine")
+    run.add_argument("pipeline", metavar="PIPELINE", help="its name; see `tfhub-blocks list`")
+    run.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="give an input of the pipeline; may be repeated",
+    )
+    run.add_argument("--profile", default="local", help="where and under which limits (local)")
+    run.add_argument(
+        "--runs-dir",
+        type=Path,
+        default=Path(".runs"),
+        metavar="DIR",
+        help="where runs, outputs and the model registry are kept (.runs)",
+    )
+    run.add_argument(
+        "--no-reuse", action="store_true", help="run steps again that were made before"
+    )
+    run.add_argument("--json", action="store_true", help="print one summary object on stdout")
+    run.set_defaults(command=_run)
+
+    listing = commands.add_parser("list", help="list the pipelines and the steps")
+    listing.set_defaults(command=_list)
+
+    show = commands.add_parser("show", help="show a pipeline's inputs and its graph")
+    show.add_argument("pipeline", metavar="PIPELINE")
+    show.add_argument("--mermaid", action="store_true", help="print the graph as Mermaid only")
+    show.set_defaults(command=_show)
+
+
+def _run(options: argparse.Namespace) -> int:
+    # Before the slow import of azure-ai-ml: most wrong requests are found without it.
+    from tfhub_blocks.control.catalog import find_pipeline
+    from tfhub_blocks.control.profiles import load_profile
+
+    find_pipeline(options.pipeline)
+    profile = load_profile(options.profile)
+
+    from tfhub_blocks.control.display import live_table, print_outcome
+    from tfhub_blocks.control.engine import LocalEngine
+    from tfhub_blocks.control.requests import prepare_run
+    from tfhub_blocks.control.runs import CANCELED, COMPLETED
+
+    graph, given = prepare_run(options.pipeline, options.settings, profile)
+    stream = sys.stderr if options.json else sys.stdout
+    with _ended_as_by_interrupt(), live_table(stream) as on_change:
+        engine = LocalEngine(options.runs_dir, profile, on_change, reuse=not options.no_reuse)
+        record = engine.run(graph, given)
+    print_outcome(record, stream)
+    if options.json:
+        print(json.dumps(record.as_dict(), indent=1, ensure_ascii=False))
+    return {COMPLETED: DONE, CANCELED: INTERRUPTED}.get(record.status, FAILED)
+
+
+@contextmanager
+def _ended_as_by_interrupt() -> Iterator[None]:
+    """While a run goes on: being asked to end stops its steps, as Ctrl-C does."""
+    numbers = [  # not what nohup or another owner of this process has set
+        number
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is signal.SIG_DFL
+    ]
+    for number in numbers:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _list(_: argparse.Namespace) -> int:
+    from tfhub_blocks.control.catalog import component_files, pipeline_files
+
+    for title, found in (("Pipelines", pipeline_files()), ("Steps", component_files())):
+        print(title)
+        for file in found.values():
+            print(f"  {file.name:<20} {file.summary}")
+    return DONE
+
+
+def _show(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.display import mermaid, print_graph
+    from tfhub_blocks.control.requests import draft_graph, pipeline_ports
+
+    graph = draft_graph(options.pipeline)
+    if options.mermaid:
+        print(mermaid(graph), end="")
+        return DONE
+    print("Inputs")
+    for name, port in pipeline_ports(options.pipeline).items():
+        print(f"  {name:<24} {_port_text(port)}")
+    print("Steps")
+    print_graph(graph, sys.stdout)
+    print("Mermaid")
+    print(mermaid(graph), end="")
+    return DONE
+
+
+def _port_text(port: Any) -> str:
+    default = "optional" if port.optional else "required"
+    if port.default is not None:
+        default = f"default {port.default!r}"
+    allowed = f", one of {'|'.join(map(str, port.enum))}" if port.enum else ""
+    return f"{port.type}, {default}{allowed}: {port.description or ''}"
