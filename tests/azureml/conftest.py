@@ -1,6 +1,7 @@
 """Azure ML on loopback for a session, an empty workspace for each test."""
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -282,6 +283,14 @@ class Project:
         """Publish the toy's environment, steps and data, and nothing else."""
         return self.main("publish", "make", "join", "--data", "words=src", *words)
 
+    def furnish(self) -> None:
+        """Publish it, make its cluster, and let jobs run."""
+        self.publish()
+        cluster = AmlCompute(name="cpu-cluster", size="Standard_DS3_v2", max_instances=2)
+        self.plane.client().compute.begin_create_or_update(cluster).result()
+        self.plane.run_jobs()
+        self.plane.recorder.clear()
+
     @property
     def words(self) -> str:
         """The reference of the data that was published."""
@@ -289,7 +298,26 @@ class Project:
         return f"azureml:words:{version['name']}"
 
     def submit(self, *words: str) -> Outcome:
-        return self.main("submit", "toy", "--set", f"source={self.words}", *words)
+        source = ("--profile", "toy", "--set", f"source={self.words}")
+        return self.main("submit", "toy", *source, *words)
+
+    def submitted(self, *words: str) -> str:
+        """Submit the toy pipeline, wait, and give the job's name."""
+        outcome = self.submit("--wait", *words)
+        return outcome.out.partition("\n")[0]
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """The jobs that are there, the newest first."""
+        return self.plane.workspace.versions("jobs")
+
+    def normal(self, text: str) -> str:
+        """Text without what differs from run to run."""
+        text = re.sub(r"\d{8}T\d{6}Z-[0-9a-f]{6}", "TIME", text)
+        text = re.sub(r"/subscriptions/[0-9a-f-]{36}", "/subscriptions/ID", text)
+        text = re.sub(r"\b[0-9a-f]{12}\b", "DIGEST______", text)
+        text = re.sub(r"^\w+ +(Running|Queued|Preparing)\b.*\n", "", text, flags=re.M)
+        text = text.replace(str(self.folder), "PROJECT")
+        return re.sub(r"\b\d+\.\d s\b", "N s", text)
 
     def versions(self) -> list[str]:
         """The short ids of everything that was published or submitted."""

@@ -158,6 +158,11 @@ class Workspace:
         text = arm_id.lower()
         return self.resources.get(text.removeprefix(prefix)) if text.startswith(prefix) else None
 
+    def forget(self, short_id: str) -> None:
+        """Let what is at an id, and below it, never have been."""
+        for key in [k for k in self.resources if k.startswith(f"{short_id.lower()}/")]:
+            del self.resources[key]
+
     def get(self, short_id: str) -> dict[str, Any]:
         """A resource.
 

@@ -38,7 +38,8 @@ def _unknown_ids(workspace: Workspace, short_id: str, body: Any) -> Iterator[str
         arm_id = text.removeprefix("azureml:")
         if not arm_id.lower().startswith("/subscriptions/") or "/workspaces/" not in arm_id:
             continue
-        if workspace.find_by_id(arm_id) is None:
+        # The SDK makes an id of `serverless` as well, and Azure takes it.
+        if workspace.find_by_id(arm_id) is None and not arm_id.endswith("/computes/serverless"):
             yield f"{place}: there is no {arm_id}"
 
 
@@ -209,8 +210,9 @@ class _Pipeline:
         compute = node.get("computeId") or node.get("compute") or self.compute
         if compute is None:
             yield "computeId: there is none, and no default"
-        elif compute != "serverless" and self.workspace.find_by_id(compute) is None:
-            yield f"computeId: there is no {compute}"
+        elif not compute.endswith("/computes/serverless"):
+            if self.workspace.find_by_id(compute) is None:
+                yield f"computeId: there is no {compute}"
         yield from _limits(node.get("limits") or {})
         declared, given = spec.get("inputs") or {}, node.get("inputs") or {}
         for port in given.keys() - declared.keys():
