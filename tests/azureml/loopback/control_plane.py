@@ -12,6 +12,7 @@ from loopback.contract import Contract
 from loopback.egress import EgressGuard
 from loopback.execution import Executor
 from loopback.identity import IdentityEndpoint
+from loopback.mlflow_server import MlflowServer
 from loopback.requests import Recorder, Request
 from loopback.resources import (
     GROUP,
@@ -22,6 +23,7 @@ from loopback.resources import (
 )
 from loopback.server import LoopbackServer
 from loopback.storage import Storage
+from loopback.tracking import Tracking
 
 HOSTS = ["management.azure.com", "*.api.azureml.ms", "*.blob.core.windows.net"]
 
@@ -39,6 +41,8 @@ class ControlPlane:
     certificates: Certificates = field(init=False)
     storage: Storage = field(init=False)
     workspace: Workspace = field(init=False)
+    mlflow: MlflowServer = field(init=False)
+    tracking: Tracking = field(init=False)
 
     def start(self) -> "ControlPlane":
         """Start all servers.
@@ -52,6 +56,7 @@ class ControlPlane:
         self.storage.start()
         self.contract = Contract(self.openapi)
         self.identity = IdentityEndpoint()
+        self.mlflow = MlflowServer(self.folder / "mlflow")
         self._server = LoopbackServer(self)
         self.guard = EgressGuard(dict.fromkeys(HOSTS, self._server.server_port))
         self.storage.wait()
@@ -63,6 +68,7 @@ class ControlPlane:
         for server in (self._server, self.guard, self.identity):
             server.shutdown()
             server.server_close()
+        self.mlflow.stop()
         self.storage.stop()
 
     def reset(self) -> None:
@@ -70,6 +76,7 @@ class ControlPlane:
         self.executor = None
         self.storage.renew()
         self.workspace = Workspace(self.storage, rules.check)
+        self.tracking = Tracking(self.mlflow, self.workspace)
         self.recorder.clear()
         self.guard.take_refused()
 
@@ -89,6 +96,8 @@ class ControlPlane:
             "SSL_CERT_FILE": trusted,
             # Where the SDK remembers which components it submitted.
             "TMPDIR": str(self.temporary),
+            # It goes to a host of its makers'.
+            "MLFLOW_DISABLE_TELEMETRY": "true",
             "AZUREML_RUN_POLLING_INTERVAL_MIN": "1",
             "AZUREML_RUN_POLLING_INTERVAL_MAX": "1",
         }
@@ -118,7 +127,8 @@ class ControlPlane:
 
     def run_jobs(self) -> Executor:
         """Let each job that is submitted from now on run, from what was uploaded."""
-        self.executor = Executor(self.workspace, self.folder / "jobs" / self.workspace.subscription)
+        folder = self.folder / "jobs" / self.workspace.subscription
+        self.executor = Executor(self.workspace, folder, self.tracking.variables)
         self.workspace.on_job = self.executor
         return self.executor
 
@@ -137,6 +147,8 @@ class ControlPlane:
 
     def answer(self, request: Request, body: bytes) -> Answer:
         """The answer to a request that has a good token."""
+        if found := self.tracking.answer(request, body):
+            return found
         content = json.loads(body) if body else None
         path = request.path
         if request.host.endswith(".api.azureml.ms"):

@@ -86,6 +86,11 @@ class Workspace:
         """The workspace's id."""
         return f"{self.group_id}/providers/{PROVIDER}/workspaces/{WORKSPACE}"
 
+    @property
+    def tracking_uri(self) -> str:
+        """Where MLflow's clients find the workspace."""
+        return f"azureml://{REGION}.api.azureml.ms/mlflow/v1.0{self.id}"
+
     def handle(self, method: str, path: str, query: Mapping[str, str], body: Any) -> Answer | None:
         """The answer to a request below the workspace's id; None if there is no such route."""
         if path.lower() == self.id.lower():
@@ -140,7 +145,7 @@ class Workspace:
                 "hbiWorkspace": False,
                 "provisioningState": "Succeeded",
                 "discoveryUrl": f"{DATA_PLANE}/discovery",
-                "mlFlowTrackingUri": f"azureml://{REGION}.api.azureml.ms/mlflow/v1.0{self.id}",
+                "mlFlowTrackingUri": self.tracking_uri,
                 "publicNetworkAccess": "Enabled",
                 "systemDatastoresAuthMode": "accesskey",
                 "tenantId": TENANT,
