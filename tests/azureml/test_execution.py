@@ -62,6 +62,22 @@ def test_steps_are_children_with_logs(running):
     assert "making 1 of hello" in log.read_text()
 
 
+def test_step_is_fetched_and_downloaded_by_its_name(running, tmp_path):
+    made = submit(running, running.job())
+    [left] = (
+        child
+        for child in running.client.jobs.list(parent_job_name=made.name)
+        if child.display_name == "left"
+    )
+    found = running.client.jobs.get(left.name)
+    assert (found.display_name, found.status) == ("left", "Completed")
+    running.client.jobs.download(left.name, download_path=tmp_path / "got", all=True)
+    [log] = (tmp_path / "got").rglob("std_log.txt")
+    assert "making 1 of hello" in log.read_text()
+    [made] = (tmp_path / "got" / "named-outputs").rglob("made.txt")
+    assert made.read_text() == "hello a 1 None|"
+
+
 def test_failed_step_fails_the_job_and_stream_says_so(running):
     made = submit(running, running.job(text="fail"))
     assert made.status == "Failed"

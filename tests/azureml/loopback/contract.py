@@ -38,6 +38,8 @@ DEVIATIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
         "/schedule/weekDays/*",
         {"enum": ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]},
     ),
+    # By this the SDK knows a step of a pipeline.
+    "child-job": ("/properties", {"type": "null"}),
     "batch-auth-mode": ("/properties/authMode", {"const": "aadToken"}),
 }
 

@@ -11,7 +11,7 @@ from loopback.certificates import Certificates, make_certificates
 from loopback.contract import Contract
 from loopback.egress import EgressGuard
 from loopback.execution import Executor
-from loopback.identity import IdentityEndpoint
+from loopback.identity import LIFETIME_S, IdentityEndpoint
 from loopback.mlflow_server import MlflowServer
 from loopback.requests import Recorder, Request
 from loopback.resources import (
@@ -77,6 +77,7 @@ class ControlPlane:
         self.storage.renew()
         self.workspace = Workspace(self.storage, rules.check)
         self.tracking = Tracking(self.mlflow, self.workspace)
+        self.identity.lifetime_s = LIFETIME_S
         self.recorder.clear()
         self.guard.take_refused()
 

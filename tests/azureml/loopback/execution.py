@@ -17,6 +17,7 @@ import isodate
 from loopback.cluster import ClusterEngine, StepOnNode
 from loopback.resources import FINAL, Workspace
 from loopback.rules import DATA_TYPES
+from loopback.runs import output_of_run
 from tfhub_blocks.control.graphs import Graph, Node, OutputOf, _ordered
 from tfhub_blocks.control.profiles import Profile, Role
 from tfhub_blocks.control.runs import NOT_STARTED, RUNNING, RunRecord, StepRecord
@@ -54,6 +55,8 @@ class Executor:
     variables: Callable[[str], Mapping[str, str]]
     threads: list[threading.Thread] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    # Where the outputs of steps are in storage, by their paths here: a reused step shares them.
+    stored: dict[str, str] = field(default_factory=dict)
     _jobs: dict[str, "_JobRun"] = field(default_factory=dict)
 
     def __call__(self, name: str) -> None:
@@ -102,6 +105,7 @@ class _JobRun:
         self.runs = {node: f"{uuid.uuid5(uuid.NAMESPACE_URL, name + node)}" for node in job["jobs"]}
         self.statuses: dict[str, str] = {}
         self.nodes: dict[str, StepOnNode] = {}
+        self.output_types: dict[str, Mapping[str, str]] = {}
 
     def run(self) -> None:
         graph = self._graph()
@@ -115,6 +119,7 @@ class _JobRun:
             nodes=self.nodes,
         )
         for node in graph.nodes.values():
+            self.output_types[node.name] = node.output_types
             self._show_step(node.name, StepRecord(node.component))
         self.job["status"] = "Running"
         record = engine.run(graph, {})
@@ -221,9 +226,21 @@ class _JobRun:
             "createdUtc": now,
             "properties": {"azureml.isreused": "true"} if step.reused else {},
             "tags": {},
-            "outputs": {},
+            "outputs": {
+                port: output_of_run(self._store(path), self.output_types[node][port])
+                for port, path in step.outputs.items()
+            },
             "error": {"error": {"message": step.error}} if step.error else None,
         }
+
+    def _store(self, path: str) -> str:
+        """Where a step's output is in storage."""
+        if path not in self.executor.stored:
+            step, port = Path(path).parts[-2:]
+            uri = f"azureml://datastores/workspaceblobstore/paths/azureml/{step}/{port}"
+            self.storage.upload(Path(path), uri)
+            self.executor.stored[path] = uri
+        return self.executor.stored[path]
 
     def _log(self, run: str, name: str, text: str) -> None:
         path = self.given / "log.txt"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import RLock
 from typing import Any
+from urllib.parse import urlencode
 
 from loopback.identity import OBJECT, TENANT
 from loopback.storage import ACCOUNT, HOST, Storage
@@ -18,6 +19,13 @@ REGION = "westeurope"
 DATA_PLANE = f"https://{REGION}.api.azureml.ms"
 PROVIDER = "Microsoft.MachineLearningServices"
 POLLS = 3
+# How many resources a page of a list has; Azure's pages differ by kind.
+PAGE = 10
+# Azure's words for a subscription that may not have a size of machines.
+NO_QUOTA = (
+    "The specified subscription has a total vCPU quota of 0 and cannot accomodate for at least 1 "
+    "requested managed compute node which maps to 6 vCPUs."
+)
 TRIGGER_TIME = "${{creation_context.trigger_time}}"
 
 VERSIONED = {"codes", "components", "data", "environments", "models"}
@@ -68,6 +76,8 @@ class Workspace:
     refused_sizes: dict[str, str] = field(default_factory=dict)
     # What runs did that are no jobs of their own, by run id.
     step_runs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # The schedule of each job that was fired by one.
+    fired: dict[str, str] = field(default_factory=dict)
     resources: dict[str, dict[str, Any]] = field(default_factory=dict)
     operations: dict[str, Operation] = field(default_factory=dict)
     lock: RLock = field(default_factory=RLock)
@@ -108,6 +118,11 @@ class Workspace:
                     return self._list(tail, query)
                 case "GET", [collection, name] if collection in VERSIONED:
                     return self._container(collection, name)
+                case "GET", ["jobs", name] if name in self.step_runs:
+                    # Of a step Resource Manager tells no more: clients ask the run history.
+                    kind = f"{PROVIDER}/workspaces/jobs"
+                    child = {"id": path, "name": name, "type": kind, "properties": None}
+                    return Answer(200, child)
                 case "GET", [_, _] | [_, _, "versions", _]:
                     return Answer(200, self.get("/".join(tail)))
                 case "PUT", [_, _] | [_, _, "versions", _]:
@@ -229,8 +244,20 @@ class Workspace:
             found = self.versions(collection, tail[1])
             if not found and collection != "codes":
                 raise Refusal(404, "NotFound", f"there is no {collection}/{tail[1]}")
-        found = _selected(found, query)
-        return Answer(200, {"value": found})
+        if collection == "jobs":
+            found = self._selected_jobs(found, query)
+        return _page(f"{self.id}/{'/'.join(tail)}", _selected(found, query), query)
+
+    def _selected_jobs(
+        self, found: list[dict[str, Any]], query: Mapping[str, str]
+    ) -> list[dict[str, Any]]:
+        """The jobs that a schedule, or any schedule, fired: so clients learn of past firings."""
+        if "scheduleId" in query:
+            found = [job for job in found if self.fired.get(job["name"]) == query["scheduleId"]]
+        if "scheduled" in query:
+            wanted = query["scheduled"].lower() == "true"
+            found = [job for job in found if (job["name"] in self.fired) == wanted]
+        return found
 
     def _container(self, collection: str, name: str) -> Answer:
         versions = self.versions(collection, name)
@@ -383,7 +410,9 @@ class Workspace:
                 given["value"] = when.isoformat()
         job = f"{name}-{when:%Y%m%dT%H%M%SZ}"
         with self.lock:
+            self.fired[job] = name
             self._put(f"jobs/{job}", {"properties": definition})
+            self.get(f"jobs/{job}")["systemData"]["createdAt"] = when.isoformat()
         return job
 
 
@@ -443,6 +472,16 @@ def _selected(found: list[dict[str, Any]], query: Mapping[str, str]) -> list[dic
         name, _, value = (query.get("tag") or query["tags"]).partition("=")
         found = [r for r in found if (r["properties"].get("tags") or {}).get(name) == value]
     return found[: int(query["$top"])] if "$top" in query else found
+
+
+def _page(path: str, found: list[dict[str, Any]], query: Mapping[str, str]) -> Answer:
+    """One page of a list, with the address of the next one if there is more."""
+    start = int(query.get("$skip", 0))
+    body: dict[str, Any] = {"value": found[start : start + PAGE]}
+    if len(found) > start + PAGE:
+        rest = urlencode({**query, "$skip": start + PAGE})
+        body["nextLink"] = f"https://management.azure.com{path}?{rest}"
+    return Answer(200, body)
 
 
 def _content(resource: Mapping[str, Any]) -> Any:

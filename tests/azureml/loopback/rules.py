@@ -332,7 +332,7 @@ def _compute(workspace: Workspace, short_id: str, it: Mapping[str, Any]) -> Iter
     wanted = it.get("properties") or {}
     problem = workspace.refused_sizes.get(str(wanted.get("vmSize", "")).lower())
     if problem:
-        yield problem
+        raise Refusal(400, "BadRequest", problem)
     scale = wanted.get("scaleSettings") or {}
     if scale and scale.get("minNodeCount", 0) > scale["maxNodeCount"]:
         yield "scaleSettings: minNodeCount is above maxNodeCount"
