@@ -219,7 +219,7 @@ class Toys:
             return {"joined": joined.outputs.joined, "left": left.outputs.made}
 
         source = Input(type="uri_folder", path="azureml:words:1")
-        return toy(source=source, **inputs)
+        return toy(**{"source": source, **inputs})
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def test_past_firings_are_listed_by_their_schedule(toys):
 def test_firing_whose_job_cannot_be_made_any_more_leaves_no_job(toys):
     toys.client.schedules.begin_create_or_update(weekly(toys.job())).result()
     toys.client.compute.begin_delete("cpu-cluster").result()
-    with pytest.raises(HttpResponseError, match="there is no .*cpu-cluster"):
+    with pytest.raises(HttpResponseError, match="there is no /subscriptions"):
         toys.client.schedules.trigger("weekly")
     assert list(toys.client.jobs.list(scheduled_job_name="weekly")) == []
 

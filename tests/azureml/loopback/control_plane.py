@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loopback import rules, runs
+from loopback import registries, rules, runs
 from loopback.certificates import Certificates, make_certificates
 from loopback.contract import Contract
 from loopback.egress import EgressGuard
 from loopback.execution import Executor
 from loopback.identity import LIFETIME_S, IdentityEndpoint
 from loopback.mlflow_server import MlflowServer
+from loopback.registries import Registry
 from loopback.requests import Recorder, Request
 from loopback.resources import (
     GROUP,
@@ -25,7 +26,12 @@ from loopback.server import LoopbackServer
 from loopback.storage import Storage
 from loopback.tracking import Tracking
 
-HOSTS = ["management.azure.com", "*.api.azureml.ms", "*.blob.core.windows.net"]
+HOSTS = [
+    "management.azure.com",
+    "*.api.azureml.ms",
+    "*.experiments.azureml.net",
+    "*.blob.core.windows.net",
+]
 
 
 @dataclass
@@ -115,6 +121,17 @@ class ControlPlane:
 
         return MLClient(DefaultAzureCredential(), self.workspace.subscription, GROUP, WORKSPACE)
 
+    def add_registry(self, name: str) -> Registry:
+        """A new, empty registry."""
+        return registries.add_registry(self.workspace, name)
+
+    def registry_client(self, name: str) -> Any:
+        """A plain ``MLClient`` for a registry, for a process that has ``environment()``."""
+        from azure.ai.ml import MLClient
+        from azure.identity import DefaultAzureCredential
+
+        return MLClient(DefaultAzureCredential(), registry_name=name)
+
     def write_config(self, folder: Path) -> Path:
         """A workspace's ``config.json``, as Studio's download button gives it."""
         path = folder / "config.json"
@@ -151,7 +168,10 @@ class ControlPlane:
         if found := self.tracking.answer(request, body):
             return found
         content = json.loads(body) if body else None
-        path = request.path
+        if found := registries.answer(self.workspace, request, content):
+            return found
+        # Registries serve the same operations, as if they were Resource Manager.
+        path = request.path.removeprefix(registries.PATH_PREFIX)
         if request.host.endswith(".api.azureml.ms"):
             return self._known(request, runs.answer(self.workspace, request, content))
         if poll := re.search(r"/(mfeOperation\w+)/(\w+)$", path):
@@ -162,7 +182,7 @@ class ControlPlane:
         if problems := self.contract.request_problems(operation, request.query, content):
             raise Refusal(400, "InvalidRequest", "; ".join(problems))
         try:
-            found = self.workspace.handle(request.method, path, request.query, content)
+            found = self._place_of(path).handle(request.method, path, request.query, content)
         except Refusal as error:
             found = error.answer
         answer = self._known(request, found)
@@ -170,6 +190,12 @@ class ControlPlane:
             operation, answer.status, answer.body
         )
         return answer
+
+    def _place_of(self, path: str) -> Workspace:
+        for registry in self.workspace.registries.values():
+            if path.lower().startswith(f"{registry.id}/".lower()):
+                return registry
+        return self.workspace
 
     def _known(self, request: Request, answer: Answer | None) -> Answer:
         if answer is not None:

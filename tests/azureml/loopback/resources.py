@@ -78,6 +78,8 @@ class Workspace:
     step_runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     # The schedule of each job that was fired by one.
     fired: dict[str, str] = field(default_factory=dict)
+    # The registries that it may take assets from, by name.
+    registries: dict[str, Any] = field(default_factory=dict)
     resources: dict[str, dict[str, Any]] = field(default_factory=dict)
     operations: dict[str, Operation] = field(default_factory=dict)
     lock: RLock = field(default_factory=RLock)
@@ -95,6 +97,11 @@ class Workspace:
     def id(self) -> str:
         """The workspace's id."""
         return f"{self.group_id}/providers/{PROVIDER}/workspaces/{WORKSPACE}"
+
+    @property
+    def asset_root(self) -> str:
+        """What the ids of its resources begin with."""
+        return self.id
 
     @property
     def tracking_uri(self) -> str:
@@ -129,8 +136,8 @@ class Workspace:
                     return self._put("/".join(tail), body)
                 case "DELETE", [_, _] | [_, _, "versions", _]:
                     return self._delete("/".join(tail))
-                case "POST", ["codes", name, "versions", version, "startPendingUpload"]:
-                    return self._pending_upload(name, version)
+                case "POST", ["codes", _, "versions", _, "startPendingUpload"]:
+                    return self._pending_upload()
                 case "POST", ["datastores", _, "listSecrets"]:
                     self.get("/".join(tail[:2]))
                     return Answer(200, {"secretsType": "AccountKey", "key": self.storage.key})
@@ -173,10 +180,14 @@ class Workspace:
         return self.resources.get(short_id.lower())
 
     def find_by_id(self, arm_id: str) -> dict[str, Any] | None:
-        """A resource by its whole id."""
-        prefix = f"{self.id}/".lower()
-        text = arm_id.lower()
-        return self.resources.get(text.removeprefix(prefix)) if text.startswith(prefix) else None
+        """A resource by its whole id, of the workspace or of a registry."""
+        text = arm_id.lower().removeprefix("azureml:")
+        for place in (self, *self.registries.values()):
+            prefix = f"{place.asset_root}/".lower().removeprefix("azureml:")
+            if text.startswith(prefix):
+                found: dict[str, Any] | None = place.resources.get(text.removeprefix(prefix))
+                return found
+        return None
 
     def get(self, short_id: str) -> dict[str, Any]:
         """A resource.
@@ -196,7 +207,7 @@ class Workspace:
         known = self.find(short_id) or {}
         resource = {
             **json.loads(json.dumps(body)),
-            "id": f"{self.id}/{short_id}",
+            "id": f"{self.asset_root}/{short_id}",
             "name": parts[-1],
             "type": kinds,
             "systemData": {**_system_data(), **known.get("systemData", {})},
@@ -276,7 +287,7 @@ class Workspace:
         return Answer(
             200,
             {
-                "id": f"{self.id}/{collection}/{name}",
+                "id": f"{self.asset_root}/{collection}/{name}",
                 "name": name,
                 "type": f"{PROVIDER}/workspaces/{collection}",
                 "properties": properties,
@@ -353,10 +364,13 @@ class Workspace:
             f"/locations/{REGION}/{kind}/{key}?api-version=2023-04-01"
         )
 
-    def _pending_upload(self, name: str, version: str) -> Answer:
+    def _pending_upload(self) -> Answer:
         # Each upload gets a container of its own, so that no two can mix.
         container = str(uuid.uuid4())
         self.storage.service.create_container(container)
+        return self._upload_reference(container)
+
+    def _upload_reference(self, container: str, write: bool = True) -> Answer:
         address = f"https://{HOST}/{container}"
         return Answer(
             200,
@@ -369,7 +383,7 @@ class Workspace:
                     f"storageAccounts/{ACCOUNT}",
                     "credential": {
                         "credentialType": "SAS",
-                        "sasUri": f"{address}?{self.storage.sas(container)}",
+                        "sasUri": f"{address}?{self.storage.sas(container, write)}",
                     },
                 },
             },
