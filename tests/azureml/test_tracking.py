@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from azure.ai.ml import Input, dsl, load_component
 from azure.ai.ml.entities import Data
+from loopback.requests import Fault
 from mlflow import MlflowClient
 from mlflow.exceptions import RestException
 from PIL import Image
+
+from tfhub_blocks.compute import registry
 
 
 @pytest.fixture
@@ -65,6 +68,20 @@ def test_registered_model_is_a_model_of_the_workspace(tracked, ml_client, tmp_pa
     assert model.predict(["hello"]) == ["HELLO"]
     tracked.set_model_version_tag("upper", made.version, "is", "bad")
     assert ml_client.models.get("upper", made.version).tags == {"is": "bad"}
+
+
+def test_registry_that_does_not_answer_is_no_registry_without_the_model(tracked, azure):
+    assert registry._find(tracked, "upper", "digest") is None
+    azure.recorder.inject(Fault.FORBIDDEN)
+    with pytest.raises(RestException):
+        registry._find(tracked, "upper", "digest")
+
+
+def test_mistake_has_the_code_of_mlflow_and_the_form_of_azure(tracked):
+    tracked.create_registered_model("one")
+    with pytest.raises(RestException, match="'ComponentName': 'mlflow'") as caught:
+        tracked.create_registered_model("one")
+    assert caught.value.error_code == "RESOURCE_ALREADY_EXISTS"
 
 
 def test_model_that_is_not_there_is_not_registered(tracked, ml_client):

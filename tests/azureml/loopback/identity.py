@@ -68,6 +68,12 @@ class IdentityEndpoint(ThreadingHTTPServer):
         self.lifetime_s = LIFETIME_S
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
+    def issue(self, audience: str, lifetime_s: int) -> str:
+        """A token, which is then one of those given."""
+        token = make_token(audience, lifetime_s)
+        self.given.append(token)
+        return token
+
     def environment(self) -> dict[str, str]:
         return {
             "IDENTITY_ENDPOINT": f"http://127.0.0.1:{self.server_port}/msi/token",
@@ -87,8 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif audience not in _AUDIENCES:
             self._answer(400, {"message": f"there is no resource {audience!r}"})
         else:
-            token = make_token(audience, self.server.lifetime_s)
-            self.server.given.append(token)
+            token = self.server.issue(audience, self.server.lifetime_s)
             expires = str(claims_of(f"Bearer {token}")["exp"])
             self._answer(
                 200,

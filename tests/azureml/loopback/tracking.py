@@ -9,7 +9,7 @@ from threading import RLock
 from typing import Any
 from urllib.parse import urlencode
 
-from loopback.identity import make_token
+from loopback.identity import LIFETIME_S, IdentityEndpoint
 from loopback.mlflow_server import MlflowServer
 from loopback.requests import Request
 from loopback.resources import DATA_PLANE, GROUP, REGION, WORKSPACE, Answer, Refusal, Workspace
@@ -40,6 +40,7 @@ class Tracking:
 
     server: MlflowServer
     workspace: Workspace
+    identity: IdentityEndpoint
     _shown: dict[str, str] = field(default_factory=dict)
     _experiments: dict[str, str] = field(default_factory=dict)
     _lock: RLock = field(default_factory=RLock)
@@ -48,7 +49,10 @@ class Tracking:
         """The answer to a request to MLflow or for a run's artifacts; None if there is none."""
         match = _SERVED.fullmatch(request.path)
         if match and match["scope"].lower() == self.workspace.id.lower():
-            return self._forward(request, match["call"], body)
+            try:
+                return self._forward(request, match["call"], body)
+            except Refusal as error:
+                return _error(error.answer.status, "BAD_REQUEST", str(error))
         match = _ARTIFACTS.fullmatch(request.path)
         if match and self.workspace.id.lower() in request.path.lower():
             return self._artifacts(match["run"], match["call"], request.query, body)
@@ -62,7 +66,7 @@ class Tracking:
         found = self.workspace.get_run(run)
         names = self.workspace
         experiment = self._experiment_name(found)
-        token = make_token("https://ml.azure.com")
+        token = self.identity.issue("https://ml.azure.com", LIFETIME_S)
         return {
             "MLFLOW_TRACKING_URI": names.tracking_uri,
             "MLFLOW_TRACKING_TOKEN": token,
@@ -107,6 +111,8 @@ class Tracking:
         answer = json.loads(data) if data else None
         if status == 200 and request.method != "GET" and "/model-versions/" in call:
             self._show_model(answer.get("model_version") or given)
+        if status >= 400:
+            return _error(status, answer["error_code"], answer["message"])
         return Answer(status, answer)
 
     def _show_runs(self) -> None:
@@ -206,6 +212,12 @@ class Tracking:
         }
         short_id = f"{self.workspace.id}/models/{found['name']}/versions/{found['version']}"
         self.workspace.handle("PUT", short_id, {}, body)
+
+
+def _error(status: int, code: str, message: str) -> Answer:
+    """An error of MLflow's, in the form that Azure ML gives it."""
+    error = {"Code": "UserError", "Message": message, "Details": []}
+    return Answer(status, {"Error": error, "ComponentName": "mlflow", "error_code": code})
 
 
 def _artifact_folder(run: str) -> str:
