@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 from azure.ai.ml.entities import AmlCompute, BuildContext, Data, Environment, Model
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
-from loopback.resources import NO_QUOTA, PAGE
+from loopback.lists import PAGE
+from loopback.resources import NO_QUOTA
 
 
 def folder_with(path: Path, **files: str) -> str:

@@ -36,6 +36,7 @@ def test_environment_of_a_registry_is_built_from_what_was_uploaded(registry, azu
     assert azure.storage.names(made.build.path)
     assert registry.environments.get("e", "1").version == "1"
     assert [e.name for e in registry.environments.list()] == ["e"]
+    assert len([r for r in azure.recorder.requests if "mfeOperationsStatus" in r.path]) >= 2
 
 
 def test_version_of_an_environment_never_changes(registry):

@@ -175,7 +175,7 @@ class ControlPlane:
         if request.host.endswith(".api.azureml.ms"):
             return self._known(request, runs.answer(self.workspace, request, content))
         if poll := re.search(r"/(mfeOperation\w+)/(\w+)$", path):
-            return self.workspace.poll(*poll.groups())
+            return self.workspace.operations.poll(*poll.groups())
         operation = self.contract.operation(request.method, path, request.api_version)
         if operation is None:
             return self._known(request, None)

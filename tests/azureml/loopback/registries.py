@@ -37,6 +37,10 @@ class Registry(Workspace):
         """What the ids of its assets begin with."""
         return f"azureml://registries/{self.name}"
 
+    def _put(self, short_id: str, body: dict[str, Any]) -> Answer:
+        # A registry copies what it is given to all its regions.
+        return self.operations.begin(super()._put(short_id, body))
+
     def _list(self, tail: list[str], query: Mapping[str, str]) -> Answer:
         # Of a name that is not there it has no versions; the SDK takes no 404 from a registry.
         if len(tail) == 3 and not self.versions(*tail[:2]):

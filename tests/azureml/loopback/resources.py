@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import RLock
 from typing import Any
-from urllib.parse import urlencode
 
+from loopback.answers import Answer, Refusal
 from loopback.identity import OBJECT, TENANT
+from loopback.lists import page, selected, selected_jobs
+from loopback.operations import Operations
 from loopback.storage import ACCOUNT, HOST, Storage
 
 GROUP = "tests"
@@ -18,9 +20,6 @@ WORKSPACE = "loopback"
 REGION = "westeurope"
 DATA_PLANE = f"https://{REGION}.api.azureml.ms"
 PROVIDER = "Microsoft.MachineLearningServices"
-POLLS = 3
-# How many resources a page of a list has; Azure's pages differ by kind.
-PAGE = 10
 # Azure's words for a subscription that may not have a size of machines.
 NO_QUOTA = (
     "The specified subscription has a total vCPU quota of 0 and cannot accomodate for at least 1 "
@@ -32,31 +31,6 @@ VERSIONED = {"codes", "components", "data", "environments", "models"}
 _LONG_RUNNING = {"computes", "schedules"}
 # What may change in a version that exists.
 _MUTABLE = {"tags", "description", "isArchived", "properties"}
-
-
-@dataclass
-class Answer:
-    """What goes back to the client."""
-
-    status: int
-    body: Any = None
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-class Refusal(Exception):  # noqa: N818  # it is an answer
-    """An error answer, in Azure's form."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.answer = Answer(status, {"error": {"code": code, "message": message}})
-
-
-@dataclass
-class Operation:
-    """A long-running operation: how often it still says that it goes on, and its end."""
-
-    polls_left: int
-    finish: Callable[[], Any]
 
 
 @dataclass
@@ -81,7 +55,7 @@ class Workspace:
     # The registries that it may take assets from, by name.
     registries: dict[str, Any] = field(default_factory=dict)
     resources: dict[str, dict[str, Any]] = field(default_factory=dict)
-    operations: dict[str, Operation] = field(default_factory=dict)
+    operations: Operations = field(default_factory=Operations)
     lock: RLock = field(default_factory=RLock)
 
     def __post_init__(self) -> None:
@@ -256,19 +230,8 @@ class Workspace:
             if not found and collection != "codes":
                 raise Refusal(404, "NotFound", f"there is no {collection}/{tail[1]}")
         if collection == "jobs":
-            found = self._selected_jobs(found, query)
-        return _page(f"{self.id}/{'/'.join(tail)}", _selected(found, query), query)
-
-    def _selected_jobs(
-        self, found: list[dict[str, Any]], query: Mapping[str, str]
-    ) -> list[dict[str, Any]]:
-        """The jobs that a schedule, or any schedule, fired: so clients learn of past firings."""
-        if "scheduleId" in query:
-            found = [job for job in found if self.fired.get(job["name"]) == query["scheduleId"]]
-        if "scheduled" in query:
-            wanted = query["scheduled"].lower() == "true"
-            found = [job for job in found if (job["name"] in self.fired) == wanted]
-        return found
+            found = selected_jobs(found, query, self.fired)
+        return page(f"{self.id}/{'/'.join(tail)}", selected(found, query), query)
 
     def _container(self, collection: str, name: str) -> Answer:
         versions = self.versions(collection, name)
@@ -323,7 +286,7 @@ class Workspace:
             )
         del self.resources[short_id.lower()]
         if short_id.split("/")[0] in _LONG_RUNNING:
-            return self._begin(Answer(202), lambda: None)
+            return self.operations.begin(Answer(202))
         return Answer(200)
 
     def _long_running(self, resource: dict[str, Any], status: int) -> Answer:
@@ -333,36 +296,7 @@ class Workspace:
         def finish() -> None:
             resource["properties"]["provisioningState"] = "Succeeded"
 
-        return self._begin(Answer(status, shown), finish)
-
-    def _begin(self, answer: Answer, finish: Callable[[], Any]) -> Answer:
-        key = uuid.uuid4().hex
-        self.operations[key] = Operation(POLLS, finish)
-        location = self._location(key, "mfeOperationsStatus")
-        answer.headers |= {"Azure-AsyncOperation": location, "x-ms-retry-after-ms": "10"}
-        return answer
-
-    def poll(self, kind: str, key: str) -> Answer:
-        """How a long-running operation goes: in the body, or for ``Location`` in the status."""
-        with self.lock:
-            if key not in self.operations:
-                raise Refusal(404, "NotFound", f"there is no operation {key}")
-            operation = self.operations[key]
-            operation.polls_left -= 1
-            done = operation.polls_left <= 0
-            if done:
-                operation.finish()
-        soon = {"x-ms-retry-after-ms": "10"}
-        if kind == "mfeOperationResults":
-            again = {"Location": self._location(key, kind)} | soon
-            return Answer(200) if done else Answer(202, None, again)
-        return Answer(200, {"name": key, "status": "Succeeded" if done else "InProgress"}, soon)
-
-    def _location(self, key: str, kind: str) -> str:
-        return (
-            f"https://management.azure.com/subscriptions/{self.subscription}/providers/{PROVIDER}"
-            f"/locations/{REGION}/{kind}/{key}?api-version=2023-04-01"
-        )
+        return self.operations.begin(Answer(status, shown), finish)
 
     def _pending_upload(self) -> Answer:
         # Each upload gets a container of its own, so that no two can mix.
@@ -398,10 +332,7 @@ class Workspace:
         def finish() -> None:
             job["properties"]["status"] = "Canceled"
 
-        answer = self._begin(Answer(202), finish)
-        key = answer.headers.pop("Azure-AsyncOperation").rpartition("/")[2].partition("?")[0]
-        answer.headers["Location"] = self._location(key, "mfeOperationResults")
-        return answer
+        return self.operations.begin_located(Answer(202), finish)
 
     def _trigger(self, name: str, body: Mapping[str, Any]) -> Answer:
         text = body.get("scheduleTime")
@@ -471,31 +402,6 @@ def _complete(workspace_id: str, collection: str, resource: dict[str, Any]) -> N
         properties.setdefault("tags", {})
         properties.setdefault("properties", {})
         properties.setdefault("isArchived", False)
-
-
-def _selected(found: list[dict[str, Any]], query: Mapping[str, str]) -> list[dict[str, Any]]:
-    """What a list's query leaves."""
-    view = query.get("listViewType", "ActiveOnly")
-    if view in ("ActiveOnly", "ArchivedOnly"):
-        wanted = view == "ArchivedOnly"
-        found = [r for r in found if bool(r["properties"].get("isArchived")) == wanted]
-    if "isDefault" in query:
-        wanted = query["isDefault"].lower() == "true"
-        found = [r for r in found if r["properties"]["isDefault"] == wanted]
-    if "tag" in query or "tags" in query:
-        name, _, value = (query.get("tag") or query["tags"]).partition("=")
-        found = [r for r in found if (r["properties"].get("tags") or {}).get(name) == value]
-    return found[: int(query["$top"])] if "$top" in query else found
-
-
-def _page(path: str, found: list[dict[str, Any]], query: Mapping[str, str]) -> Answer:
-    """One page of a list, with the address of the next one if there is more."""
-    start = int(query.get("$skip", 0))
-    body: dict[str, Any] = {"value": found[start : start + PAGE]}
-    if len(found) > start + PAGE:
-        rest = urlencode({**query, "$skip": start + PAGE})
-        body["nextLink"] = f"https://management.azure.com{path}?{rest}"
-    return Answer(200, body)
 
 
 def _content(resource: Mapping[str, Any]) -> Any:
