@@ -24,6 +24,8 @@ from toy_project import JOIN, MAKE, TOY
 from tfhub_blocks.records.environments import definition_version
 
 AZURITE = ROOT / ".azurite"
+# Read when MLflow is imported, which may be before a test takes `azure`.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 
 @pytest.fixture(scope="session")
@@ -122,7 +124,9 @@ def furnished(ml_client: Any, azure: ControlPlane, tmp_path: Path) -> Furnished:
 TOY_ENVIRONMENT = "azureml:toy:1"
 TOY_MAKE = """
 import argparse
+import os
 import pathlib
+import signal
 import time
 
 parser = argparse.ArgumentParser()
@@ -131,7 +135,14 @@ for name in ("source", "text", "count", "maybe", "note", "made"):
 given = parser.parse_args()
 word = (pathlib.Path(given.source) / "file").read_text()
 print(f"making {given.count} of {word}", flush=True)
+starts = pathlib.Path(given.made) / "starts"
+starts.write_text(f"{starts.read_text() if starts.exists() else ''}{os.getpid()} ")
+if given.text == "deaf":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if given.text in ("deaf", "lost") and len(starts.read_text().split()) == 1:
+    time.sleep(600)
 time.sleep({"slow": 4, "endless": 600}.get(given.text, 0))
+(pathlib.Path(given.made) / "variable").write_text(os.environ.get("NOTE", ""))
 assert given.text != "fail", "it was told to fail"
 text = f"{word} {given.text} {given.count} {given.maybe}|"
 (pathlib.Path(given.made) / "made.txt").write_text(text)
@@ -156,7 +167,7 @@ command: >-
   $[[--note '${{{{inputs.note}}}}']] --made '${{{{outputs.made}}}}'
 inputs:
   source: {{type: uri_folder}}
-  text: {{type: string, enum: [a, b, fail, slow, endless], default: a}}
+  text: {{type: string, enum: [a, b, fail, slow, endless, lost, deaf], default: a}}
   count: {{type: integer, min: 1, max: 9, default: 1}}
   maybe: {{type: number, optional: true}}
   note: {{type: string, optional: true}}
@@ -210,7 +221,7 @@ class Toys:
             return {"joined": joined.outputs.joined, "left": left.outputs.made}
 
         source = Input(type="uri_folder", path="azureml:words:1")
-        return toy(source=source, **inputs)
+        return toy(**{"source": source, **inputs})
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def test_serverless_steps_have_a_size_a_tier_and_an_identity(toy):
     for node in job["properties"]["jobs"].values():
         assert node["computeId"].endswith("/computes/serverless")
         assert node["resources"] == {"instance_count": 1, "instance_type": "S_D2"}
-        assert node["queue_settings"] == {"job_tier": "spot"}
+        assert node["queue_settings"] == {"job_tier": "Spot"}
         assert node["identity"]["type"] == "managed_identity"
 
 
