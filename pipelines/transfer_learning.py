@@ -42,6 +42,9 @@ def transfer_learning(
     model_name: Input(
         type="string", description="Name in the model registry"
     ) = "transfer-learning",
+    trigger_time: Input(
+        type="string", optional=True, description="When a schedule fired; schedules fill it in"
+    ) = None,
 ):
     """The first pattern: the frozen encoder runs once per item, and only the head is trained."""
     imported = import_encoder(source=encoder, handle=handle, unpinned=unpinned)
@@ -66,6 +69,7 @@ def transfer_learning(
         evidence=evaluation.outputs.evidence,
         model_name=model_name,
         owner=owner,
+        trigger_time=trigger_time,
     )
     return {
         "model": head.outputs.model,

@@ -26,6 +26,9 @@ def register_model(
     registration: Output(type="uri_file", description="Name, version and digest, as JSON"),
     model_name: Input(type="string", description="Name in the model registry"),
     owner: Input(type="string", description="Who answers for the model"),
+    trigger_time: Input(
+        type="string", optional=True, description="When the schedule fired that had it made"
+    ) = None,
 ):
     """Never reused from a cache: registering is an effect outside its outputs."""
     with step(register_model, locals()) as run:
@@ -33,6 +36,6 @@ def register_model(
 
         folder, metadata = open_model(Path(model), "register_model")
         proof = read_evidence(Path(evidence), "register_model")
-        record = register(folder, metadata, proof, model_name, owner)
+        record = register(folder, metadata, proof, model_name, owner, trigger_time)
         write_file(run.path("registration"), json.dumps(record, indent=1).encode())
         print(f"{record['name']} version {record['version']}, digest {record['digest']}")

@@ -294,12 +294,13 @@ class Project:
         """Publish the toy's environment, steps and data, and nothing else."""
         return self.main("publish", "make", "join", "--data", "words=src", *words)
 
-    def furnish(self) -> None:
+    def furnish(self, run: bool = True) -> None:
         """Publish it, make its cluster, and let jobs run."""
         self.publish()
         cluster = AmlCompute(name="cpu-cluster", size="Standard_DS3_v2", max_instances=2)
         self.plane.client().compute.begin_create_or_update(cluster).result()
-        self.plane.run_jobs()
+        if run:
+            self.plane.run_jobs()
         self.plane.recorder.clear()
 
     @property

@@ -16,11 +16,17 @@ TAG = "tfhub_blocks."
 
 
 def register(
-    model: Folder, metadata: Mapping[str, Any], evidence: Evidence, name: str, owner: str
+    model: Folder,
+    metadata: Mapping[str, Any],
+    evidence: Evidence,
+    name: str,
+    owner: str,
+    trigger_time: str | None = None,
 ) -> dict[str, str]:
     """Register a model that its evidence is about; name, version, digest and source of it.
 
     The same model under the same name is registered once: its version is given again.
+    ``trigger_time`` is when the schedule fired that had it made, if one did.
 
     Raises:
         BlocksError: The evidence is of another model, or a threshold was not met.
@@ -29,7 +35,10 @@ def register(
     client = MlflowClient()
     version = _find(client, name, model.digest)
     if version is None:
-        version = _create(client, name, model, _tags(model, metadata, evidence, owner))
+        tags = _tags(model, metadata, evidence, owner)
+        if trigger_time:
+            tags[f"{TAG}trigger_time"] = trigger_time
+        version = _create(client, name, model, tags)
     return {
         "name": name,
         "version": str(version.version),

@@ -21,8 +21,8 @@ NAMES = {str: "a string", int: "an integer", float: "a number", bool: "true or f
 def read_document(path: Path, kind: type[T], version: int) -> T:
     """A document as the dataclass that describes it, every key and type checked.
 
-    A field without a default is required. Types: str, int, float, bool, Literal, fixed-length
-    tuples, Mapping[str, ...], dataclasses, and any of these or None.
+    A field without a default is required. Types: str, int, float, bool, Literal, tuples,
+    Mapping[str, ...], dataclasses, and any of these or None.
 
     Args:
         path: The TOML file; its key ``format_version`` says which version it was written for.
@@ -83,6 +83,10 @@ def _value(value: Any, kind: Any, where: str, key: str) -> Any:
             near = get_close_matches(str(value), arguments, 1)
             raise _mistyped(where, key, value, "one of " + ", ".join(arguments), near)
         return value
+    if origin is tuple and arguments[1:] == (Ellipsis,):
+        if type(value) is not list:
+            raise _mistyped(where, key, value, "a list")
+        return tuple(_value(v, arguments[0], where, f"{key}.{n}") for n, v in enumerate(value))
     if origin is tuple:
         if type(value) is not list or len(value) != len(arguments):
             raise _mistyped(where, key, value, f"a list of {len(arguments)} values")

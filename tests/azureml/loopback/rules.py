@@ -209,9 +209,8 @@ class _Pipeline:
         compute = node.get("computeId") or node.get("compute") or self.compute
         if compute is None:
             yield "computeId: there is none, and no default"
-        elif not compute.endswith("/computes/serverless"):
-            if self.workspace.find_by_id(compute) is None:
-                yield f"computeId: there is no {compute}"
+        elif not (compute.endswith("/computes/serverless") or self.workspace.find_by_id(compute)):
+            yield f"computeId: there is no {compute}"
         yield from _limits(node.get("limits") or {})
         declared, given = spec.get("inputs") or {}, node.get("inputs") or {}
         for port in given.keys() - declared.keys():

@@ -3,8 +3,8 @@
 import io
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, redirect_stderr
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +68,12 @@ _CAUSES = (
         "correct subscription_id, or az login with another account",
     ),
     _Cause(
+        r"\bResourceNotFound\b",
+        "there is no such workspace in the resource group",
+        "one that `az ml workspace list` shows",
+        "correct config.json, or name another with --workspace-config",
+    ),
+    _Cause(
         r"ResourceGroupNotFound",
         "there is no such resource group",
         "one that `az group list` shows",
@@ -108,6 +114,7 @@ _CAUSES = (
     ),
 )
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_NO_WORKSPACE = ("ResourceNotFound", "ResourceGroupNotFound", "SubscriptionNotFound")
 _AGAIN = "repeat the command: it goes on where it was, and makes nothing twice"
 _BUSY = range(500, 600)
 
@@ -119,14 +126,30 @@ def told(where: str, what: str) -> Iterator[None]:
     Raises:
         BlocksError: With no secret of the answer in it.
     """
-    # Where nobody watches, the SDK's colours and progress bars would fill a log.
-    unseen = nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO())
+    # The SDK prints dots and bars, also into what programs read of us; where nobody watches, into
+    # logs that they would fill.
+    shown = sys.stderr if sys.stderr.isatty() else io.StringIO()
     try:
-        with unseen:
+        with redirect_stdout(shown), redirect_stderr(shown):
             yield
     except (AzureError, MlException, ValidationError) as error:
         # Not "from error": a traceback would print what the answer held.
         raise _explained(error, where, what) from None
+
+
+def find(where: str, what: str, get: Callable[..., Any], *arguments: Any) -> Any:
+    """What a call of the SDK gets, or None if the workspace does not hold it.
+
+    Raises:
+        BlocksError: There is no such workspace, or Azure refused it.
+    """
+    with told(where, what):
+        try:
+            return get(*arguments)
+        except ResourceNotFoundError as error:
+            if getattr(error.error, "code", "") in _NO_WORKSPACE:
+                raise
+            return None
 
 
 def _explained(error: Exception, where: str, what: str) -> BlocksError:
@@ -139,8 +162,8 @@ def _explained(error: Exception, where: str, what: str) -> BlocksError:
             return BlocksError(where, what, problem, cause.expected, cause.remedy)
     status = getattr(error, "status_code", None)
     if isinstance(error, ResourceNotFoundError) or status == 404:
-        problem, expected = "there is no such thing in the workspace", "one that is there"
-        remedy = "see its name and version in Studio, or publish it: `tfhub-blocks publish`"
+        problem, expected = "there is no such thing in Azure", "one that is there"
+        remedy = "see its name in Studio; steps and data are put there by `tfhub-blocks publish`"
     elif isinstance(error, ClientAuthenticationError):
         problem, expected = "the login was not accepted", "a login that is valid"
         remedy = "az login, and repeat the command: it goes on where it was"

@@ -6,8 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from azure.core.exceptions import ResourceNotFoundError
-
 from tfhub_blocks.control.catalog import component_files
 from tfhub_blocks.control.environments import find_environments
 from tfhub_blocks.control.workspace.assets import (
@@ -20,7 +18,7 @@ from tfhub_blocks.control.workspace.assets import (
     load_components,
 )
 from tfhub_blocks.control.workspace.connection import Connection
-from tfhub_blocks.control.workspace.failures import told
+from tfhub_blocks.control.workspace.failures import find, told
 from tfhub_blocks.control.workspace.uploads import Uploads
 from tfhub_blocks.records.errors import BlocksError, nearest
 from tfhub_blocks.records.pins import PIN_NAME
@@ -111,18 +109,10 @@ def published_digest(connection: Connection, asset: Asset) -> str | None:
     Raises:
         BlocksError: The workspace could not be asked.
     """
-    with told("publish", f"{asset.kind} {asset.name}:{asset.version}"):
-        try:
-            found = _operations(connection, asset).get(asset.name, asset.version)
-        except ResourceNotFoundError as error:
-            if _is_workspace_missing(error):
-                raise
-            return None
-    return str((found.tags or {}).get(DIGEST_TAG, ""))
-
-
-def _is_workspace_missing(error: Any) -> bool:
-    return getattr(error.error, "code", "") in ("ResourceNotFound", "ResourceGroupNotFound")
+    get = _operations(connection, asset).get
+    what = f"{asset.kind} {asset.name}:{asset.version}"
+    found = find("publish", what, get, asset.name, asset.version)
+    return None if found is None else str((found.tags or {}).get(DIGEST_TAG, ""))
 
 
 def publish(

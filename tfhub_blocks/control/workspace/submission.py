@@ -1,11 +1,7 @@
 """Submitting: the job that a pipeline and a profile make, sent once."""
 
-import fcntl
-import json
-import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +9,6 @@ from typing import Any
 
 from azure.ai.ml import Output
 from azure.ai.ml.entities import ManagedIdentityConfiguration, UserIdentityConfiguration
-from azure.core.exceptions import ResourceNotFoundError
 
 import tfhub_blocks
 from tfhub_blocks.control.graphs import Graph, Node
@@ -22,17 +17,16 @@ from tfhub_blocks.control.requests import prepare_job
 from tfhub_blocks.control.store import content_digest
 from tfhub_blocks.control.workspace.assets import Asset, component_asset
 from tfhub_blocks.control.workspace.connection import Connection
-from tfhub_blocks.control.workspace.failures import told
+from tfhub_blocks.control.workspace.failures import find, told
+from tfhub_blocks.control.workspace.intents import intent
 from tfhub_blocks.control.workspace.publishing import published_digest
 from tfhub_blocks.control.workspace.uploads import Uploads
 from tfhub_blocks.records.digests import record_digest
 from tfhub_blocks.records.drift import POLICY_VARIABLE
 from tfhub_blocks.records.errors import BlocksError, nearest
-from tfhub_blocks.records.folders import write_file
 
 TAG = "tfhub_blocks."
-# How long an interrupted submission is taken up again by the same command.
-TAKEN_UP_S = 3600
+INTENTS_NAME = "intents"
 _IDENTITIES = {"managed": ManagedIdentityConfiguration, "user": UserIdentityConfiguration}
 _MODEL_TYPES = {"mlflow_model", "custom_model", "triton_model"}
 
@@ -58,6 +52,12 @@ class Prepared:
     job: Any
     registered: Mapping[str, tuple[str, str]]
     digest: str
+
+    def with_outputs(self, version: str | None) -> Any:
+        """The job, registering its outputs under a version, or one that Azure ML counts."""
+        for output, (kind, asset) in self.registered.items():
+            self.job.outputs[output] = Output(type=kind, name=asset, version=version)
+        return self.job
 
 
 def prepare(connection: Connection, request: Request, profile: Profile) -> Prepared:
@@ -156,19 +156,14 @@ def _furnish(job_node: Any, node: Node, profile: Profile, settings: JobSettings)
 def _check_computes(connection: Connection, profile: Profile, graph: Graph) -> None:
     names = {profile.roles[node.role].compute for node in graph.nodes.values()}
     for name in sorted(names - {SERVERLESS}):
-        with told("submit", f"compute {name}"):
-            try:
-                connection.client.compute.get(name)
-            except ResourceNotFoundError as error:
-                if getattr(error.error, "code", "") == "ResourceNotFound":
-                    raise  # the workspace
-                raise BlocksError(
-                    "submit",
-                    f"compute {name}",
-                    f"workspace {connection.name} has no such compute",
-                    "a cluster of that name",
-                    f"tfhub-blocks compute apply --profile {profile.name}",
-                ) from None
+        if find("submit", f"compute {name}", connection.client.compute.get, name) is None:
+            raise BlocksError(
+                "submit",
+                f"compute {name}",
+                f"workspace {connection.name} has no such compute",
+                "a cluster of that name",
+                f"tfhub-blocks compute apply --profile {profile.name}",
+            )
 
 
 def _check_inputs(connection: Connection, graph: Graph, given: Mapping[str, Any]) -> None:
@@ -189,8 +184,14 @@ def _check_inputs(connection: Connection, graph: Graph, given: Mapping[str, Any]
             if bound is value
         }
         operations = connection.client.models if kinds & _MODEL_TYPES else connection.client.data
-        with told("submit", f"{name} = {value}"):
-            operations.get(asset, version)
+        if find("submit", name, operations.get, asset, version) is None:
+            raise BlocksError(
+                "submit",
+                name,
+                f"workspace {connection.name} has no {value}",
+                "a version that is there",
+                "see Studio > Data or Models; data is put there by tfhub-blocks publish --data",
+            )
 
 
 def _name_components(
@@ -238,35 +239,15 @@ def submit(connection: Connection, prepared: Prepared, runs_dir: Path) -> Any:
     Raises:
         BlocksError: Azure refused it.
     """
-    kept = runs_dir / "submissions" / prepared.digest[:40]
-    with _submission(kept, prepared.pipeline) as (name, is_new), told("submit", name):
-        if not is_new:
-            with suppress(ResourceNotFoundError):
-                return connection.client.jobs.get(name)
-        prepared.job.name = name
-        for output, (kind, asset) in prepared.registered.items():
-            # A version of its own, known before it exists.
-            version = name.removeprefix(f"{prepared.pipeline}-")
-            prepared.job.outputs[output] = Output(type=kind, name=asset, version=version)
-        # What it checks is checked: once a compute, not once a node.
-        return connection.client.jobs.create_or_update(prepared.job, skip_validation=True)
-
-
-@contextmanager
-def _submission(path: Path, pipeline: str) -> Iterator[tuple[str, bool]]:
-    """The name of a submission, and whether it is new; kept until the submission ended well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        record = path.with_suffix(".json")
-        kept = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-        is_new = time.time() - kept.get("time", 0.0) > TAKEN_UP_S
-        name = _new_name(pipeline) if is_new else kept["job"]
-        if is_new:
-            write_file(record, json.dumps({"job": name, "time": time.time()}).encode())
-        yield name, is_new
-        record.unlink()
-
-
-def _new_name(pipeline: str) -> str:
-    return f"{pipeline}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
+    new = f"{prepared.pipeline}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
+    kept = intent(runs_dir / INTENTS_NAME, prepared.digest[:40], new)
+    with kept as (name, is_new):
+        jobs = connection.client.jobs
+        if not is_new and (found := find("submit", name, jobs.get, name)):
+            return found
+        # A version of its own for what it registers, known before it exists.
+        job = prepared.with_outputs(name.removeprefix(f"{prepared.pipeline}-"))
+        job.name = name
+        with told("submit", name):
+            # What it checks is checked: once a compute, not once a node.
+            return jobs.create_or_update(job, skip_validation=True)

@@ -1,0 +1,280 @@
+"""Schedules: pipelines that run by themselves, as files of the repository and in the workspace."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from azure.ai.ml.entities import JobSchedule
+
+from tfhub_blocks.control.catalog import DATA_TYPES
+from tfhub_blocks.control.profiles import Profile, load_profile
+from tfhub_blocks.control.requests import pipeline_ports
+from tfhub_blocks.control.workspace.assets import DIGEST_TAG
+from tfhub_blocks.control.workspace.connection import Connection
+from tfhub_blocks.control.workspace.failures import find, told
+from tfhub_blocks.control.workspace.intents import intent
+from tfhub_blocks.control.workspace.submission import Request, prepare
+from tfhub_blocks.control.workspace.triggers import Recurrence, Trigger, make_trigger
+from tfhub_blocks.records.digests import record_digest
+from tfhub_blocks.records.documents import read_document
+from tfhub_blocks.records.errors import BlocksError, nearest
+
+FORMAT_VERSION = 1
+# An input of this name gets the time at which the schedule fired.
+TRIGGER_TIME_INPUT = "trigger_time"
+TRIGGER_TIME = "${{creation_context.trigger_time}}"
+# How far back missed firings are looked for, and how late a firing may be.
+LOOKED_BACK = timedelta(days=7)
+GRACE = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class ScheduleFile:
+    """``pipelines/schedules/NAME.toml``: what runs when, and with what."""
+
+    pipeline: str
+    profile: str
+    time_zone: str
+    cron: str | None = None
+    recurrence: Recurrence | None = None
+    description: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    register: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A schedule as it is defined here."""
+
+    name: str
+    file: ScheduleFile
+    trigger: Trigger
+    profile: Profile
+
+
+@dataclass(frozen=True)
+class Firing:
+    """A time at which a schedule fired, or should have: then there is no job."""
+
+    time: datetime
+    job: str
+    status: str
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """A schedule that is in the workspace.
+
+    ``versions`` is what its jobs name, frozen when it was made; ``firings`` those of the last
+    week, the newest first, the missed ones as well if it is defined here.
+    """
+
+    name: str
+    is_enabled: bool
+    is_defined: bool
+    versions: tuple[str, ...]
+    firings: tuple[Firing, ...]
+
+
+def schedule_files() -> dict[str, Path]:
+    """Each schedule's file by name; one in the working folder hides an installed one."""
+    folders = (Path(str(files("pipelines"))), Path.cwd() / "pipelines")
+    paths = [path for folder in folders for path in sorted(folder.glob("schedules/*.toml"))]
+    return {path.stem: path for path in paths}
+
+
+def read_definition(name: str) -> Definition:
+    """A schedule that is defined here.
+
+    Raises:
+        BlocksError: There is none of that name, or something in it is wrong.
+    """
+    known = schedule_files()
+    if name not in known:
+        raise BlocksError(
+            "schedule",
+            name,
+            "there is no such schedule here",
+            "one of " + ", ".join(known) if known else "pipelines/schedules/NAME.toml",
+            nearest(name, known) or "write its file",
+        )
+    file = read_document(known[name], ScheduleFile, FORMAT_VERSION)
+    trigger = make_trigger(str(known[name]), file.time_zone, file.cron, file.recurrence)
+    return Definition(name, file, trigger, load_profile(file.profile))
+
+
+def apply(connection: Connection, definition: Definition) -> tuple[str, tuple[str, ...]]:
+    """Bring the workspace's schedule to what is defined.
+
+    Returns:
+        "made", "changed" or "is so", and the versions that it has frozen.
+
+    Raises:
+        BlocksError: What it names is not published, or Azure refused it.
+    """
+    name, file = definition.name, definition.file
+    settings = tuple(f"{key}={text}" for key, text in _inputs(definition).items())
+    request = Request(file.pipeline, settings, file.register)
+    prepared = prepare(connection, request, definition.profile)
+    digest = record_digest({"job": prepared.digest, "trigger": repr(definition.trigger)})
+    found = _get(connection, name)
+    if found is not None and (found.tags or {}).get(DIGEST_TAG) == digest:
+        return "is so", _versions(found.create_job)
+    schedule = JobSchedule(
+        name=name,
+        trigger=definition.trigger.entity(),
+        create_job=prepared.with_outputs(None),
+        description=file.description,
+        tags=prepared.job.tags | {DIGEST_TAG: digest},
+    )
+    with told("schedule", name):
+        made = connection.client.schedules.begin_create_or_update(schedule).result()
+    return "made" if found is None else "changed", _versions(made.create_job)
+
+
+def _inputs(definition: Definition) -> dict[str, str]:
+    """What the job gets: what the file says, and the time of firing if the pipeline takes it."""
+    file, ports = definition.file, pipeline_ports(definition.file.pipeline)
+    for key, text in file.inputs.items():
+        if key in ports and ports[key].type in DATA_TYPES and not text.startswith("azureml:"):
+            raise BlocksError(
+                "schedule",
+                f"{definition.name} > inputs.{key}",
+                f"{text!r} is no version of a data asset",
+                "azureml:NAME:VERSION",
+                f"tfhub-blocks publish --data NAME={text}",
+            )
+    given = {TRIGGER_TIME_INPUT: TRIGGER_TIME} if TRIGGER_TIME_INPUT in ports else {}
+    return given | dict(file.inputs)
+
+
+def scheduled(connection: Connection, now: datetime) -> Iterator[Scheduled]:
+    """The schedules in the workspace, with what they froze and how they fired.
+
+    Raises:
+        BlocksError: The workspace could not be asked.
+    """
+    known = schedule_files()
+    with told("schedule", "list"):
+        found = list(connection.client.schedules.list())
+    for schedule in sorted(found, key=lambda schedule: str(schedule.name)):
+        definition = read_definition(schedule.name) if schedule.name in known else None
+        made = schedule.creation_context.last_modified_at or schedule.creation_context.created_at
+        with told("schedule", schedule.name):
+            jobs = list(connection.client.jobs.list(scheduled_job_name=schedule.name))
+        fired = [_firing(schedule.name, job) for job in jobs]
+        missed = (
+            _missed(definition.trigger, fired, max(made, now - LOOKED_BACK), now)
+            if definition is not None and schedule.is_enabled
+            else []
+        )
+        newest = sorted([*fired, *missed], key=lambda firing: firing.time, reverse=True)
+        yield Scheduled(
+            schedule.name,
+            bool(schedule.is_enabled),
+            definition is not None,
+            _versions(schedule.create_job),
+            tuple(firing for firing in newest if firing.time > now - LOOKED_BACK),
+        )
+
+
+def _firing(schedule: str, job: Any) -> Firing:
+    stamp = job.name.removeprefix(f"{schedule}-")
+    try:
+        when = datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        when = job.creation_context.created_at
+    return Firing(when, job.name, str(getattr(job.status, "value", job.status)))
+
+
+def _missed(
+    trigger: Trigger, fired: list[Firing], after: datetime, now: datetime
+) -> Iterator[Firing]:
+    for when in trigger.times(after, now - GRACE):
+        if not any(abs(firing.time - when) <= GRACE for firing in fired):
+            yield Firing(when, "", "Missed")
+
+
+def _versions(job: Any) -> tuple[str, ...]:
+    """What a schedule's job names, each as kind, name and version."""
+    components = (("component", str(node.component)) for node in (job.jobs or {}).values())
+    given = (getattr(value, "_data", value) for value in (job.inputs or {}).values())
+    inputs = (("data", str(value.path)) for value in given if getattr(value, "path", None))
+    return tuple(sorted({f"{kind} {_short_id(text)}" for kind, text in (*components, *inputs)}))
+
+
+def _short_id(text: str) -> str:
+    """``NAME:VERSION`` in the place of a whole id."""
+    head, versions, version = text.rpartition("/versions/")
+    return f"{head.rpartition('/')[2]}:{version}" if versions else text.removeprefix("azureml:")
+
+
+def pause(connection: Connection, name: str) -> None:
+    """Let a schedule fire no more, until it is resumed.
+
+    Raises:
+        BlocksError: There is no such schedule, or Azure refused it.
+    """
+    _require(connection, name)
+    with told("schedule", name):
+        connection.client.schedules.begin_disable(name).result()
+
+
+def resume(connection: Connection, name: str) -> None:
+    """Let a schedule fire again.
+
+    Raises:
+        BlocksError: There is no such schedule, or Azure refused it.
+    """
+    _require(connection, name)
+    with told("schedule", name):
+        connection.client.schedules.begin_enable(name).result()
+
+
+def trigger(connection: Connection, name: str, folder: Path) -> str:
+    """Let a schedule fire once, now; the job's name.
+
+    Repeated after a failure it gives the same job (see ``intent``).
+
+    Raises:
+        BlocksError: There is no such schedule, or Azure refused it.
+    """
+    _require(connection, name)
+    now = datetime.now(UTC).replace(microsecond=0).isoformat()
+    with intent(folder, f"trigger-{name}", now) as (when, _), told("schedule", name):
+        result = connection.client.schedules.trigger(name, schedule_time=when)
+        return str(result.job_name)
+
+
+def delete(connection: Connection, name: str) -> bool:
+    """Take a schedule away; whether it was there. Its jobs stay.
+
+    Raises:
+        BlocksError: Azure refused it.
+    """
+    found = _get(connection, name)
+    if found is None:
+        return False
+    with told("schedule", name):
+        if found.is_enabled:  # Azure deletes none that may fire meanwhile
+            connection.client.schedules.begin_disable(name).result()
+        connection.client.schedules.begin_delete(name).result()
+    return True
+
+
+def _get(connection: Connection, name: str) -> Any:
+    return find("schedule", name, connection.client.schedules.get, name)
+
+
+def _require(connection: Connection, name: str) -> None:
+    if _get(connection, name) is None:
+        raise BlocksError(
+            "schedule",
+            name,
+            f"workspace {connection.name} has no such schedule",
+            "one that `tfhub-blocks schedule list` shows",
+            f"tfhub-blocks schedule apply {name}",
+        )
