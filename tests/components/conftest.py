@@ -23,11 +23,14 @@ ExecuteStep = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="session")
 def start_step(tmp_path_factory: pytest.TempPathFactory) -> StartStep:
-    """Starts a step: ``start_step(name, inputs, outputs)`` gives its process, output in pipes."""
+    """Starts a step: ``start_step(name, inputs, outputs)`` gives its process, output in pipes.
+
+    It gets further environment variables by name.
+    """
     snapshots: dict[str, Path] = {}
 
     def start(
-        name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any]
+        name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any], **variables: str
     ) -> "subprocess.Popen[str]":
         if name not in snapshots:
             snapshots[name] = tmp_path_factory.mktemp(name)
@@ -40,7 +43,7 @@ def start_step(tmp_path_factory: pytest.TempPathFactory) -> StartStep:
             ["/bin/sh", "-c", f"exec {command}"],
             cwd=snapshots[name],
             # These tests run in what develops the project, not in what steps are pinned to.
-            env=step_environment({POLICY_VARIABLE: "record"}),
+            env=step_environment({POLICY_VARIABLE: "record", **variables}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -54,9 +57,9 @@ def execute_step(start_step: StartStep) -> ExecuteStep:
     """Runs a step to its end: ``execute_step(name, inputs, outputs)`` gives a CompletedProcess."""
 
     def execute(
-        name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any]
+        name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any], **variables: str
     ) -> "subprocess.CompletedProcess[str]":
-        process = start_step(name, inputs, outputs)
+        process = start_step(name, inputs, outputs, **variables)
         stdout, stderr = process.communicate(timeout=300)
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 

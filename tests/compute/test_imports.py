@@ -267,7 +267,7 @@ def test_a_flipped_byte_in_an_imported_encoder_is_found_before_it_is_loaded(
     folder = shutil.copytree(imported_encoder, tmp_path / "encoder")
     flip(folder / "saved_model/variables/variables.data-00000-of-00001")
 
-    with pytest.raises(BlocksError, match=r"its sha256 is .*; expected .*, as it was made"):
+    with pytest.raises(BlocksError, match=r"this file has sha256 .*; expected .* as pinned"):
         load_encoder(folder, "test")
 
 

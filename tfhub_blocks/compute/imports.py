@@ -1,12 +1,15 @@
 """Imports: from a folder or an address to an encoder that is verified, loaded and pinned."""
 
 import re
+import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tfhub_blocks.compute.encoders import check_facts, inspect_encoder
 from tfhub_blocks.compute.handles import resolve_handle
+from tfhub_blocks.compute.loading import pinned_saved_model
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.pins import (
     PIN_NAME,
@@ -37,24 +40,27 @@ def import_saved_model(request: Request, folder: Path) -> Pin:
     """Copy an encoder into an empty folder, verified and loaded; give its pin.
 
     What is verified and what is loaded are both the copy. Without a pin, and with ``unpinned``
-    "accept", the pin is made from the copy.
+    "accept", the pin is made from the copy. Where the pin decides that the SavedModel does not
+    travel (``baked``, ``downloaded``), the pin alone is left, and the pin alone may be given: then
+    what is verified and loaded is what the pin means.
 
     Raises:
         BlocksError: Not exactly one origin was given; there is no pin; a file differs from it; the
             SavedModel cannot serve as an encoder, or not as the one that the pin describes.
     """
-    if (request.source is None) == (request.handle is None):
-        raise BlocksError(
-            WHERE,
-            "source, handle",
-            "neither is given" if request.source is None else "both are given",
-            "exactly one of them",
-            "give a folder as source, or an address as handle",
-        )
+    origins = [bool(request.source), bool(request.handle)]
+    if all(origins) or not any([*origins, request.pin]):
+        raise _not_one(request)
     pin = _given_pin(request)
-    saved_model = folder / SAVED_MODEL_FOLDER
-    with tempfile.TemporaryDirectory() as cache:
-        files = copy_files(_saved_model(request, Path(cache)), saved_model)
+    saved_model = copy = folder / SAVED_MODEL_FOLDER
+    if pin and not pin.decisions.model_travels and not _has_model(request):
+        saved_model = pinned_saved_model(pin, folder, WHERE)
+        files: Mapping[str, PinnedFile] = pin.files
+    elif not any(origins):
+        raise _not_one(request)
+    else:
+        with tempfile.TemporaryDirectory() as cache:
+            files = copy_files(_saved_model(request, Path(cache)), copy)
     if pin is None:
         pin = _new_pin(request, saved_model, files)
         pin.write(folder / PIN_NAME)
@@ -62,8 +68,26 @@ def import_saved_model(request: Request, folder: Path) -> Pin:
     check_files(pin, files, WHERE)
     seen = inspect_encoder(saved_model, pin.handle, pin.name, pin.input.size_px, files)
     check_facts(pin, seen, WHERE)
+    if not pin.decisions.model_travels:
+        shutil.rmtree(copy, ignore_errors=True)
     pin.write(folder / PIN_NAME)
     return pin
+
+
+def _not_one(request: Request) -> BlocksError:
+    return BlocksError(
+        WHERE,
+        "source, handle",
+        "both are given" if request.source else "neither is given",
+        "exactly one of them",
+        "give a folder as source, or an address as handle",
+    )
+
+
+def _has_model(request: Request) -> bool:
+    """Whether there is more to import than a pin."""
+    names = (SAVED_MODEL_NAME, SAVED_MODEL_FOLDER)
+    return bool(request.handle) or any((Path(str(request.source)) / n).exists() for n in names)
 
 
 def _given_pin(request: Request) -> Pin | None:
@@ -111,7 +135,7 @@ def _saved_model(request: Request, cache: Path) -> Path:
     )
 
 
-def _new_pin(request: Request, saved_model: Path, files: dict[str, PinnedFile]) -> Pin:
+def _new_pin(request: Request, saved_model: Path, files: Mapping[str, PinnedFile]) -> Pin:
     # Not the source's whole path: that differs from run to run, and the pin shall not.
     origin = request.handle or f"folder:{Path(str(request.source)).name}"
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", re.sub(r"^https?://[^/]*/|^folder:", "", origin))

@@ -32,6 +32,8 @@ class Profile:
 
     ``environment_policy`` says what steps do that run in another environment than they are pinned
     to; where it is not given, the environment variable of that policy counts, and then ``warn``.
+    ``environments`` names for an environment the one in which steps that are pinned to it run
+    instead, both by name alone: one that continues it, with an encoder baked in.
     ``inputs`` goes to each pipeline that has an input of that name, as words like those of
     ``--set``, with ``$NAME`` taken from the environment.
     """
@@ -41,6 +43,7 @@ class Profile:
     roles: Mapping[str, Role]
     max_parallel_steps: int = 2
     environment_policy: Policy | None = None
+    environments: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
 

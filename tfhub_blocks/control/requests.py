@@ -8,6 +8,7 @@ from azure.ai.ml import Input
 from azure.ai.ml.entities._inputs_outputs import _get_param_with_standard_annotation
 
 from tfhub_blocks.control.catalog import DATA_TYPES, load_pipeline, parse_settings
+from tfhub_blocks.control.environment_bakes import move_steps
 from tfhub_blocks.control.graphs import Graph, read_graph
 from tfhub_blocks.control.profiles import Profile
 
@@ -33,7 +34,7 @@ def prepare_run(
     """
     ports = pipeline_ports(name)
     given = parse_settings(settings, ports, profile.inputs, name)
-    return _build(name, ports, given), given
+    return _build(name, ports, given, profile.environments), given
 
 
 def draft_graph(name: str) -> Graph:
@@ -57,11 +58,18 @@ def _placeholder(name: str, port: Any) -> Any:
     )
 
 
-def _build(name: str, ports: Mapping[str, Any], given: Mapping[str, Any]) -> Graph:
+def _build(
+    name: str,
+    ports: Mapping[str, Any],
+    given: Mapping[str, Any],
+    environments: Mapping[str, str] | None = None,
+) -> Graph:
     job = load_pipeline(name)(
         **{
             key: Input(type=ports[key].type, path=str(value)) if isinstance(value, Path) else value
             for key, value in given.items()
         }
     )
+    if environments:
+        move_steps(job, environments)
     return read_graph(job, name, given)

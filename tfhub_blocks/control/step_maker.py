@@ -9,6 +9,7 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tfhub_blocks.control.environment_bakes import encoders_folder
 from tfhub_blocks.control.graphs import Node, OutputOf
 from tfhub_blocks.control.processes import StepProcess, step_environment, stop
 from tfhub_blocks.control.profiles import Profile
@@ -18,6 +19,7 @@ from tfhub_blocks.records.digests import files_sha256, record_digest, tree_diges
 from tfhub_blocks.records.drift import POLICY_VARIABLE
 from tfhub_blocks.records.environments import environment_digest
 from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.pins import IMAGE_VARIABLE
 
 
 @dataclass
@@ -119,7 +121,9 @@ class StepMaker:
             command=node.command_line(inputs, outputs),
             code=folder / "code",
             log=folder / "log.txt",
-            variables=step_environment({POLICY_VARIABLE: self._policy, **self.variables}),
+            variables=step_environment(
+                {POLICY_VARIABLE: self._policy, **_image(node.environment), **self.variables}
+            ),
             timeout_s=node.timeout_s or self.profile.roles[node.role].timeout_s,
             on_progress=lambda text: setattr(step, "progress", text),
         )
@@ -163,6 +167,12 @@ class StepMaker:
     @property
     def _policy(self) -> str:
         return self.profile.environment_policy or os.environ.get(POLICY_VARIABLE, "")
+
+
+def _image(environment: str) -> dict[str, str]:
+    """Where a step finds what its environment's image would hold: no image is built here."""
+    folder = encoders_folder(environment)
+    return {IMAGE_VARIABLE: str(folder)} if folder else {}
 
 
 def _ending(status: int) -> str:
