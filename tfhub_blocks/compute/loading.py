@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from tfhub_blocks.compute.cache import cached_saved_model
+from tfhub_blocks.compute.fetching import REMOTE_SOURCES, fetch_saved_model
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.pins import (
     IMAGE_FOLDER,
@@ -31,7 +32,9 @@ def pinned_saved_model(pin: Pin, folder: Path, where: str) -> Path:
         BlocksError: It is not there, a file differs, or the download failed.
     """
     if pin.decisions.loading == "downloaded":
-        return cached_saved_model(pin, where)
+        return cached_saved_model(
+            pin, lambda empty: fetch_saved_model(pin.handle, empty, REMOTE_SOURCES, pin), where
+        )
     baked = pin.decisions.loading == "baked"
     saved_model = (_image_folder() / pin.digest if baked else folder) / SAVED_MODEL_FOLDER
     if not saved_model.is_dir():
