@@ -32,8 +32,9 @@ def __getattr__(name: str) -> Any:
     module = import_module(f"{__name__}.{name}.component")
     # The decorated function makes nodes without this code; its component makes them with.
     component = getattr(module, name).component
-    folder = Path(tempfile.mkdtemp(prefix="tfhub-blocks-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    scratch = tempfile.mkdtemp(prefix="tfhub-blocks-")
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    folder = Path(scratch) / name  # the name that Studio shows for it
     write_step_package(Path(module.__file__), Path(tfhub_blocks.__file__).parent, folder)
     shutil.copy(module.__file__, folder)
     # Not as additional_includes: their paths become part of the component, which then is another

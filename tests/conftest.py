@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import os
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -149,3 +150,18 @@ def imported_encoder(saved_encoder: Path, tmp_path_factory: pytest.TempPathFacto
     import_saved_model(Request(str(saved_encoder), None, None, "accept", None), partial)
     finish_folder(folder, "encoder", pins.FORMAT, PROVENANCE)
     return folder
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Hold a text to ``goldens/NAME.txt`` beside the test; UPDATE_GOLDENS=1 writes it there."""
+    folder = request.path.parent / "goldens"
+
+    def check(name: str, text: str) -> None:
+        path = folder / f"{name}.txt"
+        if os.environ.get("UPDATE_GOLDENS") == "1":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8")
+
+    return check

@@ -1,5 +1,7 @@
 """Azure ML on loopback for a session, an empty workspace for each test."""
 
+import os
+import shutil
 import sys
 import tempfile
 import time
@@ -16,6 +18,9 @@ from azure.storage.blob._shared.base_client import TransportWrapper
 from loopback.contract import ROOT, openapi_folder
 from loopback.control_plane import ControlPlane
 from loopback.storage import missing_program
+from toy_project import JOIN, MAKE, TOY
+
+from tfhub_blocks.records.environments import definition_version
 
 AZURITE = ROOT / ".azurite"
 
@@ -47,8 +52,7 @@ def azure(control_plane: ControlPlane, monkeypatch: Any) -> Iterator[ControlPlan
     """
     control_plane.reset()
     # What the SDK submitted holds on to the ids that it got: other workspaces do not know them.
-    for name in [n for n in sys.modules if n.partition(".")[0] in ("components", "pipelines")]:
-        del sys.modules[name]
+    forget_components()
     for name, value in control_plane.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(tempfile, "tempdir", str(control_plane.temporary))
@@ -93,8 +97,6 @@ class Furnished:
 @pytest.fixture
 def furnished(ml_client: Any, azure: ControlPlane, tmp_path: Path) -> Furnished:
     """Compute, both environments, a data asset and a model, and an empty record."""
-    from tfhub_blocks.records.environments import definition_version
-
     cluster = AmlCompute(name="cpu-cluster", size="Standard_DS3_v2", max_instances=2)
     ml_client.compute.begin_create_or_update(cluster).result()
     for name in ("cpu", "gpu"):
@@ -229,3 +231,128 @@ def toys(ml_client: Any, azure: ControlPlane, tmp_path: Path) -> Toys:
     ml_client.data.create_or_update(data)
     azure.recorder.clear()
     return Toys(azure, ml_client, tmp_path)
+
+
+@dataclass
+class Outcome:
+    """What a command printed and how it ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+@dataclass
+class Project:
+    """A toy project in a folder with the workspace's ``config.json``; commands run in it."""
+
+    plane: ControlPlane
+    folder: Path
+    capture: Any
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def read(self, name: str) -> str:
+        return (self.folder / name).read_text()
+
+    def copy(self, source: Path, target: Path) -> None:
+        shutil.copytree(source, target)
+
+    def move(self, target: Path) -> None:
+        """Let the project lie elsewhere."""
+        self.copy(self.folder, target)
+        os.chdir(target)
+        self.folder = target
+
+    def main(self, *words: str) -> Outcome:
+        """Run a command in this process, as if it was started anew."""
+        from tfhub_blocks.cli import main
+
+        forget_components()
+        self.capture.readouterr()
+        try:
+            status = main(list(words))
+        except SystemExit as end:
+            status = int(end.code or 0)
+        return Outcome(status, *self.capture.readouterr())
+
+    def publish(self, *words: str) -> Outcome:
+        """Publish the toy's environment, steps and data, and nothing else."""
+        return self.main("publish", "make", "join", "--data", "words=src", *words)
+
+    @property
+    def words(self) -> str:
+        """The reference of the data that was published."""
+        [version] = self.plane.workspace.versions("data", "words")
+        return f"azureml:words:{version['name']}"
+
+    def submit(self, *words: str) -> Outcome:
+        return self.main("submit", "toy", "--set", f"source={self.words}", *words)
+
+    def versions(self) -> list[str]:
+        """The short ids of everything that was published or submitted."""
+        kinds = ("environments", "components", "data", "models", "jobs", "schedules")
+        found = (key for key in self.plane.workspace.resources if key.split("/")[0] in kinds)
+        return sorted(found)
+
+
+@pytest.fixture
+def project(azure: ControlPlane, tmp_path: Path, monkeypatch: Any, capfd: Any) -> Any:
+    """A toy project whose steps are pinned to an environment that it defines."""
+    folder = tmp_path / "work"
+    project = Project(azure, folder, capfd)
+    environment = folder / "components" / "environments" / "toy"
+    project.write("components/environments/toy/Dockerfile", "FROM example.org/base:1\n")
+    project.write("components/environments/toy/requirements.in", "")
+    project.write("components/environments/toy/requirements.lock", "# python: 3.11\n")
+    project.write(
+        "components/environments/toy/environment.yaml", "name: toy\nowner: us\npurpose: a toy\n"
+    )
+    pin = f"azureml:toy:{definition_version(environment)}"
+    for name, text in (("make", MAKE), ("join", JOIN)):
+        project.write(f"components/{name}/component.py", text.replace("azureml:x:1", pin))
+    project.write("pipelines/toy.py", TOY)
+    project.write("src/word", "hello")
+    project.write("pipelines/profiles/toy.toml", TOY_PROFILE)
+    azure.write_config(folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("USER", "tester")
+    # An edit within a second leaves a .pyc that looks current.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield project
+    forget_components()
+
+
+TOY_PROFILE = """
+format_version = 1
+description = "x"
+engine = "azureml"
+environment_policy = "record"
+[job]
+owner = "$USER"
+cost_centre = "toys"
+[roles.cpu]
+compute = "cpu-cluster"
+timeout_s = 60
+[clusters.cpu-cluster]
+size = "Standard_DS3_v2"
+max_nodes = 2
+"""
+
+
+@pytest.fixture
+def own_components() -> list[Any]:
+    """The components of this repository."""
+    import components
+
+    return [getattr(components, name) for name in components.names()]
+
+
+def forget_components() -> None:
+    """Forget modules of the project that was in use, and what the SDK did to its components."""
+    for name in [n for n in sys.modules if n.partition(".")[0] in ("components", "pipelines")]:
+        del sys.modules[name]

@@ -10,21 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_blocks.commands.status import DONE, FAILED, INTERRUPTED
+from tfhub_blocks.records.errors import BlocksError
 
 
 def register(commands: Any) -> None:
     """Add the commands to a parser's subcommands."""
     run = commands.add_parser("run", help="run a pipeline on this machine")
-    run.add_argument("pipeline", metavar="PIPELINE", help="its name; see `tfhub-blocks list`")
-    run.add_argument(
-        "--set",
-        dest="settings",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="give an input of the pipeline; may be repeated",
-    )
-    run.add_argument("--profile", default="local", help="where and under which limits (local)")
+    add_settings(run, profile="local")
     run.add_argument(
         "--runs-dir",
         type=Path,
@@ -47,6 +39,22 @@ def register(commands: Any) -> None:
     show.set_defaults(command=_show)
 
 
+def add_settings(parser: argparse.ArgumentParser, profile: str) -> None:
+    """Add what says which pipeline is meant, its inputs, and the profile."""
+    parser.add_argument("pipeline", metavar="PIPELINE", help="its name; see `tfhub-blocks list`")
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="give an input of the pipeline; may be repeated",
+    )
+    parser.add_argument(
+        "--profile", default=profile, help=f"where and under which limits ({profile})"
+    )
+
+
 def _run(options: argparse.Namespace) -> int:
     # Before the slow import of azure-ai-ml: most wrong requests are found without it.
     from tfhub_blocks.control.catalog import find_pipeline
@@ -54,13 +62,21 @@ def _run(options: argparse.Namespace) -> int:
 
     find_pipeline(options.pipeline)
     profile = load_profile(options.profile)
+    if profile.engine != "local":
+        raise BlocksError(
+            "profile",
+            profile.name,
+            f"its engine is {profile.engine}",
+            'a profile with engine = "local"',
+            "name one with --profile, or send the pipeline there: tfhub-blocks submit",
+        )
 
     from tfhub_blocks.control.display import live_table, print_outcome
     from tfhub_blocks.control.engine import LocalEngine
-    from tfhub_blocks.control.requests import prepare_run
+    from tfhub_blocks.control.requests import prepare_job
     from tfhub_blocks.control.runs import CANCELED, COMPLETED
 
-    graph, given = prepare_run(options.pipeline, options.settings, profile)
+    _, graph, given = prepare_job(options.pipeline, options.settings, profile)
     stream = sys.stderr if options.json else sys.stdout
     with _ended_as_by_interrupt(), live_table(stream) as on_change:
         engine = LocalEngine(options.runs_dir, profile, on_change, reuse=not options.no_reuse)

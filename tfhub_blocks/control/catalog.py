@@ -14,6 +14,8 @@ from typing import Any
 from tfhub_blocks.records.errors import BlocksError, nearest
 
 DATA_TYPES = {"uri_folder", "uri_file", "mltable", "mlflow_model", "custom_model", "triton_model"}
+# What Azure ML holds: an asset or a place in a datastore, or anything by its address.
+REMOTE_PREFIXES = ("azureml:", "https://", "wasbs://", "abfss://")
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,26 @@ def _load_module(name: str, path: Path) -> ModuleType:
     return module
 
 
+def split_word(where: str, option: str, word: str) -> tuple[str, str]:
+    """The two sides of a ``NAME=VALUE`` word.
+
+    Raises:
+        BlocksError: It is none.
+    """
+    name, _, value = word.partition("=")
+    if not name or not value:
+        raise BlocksError(
+            where, f"{option} {word}", "one side of '=' is empty", "NAME=VALUE", "correct it"
+        )
+    return name, value
+
+
 def parse_settings(
-    settings: Iterable[str], ports: Mapping[str, Any], defaults: Mapping[str, Any], pipeline: str
+    settings: Iterable[str],
+    ports: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    pipeline: str,
+    remote: bool = False,
 ) -> dict[str, Any]:
     """The inputs of a pipeline from ``NAME=VALUE`` words, each as its port's type.
 
@@ -111,6 +131,8 @@ def parse_settings(
         ports: The pipeline's declared inputs by name.
         defaults: What the profile gives to inputs of some names.
         pipeline: Its name, for messages.
+        remote: Data inputs may also be what Azure ML holds, such as ``azureml:NAME:VERSION``; they
+            come back as they are.
 
     Raises:
         BlocksError: A name is unknown, a value does not fit its port, or an input is missing.
@@ -140,10 +162,12 @@ def parse_settings(
             "a value for each input that has no default",
             " ".join(f"add --set {name}=..." for name in missing),
         )
-    return {name: _typed(pipeline, name, ports[name], value) for name, value in given.items()}
+    return {
+        name: _typed(pipeline, name, ports[name], value, remote) for name, value in given.items()
+    }
 
 
-def _typed(pipeline: str, name: str, port: Any, value: Any) -> Any:
+def _typed(pipeline: str, name: str, port: Any, value: Any, remote: bool) -> Any:
     def refuse(problem: str, expected: str) -> BlocksError:
         return BlocksError(pipeline, name, problem, expected, f"correct --set {name}=...")
 
@@ -152,6 +176,12 @@ def _typed(pipeline: str, name: str, port: Any, value: Any) -> Any:
         raise refuse(
             f"{text!r} holds a quote or a line break", "a value that a command line can carry"
         )
+    if remote and port.type in DATA_TYPES and text.startswith(REMOTE_PREFIXES):
+        if "@" in text:
+            raise refuse(f"{text!r} means something else on another day", "an exact version")
+        if "?" in text:
+            raise refuse("its address holds a key, which would be kept with the job", "no query")
+        return text
     if port.type in DATA_TYPES:
         try:
             path = Path(text).expanduser().absolute()

@@ -104,6 +104,21 @@ def print_outcome(record: RunRecord, stream: TextIO) -> None:
             say(f"  {line}")
 
 
+def print_job(record: RunRecord, stream: TextIO) -> None:
+    """Print how a job on Azure ML goes, what failed, and where to look."""
+    print(f"{record.run}: {record.status}", file=stream)
+    for name, step in record.steps.items():
+        print(f"  {name:<14} {step.component:<18} {_detail(step)}", file=stream)
+    for name, step in record.steps.items():
+        if step.error:
+            print(f"error: step {name} ({step.component}): {step.error}", file=stream)
+            print(f"  log: tfhub-blocks logs {record.run} {name}", file=stream)
+    if record.tracking_uri:
+        print(f"  {record.tracking_uri}", file=stream)
+    if record.status == COMPLETED:
+        print(f"  tfhub-blocks download {record.run}", file=stream)
+
+
 def _tail(log: Path) -> list[str]:
     """The last lines of a log, without what mldesigner says of itself."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()

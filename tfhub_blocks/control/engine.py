@@ -1,6 +1,5 @@
 """The local engine: runs the pipeline job that Azure ML would run, by Azure's rules, here."""
 
-import json
 import os
 import shutil
 import time
@@ -17,17 +16,17 @@ from tfhub_blocks.control.runs import (
     CANCELED,
     COMPLETED,
     FAILED,
+    METRICS_NAME,
     NOT_STARTED,
     RUNNING,
     RunRecord,
     StepRecord,
     new_run_name,
+    read_metrics,
 )
 from tfhub_blocks.control.step_maker import StepMaker
 from tfhub_blocks.control.store import Store, Stored
 from tfhub_blocks.records.errors import BlocksError
-
-METRICS_NAME = "metrics.json"
 
 
 @dataclass
@@ -175,7 +174,7 @@ class LocalEngine:
                 record.outputs[name] = str(shelf / name)
         for stored in made.values():
             for path in stored.outputs.values():
-                record.metrics |= _metrics(path / METRICS_NAME)
+                record.metrics |= read_metrics(path / METRICS_NAME)
         record.write()
         # By a rename: another run may be doing the same.
         link = Path(record.folder) / "latest"
@@ -215,19 +214,3 @@ def _ready(graph: Graph, record: RunRecord, made: Mapping[str, Stored]) -> list[
         for node in graph.nodes.values()
         if record.steps[node.name].status == NOT_STARTED and node.needs <= made.keys()
     ]
-
-
-def _metrics(path: Path) -> dict[str, float]:
-    """The numbers of a ``metrics.json``, an estimate with its interval as its value.
-
-    A file of that name with other content tells nothing.
-    """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        values = {
-            name: value.get("value") if isinstance(value, dict) else value
-            for name, value in record.items()
-        }
-    except (OSError, ValueError, AttributeError):
-        return {}
-    return {name: value for name, value in values.items() if isinstance(value, int | float)}

@@ -3,7 +3,7 @@
 import getpass
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
@@ -18,12 +18,53 @@ FORMAT_VERSION = 1
 _VARIABLE = re.compile(r"\$(\w+|\{\w+\})")
 
 
+SERVERLESS = "serverless"
+
+
 @dataclass(frozen=True)
 class Role:
-    """What the steps of one role run on, and how long one may take."""
+    """What the steps of one role run on, and how long one may take.
+
+    ``compute`` is the name of a cluster, or ``serverless``, and then ``size`` is the size of its
+    machines.
+    """
 
     compute: str
     timeout_s: int
+    size: str | None = None
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that ``compute apply`` makes: nodes that exist only while a step runs.
+
+    ``size`` is Azure's name of a machine, such as ``Standard_NC4as_T4_v3``; ``idle_s`` is how long
+    a node without work is kept.
+    """
+
+    size: str
+    max_nodes: int
+    min_nodes: int = 0
+    idle_s: int = 120
+    low_priority: bool = False
+    location: str | None = None
+    identity: Literal["system", "none"] = "system"
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    """What each job on Azure ML carries.
+
+    ``tier`` is a serverless queue's. ``components`` says whether a step whose code is not
+    published may travel with the job (``inline``), or has to be published first.
+    """
+
+    owner: str
+    cost_centre: str
+    experiment: str | None = None
+    tier: Literal["spot", "basic", "standard"] | None = None
+    identity: Literal["managed", "user"] | None = None
+    components: Literal["inline", "published"] = "published"
 
 
 @dataclass(frozen=True)
@@ -35,12 +76,14 @@ class Profile:
     ``environments`` names for an environment the one in which steps that are pinned to it run
     instead, both by name alone: one that continues it, with an encoder baked in.
     ``inputs`` goes to each pipeline that has an input of that name, as words like those of
-    ``--set``, with ``$NAME`` taken from the environment.
+    ``--set``. In them, and in what a job carries, ``$NAME`` is taken from the environment.
     """
 
     description: str
-    engine: Literal["local"]
+    engine: Literal["local", "azureml"]
     roles: Mapping[str, Role]
+    job: JobSettings | None = None
+    clusters: Mapping[str, Cluster] = field(default_factory=dict)
     max_parallel_steps: int = 2
     environment_policy: Policy | None = None
     environments: Mapping[str, str] = field(default_factory=dict)
@@ -72,21 +115,40 @@ def load_profile(name: str) -> Profile:
             nearest(name, found) or "name one of these, or a path that ends in .toml",
         )
     profile = read_document(path, Profile, FORMAT_VERSION)
-    if profile.max_parallel_steps < 1:
-        raise BlocksError(
-            "profile",
-            f"{path} > max_parallel_steps",
-            f"it is {profile.max_parallel_steps}",
-            "at least 1",
-            "correct it",
-        )
+    for key, problem, expected in _faults(profile):
+        raise BlocksError("profile", f"{path} > {key}", problem, expected, "correct it")
     # An input whose variable is not set is not given, so that the pipeline's default counts.
-    variables = {"USER": _user()} | os.environ  # cron and containers do not set USER
-    inputs = {
-        key: Template(text).safe_substitute(variables) for key, text in profile.inputs.items()
-    }
+    inputs = {key: _filled(text) for key, text in profile.inputs.items()}
     inputs = {key: text for key, text in inputs.items() if text and not _VARIABLE.search(text)}
-    return replace(profile, name=path.stem, inputs=inputs)
+    job = profile.job and replace(
+        profile.job, owner=_filled(profile.job.owner), cost_centre=_filled(profile.job.cost_centre)
+    )
+    return replace(profile, name=path.stem, inputs=inputs, job=job)
+
+
+def _faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
+    """Key, problem and expectation of each value that its type alone does not rule out."""
+    if profile.max_parallel_steps < 1:
+        yield "max_parallel_steps", f"it is {profile.max_parallel_steps}", "at least 1"
+    for name, role in profile.roles.items():
+        if role.timeout_s < 1:
+            yield f"roles.{name}.timeout_s", f"it is {role.timeout_s}", "at least 1"
+        if profile.engine == "azureml" and (role.compute == SERVERLESS) != (role.size is not None):
+            yield f"roles.{name}.size", f"it is {role.size}", "a size for serverless compute alone"
+    if profile.engine == "local":
+        return
+    if profile.job is None:
+        yield "job", "this table is missing", "owner and cost_centre of what it submits"
+        return
+    for key, text in (("owner", profile.job.owner), ("cost_centre", profile.job.cost_centre)):
+        if not _filled(text).strip() or _VARIABLE.search(_filled(text)):
+            yield f"job.{key}", f"it is {text!r}, of which nothing comes", "who answers, who pays"
+
+
+def _filled(text: str) -> str:
+    """A text with the environment's variables in it."""
+    variables = {"USER": _user()} | os.environ  # cron and containers do not set USER
+    return Template(text).safe_substitute(variables)
 
 
 def _user() -> str:

@@ -24,17 +24,22 @@ def pipeline_ports(name: str) -> Mapping[str, Any]:
     return ports
 
 
-def prepare_run(
+def prepare_job(
     name: str, settings: Iterable[str], profile: Profile
-) -> tuple[Graph, dict[str, Any]]:
-    """The graph of a pipeline with its inputs set, and these inputs.
+) -> tuple[Any, Graph, dict[str, Any]]:
+    """The ``PipelineJob`` of a pipeline with its inputs set, its graph, and these inputs.
 
     Raises:
         BlocksError: The pipeline, an input or a value is not as it must be.
     """
     ports = pipeline_ports(name)
-    given = parse_settings(settings, ports, profile.inputs, name)
-    return _build(name, ports, given, profile.environments), given
+    given = parse_settings(
+        settings, ports, profile.inputs, name, remote=profile.engine == "azureml"
+    )
+    job = _build(name, ports, given)
+    if profile.environments:
+        move_steps(job, profile.environments)
+    return job, read_graph(job, name, given), given
 
 
 def draft_graph(name: str) -> Graph:
@@ -45,7 +50,7 @@ def draft_graph(name: str) -> Graph:
         for key, port in ports.items()
         if port.default is None and not (port.optional and port.type not in DATA_TYPES)
     }
-    return _build(name, ports, given)
+    return read_graph(_build(name, ports, given), name, given)
 
 
 def _placeholder(name: str, port: Any) -> Any:
@@ -58,18 +63,12 @@ def _placeholder(name: str, port: Any) -> Any:
     )
 
 
-def _build(
-    name: str,
-    ports: Mapping[str, Any],
-    given: Mapping[str, Any],
-    environments: Mapping[str, str] | None = None,
-) -> Graph:
-    job = load_pipeline(name)(
+def _build(name: str, ports: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
+    return load_pipeline(name)(
         **{
-            key: Input(type=ports[key].type, path=str(value)) if isinstance(value, Path) else value
+            key: Input(type=ports[key].type, path=str(value))
+            if ports[key].type in DATA_TYPES
+            else value
             for key, value in given.items()
         }
     )
-    if environments:
-        move_steps(job, environments)
-    return read_graph(job, name, given)

@@ -15,6 +15,8 @@ COMPLETED = "Completed"
 FAILED = "Failed"
 CANCELED = "Canceled"
 
+METRICS_NAME = "metrics.json"
+
 
 @dataclass
 class StepRecord:
@@ -74,3 +76,19 @@ def new_run_name(pipeline: str, runs: Path) -> str:
             name = f"{stem}-{number}"
         else:
             return name
+
+
+def read_metrics(path: Path) -> dict[str, float]:
+    """The numbers of a ``metrics.json``, an estimate with its interval as its value.
+
+    A file of that name with other content tells nothing.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        values = {
+            name: value.get("value") if isinstance(value, dict) else value
+            for name, value in record.items()
+        }
+    except (OSError, ValueError, AttributeError):
+        return {}
+    return {name: value for name, value in values.items() if isinstance(value, int | float)}

@@ -52,5 +52,10 @@ def definition_version(folder: Path) -> str:
 
 def content_version(files: Mapping[str, bytes]) -> str:
     """The version that a definition of these files has, of which an image is built."""
+    return definition_digest(files)[:12]
+
+
+def definition_digest(files: Mapping[str, bytes]) -> str:
+    """The whole digest behind ``content_version``."""
     digests = {name: hashlib.sha256(files[name]).hexdigest() for name in DEFINITION_FILES}
-    return tree_digest(digests)[:12]
+    return tree_digest(digests)

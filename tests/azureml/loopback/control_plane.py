@@ -73,6 +73,12 @@ class ControlPlane:
         self.recorder.clear()
         self.guard.take_refused()
 
+    def reset_content(self) -> None:
+        """The same workspace, empty."""
+        subscription = self.workspace.subscription
+        self.reset()
+        self.workspace.subscription = subscription
+
     def environment(self) -> dict[str, str]:
         """The variables that lead a process here, and let it go nowhere else."""
         trusted = str(self.certificates.authority)

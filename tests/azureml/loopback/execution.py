@@ -16,6 +16,7 @@ import isodate
 
 from loopback.resources import FINAL, Workspace
 from loopback.rules import DATA_TYPES
+from loopback.storage import HOST
 from tfhub_blocks.control.engine import LocalEngine
 from tfhub_blocks.control.graphs import Graph, Node, OutputOf, _ordered
 from tfhub_blocks.control.profiles import Profile, Role
@@ -87,6 +88,8 @@ class _JobRun:
         self.given = folder / "given" / name
         self.runs = {node: f"{uuid.uuid5(uuid.NAMESPACE_URL, name + node)}" for node in job["jobs"]}
         self.statuses: dict[str, str] = {}
+        # Signed addresses by run and name.
+        self.log_files: dict[str, dict[str, str]] = {}
 
     def run(self) -> None:
         graph = self._graph()
@@ -176,7 +179,8 @@ class _JobRun:
                     "".join(f"{n}: {s}\n" for n, s in self.statuses.items()),
                 )
             run = self.runs[node]
-            logged = Path(step.log).read_text(errors="replace") if step.log else ""
+            if logged := Path(step.log).read_text(errors="replace") if step.log else "":
+                self._log(run, "user_logs/std_log.txt", logged)
             self.workspace.step_runs[run] = {
                 "runId": run,
                 "parentRunId": self.name,
@@ -190,16 +194,17 @@ class _JobRun:
                 "tags": {},
                 "outputs": {},
                 "error": {"error": {"message": step.error}} if step.error else None,
+                "logFiles": self.log_files.get(run, {}),
             }
-            if logged:
-                self._log(run, "user_logs/std_log.txt", logged)
 
     def _log(self, run: str, name: str, text: str) -> None:
         path = self.given / "log.txt"
         path.write_text(text)
-        self.storage.upload(
-            path, f"azureml://datastores/workspaceartifactstore/ExperimentRun/dcid.{run}/{name}"
-        )
+        blob = f"ExperimentRun/dcid.{run}/{name}"
+        self.storage.upload(path, f"azureml://datastores/workspaceartifactstore/{blob}")
+        address = f"https://{HOST}/{self.storage.container}/{blob}"
+        signed = f"{address}?{self.storage.sas(self.storage.container, write=False)}"
+        self.log_files.setdefault(run, {})[name] = signed
 
     def _keep(self, name: str, kind: str, path: Path) -> None:
         """Store an output, and register it if the job gives it a name."""

@@ -1,5 +1,6 @@
 """What was asked, and what is made to go wrong."""
 
+import time
 from dataclasses import dataclass, field
 from enum import Enum
 from threading import Lock
@@ -72,6 +73,13 @@ class Recorder:
         """Let the request after ``at`` more go wrong."""
         with self._lock:
             self.faults[len(self.requests) + at] = fault
+
+    def wait_for(self, count: int, timeout_s: float = 60) -> None:
+        """Wait until so many requests came."""
+        limit = time.monotonic() + timeout_s
+        while len(self.requests) < count:
+            assert time.monotonic() < limit, f"only {len(self.requests)} requests came"
+            time.sleep(0.01)
 
     def clear(self) -> None:
         """Forget all: indexes begin at 0 again."""

@@ -398,7 +398,7 @@ def _complete(workspace_id: str, collection: str, resource: dict[str, Any]) -> N
         properties.setdefault("status", "NotStarted")
         properties.setdefault("tags", {})
         properties.setdefault("properties", {})
-        studio = f"https://ml.azure.com/runs/{resource['name']}?wsid={workspace_id}&tid={TENANT}"
+        studio = f"https://ml.azure.com/runs/{resource['name']}?wsid={workspace_id}"
         tracking = f"azureml://{REGION}.api.azureml.ms/mlflow/v1.0{workspace_id}?"
         properties["services"] = (properties.get("services") or {}) | {
             "Studio": {"jobServiceType": "Studio", "endpoint": studio},

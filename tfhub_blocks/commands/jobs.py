@@ -1,0 +1,190 @@
+"""``submit``, ``status``, ``logs``, ``cancel``, ``download`` and ``compare``: jobs on Azure ML."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfhub_blocks.commands.pipelines import add_settings
+from tfhub_blocks.commands.publishing import add_workspace
+from tfhub_blocks.commands.status import DONE, FAILED, INTERRUPTED
+from tfhub_blocks.records.errors import BlocksError, nearest
+
+if TYPE_CHECKING:
+    from tfhub_blocks.control.runs import RunRecord
+    from tfhub_blocks.control.workspace.jobs import Job
+
+_RUNS_DIR = Path(".runs")
+
+
+def register(commands: Any) -> None:
+    """Add the commands to a parser's subcommands."""
+    submit = commands.add_parser(
+        "submit",
+        help="run a pipeline on Azure ML",
+        description="Send a pipeline to the workspace, with compute, limits and tags from the "
+        "profile. Repeated after a failure, it makes nothing twice.",
+    )
+    add_settings(submit, profile="experiment")
+    submit.add_argument(
+        "--register",
+        action="append",
+        default=[],
+        metavar="OUTPUT=NAME",
+        help="register an output of the pipeline as an asset of that name; may be repeated",
+    )
+    submit.add_argument("--no-reuse", action="store_true", help="run steps again that were made")
+    submit.add_argument("--wait", action="store_true", help="stay and show how it goes")
+    submit.add_argument("--json", action="store_true", help="print one object on stdout")
+    submit.set_defaults(command=_submit)
+
+    status = commands.add_parser("status", help="how a job goes, step by step")
+    status.add_argument("--wait", action="store_true", help="stay until it ends")
+    status.add_argument("--json", action="store_true", help="print one object on stdout")
+    status.set_defaults(command=_status)
+
+    logs = commands.add_parser("logs", help="what a job's steps logged")
+    logs.set_defaults(command=_logs)
+
+    cancel = commands.add_parser("cancel", help="end a job")
+    cancel.set_defaults(command=_cancel)
+
+    download = commands.add_parser("download", help="fetch what a job made")
+    download.add_argument(
+        "--output",
+        dest="outputs",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="one output; may be repeated; else all",
+    )
+    download.add_argument("--to", type=Path, metavar="DIR", help="where to (.runs/downloads/JOB)")
+    download.set_defaults(command=_download)
+
+    compare = commands.add_parser(
+        "compare",
+        help="hold what a job made against a run on this machine",
+        description="Tell inputs that differ, each output by its digest, and each metric; first "
+        "this machine's. Exit status 1 if a metric differs.",
+    )
+    compare.set_defaults(command=_compare)
+    for parser in (status, logs, cancel, download, compare):
+        parser.add_argument("job", metavar="JOB", help="the name that submit printed")
+    logs.add_argument("steps", metavar="STEP", nargs="*", help="all that began, if none is named")
+    compare.add_argument("run", metavar="RUN", help="the name of a run in .runs/runs")
+    for parser in (submit, status, logs, cancel, download, compare):
+        add_workspace(parser)
+
+
+def _submit(options: argparse.Namespace) -> int:
+    # Before the slow import of azure-ai-ml: most wrong requests are found without it.
+    from tfhub_blocks.control.catalog import find_pipeline, split_word
+    from tfhub_blocks.control.profiles import load_profile
+
+    find_pipeline(options.pipeline)
+    profile = load_profile(options.profile)
+    register = dict(split_word("submit", "--register", word) for word in options.register)
+
+    from tfhub_blocks.control.workspace.connection import connect
+    from tfhub_blocks.control.workspace.jobs import Job
+    from tfhub_blocks.control.workspace.submission import Request, prepare, submit
+
+    connection = connect(options.workspace_config)
+    request = Request(options.pipeline, tuple(options.settings), register, not options.no_reuse)
+    made = submit(connection, prepare(connection, request, profile), _RUNS_DIR)
+    stream = sys.stderr if options.json else sys.stdout
+    print(f"{made.name}\n  {made.studio_url}", file=stream, flush=True)
+    job = Job(connection, made.name)
+    if options.wait:
+        return _wait(job, options.json)
+    print(f"  tfhub-blocks status {made.name} --wait", file=stream)
+    if options.json:
+        print(json.dumps({"job": made.name, "studio": made.studio_url}))
+    return DONE
+
+
+def _status(options: argparse.Namespace) -> int:
+    job = _job(options)
+    if options.wait:
+        return _wait(job, options.json)
+    return _told(job, job.record(), options.json)
+
+
+def _wait(job: "Job", as_json: bool) -> int:
+    from tfhub_blocks.control.display import live_table
+
+    stream = sys.stderr if as_json else sys.stdout
+    try:
+        with live_table(stream) as on_change:
+            record = job.wait(on_change)
+    except KeyboardInterrupt:
+        print(f"the job goes on; to end it: tfhub-blocks cancel {job.name}", file=sys.stderr)
+        return INTERRUPTED
+    return _told(job, record, as_json)
+
+
+def _told(job: "Job", record: "RunRecord", as_json: bool) -> int:
+    from tfhub_blocks.control.display import print_job
+    from tfhub_blocks.control.runs import CANCELED, COMPLETED
+    from tfhub_blocks.control.runs import FAILED as JOB_FAILED
+
+    if record.status == COMPLETED:
+        from tfhub_blocks.control.workspace.outputs import tag_outputs
+
+        tag_outputs(job)
+    if as_json:
+        print(json.dumps(record.as_dict(), indent=1, ensure_ascii=False))
+    else:
+        print_job(record, sys.stdout)
+    return {JOB_FAILED: FAILED, CANCELED: INTERRUPTED}.get(record.status, DONE)
+
+
+def _logs(options: argparse.Namespace) -> int:
+    for step, text in _job(options).logs(options.steps):
+        for line in text.splitlines():
+            print(f"{step:<14} {line}")
+    return DONE
+
+
+def _cancel(options: argparse.Namespace) -> int:
+    _job(options).cancel()
+    print(f"{options.job}: cancelled")
+    return DONE
+
+
+def _download(options: argparse.Namespace) -> int:
+    job, folder = _job(options), options.to or _downloads(options.job)
+    known = job.outputs()
+    for name in options.outputs:
+        if name not in known:
+            raise BlocksError(
+                "download",
+                f"--output {name}",
+                f"job {options.job} has no such output",
+                "one of " + ", ".join(known),
+                nearest(name, known) or "name one of these",
+            )
+    for name in options.outputs or known:
+        print(job.download(name, folder))
+    return DONE
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.workspace.outputs import compare
+
+    rows = compare(_job(options), _downloads(options.job), _RUNS_DIR / "runs" / options.run)
+    for row in rows:
+        print(row)
+    return FAILED if any(row.kind == "metric" and not row.is_same for row in rows) else DONE
+
+
+def _downloads(job: str) -> Path:
+    return _RUNS_DIR / "downloads" / job
+
+
+def _job(options: argparse.Namespace) -> "Job":
+    from tfhub_blocks.control.workspace.connection import connect
+    from tfhub_blocks.control.workspace.jobs import Job
+
+    return Job(connect(options.workspace_config), options.job)

@@ -1,0 +1,170 @@
+"""What can be published: environments, encoders, data and steps, each a version of its content."""
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from azure.ai.ml.entities import BuildContext, Data, Environment, Model
+
+from tfhub_blocks.control.environments import Environment as DefinedEnvironment
+from tfhub_blocks.control.environments import short_path
+from tfhub_blocks.control.store import content_digest
+from tfhub_blocks.records.digests import files_sha256, record_digest, tree_digest
+from tfhub_blocks.records.environments import definition_digest
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.pins import (
+    PIN_NAME,
+    SAVED_MODEL_FOLDER,
+    check_files,
+    hashed_files,
+    read_pin,
+)
+
+DIGEST_TAG = "tfhub_blocks.digest"
+# Azure ML takes at most thirty characters for a version.
+VERSION_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One version of something, with the digest of all its content.
+
+    ``entity`` gives the SDK's object, made anew, because the SDK writes into those that it was
+    given. For a component it takes the registry that it is meant for, if any; for the others the
+    address of ``content``, which was sent before, or its path.
+    """
+
+    kind: str
+    name: str
+    version: str
+    digest: str
+    source: str
+    entity: Callable[[Any], Any] = field(repr=False, compare=False)
+    content: Path | None = None
+
+    @property
+    def reference(self) -> str:
+        """As pipelines and steps name it."""
+        return f"azureml:{self.name}:{self.version}"
+
+
+def environment_asset(environment: DefinedEnvironment) -> Asset:
+    """An environment that is defined here."""
+    definition, folder = environment.definition, environment.folder
+    digest = definition_digest(definition.files)
+
+    def entity(address: str) -> Any:
+        return Environment(
+            name=definition.name,
+            version=definition.version,
+            description=definition.description.purpose,
+            build=BuildContext(path=address),
+            tags={DIGEST_TAG: digest, "owner": definition.description.owner},
+        )
+
+    return Asset(
+        "environment", definition.name, definition.version, digest, str(folder), entity, folder
+    )
+
+
+def encoder_asset(folder: Path) -> Asset:
+    """A pinned encoder, every file held against its pin, as a model asset.
+
+    One that is baked or downloaded may be its pin alone. Its version covers the pin as well:
+    another decision about the same bytes is another version.
+
+    Raises:
+        BlocksError: There is no pin, or a file is not as pinned.
+    """
+    pin = read_pin(folder / PIN_NAME)
+    saved_model = folder / SAVED_MODEL_FOLDER
+    if pin.decisions.model_travels or saved_model.is_dir():
+        check_files(pin, hashed_files(saved_model), str(folder))
+    digest = tree_digest(files_sha256(folder))
+    version = digest[:VERSION_DIGITS]
+
+    def entity(address: str) -> Any:
+        return Model(
+            name=pin.name,
+            version=version,
+            path=address,
+            type="custom_model",
+            description=f"{pin.handle}: {pin.modality}, {pin.output.dimension} features",
+            tags={DIGEST_TAG: digest, "encoder_digest": pin.digest},
+        )
+
+    return Asset("model", pin.name, version, digest, str(short_path(folder)), entity, folder)
+
+
+def data_asset(name: str, path: Path) -> Asset:
+    """A file or a folder as a data asset, its version made from its content.
+
+    Raises:
+        BlocksError: There is nothing at the path, or something that no asset can hold.
+    """
+    if not path.exists():
+        raise BlocksError(
+            "publish", f"--data {name}", f"there is nothing at {path}", "data", "correct the path"
+        )
+    digest = content_digest(path)
+    version = digest[:VERSION_DIGITS]
+    kind = "uri_file" if path.is_file() else "uri_folder"
+
+    def entity(address: str) -> Any:
+        return Data(name=name, version=version, path=address, type=kind, tags={DIGEST_TAG: digest})
+
+    return Asset("data", name, version, digest, str(short_path(path)), entity, path)
+
+
+def load_components(names: Iterable[str]) -> list[Any]:
+    """The components of steps of these names."""
+    package = import_module("components")
+    return [getattr(package, name) for name in names]
+
+
+def component_asset(component: Any) -> Asset:
+    """A step as a component, its version made of its semantic version, its code and its ports."""
+    with component._build_code() as built:
+        code = tree_digest(files_sha256(Path(built.path))) if built else ""
+    digest = record_digest({"code": code, "interface": component_interface(component)})
+    version = f"{component.version}-{digest[:VERSION_DIGITS]}"
+
+    def entity(registry: str | None) -> Any:
+        made = copy.copy(component)
+        made.version = version
+        made.tags = dict(component.tags) | {DIGEST_TAG: digest}
+        if registry is not None:
+            name, _, pinned = component.environment.removeprefix("azureml:").partition(":")
+            made.environment = (
+                f"azureml://registries/{registry}/environments/{name}/versions/{pinned}"
+            )
+        return made
+
+    return Asset(
+        "component", component.name, version, digest, f"components/{component.name}", entity
+    )
+
+
+def component_interface(component: Any) -> Mapping[str, Any]:
+    """What a step is but for its code: ports, command, environment, texts; JSON-ready.
+
+    Numbers are numbers, as people write them: the SDK's dictionary holds them as text.
+    """
+    record = dict(component._to_dict())
+    record.pop("code", None)
+    record["inputs"] = {
+        name: {key: _typed(port["type"], key, value) for key, value in port.items()}
+        for name, port in record.get("inputs", {}).items()
+    }
+    return record
+
+
+def _typed(kind: str, key: str, value: Any) -> Any:
+    if key not in ("default", "min", "max") or not isinstance(value, str):
+        return value
+    if kind == "boolean":
+        return value.lower() == "true"
+    return {"integer": int, "number": float}.get(kind, str)(value)

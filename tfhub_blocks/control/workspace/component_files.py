@@ -1,0 +1,46 @@
+"""Steps as files that ``az ml component create`` takes."""
+
+import shutil
+from pathlib import Path
+
+import yaml
+
+from tfhub_blocks.control.catalog import component_files
+from tfhub_blocks.control.workspace.assets import (
+    DIGEST_TAG,
+    component_asset,
+    component_interface,
+    load_components,
+)
+from tfhub_blocks.records.folders import write_file
+
+SCHEMA = "https://azuremlschemas.azureedge.net/latest/commandComponent.schema.json"
+
+
+def write_component_files(folder: Path) -> list[Path]:
+    """Write ``NAME.yaml`` and the code in ``NAME/`` for each step; give the YAML files.
+
+    The same steps give the same bytes, and published from the files they are the same versions.
+    """
+    written = []
+    for component in load_components(component_files()):
+        name = component.name
+        asset = component_asset(component)
+        code = folder / name
+        shutil.rmtree(code, ignore_errors=True)
+        shutil.copytree(component.code, code)
+        interface = dict(component_interface(component))
+        record = {
+            "$schema": SCHEMA,
+            "type": interface.pop("type"),
+            "name": interface.pop("name"),
+            **interface,
+            "version": asset.version,
+            "tags": component.tags | {DIGEST_TAG: asset.digest},
+            "code": f"./{name}",
+        }
+        path = folder / f"{name}.yaml"
+        text = yaml.safe_dump(record, sort_keys=False, width=100, allow_unicode=True)
+        write_file(path, text.encode())
+        written.append(path)
+    return written

@@ -1,0 +1,269 @@
+"""Submitting: the job that a pipeline and a profile make, sent once."""
+
+import fcntl
+import json
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from azure.ai.ml import Output
+from azure.ai.ml.entities import ManagedIdentityConfiguration, UserIdentityConfiguration
+from azure.core.exceptions import ResourceNotFoundError
+
+import tfhub_blocks
+from tfhub_blocks.control.graphs import Graph, Node
+from tfhub_blocks.control.profiles import SERVERLESS, JobSettings, Profile
+from tfhub_blocks.control.requests import prepare_job
+from tfhub_blocks.control.workspace.assets import Asset, component_asset
+from tfhub_blocks.control.workspace.connection import Connection
+from tfhub_blocks.control.workspace.failures import told
+from tfhub_blocks.control.workspace.publishing import published_digest
+from tfhub_blocks.records.digests import record_digest
+from tfhub_blocks.records.drift import POLICY_VARIABLE
+from tfhub_blocks.records.errors import BlocksError, nearest
+from tfhub_blocks.records.folders import write_file
+
+TAG = "tfhub_blocks."
+# How long an interrupted submission is taken up again by the same command.
+TAKEN_UP_S = 3600
+_IDENTITIES = {"managed": ManagedIdentityConfiguration, "user": UserIdentityConfiguration}
+_MODEL_TYPES = {"mlflow_model", "custom_model", "triton_model"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for: a pipeline, its settings, and names to register outputs under."""
+
+    pipeline: str
+    settings: tuple[str, ...]
+    register: Mapping[str, str]
+    reuse: bool = True
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job that can be sent: the SDK's object, and the digest of all that it was made from.
+
+    ``registered`` holds the type and the asset's name of each output that is to become an asset.
+    """
+
+    pipeline: str
+    job: Any
+    registered: Mapping[str, tuple[str, str]]
+    digest: str
+
+
+def prepare(connection: Connection, request: Request, profile: Profile) -> Prepared:
+    """The job of a pipeline, with everything from the profile, and all that it names found there.
+
+    Raises:
+        BlocksError: Something in the request or the profile is wrong, or the workspace lacks
+            something that the job names.
+    """
+    settings = _job_settings(profile)
+    job, graph, given = prepare_job(request.pipeline, request.settings, profile)
+    registered = dict(_registered(graph, request))
+    job.settings.continue_on_step_failure = False
+    job.settings.force_rerun = not request.reuse
+    job.experiment_name = settings.experiment or request.pipeline
+    job.display_name = request.pipeline
+    job.tags = {
+        "owner": settings.owner,
+        "cost_centre": settings.cost_centre,
+        f"{TAG}profile": profile.name,
+        f"{TAG}version": tfhub_blocks.__version__,
+    }
+    for name, node in graph.nodes.items():
+        _furnish(job.jobs[name], node, profile, settings)
+    with told("submit", request.pipeline):
+        job._validate(raise_error=True)
+    _check_computes(connection, profile, graph)
+    _check_inputs(connection, graph, given)
+    digests = _name_components(connection, job, graph, settings)
+    record = {
+        "workspace": connection.name,
+        "pipeline": request.pipeline,
+        "profile": profile.name,
+        "given": {key: str(value) for key, value in given.items()},
+        "register": dict(request.register),
+        "components": digests,
+    }
+    return Prepared(request.pipeline, job, registered, record_digest(record))
+
+
+def _job_settings(profile: Profile) -> JobSettings:
+    if profile.engine != "azureml" or profile.job is None:
+        raise BlocksError(
+            "profile",
+            profile.name,
+            f"its engine is {profile.engine}",
+            'a profile with engine = "azureml"',
+            "name one with --profile, or run the pipeline here: tfhub-blocks run",
+        )
+    return profile.job
+
+
+def _registered(graph: Graph, request: Request) -> Iterator[tuple[str, tuple[str, str]]]:
+    for output, name in request.register.items():
+        if output not in graph.outputs:
+            raise BlocksError(
+                "submit",
+                f"--register {output}={name}",
+                f"{request.pipeline} has no output {output!r}",
+                "one of " + ", ".join(graph.outputs),
+                nearest(output, graph.outputs) or "name one of these",
+            )
+        source = graph.outputs[output]
+        yield output, (graph.nodes[source.node].output_types[source.port], name)
+
+
+def _furnish(job_node: Any, node: Node, profile: Profile, settings: JobSettings) -> None:
+    """Give a node what its role in the profile says."""
+    role = profile.roles.get(node.role)
+    if role is None:
+        raise BlocksError(
+            "profile",
+            profile.name,
+            f"it has no role {node.role!r}, which step {node.name} has",
+            "one of " + ", ".join(profile.roles),
+            f"add [roles.{node.role}] to it, or correct the tag role of {node.component}",
+        )
+    job_node.compute = role.compute
+    if role.compute == SERVERLESS:
+        job_node.set_resources(instance_type=role.size, instance_count=1)
+        if settings.tier:
+            job_node.set_queue_settings(job_tier=settings.tier)
+    job_node.set_limits(timeout=node.timeout_s or role.timeout_s)
+    if settings.identity:
+        job_node.identity = _IDENTITIES[settings.identity]()
+    if profile.environment_policy:
+        job_node.environment_variables = {POLICY_VARIABLE: profile.environment_policy}
+
+
+def _check_computes(connection: Connection, profile: Profile, graph: Graph) -> None:
+    names = {profile.roles[node.role].compute for node in graph.nodes.values()}
+    for name in sorted(names - {SERVERLESS}):
+        with told("submit", f"compute {name}"):
+            try:
+                connection.client.compute.get(name)
+            except ResourceNotFoundError as error:
+                if getattr(error.error, "code", "") == "ResourceNotFound":
+                    raise  # the workspace
+                raise BlocksError(
+                    "submit",
+                    f"compute {name}",
+                    f"workspace {connection.name} has no such compute",
+                    "a cluster of that name",
+                    f"tfhub-blocks compute apply --profile {profile.name}",
+                ) from None
+
+
+def _check_inputs(connection: Connection, graph: Graph, given: Mapping[str, Any]) -> None:
+    """See that each data or model asset that is given is there."""
+    for name, value in given.items():
+        reference = str(value).removeprefix("azureml:")
+        if not str(value).startswith("azureml:") or reference.startswith("//"):
+            continue
+        asset, colon, version = reference.rpartition(":")
+        if not colon:
+            raise BlocksError(
+                "submit", name, f"{value} names no version", "azureml:NAME:VERSION", "name one"
+            )
+        kinds = {
+            node.input_types[port]
+            for node in graph.nodes.values()
+            for port, bound in node.inputs.items()
+            if bound is value
+        }
+        operations = connection.client.models if kinds & _MODEL_TYPES else connection.client.data
+        with told("submit", f"{name} = {value}"):
+            operations.get(asset, version)
+
+
+def _name_components(
+    connection: Connection, job: Any, graph: Graph, settings: JobSettings
+) -> dict[str, str]:
+    """Let nodes name published components; give the digest of each step's component."""
+    assets: dict[str, Asset] = {}
+    published: dict[str, bool] = {}
+    for name, node in graph.nodes.items():
+        if node.component not in assets:
+            asset = component_asset(node.entity)
+            assets[node.component] = asset
+            published[node.component] = _is_published(connection, asset, settings)
+            if not published[node.component]:
+                _check_environment(connection, node)
+        if published[node.component]:
+            job.jobs[name]._component = assets[node.component].reference
+    return {name: assets[node.component].digest for name, node in graph.nodes.items()}
+
+
+def _is_published(connection: Connection, asset: Asset, settings: JobSettings) -> bool:
+    digest = published_digest(connection, asset)
+    if digest == asset.digest:
+        return True
+    if digest is None and settings.components == "inline":
+        return False
+    what = f"component {asset.name}:{asset.version}"
+    problem = "it is not published" if digest is None else "it is there with other content"
+    raise BlocksError(
+        "submit",
+        what,
+        f"{problem} in workspace {connection.name}",
+        "the very content that is here",
+        "tfhub-blocks publish",
+    )
+
+
+def _check_environment(connection: Connection, node: Node) -> None:
+    name, _, version = node.environment.removeprefix("azureml:").partition(":")
+    with told("submit", f"environment {name}:{version} of step {node.name}"):
+        connection.client.environments.get(name, version)
+
+
+def submit(connection: Connection, prepared: Prepared, runs_dir: Path) -> Any:
+    """Send a job, and give it as Azure ML has it.
+
+    A submission that was interrupted, and nobody knows whether it arrived, is taken up by the same
+    request within an hour: there is one job in the end.
+
+    Raises:
+        BlocksError: Azure refused it.
+    """
+    kept = runs_dir / "submissions" / prepared.digest[:40]
+    with _submission(kept, prepared.pipeline) as (name, is_new), told("submit", name):
+        if not is_new:
+            with suppress(ResourceNotFoundError):
+                return connection.client.jobs.get(name)
+        prepared.job.name = name
+        for output, (kind, asset) in prepared.registered.items():
+            # A version of its own, known before it exists.
+            version = name.removeprefix(f"{prepared.pipeline}-")
+            prepared.job.outputs[output] = Output(type=kind, name=asset, version=version)
+        # What it checks is checked: once a compute, not once a node.
+        return connection.client.jobs.create_or_update(prepared.job, skip_validation=True)
+
+
+@contextmanager
+def _submission(path: Path, pipeline: str) -> Iterator[tuple[str, bool]]:
+    """The name of a submission, and whether it is new; kept until the submission ended well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        record = path.with_suffix(".json")
+        kept = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+        is_new = time.time() - kept.get("time", 0.0) > TAKEN_UP_S
+        name = _new_name(pipeline) if is_new else kept["job"]
+        if is_new:
+            write_file(record, json.dumps({"job": name, "time": time.time()}).encode())
+        yield name, is_new
+        record.unlink()
+
+
+def _new_name(pipeline: str) -> str:
+    return f"{pipeline}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
