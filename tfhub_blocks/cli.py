@@ -8,12 +8,12 @@ import warnings
 from collections.abc import Sequence
 
 from tfhub_blocks import __version__
-from tfhub_blocks.commands import environments, jobs, pipelines, publishing, samples
+from tfhub_blocks.commands import encoders, environments, jobs, pipelines, publishing, samples
 from tfhub_blocks.commands.status import DONE, INTERRUPTED, WRONG_REQUEST
 from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError
 
 # In the order in which --help tells of them.
-GROUPS = (pipelines, samples, environments, publishing, jobs)
+GROUPS = (pipelines, samples, encoders, environments, publishing, jobs)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -77,6 +77,15 @@ class Decisions:
         """Whether the SavedModel goes from step to step beside its pin, or the pin alone."""
         return self.loading in ("mounted", "undecided")
 
+    def faults(self) -> Iterator[tuple[str, str, str]]:
+        """Key, problem and expectation of what does not fit together."""
+        budget_ms = self.latency_budget_ms
+        if budget_ms is not None and not budget_ms > 0:
+            yield "latency_budget_ms", f"it is {budget_ms}", "more than 0"
+        if (budget_ms is not None) != (self.inference == "realtime"):
+            told = f"it is {budget_ms} where inference is {self.inference}"
+            yield "latency_budget_ms", told, "milliseconds for one item, for realtime alone"
+
 
 @dataclass(frozen=True)
 class Pin:
@@ -142,9 +151,8 @@ def _faults(pin: Pin) -> Iterator[tuple[str, str, str]]:
         yield "input.range", f"it is {given.range}", "[lowest, highest] for images alone"
     if pin.output.dimension < 1:
         yield "output.dimension", f"it is {pin.output.dimension}", "1 or more"
-    budget_ms = pin.decisions.latency_budget_ms
-    if budget_ms is not None and not budget_ms > 0:
-        yield "decisions.latency_budget_ms", f"it is {budget_ms}", "more than 0"
+    for key, problem, expected in pin.decisions.faults():
+        yield f"decisions.{key}", problem, expected
 
 
 def copy_files(source: Path, target: Path) -> dict[str, PinnedFile]:
