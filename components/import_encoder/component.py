@@ -60,10 +60,14 @@ def import_encoder(
 ):
     """Copy, verify, load and describe a pretrained encoder."""
     with step(import_encoder, locals()) as run:
+        from tfhub_blocks.compute.encoder_policy import check_decisions, check_handle
         from tfhub_blocks.compute.imports import Request, import_saved_model
 
+        check_handle(handle or "", "import_encoder")
         folder = run.begin_output("encoder", FORMAT)
         pinned = import_saved_model(Request(source, handle, pin, unpinned, image_size_px), folder)
+        check_handle(pinned.handle, "import_encoder")
+        check_decisions(pinned.decisions, "import_encoder")
         run.facts.update(
             digest=pinned.digest,
             handle=pinned.handle,

@@ -1,6 +1,7 @@
 """Azure ML on loopback for a session, an empty workspace for each test."""
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -23,6 +24,8 @@ from toy_project import JOIN, MAKE, TOY
 from tfhub_blocks.records.environments import definition_version
 
 AZURITE = ROOT / ".azurite"
+# Read when MLflow is imported, which may be before a test takes `azure`.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 
 @pytest.fixture(scope="session")
@@ -123,7 +126,9 @@ def furnished(ml_client: Any, azure: ControlPlane, tmp_path: Path) -> Furnished:
 TOY_ENVIRONMENT = "azureml:toy:1"
 TOY_MAKE = """
 import argparse
+import os
 import pathlib
+import signal
 import time
 
 parser = argparse.ArgumentParser()
@@ -132,7 +137,14 @@ for name in ("source", "text", "count", "maybe", "note", "made"):
 given = parser.parse_args()
 word = (pathlib.Path(given.source) / "file").read_text()
 print(f"making {given.count} of {word}", flush=True)
+starts = pathlib.Path(given.made) / "starts"
+starts.write_text(f"{starts.read_text() if starts.exists() else ''}{os.getpid()} ")
+if given.text == "deaf":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if given.text in ("deaf", "lost") and len(starts.read_text().split()) == 1:
+    time.sleep(600)
 time.sleep({"slow": 4, "endless": 600}.get(given.text, 0))
+(pathlib.Path(given.made) / "variable").write_text(os.environ.get("NOTE", ""))
 assert given.text != "fail", "it was told to fail"
 text = f"{word} {given.text} {given.count} {given.maybe}|"
 (pathlib.Path(given.made) / "made.txt").write_text(text)
@@ -157,7 +169,7 @@ command: >-
   $[[--note '${{{{inputs.note}}}}']] --made '${{{{outputs.made}}}}'
 inputs:
   source: {{type: uri_folder}}
-  text: {{type: string, enum: [a, b, fail, slow, endless], default: a}}
+  text: {{type: string, enum: [a, b, fail, slow, endless, lost, deaf], default: a}}
   count: {{type: integer, min: 1, max: 9, default: 1}}
   maybe: {{type: number, optional: true}}
   note: {{type: string, optional: true}}
@@ -211,7 +223,7 @@ class Toys:
             return {"joined": joined.outputs.joined, "left": left.outputs.made}
 
         source = Input(type="uri_folder", path="azureml:words:1")
-        return toy(source=source, **inputs)
+        return toy(**{"source": source, **inputs})
 
 
 @pytest.fixture
@@ -284,6 +296,14 @@ class Project:
         """Publish the toy's environment, steps and data, and nothing else."""
         return self.main("publish", "make", "join", "--data", "words=src", *words)
 
+    def furnish(self) -> None:
+        """Publish it, make its cluster, and let jobs run."""
+        self.publish()
+        cluster = AmlCompute(name="cpu-cluster", size="Standard_DS3_v2", max_instances=2)
+        self.plane.client().compute.begin_create_or_update(cluster).result()
+        self.plane.run_jobs()
+        self.plane.recorder.clear()
+
     @property
     def words(self) -> str:
         """The reference of the data that was published."""
@@ -291,7 +311,26 @@ class Project:
         return f"azureml:words:{version['name']}"
 
     def submit(self, *words: str) -> Outcome:
-        return self.main("submit", "toy", "--set", f"source={self.words}", *words)
+        source = ("--profile", "toy", "--set", f"source={self.words}")
+        return self.main("submit", "toy", *source, *words)
+
+    def submitted(self, *words: str) -> str:
+        """Submit the toy pipeline, wait, and give the job's name."""
+        outcome = self.submit("--wait", *words)
+        return outcome.out.partition("\n")[0]
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """The jobs that are there, the newest first."""
+        return self.plane.workspace.versions("jobs")
+
+    def normal(self, text: str) -> str:
+        """Text without what differs from run to run."""
+        text = re.sub(r"\d{8}T\d{6}Z-[0-9a-f]{6}", "TIME", text)
+        text = re.sub(r"/subscriptions/[0-9a-f-]{36}", "/subscriptions/ID", text)
+        text = re.sub(r"\b[0-9a-f]{12}\b", "DIGEST______", text)
+        text = re.sub(r"^\w+ +(Running|Queued|Preparing)\b.*\n", "", text, flags=re.M)
+        text = text.replace(str(self.folder), "PROJECT")
+        return re.sub(r"\b\d+\.\d s\b", "N s", text)
 
     def versions(self) -> list[str]:
         """The short ids of everything that was published or submitted."""
@@ -332,6 +371,7 @@ format_version = 1
 description = "x"
 engine = "azureml"
 environment_policy = "record"
+encoder_policy = "experiment"
 [job]
 owner = "$USER"
 cost_centre = "toys"

@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 from azure.ai.ml.entities import AmlCompute, BuildContext, Data, Environment, Model
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from loopback.lists import PAGE
+from loopback.resources import NO_QUOTA
 
 
 def folder_with(path: Path, **files: str) -> str:
@@ -38,12 +40,24 @@ def test_compute_is_made_in_several_polls_and_deleted(ml_client, azure):
     assert list(ml_client.compute.list()) == []
 
 
-def test_refused_size_is_told(ml_client, azure):
-    azure.workspace.refused_sizes["standard_nc6"] = "there is no quota for Standard_NC6"
-    with pytest.raises(HttpResponseError, match="no quota for Standard_NC6"):
+def test_refused_size_is_told_in_the_words_of_azure(ml_client, azure):
+    azure.workspace.refused_sizes["standard_nc6"] = NO_QUOTA
+    with pytest.raises(HttpResponseError, match="total vCPU quota of 0") as caught:
         ml_client.compute.begin_create_or_update(
             AmlCompute(name="cluster", size="Standard_NC6", max_instances=1)
         )
+    assert (caught.value.status_code, caught.value.error.code) == (400, "BadRequest")
+
+
+def test_lists_come_in_pages(ml_client, azure):
+    names = {f"e{number}" for number in range(2 * PAGE + 1)}
+    for name in names:
+        ml_client.environments.create_or_update(
+            Environment(name=name, version="1", image="example.org/a:1")
+        )
+    azure.recorder.clear()
+    assert {environment.name for environment in ml_client.environments.list()} == names
+    assert len(azure.recorder.requests) == 3
 
 
 def test_data_asset_lies_in_storage(ml_client, azure, tmp_path):

@@ -47,6 +47,7 @@ def test_unknown_request_is_kept(azure):
     [
         ("", "the token is for"),
         (f"Bearer {make_token('https://storage.azure.com')}", "the token is for"),
+        (f"Bearer {make_token('https://ml.azure.com')}", "the token is for"),
         (f"Bearer {make_token('https://management.azure.com', -60)}", "expired"),
     ],
 )

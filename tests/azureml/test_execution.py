@@ -62,6 +62,22 @@ def test_steps_are_children_with_logs(running):
     assert "making 1 of hello" in log.read_text()
 
 
+def test_step_is_fetched_and_downloaded_by_its_name(running, tmp_path):
+    made = submit(running, running.job())
+    [left] = (
+        child
+        for child in running.client.jobs.list(parent_job_name=made.name)
+        if child.display_name == "left"
+    )
+    found = running.client.jobs.get(left.name)
+    assert (found.display_name, found.status) == ("left", "Completed")
+    running.client.jobs.download(left.name, download_path=tmp_path / "got", all=True)
+    [log] = (tmp_path / "got").rglob("std_log.txt")
+    assert "making 1 of hello" in log.read_text()
+    [made] = (tmp_path / "got" / "named-outputs").rglob("made.txt")
+    assert made.read_text() == "hello a 1 None|"
+
+
 def test_failed_step_fails_the_job_and_stream_says_so(running):
     made = submit(running, running.job(text="fail"))
     assert made.status == "Failed"
@@ -78,6 +94,54 @@ def test_cancelled_job_ends_its_steps(running):
     running.plane.executor.wait()
     assert time.monotonic() - started < 30
     assert running.client.jobs.get(made.name).status == "Canceled"
+
+
+def wait_for_status(running, job, step, *wanted):
+    limit = time.monotonic() + 30
+    while time.monotonic() < limit:
+        runs = {run["displayName"]: run for run in running.plane.workspace.child_runs(job)}
+        if step in runs and runs[step]["status"] in wanted:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{step} was never {wanted}")
+
+
+@pytest.mark.parametrize(("text", "grace_s"), [("lost", 30), ("deaf", 0.3)])
+def test_step_on_a_lost_node_begins_again_by_itself(running, tmp_path, text, grace_s):
+    made = running.client.jobs.create_or_update(running.job(text=text))
+    wait_for_status(running, made.name, "left", "Running")
+    node = running.plane.executor.node(made.name, "left")
+    while "making 1" not in node.log.read_text():
+        time.sleep(0.05)
+    started = time.monotonic()
+    node.preempt(grace_s)
+    assert time.monotonic() - started < 5
+    wait_for_status(running, made.name, "left", "Queued")
+    assert running.client.jobs.get(made.name).status == "Running"
+    wait_for_status(running, made.name, "left", "Running", "Completed")
+    running.plane.executor.wait()
+    assert running.client.jobs.get(made.name).status == "Completed"
+    running.client.jobs.download(made.name, output_name="left", download_path=tmp_path / "got")
+    [starts] = (tmp_path / "got").rglob("starts")
+    assert len(set(starts.read_text().split())) == 2
+
+
+def test_job_whose_node_was_lost_can_be_cancelled(running):
+    made = running.client.jobs.create_or_update(running.job(text="endless"))
+    wait_for_status(running, made.name, "left", "Running")
+    running.plane.executor.node(made.name, "left").preempt(1)
+    running.client.jobs.begin_cancel(made.name).result()
+    running.plane.executor.wait()
+    assert running.client.jobs.get(made.name).status == "Canceled"
+
+
+def test_variables_of_a_step_reach_it(running, tmp_path):
+    job = running.job()
+    job.jobs["left"].environment_variables = {"NOTE": "from the job"}
+    made = submit(running, job)
+    running.client.jobs.download(made.name, output_name="left", download_path=tmp_path / "got")
+    [note] = (tmp_path / "got").rglob("variable")
+    assert note.read_text() == "from the job"
 
 
 def test_steps_are_reused_across_jobs(running):

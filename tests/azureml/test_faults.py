@@ -1,8 +1,12 @@
 import time
+from types import SimpleNamespace
 
 import pytest
+from azure.ai.ml import MLClient
 from azure.ai.ml.entities import Data
+from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
+from loopback.identity import make_token
 from loopback.requests import Fault
 
 
@@ -93,3 +97,20 @@ def test_fault_befalls_one_request(azure, ml_client):
     azure.recorder.inject(Fault.BROKEN)
     ml_client.workspaces.get("loopback")
     assert [r.fault for r in azure.recorder.requests] == [Fault.BROKEN, None]
+
+
+def test_sdk_renews_tokens_that_expire_in_the_middle(ml_client, azure):
+    azure.identity.lifetime_s = 1
+    ml_client.workspaces.get("loopback")
+    time.sleep(2)
+    ml_client.workspaces.get("loopback")
+    assert [r.status for r in azure.recorder.requests] == [200, 200]
+    assert len(set(azure.identity.given[-2:])) == 2
+
+
+def test_token_that_nobody_renews_is_refused(azure, ml_client):
+    token = AccessToken(make_token("https://management.azure.com", -1), int(time.time()) + 3600)
+    stale = SimpleNamespace(get_token=lambda *_, **__: token)
+    client = MLClient(stale, azure.workspace.subscription, "tests", "loopback")
+    with pytest.raises(ClientAuthenticationError, match="expired"):
+        client.workspaces.get("loopback")

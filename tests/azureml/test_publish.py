@@ -1,6 +1,5 @@
 """What is defined here is published, each version once."""
 
-import json
 import os
 import re
 import subprocess
@@ -99,25 +98,31 @@ def test_half_finished_publish_completes_when_repeated(project, azure):
     assert len(project.versions()) == 4
 
 
-@pytest.mark.parametrize("fault", [Fault.LOST_ANSWER, Fault.FORBIDDEN])
-def test_any_request_may_fail_and_each_asset_is_there_once(project, azure, quick_retries, fault):
-    project.publish()
+def fail_each_request(project, azure, fault, publish):
+    """Let each request of a command fail, and repeat the command: the same is there, once."""
+    assert publish().status == 0
     expected, count = project.versions(), len(azure.recorder.requests)
     for index in range(count):
         azure.reset_content()
         azure.recorder.inject(fault, at=index)
-        project.publish()
+        publish()
         assert azure.recorder.faults == {}, index
-        assert project.publish().status == 0, index
+        assert publish().status == 0, index
         assert project.versions() == expected, index
         for asset in azure.workspace.versions("data"):
             assert azure.storage.names(asset["properties"]["dataUri"]), index
 
 
+@pytest.mark.parametrize("fault", [Fault.LOST_ANSWER, Fault.FORBIDDEN])
+def test_any_request_may_fail_and_each_asset_is_there_once(project, azure, quick_retries, fault):
+    words = ("publish", "join", "--data", "words=src")
+    fail_each_request(project, azure, fault, lambda: project.main(*words))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", list(Fault))
 def test_any_request_may_fail_in_any_way(project, azure, quick_retries, fault):
-    test_any_request_may_fail_and_each_asset_is_there_once(project, azure, None, fault)
+    fail_each_request(project, azure, fault, project.publish)
 
 
 def test_killed_publish_completes_when_repeated(project, azure):
@@ -208,12 +213,15 @@ def test_files_of_the_steps_are_as_reviewed(own_components, golden, tmp_path):
 def test_az_takes_the_files_and_makes_what_publish_makes(project, azure, tmp_path):
     project.publish()
     before = project.versions()
+    for name in ("make", "join"):
+        azure.workspace.forget(f"components/{name}")
     project.main("publish", "--files", str(tmp_path / "dist"))
     for name in ("make", "join"):
         # What `az ml component create --file` does.
         component = load_component(tmp_path / "dist" / f"{name}.yaml")
         azure.client().components.create_or_update(component)
     assert project.versions() == before
+    assert set(states(project.publish()).values()) == {"is there"}
     record = yaml.safe_load((tmp_path / "dist" / "make.yaml").read_text())
     assert record["inputs"]["count"] == {
         "type": "integer",
@@ -222,4 +230,3 @@ def test_az_takes_the_files_and_makes_what_publish_makes(project, azure, tmp_pat
         "min": 1,
         "max": 9,
     }
-    json.dumps(record)

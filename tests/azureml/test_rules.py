@@ -218,7 +218,10 @@ def test_each_mistake_in_a_pipeline_is_found_where_it_is(submitted):
 
 COMPONENT_CHANGES = {
     "code": (lambda s: s.update(code=s["code"] + "0"), "code: there is no"),
-    "environment": (lambda s: s.update(environment="azureml:e:1"), "is no id of this workspace"),
+    "environment": (
+        lambda s: s.update(environment="azureml:e:1"),
+        "is no id of a workspace or registry",
+    ),
     "placeholder": (lambda s: s.update(command="x ${{inputs.no}}"), "inputs.no is not declared"),
     "optional": (
         lambda s: s.update(command="x ${{inputs.min_accuracy}}"),

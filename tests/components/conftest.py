@@ -11,9 +11,11 @@ import pytest
 
 import tfhub_blocks
 from tfhub_blocks.control.processes import step_environment
+from tfhub_blocks.records import decisions, drift
 from tfhub_blocks.records.code import write_step_package
-from tfhub_blocks.records.drift import POLICY_VARIABLE
 
+# These tests run in what develops the project, not in what steps are pinned to.
+POLICIES = {drift.POLICY_VARIABLE: "record", decisions.POLICY_VARIABLE: "experiment"}
 PACKAGE = Path(tfhub_blocks.__file__).parent
 COMPONENTS = PACKAGE.parent / "components"
 
@@ -42,8 +44,7 @@ def start_step(tmp_path_factory: pytest.TempPathFactory) -> StartStep:
         return subprocess.Popen(
             ["/bin/sh", "-c", f"exec {command}"],
             cwd=snapshots[name],
-            # These tests run in what develops the project, not in what steps are pinned to.
-            env=step_environment({POLICY_VARIABLE: "record", **variables}),
+            env=step_environment({**POLICIES, **variables}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -52,6 +52,7 @@ def _choices(decision: str) -> list[str]:
 
 
 def _pin(options: argparse.Namespace) -> int:
+    from tfhub_blocks.records.decisions import undecided
     from tfhub_blocks.records.handles import is_mutable
 
     given = {name: getattr(options, name) for name in _DECISIONS if getattr(options, name)}
@@ -71,9 +72,8 @@ def _pin(options: argparse.Namespace) -> int:
             fetched=fetched,
         )
     print(f"{options.to}: {_summary(pin)}, digest {pin.digest}")
-    for name in _DECISIONS:
-        if getattr(decisions, name) == "undecided":
-            _warn(f"{name} is undecided, which production refuses: write it into {PIN_NAME}")
+    for name in undecided(decisions):
+        _warn(f"{name} is undecided, which production refuses: write it into {PIN_NAME}")
     if is_mutable(pin.handle):
         _warn(f"{pin.handle} names no version, which production refuses")
     return DONE

@@ -71,7 +71,9 @@ def check_evidence(model_digest: str, evidence: Evidence) -> None:
 def _find(client: MlflowClient, name: str, digest: str) -> Any:
     try:
         versions = client.search_model_versions(f"name = '{name}'")
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
         return None
     return next((v for v in versions if v.tags.get(f"{TAG}model_digest") == digest), None)
 

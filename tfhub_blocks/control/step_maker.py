@@ -15,8 +15,8 @@ from tfhub_blocks.control.processes import StepProcess, step_environment, stop
 from tfhub_blocks.control.profiles import Profile
 from tfhub_blocks.control.runs import CANCELED, COMPLETED, FAILED, StepRecord
 from tfhub_blocks.control.store import Store, Stored, content_digest
+from tfhub_blocks.records import decisions, drift
 from tfhub_blocks.records.digests import files_sha256, record_digest, tree_digest
-from tfhub_blocks.records.drift import POLICY_VARIABLE
 from tfhub_blocks.records.environments import environment_digest
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.pins import IMAGE_VARIABLE
@@ -122,7 +122,7 @@ class StepMaker:
             code=folder / "code",
             log=folder / "log.txt",
             variables=step_environment(
-                {POLICY_VARIABLE: self._policy, **_image(node.environment), **self.variables}
+                {**self.profile.policies, **_image(node.environment), **self.variables}
             ),
             timeout_s=node.timeout_s or self.profile.roles[node.role].timeout_s,
             on_progress=lambda text: setattr(step, "progress", text),
@@ -145,8 +145,8 @@ class StepMaker:
                 contents[port] = self._input_digest(value)
             else:
                 contents[port] = node.text(port, value)
-        # What refuses another environment takes nothing that was made where none was refused.
-        strict = ["refuse"] if self._policy == "refuse" else []
+        # What refuses something takes nothing that was made where it was not refused.
+        strict = [policy for policy in self._policies() if policy in ("refuse", "production")]
         key = record_digest(
             {
                 "code": tree_digest(files_sha256(code)),
@@ -164,9 +164,16 @@ class StepMaker:
                 self._digests[path] = content_digest(path)
             return self._digests[path]
 
-    @property
-    def _policy(self) -> str:
-        return self.profile.environment_policy or os.environ.get(POLICY_VARIABLE, "")
+    def _policies(self) -> list[str]:
+        """What counts in steps: what the profile says, else their environment, else the default."""
+        defaults = {
+            drift.POLICY_VARIABLE: drift.DEFAULT_POLICY,
+            decisions.POLICY_VARIABLE: decisions.DEFAULT_POLICY,
+        }
+        return [
+            self.profile.policies.get(name) or os.environ.get(name) or default
+            for name, default in defaults.items()
+        ]
 
 
 def _image(environment: str) -> dict[str, str]:

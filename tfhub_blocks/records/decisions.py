@@ -2,8 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from tfhub_blocks.records.pins import Decisions
+
+# Whether an encoder may be tried as it is, or has to be decided about and named to the version.
+EncoderPolicy = Literal["experiment", "production"]
+POLICY_VARIABLE = "TFHUB_BLOCKS_ENCODER_POLICY"
+DEFAULT_POLICY: EncoderPolicy = "production"
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,11 @@ MEANINGS: Mapping[str, Mapping[str, Meaning]] = {
     },
 }
 _DEFAULTS = {"loading": "mounted", "fine_tuning": "forbidden", "inference": "batch"}
+
+
+def undecided(decisions: Decisions) -> list[str]:
+    """The names of the decisions that are open."""
+    return [name for name in MEANINGS if getattr(decisions, name) == "undecided"]
 
 
 def explained(decisions: Decisions, size: str, load: str) -> Iterator[tuple[str, str, Meaning]]:

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loopback import rules, runs
+from loopback import registries, rules, runs
 from loopback.certificates import Certificates, make_certificates
 from loopback.contract import Contract
 from loopback.egress import EgressGuard
 from loopback.execution import Executor
-from loopback.identity import IdentityEndpoint
+from loopback.identity import LIFETIME_S, IdentityEndpoint
+from loopback.mlflow_server import MlflowServer
+from loopback.registries import Registry
 from loopback.requests import Recorder, Request
 from loopback.resources import (
     GROUP,
@@ -22,8 +24,14 @@ from loopback.resources import (
 )
 from loopback.server import LoopbackServer
 from loopback.storage import Storage
+from loopback.tracking import Tracking
 
-HOSTS = ["management.azure.com", "*.api.azureml.ms", "*.blob.core.windows.net"]
+HOSTS = [
+    "management.azure.com",
+    "*.api.azureml.ms",
+    "*.experiments.azureml.net",
+    "*.blob.core.windows.net",
+]
 
 
 @dataclass
@@ -39,6 +47,8 @@ class ControlPlane:
     certificates: Certificates = field(init=False)
     storage: Storage = field(init=False)
     workspace: Workspace = field(init=False)
+    mlflow: MlflowServer = field(init=False)
+    tracking: Tracking = field(init=False)
 
     def start(self) -> "ControlPlane":
         """Start all servers.
@@ -52,6 +62,7 @@ class ControlPlane:
         self.storage.start()
         self.contract = Contract(self.openapi)
         self.identity = IdentityEndpoint()
+        self.mlflow = MlflowServer(self.folder / "mlflow")
         self._server = LoopbackServer(self)
         self.guard = EgressGuard(dict.fromkeys(HOSTS, self._server.server_port))
         self.storage.wait()
@@ -63,6 +74,7 @@ class ControlPlane:
         for server in (self._server, self.guard, self.identity):
             server.shutdown()
             server.server_close()
+        self.mlflow.stop()
         self.storage.stop()
 
     def reset(self) -> None:
@@ -70,6 +82,8 @@ class ControlPlane:
         self.executor = None
         self.storage.renew()
         self.workspace = Workspace(self.storage, rules.check)
+        self.tracking = Tracking(self.mlflow, self.workspace, self.identity)
+        self.identity.lifetime_s = LIFETIME_S
         self.recorder.clear()
         self.guard.take_refused()
 
@@ -95,6 +109,8 @@ class ControlPlane:
             "SSL_CERT_FILE": trusted,
             # Where the SDK remembers which components it submitted.
             "TMPDIR": str(self.temporary),
+            # It goes to a host of its makers'.
+            "MLFLOW_DISABLE_TELEMETRY": "true",
             "AZUREML_RUN_POLLING_INTERVAL_MIN": "1",
             "AZUREML_RUN_POLLING_INTERVAL_MAX": "1",
         }
@@ -111,6 +127,17 @@ class ControlPlane:
 
         return MLClient(DefaultAzureCredential(), self.workspace.subscription, GROUP, WORKSPACE)
 
+    def add_registry(self, name: str) -> Registry:
+        """A new, empty registry."""
+        return registries.add_registry(self.workspace, name)
+
+    def registry_client(self, name: str) -> Any:
+        """A plain ``MLClient`` for a registry, for a process that has ``environment()``."""
+        from azure.ai.ml import MLClient
+        from azure.identity import DefaultAzureCredential
+
+        return MLClient(DefaultAzureCredential(), registry_name=name)
+
     def write_config(self, folder: Path) -> Path:
         """A workspace's ``config.json``, as Studio's download button gives it."""
         path = folder / "config.json"
@@ -124,7 +151,8 @@ class ControlPlane:
 
     def run_jobs(self) -> Executor:
         """Let each job that is submitted from now on run, from what was uploaded."""
-        self.executor = Executor(self.workspace, self.folder / "jobs" / self.workspace.subscription)
+        folder = self.folder / "jobs" / self.workspace.subscription
+        self.executor = Executor(self.workspace, folder, self.tracking.variables)
         self.workspace.on_job = self.executor
         return self.executor
 
@@ -143,19 +171,24 @@ class ControlPlane:
 
     def answer(self, request: Request, body: bytes) -> Answer:
         """The answer to a request that has a good token."""
+        if found := self.tracking.answer(request, body):
+            return found
         content = json.loads(body) if body else None
-        path = request.path
+        if found := registries.answer(self.workspace, request, content):
+            return found
+        # Registries serve the same operations, as if they were Resource Manager.
+        path = request.path.removeprefix(registries.PATH_PREFIX)
         if request.host.endswith(".api.azureml.ms"):
             return self._known(request, runs.answer(self.workspace, request, content))
         if poll := re.search(r"/(mfeOperation\w+)/(\w+)$", path):
-            return self.workspace.poll(*poll.groups())
+            return self.workspace.operations.poll(*poll.groups())
         operation = self.contract.operation(request.method, path, request.api_version)
         if operation is None:
             return self._known(request, None)
         if problems := self.contract.request_problems(operation, request.query, content):
             raise Refusal(400, "InvalidRequest", "; ".join(problems))
         try:
-            found = self.workspace.handle(request.method, path, request.query, content)
+            found = self._place_of(path).handle(request.method, path, request.query, content)
         except Refusal as error:
             found = error.answer
         answer = self._known(request, found)
@@ -163,6 +196,12 @@ class ControlPlane:
             operation, answer.status, answer.body
         )
         return answer
+
+    def _place_of(self, path: str) -> Workspace:
+        for registry in self.workspace.registries.values():
+            if path.lower().startswith(f"{registry.id}/".lower()):
+                return registry
+        return self.workspace
 
     def _known(self, request: Request, answer: Answer | None) -> Answer:
         if answer is not None:

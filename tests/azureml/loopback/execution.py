@@ -4,9 +4,9 @@ import re
 import threading
 import traceback
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,18 +14,21 @@ from typing import Any
 
 import isodate
 
+from loopback.cluster import ClusterEngine, StepOnNode
 from loopback.resources import FINAL, Workspace
 from loopback.rules import DATA_TYPES
+from loopback.runs import output_of_run
 from loopback.storage import HOST
-from tfhub_blocks.control.engine import LocalEngine
 from tfhub_blocks.control.graphs import Graph, Node, OutputOf, _ordered
 from tfhub_blocks.control.profiles import Profile, Role
-from tfhub_blocks.control.runs import NOT_STARTED, RUNNING, RunRecord
+from tfhub_blocks.control.runs import NOT_STARTED, RUNNING, RunRecord, StepRecord
 
 _NODE_INPUT = re.compile(r"^\$\{\{parent\.(?:inputs\.(\w+)|jobs\.(\w+)\.outputs\.(\w+))\}\}$")
 _OUTPUT = re.compile(r"^\$\{\{parent\.outputs\.(\w+)\}\}$")
 _MODELS = {"mlflow_model", "custom_model", "triton_model"}
 _STEP_LIMIT_S = 120
+# What a step is called whose node was lost, until it has another.
+QUEUED = "Queued"
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,18 @@ class Executor:
     """Runs each new job of a workspace in a thread, as ``Workspace.on_job``.
 
     Jobs of one executor share a store, so a step whose code, inputs and parameters are those of
-    an earlier one is reused, across jobs.
+    an earlier one is reused, across jobs. ``variables`` are those of a step's environment, by its
+    run.
     """
 
     workspace: Workspace
     folder: Path
+    variables: Callable[[str], Mapping[str, str]]
     threads: list[threading.Thread] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    # Where the outputs of steps are in storage, by their paths here: a reused step shares them.
+    stored: dict[str, str] = field(default_factory=dict)
+    _jobs: dict[str, "_JobRun"] = field(default_factory=dict)
 
     def __call__(self, name: str) -> None:
         thread = threading.Thread(target=self._run, args=(name,), daemon=True)
@@ -69,11 +77,20 @@ class Executor:
                 job["properties"]["status"] = "CancelRequested"
         self.wait()
 
+    def node(self, job: str, step: str) -> StepOnNode:
+        """The node of a step, to be lost.
+
+        Raises:
+            KeyError: The step was not started, or is reused.
+        """
+        return self._jobs[job].nodes[step]
+
     def _run(self, name: str) -> None:
         job = self.workspace.get(f"jobs/{name}")["properties"]
         try:
             job["status"] = "Preparing"
-            _JobRun(self.workspace, name, job, self.folder).run()
+            self._jobs[name] = _JobRun(self, name, job)
+            self._jobs[name].run()
         except Exception:  # of ours: a step's own failure is a status
             self.faults.append(traceback.format_exc())
             job["status"] = "Failed"
@@ -82,20 +99,31 @@ class Executor:
 class _JobRun:
     """One job on its way from its body to its outputs in storage."""
 
-    def __init__(self, workspace: Workspace, name: str, job: dict[str, Any], folder: Path) -> None:
-        self.workspace, self.storage = workspace, workspace.storage
-        self.name, self.job, self.folder = name, job, folder
-        self.given = folder / "given" / name
+    def __init__(self, executor: Executor, name: str, job: dict[str, Any]) -> None:
+        self.executor, self.name, self.job = executor, name, job
+        self.workspace, self.storage = executor.workspace, executor.workspace.storage
+        self.given = executor.folder / "given" / name
         self.runs = {node: f"{uuid.uuid5(uuid.NAMESPACE_URL, name + node)}" for node in job["jobs"]}
         self.statuses: dict[str, str] = {}
         # Signed addresses by run and name.
         self.log_files: dict[str, dict[str, str]] = {}
+        self.nodes: dict[str, StepOnNode] = {}
+        self.output_types: dict[str, Mapping[str, str]] = {}
 
     def run(self) -> None:
         graph = self._graph()
         roles = {node.role: Role("loopback", _STEP_LIMIT_S) for node in graph.nodes.values()}
         profile = Profile("Azure ML on loopback", "local", roles, name="loopback")
-        engine = LocalEngine(self.folder / "engine", profile, on_change=self._show)
+        engine = ClusterEngine(
+            self.executor.folder / "engine",
+            profile,
+            on_change=self._show,
+            variables=self._variables,
+            nodes=self.nodes,
+        )
+        for node in graph.nodes.values():
+            self.output_types[node.name] = node.output_types
+            self._show_step(node.name, StepRecord(node.component))
         self.job["status"] = "Running"
         record = engine.run(graph, {})
         for name, source in graph.outputs.items():
@@ -103,6 +131,10 @@ class _JobRun:
                 kind = graph.nodes[source.node].output_types[source.port]
                 self._keep(name, kind, Path(record.outputs[name]))
         self.job["status"] = record.status
+
+    def _variables(self, node: str) -> Mapping[str, str]:
+        own = self.job["jobs"][node].get("environment_variables") or {}
+        return {**self.executor.variables(self.runs[node]), **own}
 
     def _graph(self) -> Graph:
         nodes, outputs = {}, {}
@@ -171,6 +203,8 @@ class _JobRun:
         if record.status == RUNNING and self.job["status"] in ("CancelRequested", "Canceled"):
             raise KeyboardInterrupt  # by which people cancel a local run
         for node, step in record.steps.items():
+            if node in self.nodes and self.nodes[node].is_lost:
+                step = replace(step, status=QUEUED)
             if step.status != self.statuses.get(node, NOT_STARTED):
                 self.statuses[node] = step.status
                 self._log(
@@ -178,24 +212,39 @@ class _JobRun:
                     "logs/azureml/executionlogs.txt",
                     "".join(f"{n}: {s}\n" for n, s in self.statuses.items()),
                 )
-            run = self.runs[node]
             if logged := Path(step.log).read_text(errors="replace") if step.log else "":
-                self._log(run, "user_logs/std_log.txt", logged)
-            self.workspace.step_runs[run] = {
-                "runId": run,
-                "parentRunId": self.name,
-                "rootRunId": self.name,
-                "displayName": node,
-                "status": step.status,
-                "runType": "azureml.StepRun",
-                "startTimeUtc": datetime.now(UTC).isoformat(),
-                "createdUtc": datetime.now(UTC).isoformat(),
-                "properties": {"azureml.isreused": "true"} if step.reused else {},
-                "tags": {},
-                "outputs": {},
-                "error": {"error": {"message": step.error}} if step.error else None,
-                "logFiles": self.log_files.get(run, {}),
-            }
+                self._log(self.runs[node], "user_logs/std_log.txt", logged)
+            self._show_step(node, step)
+
+    def _show_step(self, node: str, step: StepRecord) -> None:
+        run, now = self.runs[node], datetime.now(UTC).isoformat()
+        self.workspace.step_runs[run] = {
+            "runId": run,
+            "parentRunId": self.name,
+            "rootRunId": self.name,
+            "displayName": node,
+            "status": step.status,
+            "runType": "azureml.StepRun",
+            "startTimeUtc": now,
+            "createdUtc": now,
+            "properties": {"azureml.isreused": "true"} if step.reused else {},
+            "tags": {},
+            "outputs": {
+                port: output_of_run(self._store(path), self.output_types[node][port])
+                for port, path in step.outputs.items()
+            },
+            "error": {"error": {"message": step.error}} if step.error else None,
+            "logFiles": self.log_files.get(run, {}),
+        }
+
+    def _store(self, path: str) -> str:
+        """Where a step's output is in storage."""
+        if path not in self.executor.stored:
+            step, port = Path(path).parts[-2:]
+            uri = f"azureml://datastores/workspaceblobstore/paths/azureml/{step}/{port}"
+            self.storage.upload(Path(path), uri)
+            self.executor.stored[path] = uri
+        return self.executor.stored[path]
 
     def _log(self, run: str, name: str, text: str) -> None:
         path = self.given / "log.txt"

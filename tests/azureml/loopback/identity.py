@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 TENANT = "72f988bf-0000-4000-8000-000000000001"
 OBJECT = "72f988bf-0000-4000-8000-000000000002"
+LIFETIME_S = 24 * 3600
 _AUDIENCES = {
     "https://management.azure.com",
     "https://ml.azure.com",
@@ -17,7 +18,7 @@ _AUDIENCES = {
 }
 
 
-def make_token(audience: str, lifetime_s: int = 24 * 3600) -> str:
+def make_token(audience: str, lifetime_s: int = LIFETIME_S) -> str:
     """A JWT for an audience, with the claims that the SDK and Azurite read."""
     now = int(time.time())
     claims = {
@@ -54,7 +55,8 @@ def claims_of(authorization: str) -> dict[str, object]:
 class IdentityEndpoint(ThreadingHTTPServer):
     """The token endpoint of App Service's kind: ``IDENTITY_ENDPOINT`` and ``IDENTITY_HEADER``.
 
-    ``given`` holds every token that was handed out, for tests that look for leaks.
+    ``given`` holds every token that was handed out, for tests that look for leaks. Tokens are good
+    for ``lifetime_s``.
     """
 
     daemon_threads = True
@@ -63,7 +65,14 @@ class IdentityEndpoint(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.secret = secrets.token_hex(16)
         self.given: list[str] = []
+        self.lifetime_s = LIFETIME_S
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    def issue(self, audience: str, lifetime_s: int) -> str:
+        """A token, which is then one of those given."""
+        token = make_token(audience, lifetime_s)
+        self.given.append(token)
+        return token
 
     def environment(self) -> dict[str, str]:
         return {
@@ -84,8 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif audience not in _AUDIENCES:
             self._answer(400, {"message": f"there is no resource {audience!r}"})
         else:
-            token = make_token(audience)
-            self.server.given.append(token)
+            token = self.server.issue(audience, self.server.lifetime_s)
             expires = str(claims_of(f"Bearer {token}")["exp"])
             self._answer(
                 200,

@@ -9,7 +9,10 @@ from datetime import UTC, datetime
 from threading import RLock
 from typing import Any
 
+from loopback.answers import Answer, Refusal
 from loopback.identity import OBJECT, TENANT
+from loopback.lists import page, selected, selected_jobs
+from loopback.operations import Operations
 from loopback.storage import ACCOUNT, HOST, Storage
 
 GROUP = "tests"
@@ -17,38 +20,17 @@ WORKSPACE = "loopback"
 REGION = "westeurope"
 DATA_PLANE = f"https://{REGION}.api.azureml.ms"
 PROVIDER = "Microsoft.MachineLearningServices"
-POLLS = 3
+# Azure's words for a subscription that may not have a size of machines.
+NO_QUOTA = (
+    "The specified subscription has a total vCPU quota of 0 and cannot accomodate for at least 1 "
+    "requested managed compute node which maps to 6 vCPUs."
+)
 TRIGGER_TIME = "${{creation_context.trigger_time}}"
 
 VERSIONED = {"codes", "components", "data", "environments", "models"}
 _LONG_RUNNING = {"computes", "schedules"}
 # What may change in a version that exists.
 _MUTABLE = {"tags", "description", "isArchived", "properties"}
-
-
-@dataclass
-class Answer:
-    """What goes back to the client."""
-
-    status: int
-    body: Any = None
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-class Refusal(Exception):  # noqa: N818  # it is an answer
-    """An error answer, in Azure's form."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.answer = Answer(status, {"error": {"code": code, "message": message}})
-
-
-@dataclass
-class Operation:
-    """A long-running operation: how often it still says that it goes on, and its end."""
-
-    polls_left: int
-    finish: Callable[[], Any]
 
 
 @dataclass
@@ -68,8 +50,12 @@ class Workspace:
     refused_sizes: dict[str, str] = field(default_factory=dict)
     # What runs did that are no jobs of their own, by run id.
     step_runs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # The schedule of each job that was fired by one.
+    fired: dict[str, str] = field(default_factory=dict)
+    # The registries that it may take assets from, by name.
+    registries: dict[str, Any] = field(default_factory=dict)
     resources: dict[str, dict[str, Any]] = field(default_factory=dict)
-    operations: dict[str, Operation] = field(default_factory=dict)
+    operations: Operations = field(default_factory=Operations)
     lock: RLock = field(default_factory=RLock)
 
     def __post_init__(self) -> None:
@@ -85,6 +71,16 @@ class Workspace:
     def id(self) -> str:
         """The workspace's id."""
         return f"{self.group_id}/providers/{PROVIDER}/workspaces/{WORKSPACE}"
+
+    @property
+    def asset_root(self) -> str:
+        """What the ids of its resources begin with."""
+        return self.id
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where MLflow's clients find the workspace."""
+        return f"azureml://{REGION}.api.azureml.ms/mlflow/v1.0{self.id}"
 
     def handle(self, method: str, path: str, query: Mapping[str, str], body: Any) -> Answer | None:
         """The answer to a request below the workspace's id; None if there is no such route."""
@@ -103,14 +99,19 @@ class Workspace:
                     return self._list(tail, query)
                 case "GET", [collection, name] if collection in VERSIONED:
                     return self._container(collection, name)
+                case "GET", ["jobs", name] if name in self.step_runs:
+                    # Of a step Resource Manager tells no more: clients ask the run history.
+                    kind = f"{PROVIDER}/workspaces/jobs"
+                    child = {"id": path, "name": name, "type": kind, "properties": None}
+                    return Answer(200, child)
                 case "GET", [_, _] | [_, _, "versions", _]:
                     return Answer(200, self.get("/".join(tail)))
                 case "PUT", [_, _] | [_, _, "versions", _]:
                     return self._put("/".join(tail), body)
                 case "DELETE", [_, _] | [_, _, "versions", _]:
                     return self._delete("/".join(tail))
-                case "POST", ["codes", name, "versions", version, "startPendingUpload"]:
-                    return self._pending_upload(name, version)
+                case "POST", ["codes", _, "versions", _, "startPendingUpload"]:
+                    return self._pending_upload()
                 case "POST", ["datastores", _, "listSecrets"]:
                     self.get("/".join(tail[:2]))
                     return Answer(200, {"secretsType": "AccountKey", "key": self.storage.key})
@@ -140,7 +141,7 @@ class Workspace:
                 "hbiWorkspace": False,
                 "provisioningState": "Succeeded",
                 "discoveryUrl": f"{DATA_PLANE}/discovery",
-                "mlFlowTrackingUri": f"azureml://{REGION}.api.azureml.ms/mlflow/v1.0{self.id}",
+                "mlFlowTrackingUri": self.tracking_uri,
                 "publicNetworkAccess": "Enabled",
                 "systemDatastoresAuthMode": "accesskey",
                 "tenantId": TENANT,
@@ -153,10 +154,19 @@ class Workspace:
         return self.resources.get(short_id.lower())
 
     def find_by_id(self, arm_id: str) -> dict[str, Any] | None:
-        """A resource by its whole id."""
-        prefix = f"{self.id}/".lower()
-        text = arm_id.lower()
-        return self.resources.get(text.removeprefix(prefix)) if text.startswith(prefix) else None
+        """A resource by its whole id, of the workspace or of a registry."""
+        text = arm_id.lower().removeprefix("azureml:")
+        for place in (self, *self.registries.values()):
+            prefix = f"{place.asset_root}/".lower().removeprefix("azureml:")
+            if text.startswith(prefix):
+                found: dict[str, Any] | None = place.resources.get(text.removeprefix(prefix))
+                return found
+        return None
+
+    def forget(self, short_id: str) -> None:
+        """Let what is at an id, and below it, never have been."""
+        for key in [k for k in self.resources if k.startswith(f"{short_id.lower()}/")]:
+            del self.resources[key]
 
     def get(self, short_id: str) -> dict[str, Any]:
         """A resource.
@@ -176,7 +186,7 @@ class Workspace:
         known = self.find(short_id) or {}
         resource = {
             **json.loads(json.dumps(body)),
-            "id": f"{self.id}/{short_id}",
+            "id": f"{self.asset_root}/{short_id}",
             "name": parts[-1],
             "type": kinds,
             "systemData": {**_system_data(), **known.get("systemData", {})},
@@ -224,8 +234,9 @@ class Workspace:
             found = self.versions(collection, tail[1])
             if not found and collection != "codes":
                 raise Refusal(404, "NotFound", f"there is no {collection}/{tail[1]}")
-        found = _selected(found, query)
-        return Answer(200, {"value": found})
+        if collection == "jobs":
+            found = selected_jobs(found, query, self.fired)
+        return page(f"{self.id}/{'/'.join(tail)}", selected(found, query), query)
 
     def _container(self, collection: str, name: str) -> Answer:
         versions = self.versions(collection, name)
@@ -244,7 +255,7 @@ class Workspace:
         return Answer(
             200,
             {
-                "id": f"{self.id}/{collection}/{name}",
+                "id": f"{self.asset_root}/{collection}/{name}",
                 "name": name,
                 "type": f"{PROVIDER}/workspaces/{collection}",
                 "properties": properties,
@@ -280,7 +291,7 @@ class Workspace:
             )
         del self.resources[short_id.lower()]
         if short_id.split("/")[0] in _LONG_RUNNING:
-            return self._begin(Answer(202), lambda: None)
+            return self.operations.begin(Answer(202))
         return Answer(200)
 
     def _long_running(self, resource: dict[str, Any], status: int) -> Answer:
@@ -290,41 +301,15 @@ class Workspace:
         def finish() -> None:
             resource["properties"]["provisioningState"] = "Succeeded"
 
-        return self._begin(Answer(status, shown), finish)
+        return self.operations.begin(Answer(status, shown), finish)
 
-    def _begin(self, answer: Answer, finish: Callable[[], Any]) -> Answer:
-        key = uuid.uuid4().hex
-        self.operations[key] = Operation(POLLS, finish)
-        location = self._location(key, "mfeOperationsStatus")
-        answer.headers |= {"Azure-AsyncOperation": location, "x-ms-retry-after-ms": "10"}
-        return answer
-
-    def poll(self, kind: str, key: str) -> Answer:
-        """How a long-running operation goes: in the body, or for ``Location`` in the status."""
-        with self.lock:
-            if key not in self.operations:
-                raise Refusal(404, "NotFound", f"there is no operation {key}")
-            operation = self.operations[key]
-            operation.polls_left -= 1
-            done = operation.polls_left <= 0
-            if done:
-                operation.finish()
-        soon = {"x-ms-retry-after-ms": "10"}
-        if kind == "mfeOperationResults":
-            again = {"Location": self._location(key, kind)} | soon
-            return Answer(200) if done else Answer(202, None, again)
-        return Answer(200, {"name": key, "status": "Succeeded" if done else "InProgress"}, soon)
-
-    def _location(self, key: str, kind: str) -> str:
-        return (
-            f"https://management.azure.com/subscriptions/{self.subscription}/providers/{PROVIDER}"
-            f"/locations/{REGION}/{kind}/{key}?api-version=2023-04-01"
-        )
-
-    def _pending_upload(self, name: str, version: str) -> Answer:
+    def _pending_upload(self) -> Answer:
         # Each upload gets a container of its own, so that no two can mix.
         container = str(uuid.uuid4())
         self.storage.service.create_container(container)
+        return self._upload_reference(container)
+
+    def _upload_reference(self, container: str, write: bool = True) -> Answer:
         address = f"https://{HOST}/{container}"
         return Answer(
             200,
@@ -337,7 +322,7 @@ class Workspace:
                     f"storageAccounts/{ACCOUNT}",
                     "credential": {
                         "credentialType": "SAS",
-                        "sasUri": f"{address}?{self.storage.sas(container)}",
+                        "sasUri": f"{address}?{self.storage.sas(container, write)}",
                     },
                 },
             },
@@ -352,10 +337,7 @@ class Workspace:
         def finish() -> None:
             job["properties"]["status"] = "Canceled"
 
-        answer = self._begin(Answer(202), finish)
-        key = answer.headers.pop("Azure-AsyncOperation").rpartition("/")[2].partition("?")[0]
-        answer.headers["Location"] = self._location(key, "mfeOperationResults")
-        return answer
+        return self.operations.begin_located(Answer(202), finish)
 
     def _trigger(self, name: str, body: Mapping[str, Any]) -> Answer:
         text = body.get("scheduleTime")
@@ -378,7 +360,9 @@ class Workspace:
                 given["value"] = when.isoformat()
         job = f"{name}-{when:%Y%m%dT%H%M%SZ}"
         with self.lock:
+            self.fired[job] = name
             self._put(f"jobs/{job}", {"properties": definition})
+            self.get(f"jobs/{job}")["systemData"]["createdAt"] = when.isoformat()
         return job
 
 
@@ -423,21 +407,6 @@ def _complete(workspace_id: str, collection: str, resource: dict[str, Any]) -> N
         properties.setdefault("tags", {})
         properties.setdefault("properties", {})
         properties.setdefault("isArchived", False)
-
-
-def _selected(found: list[dict[str, Any]], query: Mapping[str, str]) -> list[dict[str, Any]]:
-    """What a list's query leaves."""
-    view = query.get("listViewType", "ActiveOnly")
-    if view in ("ActiveOnly", "ArchivedOnly"):
-        wanted = view == "ArchivedOnly"
-        found = [r for r in found if bool(r["properties"].get("isArchived")) == wanted]
-    if "isDefault" in query:
-        wanted = query["isDefault"].lower() == "true"
-        found = [r for r in found if r["properties"]["isDefault"] == wanted]
-    if "tag" in query or "tags" in query:
-        name, _, value = (query.get("tag") or query["tags"]).partition("=")
-        found = [r for r in found if (r["properties"].get("tags") or {}).get(name) == value]
-    return found[: int(query["$top"])] if "$top" in query else found
 
 
 def _content(resource: Mapping[str, Any]) -> Any:

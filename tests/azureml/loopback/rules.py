@@ -12,6 +12,7 @@ DATA_TYPES = {"uri_folder", "uri_file", "mltable", "mlflow_model", "custom_model
 _MODEL_TYPES = {"mlflow_model", "custom_model", "triton_model"}
 _LITERAL_TYPES = {"string": str, "integer": int, "number": float, "boolean": bool}
 _RESERVED = {"path", "ld_library_path", "user", "logname", "home", "pwd", "shell"}
+_ASSET_ID = re.compile(r"(?:azureml:)?(?:/subscriptions/.*/workspaces/|//registries/)", re.I)
 _PLACEHOLDER = re.compile(r"\$\{\{(inputs|outputs)\.(\w+)\}\}")
 _BINDING = re.compile(
     r"^\$\{\{parent\.(?:inputs\.(\w+)|jobs\.(\w+)\.outputs\.(\w+)|outputs\.(\w+))\}\}$"
@@ -35,11 +36,10 @@ def check(workspace: Workspace, short_id: str, body: dict[str, Any]) -> None:
 def _unknown_ids(workspace: Workspace, short_id: str, body: Any) -> Iterator[str]:
     """Ids anywhere in a body that are of this kind of service, and of nothing that exists."""
     for place, text in _strings(body):
-        arm_id = text.removeprefix("azureml:")
-        if not arm_id.lower().startswith("/subscriptions/") or "/workspaces/" not in arm_id:
-            continue
-        if workspace.find_by_id(arm_id) is None:
-            yield f"{place}: there is no {arm_id}"
+        if not _ASSET_ID.match(text) or text.endswith("/computes/serverless"):
+            continue  # the SDK makes an id of `serverless` as well, and Azure takes it
+        if workspace.find_by_id(text) is None:
+            yield f"{place}: there is no {text.removeprefix('azureml:')}"
 
 
 def _strings(node: Any, place: str = "") -> Iterator[tuple[str, str]]:
@@ -125,8 +125,8 @@ def _command(spec: Mapping[str, Any], ports: Mapping[str, Mapping[str, Any]]) ->
         if not spec.get(key):
             yield f"componentSpec.{key}: it is missing"
     for key in ("code", "environment"):
-        if spec.get(key) and not str(spec[key]).startswith("azureml:/subscriptions/"):
-            yield f"componentSpec.{key}: {spec[key]!r} is no id of this workspace"
+        if spec.get(key) and not _ASSET_ID.match(str(spec[key])):
+            yield f"componentSpec.{key}: {spec[key]!r} is no id of a workspace or registry"
     text = spec.get("command", "")
     always = re.sub(r"\$\[\[.*?\]\]", "", text)
     for kind, port in _PLACEHOLDER.findall(text):
@@ -209,8 +209,9 @@ class _Pipeline:
         compute = node.get("computeId") or node.get("compute") or self.compute
         if compute is None:
             yield "computeId: there is none, and no default"
-        elif compute != "serverless" and self.workspace.find_by_id(compute) is None:
-            yield f"computeId: there is no {compute}"
+        elif not compute.endswith("/computes/serverless"):
+            if self.workspace.find_by_id(compute) is None:
+                yield f"computeId: there is no {compute}"
         yield from _limits(node.get("limits") or {})
         declared, given = spec.get("inputs") or {}, node.get("inputs") or {}
         for port in given.keys() - declared.keys():
@@ -332,7 +333,7 @@ def _compute(workspace: Workspace, short_id: str, it: Mapping[str, Any]) -> Iter
     wanted = it.get("properties") or {}
     problem = workspace.refused_sizes.get(str(wanted.get("vmSize", "")).lower())
     if problem:
-        yield problem
+        raise Refusal(400, "BadRequest", problem)
     scale = wanted.get("scaleSettings") or {}
     if scale and scale.get("minNodeCount", 0) > scale["maxNodeCount"]:
         yield "scaleSettings: minNodeCount is above maxNodeCount"

@@ -46,7 +46,7 @@ def run_of_job(job: dict[str, Any]) -> dict[str, Any]:
         "properties": properties["properties"],
         "tags": properties["tags"],
         "outputs": {
-            name: {"assetId": output["uri"], "type": _RUN_TYPES[output["jobOutputType"]]}
+            name: output_of_run(output["uri"], output["jobOutputType"])
             for name, output in properties["outputs"].items()
             if output.get("uri") and name != "default"
         },
@@ -61,6 +61,11 @@ _RUN_TYPES = {
     "custom_model": "CustomModel",
     "triton_model": "TritonModel",
 }
+
+
+def output_of_run(uri: str, kind: str) -> dict[str, str]:
+    """An output as the run history shows it."""
+    return {"assetId": uri, "type": _RUN_TYPES[kind]}
 
 
 def _details(run: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from loopback.storage import tls_context
 if TYPE_CHECKING:
     from loopback.control_plane import ControlPlane
 
-_AUDIENCES = {"https://management.azure.com", "https://ml.azure.com"}
+_MANAGEMENT = "https://management.azure.com"
+_AUDIENCES = {_MANAGEMENT, "https://ml.azure.com"}
 _REFUSED = {
     Fault.THROTTLED: (429, "TooManyRequests", {"Retry-After": "1"}),
     Fault.BROKEN: (500, "InternalServerError", {}),
@@ -94,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer_to(self, request: Request, body: bytes) -> Answer:
         try:
-            refusal = None if request.path == "/discovery" else self._check_token()
+            refusal = None if request.path == "/discovery" else self._check_token(request)
             return refusal or self.server.plane.answer(request, body)
         except Refusal as error:
             return error.answer
@@ -103,11 +104,13 @@ class _Handler(BaseHTTPRequestHandler):
             message = {"error": {"code": "InternalServerError", "message": repr(error)}}
             return Answer(500, message)
 
-    def _check_token(self) -> Answer | None:
+    def _check_token(self, request: Request) -> Answer | None:
         claims = claims_of(self.headers.get("Authorization", ""))
         audience = str(claims.get("aud", "")).rstrip("/")
-        if audience not in _AUDIENCES:
-            problem = f"the token is for {audience!r}, not for one of {sorted(_AUDIENCES)}"
+        # The data plane takes tokens of Resource Manager, which does not take those of jobs.
+        wanted = {_MANAGEMENT} if request.host == urlsplit(_MANAGEMENT).hostname else _AUDIENCES
+        if audience not in wanted:
+            problem = f"the token is for {audience!r}, not for one of {sorted(wanted)}"
         elif float(str(claims["exp"])) < time.time():
             problem = "the token is expired"
         else:

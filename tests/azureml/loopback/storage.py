@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from azure.core.exceptions import ResourceNotFoundError
 from azure.core.pipeline.transport import RequestsTransport
@@ -131,6 +131,13 @@ class Storage:
             ),
             expiry=datetime.now(UTC) + timedelta(hours=1),
         )
+
+    def signed(self, uri: str) -> str:
+        """The ``https://`` address of a blob, with what reads and writes it for an hour."""
+        place = self.locate(uri)
+        assert place is not None, uri
+        container, name = place
+        return f"https://{HOST}/{container}/{quote(name)}?{self.sas(container)}"
 
     def holds(self, uri: str) -> bool:
         """Whether there is a blob at an address, or below it."""

@@ -19,12 +19,13 @@ import tfhub_blocks
 from tfhub_blocks.control.graphs import Graph, Node
 from tfhub_blocks.control.profiles import SERVERLESS, JobSettings, Profile
 from tfhub_blocks.control.requests import prepare_job
+from tfhub_blocks.control.store import content_digest
 from tfhub_blocks.control.workspace.assets import Asset, component_asset
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import told
 from tfhub_blocks.control.workspace.publishing import published_digest
+from tfhub_blocks.control.workspace.uploads import Uploads
 from tfhub_blocks.records.digests import record_digest
-from tfhub_blocks.records.drift import POLICY_VARIABLE
 from tfhub_blocks.records.errors import BlocksError, nearest
 from tfhub_blocks.records.folders import write_file
 
@@ -67,6 +68,8 @@ def prepare(connection: Connection, request: Request, profile: Profile) -> Prepa
     """
     settings = _job_settings(profile)
     job, graph, given = prepare_job(request.pipeline, request.settings, profile)
+    # Before the nodes are furnished: what a node is given may show in its component.
+    assets = {node.component: component_asset(node.entity) for node in graph.nodes.values()}
     registered = dict(_registered(graph, request))
     job.settings.continue_on_step_failure = False
     job.settings.force_rerun = not request.reuse
@@ -84,14 +87,18 @@ def prepare(connection: Connection, request: Request, profile: Profile) -> Prepa
         job._validate(raise_error=True)
     _check_computes(connection, profile, graph)
     _check_inputs(connection, graph, given)
-    digests = _name_components(connection, job, graph, settings)
+    _name_components(connection, job, graph, assets, settings)
+    uploads = Uploads(connection)
+    for name, value in given.items():
+        if isinstance(value, Path):
+            given[name] = job.inputs[name].path = uploads.send(value, content_digest(value))
     record = {
         "workspace": connection.name,
         "pipeline": request.pipeline,
         "profile": profile.name,
         "given": {key: str(value) for key, value in given.items()},
         "register": dict(request.register),
-        "components": digests,
+        "components": {name: assets[node.component].digest for name, node in graph.nodes.items()},
     }
     return Prepared(request.pipeline, job, registered, record_digest(record))
 
@@ -141,8 +148,8 @@ def _furnish(job_node: Any, node: Node, profile: Profile, settings: JobSettings)
     job_node.set_limits(timeout=node.timeout_s or role.timeout_s)
     if settings.identity:
         job_node.identity = _IDENTITIES[settings.identity]()
-    if profile.environment_policy:
-        job_node.environment_variables = {POLICY_VARIABLE: profile.environment_policy}
+    if profile.policies:
+        job_node.environment_variables = profile.policies
 
 
 def _check_computes(connection: Connection, profile: Profile, graph: Graph) -> None:
@@ -186,21 +193,22 @@ def _check_inputs(connection: Connection, graph: Graph, given: Mapping[str, Any]
 
 
 def _name_components(
-    connection: Connection, job: Any, graph: Graph, settings: JobSettings
-) -> dict[str, str]:
-    """Let nodes name published components; give the digest of each step's component."""
-    assets: dict[str, Asset] = {}
-    published: dict[str, bool] = {}
+    connection: Connection,
+    job: Any,
+    graph: Graph,
+    assets: Mapping[str, Asset],
+    settings: JobSettings,
+) -> None:
+    """Let nodes name the published components; the others travel with the job."""
+    published = {name: _is_published(connection, asset, settings) for name, asset in assets.items()}
     for name, node in graph.nodes.items():
-        if node.component not in assets:
-            asset = component_asset(node.entity)
-            assets[node.component] = asset
-            published[node.component] = _is_published(connection, asset, settings)
-            if not published[node.component]:
-                _check_environment(connection, node)
         if published[node.component]:
             job.jobs[name]._component = assets[node.component].reference
-    return {name: assets[node.component].digest for name, node in graph.nodes.items()}
+    pinned = {node.environment for node in graph.nodes.values() if not published[node.component]}
+    for environment in sorted(pinned):
+        name, _, version = environment.removeprefix("azureml:").partition(":")
+        with told("submit", f"environment {name}:{version}"):
+            connection.client.environments.get(name, version)
 
 
 def _is_published(connection: Connection, asset: Asset, settings: JobSettings) -> bool:
@@ -218,12 +226,6 @@ def _is_published(connection: Connection, asset: Asset, settings: JobSettings) -
         "the very content that is here",
         "tfhub-blocks publish",
     )
-
-
-def _check_environment(connection: Connection, node: Node) -> None:
-    name, _, version = node.environment.removeprefix("azureml:").partition(":")
-    with told("submit", f"environment {name}:{version} of step {node.name}"):
-        connection.client.environments.get(name, version)
 
 
 def submit(connection: Connection, prepared: Prepared, runs_dir: Path) -> Any:

@@ -1,0 +1,250 @@
+"""Pipelines are submitted, watched, fetched and compared: by the commands, against real jobs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from loopback.contract import ROOT
+from loopback.requests import Fault
+
+from tfhub_blocks.control.store import content_digest
+
+
+@pytest.fixture
+def furnished_project(project):
+    project.furnish()
+    return project
+
+
+@pytest.fixture
+def toy(furnished_project):
+    return furnished_project
+
+
+def test_submitted_job_has_what_the_profile_says(toy):
+    assert toy.submit().status == 0
+    [job] = toy.jobs()
+    it = job["properties"]
+    assert it["experimentName"] == "toy"
+    assert it["tags"]["owner"] == "tester"
+    assert it["tags"]["cost_centre"] == "toys"
+    assert it["tags"]["tfhub_blocks.profile"] == "toy"
+    assert it["settings"]["continue_on_step_failure"] is False
+    for node in it["jobs"].values():
+        assert node["limits"]["timeout"] == "PT1M"
+        assert node["computeId"].endswith("/computes/cpu-cluster")
+        assert node["environment_variables"] == {"TFHUB_BLOCKS_ENVIRONMENT_POLICY": "record"}
+        assert "/components/" in node["componentId"]
+        assert "anonymous" not in node["componentId"]
+
+
+def test_serverless_steps_have_a_size_a_tier_and_an_identity(toy):
+    profile = toy.read("pipelines/profiles/toy.toml")
+    profile = profile.replace('compute = "cpu-cluster"', 'compute = "serverless"\nsize = "S_D2"')
+    profile = profile.replace("[job]", '[job]\ntier = "spot"\nidentity = "managed"')
+    toy.write("pipelines/profiles/toy.toml", profile)
+    assert toy.submit().status == 0
+    [job] = toy.jobs()
+    for node in job["properties"]["jobs"].values():
+        assert node["computeId"].endswith("/computes/serverless")
+        assert node["resources"] == {"instance_count": 1, "instance_type": "S_D2"}
+        assert node["queue_settings"] == {"job_tier": "Spot"}
+        assert node["identity"]["type"] == "managed_identity"
+
+
+def test_submit_sends_no_more_than_it_needs(toy, azure):
+    for _ in range(2):
+        azure.recorder.clear()
+        toy.submit()
+        assert azure.recorder.uploaded_bytes == 0
+        asked = [(r.method, r.path.split("/")[-4:][0]) for r in azure.recorder.requests]
+        # The last but one is the SDK's: where Studio is.
+        assert len(asked) == 6, asked
+        assert [method for method, _ in asked] == ["GET"] * 5 + ["PUT"]
+
+
+def test_code_that_is_not_published_travels_once(toy, azure):
+    join = toy.read("components/join/component.py")
+    toy.write("components/join/component.py", join + "# an edit")
+    outcome = toy.submit()
+    assert outcome.status == 2
+    assert "[submit > component join:1.0.0-" in outcome.err
+    assert "tfhub-blocks publish" in outcome.err
+    profile = toy.read("pipelines/profiles/toy.toml")
+    inline = profile.replace("[job]", '[job]\ncomponents = "inline"')
+    toy.write("pipelines/profiles/toy.toml", inline)
+    azure.recorder.clear()
+    assert toy.submit().status == 0
+    assert azure.recorder.uploaded_bytes > 0
+    azure.recorder.clear()
+    assert toy.submit().status == 0
+    assert azure.recorder.uploaded_bytes == 0
+
+
+def test_local_data_is_sent_once_and_kept_by_its_content(toy, azure, tmp_path):
+    toy.write("more/word", "bye")
+    words = ("submit", "toy", "--profile", "toy", "--set", "source=more")
+    assert toy.main(*words).status == 0
+    assert azure.recorder.uploaded_bytes == len("bye")
+    azure.recorder.clear()
+    assert toy.main(*words).status == 0
+    assert azure.recorder.uploaded_bytes == 0
+
+
+def test_wait_shows_the_steps_and_ends_with_the_job(toy, golden):
+    outcome = toy.submit("--wait")
+    assert outcome.status == 0
+    steps = sorted(line for line in outcome.out.splitlines() if line.startswith(("left", "right")))
+    assert len(steps) >= 2
+    golden("submit_wait", toy.normal(outcome.out))
+
+
+def test_failed_step_is_told_with_its_reason(toy, golden):
+    make = toy.read("components/make/component.py")
+    broken = make.replace("# EFFECT", 'raise BlocksError("make", "it", "bad", "good", "mend it")')
+    broken = broken.replace(
+        "from tfhub_blocks.records.folders",
+        "from tfhub_blocks.records.errors import BlocksError\nfrom tfhub_blocks.records.folders",
+    )
+    toy.write("components/make/component.py", broken)
+    toy.publish()
+    outcome = toy.submit("--wait")
+    assert outcome.status == 1
+    assert "): [make > it] bad; expected good; mend it" in outcome.out
+
+
+def test_status_logs_and_download_speak_of_the_job(toy):
+    job = toy.submitted()
+    status = json.loads(toy.main("status", job, "--json").out)
+    assert status["status"] == "Completed"
+    assert {step["status"] for step in status["steps"].values()} == {"Completed"}
+    assert "make: done in" in toy.main("logs", job, "left").out
+    assert "did you mean 'left'?" in toy.main("logs", job, "lefft").err
+    outcome = toy.main("download", job)
+    assert outcome.out == f".runs/downloads/{job}/joined\n"
+    assert toy.read(outcome.out.strip()) == "hello a 1 True None|hello b 3 False None|"
+    assert "did you mean 'joined'?" in toy.main("download", job, "--output", "joind").err
+
+
+def test_interrupted_download_leaves_nothing_that_looks_finished(toy, azure):
+    job = toy.submitted()
+    azure.recorder.inject(Fault.FORBIDDEN, at=10)
+    outcome = toy.main("download", job)
+    assert outcome.status == 2
+    assert not (toy.folder / ".runs" / "downloads" / job / "joined").exists()
+    assert toy.main("download", job).status == 0
+
+
+def test_job_is_compared_with_a_run_on_this_machine(toy):
+    job = toy.submitted()
+    toy.main("run", "toy", "--set", "source=src")
+    outcome = toy.main("compare", job, "latest")
+    assert outcome.status == 0
+    assert "same     output   joined" in outcome.out
+    toy.main("run", "toy", "--set", "source=src", "--set", "count=4")
+    outcome = toy.main("compare", job, "latest")
+    assert "differs  output   joined" in outcome.out
+    assert "differs  input    count" in outcome.out
+
+
+def test_registered_output_carries_the_digest_of_its_content(toy, azure):
+    job = toy.submitted("--register", "joined=words-joined")
+    [asset] = azure.workspace.versions("data", "words-joined")
+    toy.main("download", job)
+    digest = content_digest(toy.folder / ".runs" / "downloads" / job / "joined")
+    assert asset["properties"]["tags"]["tfhub_blocks.digest"] == digest
+    assert asset["name"] == job.removeprefix("toy-")
+    assert "did you mean 'joined'?" in toy.submit("--register", "joind=x").err
+
+
+def test_cancelled_job_ends(toy):
+    make = toy.read("components/make/component.py")
+    toy.write("components/make/component.py", make.replace("# EFFECT", "time.sleep(600)"))
+    toy.publish()
+    job = toy.submit().out.partition("\n")[0]
+    while json.loads(toy.main("status", job, "--json").out)["status"] != "Running":
+        time.sleep(0.1)
+    assert toy.main("cancel", job).status == 0
+    assert toy.main("status", job, "--wait").status == 130
+
+
+def test_interrupt_ends_the_watching_and_not_the_job(toy):
+    make = toy.read("components/make/component.py")
+    toy.write("components/make/component.py", make.replace("# EFFECT", "time.sleep(4)"))
+    toy.publish()
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "tfhub_blocks.cli", "submit", "toy", "--wait"),
+            *("--profile", "toy", "--set", f"source={toy.words}"),
+        ],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    job = process.stdout.readline().strip()
+    for line in process.stdout:
+        if "Running" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert f"the job goes on; to end it: tfhub-blocks cancel {job}" in err
+    assert toy.main("status", job, "--wait").status == 0
+
+
+def test_submission_of_which_nobody_knows_whether_it_arrived_is_taken_up(toy, azure, quick_retries):
+    toy.submit()
+    requests = len(azure.recorder.requests)
+    for fault in (Fault.LOST_ANSWER, Fault.FORBIDDEN):
+        for index in range(requests):
+            before = len(toy.jobs())
+            azure.recorder.inject(fault, at=index)
+            if toy.submit().status != 0:
+                assert toy.submit().status == 0
+            assert azure.recorder.faults == {}
+            assert len(toy.jobs()) == before + 1, (fault, index)
+
+
+def test_killed_submission_is_taken_up(toy, azure):
+    azure.recorder.inject(Fault.SLOW, at=5)
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "tfhub_blocks.cli", "submit", "toy"),
+            *("--profile", "toy", "--set", f"source={toy.words}"),
+        ],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    azure.recorder.wait_for(6)
+    time.sleep(0.2)  # the job is there, its answer is not
+    process.kill()
+    process.wait()
+    assert toy.submit().status == 0
+    assert len(toy.jobs()) == 1
+    assert toy.submit().status == 0
+    assert len(toy.jobs()) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--set", "source=azureml:words@latest"], "means something else on another day"),
+        (["--set", "source=azureml:words"], "names no version"),
+        (["--set", "source=azureml:wrods:1"], "there is no such thing in the workspace"),
+        (["--set", "source=https://x.blob.core.windows.net/a?sig=SECRET"], "holds a key"),
+        (["--set", "count=10"], "at most 9"),
+        (["--profile", "local"], "its engine is local"),
+        (["--profile", "production"], "job.owner"),
+    ],
+)
+def test_wrong_request_is_told_and_makes_no_job(toy, words, message):
+    outcome = toy.submit(*words)
+    assert outcome.status == 2
+    assert message in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert toy.jobs() == []
