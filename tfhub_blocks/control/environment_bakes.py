@@ -120,37 +120,47 @@ def expected_files(baked: Definition) -> dict[str, str]:
 
 
 def move_steps(job: Any, moves: Mapping[str, str]) -> None:
-    """Let the steps of a pipeline job run in baked environments, in the versions defined now.
+    """Let the steps of a pipeline job run in baked environments; its nodes are changed.
 
-    A step compares its environment with the lock of what its component names, which is also that
-    of whatever continues it.
+    Raises:
+        BlocksError: As ``moved``.
+    """
+    for node in job.jobs.values():
+        node._component = moved(node.component, moves)
+
+
+def moved(component: Any, moves: Mapping[str, str]) -> Any:
+    """A component as it runs in a baked environment, in the version defined now.
+
+    A step compares its environment with the lock of what its component.py names, which is also
+    that of whatever continues it.
 
     Args:
-        job: The azure-ai-ml ``PipelineJob``, whose nodes are changed.
+        component: The azure-ai-ml component, which is left as it is.
         moves: By the name of an environment, the one in which steps pinned to it run instead.
 
     Raises:
-        BlocksError: One is not defined, or does not continue what the step is pinned to.
+        BlocksError: That is not defined, or does not continue what the step is pinned to.
     """
-    found = {old: find_environments([new])[0].definition for old, new in moves.items()}
-    for node in job.jobs.values():
-        pinned = str(node.component.environment).removeprefix("azureml:")
-        name = pinned.rpartition(":")[0]
-        if name not in found:
-            continue
-        definition = found[name]
-        if definition.description.continues != pinned:
-            raise BlocksError(
-                "profile",
-                f"environments.{name}",
-                f"{definition.name} continues {definition.description.continues or 'nothing'}, "
-                f"and {node.component.name} is pinned to {pinned}",
-                "an environment that continues exactly that",
-                "run `tfhub-blocks env lock`, or name another",
-            )
-        # Of its own: others share the component. The SDK does not send a node's environment.
-        node._component = copy.copy(node.component)
-        node._component.environment = f"azureml:{definition.name}:{definition.version}"
+    pinned = str(component.environment).removeprefix("azureml:")
+    name = pinned.rpartition(":")[0]
+    if name not in moves:
+        return component
+    [environment] = find_environments([moves[name]])
+    definition = environment.definition
+    if definition.description.continues != pinned:
+        raise BlocksError(
+            "profile",
+            f"environments.{name}",
+            f"{definition.name} continues {definition.description.continues or 'nothing'}, "
+            f"and {component.name} is pinned to {pinned}",
+            "an environment that continues exactly that",
+            "run `tfhub-blocks env lock`, or name another",
+        )
+    # Of its own: others share the component. Of a node, the SDK does not send an environment.
+    own = copy.copy(component)
+    own.environment = f"azureml:{definition.name}:{definition.version}"
+    return own
 
 
 def encoders_folder(reference: str) -> Path | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from azure.ai.ml.entities import BuildContext, Data, Environment, Model
 
+from tfhub_blocks.control.environment_bakes import ENCODERS
 from tfhub_blocks.control.environments import Environment as DefinedEnvironment
 from tfhub_blocks.control.environments import short_path
 from tfhub_blocks.control.store import content_digest
@@ -52,8 +53,20 @@ class Asset:
 
 
 def environment_asset(environment: DefinedEnvironment) -> Asset:
-    """An environment that is defined here."""
+    """An environment that is defined here.
+
+    Raises:
+        BlocksError: It is baked, and its build context lacks the encoder.
+    """
     definition, folder = environment.definition, environment.folder
+    if definition.encoder and not (folder / ENCODERS / definition.encoder).is_dir():
+        raise BlocksError(
+            "publish",
+            str(folder),
+            f"the encoder {definition.encoder} is not in its {ENCODERS}/, so no image can be built",
+            "the whole build context",
+            "bake it again: tfhub-blocks env bake",
+        )
     digest = definition_digest(definition.files)
 
     def entity(address: str) -> Any:
