@@ -22,7 +22,7 @@ def transfer_learning(
         type="uri_folder", description="Class-per-folder files, or a folder with a table"
     ),
     owner: Input(type="string", description="Who answers for the model"),
-    encoder: Input(type="uri_folder", optional=True, description="Folder of the encoder"),
+    encoder: Input(type="custom_model", optional=True, description="Folder of the encoder"),
     handle: Input(
         type="string", optional=True, description="TF Hub or Kaggle handle instead"
     ) = None,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from tfhub_blocks import __version__
 from tfhub_blocks.commands import (
     compute,
+    encoders,
     environments,
     jobs,
     pipelines,
@@ -21,7 +22,7 @@ from tfhub_blocks.commands.status import DONE, INTERRUPTED, WRONG_REQUEST
 from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError
 
 # In the order in which --help tells of them.
-GROUPS = (pipelines, samples, environments, compute, publishing, jobs, schedules)
+GROUPS = (pipelines, samples, encoders, environments, compute, publishing, jobs, schedules)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -19,14 +19,17 @@ from tfhub_blocks.records.pins import FORMAT, PIN_NAME
 def import_encoder(
     encoder: Output(
         type="custom_model",
-        description="The verified encoder: encoder.toml and the SavedModel in saved_model/.",
+        description=(
+            "The verified encoder: encoder.toml, and the SavedModel in saved_model/ unless the pin "
+            "decides that it is baked or downloaded."
+        ),
     ),
     source: Input(
-        type="uri_folder",
+        type="custom_model",
         optional=True,
         description=(
-            "A SavedModel's folder, or one with encoder.toml beside saved_model/. "
-            "Give this or handle."
+            "A SavedModel's folder, or one with encoder.toml beside saved_model/, or with "
+            "encoder.toml alone if that decides for baked or downloaded. Give this or handle."
         ),
     ) = None,
     pin: Input(
@@ -57,11 +60,20 @@ def import_encoder(
 ):
     """Copy, verify, load and describe a pretrained encoder."""
     with step(import_encoder, locals()) as run:
+        from tfhub_blocks.compute.encoder_policy import check_decisions, check_handle
         from tfhub_blocks.compute.imports import Request, import_saved_model
 
+        check_handle(handle or "", "import_encoder")
         folder = run.begin_output("encoder", FORMAT)
         pinned = import_saved_model(Request(source, handle, pin, unpinned, image_size_px), folder)
-        run.facts.update(digest=pinned.digest, handle=pinned.handle, name=pinned.name)
+        check_handle(pinned.handle, "import_encoder")
+        check_decisions(pinned.decisions, "import_encoder")
+        run.facts.update(
+            digest=pinned.digest,
+            handle=pinned.handle,
+            name=pinned.name,
+            loading=pinned.decisions.loading,
+        )
         print((folder / PIN_NAME).read_text(encoding="utf-8"))
         print(
             f"{pinned.name}: {pinned.modality} encoder, {pinned.output.dimension} features, "

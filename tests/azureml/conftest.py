@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from azure.ai.ml import Input, dsl, load_component
-from azure.ai.ml.entities import AmlCompute, BuildContext, Data, Environment
+from azure.ai.ml.entities import AmlCompute, BuildContext, Data, Environment, Model
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob._shared.base_client import TransportWrapper
 from loopback.contract import ROOT, openapi_folder
@@ -91,7 +91,7 @@ class Furnished:
         from pipelines.transfer_learning import transfer_learning
 
         images = Input(type="uri_folder", path="azureml:images:1")
-        encoder = Input(type="uri_folder", path="azureml:encoder:1")
+        encoder = Input(type="custom_model", path="azureml:encoder:1")
         job = transfer_learning(**{"source": images, "encoder": encoder, "owner": "me"} | inputs)
         job.settings.default_compute = "cpu-cluster"
         return job
@@ -99,7 +99,7 @@ class Furnished:
 
 @pytest.fixture
 def furnished(ml_client: Any, azure: ControlPlane, tmp_path: Path) -> Furnished:
-    """Compute, both environments and two data assets, and an empty record."""
+    """Compute, both environments, a data asset and a model, and an empty record."""
     cluster = AmlCompute(name="cpu-cluster", size="Standard_DS3_v2", max_instances=2)
     ml_client.compute.begin_create_or_update(cluster).result()
     for name in ("cpu", "gpu"):
@@ -115,8 +115,10 @@ def furnished(ml_client: Any, azure: ControlPlane, tmp_path: Path) -> Furnished:
         folder = tmp_path / name
         folder.mkdir()
         (folder / "file").write_text(name)
-        data = Data(name=name, version="1", path=str(folder), type="uri_folder")
-        ml_client.data.create_or_update(data)
+    images = Data(name="images", version="1", path=str(tmp_path / "images"), type="uri_folder")
+    ml_client.data.create_or_update(images)
+    encoder = Model(name="encoder", version="1", path=tmp_path / "encoder", type="custom_model")
+    ml_client.models.create_or_update(encoder)
     azure.recorder.clear()
     return Furnished(azure, ml_client, tmp_path)
 
@@ -370,6 +372,7 @@ format_version = 1
 description = "x"
 engine = "azureml"
 environment_policy = "record"
+encoder_policy = "experiment"
 [job]
 owner = "$USER"
 cost_centre = "toys"

@@ -40,7 +40,10 @@ def test_submitted_job_has_what_the_profile_says(idle_toy):
     for node in it["jobs"].values():
         assert node["limits"]["timeout"] == "PT1M"
         assert node["computeId"].endswith("/computes/cpu-cluster")
-        assert node["environment_variables"] == {"TFHUB_BLOCKS_ENVIRONMENT_POLICY": "record"}
+        assert node["environment_variables"] == {
+            "TFHUB_BLOCKS_ENVIRONMENT_POLICY": "record",
+            "TFHUB_BLOCKS_ENCODER_POLICY": "experiment",
+        }
         assert "/components/" in node["componentId"]
         assert "anonymous" not in node["componentId"]
 

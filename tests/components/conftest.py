@@ -11,9 +11,11 @@ import pytest
 
 import tfhub_blocks
 from tfhub_blocks.control.processes import step_environment
+from tfhub_blocks.records import decisions, drift
 from tfhub_blocks.records.code import write_step_package
-from tfhub_blocks.records.drift import POLICY_VARIABLE
 
+# These tests run in what develops the project, not in what steps are pinned to.
+POLICIES = {drift.POLICY_VARIABLE: "record", decisions.POLICY_VARIABLE: "experiment"}
 PACKAGE = Path(tfhub_blocks.__file__).parent
 COMPONENTS = PACKAGE.parent / "components"
 
@@ -23,11 +25,14 @@ ExecuteStep = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="session")
 def start_step(tmp_path_factory: pytest.TempPathFactory) -> StartStep:
-    """Starts a step: ``start_step(name, inputs, outputs)`` gives its process, output in pipes."""
+    """Starts a step: ``start_step(name, inputs, outputs)`` gives its process, output in pipes.
+
+    It gets further environment variables by name.
+    """
     snapshots: dict[str, Path] = {}
 
     def start(
-        name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any]
+        name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any], **variables: str
     ) -> "subprocess.Popen[str]":
         if name not in snapshots:
             snapshots[name] = tmp_path_factory.mktemp(name)
@@ -39,8 +44,7 @@ def start_step(tmp_path_factory: pytest.TempPathFactory) -> StartStep:
         return subprocess.Popen(
             ["/bin/sh", "-c", f"exec {command}"],
             cwd=snapshots[name],
-            # These tests run in what develops the project, not in what steps are pinned to.
-            env=step_environment({POLICY_VARIABLE: "record"}),
+            env=step_environment({**POLICIES, **variables}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -54,9 +58,9 @@ def execute_step(start_step: StartStep) -> ExecuteStep:
     """Runs a step to its end: ``execute_step(name, inputs, outputs)`` gives a CompletedProcess."""
 
     def execute(
-        name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any]
+        name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any], **variables: str
     ) -> "subprocess.CompletedProcess[str]":
-        process = start_step(name, inputs, outputs)
+        process = start_step(name, inputs, outputs, **variables)
         stdout, stderr = process.communicate(timeout=300)
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 

@@ -62,7 +62,7 @@ def test_mistakes_end_a_step_with_one_line_and_no_output(
         (
             "extract_features",
             {"snapshot": texts, "encoder": damaged},
-            "> saved_model/saved_model.pb] its sha256 is",
+            "> saved_model.pb] this file has sha256",
         ),
     ]
     for name, inputs, message in cases:

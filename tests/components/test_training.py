@@ -18,6 +18,7 @@ from tfhub_blocks.records.evidence import Threshold, read_evidence
 from tfhub_blocks.records.features import open_features
 from tfhub_blocks.records.lineage import read_lineage
 from tfhub_blocks.records.models import open_model
+from tfhub_blocks.records.pins import read_pin
 from tfhub_blocks.records.snapshots import open_snapshot
 
 COLOURS = {"blue": (60, 90, 200), "green": (70, 180, 60), "red": (210, 60, 60)}
@@ -77,6 +78,10 @@ def chain(tmp_path_factory, execute_step, imported_encoder) -> Chain:
         run = execute_step(name, inputs, {port: folder / port for port in outputs})
         assert run.returncode == 0, run.stderr
     return made
+
+
+def test_model_carries_the_pin_of_its_encoder(chain, imported_encoder):
+    assert read_pin(chain.model / "encoder.toml") == read_pin(imported_encoder / "encoder.toml")
 
 
 def items_of(chain: Chain, split: str) -> tuple[list[bytes], list[str], list[str]]:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from tfhub_blocks.compute.encoders import load_encoder
-from tfhub_blocks.compute.handles import resolve_handle
 from tfhub_blocks.compute.imports import Request, import_saved_model
 from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.records import pins
@@ -267,7 +266,7 @@ def test_a_flipped_byte_in_an_imported_encoder_is_found_before_it_is_loaded(
     folder = shutil.copytree(imported_encoder, tmp_path / "encoder")
     flip(folder / "saved_model/variables/variables.data-00000-of-00001")
 
-    with pytest.raises(BlocksError, match=r"its sha256 is .*; expected .*, as it was made"):
+    with pytest.raises(BlocksError, match=r"this file has sha256 .*; expected .* as pinned"):
         load_encoder(folder, "test")
 
 
@@ -279,8 +278,6 @@ def server(saved_encoder: Path, tmp_path: Path) -> Iterator[str]:
         tar.add(saved_encoder, ".")
     answers = {
         "/someone/small/1": (200, archive.read_bytes()),
-        "/someone/cut/1": (200, archive.read_bytes()[:500]),
-        "/someone/page/1": (200, b"<html>moved</html>"),
     }
 
     class Handler(BaseHTTPRequestHandler):
@@ -312,32 +309,3 @@ def test_a_handle_is_downloaded_and_held_against_its_pin(
     assert pin.digest == read_pin(imported_encoder / "encoder.toml").digest
     again = imported(tmp_path / "b", handle=handle, pin=tmp_path / "a/encoder.toml")
     assert again == pin
-
-
-@pytest.mark.parametrize(
-    ("path", "told"),
-    [
-        ("/someone/none/1", "HTTPError: HTTP Error 404"),
-        ("/someone/cut/1", "does not appear to be a valid module"),
-        ("/someone/page/1", "does not appear to be a valid module"),
-    ],
-)
-def test_a_download_that_fails_is_told_in_one_line(
-    path: str, told: str, server: str, tmp_path: Path
-) -> None:
-    with pytest.raises(BlocksError, match=told) as caught:
-        resolve_handle(server + path, tmp_path / "cache")
-
-    assert f"{server}{path}] a GET with ?tf-hub-format=compressed gave" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_server_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(BlocksError, match="Connection refused"):
-        resolve_handle("http://127.0.0.1:9/someone/small/1", tmp_path)
-
-
-def test_certificates_are_always_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TFHUB_DISABLE_CERT_VALIDATION", "true")
-    with pytest.raises(BlocksError, match=r"TFHUB_DISABLE_CERT_VALIDATION. it is set.*unset it"):
-        resolve_handle("https://tfhub.dev/google/nnlm-en-dim50/2", tmp_path)

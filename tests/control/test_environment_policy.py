@@ -121,3 +121,12 @@ def test_unknown_policy_in_a_profile_is_told(project, profile, golden):
     outcome = project.main("run", "toy", *profile("refues"))
     assert outcome.status == 2
     golden("error_profile_policy", project.normal(outcome.err))
+
+
+def test_what_was_made_in_an_experiment_is_not_reused_in_production(project, pin, monkeypatch):
+    project.limit()
+    monkeypatch.setenv("TFHUB_BLOCKS_ENCODER_POLICY", "experiment")
+    assert project.run("--profile", "limited").reused() == NONE_REUSED
+    monkeypatch.delenv("TFHUB_BLOCKS_ENCODER_POLICY")
+    assert project.run("--profile", "limited").reused() == NONE_REUSED
+    assert project.run("--profile", "limited").reused() == ALL_REUSED

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from tfhub_blocks.commands.status import DONE, FAILED
@@ -12,7 +13,7 @@ from tfhub_blocks.records.errors import ERROR_PREFIX
 def register(commands: Any) -> None:
     """Add the commands to a parser's subcommands."""
     env = commands.add_parser(
-        "env", help="the environments that steps are pinned to: show, lock, check, diff"
+        "env", help="the environments that steps are pinned to: show, lock, check, diff, bake"
     ).add_subparsers(metavar="WHAT", required=True)
     show = env.add_parser("show", help="what an environment is, and which steps are pinned to it")
     lock = env.add_parser(
@@ -33,6 +34,17 @@ def register(commands: Any) -> None:
     diff.add_argument("after", metavar="B")
     diff.add_argument("--json", action="store_true", help="print one object")
     diff.set_defaults(command=_env_diff)
+    bake = env.add_parser(
+        "bake",
+        help="make an environment whose image holds a pinned encoder",
+        description="Write components/environments/NAME: what an environment holds, and a layer "
+        "with a pinned encoder, whose digest its version covers. A profile's [environments] says "
+        "which steps run in it.",
+    )
+    bake.add_argument("encoder", metavar="ENCODER", type=Path, help="its pinned folder")
+    bake.add_argument("--onto", default="gpu", metavar="ENV", help="what it continues (gpu)")
+    bake.add_argument("--to", metavar="NAME", help="the new one's name (ENV-ENCODER)")
+    bake.set_defaults(command=_env_bake)
 
 
 def _env_show(options: argparse.Namespace) -> int:
@@ -80,4 +92,16 @@ def _env_diff(options: argparse.Namespace) -> int:
         print(json.dumps(comparison.as_dict(), indent=1))
     else:
         print("\n".join(comparison.lines()))
+    return DONE
+
+
+def _env_bake(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.environment_bakes import ENCODERS, bake
+
+    baked = bake(options.encoder, options.onto, options.to)
+    continued = baked.description.continues
+    print(f"{baked.where}: {baked.name}:{baked.version}, which continues {continued}")
+    print(f"{baked.where}/{ENCODERS}: the encoder, for the image; commit the rest, not this")
+    print("so that steps run in it, write into a profile:")
+    print(f'[environments]\n{continued.partition(":")[0]} = "{baked.name}"')
     return DONE

@@ -40,6 +40,9 @@ def register(commands: Any) -> None:
         metavar="NAME=PATH",
         help="a file or folder to publish as a data asset; may be repeated",
     )
+    publish.add_argument(
+        "--profile", help="publish steps for the baked environments that a profile names"
+    )
     publish.add_argument("--dry-run", action="store_true", help="print the plan, write nothing")
     publish.add_argument(
         "--files",
@@ -71,6 +74,7 @@ def _publish(options: argparse.Namespace) -> int:
         for path in write_component_files(options.files):
             print(path)
         return DONE
+    from tfhub_blocks.control.profiles import load_profile
     from tfhub_blocks.control.workspace.connection import connect
     from tfhub_blocks.control.workspace.publishing import (
         DIFFERENT,
@@ -80,8 +84,10 @@ def _publish(options: argparse.Namespace) -> int:
         publish,
     )
 
+    environments = load_profile(options.profile).environments if options.profile else None
     connection = connect(options.workspace_config, options.registry)
-    planned = list(plan(connection, defined_assets(options.names, options.encoders, data)))
+    assets = defined_assets(options.names, options.encoders, data, environments)
+    planned = list(plan(connection, assets))
     print(f"{'registry' if options.registry else 'workspace'} {connection.name}")
     width = max(len(item.asset.name) for item in planned)
 

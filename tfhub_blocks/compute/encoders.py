@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tfhub_blocks.compute.loading import pinned_saved_model
 from tfhub_blocks.compute.preprocessing import ADAPTERS, Preprocessing, preprocessing_of
 from tfhub_blocks.compute.runtime import convert_variables_to_constants_v2, tf
-from tfhub_blocks.records.digests import tree_digest
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.folders import open_folder
 from tfhub_blocks.records.pins import (
     FORMAT,
     PIN_NAME,
-    SAVED_MODEL_FOLDER,
     EncoderInput,
     EncoderOutput,
     LoadedClass,
@@ -141,27 +140,11 @@ def load_encoder(folder: Path, where: str) -> Encoder:
     """An encoder as ``import_encoder`` made it, every byte verified before it is loaded.
 
     Raises:
-        BlocksError: It is no finished encoder, a file differs, or TensorFlow cannot load it.
+        BlocksError: It is no finished encoder, its bytes are not where its pin decides that they
+            are, a file differs, or TensorFlow cannot load it.
     """
-    lineage = open_folder(folder, FORMAT, where).check().lineage
-    pin = read_pin(folder / PIN_NAME)
-    prefix = f"{SAVED_MODEL_FOLDER}/"
-    digest = tree_digest(
-        {
-            name.removeprefix(prefix): sha256
-            for name, sha256 in lineage.files.items()
-            if name.startswith(prefix)
-        }
-    )
-    if digest != pin.digest:
-        raise BlocksError(
-            where,
-            str(folder / PIN_NAME),
-            f"the SavedModel's digest is {digest}",
-            f"{pin.digest} as pinned",
-            "import the encoder again",
-        )
-    loaded = _load(folder / SAVED_MODEL_FOLDER, where)
+    pin = read_pin(open_folder(folder, FORMAT, where).file(PIN_NAME))
+    loaded = _load(pinned_saved_model(pin, folder, where), where)
     return Encoder(pin, loaded.module, preprocessing_of(pin.input), loaded.call)
 
 

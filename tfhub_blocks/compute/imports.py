@@ -1,13 +1,22 @@
 """Imports: from a folder or an address to an encoder that is verified, loaded and pinned."""
 
 import re
+import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tfhub_blocks.compute.encoders import check_facts, inspect_encoder
-from tfhub_blocks.compute.handles import resolve_handle
+from tfhub_blocks.compute.fetching import (
+    LOCAL_SOURCES,
+    REMOTE_SOURCES,
+    SAVED_MODEL_NAME,
+    fetch_saved_model,
+)
+from tfhub_blocks.compute.loading import pinned_saved_model
 from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.handles import canonical_handle
 from tfhub_blocks.records.pins import (
     PIN_NAME,
     SAVED_MODEL_FOLDER,
@@ -19,7 +28,6 @@ from tfhub_blocks.records.pins import (
 )
 
 WHERE = "import_encoder"
-SAVED_MODEL_NAME = "saved_model.pb"
 
 
 @dataclass(frozen=True)
@@ -37,24 +45,33 @@ def import_saved_model(request: Request, folder: Path) -> Pin:
     """Copy an encoder into an empty folder, verified and loaded; give its pin.
 
     What is verified and what is loaded are both the copy. Without a pin, and with ``unpinned``
-    "accept", the pin is made from the copy.
+    "accept", the pin is made from the copy. Where the pin decides that the SavedModel does not
+    travel (``baked``, ``downloaded``), the pin alone is left, and the pin alone may be given: then
+    what is verified and loaded is what the pin means.
 
     Raises:
         BlocksError: Not exactly one origin was given; there is no pin; a file differs from it; the
             SavedModel cannot serve as an encoder, or not as the one that the pin describes.
     """
-    if (request.source is None) == (request.handle is None):
-        raise BlocksError(
-            WHERE,
-            "source, handle",
-            "neither is given" if request.source is None else "both are given",
-            "exactly one of them",
-            "give a folder as source, or an address as handle",
-        )
+    origins = [bool(request.source), bool(request.handle)]
+    if all(origins) or not any([*origins, request.pin]):
+        raise _not_one(request)
     pin = _given_pin(request)
-    saved_model = folder / SAVED_MODEL_FOLDER
-    with tempfile.TemporaryDirectory() as cache:
-        files = copy_files(_saved_model(request, Path(cache)), saved_model)
+    saved_model = copy = folder / SAVED_MODEL_FOLDER
+    if pin and not pin.decisions.model_travels and _is_pin_alone(request):
+        saved_model = pinned_saved_model(pin, folder, WHERE)
+        files: Mapping[str, PinnedFile] = pin.files
+    elif not any(origins):
+        raise _not_one(request)
+    else:
+        with tempfile.TemporaryDirectory() as cache:
+            fetched = fetch_saved_model(
+                str(request.source or request.handle),
+                Path(cache),
+                LOCAL_SOURCES if request.source else REMOTE_SOURCES,
+                pin,
+            )
+            files = copy_files(fetched, copy)
     if pin is None:
         pin = _new_pin(request, saved_model, files)
         pin.write(folder / PIN_NAME)
@@ -62,8 +79,28 @@ def import_saved_model(request: Request, folder: Path) -> Pin:
     check_files(pin, files, WHERE)
     seen = inspect_encoder(saved_model, pin.handle, pin.name, pin.input.size_px, files)
     check_facts(pin, seen, WHERE)
+    if not pin.decisions.model_travels:
+        shutil.rmtree(copy, ignore_errors=True)
     pin.write(folder / PIN_NAME)
     return pin
+
+
+def _not_one(request: Request) -> BlocksError:
+    return BlocksError(
+        WHERE,
+        "source, handle",
+        "both are given" if request.source else "neither is given",
+        "exactly one of them",
+        "give a folder as source, or an address as handle",
+    )
+
+
+def _is_pin_alone(request: Request) -> bool:
+    """Whether nothing but a pin is given to import."""
+    names = (SAVED_MODEL_NAME, SAVED_MODEL_FOLDER)
+    source = Path(request.source) if request.source else None
+    has_model = source and (source.is_file() or any((source / name).exists() for name in names))
+    return not request.handle and not has_model
 
 
 def _given_pin(request: Request) -> Pin | None:
@@ -92,28 +129,10 @@ def _given_pin(request: Request) -> Pin | None:
     return pin
 
 
-def _saved_model(request: Request, cache: Path) -> Path:
-    """The SavedModel's folder, which may be one level down in a pinned source."""
-    if request.source is None:
-        return resolve_handle(str(request.handle), cache)
-    source = Path(request.source)
-    for folder in (source, source / SAVED_MODEL_FOLDER):
-        if (folder / SAVED_MODEL_NAME).is_file():
-            return folder
-    if (source / SAVED_MODEL_FOLDER).is_dir():  # The pin names what it lacks.
-        return source / SAVED_MODEL_FOLDER
-    raise BlocksError(
-        WHERE,
-        f"source {source}",
-        f"there is no {SAVED_MODEL_NAME} at its top, and no folder {SAVED_MODEL_FOLDER}",
-        "a SavedModel's folder",
-        "give the folder that tf.saved_model.save or the download made",
-    )
-
-
-def _new_pin(request: Request, saved_model: Path, files: dict[str, PinnedFile]) -> Pin:
+def _new_pin(request: Request, saved_model: Path, files: Mapping[str, PinnedFile]) -> Pin:
     # Not the source's whole path: that differs from run to run, and the pin shall not.
-    origin = request.handle or f"folder:{Path(str(request.source)).name}"
+    named = request.handle and canonical_handle(request.handle)
+    origin = named or f"folder:{Path(str(request.source)).name}"
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", re.sub(r"^https?://[^/]*/|^folder:", "", origin))
     size_px = (request.image_size_px, request.image_size_px) if request.image_size_px else None
     name = name.strip("-_.") or "encoder"

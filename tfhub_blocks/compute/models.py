@@ -18,6 +18,7 @@ from tfhub_blocks.compute.encoders import Encoder
 from tfhub_blocks.compute.heads import Head
 from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.compute.saved_models import save_module
+from tfhub_blocks.records.pins import PIN_NAME
 
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "tensorflow")
 
@@ -50,7 +51,7 @@ def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, 
 
     Args:
         folder: An empty folder.
-        encoder: The encoder, which is copied into the model.
+        encoder: The encoder, which is copied into the model, with its pin beside.
         head: The head on its features.
         facts: What the model's metadata shall say besides its labels.
     """
@@ -85,6 +86,7 @@ def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, 
             mlflow_model=Model(model_uuid="0" * 32, utc_time_created="1970-01-01 00:00:00.000000"),
         )
     _forget_local_paths(folder / "MLmodel")
+    encoder.pin.write(folder / PIN_NAME)
 
 
 def _forget_local_paths(path: Path) -> None:

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from tfhub_blocks.control.catalog import component_files
+from tfhub_blocks.control.environment_bakes import ENCODERS, expected_files
 from tfhub_blocks.control.environments import (
     CUDA,
     CUDNN,
@@ -16,8 +18,10 @@ from tfhub_blocks.control.environments import (
     short_path,
 )
 from tfhub_blocks.records.definitions import DESCRIPTION_NAME, DOCKERFILE_NAME, REQUIREMENTS_NAME
+from tfhub_blocks.records.digests import files_sha256, tree_digest
 from tfhub_blocks.records.errors import BlocksError, nearest
 from tfhub_blocks.records.locks import LOCK_NAME, Lock, requirement_lines, requirements_digest
+from tfhub_blocks.records.pins import SAVED_MODEL_FOLDER
 
 # What no step may have: with it, a step could talk to the workspace.
 FORBIDDEN = "azure-ai-ml"
@@ -32,7 +36,7 @@ def check(environments: Iterable[Environment]) -> list[BlocksError]:
 
 
 def _findings(environment: Environment) -> Iterator[BlocksError]:
-    for part in (_description_findings, _image_findings, _lock_findings, _reference_findings):
+    for part in PARTS:
         yield from _told(part, environment)
 
 
@@ -161,6 +165,41 @@ def _reference_findings(environment: Environment) -> Iterator[BlocksError]:
                 f"{reference.name}:{version}, which is defined",
                 _LOCK,
             )
+
+
+def _baked_findings(environment: Environment) -> Iterator[BlocksError]:
+    definition = environment.definition
+    continues = definition.description.continues
+    if not continues:
+        return
+    for name, text in expected_files(definition).items():
+        if definition.text(name) != text:
+            yield BlocksError(
+                f"{definition.where}/{name}",
+                "continues",
+                f"it does not follow from {continues} as that is defined now",
+                "what that holds, and the encoder",
+                _LOCK,
+            )
+    context = Path(definition.where) / ENCODERS / definition.encoder / SAVED_MODEL_FOLDER
+    # A checkout may lack what is too large for it.
+    if context.is_dir() and tree_digest(files_sha256(context)) != definition.encoder:
+        yield BlocksError(
+            definition.where,
+            str(context),
+            "its files do not have the digest that it is named by",
+            "the encoder that was baked",
+            "bake it again",
+        )
+
+
+PARTS = (
+    _description_findings,
+    _image_findings,
+    _lock_findings,
+    _reference_findings,
+    _baked_findings,
+)
 
 
 def check_strangers(environments: Iterable[Environment]) -> list[BlocksError]:

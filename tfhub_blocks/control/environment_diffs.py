@@ -81,6 +81,7 @@ def compare(before: Definition, after: Definition) -> Comparison:
         Difference(name, old.get(name, ABSENT), new.get(name, ABSENT))
         for name in sorted(old.keys() | new.keys())
     )
+    encoders = [_encoder(before), _encoder(after)]
     facts = (
         Difference("version", _version(before), _version(after)),
         Difference("base image", _image(before), _image(after)),
@@ -93,6 +94,7 @@ def compare(before: Definition, after: Definition) -> Comparison:
             )
             for title, pattern in (("CUDA", CUDA), ("cuDNN", CUDNN))
         ),
+        *([] if encoders == [ABSENT, ABSENT] else [Difference("encoder", *encoders)]),
     )
     return Comparison(facts, tuple(row for row in packages if row.kind != "same"))
 
@@ -103,6 +105,10 @@ def _version(definition: Definition) -> str:
 
 def _image(definition: Definition) -> str:
     return str(definition.base_image) if DOCKERFILE_NAME in definition.files else ABSENT
+
+
+def _encoder(definition: Definition) -> str:
+    return (definition.encoder if DOCKERFILE_NAME in definition.files else "") or ABSENT
 
 
 def find_definition(word: str) -> Definition:

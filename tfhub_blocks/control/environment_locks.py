@@ -1,7 +1,5 @@
 """Locking an environment: its packages, its base image's digest, and the steps pinned to it."""
 
-import json
-import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tfhub_blocks.control.environment_bakes import follow
 from tfhub_blocks.control.environments import Environment
 from tfhub_blocks.control.image_registry import LookupFailedError, image_digest
 from tfhub_blocks.records.definitions import (
@@ -19,6 +18,7 @@ from tfhub_blocks.records.definitions import (
     Description,
     Image,
     read_definition,
+    with_facts,
     with_image,
 )
 from tfhub_blocks.records.errors import BlocksError
@@ -35,7 +35,7 @@ def lock(environment: Environment, upgrade: bool = False) -> Iterator[str]:
 
     Args:
         environment: The environment; its files and the component.py files that name it are
-            written.
+            written. A baked one follows what it continues.
         upgrade: Take the newest versions that the requirements allow, and the digest that the
             base image's tag has now.
 
@@ -43,11 +43,14 @@ def lock(environment: Environment, upgrade: bool = False) -> Iterator[str]:
         BlocksError: The requirements cannot be met, or a file is not as it must be.
     """
     definition, folder = environment.definition, environment.folder
-    text = _compile(definition, upgrade)
-    if text != definition.files.get(LOCK_NAME, b"").decode():
-        write_file(folder / LOCK_NAME, text.encode())
-        yield f"{folder / LOCK_NAME}: written"
-    yield from _lock_base_image(definition, folder, upgrade)
+    if definition.description.continues:
+        yield from follow(environment)
+    else:
+        text = _compile(definition, upgrade)
+        if text != definition.files.get(LOCK_NAME, b"").decode():
+            write_file(folder / LOCK_NAME, text.encode())
+            yield f"{folder / LOCK_NAME}: written"
+        yield from _lock_base_image(definition, folder, upgrade)
     version = read_definition(folder).version
     for reference in environment.references:
         if reference.version != version:
@@ -105,7 +108,7 @@ def _lock_base_image(definition: Definition, folder: Path, upgrade: bool) -> Ite
         write_file(folder / DOCKERFILE_NAME, text.encode())
         yield f"{folder / DOCKERFILE_NAME}: FROM {locked}"
     recorded = {"base_image": image.reference, "base_image_digest": digest} if digest else {}
-    text = _recorded(definition.text(DESCRIPTION_NAME), recorded)
+    text = with_facts(definition.text(DESCRIPTION_NAME), recorded)
     if text != definition.text(DESCRIPTION_NAME):
         write_file(folder / DESCRIPTION_NAME, text.encode())
         yield f"{folder / DESCRIPTION_NAME}: base_image_digest {digest or 'removed'}"
@@ -123,10 +126,3 @@ def _base_image_digest(image: Image, description: Description, upgrade: bool) ->
         return image_digest(image), ""
     except LookupFailedError as error:
         return known, str(error)
-
-
-def _recorded(text: str, record: dict[str, str]) -> str:
-    """The text of an environment.yaml with these of its keys; the rest stays as it was written."""
-    kept = re.sub(r"^base_image(_digest)?:.*\n?", "", text, flags=re.M)
-    lines = [f"{key}: {json.dumps(value)}\n" for key, value in record.items()]
-    return "".join([kept if kept.endswith("\n") or not kept else f"{kept}\n", *lines])

@@ -101,6 +101,8 @@ def describe(environment: Environment) -> list[tuple[str, str]]:
         ("CUDA", _cuda_text(lock, image.cuda)),
         ("cuDNN", locked_version(lock, CUDNN) or "none"),
         ("packages", str(len(lock.target_versions()))),
+        *([("continues", description.continues)] if description.continues else []),
+        *([("encoder", definition.encoder)] if definition.encoder else []),
         ("steps", ", ".join(sorted(steps)) or "none"),
     ]
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from string import Template
 from typing import Literal
 
+from tfhub_blocks.records import decisions, drift
+from tfhub_blocks.records.decisions import EncoderPolicy
 from tfhub_blocks.records.documents import read_document
 from tfhub_blocks.records.drift import Policy
 from tfhub_blocks.records.errors import BlocksError, nearest
@@ -73,6 +75,10 @@ class Profile:
 
     ``environment_policy`` says what steps do that run in another environment than they are pinned
     to; where it is not given, the environment variable of that policy counts, and then ``warn``.
+    ``encoder_policy`` says whether an encoder may be tried that is undecided or named without a
+    version; where it is not given it may not.
+    ``environments`` names for an environment the one in which steps that are pinned to it run
+    instead, both by name alone: one that continues it, with an encoder baked in.
     ``inputs`` goes to each pipeline that has an input of that name, as words like those of
     ``--set``. In them, and in what a job carries, ``$NAME`` is taken from the environment.
     """
@@ -84,8 +90,19 @@ class Profile:
     clusters: Mapping[str, Cluster] = field(default_factory=dict)
     max_parallel_steps: int = 2
     environment_policy: Policy | None = None
+    encoder_policy: EncoderPolicy | None = None
+    environments: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
+
+    @property
+    def policies(self) -> dict[str, str]:
+        """What it says of policies, as environment variables of steps."""
+        said = {
+            drift.POLICY_VARIABLE: self.environment_policy,
+            decisions.POLICY_VARIABLE: self.encoder_policy,
+        }
+        return {name: policy for name, policy in said.items() if policy}
 
 
 def profile_folders() -> list[Path]:

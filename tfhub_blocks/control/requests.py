@@ -8,6 +8,7 @@ from azure.ai.ml import Input
 from azure.ai.ml.entities._inputs_outputs import _get_param_with_standard_annotation
 
 from tfhub_blocks.control.catalog import DATA_TYPES, load_pipeline, parse_settings
+from tfhub_blocks.control.environment_bakes import move_steps
 from tfhub_blocks.control.graphs import Graph, read_graph
 from tfhub_blocks.control.profiles import Profile
 
@@ -36,6 +37,8 @@ def prepare_job(
         settings, ports, profile.inputs, name, remote=profile.engine == "azureml"
     )
     job = _build(name, ports, given)
+    if profile.environments:
+        move_steps(job, profile.environments)
     return job, read_graph(job, name, given), given
 
 

@@ -9,15 +9,17 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tfhub_blocks.control.environment_bakes import encoders_folder
 from tfhub_blocks.control.graphs import Node, OutputOf
 from tfhub_blocks.control.processes import StepProcess, step_environment, stop
 from tfhub_blocks.control.profiles import Profile
 from tfhub_blocks.control.runs import CANCELED, COMPLETED, FAILED, StepRecord
 from tfhub_blocks.control.store import Store, Stored, content_digest
+from tfhub_blocks.records import decisions, drift
 from tfhub_blocks.records.digests import files_sha256, record_digest, tree_digest
-from tfhub_blocks.records.drift import POLICY_VARIABLE
 from tfhub_blocks.records.environments import environment_digest
 from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.pins import IMAGE_VARIABLE
 
 
 @dataclass
@@ -119,7 +121,9 @@ class StepMaker:
             command=node.command_line(inputs, outputs),
             code=folder / "code",
             log=folder / "log.txt",
-            variables=step_environment({POLICY_VARIABLE: self._policy, **self.variables}),
+            variables=step_environment(
+                {**self.profile.policies, **_image(node.environment), **self.variables}
+            ),
             timeout_s=node.timeout_s or self.profile.roles[node.role].timeout_s,
             on_progress=lambda text: setattr(step, "progress", text),
         )
@@ -141,8 +145,8 @@ class StepMaker:
                 contents[port] = self._input_digest(value)
             else:
                 contents[port] = node.text(port, value)
-        # What refuses another environment takes nothing that was made where none was refused.
-        strict = ["refuse"] if self._policy == "refuse" else []
+        # What refuses something takes nothing that was made where it was not refused.
+        strict = [policy for policy in self._policies() if policy in ("refuse", "production")]
         key = record_digest(
             {
                 "code": tree_digest(files_sha256(code)),
@@ -160,9 +164,22 @@ class StepMaker:
                 self._digests[path] = content_digest(path)
             return self._digests[path]
 
-    @property
-    def _policy(self) -> str:
-        return self.profile.environment_policy or os.environ.get(POLICY_VARIABLE, "")
+    def _policies(self) -> list[str]:
+        """What counts in steps: what the profile says, else their environment, else the default."""
+        defaults = {
+            drift.POLICY_VARIABLE: drift.DEFAULT_POLICY,
+            decisions.POLICY_VARIABLE: decisions.DEFAULT_POLICY,
+        }
+        return [
+            self.profile.policies.get(name) or os.environ.get(name) or default
+            for name, default in defaults.items()
+        ]
+
+
+def _image(environment: str) -> dict[str, str]:
+    """Where a step finds what its environment's image would hold: no image is built here."""
+    folder = encoders_folder(environment)
+    return {IMAGE_VARIABLE: str(folder)} if folder else {}
 
 
 def _ending(status: int) -> str:

@@ -1,5 +1,6 @@
 """Environments as they are defined: a Dockerfile, requirements, their lock, an owner, a purpose."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,17 +18,23 @@ REQUIREMENTS_NAME = "requirements.in"
 DESCRIPTION_NAME = "environment.yaml"
 
 _FROM = re.compile(r"^FROM[ \t]+(?:--\S+[ \t]+)*(\S+)(?:[ \t]+AS[ \t]+(\S+))?", re.I | re.M)
+_BAKED = re.compile(r"^COPY encoders/([0-9a-f]{64}) ", re.M)
 _CUDA_TAG = re.compile(r"cuda-?(\d+(?:\.\d+)*)")
 
 
 @dataclass(frozen=True)
 class Description:
-    """What ``environment.yaml`` says; the last two are written by ``tfhub-blocks env lock``."""
+    """What ``environment.yaml`` says; the last two are written by ``tfhub-blocks env lock``.
+
+    ``continues`` is the NAME:VERSION of the environment that this one adds an encoder to, and is
+    written by ``tfhub-blocks env bake``.
+    """
 
     name: str
     owner: str = ""
     purpose: str = ""
     python: str = DEFAULT_PYTHON
+    continues: str = ""
     base_image: str = ""
     base_image_digest: str = ""
 
@@ -124,6 +131,12 @@ class Definition:
             return ""
 
     @property
+    def encoder(self) -> str:
+        """The digest of the encoder that its image holds, or nothing."""
+        found = _BAKED.search(self.text(DOCKERFILE_NAME))
+        return found[1] if found else ""
+
+    @property
     def images(self) -> list[Image]:
         """What its Dockerfile builds on; the last is what the environment's image is made from."""
         found, stages = [], set()
@@ -164,3 +177,14 @@ def with_image(dockerfile: str, old: Image, new: Image) -> str:
     """The text of a Dockerfile that builds on another image; the rest stays as it was."""
     line = re.compile(rf"^(FROM[ \t]+(?:--\S+[ \t]+)*){re.escape(str(old))}(?!\S)", re.I | re.M)
     return line.sub(lambda match: match[1] + str(new), dockerfile)
+
+
+def with_facts(description: str, facts: Mapping[str, str]) -> str:
+    """The text of an environment.yaml with what commands write into it; the rest stays as it was.
+
+    What is not given of ``continues``, ``base_image`` and ``base_image_digest`` is removed.
+    """
+    keys = "|".join({"continues", "base_image", "base_image_digest", *facts})
+    kept = re.sub(rf"^({keys}):.*\n?", "", description, flags=re.M)
+    lines = [f"{key}: {json.dumps(value)}\n" for key, value in facts.items() if value]
+    return "".join([kept if kept.endswith("\n") or not kept else f"{kept}\n", *lines])

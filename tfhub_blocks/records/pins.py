@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tfhub_blocks.records.digests import folder_files, is_safe_relative_path, tree_digest
+from tfhub_blocks.records.digests import (
+    files_sha256,
+    folder_files,
+    is_safe_relative_path,
+    tree_digest,
+)
 from tfhub_blocks.records.documents import read_document, write_document
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.folders import Format
@@ -17,6 +22,9 @@ PIN_NAME = "encoder.toml"
 PIN_VERSION = 1
 SAVED_MODEL_FOLDER = "saved_model"
 CHUNK_BYTES = 2**20
+# Where an image holds the encoders that were baked into it, each below its digest.
+IMAGE_FOLDER = "/opt/tfhub-blocks/encoders"
+IMAGE_VARIABLE = "TFHUB_BLOCKS_ENCODERS"
 
 LoadedClass = Literal["reusable", "keras_export", "signature", "tf1_hub"]
 
@@ -63,6 +71,20 @@ class Decisions:
     fine_tuning: Literal["forbidden", "allowed", "undecided"] = "undecided"
     inference: Literal["batch", "realtime", "undecided"] = "undecided"
     latency_budget_ms: float | None = None
+
+    @property
+    def model_travels(self) -> bool:
+        """Whether the SavedModel goes from step to step beside its pin, or the pin alone."""
+        return self.loading in ("mounted", "undecided")
+
+    def faults(self) -> Iterator[tuple[str, str, str]]:
+        """Key, problem and expectation of what does not fit together."""
+        budget_ms = self.latency_budget_ms
+        if budget_ms is not None and not budget_ms > 0:
+            yield "latency_budget_ms", f"it is {budget_ms}", "more than 0"
+        if (budget_ms is not None) != (self.inference == "realtime"):
+            told = f"it is {budget_ms} where inference is {self.inference}"
+            yield "latency_budget_ms", told, "milliseconds for one item, for realtime alone"
 
 
 @dataclass(frozen=True)
@@ -129,9 +151,8 @@ def _faults(pin: Pin) -> Iterator[tuple[str, str, str]]:
         yield "input.range", f"it is {given.range}", "[lowest, highest] for images alone"
     if pin.output.dimension < 1:
         yield "output.dimension", f"it is {pin.output.dimension}", "1 or more"
-    budget_ms = pin.decisions.latency_budget_ms
-    if budget_ms is not None and not budget_ms > 0:
-        yield "decisions.latency_budget_ms", f"it is {budget_ms}", "more than 0"
+    for key, problem, expected in pin.decisions.faults():
+        yield f"decisions.{key}", problem, expected
 
 
 def copy_files(source: Path, target: Path) -> dict[str, PinnedFile]:
@@ -153,6 +174,12 @@ def copy_files(source: Path, target: Path) -> dict[str, PinnedFile]:
                 size_bytes += writer.write(chunk)
         copied[name] = PinnedFile(digest.hexdigest(), size_bytes)
     return copied
+
+
+def hashed_files(folder: Path) -> dict[str, PinnedFile]:
+    """Each file below a folder, every byte read."""
+    digests = files_sha256(folder)
+    return {n: PinnedFile(sha256, (folder / n).stat().st_size) for n, sha256 in digests.items()}
 
 
 def check_files(pin: Pin, files: Mapping[str, PinnedFile], where: str) -> None:

@@ -9,23 +9,18 @@ from typing import Any
 
 from azure.ai.ml.entities import BuildContext, Data, Environment, Model
 
+from tfhub_blocks.control.environment_bakes import ENCODERS
 from tfhub_blocks.control.environments import Environment as DefinedEnvironment
 from tfhub_blocks.control.environments import short_path
 from tfhub_blocks.control.store import content_digest
-from tfhub_blocks.records.digests import (
-    file_sha256,
-    files_sha256,
-    folder_files,
-    record_digest,
-    tree_digest,
-)
+from tfhub_blocks.records.digests import files_sha256, record_digest, tree_digest
 from tfhub_blocks.records.environments import definition_digest
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.pins import (
     PIN_NAME,
     SAVED_MODEL_FOLDER,
-    PinnedFile,
     check_files,
+    hashed_files,
     read_pin,
 )
 
@@ -58,8 +53,20 @@ class Asset:
 
 
 def environment_asset(environment: DefinedEnvironment) -> Asset:
-    """An environment that is defined here."""
+    """An environment that is defined here.
+
+    Raises:
+        BlocksError: It is baked, and its build context lacks the encoder.
+    """
     definition, folder = environment.definition, environment.folder
+    if definition.encoder and not (folder / ENCODERS / definition.encoder).is_dir():
+        raise BlocksError(
+            "publish",
+            str(folder),
+            f"the encoder {definition.encoder} is not in its {ENCODERS}/, so no image can be built",
+            "the whole build context",
+            "bake it again: tfhub-blocks env bake",
+        )
     digest = definition_digest(definition.files)
 
     def entity(address: str) -> Any:
@@ -79,15 +86,16 @@ def environment_asset(environment: DefinedEnvironment) -> Asset:
 def encoder_asset(folder: Path) -> Asset:
     """A pinned encoder, every file held against its pin, as a model asset.
 
-    Its version covers the pin as well: another decision about the same bytes is another version.
+    One that is baked or downloaded may be its pin alone. Its version covers the pin as well:
+    another decision about the same bytes is another version.
 
     Raises:
         BlocksError: There is no pin, or a file is not as pinned.
     """
     pin = read_pin(folder / PIN_NAME)
-    found = folder_files(folder / SAVED_MODEL_FOLDER)
-    files = {name: PinnedFile(file_sha256(path), path.stat().st_size) for name, path in found}
-    check_files(pin, files, str(folder))
+    saved_model = folder / SAVED_MODEL_FOLDER
+    if pin.decisions.model_travels or saved_model.is_dir():
+        check_files(pin, hashed_files(saved_model), str(folder))
     digest = tree_digest(files_sha256(folder))
     version = digest[:VERSION_DIGITS]
 

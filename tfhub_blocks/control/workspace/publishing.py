@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_blocks.control.catalog import component_files
+from tfhub_blocks.control.environment_bakes import moved
 from tfhub_blocks.control.environments import find_environments
 from tfhub_blocks.control.workspace.assets import (
     DIGEST_TAG,
@@ -44,7 +45,10 @@ class Planned:
 
 
 def defined_assets(
-    steps: Sequence[str], encoders: Iterable[Path], data: Mapping[str, Path]
+    steps: Sequence[str],
+    encoders: Iterable[Path],
+    data: Mapping[str, Path],
+    environments: Mapping[str, str] | None = None,
 ) -> list[Asset]:
     """What can be published from here, in the order of what needs what.
 
@@ -53,6 +57,8 @@ def defined_assets(
             none, all steps, all environments and the encoders in ``encoders/``.
         encoders: Folders of pinned encoders besides.
         data: Path by name.
+        environments: By the name of an environment, the one with an encoder baked in that steps
+            are to run in instead, and are published for.
 
     Raises:
         BlocksError: One of them is not as it must be.
@@ -67,20 +73,18 @@ def defined_assets(
                 "one of " + ", ".join(known),
                 nearest(name, known) or "see `tfhub-blocks list`",
             )
-    environments, folders = find_environments(), list(encoders)
+    moves, defined, folders = environments or {}, find_environments(), list(encoders)
+    components = [moved(component, moves) for component in load_components(steps or known)]
     if steps:
-        environments = [
-            environment
-            for environment in environments
-            if {r.component.parent.name for r in environment.references} & set(steps)
-        ]
+        needed = {c.environment.removeprefix("azureml:").partition(":")[0] for c in components}
+        defined = [found for found in defined if found.definition.name in needed]
     else:
         folders += [path.parent for path in sorted(ENCODERS_FOLDER.glob(f"*/{PIN_NAME}"))]
     return [
-        *map(environment_asset, environments),
+        *map(environment_asset, defined),
         *map(encoder_asset, dict.fromkeys(folders)),
         *(data_asset(name, path) for name, path in data.items()),
-        *map(component_asset, load_components(steps or known)),
+        *map(component_asset, components),
     ]
 
 

@@ -22,7 +22,6 @@ from tfhub_blocks.control.workspace.intents import intent
 from tfhub_blocks.control.workspace.publishing import published_digest
 from tfhub_blocks.control.workspace.uploads import Uploads
 from tfhub_blocks.records.digests import record_digest
-from tfhub_blocks.records.drift import POLICY_VARIABLE
 from tfhub_blocks.records.errors import BlocksError, nearest
 
 TAG = "tfhub_blocks."
@@ -149,8 +148,8 @@ def _furnish(job_node: Any, node: Node, profile: Profile, settings: JobSettings)
     job_node.set_limits(timeout=node.timeout_s or role.timeout_s)
     if settings.identity:
         job_node.identity = _IDENTITIES[settings.identity]()
-    if profile.environment_policy:
-        job_node.environment_variables = {POLICY_VARIABLE: profile.environment_policy}
+    if profile.policies:
+        job_node.environment_variables = profile.policies
 
 
 def _check_computes(connection: Connection, profile: Profile, graph: Graph) -> None:

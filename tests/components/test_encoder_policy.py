@@ -1,0 +1,73 @@
+"""What import_encoder refuses outside of an experiment: in the step, not in who submits it."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from tfhub_blocks.records.pins import Decisions, read_pin
+
+PRODUCTION = {"TFHUB_BLOCKS_ENCODER_POLICY": "production"}
+DECIDED = Decisions("mounted", "forbidden", "batch")
+
+
+@pytest.fixture
+def imported(execute_step, imported_encoder, tmp_path):
+    """Imports the small encoder with other contents of its pin; its status and what it told."""
+
+    def run(variables, **changes):
+        source = shutil.copytree(imported_encoder, tmp_path / "source", dirs_exist_ok=True)
+        replace(read_pin(source / "encoder.toml"), **changes).write(source / "encoder.toml")
+        output = tmp_path / "encoder"
+        shutil.rmtree(output, ignore_errors=True)
+        done = execute_step("import_encoder", {"source": source}, {"encoder": output}, **variables)
+        assert (done.returncode == 0) == (output / "lineage.json").exists()
+        return done.returncode, done.stderr
+
+    return run
+
+
+def test_an_undecided_encoder_is_for_experiments(imported):
+    open_ = Decisions(loading="mounted")
+    assert imported({}, decisions=open_) == (0, "")
+    assert imported(PRODUCTION, decisions=DECIDED) == (0, "")
+    assert imported(PRODUCTION, decisions=open_) == (
+        1,
+        "error: [import_encoder > decisions] fine_tuning, inference are undecided; expected a "
+        "decision on each, taken on purpose; write it into the pin (`tfhub-blocks encoder show` "
+        "says what each means); to try things, let the profile say encoder_policy = 'experiment' "
+        "(TFHUB_BLOCKS_ENCODER_POLICY)\n",
+    )
+
+
+def test_what_nobody_said_is_production(imported):
+    status, told = imported({"TFHUB_BLOCKS_ENCODER_POLICY": ""}, decisions=Decisions())
+    assert status == 1
+    assert "loading, fine_tuning, inference are undecided" in told
+
+
+def test_a_handle_without_a_version_is_for_experiments(imported):
+    mutable = {"handle": "https://tfhub.dev/someone/small", "decisions": DECIDED}
+    assert imported({}, **mutable) == (0, "")
+    status, told = imported(PRODUCTION, **mutable)
+    assert status == 1
+    assert told.startswith(
+        "error: [import_encoder > https://tfhub.dev/someone/small] it names no version, so it may "
+        "mean another encoder tomorrow; expected a handle with a version; name one; to try"
+    )
+
+
+def test_a_handle_without_a_version_is_refused_before_anything_is_asked(execute_step, tmp_path):
+    handle = "http://127.0.0.1:9/someone/small"
+    inputs = {"handle": handle, "unpinned": "accept"}
+    done = execute_step("import_encoder", inputs, {"encoder": tmp_path / "e"}, **PRODUCTION)
+    assert f"[import_encoder > {handle}] it names no version" in done.stderr
+
+
+def test_an_unknown_policy_is_told(imported):
+    status, told = imported({"TFHUB_BLOCKS_ENCODER_POLICY": "prodction"}, decisions=DECIDED)
+    assert (status, told) == (
+        1,
+        "error: [import_encoder > TFHUB_BLOCKS_ENCODER_POLICY] it is 'prodction'; expected one of "
+        "experiment, production; did you mean 'production'?\n",
+    )

@@ -1,0 +1,195 @@
+"""``encoder``: pretrained models, pinned to the byte, with what a team decided about them."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from tfhub_blocks.commands.status import DONE, FAILED
+from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError
+from tfhub_blocks.records.pins import PIN_NAME, SAVED_MODEL_FOLDER, Decisions, Pin, read_pin
+
+_FOLDER = Path("encoders")
+_DECISIONS = ("loading", "fine_tuning", "inference")
+
+
+def register(commands: Any) -> None:
+    """Add the commands to a parser's subcommands."""
+    encoder = commands.add_parser(
+        "encoder", help="pretrained models: pin, verify, show, list"
+    ).add_subparsers(metavar="WHAT", required=True)
+    pin = encoder.add_parser(
+        "pin",
+        help="fetch an encoder, inspect it and write down what it is and how it may be used",
+        description="Fetch an encoder from a folder, an archive, a TF Hub or Kaggle address, a "
+        "kagglehub: handle, an MLflow URI or a model asset of Azure ML, and write encoder.toml. "
+        "What is not decided is asked for on a terminal.",
+    )
+    pin.add_argument("handle", metavar="HANDLE")
+    pin.add_argument("--to", type=Path, required=True, metavar="DIR", help="a new folder")
+    for name in _DECISIONS:
+        pin.add_argument(f"--{name.replace('_', '-')}", choices=_choices(name))
+    pin.add_argument("--latency-budget-ms", type=float, metavar="N", help="for realtime inference")
+    pin.add_argument("--without-model", action="store_true", help="keep the pin alone")
+    pin.add_argument("--image-size-px", type=int, metavar="N", help="if the encoder leaves it free")
+    pin.set_defaults(command=_pin)
+    verify = encoder.add_parser("verify", help="hold encoders against their pins, to the byte")
+    verify.add_argument("folders", metavar="DIR", nargs="*", type=Path, help="else encoders/*")
+    verify.set_defaults(command=_verify)
+    show = encoder.add_parser("show", help="what an encoder is, and what each decision means")
+    show.add_argument("folder", metavar="DIR", type=Path)
+    show.set_defaults(command=_show)
+    listing = encoder.add_parser("list", help="the pinned encoders of a folder")
+    listing.add_argument("folder", metavar="DIR", nargs="?", type=Path, default=_FOLDER)
+    listing.set_defaults(command=_list)
+
+
+def _choices(decision: str) -> list[str]:
+    values = get_args(get_type_hints(Decisions)[decision])
+    return [value for value in values if value != "undecided"]
+
+
+def _pin(options: argparse.Namespace) -> int:
+    from tfhub_blocks.records.decisions import undecided
+    from tfhub_blocks.records.handles import is_mutable
+
+    given = {name: getattr(options, name) for name in _DECISIONS if getattr(options, name)}
+    given["latency_budget_ms"] = options.latency_budget_ms
+    decisions = Decisions(**(_asked(given) if sys.stdin.isatty() else given))
+    with tempfile.TemporaryDirectory() as temporary:
+        fetched = _asset(options.handle, Path(temporary))
+
+        from tfhub_blocks.compute.pinning import pin_encoder
+
+        pin = pin_encoder(
+            options.handle,
+            options.to,
+            decisions,
+            with_model=not options.without_model,
+            image_size_px=options.image_size_px,
+            fetched=fetched,
+        )
+    print(f"{options.to}: {_summary(pin)}, digest {pin.digest}")
+    for name in undecided(decisions):
+        _warn(f"{name} is undecided, which production refuses: write it into {PIN_NAME}")
+    if is_mutable(pin.handle):
+        _warn(f"{pin.handle} names no version, which production refuses")
+    return DONE
+
+
+def _asset(handle: str, folder: Path) -> Path | None:
+    """Where a model asset was downloaded to; None for another handle."""
+    if not handle.startswith("azureml:"):
+        return None
+    from tfhub_blocks.control.workspace.models import download_asset
+
+    return download_asset(handle, folder)
+
+
+def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The decisions that were given, and those that are open asked for; no answer is none."""
+    asked = dict(given)
+    for name in _DECISIONS:
+        answer = "" if name in asked else "?"
+        while answer and answer not in _choices(name):
+            answer = _answer(f"{name} ({', '.join(_choices(name))}; nothing: undecided): ")
+        asked |= {name: answer} if answer else {}
+    if asked.get("inference") == "realtime" and asked["latency_budget_ms"] is None:
+        answer = _answer("latency_budget_ms, for one item: ")
+        number = float(answer) if answer.replace(".", "", 1).isdigit() else None
+        asked["latency_budget_ms"] = number
+    return asked
+
+
+def _answer(question: str) -> str:
+    try:
+        return input(question).strip()
+    except EOFError:
+        return ""
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from tfhub_blocks.compute.pinning import verify_encoder
+
+    status = DONE
+    for folder in options.folders or _pinned(_FOLDER):
+        try:
+            pin = verify_encoder(folder)
+        except BlocksError as error:
+            print(f"{ERROR_PREFIX}{error}", file=sys.stderr)
+            status = FAILED
+        else:
+            print(f"{folder}: {len(pin.files)} files and every fact are as pinned")
+    return status
+
+
+def _show(options: argparse.Namespace) -> int:
+    from tfhub_blocks.records.decisions import explained
+
+    pin = read_pin(options.folder / PIN_NAME)
+    print(pin.name)
+    for title, text in (
+        ("handle", pin.handle),
+        ("digest", pin.digest),
+        ("gives", f"{pin.output.dimension} features of one {pin.modality}"),
+        ("saved as", pin.loaded_class),
+        ("variables", f"{pin.training.variables}, {pin.training.trainable_variables} trainable"),
+        ("size", f"{_size(pin)} in {len(pin.files)} files"),
+    ):
+        print(f"  {title:<11} {text}")
+    for name, value, meaning in explained(pin.decisions, _size(pin), _load(options.folder, pin)):
+        print(f"{name} = {value}")
+        print(f"  start-up    {meaning.start_up}")
+        print(f"  cost        {meaning.cost}")
+        print(f"  recovery    {meaning.recovery}")
+    return DONE
+
+
+def _load(folder: Path, pin: Pin) -> str:
+    if not (folder / SAVED_MODEL_FOLDER).is_dir():
+        return "a time that is measured where the model is"
+    from tfhub_blocks.compute.pinning import measured_load_s
+
+    return f"{measured_load_s(folder, pin):.1f} s"
+
+
+def _list(options: argparse.Namespace) -> int:
+    status = DONE
+    for folder in _pinned(options.folder):
+        try:
+            pin = read_pin(folder / PIN_NAME)
+        except BlocksError as error:
+            print(f"{ERROR_PREFIX}{error}", file=sys.stderr)
+            status = FAILED
+        else:
+            decided = pin.decisions
+            decisions = f"{decided.loading}, {decided.fine_tuning}, {decided.inference}"
+            print(f"{folder!s:<32} {_summary(pin)}, {_size(pin)}: {decisions}")
+    return status
+
+
+def _pinned(folder: Path) -> list[Path]:
+    found = sorted(path.parent for path in folder.glob(f"*/{PIN_NAME}"))
+    if not found:
+        raise BlocksError(
+            "encoder",
+            str(folder),
+            "there is no pinned encoder below it",
+            f"folders with {PIN_NAME}",
+            f"tfhub-blocks encoder pin HANDLE --to {folder}/NAME",
+        )
+    return found
+
+
+def _summary(pin: Pin) -> str:
+    return f"{pin.modality} encoder, {pin.output.dimension} features"
+
+
+def _size(pin: Pin) -> str:
+    return f"{sum(file.size_bytes for file in pin.files.values()) / 1e6:.1f} MB"
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)

@@ -1,0 +1,63 @@
+"""What production demands of an encoder, beyond that its bytes are as pinned."""
+
+import os
+from typing import get_args
+
+from tfhub_blocks.records.decisions import (
+    DEFAULT_POLICY,
+    POLICY_VARIABLE,
+    EncoderPolicy,
+    undecided,
+)
+from tfhub_blocks.records.errors import BlocksError, nearest
+from tfhub_blocks.records.handles import is_mutable
+from tfhub_blocks.records.pins import Decisions
+
+_TRY = f"to try things, let the profile say encoder_policy = 'experiment' ({POLICY_VARIABLE})"
+
+
+def check_handle(handle: str, where: str) -> None:
+    """Refuse a handle that may mean another encoder on another day, but in an experiment.
+
+    Raises:
+        BlocksError: It names no version, or there is no such policy.
+    """
+    if not _is_experiment(where) and is_mutable(handle):
+        raise BlocksError(
+            where,
+            handle,
+            "it names no version, so it may mean another encoder tomorrow",
+            "a handle with a version",
+            f"name one; {_TRY}",
+        )
+
+
+def check_decisions(decisions: Decisions, where: str) -> None:
+    """Refuse an encoder about which not everything is decided, but in an experiment.
+
+    Raises:
+        BlocksError: Something is open, or there is no such policy.
+    """
+    names = undecided(decisions)
+    if not _is_experiment(where) and names:
+        raise BlocksError(
+            where,
+            "decisions",
+            f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} undecided",
+            "a decision on each, taken on purpose",
+            f"write it into the pin (`tfhub-blocks encoder show` says what each means); {_TRY}",
+        )
+
+
+def _is_experiment(where: str) -> bool:
+    given = os.environ.get(POLICY_VARIABLE) or DEFAULT_POLICY
+    known = get_args(EncoderPolicy)
+    if given not in known:
+        raise BlocksError(
+            where,
+            POLICY_VARIABLE,
+            f"it is {given!r}",
+            "one of " + ", ".join(known),
+            nearest(given, known) or "correct it",
+        )
+    return given == "experiment"

@@ -1,0 +1,1 @@
+"""Where encoders come from: one interface, a class and a file for each."""
