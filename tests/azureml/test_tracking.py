@@ -6,7 +6,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
-from azure.ai.ml import Input, dsl, load_component
+from azure.ai.ml import Input, Output, dsl, load_component
 from azure.ai.ml.entities import Data
 from loopback.requests import Fault
 from mlflow import MlflowClient
@@ -159,6 +159,7 @@ def test_submitted_pipeline_registers_its_model(furnished, tracked, saved_encode
         inputs[name] = Input(type="uri_folder", path=f"azureml:small-{name}:1")
     furnished.plane.run_jobs()
     job = furnished.job(**inputs, unpinned="accept", min_accuracy=0.5, model_name="dark-or-light")
+    job.outputs.model = Output(type="mlflow_model", name="head", version="7")
     made = furnished.client.jobs.create_or_update(job, experiment_name="pictures")
     furnished.plane.executor.wait()
     assert furnished.client.jobs.get(made.name).status == "Completed"
@@ -169,6 +170,8 @@ def test_submitted_pipeline_registers_its_model(furnished, tracked, saved_encode
     model = furnished.client.models.get("dark-or-light", version.version)
     assert model.tags["tfhub_blocks.owner"] == "me"
     assert model.tags == version.tags
+    output = furnished.client.models.get("head", "7")
+    assert (output.type, output.job_name) == ("mlflow_model", made.name)
     furnished.client.jobs.download(made.name, output_name="registration", download_path=tmp_path)
     [file] = (p for p in (tmp_path / "named-outputs").rglob("*") if p.is_file())
     assert json.loads(file.read_text())["version"] == "1"

@@ -264,7 +264,8 @@ class _JobRun:
         if not output.get("assetName"):
             return
         if kind in _MODELS:
-            collection, properties = "models", {"modelUri": uri, "modelType": kind}
+            collection = "models"
+            properties = {"modelUri": uri, "modelType": kind, "jobName": self.name}
         else:
             collection, properties = "data", {"dataUri": uri, "dataType": kind}
         known = self.workspace.versions(collection, output["assetName"])

@@ -24,6 +24,7 @@ def answer(workspace: Workspace, request: Request, body: Any) -> Answer | None:
         if request.method == "GET" and match[2] == "details":
             return Answer(200, _details(run))
         if request.method == "GET" and match[2] == "children":
+            # In one page: the SDK does not ask for a second.
             return Answer(200, {"value": workspace.child_runs(match[1])})
     if request.method == "POST" and request.path.endswith("/rundata"):
         return Answer(200, {"runMetadata": workspace.get_run(body["runId"])})
