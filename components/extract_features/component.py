@@ -39,7 +39,7 @@ def extract_features(
         use_one_thread_per_operation()
         pinned = load_encoder(run.path("encoder"), "extract_features")
         folder = run.begin_output("features", FORMAT)
-        manifest = extract(items, pinned, folder, batch_size, Progress(f"{pinned.pin.modality}s"))
+        manifest = extract(items, pinned, folder, batch_size, Progress("items"))
         run.facts.update(
             items=manifest.items,
             dimension=manifest.dimension,

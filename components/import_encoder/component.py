@@ -44,14 +44,12 @@ def import_encoder(
         enum=["accept", "refuse"],
         description="What to do with an encoder that has no pin; accept pins what is found.",
     ) = "refuse",
-    image_size_px: Input(
-        type="integer",
+    facts: Input(
+        type="string",
         optional=True,
-        min=16,
-        max=4096,
         description=(
-            "Height and width of the images for an encoder without pin that leaves them free; "
-            "224 if not given."
+            "What an encoder without pin does not say of itself, as NAME=VALUE with commas "
+            "between: size_px=96:96, range=-1:1, rate_hz=16000, output=NAME, pooling=mean."
         ),
     ) = None,
 ):
@@ -60,7 +58,7 @@ def import_encoder(
         from tfhub_blocks.compute.imports import Request, import_saved_model
 
         folder = run.begin_output("encoder", FORMAT)
-        pinned = import_saved_model(Request(source, handle, pin, unpinned, image_size_px), folder)
+        pinned = import_saved_model(Request(source, handle, pin, unpinned, facts), folder)
         run.facts.update(digest=pinned.digest, handle=pinned.handle, name=pinned.name)
         print((folder / PIN_NAME).read_text(encoding="utf-8"))
         print(

@@ -5,8 +5,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfhub_blocks.compute.encoders import check_facts, inspect_encoder
 from tfhub_blocks.compute.handles import resolve_handle
+from tfhub_blocks.compute.inspection import check_facts, inspect_encoder, parse_facts, told_facts
+from tfhub_blocks.compute.saved_objects import SAVED_MODEL_NAME
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.pins import (
     PIN_NAME,
@@ -19,18 +20,20 @@ from tfhub_blocks.records.pins import (
 )
 
 WHERE = "import_encoder"
-SAVED_MODEL_NAME = "saved_model.pb"
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to import: a folder or an address, its pin, and what to do if it has none."""
+    """What to import: a folder or an address, its pin, and what to do if it has none.
+
+    ``facts`` is what is told of an encoder without a pin, as ``parse_facts`` reads it.
+    """
 
     source: str | None
     handle: str | None
     pin: str | None
     unpinned: str
-    image_size_px: int | None
+    facts: str | None = None
 
 
 def import_saved_model(request: Request, folder: Path) -> Pin:
@@ -60,7 +63,7 @@ def import_saved_model(request: Request, folder: Path) -> Pin:
         pin.write(folder / PIN_NAME)
         return pin
     check_files(pin, files, WHERE)
-    seen = inspect_encoder(saved_model, pin.handle, pin.name, pin.input.size_px, files)
+    seen = inspect_encoder(saved_model, pin.handle, pin.name, told_facts(pin), files)
     check_facts(pin, seen, WHERE)
     pin.write(folder / PIN_NAME)
     return pin
@@ -79,17 +82,15 @@ def _given_pin(request: Request) -> Pin | None:
             f"a pin at port pin, or {PIN_NAME} beside {SAVED_MODEL_FOLDER}/ in source",
             "give one, or set unpinned=accept once to make it, and review and keep what it prints",
         )
-    pin = read_pin(path)
-    stated_px = request.image_size_px
-    if stated_px is not None and pin.input.size_px != (stated_px, stated_px):
+    if request.facts:
         raise BlocksError(
             WHERE,
-            "image_size_px",
-            f"it is {stated_px}, while the pin says {pin.input.size_px}",
-            "no image_size_px where there is a pin",
-            "leave it out, or change size_px in the pin",
+            "facts",
+            f"they are {request.facts!r}, while there is a pin",
+            "no facts where there is a pin",
+            "leave them out, or change the pin",
         )
-    return pin
+    return read_pin(path)
 
 
 def _saved_model(request: Request, cache: Path) -> Path:
@@ -115,6 +116,5 @@ def _new_pin(request: Request, saved_model: Path, files: dict[str, PinnedFile]) 
     # Not the source's whole path: that differs from run to run, and the pin shall not.
     origin = request.handle or f"folder:{Path(str(request.source)).name}"
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", re.sub(r"^https?://[^/]*/|^folder:", "", origin))
-    size_px = (request.image_size_px, request.image_size_px) if request.image_size_px else None
     name = name.strip("-_.") or "encoder"
-    return inspect_encoder(saved_model, origin, name, size_px, files)
+    return inspect_encoder(saved_model, origin, name, parse_facts(request.facts), files)

@@ -6,11 +6,14 @@ What is not part of its public interface comes through here as well, to be found
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 __all__ = [
     "convert_variables_to_constants_v2",
     "core_count",
     "function_pb2",
+    "inlined_graph",
+    "op_def_registry",
     "saved_model_pb2",
     "tf",
     "use_one_thread_per_operation",
@@ -36,10 +39,20 @@ with _silent_standard_error():
     import tensorflow as tf
     from tensorflow.core.framework import function_pb2
     from tensorflow.core.protobuf import saved_model_pb2
+    from tensorflow.python.framework import convert_to_constants, op_def_registry
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     # Looks for a GPU driver now, so that where there is none it complains now.
     tf.config.list_physical_devices()
+
+
+def inlined_graph(function: Any) -> Any:
+    """The GraphDef of a concrete function with every call in it replaced by what is called.
+
+    The function that does it is private to TensorFlow; ``tests/compute/test_cuts.py`` says so if
+    it goes away.
+    """
+    return convert_to_constants._run_inline_graph_optimization(function, False, True)
 
 
 def core_count() -> int:

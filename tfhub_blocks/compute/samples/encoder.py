@@ -246,7 +246,9 @@ def write_pinned_sample_encoder(folder: Path) -> Pin:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as temporary:
         bare, pinned = Path(temporary) / NAME, Path(temporary) / "pinned"
         write_sample_encoder(bare)
-        seen = import_saved_model(Request(str(bare), None, None, "accept", None), pinned)
+        seen = import_saved_model(
+            Request(str(bare), None, None, "accept", "licence=Apache-2.0"), pinned
+        )
         pin = replace(seen, handle=HANDLE)
         pin.write(pinned / PIN_NAME)
         pinned.rename(folder)
