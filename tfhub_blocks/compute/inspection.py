@@ -153,8 +153,8 @@ def _input(
     for key, value in told.items():
         known = [*own, *OUTPUT_FACTS]
         if key not in known:
-            expected = nearest(key, known) or f"one of {', '.join(known)}"
-            raise BlocksError(where, key, "there is no such fact", expected, "correct it")
+            expected, remedy = f"one of {', '.join(known)}", nearest(key, known) or "correct it"
+            raise BlocksError(where, key, f"{modality.name} has no such fact", expected, remedy)
         if key in said and value != said[key]:
             expected = f"{said[key]}, as the SavedModel has it"
             raise BlocksError(where, key, f"it is told as {value}", expected, "leave it out")

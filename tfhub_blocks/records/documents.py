@@ -116,7 +116,8 @@ def _value(value: Any, kind: Any, where: str, key: str) -> Any:
 
 
 def _table(record: Mapping[str, Any], kind: Any, where: str, key: str) -> Any:
-    types = get_type_hints(kind)
+    hints = get_type_hints(kind)
+    types = {field.name: hints[field.name] for field in fields(kind)}
     prefix = f"{key}." if key else ""
     for name in record:
         if name not in types:

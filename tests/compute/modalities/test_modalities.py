@@ -88,35 +88,39 @@ def test_text_of_white_space_is_empty(text: str) -> None:
         (
             "video",
             {},
-            "modality] it is 'video'; expected one of image, text, audio; correct it, or",
+            "modality] it is 'video'; expected one of image, text, audio; corr",
         ),
         (
             "bytes",
             {},
-            "modality] it is 'bytes'; expected one of image, text, audio; correct it, or",
+            "modality] it is 'bytes'; expected one of image, text, audio; corr",
         ),
-        ("image", {"size_px": [224]}, "input.size_px] it is [224]; expected a list of 2 values"),
+        ("image", {"size_px": [2], "range": [0, 1]}, "input.size_px] it is [2]; expected a list"),
         ("image", {"size_px": [-1, 2], "range": [0, 1]}, "input.size_px] it is [-1, 2]; expected"),
         (
             "image",
             {"size_px": [2, 2], "range": [1, 0]},
-            "input.range] it is [1.0, 0.0]; expected [l",
+            "input.range] it is [1.0, 0.0]; expected [",
         ),
         ("image", {"size_px": [2, 2]}, "input.range] this key is missing"),
-        ("image", {"rate_hz": 16000}, "input.rate_hz] this key is unknown; expected 'input.range'"),
+        (
+            "image",
+            {"rate_hz": 16000},
+            "input.rate_hz] this key is unknown; expected one of size_px",
+        ),
         ("text", {"dtype": "float32"}, "input.dtype] it is 'float32'; expected one of string"),
-        ("audio", {"shape": [-1], "rate_hz": 1}, "input.rate_hz] it is 1; expected 1000 to 384000"),
+        ("audio", {"shape": [-1], "rate_hz": 1}, "input.rate_hz] it is 1; expected 1000 to"),
         (
             "audio",
             {"shape": [-1, 0], "rate_hz": 8000},
-            "input.shape] it is [-1, 0]; expected [-1], ",
+            "input.shape] it is [-1, 0]; expected [-1]",
         ),
         (
             "audio",
             {"shape": [4], "rate_hz": 8000},
-            "input.shape] it is [4]; expected [-1], [-1, sa",
+            "input.shape] it is [4]; expected [-1], [",
         ),
-        ("audio", {"shape": [-1], "rate_hz": "16k"}, "input.rate_hz] it is '16k'; expected an int"),
+        ("audio", {"shape": [-1], "rate_hz": "16k"}, "input.rate_hz] it is '16k'; expected an"),
     ],
 )
 def test_a_pin_whose_input_was_edited_by_hand_is_refused(modality, record, message) -> None:
