@@ -3,6 +3,7 @@
 What is not part of its public interface comes through here as well, to be found in one place.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,7 +53,14 @@ def inlined_graph(function: Any) -> Any:
     The function that does it is private to TensorFlow; ``tests/compute/test_cuts.py`` says so if
     it goes away.
     """
-    return convert_to_constants._run_inline_graph_optimization(function, False, True)
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    # It warns of tables elsewhere in the process, which do not matter here.
+    logger.setLevel(logging.ERROR)
+    try:
+        return convert_to_constants._run_inline_graph_optimization(function, False, True)
+    finally:
+        logger.setLevel(level)
 
 
 def core_count() -> int:

@@ -97,7 +97,7 @@ def test_any_bytes_are_judged_without_an_exception() -> None:
 
 
 def summed(given: Sounds, samples: int, pooling="mean"):
-    """What an encoder that gives back each sample is pooled to, and the shapes that it was given."""
+    """What an encoder that gives back its samples is pooled to, and the shapes that it saw."""
     seen = []
 
     def call(waveforms):
