@@ -1,18 +1,20 @@
 """Operations of a SavedModel: which it uses, and which package has those that TensorFlow lacks."""
 
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import get_args
 
 from google.protobuf.message import DecodeError
 
-from tfhub_blocks.compute.runtime import op_def_registry, saved_model_pb2, tf
+from tfhub_blocks.compute.runtime import registered_operations, saved_model_pb2, tf
 from tfhub_blocks.compute.saved_objects import SAVED_MODEL_NAME, first_line
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.pins import OperationPackage, Operations
 
 PACKAGES: tuple[OperationPackage, ...] = get_args(OperationPackage)
+# Taken before any package is imported: what needs none.
+CORE = registered_operations()
 SHOWN = 5
 
 
@@ -27,12 +29,13 @@ def read_operations(saved_model: Path, where: str) -> Operations:
     used: set[str] = set()
     for path in sorted(saved_model.rglob(SAVED_MODEL_NAME)):
         used |= _used(path, where)
-    needed: list[OperationPackage] = []
+    missing, needed = sorted(used - CORE), []
     for package in PACKAGES:
-        before = _missing(used)
-        if before and _is_imported(package) and len(_missing(used)) < len(before):
-            needed.append(package)
-    if missing := _missing(used):
+        if missing and _is_imported(package):
+            found = registered_operations().intersection(missing)
+            missing = [name for name in missing if name not in found]
+            needed += [package] if found else []
+    if missing:
         more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
         raise BlocksError(
             where,
@@ -73,10 +76,6 @@ def _used(path: Path, where: str) -> set[str]:
     nodes += [node for function in functions for node in function.node_def]
     # A function can be called like an operation of its name.
     return {node.op for node in nodes} - {function.signature.name for function in functions}
-
-
-def _missing(used: Iterable[str]) -> Sequence[str]:
-    return sorted(name for name in used if op_def_registry.get(name) is None)
 
 
 def _is_imported(package: OperationPackage) -> bool:

@@ -14,7 +14,7 @@ __all__ = [
     "core_count",
     "function_pb2",
     "inlined_graph",
-    "op_def_registry",
+    "registered_operations",
     "saved_model_pb2",
     "tf",
     "use_one_thread_per_operation",
@@ -38,13 +38,22 @@ def _silent_standard_error() -> Iterator[None]:
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 with _silent_standard_error():
     import tensorflow as tf
-    from tensorflow.core.framework import function_pb2
+    from tensorflow.core.framework import function_pb2, op_def_pb2
     from tensorflow.core.protobuf import saved_model_pb2
-    from tensorflow.python.framework import convert_to_constants, op_def_registry
+    from tensorflow.python.client import pywrap_tf_session
+    from tensorflow.python.framework import convert_to_constants
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     # Looks for a GPU driver now, so that where there is none it complains now.
     tf.config.list_physical_devices()
+
+
+def registered_operations() -> frozenset[str]:
+    """The operations that this process has, those of imported packages included."""
+    buffer = pywrap_tf_session.TF_GetAllOpList()
+    operations = op_def_pb2.OpList.FromString(pywrap_tf_session.TF_GetBuffer(buffer))
+    pywrap_tf_session.TF_DeleteBuffer(buffer)
+    return frozenset(operation.name for operation in operations.op)
 
 
 def inlined_graph(function: Any) -> Any:

@@ -19,7 +19,8 @@ SECONDS = (0.8, 2.5)
 RATES_HZ = (22050, 44100, 32000)
 KINDS = ("wav", "flac", "mp3")
 OVERTONES = 8
-NOISE = 0.003
+# In parts of a semitone and of full scale; enough to make some notes hard to tell.
+DETUNED, NOISE = 0.45, 0.1
 
 
 def write_sample_sounds(folder: Path, progress: Callable[[int, int], None]) -> int:
@@ -53,9 +54,10 @@ def write_sample_sounds(folder: Path, progress: Callable[[int, int], None]) -> i
     return total
 
 
-def _note(semitone: int, rate_hz: int, random: np.random.Generator) -> NDArray[np.float64]:
+def _note(semitone: float, rate_hz: int, random: np.random.Generator) -> NDArray[np.float64]:
     """A note with random overtones, attack and decay, float64 within -1 and 1."""
     time = np.arange(int(random.uniform(*SECONDS) * rate_hz)) / rate_hz
+    semitone = semitone + random.uniform(-DETUNED, DETUNED)
     frequency_hz = A4_HZ * 2 ** ((semitone - A4_SEMITONE) / 12)
     overtones = np.arange(1, OVERTONES + 1)
     strengths = random.uniform(0.2, 1, OVERTONES) / overtones ** random.uniform(0.8, 2)
@@ -63,5 +65,5 @@ def _note(semitone: int, rate_hz: int, random: np.random.Generator) -> NDArray[n
     attack_s, decay_s = random.uniform(0.005, 0.08), random.uniform(0.3, 1.5)
     envelope = np.minimum(time / attack_s, 1) * np.exp(-time / decay_s)
     sound = strengths @ waves / strengths.sum() * envelope * random.uniform(0.3, 0.9)
-    noisy: NDArray[np.float64] = sound + random.normal(0, NOISE, len(time))
+    noisy: NDArray[np.float64] = sound + random.normal(0, random.uniform(0, NOISE), len(time))
     return noisy
