@@ -71,7 +71,7 @@ class WordPiece(tf.Module):  # type: ignore[misc]
         is_long = sizes > MAX_WORD_CHARACTERS
         dense = characters[:, :MAX_WORD_CHARACTERS].to_tensor("")
         ids, lengths = self._longest(dense, tf.minimum(sizes, MAX_WORD_CHARACTERS))
-        width = tf.shape(dense)[1]
+        width = tf.maximum(tf.shape(dense)[1], 1)  # there may be no word at all
         step, position = tf.constant(0), tf.zeros_like(sizes)
         found = tf.TensorArray(tf.int32, size=width, element_shape=[None])
 
