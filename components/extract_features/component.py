@@ -12,7 +12,7 @@ from tfhub_blocks.records.snapshots import open_snapshot
     version="1.0.0",
     display_name="Extract features",
     description="Runs a frozen encoder once over each item of a snapshot and keeps its features.",
-    environment="azureml:tfhub-blocks-gpu:20d64956e6ff",
+    environment="azureml:tfhub-blocks-gpu:2ee22ac4e24f",
     tags={"role": "gpu", "category": "features"},
 )
 def extract_features(
