@@ -147,7 +147,7 @@ def imported_encoder(saved_encoder: Path, tmp_path_factory: pytest.TempPathFacto
 
     folder = tmp_path_factory.mktemp("imported") / "encoder"
     partial = begin_folder(folder, PROVENANCE)
-    import_saved_model(Request(str(saved_encoder), None, None, "accept", None), partial)
+    import_saved_model(Request(str(saved_encoder), None, None, "accept"), partial)
     finish_folder(folder, "encoder", pins.FORMAT, PROVENANCE)
     return folder
 

@@ -1,7 +1,8 @@
-"""The main job through the command line: each of its steps killed in turn, and text end to end."""
+"""The main job through the command line: each step killed in turn; texts and sounds end to end."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -104,39 +106,69 @@ def test_killed_in_each_step_in_turn_it_leaves_nothing_finished_and_completes(
     assert registration["version"] == "1"
 
 
-def test_text_runs_end_to_end_to_a_model_that_takes_strings(tmp_path):
-    from tfhub_blocks.compute.runtime import tf
+ASK = """
+import sys
+sys.modules["tfhub_blocks"] = sys.modules["tensorflow_hub"] = None  # as if not installed
+import json, mlflow
+model = mlflow.pyfunc.load_model(sys.argv[1])
+items = json.loads(sys.argv[2])
+if model.metadata.get_input_schema().inputs[0].type.name == "binary":
+    items = [open(path, "rb").read() for path in items]
+answers = model.predict(items)
+assert len(answers["probabilities"][0]) == len(model.metadata.metadata["labels"])
+assert len(model.predict(model.input_example)) == 1
+print(json.dumps(answers["label"].tolist()))
+"""
 
-    class Words(tf.Module):
-        """A string-vector encoder: a bag of hashed words."""
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-        def __call__(self, texts):
-            words = tf.strings.split(tf.strings.lower(texts)).to_tensor("")
-            hashed = tf.one_hot(tf.strings.to_hash_bucket_fast(words, 64), 64)
-            present = tf.cast(words != "", tf.float32)[:, :, None]
-            return tf.reduce_sum(hashed * present, axis=1)
+def ask_elsewhere(model: str, items: list[str], folder: Path) -> list[str]:
+    """What a copied model answers in a process that has neither the encoder nor this library."""
+    shutil.copytree(model, folder / "model")
+    command = [sys.executable, "-c", ASK, "model", json.dumps(items)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
-    tf.saved_model.save(Words(), str(tmp_path / "words"))
-    source = tmp_path / "source"
-    source.mkdir()
-    rows = [
-        {"text": f"{word} number {index}", "label": label}
-        for index in range(60)
-        for word, label in [
-            ("cat", "animal"),
-            ("dog", "animal"),
-            ("tea", "drink"),
-            ("ale", "drink"),
-        ]
+
+def test_texts_run_end_to_end_by_a_preprocessor_and_an_encoder(tmp_path):
+    from tfhub_blocks.compute.samples import text_encoder
+    from tfhub_blocks.compute.samples.texts import write_sample_texts
+
+    write_sample_texts(tmp_path / "texts")
+    text_encoder.write_sample(tmp_path / "encoder")
+
+    record = run(tmp_path, tmp_path / "texts", tmp_path / "encoder")
+
+    assert record["metrics"]["accuracy"] > 0.8
+    answers = ask_elsewhere(
+        record["outputs"]["model"],
+        ["a slice of bread", "night train", "", "\N{PARTY POPPER} \0"],
+        tmp_path,
+    )
+    assert answers[:2] == ["Food & Drink", "Travel & Places"]
+    report = (Path(record["outputs"]["report"]) / "report.html").read_text()
+    assert "<blockquote>" in report
+
+
+def test_sounds_run_end_to_end_by_an_encoder_of_a_third_party(tmp_path):
+    from tfhub_blocks.compute.samples import audio_encoder
+    from tfhub_blocks.compute.samples.sounds import write_sample_sounds
+
+    write_sample_sounds(tmp_path / "sounds", lambda *_: None)
+    # A few items that are none, to be put up with.
+    for name, content in {"empty": b"", "corrupt": b"ID3 of nothing"}.items():
+        (tmp_path / f"sounds/A/{name}.mp3").write_bytes(content)
+    audio_encoder.write_sample(tmp_path / "encoder")
+
+    record = run(tmp_path, tmp_path / "sounds", tmp_path / "encoder")
+
+    assert record["metrics"]["accuracy"] > 0.8
+    items = [
+        str(next((tmp_path / f"sounds/{note}").glob(f"*.{kind}")))
+        for note, kind in [("C", "wav"), ("E", "flac"), ("G", "mp3")]
     ]
-    (source / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    record = run(tmp_path, source, tmp_path / "words")
-    assert record["metrics"]["accuracy"] > 0.95
-
-    import mlflow
-
-    model = mlflow.pyfunc.load_model(record["outputs"]["model"])
-    answers = model.predict(["cat number 7", "tea number 7", ""])
-    assert answers["label"].tolist()[:2] == ["animal", "drink"]
-    assert len(answers["probabilities"][2]) == 2
+    assert ask_elsewhere(record["outputs"]["model"], items, tmp_path) == ["C", "E", "G"]
+    snapshot = (tmp_path / "runs").glob("store/*/snapshot/rejected.parquet")
+    reasons = pq.read_table(next(snapshot))["reason"].to_pylist()
+    assert sorted(reasons)[1] == "it is empty"
+    assert sorted(reasons)[0].startswith("it cannot be decoded as audio")

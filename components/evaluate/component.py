@@ -6,7 +6,7 @@ from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.steps import step
 from tfhub_blocks.records.evidence import Evidence
-from tfhub_blocks.records.models import SAVED_MODEL_NAME, open_model
+from tfhub_blocks.records.models import open_model
 from tfhub_blocks.records.progress import Progress
 from tfhub_blocks.records.snapshots import open_snapshot
 
@@ -16,7 +16,7 @@ from tfhub_blocks.records.snapshots import open_snapshot
     display_name="Evaluate",
     description="Measure a model on the test split of a snapshot, each number with a 95 % "
     "interval; draw a report; and write evidence of which thresholds were met.",
-    environment="azureml:tfhub-blocks-gpu:20d64956e6ff",
+    environment="azureml:tfhub-blocks-gpu:2ee22ac4e24f",
     tags={"role": "gpu", "category": "evaluate"},
 )
 def evaluate(
@@ -60,9 +60,8 @@ def evaluate(
 
         tested, metadata = open_model(Path(model), "evaluate")
         data = open_snapshot(Path(snapshot), "evaluate")
-        answers = answer_split(
-            tested.path / SAVED_MODEL_NAME, metadata["labels"], data, "test", Progress("items")
-        )
+        labels = metadata["labels"]
+        answers = answer_split(tested.path, labels, data, "test", Progress("items"))
         metrics = measure(answers.probabilities, answers.targets, answers.labels, resamples)
         asked = {
             "min_accuracy": min_accuracy,

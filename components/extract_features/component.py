@@ -12,7 +12,7 @@ from tfhub_blocks.records.snapshots import open_snapshot
     version="1.0.0",
     display_name="Extract features",
     description="Runs a frozen encoder once over each item of a snapshot and keeps its features.",
-    environment="azureml:tfhub-blocks-gpu:20d64956e6ff",
+    environment="azureml:tfhub-blocks-gpu:2ee22ac4e24f",
     tags={"role": "gpu", "category": "features"},
 )
 def extract_features(
@@ -39,7 +39,7 @@ def extract_features(
         use_one_thread_per_operation()
         pinned = load_encoder(run.path("encoder"), "extract_features")
         folder = run.begin_output("features", FORMAT)
-        manifest = extract(items, pinned, folder, batch_size, Progress(f"{pinned.pin.modality}s"))
+        manifest = extract(items, pinned, folder, batch_size, Progress("items"))
         run.facts.update(
             items=manifest.items,
             dimension=manifest.dimension,

@@ -13,7 +13,7 @@ from tfhub_blocks.records.pins import FORMAT, PIN_NAME
         "Takes a pretrained SavedModel from a folder or a TF Hub address, holds every file "
         "against its pin, and records what the encoder takes and gives."
     ),
-    environment="azureml:tfhub-blocks-cpu:3e3552c6141e",
+    environment="azureml:tfhub-blocks-cpu:f29a9ce79969",
     tags={"role": "cpu", "category": "encoder"},
 )
 def import_encoder(
@@ -47,14 +47,12 @@ def import_encoder(
         enum=["accept", "refuse"],
         description="What to do with an encoder that has no pin; accept pins what is found.",
     ) = "refuse",
-    image_size_px: Input(
-        type="integer",
+    facts: Input(
+        type="string",
         optional=True,
-        min=16,
-        max=4096,
         description=(
-            "Height and width of the images for an encoder without pin that leaves them free; "
-            "224 if not given."
+            "What an encoder without pin does not say of itself, as NAME=VALUE with commas "
+            "between: size_px=96:96, range=-1:1, rate_hz=16000, output=NAME, pooling=mean."
         ),
     ) = None,
 ):
@@ -65,7 +63,7 @@ def import_encoder(
 
         check_handle(handle or "", "import_encoder")
         folder = run.begin_output("encoder", FORMAT)
-        pinned = import_saved_model(Request(source, handle, pin, unpinned, image_size_px), folder)
+        pinned = import_saved_model(Request(source, handle, pin, unpinned, facts), folder)
         check_handle(pinned.handle, "import_encoder")
         check_decisions(pinned.decisions, "import_encoder")
         run.facts.update(

@@ -2,6 +2,7 @@
 
 from mldesigner import Input, Output, command_component
 
+from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.steps import step
 from tfhub_blocks.records.progress import Progress
 from tfhub_blocks.records.snapshots import FORMAT
@@ -14,7 +15,7 @@ from tfhub_blocks.records.snapshots import FORMAT
         "Copies a data set that may change into one that cannot: items are named by their "
         "content, split by it, and packed into Arrow shards."
     ),
-    environment="azureml:tfhub-blocks-cpu:3e3552c6141e",
+    environment="azureml:tfhub-blocks-cpu:f29a9ce79969",
     tags={"role": "cpu", "category": "data"},
 )
 def snapshot_data(
@@ -31,7 +32,7 @@ def snapshot_data(
     ),
     modality: Input(
         type="string",
-        enum=["auto", "image", "text", "audio", "bytes"],
+        enum=["auto", *MODALITIES],
         description="What the items are; auto looks at the table's columns or at file extensions.",
     ) = "auto",
     split_salt: Input(
@@ -61,6 +62,11 @@ def snapshot_data(
         min=1,
         description="The most pixels of an image; a larger one is rejected and not decoded.",
     ) = 50_000_000,
+    max_seconds: Input(
+        type="number",
+        min=0.0,
+        description="The longest sound; a longer one is rejected and not decoded.",
+    ) = 600.0,
 ):
     """Write a snapshot of a data set that may change."""
     with step(snapshot_data, locals()) as run:
@@ -74,6 +80,7 @@ def snapshot_data(
             respect_splits=respect_splits,
             max_rejected_fraction=max_rejected_fraction,
             max_pixels=max_pixels,
+            max_seconds=max_seconds,
         )
         folder = run.begin_output("snapshot", FORMAT)
         manifest = write_snapshot(run.path("source"), folder, options, Progress("items"))

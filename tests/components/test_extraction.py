@@ -28,7 +28,7 @@ def test_an_encoder_is_imported_then_applied_to_a_snapshot(
         "extract_features", {"snapshot": snapshot, "encoder": encoder}, {"features": features}
     )
     assert done.returncode == 0, done.stderr
-    assert "progress: 20/20 images" in done.stdout
+    assert "progress: 20/20 items" in done.stdout
     assert done.stderr == ""
     opened = open_features(features, "test")
     assert sum(batch.num_rows for batch in opened.batches()) == 20

@@ -1,6 +1,7 @@
 import gc
 import hashlib
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def test_rows_follow_the_snapshot_and_hold_what_the_encoder_gives(
     manifest = open_features(tmp_path / "features", "test").manifest
     assert (manifest.items, manifest.dimension) == (count, 24)
     assert manifest.encoder_digest == encoder.pin.digest
-    assert manifest.preprocessing == encoder.preprocessing.describe()
+    assert manifest.preprocessing == encoder.input.describe()
 
 
 def test_bits_do_not_depend_on_the_run_nor_on_how_much_is_left_for_the_last_batch(
@@ -81,7 +82,7 @@ def test_an_item_that_cannot_be_decoded_is_named(
         extracted(snapshot, encoder, tmp_path / "features")
 
     assert hashlib.sha256(broken).hexdigest() in str(caught.value)
-    assert "TensorFlow cannot decode it (InvalidArgumentError" in str(caught.value)
+    assert "it cannot be decoded (InvalidArgumentError" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -96,7 +97,7 @@ def test_an_item_whose_features_are_not_finite_is_named(
         darkness = 1 - tf.reduce_min(images, [1, 2, 3])
         return tf.ones([1, 24]) / tf.round(darkness * 100)[:, None]
 
-    faulty = Encoder(encoder.pin, encoder.module, encoder.preprocessing, divide_by_darkness)
+    faulty = replace(encoder, loaded=replace(encoder.loaded, call=divide_by_darkness))
     with pytest.raises(BlocksError, match="NaN or infinite") as caught:
         extracted(snapshot, faulty, tmp_path / "features")
 

@@ -6,8 +6,9 @@ import pytest
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.pins import (
     Decisions,
-    EncoderInput,
     EncoderOutput,
+    Golden,
+    Operations,
     Pin,
     PinnedFile,
     Training,
@@ -26,16 +27,20 @@ PIN = Pin(
     handle="https://tfhub.dev/someone/small/1",
     digest=files_digest(FILES),
     loaded_class="reusable",
-    input=EncoderInput("image", "float32", (160, 224), (0.0, 1.0)),
+    modality="image",
+    licence="Apache-2.0",
+    input={"size_px": [160, 224], "range": [0.0, 1.0], "dtype": "float32"},
     output=EncoderOutput(24, "default"),
-    training=Training(3, 2),
+    training=Training(3, ("kernel", "gain"), (1,)),
+    operations=Operations(("AddV2", "Conv2D")),
+    golden=Golden(((0.5, 0.25), (1.0, -3e-05)), 0.01, "2.21.0"),
     files=FILES,
     decisions=Decisions("mounted", "forbidden", "realtime", 20.0),
 )
 
 
 def test_a_pin_is_read_as_it_was_written(tmp_path: Path) -> None:
-    text = replace(PIN, input=EncoderInput("text", "string"), output=EncoderOutput(8))
+    text = replace(PIN, modality="text", input={}, output=EncoderOutput(8, pooling="mean_std"))
     for pin in (PIN, text):
         pin.write(tmp_path / "encoder.toml")
         assert read_pin(tmp_path / "encoder.toml") == pin
@@ -52,10 +57,24 @@ def test_a_pin_is_read_as_it_was_written(tmp_path: Path) -> None:
         ("dimension = 24", "dimension = 0", "output.dimension] it is 0; expected 1 or more"),
         ('"mounted"', '"mount"', "decisions.loading] it is 'mount'; expected one of mounted"),
         ('"mounted"', '"mount"', "did you mean 'mounted'?"),
-        ("    160,\n", "", "input.size_px] it is [224]; expected a list of 2 values"),
-        ("    160,\n", "    -1,\n", "input.size_px] it is (-1, 224)"),
-        ("    1.0,\n", "    0.0,\n", "input.range] it is (0.0, 0.0); expected [lowest, highest]"),
-        ('"float32"', '"string"', "input.dtype] it is 'string'; expected float32 for images"),
+        (
+            'pooling = "none"',
+            'pooling = "sum"',
+            "output.pooling] it is 'sum'; expected one of none",
+        ),
+        (
+            "trainable = [\n",
+            "trainable = [\n    1,\n",
+            "training.trainable] it is 1; expected a str",
+        ),
+        ("cuts = [\n    1,\n", "cuts = [\n    2,\n", "training.cuts] it is [2]; expected rising"),
+        ("cuts = [\n    1,\n]", "cuts = 1", "training.cuts] it is 1; expected a list"),
+        ("tolerance = 0.01", "tolerance = 0", "golden.tolerance] it is 0.0; expected more than 0"),
+        (
+            "packages = []",
+            'packages = ["os"]',
+            "operations.packages] it is 'os'; expected one of t",
+        ),
         ("latency_budget_ms = 20.0", "latency_budget_ms = -1", "latency_budget_ms] it is -1.0"),
         ('name = "small"', 'name = "../small"', "name] it is '../small'"),
         ('"saved_model.pb"', '"../saved_model.pb"', "this path leaves the folder"),

@@ -33,7 +33,11 @@ def register(commands: Any) -> None:
         pin.add_argument(f"--{name.replace('_', '-')}", choices=_choices(name))
     pin.add_argument("--latency-budget-ms", type=float, metavar="N", help="for realtime inference")
     pin.add_argument("--without-model", action="store_true", help="keep the pin alone")
-    pin.add_argument("--image-size-px", type=int, metavar="N", help="if the encoder leaves it free")
+    pin.add_argument(
+        "--facts",
+        metavar="F",
+        help="what a SavedModel does not say of itself, such as size_px=96:96, range=-1:1",
+    )
     pin.set_defaults(command=_pin)
     verify = encoder.add_parser("verify", help="hold encoders against their pins, to the byte")
     verify.add_argument("folders", metavar="DIR", nargs="*", type=Path, help="else encoders/*")
@@ -68,7 +72,7 @@ def _pin(options: argparse.Namespace) -> int:
             options.to,
             decisions,
             with_model=not options.without_model,
-            image_size_px=options.image_size_px,
+            facts=options.facts,
             fetched=fetched,
         )
     print(f"{options.to}: {_summary(pin)}, digest {pin.digest}")
@@ -135,7 +139,8 @@ def _show(options: argparse.Namespace) -> int:
         ("digest", pin.digest),
         ("gives", f"{pin.output.dimension} features of one {pin.modality}"),
         ("saved as", pin.loaded_class),
-        ("variables", f"{pin.training.variables}, {pin.training.trainable_variables} trainable"),
+        ("licence", pin.licence),
+        ("variables", _variables(pin)),
         ("size", f"{_size(pin)} in {len(pin.files)} files"),
     ):
         print(f"  {title:<11} {text}")
@@ -145,6 +150,11 @@ def _show(options: argparse.Namespace) -> int:
         print(f"  cost        {meaning.cost}")
         print(f"  recovery    {meaning.recovery}")
     return DONE
+
+
+def _variables(pin: Pin) -> str:
+    it = pin.training
+    return f"{it.variables}, {len(it.trainable)} trainable, {len(it.cuts)} places to cut between"
 
 
 def _load(folder: Path, pin: Pin) -> str:

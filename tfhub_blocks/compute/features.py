@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from tfhub_blocks.compute.encoders import Encoder, first_line
+from tfhub_blocks.compute.encoders import Encoder
 from tfhub_blocks.compute.runtime import core_count, tf
+from tfhub_blocks.compute.saved_objects import first_line
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.features import Manifest, features_schema
 from tfhub_blocks.records.shards import ShardWriter
@@ -46,7 +47,7 @@ def extract(
         BlocksError: The modalities differ, or an item cannot be decoded or has features that are
             not finite numbers.
     """
-    of_items, of_encoder = snapshot.manifest.modality, encoder.pin.modality
+    of_items, of_encoder = snapshot.manifest.modality, encoder.input.name
     if of_items != of_encoder:
         raise BlocksError(
             WHERE,
@@ -77,7 +78,7 @@ def extract(
         labels=snapshot.manifest.labels,
         snapshot_digest=snapshot.manifest.digest,
         encoder_digest=encoder.digest,
-        preprocessing=encoder.preprocessing.describe(),
+        preprocessing=encoder.input.describe(),
         shards=tuple(writer.names),
     )
     manifest.write(folder)
@@ -100,8 +101,8 @@ def _computed(
         contents = rows.column("content").to_pylist()
         filled = contents + contents[-1:] * (batch_size - len(contents))
         try:
-            return rows, run(tf.constant(filled)).numpy()[: len(contents)]
-        except tf.errors.InvalidArgumentError as error:
+            return rows, run(filled)[: len(contents)]
+        except (ValueError, tf.errors.InvalidArgumentError) as error:
             raise _undecodable(rows, encoder, error) from error
 
     cores = core_count()
@@ -148,13 +149,13 @@ def _undecodable(rows: pa.RecordBatch, encoder: Encoder, error: Exception) -> Ex
     """The error that names the item that failed, or the error itself if none fails alone."""
     for item, content in zip(rows.column("id"), rows.column("content"), strict=True):
         try:
-            encoder.preprocess(tf.constant([content.as_py()]))
-        except tf.errors.InvalidArgumentError as alone:
+            encoder.preprocess(tf.constant([encoder.input.decode(content.as_py())]))
+        except (ValueError, tf.errors.InvalidArgumentError) as alone:
             return BlocksError(
                 WHERE,
                 f"item {item}",
-                f"TensorFlow cannot decode it ({first_line(alone)})",
-                "an item that it can",
+                f"it cannot be decoded ({first_line(alone)})",
+                f"{encoder.input.name} that can",
                 "convert or remove it (sources.parquet locates it), and snapshot again",
             )
     return error

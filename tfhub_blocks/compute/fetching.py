@@ -12,13 +12,12 @@ from tfhub_blocks.compute.sources.kaggle import KaggleSource
 from tfhub_blocks.compute.sources.mlflow_models import MlflowSource
 from tfhub_blocks.compute.sources.source import MAX_BYTES, Source
 from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.pins import SAVED_MODEL_FOLDER, Pin
+from tfhub_blocks.records.pins import SAVED_MODEL_FOLDER, SAVED_MODEL_NAME, Pin
 
 # In the order in which they are tried.
 LOCAL_SOURCES: tuple[Source, ...] = (FolderSource(), ArchiveSource())
 REMOTE_SOURCES: tuple[Source, ...] = (HubSource(), KaggleSource(), MlflowSource(), AssetSource())
 NO_CERTIFICATES = "TFHUB_DISABLE_CERT_VALIDATION"
-SAVED_MODEL_NAME = "saved_model.pb"
 # Beside what is pinned an archive may hold a little, which the pin then names.
 _SLACK_BYTES = 2**26
 

@@ -7,19 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfhub_blocks.compute.encoders import check_facts, inspect_encoder
-from tfhub_blocks.compute.fetching import (
-    LOCAL_SOURCES,
-    REMOTE_SOURCES,
-    SAVED_MODEL_NAME,
-    fetch_saved_model,
-)
+from tfhub_blocks.compute.fetching import LOCAL_SOURCES, REMOTE_SOURCES, fetch_saved_model
+from tfhub_blocks.compute.inspection import check_facts, inspect_encoder, parse_facts, told_facts
 from tfhub_blocks.compute.loading import pinned_saved_model
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.handles import canonical_handle
 from tfhub_blocks.records.pins import (
     PIN_NAME,
     SAVED_MODEL_FOLDER,
+    SAVED_MODEL_NAME,
     Pin,
     PinnedFile,
     check_files,
@@ -32,13 +28,16 @@ WHERE = "import_encoder"
 
 @dataclass(frozen=True)
 class Request:
-    """What to import: a folder or an address, its pin, and what to do if it has none."""
+    """What to import: a folder or an address, its pin, and what to do if it has none.
+
+    ``facts`` is what is told of an encoder without a pin, as ``parse_facts`` reads it.
+    """
 
     source: str | None
     handle: str | None
     pin: str | None
     unpinned: str
-    image_size_px: int | None
+    facts: str | None = None
 
 
 def import_saved_model(request: Request, folder: Path) -> Pin:
@@ -77,7 +76,7 @@ def import_saved_model(request: Request, folder: Path) -> Pin:
         pin.write(folder / PIN_NAME)
         return pin
     check_files(pin, files, WHERE)
-    seen = inspect_encoder(saved_model, pin.handle, pin.name, pin.input.size_px, files)
+    seen = inspect_encoder(saved_model, pin.handle, pin.name, told_facts(pin), files)
     check_facts(pin, seen, WHERE)
     if not pin.decisions.model_travels:
         shutil.rmtree(copy, ignore_errors=True)
@@ -116,17 +115,15 @@ def _given_pin(request: Request) -> Pin | None:
             f"a pin at port pin, or {PIN_NAME} beside {SAVED_MODEL_FOLDER}/ in source",
             "give one, or set unpinned=accept once to make it, and review and keep what it prints",
         )
-    pin = read_pin(path)
-    stated_px = request.image_size_px
-    if stated_px is not None and pin.input.size_px != (stated_px, stated_px):
+    if request.facts:
         raise BlocksError(
             WHERE,
-            "image_size_px",
-            f"it is {stated_px}, while the pin says {pin.input.size_px}",
-            "no image_size_px where there is a pin",
-            "leave it out, or change size_px in the pin",
+            "facts",
+            f"they are {request.facts!r}, while there is a pin",
+            "no facts where there is a pin",
+            "leave them out, or change the pin",
         )
-    return pin
+    return read_pin(path)
 
 
 def _new_pin(request: Request, saved_model: Path, files: Mapping[str, PinnedFile]) -> Pin:
@@ -134,6 +131,5 @@ def _new_pin(request: Request, saved_model: Path, files: Mapping[str, PinnedFile
     named = request.handle and canonical_handle(request.handle)
     origin = named or f"folder:{Path(str(request.source)).name}"
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", re.sub(r"^https?://[^/]*/|^folder:", "", origin))
-    size_px = (request.image_size_px, request.image_size_px) if request.image_size_px else None
     name = name.strip("-_.") or "encoder"
-    return inspect_encoder(saved_model, origin, name, size_px, files)
+    return inspect_encoder(saved_model, origin, name, parse_facts(request.facts), files)

@@ -24,11 +24,11 @@ REQUIREMENTS = ("mlflow", "numpy", "pandas", "tensorflow")
 
 
 class ServedModel(tf.Module):  # type: ignore[misc]
-    """Encoded items in; label and probabilities out."""
+    """Decoded items in; label and probabilities out."""
 
     def __init__(self, encoder: Encoder, head: Head) -> None:
         super().__init__()
-        self._module = encoder.module  # held, so that its variables are saved with ours
+        self._modules = encoder.loaded.modules  # held, so that their variables are saved with ours
         self._encoder = encoder
         self._weights = tf.Variable(head.weights, trainable=False, name="head/weights")
         self._bias = tf.Variable(head.bias, trainable=False, name="head/bias")
@@ -60,9 +60,8 @@ def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, 
         module.__call__, input_signature=[tf.TensorSpec([None], tf.string, name="contents")]
     )
     module.serve = serve
-    text = encoder.pin.modality == "text"
     signature = ModelSignature(
-        Schema([ColSpec(DataType.string if text else DataType.binary)]),
+        Schema([ColSpec(DataType[encoder.input.served_as])]),
         Schema(
             [
                 ColSpec(DataType.string, "label"),
@@ -71,16 +70,29 @@ def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, 
             ]
         ),
     )
+    decoder = encoder.input.decoder
+    packages = (*REQUIREMENTS, *encoder.input.requirements, *encoder.pin.operations.packages)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        saved_model = Path(temporary) / "saved_model"
+        saved_model, pin = Path(temporary) / "saved_model", Path(temporary) / PIN_NAME
         save_module(module, saved_model, {"serving_default": serve})
+        encoder.pin.write(pin)
+        artifacts = {"saved_model": saved_model, "encoder": pin}
         mlflow.pyfunc.save_model(
             str(folder),
             python_model=scoring.__file__,
-            artifacts={"saved_model": str(saved_model)},
+            artifacts={
+                name: str(path)
+                for name, path in (
+                    artifacts | ({"decoder": decoder.program} if decoder else {})
+                ).items()
+            },
+            model_config={
+                "decoder_options": dict(decoder.options) if decoder else {},
+                "imports": list(encoder.pin.operations.packages),
+            },
             signature=signature,
-            input_example=pd.DataFrame({"contents": [encoder.example()]}),
-            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+            input_example=pd.DataFrame({"contents": [_example(encoder)]}),
+            pip_requirements=[f"{name}=={version(name)}" for name in packages],
             metadata={"labels": list(head.labels), **facts},
             # Given, so that the same model is the same bytes; the lineage says when.
             mlflow_model=Model(model_uuid="0" * 32, utc_time_created="1970-01-01 00:00:00.000000"),
@@ -89,10 +101,16 @@ def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, 
     encoder.pin.write(folder / PIN_NAME)
 
 
+def _example(encoder: Encoder) -> bytes | str:
+    example = encoder.input.samples()[0]
+    return example.decode() if encoder.input.served_as == "string" else example
+
+
 def _forget_local_paths(path: Path) -> None:
     """Take out of MLmodel where the model was put together; loading uses the base names."""
     record = yaml.safe_load(path.read_text(encoding="utf-8"))
     flavor = record["flavors"]["python_function"]
     flavor["model_code_path"] = Path(flavor["model_code_path"]).name
-    flavor["artifacts"]["saved_model"]["uri"] = flavor["artifacts"]["saved_model"]["path"]
+    for artifact in flavor["artifacts"].values():
+        artifact["uri"] = artifact["path"]
     path.write_text(yaml.safe_dump(record, sort_keys=True), encoding="utf-8")

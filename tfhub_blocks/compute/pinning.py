@@ -22,7 +22,7 @@ def pin_encoder(
     folder: Path,
     decisions: Decisions,
     with_model: bool = True,
-    image_size_px: int | None = None,
+    facts: str | None = None,
     fetched: Path | None = None,
 ) -> Pin:
     """Fetch an encoder, inspect it, and write its pin and itself into a new folder; give the pin.
@@ -34,7 +34,7 @@ def pin_encoder(
         folder: The folder.
         decisions: What the team decided.
         with_model: Whether to keep the SavedModel beside the pin.
-        image_size_px: Height and width of the images, for an encoder that leaves them free.
+        facts: What a SavedModel does not say of itself (docs/modalities.md).
         fetched: Where the files are, if someone has fetched them for this handle already.
 
     Raises:
@@ -61,9 +61,7 @@ def pin_encoder(
         sources = (*LOCAL_SOURCES, *REMOTE_SOURCES)
         source = fetched or fetch_saved_model(handle, Path(temporary) / "fetched", sources, None)
         partial = Path(temporary) / "pinned"
-        seen = import_saved_model(
-            Request(str(source), None, None, "accept", image_size_px), partial
-        )
+        seen = import_saved_model(Request(str(source), None, None, "accept", facts), partial)
         kind = "folder" if Path(handle).is_dir() else "file"
         named = f"{kind}:{Path(handle).name}" if is_local else canonical_handle(handle)
         pin = replace(seen, name=folder.name, handle=named, decisions=decisions)

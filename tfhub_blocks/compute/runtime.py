@@ -3,14 +3,18 @@
 What is not part of its public interface comes through here as well, to be found in one place.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 __all__ = [
     "convert_variables_to_constants_v2",
     "core_count",
     "function_pb2",
+    "inlined_graph",
+    "registered_operations",
     "saved_model_pb2",
     "tf",
     "use_one_thread_per_operation",
@@ -34,12 +38,38 @@ def _silent_standard_error() -> Iterator[None]:
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 with _silent_standard_error():
     import tensorflow as tf
-    from tensorflow.core.framework import function_pb2
+    from tensorflow.core.framework import function_pb2, op_def_pb2
     from tensorflow.core.protobuf import saved_model_pb2
+    from tensorflow.python.client import pywrap_tf_session
+    from tensorflow.python.framework import convert_to_constants
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     # Looks for a GPU driver now, so that where there is none it complains now.
     tf.config.list_physical_devices()
+
+
+def registered_operations() -> frozenset[str]:
+    """The operations that this process has, those of imported packages included."""
+    buffer = pywrap_tf_session.TF_GetAllOpList()
+    operations = op_def_pb2.OpList.FromString(pywrap_tf_session.TF_GetBuffer(buffer))
+    pywrap_tf_session.TF_DeleteBuffer(buffer)
+    return frozenset(operation.name for operation in operations.op)
+
+
+def inlined_graph(function: Any) -> Any:
+    """The GraphDef of a concrete function with every call in it replaced by what is called.
+
+    The function that does it is private to TensorFlow; ``tests/compute/test_cuts.py`` says so if
+    it goes away.
+    """
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    # It warns of tables elsewhere in the process, which do not matter here.
+    logger.setLevel(logging.ERROR)
+    try:
+        return convert_to_constants._run_inline_graph_optimization(function, False, True)
+    finally:
+        logger.setLevel(level)
 
 
 def core_count() -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, MutableMapping, MutableSequence
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.message import Message  # type: ignore[import-untyped]
+from google.protobuf.message import Message
 
 from tfhub_blocks.compute.runtime import function_pb2, saved_model_pb2, tf
 from tfhub_blocks.records.errors import BlocksError

@@ -1,5 +1,8 @@
 """The scoring program that travels inside a model. It needs what the model pins, and not us."""
 
+import importlib
+import runpy
+from collections.abc import Iterable
 from typing import Any
 
 import mlflow
@@ -13,10 +16,15 @@ BATCH_SIZE = 64
 
 
 class Scorer(PythonModel):  # type: ignore[misc]
-    """Answers encoded items (image bytes, or text) with labels and probabilities."""
+    """Answers items (bytes of a file, or text) with labels and probabilities."""
 
     def load_context(self, context: Any) -> None:
-        """Load the SavedModel, once."""
+        """Load the SavedModel, and the program that decodes for it if there is one, once."""
+        for package in context.model_config["imports"]:  # they register operations
+            importlib.import_module(package)
+        program = context.artifacts.get("decoder")
+        self._decode = runpy.run_path(program)["decode"] if program else None
+        self._decoder_options = context.model_config["decoder_options"]
         self._model = tf.saved_model.load(context.artifacts["saved_model"])
         self._serve = self._model.signatures["serving_default"]
 
@@ -25,7 +33,7 @@ class Scorer(PythonModel):  # type: ignore[misc]
         items = np.asarray(model_input)
         items = items[:, 0] if items.ndim == 2 else items
         answers = [
-            self._serve(contents=tf.constant(list(items[start : start + BATCH_SIZE]), tf.string))
+            self._serve(contents=self._decoded(items[start : start + BATCH_SIZE]))
             for start in range(0, len(items), BATCH_SIZE)
         ]
         labels = [label.decode() for answer in answers for label in answer["label"].numpy()]
@@ -37,6 +45,11 @@ class Scorer(PythonModel):  # type: ignore[misc]
                 "probabilities": [row.astype(float) for row in probabilities],
             }
         )
+
+    def _decoded(self, items: Iterable[Any]) -> tf.Tensor:
+        if self._decode is not None:
+            items = [self._decode(item, **self._decoder_options) for item in items]
+        return tf.constant(list(items), tf.string)
 
 
 mlflow.models.set_model(Scorer())

@@ -137,7 +137,7 @@ def _next_commands(record: RunRecord) -> Iterator[str]:
             yield shlex.quote(_short(sys.executable))
             yield "  >>> import mlflow"
             yield f"  >>> model = mlflow.pyfunc.load_model({json.dumps(_short(path))})"
-            yield '  >>> model.predict([open("picture.png", "rb").read()])'
+            yield "  >>> model.predict(model.input_example)"
 
 
 def _short(path: str | Path) -> str:

@@ -21,8 +21,9 @@ NAMES = {str: "a string", int: "an integer", float: "a number", bool: "true or f
 def read_document(path: Path, kind: type[T], version: int) -> T:
     """A document as the dataclass that describes it, every key and type checked.
 
-    A field without a default is required. Types: str, int, float, bool, Literal, tuples,
-    Mapping[str, ...], dataclasses, and any of these or None.
+    A field without a default is required. Types: str, int, float, bool, Literal, tuples of fixed
+    or any length, Mapping[str, ...], dataclasses, any of these or None, and Any for what somebody
+    else will read.
 
     Args:
         path: The TOML file; its key ``format_version`` says which version it was written for.
@@ -52,20 +53,30 @@ def read_document(path: Path, kind: type[T], version: int) -> T:
     return read_record(record, kind, where)
 
 
-def read_record(record: Mapping[str, Any], kind: type[T], where: str) -> T:
+def read_record(record: Mapping[str, Any], kind: type[T], where: str, key: str = "") -> T:
     """A parsed document as the dataclass that describes it, as ``read_document`` checks it.
+
+    Args:
+        record: The document, or one table of it.
+        kind: The dataclass.
+        where: The file, for the error.
+        key: The table's own key, for the error.
 
     Raises:
         BlocksError: A key is missing, unknown or mistyped.
     """
-    result: T = _value(dict(record), kind, where, "")
+    result: T = _value(dict(record), kind, where, key)
     return result
 
 
 def write_document(path: Path, document: Any, version: int) -> None:
     """Write a dataclass as the TOML that ``read_document`` reads; what is None is left out."""
-    record = {VERSION_KEY: version} | asdict(document, dict_factory=_without_none)
-    path.write_text(tomli_w.dumps(record), encoding="utf-8")
+    path.write_text(tomli_w.dumps({VERSION_KEY: version} | as_record(document)), encoding="utf-8")
+
+
+def as_record(document: Any) -> dict[str, Any]:
+    """The table that ``read_record`` reads as the same dataclass."""
+    return asdict(document, dict_factory=_without_none)
 
 
 def _without_none(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -75,6 +86,8 @@ def _without_none(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _value(value: Any, kind: Any, where: str, key: str) -> Any:
     """The value as its declared type, or a BlocksError that names its key."""
     origin, arguments = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return value
     if origin in (Union, UnionType):
         inner = next(argument for argument in arguments if argument is not type(None))
         return _value(value, inner, where, key)
@@ -83,12 +96,12 @@ def _value(value: Any, kind: Any, where: str, key: str) -> Any:
             near = get_close_matches(str(value), arguments, 1)
             raise _mistyped(where, key, value, "one of " + ", ".join(arguments), near)
         return value
-    if origin is tuple and arguments[1:] == (Ellipsis,):
+    if origin is tuple:
         if type(value) is not list:
             raise _mistyped(where, key, value, "a list")
-        return tuple(_value(v, arguments[0], where, f"{key}.{n}") for n, v in enumerate(value))
-    if origin is tuple:
-        if type(value) is not list or len(value) != len(arguments):
+        if arguments[1:] == (...,):
+            arguments = arguments[:1] * len(value)
+        if len(value) != len(arguments):
             raise _mistyped(where, key, value, f"a list of {len(arguments)} values")
         return tuple(_value(v, a, where, key) for v, a in zip(value, arguments, strict=True))
     if origin is not None or is_dataclass(kind):
@@ -103,7 +116,8 @@ def _value(value: Any, kind: Any, where: str, key: str) -> Any:
 
 
 def _table(record: Mapping[str, Any], kind: Any, where: str, key: str) -> Any:
-    types = get_type_hints(kind)
+    hints = get_type_hints(kind)
+    types = {field.name: hints[field.name] for field in fields(kind)}
     prefix = f"{key}." if key else ""
     for name in record:
         if name not in types:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tfhub_blocks.records.digests import (
     files_sha256,
@@ -21,12 +21,16 @@ FORMAT = Format("encoder", 1)
 PIN_NAME = "encoder.toml"
 PIN_VERSION = 1
 SAVED_MODEL_FOLDER = "saved_model"
+SAVED_MODEL_NAME = "saved_model.pb"
 CHUNK_BYTES = 2**20
 # Where an image holds the encoders that were baked into it, each below its digest.
 IMAGE_FOLDER = "/opt/tfhub-blocks/encoders"
 IMAGE_VARIABLE = "TFHUB_BLOCKS_ENCODERS"
 
 LoadedClass = Literal["reusable", "keras_export", "signature", "tf1_hub"]
+Pooling = Literal["none", "mean", "max", "mean_std"]
+# Imported where a pin names them, so only these can be named.
+OperationPackage = Literal["tensorflow_text"]
 
 
 @dataclass(frozen=True)
@@ -38,29 +42,52 @@ class PinnedFile:
 
 
 @dataclass(frozen=True)
-class EncoderInput:
-    """What an encoder takes: images [n, height, width, 3] within ``range``, or strings [n]."""
-
-    modality: Literal["image", "text"]
-    dtype: Literal["float32", "string"]
-    size_px: tuple[int, int] | None = None
-    range: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True)
 class EncoderOutput:
-    """What an encoder gives: float32 [n, dimension], under a key if it gives a dictionary."""
+    """What an encoder gives: float32 [n, dimension].
+
+    Under a key if it gives a dictionary, under its position if a tuple; by ``pooling`` if it gives
+    several vectors for an item. ``mean_std`` puts the standard deviations behind the means, so
+    ``dimension`` is twice that of the encoder's own vectors.
+    """
 
     dimension: int
     key: str | None = None
+    pooling: Pooling = "none"
 
 
 @dataclass(frozen=True)
 class Training:
-    """How many variables an encoder has, and how many of them may be trained."""
+    """How many variables an encoder has, and what fine-tuning has to know of them.
+
+    ``trainable`` are the names, which need not be unique, in the order in which the graph from
+    input to output comes upon them. Before the variable at each index of ``cuts``, one single
+    tensor separates the graph: what lies below it does not change while the rest is trained.
+    """
 
     variables: int
-    trainable_variables: int
+    trainable: tuple[str, ...] = ()
+    cuts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Operations:
+    """The operations of the graph, and the packages that must be imported to have them."""
+
+    used: tuple[str, ...]
+    packages: tuple[OperationPackage, ...] = ()
+
+
+@dataclass(frozen=True)
+class Golden:
+    """What the encoder gave for its modality's fixed items, when it was pinned.
+
+    A row an item: the means of up to eight equal parts of its vector. They may differ by
+    ``tolerance`` times the largest of them; more means that the runtime computes something else.
+    """
+
+    values: tuple[tuple[float, ...], ...]
+    tolerance: float
+    tensorflow: str
 
 
 @dataclass(frozen=True)
@@ -92,22 +119,23 @@ class Pin:
     """An encoder's identity and facts, as in ``encoder.toml``.
 
     ``digest`` is ``tree_digest`` over ``files``, whose POSIX paths are relative to the SavedModel.
+    ``input`` is what the modality's adapter in ``compute.modalities`` reads. ``licence`` is an SPDX
+    identifier, the first line of the licence that was found, or "unknown".
     """
 
     name: str
     handle: str
     digest: str
     loaded_class: LoadedClass
-    input: EncoderInput
+    modality: str
+    licence: str
+    input: Mapping[str, Any]
     output: EncoderOutput
     training: Training
+    operations: Operations
+    golden: Golden
     files: Mapping[str, PinnedFile]
     decisions: Decisions = Decisions()
-
-    @property
-    def modality(self) -> str:
-        """What kind of items it encodes."""
-        return self.input.modality
 
     def write(self, path: Path) -> None:
         """Write it as TOML."""
@@ -116,6 +144,8 @@ class Pin:
 
 def read_pin(path: Path) -> Pin:
     """A pin, with every key, type and value checked, and its digest against its files.
+
+    The table ``input`` is checked by the adapter of its modality, when an encoder is loaded.
 
     Raises:
         BlocksError: The first thing that is wrong, with its key.
@@ -133,6 +163,7 @@ def files_digest(files: Mapping[str, PinnedFile]) -> str:
 
 def _faults(pin: Pin) -> Iterator[tuple[str, str, str]]:
     """Key, problem and expectation of each value that its type alone does not rule out."""
+    trainable = len(pin.training.trainable)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", pin.name):
         yield "name", f"it is {pin.name!r}", "letters, digits, '-', '_' and '.'"
     for name, file in pin.files.items():
@@ -142,15 +173,13 @@ def _faults(pin: Pin) -> Iterator[tuple[str, str, str]]:
             yield f"files.{name}.sha256", f"it is {file.sha256!r}", "64 hexadecimal digits"
     if pin.digest != files_digest(pin.files):
         yield "digest", f"it is {pin.digest!r}", f"{files_digest(pin.files)}, as the files give"
-    given, is_image = pin.input, pin.input.modality == "image"
-    if given.dtype != ("float32" if is_image else "string"):
-        yield "input.dtype", f"it is {given.dtype!r}", "float32 for images, string for text"
-    if (given.size_px is not None) != is_image or (given.size_px and min(given.size_px) < 1):
-        yield "input.size_px", f"it is {given.size_px}", "[height, width] for images alone"
-    if (given.range is not None) != is_image or (given.range and given.range[0] >= given.range[1]):
-        yield "input.range", f"it is {given.range}", "[lowest, highest] for images alone"
     if pin.output.dimension < 1:
         yield "output.dimension", f"it is {pin.output.dimension}", "1 or more"
+    if list(pin.training.cuts) != sorted({c for c in pin.training.cuts if 0 < c < trainable}):
+        expected = f"rising indices of the {trainable} trainable variables, without the first"
+        yield "training.cuts", f"it is {list(pin.training.cuts)}", expected
+    if not 0 < pin.golden.tolerance < 1:
+        yield "golden.tolerance", f"it is {pin.golden.tolerance}", "more than 0 and less than 1"
     for key, problem, expected in pin.decisions.faults():
         yield f"decisions.{key}", problem, expected
 

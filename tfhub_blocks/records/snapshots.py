@@ -17,7 +17,6 @@ REJECTED_NAME = "rejected.parquet"
 SOURCES_NAME = "sources.parquet"
 
 SPLITS = ("train", "validation", "test")
-MODALITIES = ("image", "text", "audio", "bytes")
 
 # ``id`` is the SHA-256 of ``content`` in hexadecimal; text is UTF-8.
 ITEM_SCHEMA = pa.schema(

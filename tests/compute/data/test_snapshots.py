@@ -397,9 +397,9 @@ COLUMNS = "; expected the columns path or text, and label"
         (
             {"a/1.txt": b"1", "b/1.txt": b"2", "b/2.jpg": b"3"},
             {},
-            SOURCE + "modality is auto, and the files are neither mostly images nor audio: 2 .txt, "
-            "1 .jpg; expected a table with the column text, image files (bmp, gif, jpeg, jpg, png) "
-            "or audio files (flac, mp3, ogg, wav); set modality to image, audio or bytes",
+            SOURCE + "modality is auto, and most files are of none: 2 .txt, 1 .jpg; expected a "
+            "table with the column text, or files of image (bmp, gif, jpeg, jpg, png) or audio "
+            "(flac, mp3, ogg, wav); set modality to image, audio or bytes",
         ),
         (
             {"a/1.txt": b"1"},

@@ -22,6 +22,7 @@ from tfhub_blocks.compute.evaluation.reports import (
     Threshold,
     render_report,
 )
+from tfhub_blocks.compute.modalities.modality import Shown
 
 GOLDEN = Path(__file__).parent / "goldens" / "report.html"
 PIXEL = base64.b64decode(
@@ -49,8 +50,8 @@ def tiny_report() -> Report:
         ],
         figures=[ReportFigure("Confusion matrix", PIXEL, "2 cats were taken for dogs.")],
         mistakes=[
-            Mistake("test/1.png", "cat", "dog", 0.987, picture=PIXEL),
-            Mistake("row-7", "dog", "cat", 0.612, text="It purrs.\nOr does it?"),
+            Mistake("test/1.png", "cat", "dog", 0.987, Shown(media=PIXEL, media_type="image/png")),
+            Mistake("row-7", "dog", "cat", 0.612, Shown("It purrs.\nOr does it?")),
         ],
         facts=[("Model", "sha256:" + "0f" * 32), ("Evaluation took", "1.2 s")],
         notes=["Pictures: CC BY 4.0."],

@@ -7,16 +7,20 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from tfhub_blocks.compute.data.items import MAX_ITEM_BYTES, content_fault
 from tfhub_blocks.compute.data.sources import Place, Source
+from tfhub_blocks.compute.modalities import MODALITIES
+from tfhub_blocks.compute.modalities.modality import Limits
+from tfhub_blocks.records.shards import SHARD_BYTES
 
 # Each may hold a decoded image, so more of them would cost memory by the number of cores.
 MAX_THREADS = 8
+# One item never outgrows a shard, nor what a thread may hold in memory.
+MAX_ITEM_BYTES = SHARD_BYTES
 
 Read = tuple[Place, bytes, str | None]
 
 
-def read_contents(source: Source, max_pixels: int) -> Iterator[Read]:
+def read_contents(source: Source, limits: Limits) -> Iterator[Read]:
     """Each place with its content and, if it cannot be an item, the reason; in the source's order.
 
     Files are read and decoded by a few threads, which are at most a few files ahead.
@@ -28,9 +32,9 @@ def read_contents(source: Source, max_pixels: int) -> Iterator[Read]:
             content, fault = _read_file(place.content)
         elif isinstance(place.content, bytes):
             content = place.content
-        return place, content, fault or content_fault(content, source.modality, max_pixels)
+        return place, content, fault or content_fault(content, source.modality, limits)
 
-    if source.modality == "text":
+    if MODALITIES[source.modality].column == "text":
         yield from map(read, source.places)
         return
     threads = min(MAX_THREADS, os.cpu_count() or 1)
@@ -42,6 +46,15 @@ def read_contents(source: Source, max_pixels: int) -> Iterator[Read]:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def content_fault(content: bytes, modality: str, limits: Limits) -> str | None:
+    """Why a content cannot be an item of a modality, or None; a text is valid UTF-8 already."""
+    if not content:
+        return "it is empty"
+    if len(content) > MAX_ITEM_BYTES:
+        return f"it has {len(content)} bytes, more than {MAX_ITEM_BYTES}"
+    return MODALITIES[modality].content_fault(content, limits)
 
 
 def _read_file(path: Path) -> tuple[bytes, str | None]:

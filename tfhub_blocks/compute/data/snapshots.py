@@ -25,9 +25,11 @@ from tfhub_blocks.compute.data.contents import read_contents
 from tfhub_blocks.compute.data.fields import STEP_NAME, quoted, refusal
 from tfhub_blocks.compute.data.places import Indexes, Places, RejectedWriter
 from tfhub_blocks.compute.data.sources import Source, open_source
+from tfhub_blocks.compute.modalities import MODALITIES
+from tfhub_blocks.compute.modalities.modality import Limits
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.shards import ShardWriter
-from tfhub_blocks.records.snapshots import ITEM_SCHEMA, MODALITIES, SOURCES_NAME, SPLITS, Manifest
+from tfhub_blocks.records.snapshots import ITEM_SCHEMA, SOURCES_NAME, SPLITS, Manifest
 
 # At the top of a source: what must be said wherever its items are shown.
 ATTRIBUTION_NAME = "ATTRIBUTION.txt"
@@ -52,6 +54,7 @@ class SnapshotOptions:
     respect_splits: bool = False
     max_rejected_fraction: float = 0.01
     max_pixels: int = 50_000_000
+    max_seconds: float = 600.0
 
     def __post_init__(self) -> None:
         choices = ("auto", *MODALITIES)
@@ -67,6 +70,13 @@ class SnapshotOptions:
             raise _bad_option("validation_fraction", problem, "less than 1 together")
         if self.max_pixels < 1:
             raise _bad_option("max_pixels", self.max_pixels, "at least 1")
+        if not self.max_seconds > 0:
+            raise _bad_option("max_seconds", self.max_seconds, "more than 0")
+
+    @property
+    def limits(self) -> Limits:
+        """The largest items to take."""
+        return Limits(self.max_pixels, self.max_seconds)
 
     def split_rule(self) -> Mapping[str, Any]:
         """The rule that the manifest records."""
@@ -104,7 +114,7 @@ def write_snapshot(
     found = open_source(source, options.modality, options.respect_splits)
     with Places(folder) as places:
         with RejectedWriter(folder) as rejected:
-            total = _gather(found, options.max_pixels, places, rejected, progress)
+            total = _gather(found, options.limits, places, rejected, progress)
             kept, items = _without_conflicts(places, rejected)
         _check_rejected(rejected, total, options.max_rejected_fraction)
         labels = tuple(places.label_codes)
@@ -157,7 +167,7 @@ def _attribution(source: Path) -> str:
 
 def _gather(
     source: Source,
-    max_pixels: int,
+    limits: Limits,
     places: Places,
     rejected: RejectedWriter,
     progress: Callable[[int, int | None], None],
@@ -166,7 +176,7 @@ def _gather(
     for label in source.labels:
         places.add_label(label)
     done = 0
-    for place, content, fault in read_contents(source, max_pixels):
+    for place, content, fault in read_contents(source, limits):
         if fault is None and place.label is not None:
             places.add(place, place.label, hashlib.sha256(content).digest(), content)
         else:

@@ -20,13 +20,12 @@ from tfhub_blocks.compute.data.fields import (
     printable,
     refusal,
 )
-from tfhub_blocks.compute.data.items import EXTENSIONS
 from tfhub_blocks.compute.data.tables import Table, is_table, open_table
+from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.records.errors import nearest
 from tfhub_blocks.records.snapshots import SPLITS
 
 _IGNORED_NAMES = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX", "__pycache__"})
-_AUTO_REMEDY = "set modality to image, audio or bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +113,9 @@ def _folder_source(folder: Path, modality: str, respect_splits: bool) -> Source:
         )
     if modality == "auto":
         modality = _modality_by_extension(Counter(map(_extension, files)))
-    elif modality == "text":
+    elif MODALITIES[modality].column == "text":
         raise refusal(
-            "the folder holds files, and modality is text",
+            f"the folder holds files, and modality is {modality}",
             "a table with the columns text and label",
             "put each text into a row of a CSV, JSON Lines or Parquet file",
         )
@@ -174,15 +173,14 @@ def _require_splits(folders: list[str]) -> None:
 
 
 def _table_source(table: Table, modality: str, respect_splits: bool) -> Source:
-    is_text = modality == "text" or (modality == "auto" and "text" in table.columns)
-    content = "text" if is_text else "path"
+    if modality == "auto" and "text" in table.columns:
+        modality = next(name for name, kind in MODALITIES.items() if kind.column == "text")
+    content = "path" if modality == "auto" else MODALITIES[modality].column
     _require_columns(table, content, modality, respect_splits)
     warnings = []
     if "split" in table.columns and not respect_splits:
         warnings.append("the table's column split is not used: set respect_splits to use it")
-    if is_text:
-        modality = "text"
-    elif modality == "auto":
+    if modality == "auto":
         paths = (str(value or "") for (value,) in table.read(["path"]))
         modality = _modality_by_extension(Counter(map(_extension, paths)))
     places = _table_places(table, content, respect_splits)
@@ -230,14 +228,18 @@ def _modality_by_extension(seen: Counter[str]) -> str:
     total = seen.total()
     if not total:
         raise refusal("the table has no rows", "a row for each item", "check the table")
-    for modality, extensions in EXTENSIONS.items():
+    of_files = {name: kind.extensions for name, kind in MODALITIES.items() if kind.extensions}
+    for modality, extensions in of_files.items():
         if sum(seen[extension] for extension in extensions) * 2 > total:
             return modality
+    named = (
+        f"{name} ({', '.join(sorted(extension[1:] for extension in extensions))})"
+        for name, extensions in of_files.items()
+    )
     raise refusal(
-        f"modality is auto, and the files are neither mostly images nor audio: {_listed(seen)}",
-        "a table with the column text, image files (" + _named("image") + ") or audio files ("
-        f"{_named('audio')})",
-        _AUTO_REMEDY,
+        f"modality is auto, and most files are of none: {_listed(seen)}",
+        f"a table with the column text, or files of {' or '.join(named)}",
+        f"set modality to {', '.join(of_files)} or bytes",
     )
 
 
@@ -250,10 +252,6 @@ def _listed(seen: Counter[str]) -> str:
     first = sorted(seen.items(), key=lambda item: (-item[1], item[0]))[:5]
     more = f" and {len(seen) - 5} other extensions" if len(seen) > 5 else ""
     return ", ".join(f"{number} {name or 'without extension'}" for name, number in first) + more
-
-
-def _named(modality: str) -> str:
-    return ", ".join(sorted(extension[1:] for extension in EXTENSIONS[modality]))
 
 
 def _extension(path: str) -> str:

@@ -1,17 +1,17 @@
 """An evaluation: a model's answers on a split, measured, drawn, and held against thresholds."""
 
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import mlflow
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from PIL import Image
 
 from tfhub_blocks.compute.evaluation import figures
 from tfhub_blocks.compute.evaluation.metrics import (
@@ -28,15 +28,13 @@ from tfhub_blocks.compute.evaluation.reports import (
     render_report,
 )
 from tfhub_blocks.compute.evaluation.reports import Threshold as ReportThreshold
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.evidence import Threshold
 from tfhub_blocks.records.snapshots import SOURCES_NAME, Snapshot
 
 WHERE = "evaluate"
 BATCH_SIZE = 64
-THUMBNAIL_PX = 160
-SNIPPET_BYTES = 300
 
 TITLES = {
     "accuracy": ("Accuracy", "Share of items that are right"),
@@ -62,13 +60,13 @@ class Answers:
 
 
 def answer_split(
-    saved_model: Path,
+    model: Path,
     labels: Sequence[str],
     snapshot: Snapshot,
     split: str,
     progress: Callable[[int, int | None], None],
 ) -> Answers:
-    """What a model answers, through its ``serving_default``, on a split of a snapshot.
+    """What a model answers, through the program that it is served by, on a split of a snapshot.
 
     Raises:
         BlocksError: The split is empty, or the snapshot has a label that the model does not know.
@@ -87,7 +85,8 @@ def answer_split(
             else "items to measure on",
             "give a snapshot of the data that the model is for",
         )
-    serve = tf.saved_model.load(str(saved_model)).signatures["serving_default"]
+    # Not through its signature, which wants some items as str: a snapshot holds bytes.
+    scorer = mlflow.pyfunc.load_model(str(model)).unwrap_python_model()
     index = {label: number for number, label in enumerate(labels)}
     ids: list[str] = []
     targets: list[int] = []
@@ -96,12 +95,12 @@ def answer_split(
         chosen = batch.filter(pc.equal(batch["split"], split))
         for start in range(0, chosen.num_rows, BATCH_SIZE):
             part = chosen.slice(start, BATCH_SIZE)
-            items = part["content"].to_pylist()
-            rows.append(serve(contents=tf.constant(items, tf.string))["probabilities"].numpy())
+            items = pd.DataFrame({"contents": part["content"].to_pylist()})
+            rows += scorer.predict(None, items)["probabilities"].tolist()
             ids += part["id"].to_pylist()
             targets += [index[label] for label in part["label"].to_pylist()]
             progress(len(ids), total)
-    return Answers(tuple(ids), np.array(targets), np.concatenate(rows), tuple(labels))
+    return Answers(tuple(ids), np.array(targets), np.array(rows, np.float32), tuple(labels))
 
 
 def hold_thresholds(metrics: Metrics, asked: Mapping[str, float | None]) -> tuple[Threshold, ...]:
@@ -250,15 +249,13 @@ def _mistakes(answers: Answers, snapshot: Snapshot, count: int) -> list[Mistake]
     for row in rows:
         item = answers.ids[row]
         predicted = int(answers.probabilities[row].argmax())
-        picture = _thumbnail(contents[item]) if snapshot.manifest.modality == "image" else None
         found.append(
             Mistake(
                 places.get(item, item),
                 answers.labels[answers.targets[row]],
                 answers.labels[predicted],
                 float(answers.probabilities[row, predicted]),
-                picture,
-                text="" if picture else contents[item][:SNIPPET_BYTES].decode("utf-8", "replace"),
+                MODALITIES[snapshot.manifest.modality].shown(contents[item]),
             )
         )
     return found
@@ -278,15 +275,6 @@ def _places(snapshot: Snapshot) -> dict[str, str]:
     table = pq.read_table(snapshot.folder.file(SOURCES_NAME))
     pairs = zip(table["id"].to_pylist(), table["path"].to_pylist(), strict=True)
     return dict(reversed(list(pairs)))
-
-
-def _thumbnail(content: bytes) -> bytes:
-    with Image.open(io.BytesIO(content)) as image:
-        small = image.convert("RGB")
-    small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-    written = io.BytesIO()
-    small.save(written, "PNG")
-    return written.getvalue()
 
 
 def _file_name(title: str) -> str:

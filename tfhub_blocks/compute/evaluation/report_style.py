@@ -7,7 +7,7 @@ PAGE = """\
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" \
-content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+content="default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'">
 <meta name="color-scheme" content="light dark">
 <title>$title</title>
 <style>$style</style>

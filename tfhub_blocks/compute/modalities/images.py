@@ -1,0 +1,202 @@
+"""Images: JPEG, PNG, GIF and BMP files.
+
+The judge of an image is what ``tf.io.decode_image`` refuses; where Pillow is more lenient than it
+(cut PNG, GIF and BMP files, exotic BMP kinds), a check of its own stands beside Pillow's.
+"""
+
+import io
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from tfhub_blocks.compute.modalities.modality import Limits, Modality, Shown
+
+DEFAULT_SIZE_PX = 224
+# TF Hub's common signature for images; no SavedModel says its own.
+DEFAULT_RANGE = (0.0, 1.0)
+THUMBNAIL_PX = 160
+FORMATS = ("JPEG", "PNG", "GIF", "BMP")
+
+_FTYP_IMAGES = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC"}
+_FOREIGN_IMAGES = {
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"8BPS": "PSD",
+    b"%PDF": "PDF",
+    b"\0\0\1\0": "ICO",
+    b"<svg": "SVG",
+    b"<?xml": "SVG or another XML",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+}
+
+# The end of a PNG: the type and checksum of its last chunk, which has no content.
+_PNG_END = b"IEND\xaeB`\x82"
+
+# The limit is ``max_pixels``, held below for each frame before it is decoded.
+Image.MAX_IMAGE_PIXELS = None
+
+
+@dataclass(frozen=True)
+class Images(Modality):
+    """Encoded images to float32 [n, height, width, 3] within a range.
+
+    An image is resized to the encoder's size by bilinear filtering with antialiasing; its aspect
+    ratio is not kept, nothing is cropped, an EXIF orientation is not applied, and of a GIF the
+    first frame is taken.
+    """
+
+    name: ClassVar[str] = "image"
+    extensions: ClassVar[frozenset[str]] = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp"})
+
+    size_px: tuple[int, int]
+    range: tuple[float, float]
+    dtype: Literal["float32"] = "float32"
+
+    @classmethod
+    def content_fault(cls, content: bytes, limits: Limits) -> str | None:
+        """Why TensorFlow will not decode it, or None."""
+        return _fault(content, limits.max_pixels)
+
+    @classmethod
+    def shown(cls, content: bytes) -> Shown:
+        """A small PNG."""
+        with Image.open(io.BytesIO(content)) as image:
+            small = image.convert("RGB")
+        small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+        return Shown(media=_png(small), media_type="image/png")
+
+    @classmethod
+    def samples(cls) -> tuple[bytes, ...]:
+        """Two by two black pixels, a slope of colours, and noise, as PNG."""
+        slope = np.indices((48, 64)).transpose(1, 2, 0) * (5, 4)
+        slope = np.dstack([slope, 255 - slope[..., 1]])
+        noise = np.arange(64 * 48 * 3, dtype=np.uint32) * 2654435761 >> 24
+        pixels = (np.zeros((2, 2, 3)), slope, noise.reshape(64, 48, 3))
+        return tuple(_png(Image.fromarray(each.astype(np.uint8))) for each in pixels)
+
+    @classmethod
+    def recognise(cls, spec: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Float32 [None, height, width, 3]; a free size is 224 pixels, the range 0 to 1."""
+        if spec.dtype.name != "float32" or spec.shape.rank != 4:
+            return None
+        batch, *size_px, channels = spec.shape.as_list()
+        if batch is not None or channels != 3:
+            return None
+        said = {"size_px": size_px} if None not in size_px else {}
+        usual = [side or DEFAULT_SIZE_PX for side in size_px]
+        return said, {"size_px": usual, "range": list(DEFAULT_RANGE)}
+
+    def faults(self) -> Iterator[tuple[str, str, str]]:
+        """A size or a range that holds nothing."""
+        if min(self.size_px) < 1:
+            yield "size_px", f"it is {list(self.size_px)}", "[height, width], 1 or more"
+        if not self.range[0] < self.range[1]:
+            yield "range", f"it is {list(self.range)}", "[lowest, highest]"
+
+    def preprocess(self, contents: Any) -> Any:
+        """Images, float32 [n, height, width, 3], of encoded images, string [n].
+
+        An item that cannot be decoded raises TensorFlow's InvalidArgumentError.
+        """
+        from tfhub_blocks.compute.runtime import tf
+
+        low, high = self.range
+        # A product, not a quotient: graph optimizers turn the latter into the former.
+        scale = np.float32((high - low) / 255)
+
+        def image(content: Any) -> Any:
+            pixels = tf.io.decode_image(content, channels=3, expand_animations=False)
+            pixels = tf.image.resize(pixels, self.size_px, method="bilinear", antialias=True)
+            return pixels * scale + np.float32(low)
+
+        spec = tf.TensorSpec([*self.size_px, 3], tf.float32)
+        # One at a time: decoded images may be large, and the caller fills the cores with batches.
+        return tf.map_fn(image, contents, fn_output_signature=spec, parallel_iterations=1)
+
+    def describe(self) -> dict[str, Any]:
+        """All that decides the encoder's input besides the contents."""
+        return {
+            "modality": self.name,
+            "decode": "tf.io.decode_image, 3 channels, first frame",
+            "resize": "bilinear, antialias, aspect ratio not kept",
+            "size_px": list(self.size_px),
+            "range": list(self.range),
+            "version": 1,
+        }
+
+
+def _png(image: Image.Image) -> bytes:
+    written = io.BytesIO()
+    image.save(written, "PNG")
+    return written.getvalue()
+
+
+def _fault(content: bytes, max_pixels: int) -> str | None:
+    foreign = _foreign_image(content)
+    if foreign:
+        return f"it is {foreign}, which encoders do not decode: convert it to JPEG or PNG"
+    stream = io.BytesIO(content)
+    try:
+        with Image.open(stream, formats=FORMATS) as image:
+            return _frames_fault(image, max_pixels) or _end_fault(image, content, stream.tell())
+    except UnidentifiedImageError:
+        return "it is not an image"
+    except Exception as error:  # a decoder may raise anything on hostile bytes
+        return f"it cannot be decoded as an image: {error or type(error).__name__}"
+
+
+def _frames_fault(image: Image.Image, max_pixels: int) -> str | None:
+    # Other formats than GIF are decoded by their first picture.
+    pixels, frame = 0, 0
+    while True:
+        pixels += image.width * image.height
+        if pixels > max_pixels:
+            size = f"{image.width} x {image.height} pixels"
+            frames = f" in each of {frame + 1} frames or more" if frame else ""
+            return f"it has {size}{frames}, more than {max_pixels} pixels"
+        # A JPEG at an eighth of its size still reads every coefficient, in half of the time.
+        image.draft("RGB", (1, 1))
+        image.load()
+        if image.format != "GIF":
+            return None
+        frame += 1
+        try:
+            image.seek(frame)
+        except EOFError:
+            return None
+
+
+def _end_fault(image: Image.Image, content: bytes, position: int) -> str | None:
+    """Truncation by the last few bytes, and kinds of BMP, that Pillow reads and TensorFlow not."""
+    is_whole = True
+    if image.format == "PNG":
+        is_whole = _PNG_END in content
+        # Raises for a wrong checksum, which loading passes over; a loaded image cannot be asked.
+        if is_whole:
+            Image.open(io.BytesIO(content), formats=("PNG",)).verify()
+    elif image.format == "GIF":
+        is_whole = content[position - 1 : position] == b";"
+    elif image.format == "BMP":
+        pixels_start, _, width, height = struct.unpack_from("<IIii", content, 10)
+        bits, compression = struct.unpack_from("<HI", content, 28)
+        if bits not in (8, 24, 32) or compression or image.mode not in ("L", "RGB", "RGBA"):
+            return "it is a BMP with a palette, bit masks or compression: convert it to PNG"
+        row_bytes = (width * bits + 31) // 32 * 4
+        is_whole = len(content) == pixels_start + row_bytes * abs(height)
+    return None if is_whole else "it is truncated, or has more bytes than its header says"
+
+
+def _foreign_image(content: bytes) -> str | None:
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "WebP"
+    if content[4:8] == b"ftyp":
+        return _FTYP_IMAGES.get(content[8:12])
+    return next(
+        (name for start, name in _FOREIGN_IMAGES.items() if content.startswith(start)), None
+    )

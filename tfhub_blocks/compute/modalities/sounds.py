@@ -1,0 +1,184 @@
+"""Sounds: WAV, FLAC, MP3 and OGG files."""
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from tfhub_blocks.compute.modalities.modality import Decoder, Limits, Modality, Shown
+from tfhub_blocks.records.pins import Pooling
+
+FREE = -1
+# What networks for speech and sounds look at before they give a first frame, and a bit more.
+LEAST_SECONDS = 1.0
+SHOWN_SECONDS, SHOWN_RATE_HZ = 5, 16000
+# -100 dB of full scale: below what a 16-bit file can hold.
+SILENCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Sounds(Modality):
+    """Audio files to mono waveforms, float32 within -1 and 1, at the encoder's rate.
+
+    ``shape`` is what the encoder takes, -1 where it is free: ``[-1]`` one waveform of any length;
+    ``[-1, -1]`` waveforms of any length; ``[-1, samples]`` or ``[-1, samples, 1]`` windows, into
+    which a waveform is cut one after the other, the last one filled up with silence. A free
+    waveform shorter than a second is filled up to one. Frames of the filling are not pooled.
+    """
+
+    name: ClassVar[str] = "audio"
+    extensions: ClassVar[frozenset[str]] = frozenset({".wav", ".flac", ".mp3", ".ogg"})
+    requirements: ClassVar[tuple[str, ...]] = ("soundfile", "soxr")
+    usual_pooling: ClassVar[Pooling] = "mean"
+
+    shape: tuple[int, ...]
+    rate_hz: int
+    dtype: Literal["float32"] = "float32"
+
+    @classmethod
+    def content_fault(cls, content: bytes, limits: Limits) -> str | None:
+        """Why it cannot be heard, or None."""
+        from tfhub_blocks.compute.modalities.waveforms import read
+
+        if not _is_audio(content):
+            return "it is not WAV, FLAC, MP3 or OGG: convert it to one of them"
+        try:
+            samples, _ = read(content, limits.max_seconds)
+        except ValueError as error:
+            return str(error)
+        return "it is silent throughout" if np.abs(samples).max() < SILENCE else None
+
+    @classmethod
+    def shown(cls, content: bytes) -> Shown:
+        """Its first five seconds as MP3."""
+        import soundfile
+
+        from tfhub_blocks.compute.modalities.waveforms import decode
+
+        waveform = np.frombuffer(decode(content, SHOWN_RATE_HZ), "<f4")
+        file = io.BytesIO()
+        start = waveform[: SHOWN_SECONDS * SHOWN_RATE_HZ]
+        soundfile.write(file, start, SHOWN_RATE_HZ, format="MP3")
+        return Shown(media=file.getvalue(), media_type="audio/mpeg")
+
+    @classmethod
+    def samples(cls) -> tuple[bytes, ...]:
+        """A short click, a rising tone, and two tones in stereo at another rate, as WAV."""
+        click = np.zeros((400, 1))
+        click[100] = 0.5
+        time = np.arange(24000)[:, None] / 16000
+        rising = np.sin(2 * np.pi * (200 + 800 * time) * time) / 2
+        chord = np.sin(2 * np.pi * time[:, :1] * (330, 440)) / 4
+        return _wav(click, 16000), _wav(rising, 16000), _wav(chord, 22050)
+
+    @classmethod
+    def recognise(cls, spec: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Float32 [None], [None, samples or None] or the same with one channel.
+
+        No SavedModel says its rate, and there is no usual one, so it must be told.
+        """
+        if spec.dtype.name != "float32" or spec.shape.rank not in (1, 2, 3):
+            return None
+        batch, *rest = spec.shape.as_list()
+        if batch is not None or rest[1:] not in ([], [1]):
+            return None
+        return {"shape": [FREE if side is None else side for side in (batch, *rest)]}, {}
+
+    def faults(self) -> Iterator[tuple[str, str, str]]:
+        """A shape that is none of those above, or a rate that is none."""
+        if not (
+            len(self.shape) in (1, 2, 3)
+            and self.shape[0] == FREE
+            and all(side == FREE or side > 0 for side in self.shape[1:2])
+            and self.shape[2:] in ((), (1,))
+        ):
+            yield "shape", f"it is {list(self.shape)}", "[-1], [-1, samples] or [-1, samples, 1]"
+        if not 1000 <= self.rate_hz <= 384_000:
+            yield "rate_hz", f"it is {self.rate_hz}", "1000 to 384000"
+
+    @property
+    def decoder(self) -> Decoder:
+        """TensorFlow reads no FLAC and no MP3, and does not resample."""
+        from tfhub_blocks.compute.modalities import waveforms
+
+        return Decoder(Path(waveforms.__file__), {"rate_hz": self.rate_hz})
+
+    def decode(self, content: bytes) -> bytes:
+        """The waveform: float32, little-endian."""
+        from tfhub_blocks.compute.modalities.waveforms import decode
+
+        return decode(content, self.rate_hz)
+
+    def preprocess(self, contents: Any) -> Any:
+        """The waveforms still as strings, for their lengths differ."""
+        from tfhub_blocks.compute.runtime import tf
+
+        return tf.identity(contents)
+
+    def encode(self, call: Callable[[Any], Any], inputs: Any, pooling: Pooling) -> Any:
+        """The vectors, one waveform after the other."""
+        from tfhub_blocks.compute.modalities.pooling import pooled
+        from tfhub_blocks.compute.runtime import tf
+
+        window = self.shape[1] if self.shape[1:] else FREE
+
+        def vector(content: Any) -> Any:
+            waveform = tf.io.decode_raw(content, tf.float32)
+            heard = tf.shape(waveform)[0]
+            least = window if window != FREE else int(LEAST_SECONDS * self.rate_hz)
+            filled = tf.maximum(heard, least)
+            if window != FREE:
+                filled = -(-heard // window) * window
+            waveform = tf.pad(waveform, [[0, filled - heard]])
+            frames = call(tf.reshape(waveform, self._shape_of_one()))
+            frames = tf.reshape(frames, [-1, frames.shape[-1]])
+            # In whole numbers, so that a frame counts as heard if any sample of it was.
+            heard, filled = tf.cast(heard, tf.int64), tf.cast(filled, tf.int64)
+            count = -(-heard * tf.shape(frames, tf.int64)[0] // filled)
+            return pooled(frames[None, :count], pooling)[0]
+
+        # One at a time: their lengths differ, and the caller fills the cores with batches.
+        return tf.map_fn(vector, inputs, fn_output_signature=tf.float32, parallel_iterations=1)
+
+    def describe(self) -> dict[str, Any]:
+        """All that decides the encoder's input besides the contents."""
+        return {
+            "modality": self.name,
+            "decode": "libsndfile, channels averaged",
+            "resample": "soxr, HQ",
+            "rate_hz": self.rate_hz,
+            "shape": list(self.shape),
+            "version": 1,
+        }
+
+    def _shape_of_one(self) -> tuple[int, ...]:
+        """The shape that takes all of one item's samples."""
+        if self.shape[1:2] == (FREE,):
+            return (1, FREE, *self.shape[2:])
+        return self.shape
+
+
+def _wav(samples: Any, rate_hz: int) -> bytes:
+    import soundfile
+
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate_hz, format="WAV", subtype="PCM_16")
+    return file.getvalue()
+
+
+def _is_audio(content: bytes) -> bool:
+    if content[:4] in (b"RIFF", b"RF64"):
+        return content[8:12] == b"WAVE"
+    if content[:4] in (b"fLaC", b"OggS") or content[:3] == b"ID3":
+        return True
+    # An MPEG frame: eleven set bits, then neither the reserved version nor the reserved layer.
+    return (
+        len(content) > 1
+        and content[0] == 0xFF
+        and content[1] >= 0xE0
+        and content[1] & 0x18 != 0x08
+        and content[1] & 0x06 != 0
+    )
