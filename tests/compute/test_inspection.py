@@ -1,5 +1,6 @@
 """What a pin says of encoders of all modalities, and what is refused, with its message."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -245,7 +246,7 @@ def test_an_operation_of_tensorflow_text_works_and_its_package_is_pinned(tmp_pat
 
 
 def test_a_package_that_a_pin_needs_and_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(operations.sys.modules, "tensorflow_text", None)
+    monkeypatch.setitem(sys.modules, "tensorflow_text", None)
     with pytest.raises(BlocksError, match=r"operations\] tensorflow_text is not installed; expect"):
         operations.import_packages(["tensorflow_text"], "test")
 
