@@ -13,6 +13,7 @@ class Fault(Enum):
     BROKEN = "500, without effect"
     CONFLICT = "409, without effect"
     EXPIRED = "401 as for an expired token, without effect"
+    WRONG_TENANT = "401 as for a login of another tenant, without effect"
     FORBIDDEN = "403 as for a missing role, without effect"
     LOST_REQUEST = "the connection drops before the effect"
     LOST_ANSWER = "the connection drops after the effect"

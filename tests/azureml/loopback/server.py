@@ -25,6 +25,7 @@ _AUDIENCES = {_MANAGEMENT, "https://ml.azure.com"}
 _REFUSED = {
     Fault.THROTTLED: (429, "TooManyRequests", {"Retry-After": "1"}),
     Fault.BROKEN: (500, "InternalServerError", {}),
+    Fault.WRONG_TENANT: (401, "InvalidAuthenticationTokenTenant", {}),
     Fault.FORBIDDEN: (403, "AuthorizationFailed", {}),
     Fault.CONFLICT: (409, "Conflict", {}),
     Fault.EXPIRED: (

@@ -157,6 +157,16 @@ class Storage:
             return []
         return [blob for blob in found if blob == name or blob.startswith(folder)]
 
+    def texts(self) -> dict[str, str]:
+        """What is in all blobs, as text, by name; and each blob's metadata with it."""
+        found = {}
+        for container in self.service.list_containers():
+            client = self.service.get_container_client(container.name)
+            for blob in client.list_blobs(include=["metadata"]):
+                content = client.download_blob(blob.name).readall().decode(errors="replace")
+                found[f"{container.name}/{blob.name}"] = f"{content}{blob.metadata}"
+        return found
+
     def download(self, uri: str, target: Path) -> None:
         """Write what is at an address into a file, or a folder."""
         place = self.locate(uri)

@@ -153,14 +153,14 @@ def find(where: str, what: str, get: Callable[..., Any], *arguments: Any) -> Any
 
 
 def _explained(error: Exception, where: str, what: str) -> BlocksError:
-    raw = _COLOUR.sub("", str(getattr(error, "message", None) or error))
-    message = " ".join(redacted(raw).split())
-    text = f"{_code(error)} {message}"
+    said = _said(error)
+    known = f"{type(error).__name__} {getattr(getattr(error, 'error', None), 'code', '')} {said}"
     for cause in _CAUSES:
-        if re.search(cause.sign, text):
-            problem = f"{cause.problem} ({_short(_said(error, message))})"
+        if re.search(cause.sign, known):
+            problem = f"{cause.problem}: {_short(said)}"
             return BlocksError(where, what, problem, cause.expected, cause.remedy)
     status = getattr(error, "status_code", None)
+    problem, expected, remedy = "Azure refused it", "what Azure accepts", "correct it"
     if isinstance(error, ResourceNotFoundError) or status == 404:
         problem, expected = "there is no such thing in Azure", "one that is there"
         remedy = "see its name in Studio; steps and data are put there by `tfhub-blocks publish`"
@@ -168,30 +168,22 @@ def _explained(error: Exception, where: str, what: str) -> BlocksError:
         problem, expected = "the login was not accepted", "a login that is valid"
         remedy = "az login, and repeat the command: it goes on where it was"
     elif isinstance(error, ServiceRequestError | ServiceResponseError):
-        problem, expected, remedy = (
-            "Azure could not be reached",
-            "a network that leads there",
-            _AGAIN,
-        )
+        problem, expected, remedy = "Azure could not be reached", "a network to it", _AGAIN
     elif status == 429 or status in _BUSY:
         problem, expected, remedy = f"Azure answered {status}", "an answer", _AGAIN
     elif status == 409:
         problem, expected, remedy = "somebody else is changing it", "nobody else", _AGAIN
-    else:
-        problem, expected, remedy = "Azure refused it", "what Azure accepts", "correct it"
-    return BlocksError(where, what, f"{problem} ({_short(message)})", expected, remedy)
+    return BlocksError(where, what, f"{problem}: {_short(said)}", expected, remedy)
 
 
-def _code(error: Exception) -> str:
-    details: Any = getattr(error, "error", None)
-    return f"{type(error).__name__} {getattr(details, 'code', '')}"
-
-
-def _said(error: Exception, message: str) -> str:
-    """What Azure said of it, without the SDK's advice on each kind of login."""
+def _said(error: Exception) -> str:
+    """What Azure said of it, in one line and without secrets, once."""
+    text = redacted(_COLOUR.sub("", str(getattr(error, "message", None) or error)))
+    said = " ".join(text.split()).partition(" Code: ")[0]
     if isinstance(error, HttpResponseError) and getattr(error, "response", None) is not None:
-        return message
-    return message.partition(".")[0]
+        return said
+    # Else the identity library's, which goes on with advice on each kind of login.
+    return said.partition(".")[0] if isinstance(error, ClientAuthenticationError) else said
 
 
 def _short(text: str) -> str:
