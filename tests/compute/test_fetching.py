@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from model_server import serve_models
+from toy_pins import toy_pin
 
 from tfhub_blocks.compute import downloads
 from tfhub_blocks.compute.cache import cached_saved_model
@@ -27,14 +28,7 @@ from tfhub_blocks.compute.fetching import (
 )
 from tfhub_blocks.compute.sources.archives import unpack
 from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.pins import (
-    EncoderInput,
-    EncoderOutput,
-    Pin,
-    Training,
-    files_digest,
-    hashed_files,
-)
+from tfhub_blocks.records.pins import Pin, hashed_files
 
 PATH = "/someone/small/1"
 
@@ -77,17 +71,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def pinned(handle: str, folder: Path) -> Pin:
-    files = hashed_files(folder)
-    return Pin(
-        name="small",
-        handle=handle,
-        digest=files_digest(files),
-        loaded_class="reusable",
-        input=EncoderInput("image", "float32", (32, 32), (0.0, 1.0)),
-        output=EncoderOutput(24),
-        training=Training(3, 2),
-        files=files,
-    )
+    return toy_pin("small", handle, folder)
 
 
 def fetched(handle: str, folder: Path, pin: Pin | None = None) -> Path:

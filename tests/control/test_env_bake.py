@@ -7,18 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from toy_pins import toy_pin
 
 from tfhub_blocks.records.environments import definition_version, installed_packages
 from tfhub_blocks.records.lineage import read_lineage
-from tfhub_blocks.records.pins import (
-    Decisions,
-    EncoderInput,
-    EncoderOutput,
-    Pin,
-    Training,
-    files_digest,
-    hashed_files,
-)
+from tfhub_blocks.records.pins import Decisions, hashed_files
 
 SHOW_ENCODERS = """import os
 place = os.environ.get("TFHUB_BLOCKS_ENCODERS", "none")
@@ -36,18 +29,9 @@ def encoder(project):
         (folder / "saved_model/variables").mkdir(parents=True)
         (folder / "saved_model/saved_model.pb").write_bytes(content)
         (folder / "saved_model/variables/variables.index").write_bytes(b"index")
-        files = hashed_files(folder / "saved_model")
-        pin = Pin(
-            name="Lite0",
-            handle="https://tfhub.dev/someone/lite0/2",
-            digest=files_digest(files),
-            loaded_class="reusable",
-            input=EncoderInput("image", "float32", (32, 32), (0.0, 1.0)),
-            output=EncoderOutput(24),
-            training=Training(3, 2),
-            files=files,
-            decisions=Decisions(loading),
-        )
+        decisions = Decisions(loading)
+        handle = "https://tfhub.dev/someone/lite0/2"
+        pin = toy_pin("Lite0", handle, folder / "saved_model", decisions)
         pin.write(folder / "encoder.toml")
         return pin
 
