@@ -25,25 +25,35 @@ def evaluate(
     report: Output(type="uri_folder", description="report.html, metrics.json and figures as PNG"),
     evidence: Output(type="uri_file", description="What was measured of what, as a statement"),
     min_accuracy: Input(
-        type="number", optional=True, min=0.0, max=1.0, description="Least accuracy to pass"
+        type="number", optional=True, min=0.0, max=1.0, description="Thresholds: least accuracy"
     ) = None,
     min_balanced_accuracy: Input(
-        type="number", optional=True, min=0.0, max=1.0, description="Least mean recall to pass"
+        type="number", optional=True, min=0.0, max=1.0, description="Thresholds: least mean recall"
     ) = None,
     min_macro_f1: Input(
-        type="number", optional=True, min=0.0, max=1.0, description="Least mean F1 to pass"
+        type="number", optional=True, min=0.0, max=1.0, description="Thresholds: least mean F1"
     ) = None,
     max_log_loss: Input(
-        type="number", optional=True, min=0.0, description="Most log-loss, in nats, to pass"
+        type="number", optional=True, min=0.0, description="Thresholds: most log-loss, in nats"
     ) = None,
     max_expected_calibration_error: Input(
-        type="number", optional=True, min=0.0, max=1.0, description="Most calibration error to pass"
+        type="number",
+        optional=True,
+        min=0.0,
+        max=1.0,
+        description="Thresholds: most calibration error",
     ) = None,
     resamples: Input(
-        type="integer", min=100, max=100000, description="Bootstrap resamples behind an interval"
+        type="integer",
+        min=100,
+        max=100000,
+        description="Report: bootstrap resamples behind an interval",
     ) = 1000,
     mistakes: Input(
-        type="integer", min=0, max=500, description="Most confident mistakes to show"
+        type="integer",
+        min=0,
+        max=500,
+        description="Report: how many of the most confident mistakes",
     ) = 24,
 ):
     """A threshold that is not met does not fail the step: register_model refuses the model."""

@@ -37,35 +37,35 @@ def snapshot_data(
     ) = "auto",
     split_salt: Input(
         type="string",
-        description="Decides, with an item's content, the item's split; another salt, other sets.",
+        description="Splits: decides, with its content, an item's split; another salt, other sets.",
     ) = "splits-1",
     validation_fraction: Input(
-        type="number", min=0.0, max=1.0, description="The share of items for validation."
+        type="number", min=0.0, max=1.0, description="Splits: the share for validation."
     ) = 0.15,
     test_fraction: Input(
-        type="number", min=0.0, max=1.0, description="The share of items for the test."
+        type="number", min=0.0, max=1.0, description="Splits: the share for the test."
     ) = 0.15,
     respect_splits: Input(
         type="boolean",
         description=(
-            "Take the splits from the table's column split, or from folders split/class, instead."
+            "Splits: take them from the table's column split, or from folders split/class, instead."
         ),
     ) = False,
     max_rejected_fraction: Input(
         type="number",
         min=0.0,
         max=1.0,
-        description="The share of items that may be unusable before the step fails.",
+        description="Limits: the share of items that may be unusable before the step fails.",
     ) = 0.01,
     max_pixels: Input(
         type="integer",
         min=1,
-        description="The most pixels of an image; a larger one is rejected and not decoded.",
+        description="Limits: most pixels of an image; a larger one is rejected, not decoded.",
     ) = 50_000_000,
     max_seconds: Input(
         type="number",
         min=0.0,
-        description="The longest sound; a longer one is rejected and not decoded.",
+        description="Limits: the longest sound; a longer one is rejected, not decoded.",
     ) = 600.0,
 ):
     """Write a snapshot of a data set that may change."""
