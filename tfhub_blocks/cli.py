@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import select
 import sys
 import warnings
 from collections.abc import Sequence
@@ -40,10 +41,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader went away (`| head`); nothing more can be said to it.
+        if not _is_reader_gone():  # a connection's, then
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     return status
+
+
+def _is_reader_gone() -> bool:
+    """Whether nobody reads what is printed any more (`| head`)."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _parser() -> argparse.ArgumentParser:

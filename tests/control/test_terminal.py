@@ -78,3 +78,12 @@ def test_reader_that_goes_away_is_no_traceback(project):
     assert process.stderr.read() == ""
     process.stderr.close()
     process.wait(20)
+
+
+def test_broken_connection_is_not_taken_for_a_reader_that_went_away(project, monkeypatch):
+    def broken():
+        raise BrokenPipeError("of a socket")
+
+    monkeypatch.setattr("tfhub_blocks.control.catalog.pipeline_files", broken)
+    with pytest.raises(BrokenPipeError, match="of a socket"):
+        project.main("list")

@@ -65,7 +65,7 @@ def _list(options: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
     from tfhub_blocks.control.workspace.connection import connect
-    from tfhub_blocks.control.workspace.schedules import scheduled
+    from tfhub_blocks.control.workspace.firings import scheduled
 
     found = list(scheduled(connect(options.workspace_config), datetime.now(UTC)))
     if options.json:

@@ -1,8 +1,8 @@
 """Schedules: pipelines that run by themselves, as files of the repository and in the workspace."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,6 @@ FORMAT_VERSION = 1
 # An input of this name gets the time at which the schedule fired.
 TRIGGER_TIME_INPUT = "trigger_time"
 TRIGGER_TIME = "${{creation_context.trigger_time}}"
-# How far back missed firings are looked for, and how late a firing may be.
-LOOKED_BACK = timedelta(days=7)
-GRACE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -53,30 +50,6 @@ class Definition:
     file: ScheduleFile
     trigger: Trigger
     profile: Profile
-
-
-@dataclass(frozen=True)
-class Firing:
-    """A time at which a schedule fired, or should have: then there is no job."""
-
-    time: datetime
-    job: str
-    status: str
-
-
-@dataclass(frozen=True)
-class Scheduled:
-    """A schedule that is in the workspace.
-
-    ``versions`` is what its jobs name, frozen when it was made; ``firings`` those of the last
-    week, the newest first, the missed ones as well if it is defined here.
-    """
-
-    name: str
-    is_enabled: bool
-    is_defined: bool
-    versions: tuple[str, ...]
-    firings: tuple[Firing, ...]
 
 
 def schedule_files() -> dict[str, Path]:
@@ -122,7 +95,7 @@ def apply(connection: Connection, definition: Definition) -> tuple[str, tuple[st
     digest = record_digest({"job": prepared.digest, "trigger": repr(definition.trigger)})
     found = _get(connection, name)
     if found is not None and (found.tags or {}).get(DIGEST_TAG) == digest:
-        return "is so", _versions(found.create_job)
+        return "is so", frozen_versions(found.create_job)
     schedule = JobSchedule(
         name=name,
         trigger=definition.trigger.entity(),
@@ -132,7 +105,7 @@ def apply(connection: Connection, definition: Definition) -> tuple[str, tuple[st
     )
     with told("schedule", name):
         made = connection.client.schedules.begin_create_or_update(schedule).result()
-    return "made" if found is None else "changed", _versions(made.create_job)
+    return "made" if found is None else "changed", frozen_versions(made.create_job)
 
 
 def _inputs(definition: Definition) -> dict[str, str]:
@@ -151,54 +124,7 @@ def _inputs(definition: Definition) -> dict[str, str]:
     return given | dict(file.inputs)
 
 
-def scheduled(connection: Connection, now: datetime) -> Iterator[Scheduled]:
-    """The schedules in the workspace, with what they froze and how they fired.
-
-    Raises:
-        BlocksError: The workspace could not be asked.
-    """
-    known = schedule_files()
-    with told("schedule", "list"):
-        found = list(connection.client.schedules.list())
-    for schedule in sorted(found, key=lambda schedule: str(schedule.name)):
-        definition = read_definition(schedule.name) if schedule.name in known else None
-        made = schedule.creation_context.last_modified_at or schedule.creation_context.created_at
-        with told("schedule", schedule.name):
-            jobs = list(connection.client.jobs.list(scheduled_job_name=schedule.name))
-        fired = [_firing(schedule.name, job) for job in jobs]
-        missed = (
-            _missed(definition.trigger, fired, max(made, now - LOOKED_BACK), now)
-            if definition is not None and schedule.is_enabled
-            else []
-        )
-        newest = sorted([*fired, *missed], key=lambda firing: firing.time, reverse=True)
-        yield Scheduled(
-            schedule.name,
-            bool(schedule.is_enabled),
-            definition is not None,
-            _versions(schedule.create_job),
-            tuple(firing for firing in newest if firing.time > now - LOOKED_BACK),
-        )
-
-
-def _firing(schedule: str, job: Any) -> Firing:
-    stamp = job.name.removeprefix(f"{schedule}-")
-    try:
-        when = datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    except ValueError:
-        when = job.creation_context.created_at
-    return Firing(when, job.name, str(getattr(job.status, "value", job.status)))
-
-
-def _missed(
-    trigger: Trigger, fired: list[Firing], after: datetime, now: datetime
-) -> Iterator[Firing]:
-    for when in trigger.times(after, now - GRACE):
-        if not any(abs(firing.time - when) <= GRACE for firing in fired):
-            yield Firing(when, "", "Missed")
-
-
-def _versions(job: Any) -> tuple[str, ...]:
+def frozen_versions(job: Any) -> tuple[str, ...]:
     """What a schedule's job names, each as kind, name and version."""
     components = (("component", str(node.component)) for node in (job.jobs or {}).values())
     given = (getattr(value, "_data", value) for value in (job.inputs or {}).values())
