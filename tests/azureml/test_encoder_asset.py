@@ -26,3 +26,14 @@ def test_a_model_asset_is_pinned_from_the_workspace(
     [line] = [text for text in capfd.readouterr().err.splitlines() if text.startswith("error: ")]
     assert line.startswith("error: [encoder > azureml:small:4] ")
     assert not Path("encoders/other").exists()
+
+
+def test_a_model_asset_is_pinned_from_a_registry(azure, saved_encoder, monkeypatch, tmp_path):
+    azure.add_registry("blocks")
+    model = Model(name="small", version="3", path=str(saved_encoder), type="custom_model")
+    azure.registry_client("blocks").models.create_or_update(model)
+    monkeypatch.chdir(tmp_path)
+    handle = "azureml://registries/blocks/models/small/versions/3"
+    assert main(["encoder", "pin", handle, "--to", "encoders/small"]) == 0
+    assert read_pin(Path("encoders/small/encoder.toml")).handle == handle
+    assert main(["encoder", "verify"]) == 0

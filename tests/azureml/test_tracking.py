@@ -175,3 +175,6 @@ def test_submitted_pipeline_registers_its_model(furnished, tracked, saved_encode
     furnished.client.jobs.download(made.name, output_name="registration", download_path=tmp_path)
     [file] = (p for p in (tmp_path / "named-outputs").rglob("*") if p.is_file())
     assert json.loads(file.read_text())["version"] == "1"
+    kept = furnished.plane.mlflow.database.read_bytes()
+    for secret in (furnished.plane.storage.key, *furnished.plane.identity.given):
+        assert secret.encode() not in kept
