@@ -68,6 +68,9 @@ def test_edit_changes_the_schedule_and_a_new_version_of_a_step_too(toy, azure):
     assert toy.main("schedule", "apply").out.startswith("weekly: changed")
     expression = azure.workspace.get("schedules/weekly")["properties"]["trigger"]["expression"]
     assert expression == "0 4 * * 1"
+    profile = toy.read("pipelines/profiles/toy.toml")
+    toy.write("pipelines/profiles/toy.toml", profile.replace("timeout_s = 60", "timeout_s = 90"))
+    assert toy.main("schedule", "apply").out.startswith("weekly: changed")
     join = toy.read("components/join/component.py")
     toy.write("components/join/component.py", join + "# an edit")
     toy.publish()

@@ -93,9 +93,10 @@ def prepare(connection: Connection, request: Request, profile: Profile) -> Prepa
         if isinstance(value, Path):
             given[name] = job.inputs[name].path = uploads.send(value, content_digest(value))
     record = {
-        "workspace": connection.name,
+        "workspace": [connection.client.subscription_id, connection.name],
         "pipeline": request.pipeline,
-        "profile": profile.name,
+        "profile": repr(profile),
+        "reuse": request.reuse,
         "given": {key: str(value) for key, value in given.items()},
         "register": dict(request.register),
         "components": {name: assets[node.component].digest for name, node in graph.nodes.items()},
