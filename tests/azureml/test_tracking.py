@@ -160,6 +160,8 @@ def test_submitted_pipeline_registers_its_model(furnished, tracked, saved_encode
     furnished.plane.run_jobs()
     job = furnished.job(**inputs, unpinned="accept", min_accuracy=0.5, model_name="dark-or-light")
     job.outputs.model = Output(type="mlflow_model", name="head", version="7")
+    # What `submit` takes from a profile: nobody decided anything of this encoder.
+    job.jobs["imported"].environment_variables = {"TFHUB_BLOCKS_ENCODER_POLICY": "experiment"}
     made = furnished.client.jobs.create_or_update(job, experiment_name="pictures")
     furnished.plane.executor.wait()
     assert furnished.client.jobs.get(made.name).status == "Completed"
