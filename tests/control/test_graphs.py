@@ -59,7 +59,7 @@ def test_needs_are_the_makers_of_the_inputs():
 def graph(project):
     """The graph of a pipeline with this body, given ``source`` and more."""
     from tfhub_blocks.control.profiles import load_profile
-    from tfhub_blocks.control.requests import prepare_run
+    from tfhub_blocks.control.requests import prepare_job
 
     def read(body, *settings, ports="source: Input(type='uri_folder')"):
         lines = "\n    ".join(body.splitlines())
@@ -68,7 +68,7 @@ def graph(project):
             "from azure.ai.ml import Input, dsl\nfrom components import join, make\n"
             f"@dsl.pipeline(name='drawn')\ndef drawn({ports}):\n    {lines}\n",
         )
-        return prepare_run("drawn", ["source=src", *settings], load_profile("local"))[0]
+        return prepare_job("drawn", ["source=src", *settings], load_profile("local"))[1]
 
     return read
 
