@@ -280,11 +280,12 @@ class Project:
         os.chdir(target)
         self.folder = target
 
-    def main(self, *words: str) -> Outcome:
-        """Run a command in this process, as if it was started anew."""
+    def main(self, *words: str, anew: bool = True) -> Outcome:
+        """Run a command in this process, as if it was started anew, with components read again."""
         from tfhub_blocks.cli import main
 
-        forget_components()
+        if anew:
+            forget_components()
         self.capture.readouterr()
         try:
             status = main(list(words))

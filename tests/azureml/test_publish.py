@@ -116,7 +116,7 @@ def fail_each_request(project, azure, fault, publish):
 @pytest.mark.parametrize("fault", [Fault.LOST_ANSWER, Fault.FORBIDDEN])
 def test_any_request_may_fail_and_each_asset_is_there_once(project, azure, quick_retries, fault):
     words = ("publish", "join", "--data", "words=src")
-    fail_each_request(project, azure, fault, lambda: project.main(*words))
+    fail_each_request(project, azure, fault, lambda: project.main(*words, anew=False))
 
 
 @pytest.mark.slow
