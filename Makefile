@@ -7,7 +7,8 @@ COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate
 # Later ones may want a newer node than 20.
 AZURITE_VERSION := 3.35.0
 
-.PHONY: run setup samples check lock lock-check test test-all test-azure azurite bench clean
+.PHONY: run setup samples check lock lock-check test test-workspace \
+	test-others test-all test-azure azurite bench clean
 
 run: samples
 	@$(BIN)/tfhub-blocks run transfer_learning \
@@ -44,8 +45,15 @@ lock-check: setup
 		"requirements/dev.lock is not what pyproject.toml asks for; expected what \`make lock\`" \
 		"writes; run \`make lock\` and commit the result" >&2; exit 1; }
 
+# The tests of Azure ML and all others side by side: each waits for processes most of its time.
 test: check samples
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(MAKE) --no-print-directory -j2 test-workspace test-others
+
+test-workspace:
+	@$(BIN)/python -m pytest -m "not slow" tests/azureml
+
+test-others:
+	@$(BIN)/python -m pytest -m "not slow" --ignore=tests/azureml
 
 test-all: check samples .venv-torch/ready
 	@TORCH_PYTHON=.venv-torch/bin/python $(BIN)/python -m pytest

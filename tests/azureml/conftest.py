@@ -308,13 +308,13 @@ class Project:
 
     @property
     def words(self) -> str:
-        """The reference of the data that was published."""
-        [version] = self.plane.workspace.versions("data", "words")
-        return f"azureml:words:{version['name']}"
+        """The reference of the data, if that was published; else of none that is there."""
+        published = self.plane.workspace.versions("data", "words")
+        return f"azureml:words:{published[0]['name'] if published else 1}"
 
-    def submit(self, *words: str) -> Outcome:
+    def submit(self, *words: str, anew: bool = True) -> Outcome:
         source = ("--profile", "toy", "--set", f"source={self.words}")
-        return self.main("submit", "toy", *source, *words)
+        return self.main("submit", "toy", *source, *words, anew=anew)
 
     def submitted(self, *words: str) -> str:
         """Submit the toy pipeline, wait, and give the job's name."""

@@ -178,16 +178,18 @@ def test_any_request_may_fail_and_there_is_one_schedule_and_one_job(
         (RECURRENCE.replace('"week"', '"month"'), "recurrence.month_days] it is missing"),
     ],
 )
-def test_trigger_that_means_nothing_is_told_before_anything_is_sent(toy, azure, trigger, message):
-    write(toy, trigger if "[" not in trigger else RECURRENCE)
+def test_trigger_that_means_nothing_is_told_before_anything_is_sent(
+    project, azure, trigger, message
+):
+    write(project, trigger if "[" not in trigger else RECURRENCE)
     if "cron" in trigger and "[" in trigger:
-        text = toy.read("pipelines/schedules/weekly.toml").replace(
+        text = project.read("pipelines/schedules/weekly.toml").replace(
             "time_zone", f"{CRON}\ntime_zone"
         )
-        toy.write("pipelines/schedules/weekly.toml", text)
+        project.write("pipelines/schedules/weekly.toml", text)
     elif "[" in trigger:
-        write(toy, trigger)
-    outcome = toy.main("schedule", "apply")
+        write(project, trigger)
+    outcome = project.main("schedule", "apply")
     assert outcome.status == 2
     assert message in outcome.err
     assert azure.recorder.requests == []
@@ -202,11 +204,12 @@ def test_trigger_that_means_nothing_is_told_before_anything_is_sent(toy, azure, 
         ("time_zone", "timezone", "'time_zone'"),
     ],
 )
-def test_wrong_file_is_told(toy, old, new, message):
-    text = toy.read("pipelines/schedules/weekly.toml")
+def test_wrong_file_is_told(project, old, new, message):
+    write(project, CRON)
+    text = project.read("pipelines/schedules/weekly.toml")
     assert old in text
-    toy.write("pipelines/schedules/weekly.toml", text.replace(old, new, 1))
-    outcome = toy.main("schedule", "apply")
+    project.write("pipelines/schedules/weekly.toml", text.replace(old, new, 1))
+    outcome = project.main("schedule", "apply")
     assert outcome.status == 2
     assert message in outcome.err
 
