@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tfhub_blocks.control.environments import Environment, find_environments
+from tfhub_blocks.control.environments import Environment, find_environments, read_definitions
 from tfhub_blocks.records.definitions import (
     DESCRIPTION_NAME,
     DOCKERFILE_NAME,
@@ -169,9 +169,10 @@ def encoders_folder(reference: str) -> Path | None:
     It is what the image holds, for an engine that builds none.
     """
     name = reference.removeprefix("azureml:").rpartition(":")[0]
-    for environment in find_environments():
-        if environment.definition.name == name and environment.definition.encoder:
-            return environment.folder.absolute() / ENCODERS
+    # No more than definitions: steps ask this side by side, and Python 3.11 parses no sources so.
+    for definition in read_definitions().values():
+        if definition.name == name and definition.encoder:
+            return Path(definition.where).absolute() / ENCODERS
     return None
 
 

@@ -45,13 +45,7 @@ def find_environments(names: Iterable[str] = ()) -> list[Environment]:
     Raises:
         BlocksError: There is none of that name.
     """
-    folders = {
-        path.name: path
-        for root in (Path(str(files("components"))), Path.cwd() / "components")
-        for path in root.glob("environments/[!_.]*")
-        if path.is_dir()
-    }
-    definitions = {key: read_definition(short_path(path)) for key, path in sorted(folders.items())}
+    definitions = read_definitions()
     full_names = {definition.name: key for key, definition in definitions.items()}
     wanted = []
     for name in names:
@@ -71,6 +65,17 @@ def find_environments(names: Iterable[str] = ()) -> list[Environment]:
         for key, definition in definitions.items()
         if not wanted or key in wanted
     ]
+
+
+def read_definitions() -> dict[str, Definition]:
+    """Each definition by its folder's name; one in the working folder hides an installed one."""
+    folders = {
+        path.name: path
+        for root in (Path(str(files("components"))), Path.cwd() / "components")
+        for path in root.glob("environments/[!_.]*")
+        if path.is_dir()
+    }
+    return {key: read_definition(short_path(path)) for key, path in sorted(folders.items())}
 
 
 def component_references() -> list[Reference]:
