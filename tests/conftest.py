@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import importlib
 import io
 import os
 import zipfile
@@ -19,6 +20,11 @@ from tfhub_blocks.records.folders import begin_folder, finish_folder
 from tfhub_blocks.records.lineage import Provenance
 from tfhub_blocks.records.shards import ShardWriter
 from tfhub_blocks.records.snapshots import FORMAT, ITEM_SCHEMA, Manifest
+
+# Read when MLflow is imported. That comes before TensorFlow: MLflow's set-up of logging closes the
+# stream of TensorFlow's, which here is pytest's, and the run goes on without output.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+importlib.import_module("mlflow")
 
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 

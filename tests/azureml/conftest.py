@@ -24,8 +24,6 @@ from toy_project import JOIN, MAKE, TOY
 from tfhub_blocks.records.environments import definition_version
 
 AZURITE = ROOT / ".azurite"
-# Read when MLflow is imported, which may be before a test takes `azure`.
-os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 
 @pytest.fixture(scope="session")
