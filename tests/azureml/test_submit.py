@@ -258,3 +258,14 @@ def test_wrong_request_is_told_and_makes_no_job(idle_toy, words, message):
     assert message in outcome.err
     assert outcome.err.count("\n") == 1
     assert idle_toy.jobs() == []
+
+
+def test_model_asset_is_looked_for_among_models(idle_toy, tmp_path, imported_encoder):
+    idle_toy.main("publish", "make", "--encoder", str(imported_encoder))
+    [model] = idle_toy.plane.workspace.versions("models")
+    reference = "azureml:" + ":".join(model["id"].split("/")[-3::2])
+    pipeline = idle_toy.read("pipelines/toy.py").replace('type="uri_folder"', 'type="custom_model"')
+    idle_toy.write("pipelines/toy.py", pipeline)
+    assert idle_toy.submit("--set", f"source={reference}").status == 0
+    outcome = idle_toy.submit("--set", f"source={idle_toy.words}")
+    assert f"has no {idle_toy.words}" in outcome.err

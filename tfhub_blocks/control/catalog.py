@@ -13,7 +13,8 @@ from typing import Any
 
 from tfhub_blocks.records.errors import BlocksError, nearest
 
-DATA_TYPES = {"uri_folder", "uri_file", "mltable", "mlflow_model", "custom_model", "triton_model"}
+MODEL_TYPES = {"mlflow_model", "custom_model", "triton_model"}
+DATA_TYPES = {"uri_folder", "uri_file", "mltable"} | MODEL_TYPES
 # What Azure ML holds: an asset or a place in a datastore, or anything by its address.
 REMOTE_PREFIXES = ("azureml:", "https://", "wasbs://", "abfss://")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from tfhub_blocks.control.catalog import MODEL_TYPES
 from tfhub_blocks.control.requests import pipeline_ports
 from tfhub_blocks.control.runs import METRICS_NAME, read_metrics
 from tfhub_blocks.control.store import content_digest
@@ -33,7 +34,7 @@ def tag_outputs(job: Job) -> None:
     for name, output in outputs.items():
         if not output.name:
             continue
-        operations = client.models if output.type.endswith("_model") else client.data
+        operations = client.models if output.type in MODEL_TYPES else client.data
         with told("job", f"{job.name} > {name}"):
             asset = _registered(operations, output)
             if asset is None or DIGEST_TAG in (asset.tags or {}):

@@ -11,9 +11,10 @@ from azure.ai.ml import Output
 from azure.ai.ml.entities import ManagedIdentityConfiguration, UserIdentityConfiguration
 
 import tfhub_blocks
+from tfhub_blocks.control.catalog import MODEL_TYPES
 from tfhub_blocks.control.graphs import Graph, Node
 from tfhub_blocks.control.profiles import SERVERLESS, JobSettings, Profile
-from tfhub_blocks.control.requests import prepare_job
+from tfhub_blocks.control.requests import pipeline_ports, prepare_job
 from tfhub_blocks.control.store import content_digest
 from tfhub_blocks.control.workspace.assets import Asset, component_asset
 from tfhub_blocks.control.workspace.connection import Connection
@@ -27,7 +28,6 @@ from tfhub_blocks.records.errors import BlocksError, nearest
 TAG = "tfhub_blocks."
 INTENTS_NAME = "intents"
 _IDENTITIES = {"managed": ManagedIdentityConfiguration, "user": UserIdentityConfiguration}
-_MODEL_TYPES = {"mlflow_model", "custom_model", "triton_model"}
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def prepare(connection: Connection, request: Request, profile: Profile) -> Prepa
     with told("submit", request.pipeline):
         job._validate(raise_error=True)
     _check_computes(connection, profile, graph)
-    _check_inputs(connection, graph, given)
+    _check_inputs(connection, request.pipeline, given)
     _name_components(connection, job, graph, assets, settings)
     uploads = Uploads(connection)
     for name, value in given.items():
@@ -166,8 +166,9 @@ def _check_computes(connection: Connection, profile: Profile, graph: Graph) -> N
             )
 
 
-def _check_inputs(connection: Connection, graph: Graph, given: Mapping[str, Any]) -> None:
-    """See that each data or model asset that is given is there."""
+def _check_inputs(connection: Connection, pipeline: str, given: Mapping[str, Any]) -> None:
+    """See that each data or model asset that is given is there, where the SDK will look for it."""
+    ports, client = pipeline_ports(pipeline), connection.client
     for name, value in given.items():
         reference = str(value).removeprefix("azureml:")
         if not str(value).startswith("azureml:") or reference.startswith("//"):
@@ -177,13 +178,7 @@ def _check_inputs(connection: Connection, graph: Graph, given: Mapping[str, Any]
             raise BlocksError(
                 "submit", name, f"{value} names no version", "azureml:NAME:VERSION", "name one"
             )
-        kinds = {
-            node.input_types[port]
-            for node in graph.nodes.values()
-            for port, bound in node.inputs.items()
-            if bound is value
-        }
-        operations = connection.client.models if kinds & _MODEL_TYPES else connection.client.data
+        operations = client.models if ports[name].type in MODEL_TYPES else client.data
         if find("submit", name, operations.get, asset, version) is None:
             raise BlocksError(
                 "submit",
