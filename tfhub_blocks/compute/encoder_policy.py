@@ -1,15 +1,15 @@
 """What production demands of an encoder, beyond that its bytes are as pinned."""
 
-import os
 from typing import get_args
 
+from tfhub_blocks.compute.policies import policy
 from tfhub_blocks.records.decisions import (
     DEFAULT_POLICY,
     POLICY_VARIABLE,
     EncoderPolicy,
     undecided,
 )
-from tfhub_blocks.records.errors import BlocksError, nearest
+from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.handles import is_mutable
 from tfhub_blocks.records.pins import Decisions
 
@@ -50,14 +50,4 @@ def check_decisions(decisions: Decisions, where: str) -> None:
 
 
 def _is_experiment(where: str) -> bool:
-    given = os.environ.get(POLICY_VARIABLE) or DEFAULT_POLICY
-    known = get_args(EncoderPolicy)
-    if given not in known:
-        raise BlocksError(
-            where,
-            POLICY_VARIABLE,
-            f"it is {given!r}",
-            "one of " + ", ".join(known),
-            nearest(given, known) or "correct it",
-        )
-    return given == "experiment"
+    return policy(where, POLICY_VARIABLE, get_args(EncoderPolicy), DEFAULT_POLICY) == "experiment"

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
+from tfhub_blocks.compute.policies import policy
 from tfhub_blocks.records.drift import (
     DEFAULT_POLICY,
     FILES_VARIABLE,
@@ -15,7 +16,7 @@ from tfhub_blocks.records.drift import (
     read_step_lock,
     with_tampered_files,
 )
-from tfhub_blocks.records.errors import BlocksError, nearest
+from tfhub_blocks.records.errors import BlocksError
 
 DRIVER_FILE = Path("/proc/driver/nvidia/version")
 _NAMED = 3
@@ -31,10 +32,10 @@ def check_environment(step_name: str) -> dict[str, Any]:
         BlocksError: The policy is to refuse, and there is a difference or no lock; or there is no
             such policy.
     """
-    policy = _policy(step_name)
+    asked = policy(step_name, POLICY_VARIABLE, get_args(Policy), DEFAULT_POLICY)
     lock = read_step_lock()
     if lock is None:
-        if policy == "refuse":
+        if asked == "refuse":
             raise BlocksError(
                 step_name,
                 "environment",
@@ -46,32 +47,18 @@ def check_environment(step_name: str) -> dict[str, Any]:
     drift = drift_from(lock)
     if os.environ.get(FILES_VARIABLE) == "1":
         drift = with_tampered_files(drift, lock)
-    differences = drift.differences(extra_counts=policy == "refuse")
-    if differences and policy != "record":
-        _tell(step_name, drift, differences, policy)
+    differences = drift.differences(extra_counts=asked == "refuse")
+    if differences and asked != "record":
+        _tell(step_name, drift, differences, asked)
     return drift.as_dict()
 
 
-def _policy(step_name: str) -> Policy:
-    known: dict[str, Policy] = {policy: policy for policy in get_args(Policy)}
-    given = os.environ.get(POLICY_VARIABLE) or DEFAULT_POLICY
-    if given not in known:
-        raise BlocksError(
-            step_name,
-            POLICY_VARIABLE,
-            f"it is {given!r}",
-            "one of " + ", ".join(known),
-            nearest(given, known) or "correct it",
-        )
-    return known[given]
-
-
-def _tell(step_name: str, drift: Drift, differences: list[str], policy: Policy) -> None:
+def _tell(step_name: str, drift: Drift, differences: list[str], asked: str) -> None:
     named = ", ".join(differences[:_NAMED])
     if len(differences) > _NAMED:
         named += f", and {len(differences) - _NAMED} more"
     problem = f"this is not {drift.environment}, to which the step is pinned: {named}"
-    if policy == "refuse":
+    if asked == "refuse":
         raise BlocksError(
             step_name,
             "environment",
