@@ -166,7 +166,7 @@ def _download(options: argparse.Namespace) -> int:
                 nearest(name, known) or "name one of these",
             )
     for name in options.outputs or known:
-        print(job.download(name, folder))
+        print(job.download(name, known[name], folder))
     return DONE
 
 

@@ -11,7 +11,6 @@ from azure.ai.ml.entities import BuildContext, Data, Environment, Model
 
 from tfhub_blocks.control.environment_bakes import ENCODERS
 from tfhub_blocks.control.environments import Environment as DefinedEnvironment
-from tfhub_blocks.control.environments import short_path
 from tfhub_blocks.control.store import content_digest
 from tfhub_blocks.records.digests import files_sha256, record_digest, tree_digest
 from tfhub_blocks.records.environments import definition_digest
@@ -42,7 +41,6 @@ class Asset:
     name: str
     version: str
     digest: str
-    source: str
     entity: Callable[[Any], Any] = field(repr=False, compare=False)
     content: Path | None = None
 
@@ -78,9 +76,7 @@ def environment_asset(environment: DefinedEnvironment) -> Asset:
             tags={DIGEST_TAG: digest, "owner": definition.description.owner},
         )
 
-    return Asset(
-        "environment", definition.name, definition.version, digest, str(folder), entity, folder
-    )
+    return Asset("environment", definition.name, definition.version, digest, entity, folder)
 
 
 def encoder_asset(folder: Path) -> Asset:
@@ -109,7 +105,7 @@ def encoder_asset(folder: Path) -> Asset:
             tags={DIGEST_TAG: digest, "encoder_digest": pin.digest},
         )
 
-    return Asset("model", pin.name, version, digest, str(short_path(folder)), entity, folder)
+    return Asset("model", pin.name, version, digest, entity, folder)
 
 
 def data_asset(name: str, path: Path) -> Asset:
@@ -129,7 +125,7 @@ def data_asset(name: str, path: Path) -> Asset:
     def entity(address: str) -> Any:
         return Data(name=name, version=version, path=address, type=kind, tags={DIGEST_TAG: digest})
 
-    return Asset("data", name, version, digest, str(short_path(path)), entity, path)
+    return Asset("data", name, version, digest, entity, path)
 
 
 def load_components(names: Iterable[str]) -> list[Any]:
@@ -156,9 +152,7 @@ def component_asset(component: Any) -> Asset:
             )
         return made
 
-    return Asset(
-        "component", component.name, version, digest, f"components/{component.name}", entity
-    )
+    return Asset("component", component.name, version, digest, entity)
 
 
 def component_interface(component: Any) -> Mapping[str, Any]:

@@ -118,8 +118,13 @@ class Job:
             found = self.connection.client.jobs.get(self.name).outputs or {}
         return {name: output.type for name, output in found.items() if name != "default"}
 
-    def download(self, name: str, folder: Path) -> Path:
+    def download(self, name: str, kind: str, folder: Path) -> Path:
         """Fetch an output into ``folder/NAME``, complete or not at all; what is there is kept.
+
+        Args:
+            name: Its name.
+            kind: Its type, which ``outputs`` gives.
+            folder: Where to.
 
         Raises:
             BlocksError: The job has not ended, or its output is not in storage.
@@ -140,9 +145,9 @@ class Job:
                 "an output that its step wrote",
                 f"see `tfhub-blocks status {self.name}`: the step may have failed",
             )
-        is_file = self.outputs()[name] == "uri_file"
-        files = [path for path in found.rglob("*") if path.is_file()]
-        (files[0] if is_file and len(files) == 1 else found).rename(target)
+        # The SDK puts a file into a folder of its own.
+        inside = [path for path in found.rglob("*") if path.is_file()]
+        (inside[0] if kind == "uri_file" and len(inside) == 1 else found).rename(target)
         shutil.rmtree(scratch)
         return target
 

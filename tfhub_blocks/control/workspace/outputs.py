@@ -40,7 +40,7 @@ def tag_outputs(job: Job) -> None:
             if asset is None or DIGEST_TAG in (asset.tags or {}):
                 continue
             with TemporaryDirectory() as scratch:
-                digest = content_digest(job.download(name, Path(scratch)))
+                digest = content_digest(job.download(name, output.type, Path(scratch)))
             asset.tags = {**(asset.tags or {}), DIGEST_TAG: digest, "tfhub_blocks.job": job.name}
             operations.create_or_update(asset)
 
@@ -87,7 +87,7 @@ def compare(job: Job, downloads: Path, run_folder: Path) -> list[Row]:
         BlocksError: There is no such run, or the job's outputs cannot be fetched.
     """
     record = _read_run(run_folder)
-    there = {name: job.download(name, downloads) for name in job.outputs()}
+    there = {name: job.download(name, kind, downloads) for name, kind in job.outputs().items()}
     here = {name: Path(path) for name, path in record["outputs"].items()}
     measured: dict[str, float] = {}
     for path in there.values():

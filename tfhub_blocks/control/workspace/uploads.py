@@ -5,7 +5,7 @@ Not by the SDK: a folder of which it sent a part before it failed, it never comp
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,15 +48,13 @@ class Uploads:
             BlocksError: Storage refused it, or the workspace keeps its files in no blob storage.
         """
         folder = f"{PREFIX}/{digest}/{source.name}"
-        files = [("", source)] if source.is_file() else list(folder_files(source))
+        files = [_File(folder, source)]
+        if source.is_dir():
+            files = [_File(f"{folder}/{name}", path) for name, path in folder_files(source)]
         with told("upload", str(source)):
             there = {blob.name: _md5(blob) for blob in self._container.list_blobs(folder)}
-            waiting = {
-                f"{folder}/{name}".rstrip("/"): path
-                for name, path in files
-                if there.get(f"{folder}/{name}".rstrip("/")) != _file_md5(path)
-            }
-            total = sum(path.stat().st_size for path in waiting.values())
+            waiting = [file for file in files if there.get(file.name) != file.md5]
+            total = sum(file.path.stat().st_size for file in waiting)
             done = 0
             for sent_bytes in self._sent(waiting):
                 done += sent_bytes
@@ -68,17 +66,21 @@ class Uploads:
         name = path.partition("/paths/")[2]
         return f"{self._container.url.partition('?')[0]}/{name}"
 
-    def _sent(self, waiting: Mapping[str, Path]) -> Iterator[int]:
-        def send(name: str, path: Path) -> int:
-            settings = ContentSettings(content_md5=bytearray(_file_md5(path)))
-            with path.open("rb") as file:
+    def _sent(self, waiting: Sequence["_File"]) -> Iterator[int]:
+        def send(file: _File) -> int:
+            settings = ContentSettings(content_md5=bytearray(file.md5))
+            with file.path.open("rb") as content:
                 self._container.upload_blob(
-                    name, file, overwrite=True, content_settings=settings, validate_content=True
+                    file.name,
+                    content,
+                    overwrite=True,
+                    content_settings=settings,
+                    validate_content=True,
                 )
-            return path.stat().st_size
+            return file.path.stat().st_size
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            yield from pool.map(send, waiting, waiting.values())
+            yield from pool.map(send, waiting)
 
     @cached_property
     def _datastore(self) -> Any:
@@ -108,7 +110,15 @@ def _md5(blob: Any) -> bytes:
     return bytes(blob.content_settings.content_md5 or b"")
 
 
-def _file_md5(path: Path) -> bytes:
-    # Storage's own checksum, against broken transfers; what is trusted is the digest.
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
+@dataclass(frozen=True)
+class _File:
+    """A file that is to be a blob of a name."""
+
+    name: str
+    path: Path
+
+    @cached_property
+    def md5(self) -> bytes:
+        """Storage's own checksum, against broken transfers; what is trusted is the digest."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
