@@ -1,4 +1,14 @@
-"""The files of a toy project: two steps, and a pipeline of three nodes."""
+"""A toy project: two steps, a pipeline of three nodes, and the command line run in its folder."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
 
 MAKE = '''"""make: writes a file."""
 
@@ -70,3 +80,77 @@ def toy(
     joined = join(left=left.outputs.made, right=right.outputs.made)
     return {"joined": joined.outputs.joined}
 '''
+
+
+@dataclass
+class Outcome:
+    """What a command printed and how it ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return json.loads(self.out)
+
+    def reused(self) -> dict[str, bool]:
+        return {name: step["reused"] for name, step in self.record["steps"].items()}
+
+    def states(self) -> dict[str, str]:
+        return {name: step["status"] for name, step in self.record["steps"].items()}
+
+
+@dataclass
+class ToyProject:
+    """A folder in which commands run; ``capture`` is pytest's ``capfd``."""
+
+    folder: Path
+    capture: Any
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def read(self, name: str) -> str:
+        return (self.folder / name).read_text()
+
+    def main(self, *words: str, anew: bool = True) -> Outcome:
+        """Run a command in this process, which imports azure-ai-ml once.
+
+        ``anew`` reads components and pipelines again, as a process of its own would.
+        """
+        from tfhub_blocks.cli import main
+
+        if anew:
+            forget_project()
+        self.capture.readouterr()
+        try:
+            status = main(list(words))
+        except SystemExit as end:
+            status = int(end.code or 0)
+        finally:
+            if anew:
+                forget_project()
+        return Outcome(status, *self.capture.readouterr())
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        """Run a command in a process of its own."""
+        settings: dict[str, Any] = {
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+            "cwd": self.folder,
+            "env": os.environ | {"PYTHONPATH": str(ROOT)},
+        }
+        return subprocess.Popen(
+            [sys.executable, "-m", "tfhub_blocks.cli", *arguments], **(settings | options)
+        )
+
+
+def forget_project() -> None:
+    """Forget modules of the project that was in use, and what the SDK did to its components."""
+    for name in [n for n in sys.modules if n.partition(".")[0] in ("components", "pipelines")]:
+        del sys.modules[name]

@@ -19,7 +19,7 @@ from azure.storage.blob._shared.base_client import TransportWrapper
 from loopback.contract import ROOT, openapi_folder
 from loopback.control_plane import ControlPlane
 from loopback.storage import missing_program
-from toy_project import JOIN, MAKE, TOY
+from toy_project import JOIN, MAKE, TOY, Outcome, ToyProject, forget_project
 
 from tfhub_blocks.records.environments import definition_version
 
@@ -53,7 +53,7 @@ def azure(control_plane: ControlPlane, monkeypatch: Any) -> Iterator[ControlPlan
     """
     control_plane.reset()
     # What the SDK submitted holds on to the ids that it got: other workspaces do not know them.
-    forget_components()
+    forget_project()
     for name, value in control_plane.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(tempfile, "tempdir", str(control_plane.temporary))
@@ -244,30 +244,10 @@ def toys(ml_client: Any, azure: ControlPlane, tmp_path: Path) -> Toys:
 
 
 @dataclass
-class Outcome:
-    """What a command printed and how it ended."""
-
-    status: int
-    out: str
-    err: str
-
-
-@dataclass
-class Project:
-    """A toy project in a folder with the workspace's ``config.json``; commands run in it."""
+class Project(ToyProject):
+    """A toy project in a folder with the workspace's ``config.json``."""
 
     plane: ControlPlane
-    folder: Path
-    capture: Any
-
-    def write(self, name: str, text: str) -> Path:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        return path
-
-    def read(self, name: str) -> str:
-        return (self.folder / name).read_text()
 
     def copy(self, source: Path, target: Path) -> None:
         shutil.copytree(source, target)
@@ -277,19 +257,6 @@ class Project:
         self.copy(self.folder, target)
         os.chdir(target)
         self.folder = target
-
-    def main(self, *words: str, anew: bool = True) -> Outcome:
-        """Run a command in this process, as if it was started anew, with components read again."""
-        from tfhub_blocks.cli import main
-
-        if anew:
-            forget_components()
-        self.capture.readouterr()
-        try:
-            status = main(list(words))
-        except SystemExit as end:
-            status = int(end.code or 0)
-        return Outcome(status, *self.capture.readouterr())
 
     def publish(self, *words: str) -> Outcome:
         """Publish the toy's environment, steps and data, and nothing else."""
@@ -343,7 +310,7 @@ class Project:
 def project(azure: ControlPlane, tmp_path: Path, monkeypatch: Any, capfd: Any) -> Any:
     """A toy project whose steps are pinned to an environment that it defines."""
     folder = tmp_path / "work"
-    project = Project(azure, folder, capfd)
+    project = Project(folder, capfd, azure)
     environment = folder / "components" / "environments" / "toy"
     project.write("components/environments/toy/Dockerfile", "FROM example.org/base:1\n")
     project.write("components/environments/toy/requirements.in", "")
@@ -363,7 +330,7 @@ def project(azure: ControlPlane, tmp_path: Path, monkeypatch: Any, capfd: Any) -
     # An edit within a second leaves a .pyc that looks current.
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     yield project
-    forget_components()
+    forget_project()
 
 
 TOY_PROFILE = """
@@ -390,9 +357,3 @@ def own_components() -> list[Any]:
     import components
 
     return [getattr(components, name) for name in components.names()]
-
-
-def forget_components() -> None:
-    """Forget modules of the project that was in use, and what the SDK did to its components."""
-    for name in [n for n in sys.modules if n.partition(".")[0] in ("components", "pipelines")]:
-        del sys.modules[name]

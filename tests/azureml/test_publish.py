@@ -126,10 +126,7 @@ def test_any_request_may_fail_in_any_way(project, azure, quick_retries, fault):
 
 
 def test_killed_publish_completes_when_repeated(project, azure):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tfhub_blocks.cli", "publish", "make", "join"],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
+    process = project.start("publish", "make", "join")
     azure.recorder.wait_for(25)
     process.kill()
     process.wait()

@@ -1,14 +1,10 @@
 """Pipelines are submitted, watched, fetched and compared: by the commands, against real jobs."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
-from loopback.contract import ROOT
 from loopback.requests import Fault
 
 from tfhub_blocks.control.store import content_digest
@@ -184,15 +180,8 @@ def test_interrupt_ends_the_watching_and_not_the_job(toy):
     make = toy.read("components/make/component.py")
     toy.write("components/make/component.py", make.replace("# EFFECT", "time.sleep(4)"))
     toy.publish()
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "tfhub_blocks.cli", "submit", "toy", "--wait"),
-            *("--profile", "toy", "--set", f"source={toy.words}"),
-        ],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    process = toy.start(
+        *("submit", "toy", "--wait", "--profile", "toy", "--set", f"source={toy.words}")
     )
     assert process.stdout is not None
     job = process.stdout.readline().strip()
@@ -223,12 +212,8 @@ def test_submission_of_which_nobody_knows_whether_it_arrived_is_taken_up(
 
 def test_killed_submission_is_taken_up(idle_toy, azure):
     azure.recorder.inject(Fault.SLOW, at=5)
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "tfhub_blocks.cli", "submit", "toy"),
-            *("--profile", "toy", "--set", f"source={idle_toy.words}"),
-        ],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    process = idle_toy.start(
+        *("submit", "toy", "--profile", "toy", "--set", f"source={idle_toy.words}")
     )
     azure.recorder.wait_for(6)
     time.sleep(0.2)  # the job is there, its answer is not

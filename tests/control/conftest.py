@@ -1,53 +1,18 @@
 """A toy project in a folder of its own, and the command line run in it."""
 
-import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from toy_project import JOIN, MAKE, TOY
-
-ROOT = Path(__file__).parents[2]
+from toy_project import JOIN, MAKE, ROOT, TOY, Outcome, ToyProject, forget_project
 
 
-@dataclass
-class Outcome:
-    """What a command printed and how it ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def record(self) -> dict[str, Any]:
-        return json.loads(self.out)
-
-    def reused(self) -> dict[str, bool]:
-        return {name: step["reused"] for name, step in self.record["steps"].items()}
-
-    def states(self) -> dict[str, str]:
-        return {name: step["status"] for name, step in self.record["steps"].items()}
-
-
-@dataclass
-class Project:
+class Project(ToyProject):
     """A folder with components, a pipeline and data; commands run in it."""
-
-    folder: Path
-    capture: Any
-
-    def write(self, name: str, text: str) -> Path:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        return path
 
     def effect(self, code: str, name: str = "make") -> None:
         """Let each step of a component do something more, at its end."""
@@ -64,36 +29,8 @@ class Project:
             f'[roles.cpu]\ncompute = "local"\ntimeout_s = {timeout_s}\n',
         )
 
-    def main(self, *arguments: str) -> Outcome:
-        """Run a command in this process, which imports azure-ai-ml once."""
-        from tfhub_blocks.cli import main
-
-        forget_project()
-        self.capture.readouterr()
-        try:
-            status = main(list(arguments))
-        except SystemExit as end:
-            status = int(end.code or 0)
-        finally:
-            forget_project()
-        out, err = self.capture.readouterr()
-        return Outcome(status, out, err)
-
     def run(self, *arguments: str, pipeline: str = "toy", source: str = "src") -> Outcome:
         return self.main("run", pipeline, "--set", f"source={source}", "--json", *arguments)
-
-    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        """Run a command in a process of its own."""
-        settings: dict[str, Any] = {
-            "stdout": subprocess.PIPE,
-            "stderr": subprocess.PIPE,
-            "text": True,
-            "cwd": self.folder,
-            "env": os.environ | {"PYTHONPATH": str(ROOT)},
-        }
-        return subprocess.Popen(
-            [sys.executable, "-m", "tfhub_blocks.cli", *arguments], **(settings | options)
-        )
 
     def normal(self, text: str) -> str:
         """Text without what differs from place to place and from run to run."""
@@ -111,12 +48,6 @@ class Project:
         text = re.sub(r"attempt-\d+-[0-9a-f]{8}", "attempt-ID", text)
         text = re.sub(r"store/[0-9a-f]{40}", "store/KEY", text)
         return re.sub(r"\b\d+\.\d s\b", "N s", text)
-
-
-def forget_project() -> None:
-    """Forget modules of the project that was in use: another test has another."""
-    for name in [n for n in sys.modules if n.partition(".")[0] in ("components", "pipelines")]:
-        del sys.modules[name]
 
 
 @pytest.fixture
