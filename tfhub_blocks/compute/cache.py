@@ -1,6 +1,5 @@
 """The cache of downloaded encoders, each below the digest of its content."""
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.folders import locked
 from tfhub_blocks.records.pins import Pin, check_files, copy_files, hashed_files
 
 CACHE_VARIABLE = "TFHUB_BLOCKS_CACHE"
@@ -70,14 +70,6 @@ def cache_trouble(where: str) -> Iterator[None]:
             "a folder to write into, with room for the encoder twice",
             f"make room, or set {CACHE_VARIABLE} to another folder",
         ) from error
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a file, and wait while another process does."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _is_sound(pin: Pin, saved_model: Path, where: str) -> bool:

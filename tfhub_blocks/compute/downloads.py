@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from tfhub_blocks.compute.cache import cache_folder, cache_trouble, locked
+from tfhub_blocks.compute.cache import cache_folder, cache_trouble
 from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.folders import locked
 
 TIMEOUT_S = 60.0
 BACKOFF_S = (1.0, 2.0, 4.0, 8.0)

@@ -1,13 +1,12 @@
 """What a command is about to do, kept until it is done: an interrupted one is taken up again."""
 
-import fcntl
 import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tfhub_blocks.records.folders import write_file
+from tfhub_blocks.records.folders import locked, write_file
 
 # How long an interrupted command is taken up by the same command.
 TAKEN_UP_S = 3600
@@ -30,8 +29,7 @@ def intent(folder: Path, key: str, value: str) -> Iterator[tuple[str, bool]]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = folder / f"{key}.json"
-    with (folder / f"{key}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(folder / f"{key}.lock"):
         kept = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
         is_new = time.time() - kept.get("time", 0.0) > TAKEN_UP_S
         if is_new:
