@@ -52,8 +52,9 @@ def test_control_never_imports_tensorflow():
     assert not loaded(statement) & {"tensorflow", "tf_keras", "tensorflow_hub"}
 
 
-def test_environment_commands_import_neither_azure_nor_tensorflow():
+def test_commands_that_need_no_azure_import_neither_it_nor_tensorflow():
     calls = [["env", "check"], ["env", "show"], ["env", "diff", "cpu", "gpu"]]
+    calls += [["list"], ["encoder", "list", ".samples"]]
     statement = f"import tfhub_blocks.cli as c\nassert not any(map(c.main, {calls}))"
     statement += "\nimport tfhub_blocks.control.environment_locks"
     assert not loaded(statement) & HEAVY
