@@ -80,6 +80,20 @@ def test_edit_changes_the_schedule_and_a_new_version_of_a_step_too(toy, azure):
     assert frozen(azure) != before
 
 
+def test_frozen_model_is_told_as_a_model(toy, azure, imported_encoder):
+    toy.main("publish", "make", "--encoder", str(imported_encoder))
+    [model] = azure.workspace.versions("models")
+    name, version = model["id"].split("/")[-3::2]
+    pipeline = toy.read("pipelines/toy.py").replace('type="uri_folder"', 'type="custom_model"')
+    toy.write("pipelines/toy.py", pipeline)
+    text = toy.read("pipelines/schedules/weekly.toml")
+    toy.write(
+        "pipelines/schedules/weekly.toml", text.replace(toy.words, f"azureml:{name}:{version}")
+    )
+    outcome = toy.main("schedule", "apply")
+    assert f"  model {name}:{version}\n" in outcome.out, outcome.err
+
+
 def frozen(azure):
     job = azure.workspace.get("schedules/weekly")["properties"]["action"]["jobDefinition"]
     return {node["componentId"] for node in job["jobs"].values()}

@@ -9,7 +9,7 @@ from typing import Any
 
 from azure.ai.ml.entities import JobSchedule
 
-from tfhub_blocks.control.catalog import DATA_TYPES
+from tfhub_blocks.control.catalog import DATA_TYPES, MODEL_TYPES
 from tfhub_blocks.control.profiles import Profile, load_profile
 from tfhub_blocks.control.requests import pipeline_ports
 from tfhub_blocks.control.workspace.assets import DIGEST_TAG
@@ -128,7 +128,11 @@ def frozen_versions(job: Any) -> tuple[str, ...]:
     """What a schedule's job names, each as kind, name and version."""
     components = (("component", str(node.component)) for node in (job.jobs or {}).values())
     given = (getattr(value, "_data", value) for value in (job.inputs or {}).values())
-    inputs = (("data", str(value.path)) for value in given if getattr(value, "path", None))
+    inputs = (
+        ("model" if value.type in MODEL_TYPES else "data", str(value.path))
+        for value in given
+        if getattr(value, "path", None)
+    )
     return tuple(sorted({f"{kind} {_short_id(text)}" for kind, text in (*components, *inputs)}))
 
 
