@@ -18,8 +18,7 @@ from PIL import Image
 
 from tfhub_blocks.records.folders import begin_folder, finish_folder
 from tfhub_blocks.records.lineage import Provenance
-from tfhub_blocks.records.shards import ShardWriter
-from tfhub_blocks.records.snapshots import FORMAT, ITEM_SCHEMA, Manifest
+from tfhub_blocks.records.snapshots import FORMAT, ITEM_SCHEMA, ItemWriter, Manifest
 
 # Read when MLflow is imported. That comes before TensorFlow: MLflow's set-up of logging closes the
 # stream of TensorFlow's, which here is pytest's, and the run goes on without output.
@@ -80,7 +79,7 @@ def write_test_snapshot() -> Callable[..., Path]:
     ) -> Path:
         items = sorted((hashlib.sha256(c).hexdigest(), c) for c in contents)
         partial = begin_folder(folder, PROVENANCE)
-        with ShardWriter(partial, ITEM_SCHEMA, shard_bytes=4096) as writer:
+        with ItemWriter(partial, shard_bytes=4096) as writer:
             for start in range(0, len(items), rows):
                 part = items[start : start + rows]
                 columns: list[list[Any]] = [
@@ -101,6 +100,7 @@ def write_test_snapshot() -> Callable[..., Path]:
             counts={"train": dict(counts)},
             split_rule={},
             shards=tuple(writer.names),
+            shard_rows=tuple(writer.shard_rows),
             duplicates=0,
             rejected=0,
             warnings=(),

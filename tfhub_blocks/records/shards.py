@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 import pyarrow as pa
 
@@ -15,17 +16,23 @@ class ShardWriter:
     """Writes record batches into ``shards/00000.arrow`` and on, each near ``shard_bytes``.
 
     A shard ends with the batch that reaches its size, so equal batches give equal shards.
+    ``names`` are the shards begun so far, ``shard_rows`` how many rows each has.
     """
 
     def __init__(self, folder: Path, schema: pa.Schema, shard_bytes: int = SHARD_BYTES) -> None:
         self.names: list[str] = []
-        self.rows = 0
+        self.shard_rows: list[int] = []
         self._folder = folder
         self._schema = schema
         self._shard_bytes = shard_bytes
         self._written_bytes = 0
         self._writer: pa.ipc.RecordBatchFileWriter | None = None
         (folder / SHARDS_FOLDER).mkdir(parents=True, exist_ok=True)
+
+    @property
+    def rows(self) -> int:
+        """The rows written so far."""
+        return sum(self.shard_rows)
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Append one batch, which becomes one batch of the shard."""
@@ -34,8 +41,9 @@ class ShardWriter:
             self._writer = pa.ipc.new_file(str(self._folder / name), self._schema)
             self._written_bytes = 0
             self.names.append(name)
+            self.shard_rows.append(0)
         self._writer.write_batch(batch)
-        self.rows += batch.num_rows
+        self.shard_rows[-1] += batch.num_rows
         self._written_bytes += batch.nbytes
         if self._written_bytes >= self._shard_bytes:
             self.close()
@@ -46,7 +54,7 @@ class ShardWriter:
             self._writer.close()
             self._writer = None
 
-    def __enter__(self) -> "ShardWriter":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

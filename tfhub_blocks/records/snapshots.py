@@ -1,18 +1,23 @@
 """A snapshot: an immutable, content-addressed copy of a data set with deterministic splits."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.folders import Folder, Format, open_folder
-from tfhub_blocks.records.shards import read_batches
+from tfhub_blocks.records.shards import SHARD_BYTES, ShardWriter, read_batches
 
-FORMAT = Format("snapshot", 1)
+FORMAT = Format("snapshot", 2)
 MANIFEST_NAME = "manifest.json"
+INDEX_NAME = "items.arrow"
 REJECTED_NAME = "rejected.parquet"
 SOURCES_NAME = "sources.parquet"
 
@@ -27,6 +32,8 @@ ITEM_SCHEMA = pa.schema(
         pa.field("split", pa.string(), nullable=False),
     ]
 )
+# What ``items.arrow`` holds of each item, in the same order: all but the contents.
+INDEX_SCHEMA = pa.schema([field for field in ITEM_SCHEMA if field.name != "content"])
 # Where each item was found; one row a place, so a duplicate has several.
 SOURCES_SCHEMA = pa.schema([("id", pa.string()), ("path", pa.string())])
 REJECTED_SCHEMA = pa.schema(
@@ -39,8 +46,9 @@ class Manifest:
     """What a snapshot holds.
 
     ``digest`` is over contents, labels and splits alone: file order, names and times do not
-    change it. ``counts`` is items by split and label; ``attribution`` what the source says of its
-    licence, to be named wherever items are shown.
+    change it. ``counts`` is items by split and label; ``shard_rows`` the items of each of
+    ``shards``; ``attribution`` what the source says of its licence, to be named wherever items are
+    shown.
     """
 
     digest: str
@@ -50,6 +58,7 @@ class Manifest:
     counts: Mapping[str, Mapping[str, int]]
     split_rule: Mapping[str, Any]
     shards: tuple[str, ...]
+    shard_rows: tuple[int, ...]
     duplicates: int
     rejected: int
     warnings: tuple[str, ...]
@@ -59,6 +68,23 @@ class Manifest:
         """Write it into the snapshot's folder."""
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
         (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+class ItemWriter(ShardWriter):
+    """Writes items in order of their ids (``ITEM_SCHEMA``), and the index beside their shards."""
+
+    def __init__(self, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
+        super().__init__(folder, ITEM_SCHEMA, shard_bytes)
+        self._index = pa.ipc.new_file(str(folder / INDEX_NAME), INDEX_SCHEMA)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append one batch."""
+        super().write(batch)
+        self._index.write_batch(batch.select(INDEX_SCHEMA.names))
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        self._index.close()
 
 
 @dataclass(frozen=True)
@@ -72,6 +98,57 @@ class Snapshot:
         """The items in the order of their ids, in batches of a few MiB (``ITEM_SCHEMA``)."""
         return read_batches(self.folder, self.manifest.shards, columns)
 
+    def index(self) -> pa.Table:
+        """Id, label and split of all items in order (``INDEX_SCHEMA``), memory-mapped."""
+        with pa.memory_map(str(self.folder.file(INDEX_NAME))) as source:
+            return pa.ipc.open_file(source).read_all()
+
+    def contents(self, rows: NDArray[np.int64]) -> Iterator[tuple[str, bytes]]:
+        """Id and content of some items, by their rising positions in the snapshot.
+
+        Only these items are read, so a worker reads its share alone; the id, which is the digest of
+        the content, is what each is checked against.
+
+        Raises:
+            BlocksError: A shard is gone or cut short, or a content is not that of its id.
+        """
+        ids = self.index()["id"]
+        ends = np.cumsum(self.manifest.shard_rows)
+        bounds = [0, *np.searchsorted(rows, ends)]
+        for name, start, *wanted in zip(
+            self.manifest.shards, [0, *ends[:-1]], bounds[:-1], bounds[1:], strict=True
+        ):
+            chosen = rows[slice(*wanted)]
+            for row, content in zip(chosen, self._read(name, chosen - start), strict=True):
+                item = ids[int(row)].as_py()
+                if hashlib.sha256(content).hexdigest() != item:
+                    raise self._damage(name, f"item {item} has another content")
+                yield item, content
+
+    def _read(self, name: str, rows: NDArray[np.int64]) -> Iterator[bytes]:
+        """The contents at some rising positions in one shard."""
+        try:
+            with pa.memory_map(str(self.folder.path / name)) as source:
+                reader = pa.ipc.open_file(source)
+                start = 0
+                for index in range(reader.num_record_batches):
+                    batch = reader.get_batch(index)
+                    here = rows[(rows >= start) & (rows < start + batch.num_rows)] - start
+                    column = batch.column("content")
+                    yield from (column[int(row)].as_py() for row in here)
+                    start += batch.num_rows
+        except (OSError, pa.ArrowInvalid) as error:
+            raise self._damage(name, f"it cannot be read ({error})") from error
+
+    def _damage(self, name: str, problem: str) -> BlocksError:
+        return BlocksError(
+            f"snapshot {self.folder.path}",
+            name,
+            problem,
+            "what snapshot_data wrote",
+            "this folder was changed or damaged after it was made: make or fetch it again",
+        )
+
 
 def open_snapshot(path: Path, where: str) -> Snapshot:
     """A finished snapshot.
@@ -81,5 +158,5 @@ def open_snapshot(path: Path, where: str) -> Snapshot:
     """
     folder = open_folder(path, FORMAT, where)
     record = json.loads(folder.file(MANIFEST_NAME).read_text(encoding="utf-8"))
-    sequences = {key: tuple(record[key]) for key in ("labels", "shards", "warnings")}
+    sequences = {key: tuple(record[key]) for key in ("labels", "shards", "shard_rows", "warnings")}
     return Snapshot(folder, Manifest(**record | sequences))

@@ -21,6 +21,7 @@ from tfhub_blocks.records.snapshots import (
     ITEM_SCHEMA,
     REJECTED_NAME,
     SOURCES_NAME,
+    ItemWriter,
     Manifest,
 )
 
@@ -63,6 +64,7 @@ def take(tmp_path):
         folder.mkdir()
         manifest = write_snapshot(source, folder, SnapshotOptions(**options), lambda *_: None)
         assert sorted(path.name for path in folder.iterdir()) == [
+            "items.arrow",
             "manifest.json",
             "rejected.parquet",
             "shards",
@@ -188,10 +190,8 @@ def test_hidden_files_and_files_at_the_top_are_no_items(tmp_path, take):
 
 def test_content_larger_than_a_batch_and_many_shards_come_back(tmp_path, take, monkeypatch):
     monkeypatch.setattr("tfhub_blocks.compute.data.snapshots.BATCH_BYTES", 2000)
-    shard_writer = "tfhub_blocks.compute.data.snapshots.ShardWriter"
-    from tfhub_blocks.records.shards import ShardWriter
-
-    monkeypatch.setattr(shard_writer, lambda folder, schema: ShardWriter(folder, schema, 8000))
+    item_writer = "tfhub_blocks.compute.data.snapshots.ItemWriter"
+    monkeypatch.setattr(item_writer, lambda folder: ItemWriter(folder, 8000))
     files = {f"{'ab'[n % 2]}/{n}": bytes([n]) * (n * 100 + 1) for n in range(60)}
     taken = take(write_files(tmp_path / "source", files), modality="bytes")
     assert len(taken.manifest.shards) > 10

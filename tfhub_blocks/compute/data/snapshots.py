@@ -28,8 +28,13 @@ from tfhub_blocks.compute.data.sources import Source, open_source
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.modalities.modality import Limits
 from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.shards import ShardWriter
-from tfhub_blocks.records.snapshots import ITEM_SCHEMA, SOURCES_NAME, SPLITS, Manifest
+from tfhub_blocks.records.snapshots import (
+    ITEM_SCHEMA,
+    SOURCES_NAME,
+    SPLITS,
+    ItemWriter,
+    Manifest,
+)
 
 # At the top of a source: what must be said wherever its items are shown.
 ATTRIBUTION_NAME = "ATTRIBUTION.txt"
@@ -121,7 +126,7 @@ def write_snapshot(
         check_classes(labels, places.labels[items])
         splits = _split_codes(places, items, options)
         counts = count_classes(labels, places.labels[items], splits)
-        shards, digest = _write_items(folder, places, items, splits)
+        written, digest = _write_items(folder, places, items, splits)
         places.write_sources(folder / SOURCES_NAME, kept)
     manifest = Manifest(
         digest=digest,
@@ -130,7 +135,8 @@ def write_snapshot(
         labels=tuple(sorted(labels)),
         counts=counts,
         split_rule=options.split_rule(),
-        shards=shards,
+        shards=tuple(written.names),
+        shard_rows=tuple(written.shard_rows),
         duplicates=len(kept) - len(items),
         rejected=rejected.count,
         warnings=(*found.warnings, *label_warnings(labels), *_split_warnings(counts, options)),
@@ -235,15 +241,15 @@ def _split_codes(places: Places, items: Indexes, options: SnapshotOptions) -> Co
 
 def _write_items(
     folder: Path, places: Places, items: Indexes, splits: Codes
-) -> tuple[tuple[str, ...], str]:
-    """The names of the shards written, and the digest over contents, labels and splits."""
+) -> tuple[ItemWriter, str]:
+    """What wrote the items, and the digest over contents, labels and splits."""
     names = tuple(places.label_codes)
     # As JSON no label can look like the end of its line.
     encoded = tuple(json.dumps(name) for name in names)
     digest = hashlib.sha256()
     rows: list[tuple[str, bytes, str, str]] = []
     weight = 0
-    with ShardWriter(folder, ITEM_SCHEMA) as writer:
+    with ItemWriter(folder) as writer:
         for index, split_code in zip(items, splits, strict=True):
             item_id, label, split = places.id(index), places.labels[index], SPLITS[split_code]
             digest.update(f"{item_id} {encoded[label]} {split}\n".encode())
@@ -255,7 +261,7 @@ def _write_items(
                 rows, weight = [], 0
         if rows:
             writer.write(_batch(rows))
-    return tuple(writer.names), digest.hexdigest()
+    return writer, digest.hexdigest()
 
 
 def _batch(rows: list[tuple[str, bytes, str, str]]) -> pa.RecordBatch:
