@@ -10,11 +10,14 @@ from contextlib import contextmanager
 from typing import Any
 
 __all__ = [
-    "convert_variables_to_constants_v2",
     "core_count",
+    "frozen",
     "function_pb2",
+    "has_gpu",
     "inlined_graph",
+    "is_freezable",
     "registered_operations",
+    "rewritten",
     "saved_model_pb2",
     "tf",
     "use_one_thread_per_operation",
@@ -39,10 +42,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 with _silent_standard_error():
     import tensorflow as tf
     from tensorflow.core.framework import function_pb2, op_def_pb2
-    from tensorflow.core.protobuf import saved_model_pb2
+    from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, saved_model_pb2
     from tensorflow.python.client import pywrap_tf_session
     from tensorflow.python.framework import convert_to_constants
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2 as frozen,
+    )
+    from tensorflow.python.grappler import tf_optimizer
+    from tensorflow.python.training.saver import export_meta_graph
 
     # Looks for a GPU driver now, so that where there is none it complains now.
     tf.config.list_physical_devices()
@@ -70,6 +77,48 @@ def inlined_graph(function: Any) -> Any:
         return convert_to_constants._run_inline_graph_optimization(function, False, True)
     finally:
         logger.setLevel(level)
+
+
+# A graph with constants in it must stay below protobuf's 2 GiB.
+MAX_FROZEN_BYTES = 1.5 * 2**30
+
+
+def is_freezable(function: Any) -> bool:
+    """Whether the variables of a concrete function can become constants; a table cannot."""
+    size_bytes = sum(v.dtype.size * v.shape.num_elements() for v in function.variables)
+    has_tables = len(function.captured_inputs) > len(function.variables)
+    return size_bytes <= MAX_FROZEN_BYTES and not has_tables
+
+
+def rewritten(function: Any, rewriter: str) -> Any:
+    """A frozen concrete function after one of Grappler's rewriters, such as mixed precision.
+
+    TensorFlow has a switch for it, which counts for the whole process and so for the reference.
+    """
+    graph = function.graph
+    meta_graph = export_meta_graph(graph_def=graph.as_graph_def(), graph=graph)
+    kept = meta_graph_pb2.CollectionDef()
+    names = [tensor.name for tensor in (*function.inputs, *function.outputs)]
+    kept.node_list.value.extend(names)
+    meta_graph.collection_def["train_op"].CopyFrom(kept)  # what it must not prune
+    config = config_pb2.ConfigProto()
+    options = config.graph_options.rewrite_options
+    options.min_graph_nodes = -1
+    options.optimizers.append(rewriter)
+    graph_def = tf_optimizer.OptimizeGraph(config, meta_graph)
+    imported = tf.compat.v1.wrap_function(
+        lambda: tf.graph_util.import_graph_def(graph_def, name=""), []
+    )
+    inputs, outputs = (
+        [imported.graph.as_graph_element(tensor.name) for tensor in tensors]
+        for tensors in (function.inputs, function.outputs)
+    )
+    return imported.prune(inputs, outputs)
+
+
+def has_gpu() -> bool:
+    """Whether TensorFlow computes on a GPU here."""
+    return bool(tf.config.list_logical_devices("GPU"))
 
 
 def core_count() -> int:
