@@ -1,9 +1,12 @@
 """extract_features: a frozen encoder's output for each item of a snapshot."""
 
+from pathlib import Path
+
 from mldesigner import Input, Output, command_component
 
+from tfhub_blocks.compute.engines import ENGINES
 from tfhub_blocks.compute.steps import step
-from tfhub_blocks.records.features import FORMAT
+from tfhub_blocks.records.features import FORMAT, open_features
 from tfhub_blocks.records.progress import Progress
 from tfhub_blocks.records.snapshots import open_snapshot
 
@@ -12,7 +15,7 @@ from tfhub_blocks.records.snapshots import open_snapshot
     version="1.0.0",
     display_name="Extract features",
     description="Runs a frozen encoder once over each item of a snapshot and keeps its features.",
-    environment="azureml:tfhub-blocks-gpu:2ee22ac4e24f",
+    environment="azureml:tfhub-blocks-gpu:a9920085a678",
     tags={"role": "gpu", "category": "features"},
 )
 def extract_features(
@@ -22,6 +25,34 @@ def extract_features(
         type="uri_folder",
         description="Id, label, split and feature vector of each item, in Arrow shards.",
     ),
+    previous_features: Input(
+        type="uri_folder",
+        optional=True,
+        description="Earlier features of the same encoder: their items are not computed again.",
+    ) = None,
+    engine: Input(
+        type="string",
+        enum=["auto", *ENGINES],
+        description="Engine: what computes; auto is the fastest here that gives the same features.",
+    ) = "auto",
+    engine_precision: Input(
+        type="string",
+        enum=["float32", "bfloat16", "float16"],
+        description="Engine: what products are computed in; fewer bits are faster, and tell what "
+        "they cost.",
+    ) = "float32",
+    engine_max_difference: Input(
+        type="number",
+        optional=True,
+        min=0.0,
+        description="Engine: how far features may be from those of the served model, relative to "
+        "their length; else 0.0001, and 0.3 for fewer bits.",
+    ) = None,
+    dtype: Input(
+        type="string",
+        enum=["float32", "float16"],
+        description="What features are kept in.",
+    ) = "float32",
     batch_size: Input(
         type="integer",
         min=1,
@@ -32,18 +63,29 @@ def extract_features(
     """Write the frozen encoder's features of each item of a snapshot."""
     with step(extract_features, locals()) as run:
         from tfhub_blocks.compute.encoders import load_encoder
-        from tfhub_blocks.compute.features import extract
+        from tfhub_blocks.compute.features import Extraction, Options, Share
         from tfhub_blocks.compute.runtime import use_one_thread_per_operation
 
         items = open_snapshot(run.path("snapshot"), "extract_features")
+        earlier = previous_features and open_features(Path(previous_features), "extract_features")
         use_one_thread_per_operation()
         pinned = load_encoder(run.path("encoder"), "extract_features")
+        options = Options(engine, engine_precision, dtype, engine_max_difference, batch_size)
+        extraction = Extraction(items, pinned, options, earlier)
         folder = run.begin_output("features", FORMAT)
-        manifest = extract(items, pinned, folder, batch_size, Progress("items"))
+        share = Share(folder / ".work")
+        plan = extraction.compute(share, Progress("items"))
+        for line in plan.told():
+            print(line, flush=True)
+        manifest = extraction.assemble(plan, share, folder, Progress("items"))
         run.facts.update(
             items=manifest.items,
             dimension=manifest.dimension,
             snapshot_digest=manifest.snapshot_digest,
             encoder_digest=manifest.encoder_digest,
+            engine={"kind": plan.kind, **plan.report},
         )
-        print(f"{manifest.items} items, {manifest.dimension} features each, by {pinned.pin.name}")
+        print(
+            f"{manifest.items} items, {len(plan.rows)} of them computed, {manifest.dimension} "
+            f"features each, by {pinned.pin.name}"
+        )

@@ -280,7 +280,7 @@ def test_mistakes_end_the_steps_with_one_line(chain, imported_encoder, execute_s
             {},
             "> shards/00000.arrow] its sha256 is",
         ),
-        ("train_head", {"features": chain.snapshot}, {}, "this is snapshot/1; expected features/1"),
+        ("train_head", {"features": chain.snapshot}, {}, "this is snapshot/2; expected features/2"),
         ("register_model", registered, {"evidence": failed}, "max_log_loss asked 0.0001, measured"),
         ("register_model", registered, {"evidence": edited}, "cannot be taken as evidence"),
         ("register_model", registered, {"model": other}, "it is about the model with digest"),

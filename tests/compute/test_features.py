@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tfhub_blocks.compute.encoders import Encoder, load_encoder
-from tfhub_blocks.compute.features import CPU_BATCH_SIZE, extract
+from tfhub_blocks.compute.features import CPU_BATCH_SIZE, Extraction, Options, Share
 from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.features import FORMAT, open_features
@@ -27,11 +27,28 @@ def encoder(imported_encoder: Path) -> Encoder:
     return load_encoder(imported_encoder, "test")
 
 
-def extracted(snapshot: Path, encoder: Encoder, folder: Path, batch_size: int = 64) -> pa.Table:
+def extracted(
+    snapshot: Path,
+    encoder: Encoder,
+    folder: Path,
+    options: Options | None = None,
+    previous: Path | None = None,
+    workers: int = 1,
+) -> pa.Table:
+    """The features of a snapshot, as one process after the other makes them."""
     partial = begin_folder(folder, PROVENANCE)
-    extract(open_snapshot(snapshot, "test"), encoder, partial, batch_size, lambda *_: None)
+    earlier = open_features(previous, "test") if previous else None
+    extraction = Extraction(open_snapshot(snapshot, "test"), encoder, options or Options(), earlier)
+    work = folder.with_name(f"{folder.name}.work")
+    for index in range(workers):
+        plan = extraction.compute(Share(work, index, workers), ignore)
+    extraction.assemble(plan, Share(work, 0, workers), partial, ignore)
     finish_folder(folder, "features", FORMAT, PROVENANCE)
     return pa.Table.from_batches(open_features(folder, "test").batches())
+
+
+def ignore(*_: int) -> None:
+    """Nobody looks at the progress."""
 
 
 @pytest.mark.parametrize("count", [1, CPU_BATCH_SIZE, 3 * CPU_BATCH_SIZE + 5])
@@ -113,7 +130,7 @@ def test_a_flipped_byte_in_a_shard_is_found_before_it_is_used(
     content[1000] ^= 1
     shard.write_bytes(content)
 
-    with pytest.raises(BlocksError, match=r"shards/00001.arrow\] its sha256 is .*; expected"):
+    with pytest.raises(BlocksError, match=r"shards/00001.arrow\] item .* has another content"):
         extracted(snapshot, encoder, tmp_path / "features")
 
 
@@ -133,15 +150,15 @@ def test_memory_does_not_grow_with_the_items(
     contents = (base + random.bytes(200_000) for _ in range(4000))
     snapshot = write_test_snapshot(tmp_path / "snapshot", contents, rows=50)
     gc.collect()
-    process, most = psutil.Process(), 0
-    before = process.memory_full_info().uss
+    process, seen = psutil.Process(), []
 
     def watch(done: int, total: int) -> None:
-        nonlocal most
-        if done % 100 < CPU_BATCH_SIZE:
-            most = max(most, process.memory_full_info().uss)
+        # After the first batch all is loaded that is needed, engines included.
+        if done % 100 <= CPU_BATCH_SIZE:
+            seen.append(process.memory_full_info().uss)
 
     partial = begin_folder(tmp_path / "features", PROVENANCE)
-    extract(open_snapshot(snapshot, "test"), encoder, partial, 64, watch)
+    extraction, share = Extraction(open_snapshot(snapshot, "test"), encoder), Share(tmp_path / "w")
+    extraction.assemble(extraction.compute(share, watch), share, partial, watch)
 
-    assert most - before < 200e6
+    assert max(seen) - seen[0] < 200e6

@@ -1,18 +1,19 @@
 """Encoders: pretrained SavedModels, verified, loaded and called."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tfhub_blocks.compute.computations import Computation
 from tfhub_blocks.compute.golden import check_golden, golden_outputs
 from tfhub_blocks.compute.loading import pinned_saved_model
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.modalities.modality import Modality
 from tfhub_blocks.compute.operations import import_packages
-from tfhub_blocks.compute.runtime import convert_variables_to_constants_v2, tf
+from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.compute.saved_objects import SavedObject, load_object
 from tfhub_blocks.records.documents import read_record
 from tfhub_blocks.records.errors import BlocksError
@@ -24,9 +25,6 @@ from tfhub_blocks.records.pins import (
     Pin,
     read_pin,
 )
-
-# A graph with constants in it must stay below protobuf's 2 GiB.
-MAX_FROZEN_BYTES = 1.5 * 2**30
 
 
 @dataclass(frozen=True)
@@ -61,29 +59,16 @@ class Encoder:
         vectors: np.ndarray = self.features(self.preprocess(tf.constant(decoded))).numpy()
         return vectors
 
-    def frozen(self, batch_size: int) -> Callable[[Sequence[bytes]], np.ndarray]:
-        """``encode`` for exactly ``batch_size`` contents, as fast as may be, from any thread.
-
-        Where they can, variables become constants, so that TensorFlow folds batch normalization
-        into convolutions and packs weights once. Features differ from ``features`` by rounding.
-        """
+    def computation(self, batch_size: int) -> Computation:
+        """Features as a computation of batches of one size."""
         strings = tf.TensorSpec([batch_size], tf.string)
         preprocess = tf.function(self.preprocess).get_concrete_function(strings)
-        # Apart from the forward function, or optimizers fold its last product into the encoder.
+        # Apart from preprocessing, or optimizers fold its last product into the encoder.
         inputs = tf.TensorSpec.from_tensor(preprocess.outputs[0])
         forward = tf.function(self.features).get_concrete_function(inputs)
-        size_bytes = sum(v.dtype.size * v.shape.num_elements() for v in forward.variables)
-        has_tables = len(forward.captured_inputs) > len(forward.variables)
-        # A vocabulary cannot become a constant.
-        is_fixed = size_bytes > MAX_FROZEN_BYTES or has_tables
-        fast = forward if is_fixed else convert_variables_to_constants_v2(forward)
-
-        def run(contents: Sequence[bytes]) -> np.ndarray:
-            decoded = tf.constant([self.input.decode(content) for content in contents])
-            vectors: np.ndarray = tf.nest.flatten(fast(preprocess(decoded)))[0].numpy()
-            return vectors
-
-        return run
+        return Computation(
+            self.pin.name, self.input, preprocess, forward, batch_size, self.pin.output.dimension
+        )
 
 
 def load_encoder(folder: Path, where: str) -> Encoder:

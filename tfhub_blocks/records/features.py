@@ -14,26 +14,41 @@ from numpy.typing import NDArray
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.folders import Folder, Format, open_folder
 from tfhub_blocks.records.shards import read_batches
+from tfhub_blocks.records.snapshots import INDEX_SCHEMA
 
-FORMAT = Format("features", 1)
+FORMAT = Format("features", 2)
 MANIFEST_NAME = "manifest.json"
+DTYPES = {"float32": pa.float32(), "float16": pa.float16()}
 
 
-def features_schema(dimension: int) -> pa.Schema:
-    """Columns id, label and split as in the snapshot, and ``vector``: float32 [dimension]."""
-    return pa.schema(
-        [
-            pa.field("id", pa.string(), nullable=False),
-            pa.field("label", pa.string(), nullable=False),
-            pa.field("split", pa.string(), nullable=False),
-            pa.field("vector", pa.list_(pa.float32(), dimension), nullable=False),
-        ]
-    )
+def vector_field(dimension: int, dtype: str) -> pa.Field:
+    """The column ``vector``: [dimension] of one of ``DTYPES``."""
+    return pa.field("vector", pa.list_(DTYPES[dtype], dimension), nullable=False)
+
+
+def features_schema(dimension: int, dtype: str) -> pa.Schema:
+    """Columns id, label and split as in the snapshot, and ``vector``."""
+    return pa.schema([*INDEX_SCHEMA, vector_field(dimension, dtype)])
+
+
+def vector_column(vectors: NDArray[np.floating]) -> pa.FixedSizeListArray:
+    """Vectors, [n, dimension], as a column of their dtype."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+
+
+def vectors_of(column: pa.FixedSizeListArray) -> NDArray[np.floating]:
+    """A column of vectors, [n, dimension], without a copy."""
+    values: NDArray[np.floating] = column.flatten().to_numpy()
+    return values.reshape(len(column), column.type.list_size)
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a features folder holds, and what identifies each feature in it."""
+    """What a features folder holds, and what identifies each feature in it.
+
+    ``engine`` is the kind of engine and ``precision`` what products were computed in; ``dtype`` is
+    what the numbers are kept in.
+    """
 
     items: int
     dimension: int
@@ -41,6 +56,9 @@ class Manifest:
     snapshot_digest: str
     encoder_digest: str
     preprocessing: Mapping[str, Any]
+    engine: str
+    precision: str
+    dtype: str
     shards: tuple[str, ...]
 
     def write(self, folder: Path) -> None:
@@ -66,8 +84,7 @@ class Features:
         vectors, targets, ids = [], [], []
         for batch in self.batches():
             chosen = batch.filter(pc.equal(batch["split"], name))
-            flat = chosen["vector"].flatten().to_numpy(zero_copy_only=False)
-            vectors.append(flat.reshape(-1, self.manifest.dimension))
+            vectors.append(vectors_of(chosen["vector"]))
             targets += [index[label] for label in chosen["label"].to_pylist()]
             ids += chosen["id"].to_pylist()
         empty = np.empty((0, self.manifest.dimension), np.float32)

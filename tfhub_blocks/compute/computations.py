@@ -1,0 +1,125 @@
+"""Computations: a vector for each item, batch by batch, by whichever engine."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfhub_blocks.compute.engines.engine import Forward
+from tfhub_blocks.compute.modalities.modality import Modality
+from tfhub_blocks.compute.runtime import core_count, tf
+from tfhub_blocks.compute.saved_objects import first_line
+from tfhub_blocks.records.errors import BlocksError
+
+WHERE = "extract_features"
+
+Item = tuple[str, bytes]
+"""Id and content."""
+
+
+@dataclass(frozen=True, eq=False)
+class Computation:
+    """From contents to vectors, float32 [batch_size, dimension], in two concrete functions.
+
+    ``preprocess`` takes decoded contents, string [batch_size]; ``forward`` takes what that gives,
+    and is what an engine makes fast.
+    """
+
+    name: str
+    input: Modality
+    preprocess: Any
+    forward: Any
+    batch_size: int
+    dimension: int
+
+    def prepared(self, batch: Sequence[Item]) -> Any:
+        """What ``forward`` takes for one to ``batch_size`` items, the last one repeated.
+
+        Raises:
+            BlocksError: An item cannot be decoded; it is named.
+        """
+        try:
+            return self._prepared([content for _, content in batch])
+        except (ValueError, tf.errors.InvalidArgumentError) as error:
+            raise self._undecodable(batch, error) from error
+
+    def _prepared(self, contents: Sequence[bytes]) -> Any:
+        filled = [*contents, *[contents[-1]] * (self.batch_size - len(contents))]
+        return self.preprocess(tf.constant([self.input.decode(content) for content in filled]))
+
+    def vectors(
+        self, items: Iterable[Item], forward: Forward
+    ) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+        """Ids and vectors of items, in order, a batch at a time.
+
+        Each core takes whole batches, decoding and all, so one decodes while another computes;
+        twice as many batches as cores are under way at most. Every batch is computed at full size.
+
+        Raises:
+            BlocksError: An item cannot be decoded, or has a vector of no finite numbers.
+        """
+
+        def compute(batch: list[Item]) -> tuple[list[str], NDArray[np.float32]]:
+            ids = [item for item, _ in batch]
+            vectors = forward(self.prepared(batch))[: len(batch)]
+            check_finite(ids, vectors)
+            return ids, vectors
+
+        cores = core_count()
+        waiting: deque[Future[tuple[list[str], NDArray[np.float32]]]] = deque()
+        with ThreadPoolExecutor(cores) as pool:
+            try:
+                for batch in batched(items, self.batch_size):
+                    waiting.append(pool.submit(compute, batch))
+                    if len(waiting) >= 2 * cores:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _undecodable(self, batch: Sequence[Item], error: Exception) -> Exception:
+        """The error that names the item that failed, or the error itself if none fails alone."""
+        for item, content in batch:
+            try:
+                self._prepared([content])
+            except (ValueError, tf.errors.InvalidArgumentError) as alone:
+                return BlocksError(
+                    WHERE,
+                    f"item {item}",
+                    f"it cannot be decoded ({first_line(alone)})",
+                    f"{self.input.name} that can",
+                    "convert or remove it (sources.parquet locates it), and snapshot again",
+                )
+        return error
+
+
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of so many items; the last may be shorter."""
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
+def check_finite(ids: Sequence[str], vectors: NDArray[np.floating]) -> None:
+    """Check that all vectors are numbers.
+
+    Raises:
+        BlocksError: One is not; the item is named.
+    """
+    faulty = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if faulty.size:
+        raise BlocksError(
+            WHERE,
+            f"item {ids[int(faulty[0])]}",
+            f"the encoder gives {vectors.dtype} features that are NaN or infinite",
+            "finite numbers",
+            "check the item (the snapshot's sources.parquet locates it), the pin's range, and "
+            "whether numbers of this kind are large enough",
+        )

@@ -1,0 +1,65 @@
+"""Parts: vectors that were computed, kept beside an unfinished output until all are there."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tfhub_blocks.records.digests import file_sha256
+from tfhub_blocks.records.features import vector_column, vector_field, vectors_of
+
+POLL_S = 0.2
+
+IdsAndVectors = tuple[list[str], NDArray[np.floating]]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A folder of parts, by their numbers, shared by all workers of a step.
+
+    A part's name holds the digest of its bytes, so one that is cut short or changed is none.
+    """
+
+    folder: Path
+    dimension: int
+    dtype: str
+
+    def write(self, number: int, batches: Iterable[IdsAndVectors]) -> None:
+        """Write a part, whole or not at all."""
+        fields = [
+            pa.field("id", pa.string(), nullable=False),
+            vector_field(self.dimension, self.dtype),
+        ]
+        schema = pa.schema(fields)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self.folder / f".{number:06d}.partial"
+        with pa.ipc.new_file(str(partial), schema) as writer:
+            for ids, vectors in batches:
+                columns = [pa.array(ids), vector_column(vectors)]
+                writer.write_batch(pa.record_batch(columns, schema=schema))
+        partial.rename(self.folder / f"{number:06d}-{file_sha256(partial)}.arrow")
+
+    def find(self, number: int) -> Path | None:
+        """The file of a part, every byte checked; one that is damaged is removed."""
+        for path in self.folder.glob(f"{number:06d}-*.arrow"):
+            if file_sha256(path) == path.stem.partition("-")[2]:
+                return path
+            path.unlink()
+        return None
+
+    def read(self, number: int, on_wait: Callable[[int], None]) -> IdsAndVectors:
+        """Ids and vectors, [n, dimension], of a part, once whoever makes it has written it.
+
+        Until then ``on_wait`` is called, again and again, with how many parts there are.
+        """
+        while (path := self.find(number)) is None:
+            on_wait(sum(1 for _ in self.folder.glob("*.arrow")))
+            time.sleep(POLL_S)
+        with pa.memory_map(str(path)) as source:
+            table = pa.ipc.open_file(source).read_all()
+        ids = table["id"].to_pylist()
+        return ids, np.concatenate([vectors_of(chunk) for chunk in table["vector"].chunks])

@@ -1,0 +1,151 @@
+"""Selection: which engine computes, after each candidate has shown what it gives, and how fast."""
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfhub_blocks.compute.computations import WHERE, Computation, Item, batched, check_finite
+from tfhub_blocks.compute.engines import ENGINES, REFERENCE
+from tfhub_blocks.compute.engines.engine import Engine, Forward, Precision, UnfitError
+from tfhub_blocks.compute.parity import Parity, measure_parity
+from tfhub_blocks.compute.runtime import core_count
+from tfhub_blocks.records.errors import BlocksError
+
+AUTO = "auto"
+TIMED_S = 1.0
+# Another engine must be faster by more than what a busy machine makes of equal ones.
+WORTHWHILE = 1.1
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Some real items, prepared, with the vectors that the model gives as it is served."""
+
+    ids: Sequence[str]
+    batches: Sequence[Any]
+    reference: NDArray[np.float32]
+
+    def vectors(self, forward: Forward) -> NDArray[np.float32]:
+        """What a forward pass gives for the sample, [items, dimension]."""
+        return np.concatenate([forward(batch) for batch in self.batches])[: len(self.ids)]
+
+
+@dataclass(frozen=True, eq=False)
+class Selected:
+    """An engine that passed, ready to compute, with what it gave for the sample.
+
+    ``candidates`` says of each engine that was looked at what was found, ready for JSON.
+    """
+
+    engine: Engine
+    forward: Forward
+    parity: Parity
+    vectors: NDArray[np.float32]
+    candidates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def take_sample(computation: Computation, items: Sequence[Item]) -> Sample:
+    """A sample of one item or more.
+
+    Raises:
+        BlocksError: An item cannot be decoded or has features that are not finite numbers.
+    """
+    ids = [item for item, _ in items]
+    batches = [computation.prepared(batch) for batch in batched(items, computation.batch_size)]
+    vectors = [np.asarray(computation.forward(batch)) for batch in batches]
+    reference = np.concatenate(vectors)[: len(ids)]
+    check_finite(ids, reference)
+    return Sample(ids, batches, reference)
+
+
+def select_engine(
+    asked: str, precision: str, limit: float, computation: Computation, sample: Sample
+) -> Selected:
+    """The engine that was asked for; for ``auto`` the fastest on this machine that fits and passes.
+
+    A candidate is timed for a second on the sample, with all cores; one that is not the reference
+    must be faster by a tenth.
+
+    Args:
+        asked: The name of an engine, or ``auto``.
+        precision: What products are computed in; it is asked for, and never chosen.
+        limit: The largest difference that passes (``Parity``).
+        computation: What is computed.
+        sample: Items of the data that it is for.
+
+    Raises:
+        BlocksError: The engine that was asked for cannot run this here or does not pass, or no
+            engine does.
+    """
+    passed: dict[str, Selected] = {}
+    candidates: dict[str, dict[str, Any]] = {}
+    for name in ENGINES if asked == AUTO else (asked,):
+        record = candidates.setdefault(name, {})
+        try:
+            record["kind"], record["version"] = ENGINES[name].kind, ENGINES[name].version
+            forward = ENGINES[name].compiled(computation.forward, cast(Precision, precision))
+        except UnfitError as reason:
+            record["unfit"] = str(reason)
+            continue
+        vectors = sample.vectors(forward)
+        parity = measure_parity(sample.ids, vectors, sample.reference)
+        record["parity"] = asdict(parity)
+        if parity.largest <= limit:
+            passed[name] = Selected(ENGINES[name], forward, parity, vectors, candidates)
+    if not passed:
+        raise _none_passed(asked, precision, limit, candidates)
+    if len(passed) == 1:
+        return next(iter(passed.values()))
+    for name, candidate in passed.items():
+        candidates[name]["items_per_s"] = _items_per_s(candidate.forward, sample, computation)
+    rates = {name: candidates[name]["items_per_s"] for name in passed}
+    fastest = max(rates, key=lambda name: rates[name] * (WORTHWHILE if name == REFERENCE else 1))
+    return passed[fastest]
+
+
+def _items_per_s(forward: Forward, sample: Sample, computation: Computation) -> float:
+    """The rate of a forward pass alone, all cores at it."""
+    cores = core_count()
+    end = time.perf_counter() + TIMED_S
+
+    def run(first: int) -> int:
+        done = 0
+        while time.perf_counter() < end:
+            forward(sample.batches[(first + done) % len(sample.batches)])
+            done += 1
+        return done
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(cores) as pool:
+        batches = sum(pool.map(run, range(cores)))
+    return batches * computation.batch_size / (time.perf_counter() - started)
+
+
+def _none_passed(
+    asked: str, precision: str, limit: float, candidates: Mapping[str, Mapping[str, Any]]
+) -> BlocksError:
+    """The error for what was asked, or for the first candidate, which is the reference."""
+    for name, record in candidates.items():
+        if "parity" in record:
+            parity = record["parity"]
+            return BlocksError(
+                WHERE,
+                f"engine {name}",
+                f"{precision} gives features of item {parity['worst_item']} that differ by "
+                f"{parity['largest']:.2g} from those of the model as it is served",
+                f"at most {limit:g}, relative to the length of its vector",
+                "take another engine or float32, or allow it with max_difference",
+            )
+    told = "; ".join(f"{name}: {record['unfit']}" for name, record in candidates.items())
+    return BlocksError(
+        WHERE,
+        f"engine {asked}",
+        f"it cannot compute this encoder in {precision} here ({told})",
+        "an engine that can",
+        "take engine=auto or tensorflow, or precision=float32",
+    )
