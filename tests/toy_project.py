@@ -59,6 +59,49 @@ def join(
     texts = [(Path(folder) / "f.txt").read_text() for folder in (left, right)]
     Path(joined).write_text("".join(texts))
 '''
+SHARE = '''"""share: workers write parts, the first one joins them."""
+
+import hashlib
+import os
+import signal
+import time
+from pathlib import Path
+
+from mldesigner import Input, Output, command_component
+
+from tfhub_blocks.compute.steps import step
+from tfhub_blocks.records.folders import Format, write_file
+
+
+@command_component(
+    version="1.0.0", environment="azureml:x:1", tags={"role": "cpu", "workers": "many"}
+)
+def share(
+    source: Input(type="uri_folder", description="What some step made"),
+    shared: Output(type="uri_folder", description="What it writes"),
+    count: Input(type="integer", min=1, max=99, description="How many parts") = 12,
+):
+    """Doc."""
+    with step(share, locals()) as run:
+        parts = run.work("shared")
+        names = [hashlib.sha256(bytes([number])).hexdigest() for number in range(count)]
+        for done, name in enumerate(names):
+            if run.worker.takes(name) and not (parts / name).exists():
+                # EFFECT
+                write_file(parts / name, name.encode())
+                print("made", name, flush=True)
+        if run.worker.is_first:
+            while not all((parts / name).exists() for name in names):
+                time.sleep(0.02)
+            folder = run.begin_output("shared", Format("shared", 1))
+            (folder / "all").write_text("".join((parts / name).read_text() for name in names))
+
+
+if __name__ == "__main__":
+    import sys
+
+    share.__wrapped__(*sys.argv[1:3], int(sys.argv[3]))
+'''
 TOY = '''"""toy: two steps and one that joins them."""
 
 from azure.ai.ml import Input, dsl

@@ -10,10 +10,12 @@ from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.folders import (
     NAMES_NAME,
     PARTIAL_NAME,
+    WORK_NAME,
     Format,
     begin_folder,
     finish_folder,
     open_folder,
+    work_folder,
     write_file,
 )
 from tfhub_blocks.records.lineage import STATEMENT_NAME, Material, Provenance
@@ -21,6 +23,14 @@ from tfhub_blocks.records.lineage import STATEMENT_NAME, Material, Provenance
 ROOT = Path(__file__).parents[2]
 TOY = Format("toy", 2)
 PROVENANCE = Provenance("make", {"n": 1}, (Material("x", "0" * 64),), "1" * 64, "2" * 64, "", "")
+
+OTHERS = [
+    replace(PROVENANCE, step="other"),
+    replace(PROVENANCE, parameters={"n": 2}),
+    replace(PROVENANCE, materials=(Material("x", "f" * 64),)),
+    replace(PROVENANCE, code_digest="f" * 64),
+    replace(PROVENANCE, environment_digest="f" * 64),
+]
 
 # Makes a folder in a process of its own that kills itself at the N-th change of the file system.
 KILLED = """
@@ -47,12 +57,17 @@ make(folder)
 print(count)
 """
 MAKE = """
-from tfhub_blocks.records.folders import Format, begin_folder, finish_folder
+from tfhub_blocks.records.folders import Format, begin_folder, finish_folder, work_folder
 from tfhub_blocks.records.lineage import Material, Provenance
 
 MADE = Provenance("make", {"n": 1}, (Material("x", "0" * 64),), "1" * 64, "2" * 64, "", "")
 
 def make(folder):
+    work = work_folder(folder, MADE)
+    if not (work / "part").exists():
+        (work / "rest").write_text("of the part")
+        (work / "part").write_text("done")
+    assert (work / "rest").read_text() == "of the part", "half of a part looked finished"
     partial = begin_folder(folder, MADE)
     (partial / "shards").mkdir()
     (partial / "hollow").mkdir()
@@ -168,6 +183,49 @@ def damage_message(folder: Path, name: str, problem: str, expected: str) -> str:
     )
 
 
+def test_work_outlives_an_attempt_and_goes_when_the_output_is_complete(tmp_path):
+    folder = tmp_path / "x"
+    (work_folder(folder, PROVENANCE) / "part").write_text("done")
+    (begin_folder(folder, PROVENANCE) / "half").write_text("written")
+    begin_folder(folder, PROVENANCE)
+    assert (work_folder(folder, PROVENANCE) / "part").read_text() == "done"
+    make(folder)
+    assert not (folder / WORK_NAME).exists()
+    assert list(work_folder(folder, PROVENANCE).iterdir()) == []
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_other_work_finds_nothing_and_clears_what_was_kept(other, tmp_path):
+    folder = tmp_path / "x"
+    (work_folder(folder, PROVENANCE) / "part").write_text("done")
+    assert list(work_folder(folder, other).iterdir()) == []
+    begin_folder(folder, other)
+    assert list((folder / WORK_NAME).iterdir()) == [work_folder(folder, other)]
+    assert list(work_folder(folder, PROVENANCE).iterdir()) == []
+
+
+def test_time_and_facts_of_an_attempt_make_no_other_work(tmp_path):
+    later = replace(PROVENANCE, started="later", finished="later still", facts={"x": 1})
+    assert work_folder(tmp_path, later) == work_folder(tmp_path, PROVENANCE)
+
+
+def test_work_that_outlived_its_output_is_no_content(tmp_path):
+    """As left by a kill between the lineage and the removal."""
+    folder = make(tmp_path / "x")
+    (work_folder(folder, PROVENANCE) / "part").write_text("done")
+    open_folder(folder, TOY, "test").check()
+    make(folder)
+    assert not (folder / WORK_NAME).exists()
+
+
+def test_strangers_folder_with_work_in_it_is_left_alone(tmp_path):
+    (work_folder(tmp_path, PROVENANCE) / "part").write_text("done")
+    (tmp_path / "thesis.txt").write_text("years")
+    before = listing(tmp_path)
+    assert "something else is there already" in refusal_of(tmp_path)
+    assert listing(tmp_path) == before
+
+
 A_SHA = "982d9e3eb996f559e633f4d194def3761d909f5a3b647d1a851fead67c32c9d1"
 
 
@@ -261,16 +319,7 @@ def test_file_in_place_of_the_folder_is_refused(tmp_path):
     assert (tmp_path / "x").read_text() == "x"
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        replace(PROVENANCE, step="other"),
-        replace(PROVENANCE, parameters={"n": 2}),
-        replace(PROVENANCE, materials=(Material("x", "f" * 64),)),
-        replace(PROVENANCE, code_digest="f" * 64),
-        replace(PROVENANCE, environment_digest="f" * 64),
-    ],
-)
+@pytest.mark.parametrize("other", OTHERS)
 def test_finished_output_of_other_work_is_refused_and_left_alone(other, tmp_path):
     folder = make(tmp_path / "x")
     # As if killed at the very last moment of finishing.

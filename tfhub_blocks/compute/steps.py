@@ -16,20 +16,27 @@ from tfhub_blocks.compute.guard import accelerator_facts, check_environment
 from tfhub_blocks.records.digests import file_sha256, files_sha256, tree_digest
 from tfhub_blocks.records.environments import environment_digest
 from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError
-from tfhub_blocks.records.folders import Format, begin_folder, finish_folder
+from tfhub_blocks.records.folders import Format, begin_folder, finish_folder, work_folder
 from tfhub_blocks.records.lineage import STATEMENT_NAME, Material, Provenance, read_lineage
+from tfhub_blocks.records.workers import MANY, TAG, VARIABLE, Worker, gather, worker_of_this_process
 
 PRIMITIVES = {"string", "integer", "number", "boolean"}
 
 
 @dataclass
 class Step:
-    """One run of a step: what it was given, and the output folders that it fills."""
+    """One run of a step: what it was given, and the output folders that it fills.
+
+    Where several workers share the step, each has a run of its own, told apart by ``worker``; all
+    were given the same. The first begins the outputs and finishes them, from the parts that all put
+    into ``work``; the others end when their share is done.
+    """
 
     name: str
     arguments: Mapping[str, Any]
     provenance: Provenance
     environment: Mapping[str, Any] = field(default_factory=dict)
+    worker: Worker = field(default_factory=Worker)
     facts: dict[str, Any] = field(default_factory=dict)
     _outputs: list[tuple[Path, str, Format]] = field(default_factory=list)
 
@@ -38,9 +45,44 @@ class Step:
         return Path(self.arguments[port])
 
     def begin_output(self, port: str, folder_format: Format) -> Path:
-        """The empty folder to write an output into; it becomes the output when the step ends."""
+        """The empty folder to write an output into; it becomes the output when the step ends.
+
+        Raises:
+            BlocksError: Something else is there already, or this is not the first worker.
+        """
+        if not self.worker.is_first:
+            raise BlocksError(
+                self.name,
+                port,
+                f"{self.worker} begins an output",
+                "worker 0 alone to do so",
+                "mend the component: let the others put parts into run.work",
+            )
         self._outputs.append((self.path(port), port, folder_format))
         return begin_folder(self.path(port), self.provenance)
+
+    def work(self, port: str) -> Path:
+        """The folder for finished parts of an output, which all workers share.
+
+        It outlives this process: an attempt at the very same work (step, parameters, inputs, code
+        and environment; whatever the number of workers) finds there what an earlier one finished.
+        What is in it counts as finished, so each part is one file that is written whole or renamed
+        into place; it is removed when the output is complete. Before or after ``begin_output``, at
+        any time.
+
+        Raises:
+            BlocksError: An input has no digest, so parts made from other content would be taken.
+        """
+        for material in self.provenance.materials:
+            if material.digest is None:
+                raise BlocksError(
+                    self.name,
+                    material.name,
+                    "it has no lineage, so nothing tells whether kept work is of this content",
+                    "the output of a step, or a file",
+                    "let a step such as snapshot_data make it",
+                )
+        return work_folder(self.path(port), self.provenance)
 
     def finish(self) -> None:
         """Make each output begun complete."""
@@ -56,9 +98,10 @@ def step(component: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterato
 
     It is used as ``with step(extract_features, locals()) as run:``. On the way in, the environment
     is checked against the lock that the step is pinned to, parameters against what their ports
-    declare and inputs against existence; on the way out, outputs become complete. A BlocksError or
-    a full disk ends the process with status 1 and one line, any other error with its traceback, and
-    leaving the body early is an error whatever the status; no output is left that looks finished.
+    declare and inputs against existence, and the first of several workers sees that all were given
+    the same; on the way out, outputs become complete. A BlocksError or a full disk ends the process
+    with status 1 and one line, any other error with its traceback, and leaving the body early is an
+    error whatever the status; no output is left that looks finished.
 
     Args:
         component: The function that ``command_component`` decorated.
@@ -68,7 +111,8 @@ def step(component: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterato
     name = function.__name__
     started = time.monotonic()
     try:
-        run = _begin(name, function, arguments)
+        worker = _worker(name, component)
+        run = _begin(name, function, arguments, worker)
         yield run
         run.finish()
     except BlocksError as error:
@@ -91,7 +135,28 @@ def step(component: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterato
     print(f"{name}: done in {time.monotonic() - started:.1f} s", flush=True)
 
 
-def _begin(name: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Step:
+def _worker(name: str, component: Any) -> Worker:
+    worker = worker_of_this_process(name)
+    tags = component._entity_args.get("tags") or {}
+    ports = component.__wrapped__.__annotations__.values()
+    if worker.count > 1 and (tags.get(TAG) != MANY or not any(map(_is_output_folder, ports))):
+        raise BlocksError(
+            name,
+            VARIABLE,
+            f"this is {worker}, and the step does not share its work",
+            f'one worker, or a component with the tag "{TAG}": "{MANY}" and an output folder',
+            "run it with instance_count 1",
+        )
+    return worker
+
+
+def _is_output_folder(declared: Any) -> bool:
+    return type(declared).__name__ == "Output" and declared.type != "uri_file"
+
+
+def _begin(
+    name: str, function: Callable[..., Any], arguments: Mapping[str, Any], worker: Worker
+) -> Step:
     environment = check_environment(name)
     ports = function.__annotations__
     given = {port: arguments[port] for port in ports if port in arguments}
@@ -114,7 +179,11 @@ def _begin(name: str, function: Callable[..., Any], arguments: Mapping[str, Any]
         started=_now(),
         finished="",
     )
-    return Step(name, given, provenance, environment)
+    if worker.count > 1:
+        # Any folder that all share will do.
+        port = next(port for port in given if _is_output_folder(ports[port]))
+        gather(Path(given[port]), worker, provenance.work, name)
+    return Step(name, given, provenance, environment, worker=worker)
 
 
 def check_parameter(step_name: str, port: str, declared: Any, value: Any) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tfhub_blocks.records.digests import file_sha256, files_sha256, tree_digest
 from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import PARTIAL_NAME, write_file
+from tfhub_blocks.records.folders import PARTIAL_NAME, without_remains, write_file
 from tfhub_blocks.records.lineage import STATEMENT_NAME
 
 RECORD_NAME = "step.json"
@@ -29,7 +29,7 @@ def _digests(path: Path) -> tuple[str, str]:
     """The digest of a file's or folder's content, and that with the lineage, which has times."""
     if path.is_file():
         return file_sha256(path), file_sha256(path)
-    files = files_sha256(path)
+    files = without_remains(files_sha256(path))
     whole = tree_digest(files)
     files.pop(STATEMENT_NAME, None)
     return tree_digest(files), whole

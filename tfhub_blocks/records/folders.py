@@ -3,22 +3,30 @@
 Complete means: the lineage is there. It is written last, by a rename, and names every other file
 with its SHA-256. On Azure the folder itself is a mount that exists beforehand and cannot be
 renamed, which is why its completeness hangs on one file and not on the folder's own name.
+
+Beside that, ``.work`` keeps finished parts of unfinished work, for the next attempt at it.
 """
 
 import fcntl
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from tfhub_blocks.records.digests import file_sha256, files_sha256, folder_files
+from tfhub_blocks.records.digests import file_sha256, files_sha256, folder_files, record_digest
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.lineage import STATEMENT_NAME, Lineage, Provenance, read_lineage
 
 PARTIAL_NAME = ".partial"
 NAMES_NAME = ".partial.names"
+WORK_NAME = ".work"
+# In it, where the workers of one step meet; each other name is that of some work.
+WORKERS_NAME = "workers"
+_REMAINS = frozenset({PARTIAL_NAME, NAMES_NAME, WORK_NAME})
+_DROPPED_NAME = "dropped"
 
 
 @dataclass(frozen=True)
@@ -71,13 +79,8 @@ class Folder:
         Raises:
             BlocksError: A file is gone, was added, or has other bytes.
         """
-        # What a later attempt left that was killed before it took anything away is no content.
-        beside = {STATEMENT_NAME, NAMES_NAME, PARTIAL_NAME}
-        actual = {
-            name: sha256
-            for name, sha256 in files_sha256(self.path).items()
-            if name.partition("/")[0] not in beside
-        }
+        actual = without_remains(files_sha256(self.path))
+        actual.pop(STATEMENT_NAME, None)
         for name in sorted(actual.keys() | self.lineage.files.keys()):
             found, expected = actual.get(name), self.lineage.files.get(name)
             if found != expected:
@@ -123,7 +126,8 @@ def begin_folder(folder: Path, provenance: Provenance) -> Path:
     """The empty folder to write an output into; ``finish_folder`` makes it the output.
 
     What an interrupted attempt left is removed first; so is a finished output of the very same
-    step, parameters, materials and code, which a retried job finds in its place.
+    step, parameters, materials and code, which a retried job finds in its place. What is kept in
+    ``work_folder`` of this very work stays, and that of other work goes.
 
     Raises:
         BlocksError: The folder holds something else, which is left as it is.
@@ -138,11 +142,12 @@ def begin_folder(folder: Path, provenance: Provenance) -> Path:
             "a folder that is absent or empty",
             "name another folder or remove this one",
         )
-    if present - {PARTIAL_NAME, NAMES_NAME}:
+    if present - _REMAINS:
         # Without this list, a removal that is cut short would leave what looks like a stranger's.
-        _write_names(folder, present - {PARTIAL_NAME, NAMES_NAME})
-        _remove_entries(folder, present - {PARTIAL_NAME, NAMES_NAME})
+        _write_names(folder, present - _REMAINS)
+        _remove_entries(folder, present - _REMAINS)
     _remove_entries(folder, {PARTIAL_NAME, NAMES_NAME})
+    _drop_work(folder / WORK_NAME, kept={work_key(provenance), WORKERS_NAME})
     partial = folder / PARTIAL_NAME
     partial.mkdir(parents=True)
     return partial
@@ -163,21 +168,54 @@ def finish_folder(
         (partial / entry).rename(folder / entry)
     (folder / NAMES_NAME).unlink()
     partial.rmdir()
+    _drop_work(folder / WORK_NAME, kept=set())
+    # Another worker may look into it once more before it ends; whoever reads the folder does not.
+    shutil.rmtree(folder / WORK_NAME, ignore_errors=True)
     return lineage
+
+
+def work_folder(folder: Path, provenance: Provenance) -> Path:
+    """Where finished parts of an output wait until it is complete; made if it is not there.
+
+    It outlives a killed attempt: the next one at the very same step, parameters, materials, code
+    and environment finds it as it was. Several processes may use it at once, and at any time before
+    ``finish_folder``, which removes it. What is in it counts as finished, so each part is one file
+    that is written whole (``write_file``) or renamed into place.
+    """
+    work = folder / WORK_NAME / work_key(provenance)
+    work.mkdir(parents=True, exist_ok=True)
+    return work
+
+
+def work_key(provenance: Provenance) -> str:
+    """The name of some work: the digest of its step, parameters, materials, code, environment."""
+    return record_digest(provenance.work)[:40]
+
+
+def without_remains(files: Mapping[str, Any]) -> dict[str, Any]:
+    """The files of a finished output, without what attempts left beside it; all of other folders.
+
+    Args:
+        files: Whatever there is of each file, by its POSIX path relative to the folder.
+    """
+    if STATEMENT_NAME not in files:
+        return dict(files)
+    return {name: it for name, it in files.items() if name.partition("/")[0] not in _REMAINS}
 
 
 def _own_entries(folder: Path, provenance: Provenance) -> set[str]:
     """The names of what an attempt of ours at this very work left in a folder."""
-    always = {PARTIAL_NAME, NAMES_NAME}
+    always = set(_REMAINS)
     if (folder / STATEMENT_NAME).is_file():
         earlier = read_lineage(folder)
-        if not _same_work(earlier.provenance, provenance):
+        if earlier.provenance.work != provenance.work:
             return always
         tops = {name.partition("/")[0] for name in earlier.files}
         return always | {STATEMENT_NAME} | tops | _hollow_folders(folder)
     names = folder / NAMES_NAME
     if not names.is_file():
-        return always if (folder / PARTIAL_NAME).is_dir() else set()
+        left = (folder / PARTIAL_NAME).is_dir() or (folder / WORK_NAME).is_dir()
+        return always if left else set()
     return always | set(names.read_text(encoding="utf-8").split("\n"))
 
 
@@ -194,9 +232,15 @@ def _write_names(folder: Path, names: Iterable[str]) -> None:
     (partial / NAMES_NAME).rename(folder / NAMES_NAME)
 
 
-def _same_work(one: Provenance, other: Provenance) -> bool:
-    keys = ("step", "parameters", "materials", "code_digest", "environment_digest")
-    return all(getattr(one, key) == getattr(other, key) for key in keys)
+def _drop_work(work: Path, kept: set[str]) -> None:
+    """Remove what is kept of work, but for some names."""
+    names = {path.name for path in work.iterdir()} if work.is_dir() else set()
+    dropped = work / _DROPPED_NAME
+    # By a rename first: half removed, parts of several files would look finished.
+    for name in sorted(names - kept, key=lambda name: name != _DROPPED_NAME):
+        if name != _DROPPED_NAME:
+            (work / name).rename(dropped)
+        _remove_entries(work, {_DROPPED_NAME})
 
 
 def _remove_entries(folder: Path, names: Iterable[str]) -> None:

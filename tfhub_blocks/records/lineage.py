@@ -48,6 +48,17 @@ class Provenance:
     finished: str
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def work(self) -> dict[str, Any]:
+        """What makes two attempts the same work, by name; JSON-ready, and not when it was done."""
+        return {
+            "step": self.step,
+            **{f"parameter {name}": value for name, value in self.parameters.items()},
+            **{f"input {material.name}": material.digest for material in self.materials},
+            "code": self.code_digest,
+            "environment": self.environment_digest,
+        }
+
 
 @dataclass(frozen=True)
 class Lineage:

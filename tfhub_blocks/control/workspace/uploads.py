@@ -19,6 +19,7 @@ from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import told
 from tfhub_blocks.records.digests import folder_files
 from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.folders import without_remains
 
 PREFIX = "tfhub-blocks"
 # Several small files at once: each waits for an answer most of its time.
@@ -50,7 +51,8 @@ class Uploads:
         folder = f"{PREFIX}/{digest}/{source.name}"
         files = [_File(folder, source)]
         if source.is_dir():
-            files = [_File(f"{folder}/{name}", path) for name, path in folder_files(source)]
+            content = without_remains(dict(folder_files(source)))
+            files = [_File(f"{folder}/{name}", path) for name, path in content.items()]
         with told("upload", str(source)):
             there = {blob.name: _md5(blob) for blob in self._container.list_blobs(folder)}
             waiting = [file for file in files if there.get(file.name) != file.md5]
