@@ -35,6 +35,19 @@ def transfer_learning(
     max_rejected_fraction: Input(
         type="number", min=0.0, max=1.0, description="Share of unreadable items to put up with"
     ) = 0.01,
+    previous_features: Input(
+        type="uri_folder", optional=True, description="Features of an earlier run, to add to"
+    ) = None,
+    engine: Input(
+        type="string",
+        enum=["auto", "tensorflow", "openvino"],
+        description="What computes features; auto is the fastest that gives the same",
+    ) = "auto",
+    engine_precision: Input(
+        type="string",
+        enum=["float32", "bfloat16", "float16"],
+        description="What products are computed in; fewer bits are faster",
+    ) = "float32",
     balance_classes: Input(type="boolean", description="Weigh rare classes up") = False,
     min_accuracy: Input(
         type="number", optional=True, min=0.0, max=1.0, description="Least accuracy to register"
@@ -52,7 +65,11 @@ def transfer_learning(
         source=source, split_salt=split_salt, max_rejected_fraction=max_rejected_fraction
     )
     features = extract_features(
-        snapshot=snapshot.outputs.snapshot, encoder=imported.outputs.encoder
+        snapshot=snapshot.outputs.snapshot,
+        encoder=imported.outputs.encoder,
+        previous_features=previous_features,
+        engine=engine,
+        engine_precision=engine_precision,
     )
     head = train_head(
         features=features.outputs.features,
@@ -72,6 +89,7 @@ def transfer_learning(
         trigger_time=trigger_time,
     )
     return {
+        "features": features.outputs.features,
         "model": head.outputs.model,
         "report": evaluation.outputs.report,
         "evidence": evaluation.outputs.evidence,

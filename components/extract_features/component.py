@@ -16,7 +16,7 @@ from tfhub_blocks.records.snapshots import open_snapshot
     display_name="Extract features",
     description="Runs a frozen encoder once over each item of a snapshot and keeps its features.",
     environment="azureml:tfhub-blocks-gpu:a9920085a678",
-    tags={"role": "gpu", "category": "features"},
+    tags={"role": "gpu", "category": "features", "workers": "many"},
 )
 def extract_features(
     snapshot: Input(type="uri_folder", description="The items, as snapshot_data made them."),
@@ -72,20 +72,21 @@ def extract_features(
         pinned = load_encoder(run.path("encoder"), "extract_features")
         options = Options(engine, engine_precision, dtype, engine_max_difference, batch_size)
         extraction = Extraction(items, pinned, options, earlier)
-        folder = run.begin_output("features", FORMAT)
-        share = Share(folder / ".work")
+        share = Share(run.work("features"), run.worker.index, run.worker.count)
         plan = extraction.compute(share, Progress("items"))
-        for line in plan.told():
-            print(line, flush=True)
-        manifest = extraction.assemble(plan, share, folder, Progress("items"))
-        run.facts.update(
-            items=manifest.items,
-            dimension=manifest.dimension,
-            snapshot_digest=manifest.snapshot_digest,
-            encoder_digest=manifest.encoder_digest,
-            engine={"kind": plan.kind, **plan.report},
-        )
-        print(
-            f"{manifest.items} items, {len(plan.rows)} of them computed, {manifest.dimension} "
-            f"features each, by {pinned.pin.name}"
-        )
+        if run.worker.is_first:
+            folder = run.begin_output("features", FORMAT)
+            manifest = extraction.assemble(plan, share, folder, Progress("items"))
+            run.facts.update(
+                items=manifest.items,
+                dimension=manifest.dimension,
+                snapshot_digest=manifest.snapshot_digest,
+                encoder_digest=manifest.encoder_digest,
+                engine={"kind": plan.kind, **plan.report},
+            )
+            for line in plan.told():
+                print(line)
+            print(
+                f"{manifest.items} items, {len(plan.rows)} of them computed, "
+                f"{manifest.dimension} features each, by {pinned.pin.name}"
+            )

@@ -1,6 +1,7 @@
 import gc
 import hashlib
 import io
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +14,14 @@ from PIL import Image
 from tfhub_blocks.compute.encoders import Encoder, load_encoder
 from tfhub_blocks.compute.features import CPU_BATCH_SIZE, Extraction, Options, Share
 from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.records.digests import files_sha256
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.features import FORMAT, open_features
 from tfhub_blocks.records.folders import begin_folder, finish_folder
-from tfhub_blocks.records.lineage import Provenance
+from tfhub_blocks.records.lineage import STATEMENT_NAME, Lineage, Provenance
 from tfhub_blocks.records.snapshots import open_snapshot
 
+TENSORFLOW = Options("tensorflow")
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 
 
@@ -38,7 +41,9 @@ def extracted(
     """The features of a snapshot, as one process after the other makes them."""
     partial = begin_folder(folder, PROVENANCE)
     earlier = open_features(previous, "test") if previous else None
-    extraction = Extraction(open_snapshot(snapshot, "test"), encoder, options or Options(), earlier)
+    extraction = Extraction(
+        open_snapshot(snapshot, "test"), encoder, options or TENSORFLOW, earlier
+    )
     work = folder.with_name(f"{folder.name}.work")
     for index in range(workers):
         plan = extraction.compute(Share(work, index, workers), ignore)
@@ -162,3 +167,178 @@ def test_memory_does_not_grow_with_the_items(
     extraction.assemble(extraction.compute(share, watch), share, partial, watch)
 
     assert max(seen) - seen[0] < 200e6
+
+
+@pytest.fixture(scope="module")
+def many(write_test_snapshot, jpeg, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A snapshot of 600 items, which are three parts."""
+    folder = tmp_path_factory.mktemp("many") / "snapshot"
+    return write_test_snapshot(folder, map(jpeg, range(600)), rows=50)
+
+
+@pytest.fixture(scope="module")
+def whole(many: Path, encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its features, made at once by one worker."""
+    folder = tmp_path_factory.mktemp("whole") / "features"
+    extracted(many, encoder, folder)
+    return folder
+
+
+def shards(features: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted((features / "shards").iterdir())]
+
+
+@pytest.mark.parametrize("workers", [2, 3, 7])
+def test_features_are_the_same_bytes_for_any_number_of_workers(
+    workers: int, many: Path, whole: Path, encoder: Encoder, tmp_path: Path
+) -> None:
+    extracted(many, encoder, tmp_path / "features", workers=workers)
+
+    assert shards(tmp_path / "features") == shards(whole)
+    made = [path.name[:6] for path in sorted((tmp_path / "features.work/parts").iterdir())]
+    assert made == ["000000", "000001", "000002"]
+
+
+def test_workers_read_nothing_but_their_share(many: Path, encoder: Encoder, tmp_path: Path) -> None:
+    snapshot = shutil.copytree(many, tmp_path / "snapshot")
+    # The sample is in the first shards, the last worker's share in the last ones.
+    for shard in sorted((snapshot / "shards").iterdir())[4:7]:
+        shard.unlink()
+    extraction = Extraction(open_snapshot(snapshot, "test"), encoder)
+    whole_plan = Extraction(open_snapshot(many, "test"), encoder, TENSORFLOW).compute(
+        Share(tmp_path / "first", 0, 3), ignore
+    )
+    whole_plan.write(tmp_path / "work")  # as the first worker would
+
+    plan = extraction.compute(Share(tmp_path / "work", 2, 3), ignore)
+
+    assert len(plan.part(2)) == 600 - 2 * plan.part_rows
+    with pytest.raises(BlocksError, match=r"shards/00004.arrow\] it cannot be read"):
+        extraction.compute(Share(tmp_path / "work", 0, 3), ignore)
+
+
+def test_only_items_that_earlier_features_lack_are_computed(
+    many: Path, whole: Path, encoder: Encoder, write_test_snapshot, jpeg, tmp_path: Path
+) -> None:
+    fewer = write_test_snapshot(tmp_path / "fewer", map(jpeg, range(6, 606)), rows=7)
+    extracted(fewer, encoder, tmp_path / "earlier")
+    seen: list[tuple[int, int]] = []
+    previous = open_features(tmp_path / "earlier", "test")
+    extraction = Extraction(open_snapshot(many, "test"), encoder, TENSORFLOW, previous)
+    share = Share(tmp_path / "work")
+
+    plan = extraction.compute(share, lambda *done: seen.append(done))
+    partial = begin_folder(tmp_path / "features", PROVENANCE)
+    extraction.assemble(plan, share, partial, ignore)
+    finish_folder(tmp_path / "features", "features", FORMAT, PROVENANCE)
+
+    assert seen[-1] == (6, 6)
+    assert plan.report["reused"] == 594
+    # Six items that the snapshot no longer has are gone, too.
+    assert shards(tmp_path / "features") == shards(whole)
+
+
+def test_features_of_another_kind_are_computed_anew_and_that_is_told(
+    many: Path, whole: Path, encoder: Encoder, tmp_path: Path
+) -> None:
+    previous = open_features(whole, "test")
+    extraction = Extraction(open_snapshot(many, "test"), encoder, Options("openvino"), previous)
+
+    plan = extraction.compute(Share(tmp_path / "work"), ignore)
+
+    assert len(plan.rows) == 600
+    assert list(plan.told())[-1] == (
+        "warning: earlier features are not reused: "
+        "their engine was tensorflow/cpu and is openvino/cpu now"
+    )
+
+
+def test_auto_stays_with_the_engine_of_earlier_features(
+    many: Path, encoder: Encoder, tmp_path: Path
+) -> None:
+    extracted(many, encoder, tmp_path / "openvino", Options("openvino"))
+    previous = open_features(tmp_path / "openvino", "test")
+    extraction = Extraction(open_snapshot(many, "test"), encoder, Options("auto"), previous)
+
+    plan = extraction.compute(Share(tmp_path / "work"), ignore)
+
+    assert (plan.kind, len(plan.rows)) == ("openvino/cpu", 0)
+
+
+def test_float16_halves_the_bytes_and_is_made_of_float32(
+    many: Path, whole: Path, encoder: Encoder, tmp_path: Path
+) -> None:
+    exact = extracted(many, encoder, tmp_path / "exact")
+    half = extracted(many, encoder, tmp_path / "half", Options("tensorflow", dtype="float16"))
+    reused = extracted(
+        many, encoder, tmp_path / "reused", Options("tensorflow", dtype="float16"), whole
+    )
+
+    assert half.schema.field("vector").type == pa.list_(pa.float16(), 24)
+    expected = np.array(exact["vector"].to_pylist()).astype(np.float16)
+    assert (np.array(half["vector"].to_pylist(), np.float16) == expected).all()
+    assert reused == half
+    features, targets, _ = open_features(tmp_path / "half", "test").split("train")
+    assert (features.shape, len(targets)) == ((600, 24), 600)
+
+
+def test_a_feature_too_large_for_float16_is_named(
+    encoder: Encoder, write_test_snapshot, jpeg, tmp_path: Path
+) -> None:
+    snapshot = write_test_snapshot(tmp_path / "snapshot", map(jpeg, range(10)))
+    large = replace(
+        encoder, loaded=replace(encoder.loaded, call=lambda x: tf.fill([tf.shape(x)[0], 24], 1e5))
+    )
+    with pytest.raises(BlocksError, match="the encoder gives float16 features that are NaN or inf"):
+        extracted(snapshot, large, tmp_path / "features", Options("tensorflow", dtype="float16"))
+
+
+def test_a_part_that_is_there_is_not_computed_again_unless_it_is_damaged(
+    many: Path, whole: Path, encoder: Encoder, tmp_path: Path
+) -> None:
+    extraction, share = (
+        Extraction(open_snapshot(many, "test"), encoder, TENSORFLOW),
+        Share(tmp_path / "work"),
+    )
+    extraction.compute(share, ignore)
+    first, second, third = sorted((tmp_path / "work/parts").iterdir())
+    kept, gone, cut = first.stat().st_mtime_ns, second.stat().st_mtime_ns, third.read_bytes()
+    second.unlink()
+    third.write_bytes(cut[:-100])
+
+    plan = extraction.compute(share, ignore)
+    partial = begin_folder(tmp_path / "features", PROVENANCE)
+    extraction.assemble(plan, share, partial, ignore)
+
+    assert first.stat().st_mtime_ns == kept
+    assert second.stat().st_mtime_ns > gone
+    assert third.read_bytes() == cut
+    assert [path.read_bytes() for path in sorted((partial / "shards").iterdir())] == shards(whole)
+
+
+def test_earlier_features_of_another_encoder_are_refused(
+    many: Path, whole: Path, encoder: Encoder, tmp_path: Path
+) -> None:
+    other = replace(encoder, pin=replace(encoder.pin, digest="f" * 64))
+    with pytest.raises(BlocksError, match=r"made by the encoder with digest .* give the encoder"):
+        extracted(many, other, tmp_path / "features", previous=whole)
+
+
+def test_an_item_that_is_twice_in_earlier_features_is_named(
+    many: Path, whole: Path, encoder: Encoder, tmp_path: Path
+) -> None:
+    twice = shutil.copytree(whole, tmp_path / "twice")
+    for name in (STATEMENT_NAME, "manifest.json"):
+        (twice / name).unlink()
+    manifest = open_features(whole, "test").manifest
+    table = pa.Table.from_batches(open_features(whole, "test").batches())
+    doubled = pa.concat_tables([table.slice(0, 10), table.slice(9)]).combine_chunks()
+    with pa.ipc.new_file(str(twice / "shards/00000.arrow"), table.schema) as writer:
+        writer.write_table(doubled)
+    replace(manifest, items=601).write(twice)
+    Lineage("features", str(FORMAT), files_sha256(twice), PROVENANCE).write(twice)
+
+    with pytest.raises(BlocksError, match="is there twice; expected each item once") as caught:
+        extracted(many, encoder, tmp_path / "features", previous=twice)
+
+    assert table["id"][9].as_py() in str(caught.value)

@@ -27,7 +27,7 @@ class Computation:
     """From contents to vectors, float32 [batch_size, dimension], in two concrete functions.
 
     ``preprocess`` takes decoded contents, string [batch_size]; ``forward`` takes what that gives,
-    and is what an engine makes fast.
+    and is what an engine makes fast. ``modules`` own their variables, and are kept for that.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Computation:
     forward: Any
     batch_size: int
     dimension: int
+    modules: tuple[Any, ...]
 
     def prepared(self, batch: Sequence[Item]) -> Any:
         """What ``forward`` takes for one to ``batch_size`` items, the last one repeated.

@@ -67,7 +67,13 @@ class Encoder:
         inputs = tf.TensorSpec.from_tensor(preprocess.outputs[0])
         forward = tf.function(self.features).get_concrete_function(inputs)
         return Computation(
-            self.pin.name, self.input, preprocess, forward, batch_size, self.pin.output.dimension
+            name=self.pin.name,
+            input=self.input,
+            preprocess=preprocess,
+            forward=forward,
+            batch_size=batch_size,
+            dimension=self.pin.output.dimension,
+            modules=self.loaded.modules,
         )
 
 

@@ -127,6 +127,8 @@ class Snapshot:
 
     def _read(self, name: str, rows: NDArray[np.int64]) -> Iterator[bytes]:
         """The contents at some rising positions in one shard."""
+        if not len(rows):
+            return
         try:
             with pa.memory_map(str(self.folder.path / name)) as source:
                 reader = pa.ipc.open_file(source)

@@ -1,0 +1,148 @@
+"""Engines: what they give, and which of them is taken."""
+
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from tfhub_blocks.compute import selection
+from tfhub_blocks.compute.computations import Computation
+from tfhub_blocks.compute.encoders import load_encoder
+from tfhub_blocks.compute.engines import ENGINES, openvino
+from tfhub_blocks.compute.engines.engine import Engine, Forward, UnfitError
+from tfhub_blocks.compute.parity import measure_parity
+from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.selection import Sample, select_engine, take_sample
+from tfhub_blocks.records.errors import BlocksError
+
+
+@pytest.fixture(scope="module")
+def computation(imported_encoder: Path) -> Computation:
+    return load_encoder(imported_encoder, "test").computation(8)
+
+
+@pytest.fixture(scope="module")
+def sample(computation: Computation, jpeg) -> Sample:
+    return take_sample(computation, [(f"item{seed}", jpeg(seed)) for seed in range(20)])
+
+
+class FakeEngine(Engine):
+    """Gives what the reference gives times a factor, after a pause."""
+
+    name: ClassVar[str] = "fake"
+    kind = "fake/cpu"
+    version = "1"
+
+    def __init__(self, factor: float, pause_s: float) -> None:
+        self.factor, self.pause_s = factor, pause_s
+
+    def compiled(self, forward: Any, precision: str) -> Forward:
+        def run(inputs: Any) -> np.ndarray:
+            time.sleep(self.pause_s)
+            return forward(inputs).numpy() * np.float32(self.factor)
+
+        return run
+
+
+@pytest.fixture
+def engines(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Puts engines in the place of those that there are."""
+
+    def put(**engines: Engine) -> None:
+        monkeypatch.setattr(selection, "ENGINES", engines)
+
+    monkeypatch.setattr(selection, "TIMED_S", 0.2)
+    return put
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_every_engine_gives_what_the_served_model_gives(
+    name: str, computation: Computation, sample: Sample
+) -> None:
+    selected = select_engine(name, "float32", 1e-5, computation, sample)
+
+    assert selected.engine is ENGINES[name]
+    assert selected.vectors == pytest.approx(sample.reference, abs=1e-5)
+    assert selected.parity.items == 20
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_bfloat16_differs_by_more_than_float32_and_stays_near(
+    name: str, computation: Computation, sample: Sample
+) -> None:
+    try:
+        ENGINES[name].compiled(computation.forward, "bfloat16")
+    except UnfitError as reason:
+        pytest.skip(f"not on this CPU: {reason}")
+
+    selected = select_engine(name, "bfloat16", 0.1, computation, sample)
+    assert 1e-4 < selected.parity.largest < 0.1
+
+    with pytest.raises(BlocksError, match=r"bfloat16 gives features of item item\d+ that differ"):
+        select_engine(name, "bfloat16", 1e-4, computation, sample)
+
+
+@pytest.mark.parametrize(
+    ("factor", "pause_s", "taken"),
+    [(1.0, 0.0, "other"), (1.0, 0.1, "tensorflow"), (1.01, 0.0, "tensorflow")],
+    ids=["right and fast", "right and slow", "fast and wrong"],
+)
+def test_auto_takes_the_fastest_of_those_that_are_right(
+    factor: float, pause_s: float, taken: str, engines, computation: Computation, sample: Sample
+) -> None:
+    engines(tensorflow=FakeEngine(1.0, 0.02), other=FakeEngine(factor, pause_s))
+
+    selected = select_engine("auto", "float32", 1e-4, computation, sample)
+
+    assert selected.engine is selection.ENGINES[taken]
+    assert selected.candidates["other"]["parity"]["largest"] == pytest.approx(factor - 1, abs=1e-6)
+
+
+def test_an_engine_that_differs_is_refused_with_the_worst_item(
+    engines, computation: Computation, sample: Sample
+) -> None:
+    engines(tensorflow=FakeEngine(1.0, 0.0), other=FakeEngine(1.25, 0.0))
+
+    with pytest.raises(BlocksError) as caught:
+        select_engine("other", "float32", 1e-4, computation, sample)
+
+    assert "engine other] float32 gives features of item item" in str(caught.value)
+    assert "differ by 0.25 from those of the model as it is served; expected at most 0.0001" in str(
+        caught.value
+    )
+
+
+def test_an_engine_that_is_not_installed_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, computation: Computation, sample: Sample
+) -> None:
+    def version(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(openvino, "version", version)
+
+    with pytest.raises(BlocksError, match="openvino: it is not installed: pip install openvino"):
+        select_engine("openvino", "float32", 1e-4, computation, sample)
+    assert select_engine("auto", "float32", 1e-4, computation, sample).engine.name == "tensorflow"
+
+
+def test_an_encoder_of_strings_is_left_to_tensorflow() -> None:
+    forward = tf.function(
+        lambda text: tf.zeros([8, 3]) + tf.cast(tf.size(text), tf.float32)
+    ).get_concrete_function(tf.TensorSpec([8], tf.string))
+    with pytest.raises(UnfitError, match="takes no strings"):
+        ENGINES["openvino"].compiled(forward, "float32")
+
+
+def test_parity_is_relative_to_the_length_of_an_items_vector() -> None:
+    reference = np.array([[3, 4], [300, 400], [0, 0]], np.float32)
+    given = np.array([[3, 4.05], [300, 410], [0, 0]], np.float32)
+
+    parity = measure_parity(["a", "b", "c"], given, reference)
+
+    assert (parity.worst_item, parity.largest) == ("b", pytest.approx(0.02))
+    assert parity.median == pytest.approx(0.01, rel=1e-4)
+    assert measure_parity(["a"], given[:1] * np.nan, reference[:1]).largest == np.inf
