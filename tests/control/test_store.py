@@ -113,3 +113,55 @@ def test_key_is_held_by_one_and_waiting_can_be_given_up(store):
     with store.locked("key"), pytest.raises(InterruptedError):
         take()
     take()
+
+
+def keep_part(attempt, key="k" * 40):
+    part = attempt / "made" / ".work" / key / "part"
+    part.parent.mkdir(parents=True)
+    part.write_text("done")
+
+
+def test_work_of_a_failed_attempt_is_in_the_next_one_and_nothing_else(store):
+    attempt = store.begin("key", TYPES)
+    write(attempt)
+    keep_part(attempt)
+    (attempt / "made" / ".work" / "workers" / "r").mkdir(parents=True)
+    store.discard(attempt, keep_work=True)
+    following = store.begin("key", TYPES)
+    kept = [path.relative_to(following).as_posix() for path in following.rglob("*")]
+    assert sorted(kept) == sorted(
+        ["made", "made/.work", f"made/.work/{'k' * 40}", f"made/.work/{'k' * 40}/part"]
+    )
+    assert list(store.folder.glob("key.attempt-*")) == [following]
+    assert list(store.begin("other", TYPES).rglob("part")) == []
+
+
+def test_work_is_not_kept_where_nobody_takes_it_up(store):
+    attempt = store.begin("key", TYPES)
+    (attempt / "made" / ".work" / "workers" / "r").mkdir(parents=True)
+    store.discard(attempt, keep_work=True)
+    assert not attempt.exists()
+    attempt = store.begin("key", TYPES)
+    keep_part(attempt)
+    store.discard(attempt, keep_work=False)
+    assert not attempt.exists()
+
+
+def test_work_is_not_taken_up_where_all_is_made_again(store):
+    keep_part(store.begin("key", TYPES))
+    assert list(store.begin("key", TYPES, take_up=False).rglob("part")) == []
+
+
+def test_work_that_outlived_its_output_is_no_content(store):
+    with store.locked("key"):
+        attempt = store.begin("key", TYPES)
+        write(attempt)
+        before = content_digest(attempt / "made")
+        keep_part(attempt)
+        assert content_digest(attempt / "made") == before
+        made = store.finish("key", attempt, "step", TYPES, 1.5)
+    assert made.digests["made"] == before
+    assert not (made.outputs["made"] / ".work").exists()
+    (made.outputs["made"] / "lineage.json").unlink()
+    keep_part(made.outputs["made"].parent)
+    assert content_digest(made.outputs["made"]) != before  # of a folder of somebody else's, all

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_blocks.control.graphs import Graph, Node
+from tfhub_blocks.control.instances import instance_count
 from tfhub_blocks.control.profiles import Profile
 from tfhub_blocks.control.runs import (
     CANCELED,
@@ -164,6 +165,7 @@ class LocalEngine:
                     "one of " + ", ".join(self.profile.roles),
                     f"add [roles.{node.role}] to it, or correct the tag role of {node.component}",
                 )
+            instance_count(node, self.profile)
 
     def _finish(self, graph: Graph, record: RunRecord, made: Mapping[str, Stored]) -> None:
         shelf = Path(record.folder) / "outputs"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_blocks.control.catalog import DATA_TYPES
+from tfhub_blocks.records import workers
 from tfhub_blocks.records.errors import BlocksError
 
 _BINDING = re.compile(r"^\$\{\{parent\.(?:inputs\.(\w+)|jobs\.(\w+)\.outputs\.(\w+))\}\}$")
@@ -29,7 +30,8 @@ class Node:
     """One step of a pipeline, with the command and the code that Azure ML would run.
 
     ``inputs`` holds what each port gets: an OutputOf, the Path of given data, or a primitive;
-    an optional port that got nothing is not there.
+    an optional port that got nothing is not there. ``shares_work`` says whether it can run on
+    several workers, ``instance_count`` on how many the pipeline wants it, if it says that.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Node:
     output_types: Mapping[str, str]
     inputs: Mapping[str, Any]
     entity: Any
+    shares_work: bool = False
+    instance_count: Any = None
 
     @property
     def needs(self) -> set[str]:
@@ -105,6 +109,7 @@ def read_graph(job: Any, name: str, given: Mapping[str, Any]) -> Graph:
         BlocksError: A node is no command step, or takes what nothing gives.
     """
     record = job._to_dict()
+    _check_resources(job)
     given = _defaults(record, given)
     nodes: dict[str, Node] = {}
     outputs: dict[str, OutputOf] = {}
@@ -115,6 +120,28 @@ def read_graph(job: Any, name: str, given: Mapping[str, Any]) -> Graph:
             if match := _OUTPUT_BINDING.match(str(text)):
                 outputs[match[1]] = OutputOf(node, port)
     return Graph(name, _ordered(nodes), outputs)
+
+
+def _check_resources(job: Any) -> None:
+    """See that no node has the resources that another one was given.
+
+    What ``set_resources`` sets in a node, azure-ai-ml puts into its component as well, and from
+    there into nodes that are made later.
+    """
+    owners: dict[int, str] = {}
+    for name, node in job.jobs.items():
+        resources = getattr(node, "resources", None)
+        if resources is None or resources == getattr(node.component, "resources", None):
+            continue
+        owner = owners.setdefault(id(resources), name)
+        if owner != name:
+            raise BlocksError(
+                "pipeline",
+                f"{name}.resources",
+                f"it is that of {owner} as well, which azure-ai-ml does after set_resources",
+                "resources of its own",
+                'write NODE.resources = {"instance_count": ...} in the pipeline instead',
+            )
 
 
 def _defaults(record: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,12 +197,13 @@ def _read_node(
                 f"a value of type {spec['type']}",
                 "bind it in the pipeline",
             )
-    limits = getattr(job_node, "limits", None)
+    limits, resources = getattr(job_node, "limits", None), getattr(job_node, "resources", None)
+    tags = component.get("tags") or {}
     return Node(
         name=name,
         component=component["name"],
         version=str(component.get("version", "")),
-        role=(component.get("tags") or {}).get("role", "cpu"),
+        role=tags.get("role", "cpu"),
         environment=str(component.get("environment", "")),
         command=component["command"],
         deterministic=component.get("is_deterministic") is not False,
@@ -184,6 +212,8 @@ def _read_node(
         output_types={p: s["type"] for p, s in (component.get("outputs") or {}).items()},
         inputs=inputs,
         entity=job_node.component,
+        shares_work=tags.get(workers.TAG) == workers.MANY,
+        instance_count=resources.instance_count if resources is not None else None,
     )
 
 

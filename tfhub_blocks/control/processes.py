@@ -15,6 +15,7 @@ from typing import TextIO
 
 from tfhub_blocks.records.errors import ERROR_PREFIX
 from tfhub_blocks.records.progress import PREFIX as PROGRESS_PREFIX
+from tfhub_blocks.records.workers import VARIABLE as TF_CONFIG
 
 WARNING_PREFIX = "warning: "
 # How long a step gets between being asked to end and being ended.
@@ -24,6 +25,7 @@ GRACE_S = 10.0
 def step_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """The environment variables of a step: this interpreter's programs first, no azure-ai-ml."""
     variables = dict(os.environ)
+    variables.pop(TF_CONFIG, None)  # which speaks of the engine, should that be a worker
     variables.update(
         PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         PYTHONPATH=str(files("tfhub_blocks.control.step_site")),

@@ -28,12 +28,13 @@ class Role:
     """What the steps of one role run on, and how long one may take.
 
     ``compute`` is the name of a cluster, or ``serverless``, and then ``size`` is the size of its
-    machines.
+    machines. ``instance_count`` is on how many of them a step runs that can share its work.
     """
 
     compute: str
     timeout_s: int
     size: str | None = None
+    instance_count: int = 1
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,12 @@ def _faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
     for name, role in profile.roles.items():
         if role.timeout_s < 1:
             yield f"roles.{name}.timeout_s", f"it is {role.timeout_s}", "at least 1"
+        cluster = profile.clusters.get(role.compute)
+        if role.instance_count < 1:
+            yield f"roles.{name}.instance_count", f"it is {role.instance_count}", "at least 1"
+        elif cluster and role.instance_count > cluster.max_nodes:
+            expected = f"at most max_nodes of {role.compute}, {cluster.max_nodes}"
+            yield f"roles.{name}.instance_count", f"it is {role.instance_count}", expected
         if profile.engine == "azureml" and (role.compute == SERVERLESS) != (role.size is not None):
             yield f"roles.{name}.size", f"it is {role.size}", "a size for serverless compute alone"
     if profile.engine == "local":

@@ -1,10 +1,14 @@
 """From a request on the command line to the graph that an engine runs."""
 
-from collections.abc import Iterable, Mapping
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from azure.ai.ml import Input
+from azure.ai.ml.entities import CommandComponent
 from azure.ai.ml.entities._inputs_outputs import _get_param_with_standard_annotation
 
 from tfhub_blocks.control.catalog import DATA_TYPES, load_pipeline, parse_settings
@@ -64,11 +68,27 @@ def _placeholder(name: str, port: Any) -> Any:
 
 
 def _build(name: str, ports: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
-    return load_pipeline(name)(
-        **{
-            key: Input(type=ports[key].type, path=str(value))
-            if ports[key].type in DATA_TYPES
-            else value
-            for key, value in given.items()
-        }
-    )
+    pipeline = load_pipeline(name)
+    with _components_unchanged():
+        return pipeline(
+            **{
+                key: Input(type=ports[key].type, path=str(value))
+                if ports[key].type in DATA_TYPES
+                else value
+                for key, value in given.items()
+            }
+        )
+
+
+@contextmanager
+def _components_unchanged() -> Iterator[None]:
+    """Undo what azure-ai-ml writes of a node's resources into its component: it is another's then.
+
+    The component as such, by whose digest it was published, says nothing of where it runs.
+    """
+    package = import_module("components")
+    steps = [it for it in vars(package).values() if isinstance(it, CommandComponent)]
+    before = [copy.deepcopy(step.resources) for step in steps]
+    yield
+    for step, resources in zip(steps, before, strict=True):
+        step.resources = resources

@@ -4,13 +4,15 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tfhub_blocks.control.environment_bakes import encoders_folder
 from tfhub_blocks.control.graphs import Node, OutputOf
+from tfhub_blocks.control.instances import free_addresses, instance_count, run_together
 from tfhub_blocks.control.processes import StepProcess, step_environment, stop
 from tfhub_blocks.control.profiles import Profile
 from tfhub_blocks.control.runs import CANCELED, COMPLETED, FAILED, StepRecord
@@ -20,6 +22,7 @@ from tfhub_blocks.records.digests import files_sha256, record_digest, tree_diges
 from tfhub_blocks.records.environments import environment_digest
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.pins import IMAGE_VARIABLE
+from tfhub_blocks.records.workers import VARIABLE, Worker, tf_config
 
 
 @dataclass
@@ -89,47 +92,59 @@ class StepMaker:
             if stored:
                 step.reused = True
                 return stored
-            attempt = self.store.begin(key, node.output_types)
+            attempt = self.store.begin(key, node.output_types, take_up=reusable)
             try:
-                process = self._process(node, made, attempt, folder, step)
+                workers = self._workers(node, made, attempt, folder, step)
                 self._end_if_interrupted()
                 started = time.monotonic()
-                step.exit_status = process.run()
-                step.warnings += process.warnings
-                if step.exit_status or process.stopped:
-                    step.error = process.error or _ending(step.exit_status)
+                index, step.exit_status = run_together(workers)
+                told = (warning for worker in workers for warning in worker.warnings)
+                step.warnings += dict.fromkeys(told)
+                if step.exit_status or workers[index].stopped:
+                    step.log = str(workers[index].log)
+                    step.error = workers[index].error or _ending(step.exit_status)
+                    if len(workers) > 1:
+                        step.error = f"{Worker(index, len(workers))}: {step.error}"
                     return None
                 seconds = time.monotonic() - started
                 return self.store.finish(key, attempt, node.name, node.output_types, seconds)
             finally:
-                self.store.discard(attempt)
+                self.store.discard(attempt, keep_work=node.deterministic)
 
-    def _process(
+    def _workers(
         self,
         node: Node,
         made: Mapping[str, Stored],
         attempt: Path,
         folder: Path,
         step: StepRecord,
-    ) -> StepProcess:
+    ) -> list[StepProcess]:
+        """The processes of a step, one for each node that it would run on.
+
+        They get what Azure ML gives them: the same command, code and folders, and their places in
+        ``TF_CONFIG``. What is shown of the step is what the first of them prints.
+        """
         outputs = {port: attempt / port for port in node.output_types}
         inputs = {
             port: made[value.node].outputs[value.port] if isinstance(value, OutputOf) else value
             for port, value in node.inputs.items()
         }
-        process = StepProcess(
-            command=node.command_line(inputs, outputs),
-            code=folder / "code",
-            log=folder / "log.txt",
-            variables=step_environment(
-                {**self.profile.policies, **_image(node.environment), **self.variables}
-            ),
-            timeout_s=node.timeout_s or self.profile.roles[node.role].timeout_s,
-            on_progress=lambda text: setattr(step, "progress", text),
-        )
-        step.log = str(process.log)
-        self._processes.append(process)
-        return process
+        variables = {**self.profile.policies, **_image(node.environment), **self.variables}
+        addresses = free_addresses(instance_count(node, self.profile))
+        workers = [
+            StepProcess(
+                command=node.command_line(inputs, outputs),
+                code=folder / "code",
+                log=folder / (f"log.worker{index}.txt" if index else "log.txt"),
+                variables=step_environment({**variables, **_place(addresses, index)}),
+                timeout_s=node.timeout_s or self.profile.roles[node.role].timeout_s,
+                on_progress=(lambda _: None) if index else partial(setattr, step, "progress"),
+            )
+            for index in range(len(addresses))
+        ]
+        step.log = str(workers[0].log)
+        self._processes += workers
+        return workers
 
     def _end_if_interrupted(self) -> None:
         if self._interrupted.is_set():
@@ -174,6 +189,10 @@ class StepMaker:
             self.profile.policies.get(name) or os.environ.get(name) or default
             for name, default in defaults.items()
         ]
+
+
+def _place(addresses: Sequence[str], index: int) -> dict[str, str]:
+    return {VARIABLE: tf_config(addresses, index)} if len(addresses) > 1 else {}
 
 
 def _image(environment: str) -> dict[str, str]:

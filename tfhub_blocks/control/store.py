@@ -13,7 +13,13 @@ from pathlib import Path
 
 from tfhub_blocks.records.digests import file_sha256, files_sha256, tree_digest
 from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import PARTIAL_NAME, without_remains, write_file
+from tfhub_blocks.records.folders import (
+    PARTIAL_NAME,
+    WORK_NAME,
+    WORKERS_NAME,
+    without_remains,
+    write_file,
+)
 from tfhub_blocks.records.lineage import STATEMENT_NAME
 
 RECORD_NAME = "step.json"
@@ -86,14 +92,26 @@ class Store:
             shutil.rmtree(folder)
             return None
 
-    def begin(self, key: str, output_types: Mapping[str, str]) -> Path:
-        """A folder for a step to write into: output folders exist beforehand, as on Azure."""
-        self._sweep(key)
+    def begin(self, key: str, output_types: Mapping[str, str], take_up: bool = True) -> Path:
+        """A folder for a step to write into: output folders exist beforehand, as on Azure.
+
+        What failed and killed attempts at this key left is removed; but the work that they kept is
+        in the new one, if that is to take it up. The caller holds the lock of the key.
+        """
+        earlier = list(self.folder.glob(f"{key}.attempt-*"))
         attempt = self.folder / f"{key}.attempt-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         attempt.mkdir(parents=True)
         for port, kind in output_types.items():
             if kind == "uri_folder":
                 (attempt / port).mkdir()
+        for old in earlier:
+            for work in _kept_work(old) if take_up else ():
+                target = attempt / work.relative_to(old)
+                # By a rename, so that a kill leaves it in one of the two.
+                if not target.exists():
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    work.rename(target)
+            shutil.rmtree(old, ignore_errors=True)
         return attempt
 
     def finish(
@@ -119,6 +137,8 @@ class Store:
                     "status 0 of complete steps only",
                     f"see its log and mend the component, which wrote {PARTIAL_NAME}",
                 )
+            # A worker that was the last to look into it may have made it again.
+            shutil.rmtree(path / WORK_NAME, ignore_errors=True)
             digests[port], whole[port] = _digests(path)
         record = {"step": step, "digests": digests, "whole": whole, "seconds": seconds}
         write_file(attempt / RECORD_NAME, json.dumps(record, indent=1).encode())
@@ -127,11 +147,14 @@ class Store:
         attempt.rename(final)
         return Stored({port: final / port for port in digests}, digests, seconds)
 
-    def _sweep(self, key: str) -> None:
-        """Remove what killed attempts at this key left; the caller holds its lock."""
-        for attempt in self.folder.glob(f"{key}.attempt-*"):
+    def discard(self, attempt: Path, keep_work: bool) -> None:
+        """Remove what a failed attempt made, unless it kept work for the next one at its key."""
+        if not keep_work or not any(_kept_work(attempt)):
             shutil.rmtree(attempt, ignore_errors=True)
 
-    def discard(self, attempt: Path) -> None:
-        """Remove what a failed attempt made."""
-        shutil.rmtree(attempt, ignore_errors=True)
+
+def _kept_work(attempt: Path) -> Iterator[Path]:
+    """The folders of finished parts that an attempt left."""
+    for work in attempt.glob(f"*/{WORK_NAME}/*"):
+        if work.name != WORKERS_NAME and any(work.iterdir()):
+            yield work

@@ -1,0 +1,76 @@
+"""On how many nodes a step runs, and the processes that stand for them on this machine."""
+
+import socket
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+
+from tfhub_blocks.control.graphs import Node
+from tfhub_blocks.control.processes import StepProcess, stop
+from tfhub_blocks.control.profiles import Profile
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.workers import MANY, TAG
+
+
+def instance_count(node: Node, profile: Profile) -> int:
+    """On how many nodes a step runs: as the pipeline says, else as its role in the profile says.
+
+    What the profile says is for steps that can share their work; others run on one.
+
+    Raises:
+        BlocksError: The pipeline wants less than one, more than the profile's cluster has, or
+            several for a step that cannot share its work.
+    """
+    role, asked = profile.roles[node.role], node.instance_count
+    if asked is None:
+        return role.instance_count if node.shares_work else 1
+    cluster = profile.clusters.get(role.compute)
+    if not isinstance(asked, int) or asked < 1:
+        expected = "a whole number, at least 1"
+    elif asked > 1 and not node.shares_work:
+        expected = f'1, or a component with the tag "{TAG}": "{MANY}"'
+    elif cluster and asked > cluster.max_nodes:
+        expected = f"at most max_nodes of {role.compute}, {cluster.max_nodes}"
+    else:
+        return asked
+    raise BlocksError(
+        "pipeline",
+        f"{node.name}.resources",
+        f"instance_count is {asked!r}",
+        expected,
+        "correct it in the pipeline, or leave it to the profile",
+    )
+
+
+def free_addresses(count: int) -> list[str]:
+    """So many addresses of this machine on which nothing listens."""
+    with ExitStack() as stack:
+        # All at once, else one may be given twice.
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+
+
+def run_together(processes: Sequence[StepProcess]) -> tuple[int, int]:
+    """Run the workers of one step side by side to their end.
+
+    When one ends badly the others are stopped, as Azure ML does it.
+
+    Returns:
+        Index and exit status of the first that ended badly; else those of worker 0.
+    """
+    failed: tuple[int, int] | None = None
+    with ThreadPoolExecutor(len(processes)) as pool:
+        running = {pool.submit(process.run): i for i, process in enumerate(processes)}
+        for future in as_completed(running):
+            index, status = running[future], 0
+            try:
+                status = future.result()
+            except BaseException:
+                stop(processes)
+                raise
+            if failed is None and (status or processes[index].stopped):
+                failed = index, status
+                stop(processes)
+    return failed or (0, 0)
