@@ -73,6 +73,8 @@ def extract_features(
         options = Options(engine, engine_precision, dtype, engine_max_difference, batch_size)
         extraction = Extraction(items, pinned, options, earlier)
         share = Share(run.work("features"), run.worker.index, run.worker.count)
+        if parts := extraction.finished_parts(share):
+            print(f"goes on after {parts} finished parts", flush=True)
         plan = extraction.compute(share, Progress("items"))
         if run.worker.is_first:
             folder = run.begin_output("features", FORMAT)

@@ -1,6 +1,9 @@
 """import_encoder and extract_features, run as Azure would."""
 
+import json
+import re
 import shutil
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -77,3 +80,42 @@ def test_mistakes_end_a_step_with_one_line_and_no_output(
         assert line.startswith("error: [")
         assert message in line
         assert not (output / "lineage.json").exists()
+
+
+def test_workers_share_an_extraction_and_what_a_killed_one_finished_is_not_lost(
+    imported_encoder: Path, write_test_snapshot, jpeg, start_step, execute_step, tmp_path: Path
+) -> None:
+    snapshot = write_test_snapshot(tmp_path / "snapshot", map(jpeg, range(800)), rows=50)
+    inputs = {"snapshot": snapshot, "encoder": imported_encoder, "engine": "tensorflow"}
+    outputs = {"features": tmp_path / "features"}
+    cluster = {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}
+    workers = [
+        start_step(
+            "extract_features",
+            inputs,
+            outputs,
+            TF_CONFIG=json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}),
+        )
+        for index in (0, 1)
+    ]
+    # The second worker has the third part and the fourth.
+    limit = time.monotonic() + 120
+    while not list((tmp_path / "features").glob(".work/*/parts/000002-*")):
+        assert time.monotonic() < limit, "there is no part in time"
+        time.sleep(0.002)
+    for worker in reversed(workers):
+        worker.kill()
+        worker.communicate()
+    assert not (tmp_path / "features/lineage.json").exists()
+
+    rerun = execute_step("extract_features", inputs, outputs)
+
+    assert rerun.returncode == 0, rerun.stderr
+    finished = re.search("goes on after ([1-3]) finished parts", rerun.stdout)
+    assert finished, rerun.stdout
+    made = tmp_path / "at_once"
+    execute_step("extract_features", inputs, {"features": made})
+    assert open_features(outputs["features"], "test").folder.digest == (
+        open_features(made, "test").folder.digest
+    )
+    assert not (tmp_path / "features/.work").exists()

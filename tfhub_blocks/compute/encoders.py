@@ -36,9 +36,23 @@ class Encoder:
     loaded: SavedObject
 
     @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.pin.name
+
+    @property
+    def dimension(self) -> int:
+        """How many features an item has."""
+        return self.pin.output.dimension
+
+    @property
     def digest(self) -> str:
         """The digest of the SavedModel's files."""
         return self.pin.digest
+
+    def describe(self) -> dict[str, Any]:
+        """What decides its features besides contents, digest and engine; JSON-ready."""
+        return self.input.describe()
 
     def preprocess(self, decoded: tf.Tensor) -> Any:
         """What ``features`` takes, for contents as ``input.decode`` gives them, string [n]."""
@@ -51,7 +65,7 @@ class Encoder:
         variables.
         """
         vectors = vectors_of(self.loaded, self.input, self.pin.output, preprocessed)
-        return tf.ensure_shape(vectors, [None, self.pin.output.dimension])
+        return tf.ensure_shape(vectors, [None, self.dimension])
 
     def encode(self, contents: Sequence[bytes]) -> np.ndarray:
         """Features, float32 [n, dimension], of items' contents, with the variables as they are."""
@@ -67,12 +81,12 @@ class Encoder:
         inputs = tf.TensorSpec.from_tensor(preprocess.outputs[0])
         forward = tf.function(self.features).get_concrete_function(inputs)
         return Computation(
-            name=self.pin.name,
+            name=self.name,
             input=self.input,
             preprocess=preprocess,
             forward=forward,
             batch_size=batch_size,
-            dimension=self.pin.output.dimension,
+            dimension=self.dimension,
             modules=self.loaded.modules,
         )
 

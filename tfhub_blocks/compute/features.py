@@ -122,6 +122,10 @@ class Extraction:
             progress(done, total)
         return plan
 
+    def finished_parts(self, share: Share) -> int:
+        """How many parts an earlier attempt left, or other workers made."""
+        return self._parts(share).count()
+
     def assemble(
         self, plan: Plan, share: Share, folder: Path, progress: Callable[[int, int], None]
     ) -> Manifest:
@@ -137,7 +141,7 @@ class Extraction:
         """
         earlier = EarlierFeatures(self._reusable(plan.kind)[0])
         fresh = self._fresh(plan, share, progress)
-        dimension, dtype = self.encoder.pin.output.dimension, self.options.dtype
+        dimension, dtype = self.encoder.dimension, self.options.dtype
         schema = features_schema(dimension, dtype)
         index = self.snapshot.index()
         with ShardWriter(folder, schema) as writer:
@@ -159,7 +163,7 @@ class Extraction:
             labels=self.snapshot.manifest.labels,
             snapshot_digest=self.snapshot.manifest.digest,
             encoder_digest=self.encoder.digest,
-            preprocessing=self.encoder.input.describe(),
+            preprocessing=self.encoder.describe(),
             engine=plan.kind,
             precision=self.options.precision,
             dtype=dtype,
@@ -174,7 +178,7 @@ class Extraction:
             raise BlocksError(
                 WHERE,
                 "encoder",
-                f"the snapshot's items are {of_items}, {self.encoder.pin.name} takes {of_encoder}",
+                f"the snapshot's items are {of_items}, {self.encoder.name} takes {of_encoder}",
                 "the same modality",
                 f"give an encoder of {of_items} or a snapshot of {of_encoder}",
             )
@@ -205,7 +209,7 @@ class Extraction:
         if self.previous is None:
             return None, ""
         made = self.previous.manifest
-        asked = (kind, self.options.precision, self.encoder.input.describe(), self.options.dtype)
+        asked = (kind, self.options.precision, self.encoder.describe(), self.options.dtype)
         had = (made.engine, made.precision, dict(made.preprocessing), made.dtype)
         for name, before, now in zip(
             ("engine", "precision", "preprocessing", "dtype"), had, asked, strict=True
@@ -258,7 +262,7 @@ class Extraction:
         }
 
     def _parts(self, share: Share) -> Parts:
-        dimension = self.encoder.pin.output.dimension
+        dimension = self.encoder.dimension
         return Parts(share.work / PARTS_FOLDER, dimension, self.options.dtype)
 
     def _kept(

@@ -43,6 +43,10 @@ class Parts:
                 writer.write_batch(pa.record_batch(columns, schema=schema))
         partial.rename(self.folder / f"{number:06d}-{file_sha256(partial)}.arrow")
 
+    def count(self) -> int:
+        """How many there are, not checked."""
+        return sum(1 for _ in self.folder.glob("*.arrow"))
+
     def find(self, number: int) -> Path | None:
         """The file of a part, every byte checked; one that is damaged is removed."""
         for path in self.folder.glob(f"{number:06d}-*.arrow"):
@@ -57,7 +61,7 @@ class Parts:
         Until then ``on_wait`` is called, again and again, with how many parts there are.
         """
         while (path := self.find(number)) is None:
-            on_wait(sum(1 for _ in self.folder.glob("*.arrow")))
+            on_wait(self.count())
             time.sleep(POLL_S)
         with pa.memory_map(str(path)) as source:
             table = pa.ipc.open_file(source).read_all()
