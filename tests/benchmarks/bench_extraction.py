@@ -119,7 +119,8 @@ def run_ours(work: Path, encoder: str, images: str, precision: str) -> None:
     """As the step does it, reading and writing included; then what bounds it."""
     from tfhub_blocks.compute.encoders import load_encoder
     from tfhub_blocks.compute.engines import ENGINES
-    from tfhub_blocks.compute.features import CPU_BATCH_SIZE, Extraction, Options, Share
+    from tfhub_blocks.compute.extraction import CPU_BATCH_SIZE, Extraction, Options, Share
+    from tfhub_blocks.compute.features import write_features
     from tfhub_blocks.compute.runtime import use_one_thread_per_operation
     from tfhub_blocks.records.snapshots import open_snapshot
 
@@ -132,9 +133,9 @@ def run_ours(work: Path, encoder: str, images: str, precision: str) -> None:
         share, output = Share(Path(folder) / "work"), Path(folder) / "features"
         output.mkdir()
         plan = extraction.compute(share, clock)
-        extraction.assemble(plan, share, output, lambda *_: None)
+        write_features(extraction, plan, share, output, lambda *_: None)
     rows = np.arange(min(BOUND_IMAGES, snapshot.manifest.items))
-    computation = loaded.computation(CPU_BATCH_SIZE)
+    computation = loaded.computation(CPU_BATCH_SIZE, "bench")
     forward = ENGINES[plan.engine].compiled(computation.forward, precision)  # type: ignore[arg-type]
     batches = list(batched(list(snapshot.contents(rows)), CPU_BATCH_SIZE))
     preparing, prepared = _rate(computation.prepared, batches)

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from tfhub_blocks.compute.encoders import Encoder, load_encoder
-from tfhub_blocks.compute.features import CPU_BATCH_SIZE, Extraction, Options, Share
+from tfhub_blocks.compute.extraction import CPU_BATCH_SIZE, Extraction, Options, Share
+from tfhub_blocks.compute.features import write_features
 from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.records.digests import files_sha256
 from tfhub_blocks.records.errors import BlocksError
@@ -47,7 +48,7 @@ def extracted(
     work = folder.with_name(f"{folder.name}.work")
     for index in range(workers):
         plan = extraction.compute(Share(work, index, workers), ignore)
-    extraction.assemble(plan, Share(work, 0, workers), partial, ignore)
+    write_features(extraction, plan, Share(work, 0, workers), partial, ignore)
     finish_folder(folder, "features", FORMAT, PROVENANCE)
     return pa.Table.from_batches(open_features(folder, "test").batches())
 
@@ -164,7 +165,7 @@ def test_memory_does_not_grow_with_the_items(
 
     partial = begin_folder(tmp_path / "features", PROVENANCE)
     extraction, share = Extraction(open_snapshot(snapshot, "test"), encoder), Share(tmp_path / "w")
-    extraction.assemble(extraction.compute(share, watch), share, partial, watch)
+    write_features(extraction, extraction.compute(share, watch), share, partial, watch)
 
     assert max(seen) - seen[0] < 200e6
 
@@ -229,7 +230,7 @@ def test_only_items_that_earlier_features_lack_are_computed(
 
     plan = extraction.compute(share, lambda *done: seen.append(done))
     partial = begin_folder(tmp_path / "features", PROVENANCE)
-    extraction.assemble(plan, share, partial, ignore)
+    write_features(extraction, plan, share, partial, ignore)
     finish_folder(tmp_path / "features", "features", FORMAT, PROVENANCE)
 
     assert seen[-1] == (6, 6)
@@ -308,7 +309,7 @@ def test_a_part_that_is_there_is_not_computed_again_unless_it_is_damaged(
 
     plan = extraction.compute(share, ignore)
     partial = begin_folder(tmp_path / "features", PROVENANCE)
-    extraction.assemble(plan, share, partial, ignore)
+    write_features(extraction, plan, share, partial, ignore)
 
     assert first.stat().st_mtime_ns == kept
     assert second.stat().st_mtime_ns > gone

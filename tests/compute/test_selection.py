@@ -22,7 +22,7 @@ from tfhub_blocks.records.errors import BlocksError
 
 @pytest.fixture(scope="module")
 def computation(imported_encoder: Path) -> Computation:
-    return load_encoder(imported_encoder, "test").computation(8)
+    return load_encoder(imported_encoder, "test").computation(8, "test")
 
 
 @pytest.fixture(scope="module")

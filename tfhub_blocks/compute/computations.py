@@ -16,8 +16,6 @@ from tfhub_blocks.compute.runtime import core_count, tf
 from tfhub_blocks.compute.saved_objects import first_line
 from tfhub_blocks.records.errors import BlocksError
 
-WHERE = "extract_features"
-
 Item = tuple[str, bytes]
 """Id and content."""
 
@@ -27,10 +25,11 @@ class Computation:
     """From contents to vectors, float32 [batch_size, dimension], in two concrete functions.
 
     ``preprocess`` takes decoded contents, string [batch_size]; ``forward`` takes what that gives,
-    and is what an engine makes fast. ``modules`` own their variables, and are kept for that.
+    and is what an engine makes fast. ``modules`` own their variables, and are kept for that;
+    ``where`` is the step that computes, for messages.
     """
 
-    name: str
+    where: str
     input: Modality
     preprocess: Any
     forward: Any
@@ -68,7 +67,7 @@ class Computation:
         def compute(batch: list[Item]) -> tuple[list[str], NDArray[np.float32]]:
             ids = [item for item, _ in batch]
             vectors = forward(self.prepared(batch))[: len(batch)]
-            check_finite(ids, vectors)
+            check_finite(ids, vectors, self.where)
             return ids, vectors
 
         cores = core_count()
@@ -92,7 +91,7 @@ class Computation:
                 self._prepared([content])
             except (ValueError, tf.errors.InvalidArgumentError) as alone:
                 return BlocksError(
-                    WHERE,
+                    self.where,
                     f"item {item}",
                     f"it cannot be decoded ({first_line(alone)})",
                     f"{self.input.name} that can",
@@ -108,7 +107,7 @@ def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield batch
 
 
-def check_finite(ids: Sequence[str], vectors: NDArray[np.floating]) -> None:
+def check_finite(ids: Sequence[str], vectors: NDArray[np.floating], where: str) -> None:
     """Check that all vectors are numbers.
 
     Raises:
@@ -117,7 +116,7 @@ def check_finite(ids: Sequence[str], vectors: NDArray[np.floating]) -> None:
     faulty = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if faulty.size:
         raise BlocksError(
-            WHERE,
+            where,
             f"item {ids[int(faulty[0])]}",
             f"the encoder gives {vectors.dtype} features that are NaN or infinite",
             "finite numbers",

@@ -4,9 +4,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.computations import WHERE
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.features import Features, vectors_of
+
+WHERE = "extract_features"
 
 
 def ids_of(column: pa.StringArray) -> NDArray[np.bytes_]:

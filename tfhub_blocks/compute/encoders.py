@@ -73,15 +73,15 @@ class Encoder:
         vectors: np.ndarray = self.features(self.preprocess(tf.constant(decoded))).numpy()
         return vectors
 
-    def computation(self, batch_size: int) -> Computation:
-        """Features as a computation of batches of one size."""
+    def computation(self, batch_size: int, where: str) -> Computation:
+        """Features as a computation of batches of one size, for a step."""
         strings = tf.TensorSpec([batch_size], tf.string)
         preprocess = tf.function(self.preprocess).get_concrete_function(strings)
         # Apart from preprocessing, or optimizers fold its last product into the encoder.
         inputs = tf.TensorSpec.from_tensor(preprocess.outputs[0])
         forward = tf.function(self.features).get_concrete_function(inputs)
         return Computation(
-            name=self.name,
+            where=where,
             input=self.input,
             preprocess=preprocess,
             forward=forward,

@@ -1,294 +1,82 @@
-"""Features: a frozen encoder applied to each item of a snapshot, once.
+"""Features: parts that were computed and earlier features, put together in the snapshot's order."""
 
-Items that earlier features do not have are computed in parts of a fixed number of them, in the
-snapshot's order. Each worker computes a run of parts; one that is there already, from an attempt
-that was interrupted, is not computed again. The first worker then puts parts and earlier features
-together. So the outcome does not depend on how many workers there were, nor on interruptions.
-"""
-
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.computations import WHERE, Computation, check_finite
-from tfhub_blocks.compute.earlier import EarlierFeatures, check_rising, ids_of
-from tfhub_blocks.compute.encoders import Encoder
-from tfhub_blocks.compute.engines import ENGINES, REFERENCE
-from tfhub_blocks.compute.engines.engine import UnfitError
-from tfhub_blocks.compute.parity import usual_limit
-from tfhub_blocks.compute.parts import IdsAndVectors, Parts
-from tfhub_blocks.compute.plans import Plan, read_plan, rows_of_part
-from tfhub_blocks.compute.ridge import leave_one_out
-from tfhub_blocks.compute.runtime import has_gpu
-from tfhub_blocks.compute.selection import AUTO, Sample, Selected, select_engine, take_sample
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.features import Features, Manifest, features_schema, vector_column
+from tfhub_blocks.compute.earlier import EarlierFeatures, ids_of
+from tfhub_blocks.compute.extraction import Extraction, Share
+from tfhub_blocks.compute.plans import Plan
+from tfhub_blocks.records.features import Manifest, features_schema, vector_column
 from tfhub_blocks.records.shards import ShardWriter
-from tfhub_blocks.records.snapshots import Snapshot
 
-# Larger batches leave a core's cache; on a GPU they do not.
-CPU_BATCH_SIZE = 8
-# Rows of one Arrow batch of the output.
+# Rows of one Arrow batch.
 ROWS_PER_WRITE = 1024
-# For fewer items, comparing engines would take longer than the reference does.
-LEAST_TO_COMPARE = 512
-# Items that parity is measured on; and where a probe's accuracy is, too.
-PARITY_ITEMS, PROBE_ITEMS = 64, 256
-PARTS_FOLDER = "parts"
 
 
-@dataclass(frozen=True)
-class Options:
-    """How features are computed and kept.
+def write_features(
+    extraction: Extraction,
+    plan: Plan,
+    share: Share,
+    folder: Path,
+    progress: Callable[[int, int], None],
+) -> Manifest:
+    """Write the features of all items of an extraction's snapshot; give their manifest.
 
-    ``max_difference`` bounds how far an engine's vectors may be from those of the model as it is
-    served, relative to their length; None is 0.0001 for float32, and 0.3 for fewer bits.
-    ``batch_size`` is that of a GPU; a core of a CPU computes at most 8 items at once.
+    The first worker does this; it waits for the parts of others.
+
+    Args:
+        extraction: Of all splits.
+        plan: What its workers go by.
+        share: That of the first worker.
+        folder: The empty folder to fill.
+        progress: Called with items computed, by all workers, and items to compute.
     """
+    earlier = EarlierFeatures(extraction.reusable(plan.kind)[0])
+    fresh = _fresh(extraction, plan, share, progress)
+    source, snapshot = extraction.encoder, extraction.snapshot
+    dtype = extraction.options.dtype
+    schema, index = features_schema(source.dimension, dtype), snapshot.index()
+    with ShardWriter(folder, schema) as writer:
+        for start in range(0, index.num_rows, ROWS_PER_WRITE):
+            (rows,) = index.slice(start, ROWS_PER_WRITE).combine_chunks().to_batches()
+            vectors = np.empty((rows.num_rows, source.dimension), dtype)
+            known, found = earlier.find(ids_of(rows["id"]))
+            if known.any():
+                vectors[known] = found
+            for row in np.flatnonzero(~known):
+                item, vectors[row] = next(fresh)
+                if item != rows["id"][int(row)].as_py():
+                    raise RuntimeError(f"part of {item} where {rows['id'][int(row)]} belongs")
+            columns = [*rows.columns, vector_column(vectors)]
+            writer.write(pa.record_batch(columns, schema=schema))
+    manifest = Manifest(
+        items=writer.rows,
+        dimension=source.dimension,
+        labels=snapshot.manifest.labels,
+        snapshot_digest=snapshot.manifest.digest,
+        encoder_digest=source.digest,
+        preprocessing=source.describe(),
+        engine=plan.kind,
+        precision=extraction.options.precision,
+        dtype=dtype,
+        shards=tuple(writer.names),
+    )
+    manifest.write(folder)
+    return manifest
 
-    engine: str = AUTO
-    precision: str = "float32"
-    dtype: str = "float32"
-    max_difference: float | None = None
-    batch_size: int = 64
 
+def _fresh(
+    extraction: Extraction, plan: Plan, share: Share, progress: Callable[[int, int], None]
+) -> Iterator[tuple[str, NDArray[np.floating]]]:
+    """Ids and vectors of what was computed, by whichever worker, in order."""
+    parts = extraction.parts(share)
 
-@dataclass(frozen=True)
-class Share:
-    """Which of how many workers this is, and the folder where all keep unfinished work."""
+    def on_wait(there: int) -> None:
+        progress(min(there * plan.part_rows, len(plan.rows)), len(plan.rows))
 
-    work: Path
-    index: int = 0
-    count: int = 1
-
-
-@dataclass(frozen=True, eq=False)
-class Extraction:
-    """Features to be had of a snapshot: from what, and how."""
-
-    snapshot: Snapshot
-    encoder: Encoder
-    options: Options = Options()
-    previous: Features | None = None
-
-    def compute(self, share: Share, progress: Callable[[int, int], None]) -> Plan:
-        """Compute one worker's share, and give what all workers go by.
-
-        Memory holds a few batches, however many items there are.
-
-        Args:
-            share: Which share.
-            progress: Called with items done and items in all, of this share.
-
-        Raises:
-            BlocksError: The modalities differ, the earlier features are another encoder's, no
-                engine fits and passes, or an item cannot be decoded or has features that are not
-                finite numbers.
-        """
-        self._check()
-        options = self.options
-        size = options.batch_size if has_gpu() else min(options.batch_size, CPU_BATCH_SIZE)
-        computation = self.encoder.computation(size)
-        sample = self._sample(computation)
-        plan = read_plan(share.work, wait=share.index > 0)
-        limit = options.max_difference
-        selected = select_engine(
-            plan.engine if plan else self._asked(),
-            options.precision,
-            usual_limit(options.precision) if limit is None else limit,
-            computation,
-            sample,
-        )
-        if plan is None or plan.kind != selected.engine.kind:
-            # What may be there is of an attempt on another kind of machine.
-            shutil.rmtree(share.work, ignore_errors=True)
-            plan = self._plan(selected, sample, size)
-            plan.write(share.work)
-        parts, mine = self._parts(share), plan.share(share.index, share.count)
-        total, done = sum(len(plan.part(number)) for number in mine), 0
-        for number in mine:
-            rows = plan.part(number)
-            if parts.find(number) is None:
-                computed = computation.vectors(self.snapshot.contents(rows), selected.forward)
-                parts.write(number, self._kept(computed, done, total, progress))
-            done += len(rows)
-            progress(done, total)
-        return plan
-
-    def finished_parts(self, share: Share) -> int:
-        """How many parts an earlier attempt left, or other workers made."""
-        return self._parts(share).count()
-
-    def assemble(
-        self, plan: Plan, share: Share, folder: Path, progress: Callable[[int, int], None]
-    ) -> Manifest:
-        """Write all features into a folder, in the snapshot's order; give their manifest.
-
-        It waits for the parts of other workers.
-
-        Args:
-            plan: What the workers go by.
-            share: That of the first worker.
-            folder: The empty folder to fill.
-            progress: Called with items computed, by all workers, and items to compute.
-        """
-        earlier = EarlierFeatures(self._reusable(plan.kind)[0])
-        fresh = self._fresh(plan, share, progress)
-        dimension, dtype = self.encoder.dimension, self.options.dtype
-        schema = features_schema(dimension, dtype)
-        index = self.snapshot.index()
-        with ShardWriter(folder, schema) as writer:
-            for start in range(0, index.num_rows, ROWS_PER_WRITE):
-                (rows,) = index.slice(start, ROWS_PER_WRITE).combine_chunks().to_batches()
-                vectors = np.empty((rows.num_rows, dimension), dtype)
-                known, found = earlier.find(ids_of(rows["id"]))
-                if known.any():
-                    vectors[known] = found
-                for row in np.flatnonzero(~known):
-                    item, vectors[row] = next(fresh)
-                    if item != rows["id"][int(row)].as_py():
-                        raise RuntimeError(f"part of {item} where {rows['id'][int(row)]} belongs")
-                columns = [*rows.columns, vector_column(vectors)]
-                writer.write(pa.record_batch(columns, schema=schema))
-        manifest = Manifest(
-            items=writer.rows,
-            dimension=dimension,
-            labels=self.snapshot.manifest.labels,
-            snapshot_digest=self.snapshot.manifest.digest,
-            encoder_digest=self.encoder.digest,
-            preprocessing=self.encoder.describe(),
-            engine=plan.kind,
-            precision=self.options.precision,
-            dtype=dtype,
-            shards=tuple(writer.names),
-        )
-        manifest.write(folder)
-        return manifest
-
-    def _check(self) -> None:
-        of_items, of_encoder = self.snapshot.manifest.modality, self.encoder.input.name
-        if of_items != of_encoder:
-            raise BlocksError(
-                WHERE,
-                "encoder",
-                f"the snapshot's items are {of_items}, {self.encoder.name} takes {of_encoder}",
-                "the same modality",
-                f"give an encoder of {of_items} or a snapshot of {of_encoder}",
-            )
-        if self.previous:
-            self.previous.check_encoder(self.encoder.digest, WHERE)
-
-    def _sample(self, computation: Computation) -> Sample:
-        """The first items: ids are digests, so they are as good as drawn."""
-        wanted = PARITY_ITEMS if self.options.precision == "float32" else PROBE_ITEMS
-        rows = np.arange(min(wanted, self.snapshot.manifest.items))
-        return take_sample(computation, list(self.snapshot.contents(rows)))
-
-    def _asked(self) -> str:
-        """The engine to look at, or auto for all."""
-        if self.options.engine != AUTO:
-            return self.options.engine
-        if self.previous:
-            # Another one, though faster today, would compute everything anew.
-            name = self.previous.manifest.engine.partition("/")[0]
-            with suppress(KeyError, UnfitError):
-                if ENGINES[name].version and ENGINES[name].kind == self.previous.manifest.engine:
-                    return name
-        few = self.snapshot.manifest.items < LEAST_TO_COMPARE
-        return REFERENCE if few else AUTO
-
-    def _reusable(self, kind: str) -> tuple[Features | None, str]:
-        """The earlier features, if they are what would be computed; else why they are not."""
-        if self.previous is None:
-            return None, ""
-        made = self.previous.manifest
-        asked = (kind, self.options.precision, self.encoder.describe(), self.options.dtype)
-        had = (made.engine, made.precision, dict(made.preprocessing), made.dtype)
-        for name, before, now in zip(
-            ("engine", "precision", "preprocessing", "dtype"), had, asked, strict=True
-        ):
-            # Fewer bits can be made of more, not the other way round.
-            if before != now and (before, now) != ("float32", "float16"):
-                return None, f"{name} was {before} and is {now} now"
-        return self.previous, ""
-
-    def _plan(self, selected: Selected, sample: Sample, batch_size: int) -> Plan:
-        reusable, why_not = self._reusable(selected.engine.kind)
-        rows = self._missing(reusable)
-        report: dict[str, Any] = {
-            "candidates": dict(selected.candidates),
-            "parity": asdict(selected.parity),
-            "reused": self.snapshot.manifest.items - len(rows),
-        }
-        if why_not:
-            report["not_reused"] = why_not
-        if self.options.precision != "float32":
-            report["probe"] = self._probe(sample, selected)
-        engine = selected.engine
-        return Plan(engine.name, engine.kind, rows, rows_of_part(len(rows), batch_size), report)
-
-    def _missing(self, reusable: Features | None) -> NDArray[np.int64]:
-        """The rows of the snapshot that are not in the earlier features."""
-        earlier = EarlierFeatures(reusable, with_vectors=False)
-        missing, start, last = [np.empty(0, np.int64)], 0, b""
-        for rows in self.snapshot.index().to_batches():
-            ids = ids_of(rows["id"])
-            check_rising(ids, last, "snapshot")
-            last = ids[-1]
-            known, _ = earlier.find(ids)
-            missing.append(start + np.flatnonzero(~known))
-            start += len(ids)
-        return np.concatenate(missing)
-
-    def _probe(self, sample: Sample, selected: Selected) -> dict[str, Any]:
-        """What fewer bits cost: a head's accuracy on the sample with and without, left one out."""
-        rows = self.snapshot.index().slice(0, len(sample.ids))
-        targets = rows["label"].combine_chunks().dictionary_encode().indices.to_numpy()
-        if len(np.unique(targets)) < 2:
-            return {}
-        return {
-            name: leave_one_out(vectors, targets).accuracy.as_dict()
-            for name, vectors in (
-                ("float32", sample.reference),
-                (self.options.precision, selected.vectors),
-            )
-        }
-
-    def _parts(self, share: Share) -> Parts:
-        dimension = self.encoder.dimension
-        return Parts(share.work / PARTS_FOLDER, dimension, self.options.dtype)
-
-    def _kept(
-        self,
-        computed: Iterator[IdsAndVectors],
-        done: int,
-        total: int,
-        progress: Callable[[int, int], None],
-    ) -> Iterator[IdsAndVectors]:
-        """Vectors in the dtype that they are kept in."""
-        for ids, vectors in computed:
-            with np.errstate(over="ignore"):
-                kept = vectors.astype(self.options.dtype)
-            check_finite(ids, kept)
-            yield ids, kept
-            done += len(ids)
-            progress(done, total)
-
-    def _fresh(
-        self, plan: Plan, share: Share, progress: Callable[[int, int], None]
-    ) -> Iterator[tuple[str, NDArray[np.floating]]]:
-        """Ids and vectors of what was computed, by whichever worker, in order."""
-        parts = self._parts(share)
-
-        def on_wait(there: int) -> None:
-            progress(min(there * plan.part_rows, len(plan.rows)), len(plan.rows))
-
-        for number in plan.share(0, 1):
-            yield from zip(*parts.read(number, on_wait), strict=True)
+    for number in plan.share(0, 1):
+        yield from zip(*parts.read(number, on_wait), strict=True)

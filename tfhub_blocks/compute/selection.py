@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.computations import WHERE, Computation, Item, batched, check_finite
+from tfhub_blocks.compute.computations import Computation, Item, batched, check_finite
 from tfhub_blocks.compute.engines import ENGINES, REFERENCE
 from tfhub_blocks.compute.engines.engine import Engine, Forward, Precision, UnfitError
 from tfhub_blocks.compute.parity import Parity, measure_parity
@@ -59,7 +59,7 @@ def take_sample(computation: Computation, items: Sequence[Item]) -> Sample:
     batches = [computation.prepared(batch) for batch in batched(items, computation.batch_size)]
     vectors = [np.asarray(computation.forward(batch)) for batch in batches]
     reference = np.concatenate(vectors)[: len(ids)]
-    check_finite(ids, reference)
+    check_finite(ids, reference, computation.where)
     return Sample(ids, batches, reference)
 
 
@@ -98,7 +98,7 @@ def select_engine(
         if parity.largest <= limit:
             passed[name] = Selected(ENGINES[name], forward, parity, vectors, candidates)
     if not passed:
-        raise _none_passed(asked, precision, limit, candidates)
+        raise _none_passed(computation.where, asked, precision, limit, candidates)
     if len(passed) == 1:
         return next(iter(passed.values()))
     for name, candidate in passed.items():
@@ -127,14 +127,18 @@ def _items_per_s(forward: Forward, sample: Sample, computation: Computation) -> 
 
 
 def _none_passed(
-    asked: str, precision: str, limit: float, candidates: Mapping[str, Mapping[str, Any]]
+    where: str,
+    asked: str,
+    precision: str,
+    limit: float,
+    candidates: Mapping[str, Mapping[str, Any]],
 ) -> BlocksError:
     """The error for what was asked, or for the first candidate, which is the reference."""
     for name, record in candidates.items():
         if "parity" in record:
             parity = record["parity"]
             return BlocksError(
-                WHERE,
+                where,
                 f"engine {name}",
                 f"{precision} gives features of item {parity['worst_item']} that differ by "
                 f"{parity['largest']:.2g} from those of the model as it is served",
@@ -143,7 +147,7 @@ def _none_passed(
             )
     told = "; ".join(f"{name}: {record['unfit']}" for name, record in candidates.items())
     return BlocksError(
-        WHERE,
+        where,
         f"engine {asked}",
         f"it cannot compute this encoder in {precision} here ({told})",
         "an engine that can",
