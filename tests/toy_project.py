@@ -90,6 +90,7 @@ def share(
                 # EFFECT
                 write_file(parts / name, name.encode())
                 print("made", name, flush=True)
+                # MADE
         if run.worker.is_first:
             while not all((parts / name).exists() for name in names):
                 time.sleep(0.02)

@@ -26,6 +26,13 @@ WORKSPACE = (
 )
 
 
+TENSORFLOW = {
+    "distribution_type": "TensorFlow",
+    "worker_count": 2,
+    "parameter_server_count": 0,
+}
+
+
 def problems(contract: Contract, method: str, tail: str, version: str, body: Any) -> list[str]:
     operation = contract.operation(method, f"{WORKSPACE}/{tail}", version)
     assert operation is not None
@@ -41,6 +48,22 @@ def problems(contract: Contract, method: str, tail: str, version: str, body: Any
         ({"inputs": {"a": {"jobInputType": "literal"}}}, "inputs/a: 'value' is a required"),
         ({"inputs": {"a": {"jobInputType": "uri_folder", "uri": 3}}}, "inputs/a/uri: 3 is not of"),
         ({"identity": {"identityType": "Nobody"}}, "identity/identityType: 'Nobody' is not one of"),
+        (
+            {"jobs": {"a": {"resources": {"instance_count": "3"}}}},
+            "jobs.a.resources: body/instanceCount: '3' is not of type 'integer'",
+        ),
+        (
+            {"jobs": {"a": {"resources": {"nodes": 3}}}},
+            "jobs.a.resources: body: Additional properties are not allowed ('nodes' was",
+        ),
+        (
+            {"jobs": {"a": {"distribution": {"distribution_type": "Tensor"}}}},
+            "jobs.a.distribution: body/distributionType: 'Tensor' is not one of",
+        ),
+        (
+            {"jobs": {"a": {"distribution": {**TENSORFLOW, "worker_count": "3"}}}},
+            "jobs.a.distribution: body/workerCount: '3' is not of type 'integer'",
+        ),
     ],
 )
 def test_body_that_leaves_the_openapi_is_named_by_its_path(contract, change, expected):
@@ -194,6 +217,24 @@ CHANGES = {
     "timeout": (
         lambda b: b["jobs"]["head"].update(limits={"timeout": "soon"}),
         "head.limits.timeout: 'soon' is no ISO 8601 duration",
+    ),
+    "no distribution": (
+        lambda b: b["jobs"]["head"].update(resources={"instance_count": 2}),
+        "jobs.head.distribution: there is none, and instance_count is 2",
+    ),
+    "other distribution": (
+        lambda b: b["jobs"]["head"].update(distribution=TENSORFLOW),
+        "jobs.head.distribution: it has 2 tasks, and instance_count is 1",
+    ),
+    "more than the cluster": (
+        lambda b: b["jobs"]["head"].update(
+            distribution={**TENSORFLOW, "worker_count": 3}, resources={"instance_count": 3}
+        ),
+        "jobs.head.resources.instance_count: 3 is above the 2 nodes",
+    ),
+    "no instance": (
+        lambda b: b["jobs"]["head"].update(resources={"instance_count": 0}),
+        "jobs.head.resources.instance_count: 0 is below 1",
     ),
     "circle": (cycle, "wait for each other"),
 }

@@ -66,9 +66,9 @@ class Step:
 
         It outlives this process: an attempt at the very same work (step, parameters, inputs, code
         and environment; whatever the number of workers) finds there what an earlier one finished.
-        What is in it counts as finished, so each part is one file that is written whole or renamed
-        into place; it is removed when the output is complete. Before or after ``begin_output``, at
-        any time.
+        What is in it counts as finished, so each part is one file that needs no other, written
+        whole or renamed into place. The folder goes when the output is complete: a worker that has
+        done its share looks into it no more.
 
         Raises:
             BlocksError: An input has no digest, so parts made from other content would be taken.

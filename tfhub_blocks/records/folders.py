@@ -26,7 +26,6 @@ WORK_NAME = ".work"
 # In it, where the workers of one step meet; each other name is that of some work.
 WORKERS_NAME = "workers"
 _REMAINS = frozenset({PARTIAL_NAME, NAMES_NAME, WORK_NAME})
-_DROPPED_NAME = "dropped"
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,10 @@ def begin_folder(folder: Path, provenance: Provenance) -> Path:
         _write_names(folder, present - _REMAINS)
         _remove_entries(folder, present - _REMAINS)
     _remove_entries(folder, {PARTIAL_NAME, NAMES_NAME})
-    _drop_work(folder / WORK_NAME, kept={work_key(provenance), WORKERS_NAME})
+    kept = folder / WORK_NAME
+    if kept.is_dir():
+        names = {path.name for path in kept.iterdir()}
+        _remove_entries(kept, names - {work_key(provenance), WORKERS_NAME})
     partial = folder / PARTIAL_NAME
     partial.mkdir(parents=True)
     return partial
@@ -168,7 +170,6 @@ def finish_folder(
         (partial / entry).rename(folder / entry)
     (folder / NAMES_NAME).unlink()
     partial.rmdir()
-    _drop_work(folder / WORK_NAME, kept=set())
     # Another worker may look into it once more before it ends; whoever reads the folder does not.
     shutil.rmtree(folder / WORK_NAME, ignore_errors=True)
     return lineage
@@ -179,8 +180,8 @@ def work_folder(folder: Path, provenance: Provenance) -> Path:
 
     It outlives a killed attempt: the next one at the very same step, parameters, materials, code
     and environment finds it as it was. Several processes may use it at once, and at any time before
-    ``finish_folder``, which removes it. What is in it counts as finished, so each part is one file
-    that is written whole (``write_file``) or renamed into place.
+    ``finish_folder``, which removes it file by file. What is in it counts as finished, so each part
+    is one file, written whole (``write_file``) or renamed into place, and needs no other.
     """
     work = folder / WORK_NAME / work_key(provenance)
     work.mkdir(parents=True, exist_ok=True)
@@ -230,17 +231,6 @@ def _write_names(folder: Path, names: Iterable[str]) -> None:
     partial.mkdir(exist_ok=True)
     (partial / NAMES_NAME).write_text("\n".join(names), encoding="utf-8")
     (partial / NAMES_NAME).rename(folder / NAMES_NAME)
-
-
-def _drop_work(work: Path, kept: set[str]) -> None:
-    """Remove what is kept of work, but for some names."""
-    names = {path.name for path in work.iterdir()} if work.is_dir() else set()
-    dropped = work / _DROPPED_NAME
-    # By a rename first: half removed, parts of several files would look finished.
-    for name in sorted(names - kept, key=lambda name: name != _DROPPED_NAME):
-        if name != _DROPPED_NAME:
-            (work / name).rename(dropped)
-        _remove_entries(work, {_DROPPED_NAME})
 
 
 def _remove_entries(folder: Path, names: Iterable[str]) -> None:

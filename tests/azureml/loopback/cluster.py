@@ -37,15 +37,19 @@ class ClusterEngine(LocalEngine):
 class _StepMaker(StepMaker):
     engine: ClusterEngine = field(kw_only=True)
 
-    def _process(self, node: Node, *others: Any) -> StepProcess:
-        plain = super()._process(node, *others)
-        variables = {**plain.variables, **self.engine.variables(node.name)}
-        made = StepOnNode(
-            plain.command, plain.code, plain.log, variables, plain.timeout_s, plain.on_progress
-        )
-        self._processes[self._processes.index(plain)] = made
-        self.engine.nodes[node.name] = made
-        return made
+    def _workers(self, node: Node, *others: Any) -> list[StepProcess]:
+        nodes: list[StepOnNode] = []
+        for plain in super()._workers(node, *others):
+            self._processes.remove(plain)
+            variables = {**plain.variables, **self.engine.variables(node.name)}
+            made = StepOnNode(
+                plain.command, plain.code, plain.log, variables, plain.timeout_s, plain.on_progress
+            )
+            made.nodes = nodes
+            nodes.append(made)
+        self._processes += nodes
+        self.engine.nodes[node.name] = nodes[0]
+        return list(nodes)
 
 
 @dataclass
@@ -53,9 +57,11 @@ class StepOnNode(StepProcess):
     """A step's process, and the next one after the node of a low-priority cluster was lost.
 
     It begins again by itself, with the same command and the same folders for its outputs.
+    ``nodes`` are those that share the step, this one among them.
     """
 
     is_lost: bool = False
+    nodes: list["StepOnNode"] = field(default_factory=list, repr=False, compare=False)
 
     def run(self) -> int:
         """Run to the end, as often as it takes; the last exit status."""
@@ -71,14 +77,18 @@ class StepOnNode(StepProcess):
     def preempt(self, grace_s: float) -> None:
         """Lose the node: the process is told to end, and ended after the grace.
 
+        A job that runs on several nodes loses all with one of them.
+
         Raises:
             RuntimeError: It does not run.
         """
         if self._process is None or self.has_ended():
             raise RuntimeError(f"there is nothing to pre-empt: {self.command}")
-        self.is_lost = True
-        self._signal(signal.SIGTERM)
+        for node in self.nodes:
+            node.is_lost = True
+            node._signal(signal.SIGTERM)
         limit = time.monotonic() + grace_s
-        while not self.has_ended() and time.monotonic() < limit:
+        while not all(n.has_ended() for n in self.nodes) and time.monotonic() < limit:
             time.sleep(0.02)
-        self.end()
+        for node in self.nodes:
+            node.end()

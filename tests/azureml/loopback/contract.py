@@ -54,6 +54,10 @@ DEVIATIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+# What nodes of pipelines have as jobs have it, but in the words of YAML.
+_OF_NODES = {"distribution": "DistributionConfiguration", "resources": "JobResourceConfiguration"}
+
+
 def openapi_folder() -> Path | None:
     """Where the files are: ``AZURE_OPENAPI_DIR``, else beside the repository; None if nowhere."""
     given = os.environ.get("AZURE_OPENAPI_DIR")
@@ -121,7 +125,19 @@ class Contract:
                 problems += _parameter_problems(parameter, values[name])
             elif place == "query" and parameter.get("required") and name != "api-version":
                 problems.append(f"query {name}: it is missing")
+        problems += self._node_problems(operation.file, (body or {}).get("properties") or {})
         return [f"{operation}: {problem}" for problem in problems]
+
+    def _node_problems(self, file: Path, job: Mapping[str, Any]) -> Iterator[str]:
+        """Of the nodes of a pipeline, which may be anything there, what is described elsewhere."""
+        if job.get("jobType") != "Pipeline":
+            return
+        for name, node in (job.get("jobs") or {}).items():
+            for key, definition in _OF_NODES.items():
+                if node.get(key) is not None:
+                    schema = {"$ref": f"#/definitions/{definition}"}
+                    found = self._problems("request", file, schema, _in_camel_case(node[key]))
+                    yield from (f"jobs.{name}.{key}: {problem}" for problem in found)
 
     def answer_problems(self, operation: Operation, status: int, body: Any) -> list[str]:
         """Each way in which an answer breaks its description; empty if it keeps it."""
@@ -156,6 +172,10 @@ class Contract:
             for error in _leaves(validator.iter_errors(value))
             if not _is_allowed(error)
         ]
+
+
+def _in_camel_case(node: Mapping[str, Any]) -> dict[str, Any]:
+    return {re.sub(r"_(\w)", lambda match: match[1].upper(), key): node[key] for key in node}
 
 
 def _place(error: ValidationError) -> str:

@@ -78,7 +78,7 @@ class Executor:
         self.wait()
 
     def node(self, job: str, step: str) -> StepOnNode:
-        """The node of a step, to be lost.
+        """The node of a step, to be lost; of several the first, with which all are lost.
 
         Raises:
             KeyError: The step was not started, or is reused.
@@ -175,6 +175,8 @@ class _JobRun:
             output_types={port: p["type"] for port, p in (spec.get("outputs") or {}).items()},
             inputs=inputs,
             entity=_UploadedCode(code),
+            shares_work=bool(entry.get("distribution")),
+            instance_count=(entry.get("resources") or {}).get("instance_count"),
         )
 
     def _value(self, place: str, given: Mapping[str, Any]) -> Any:
@@ -212,9 +214,17 @@ class _JobRun:
                     "logs/azureml/executionlogs.txt",
                     "".join(f"{n}: {s}\n" for n, s in self.statuses.items()),
                 )
-            if logged := Path(step.log).read_text(errors="replace") if step.log else "":
-                self._log(self.runs[node], "user_logs/std_log.txt", logged)
+            for name, path in self._logs(node, step).items():
+                if logged := path.read_text(errors="replace") if path.exists() else "":
+                    self._log(self.runs[node], f"user_logs/{name}.txt", logged)
             self._show_step(node, step)
+
+    def _logs(self, node: str, step: StepRecord) -> dict[str, Path]:
+        """The logs of a step here, by their names there: of several processes one each."""
+        workers = self.nodes[node].nodes if node in self.nodes else []
+        if len(workers) < 2:
+            return {"std_log": Path(step.log)} if step.log else {}
+        return {f"std_log_process_{index}": one.log for index, one in enumerate(workers)}
 
     def _show_step(self, node: str, step: StepRecord) -> None:
         run, now = self.runs[node], datetime.now(UTC).isoformat()

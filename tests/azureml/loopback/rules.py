@@ -212,6 +212,7 @@ class _Pipeline:
         elif not (compute.endswith("/computes/serverless") or self.workspace.find_by_id(compute)):
             yield f"computeId: there is no {compute}"
         yield from _limits(node.get("limits") or {})
+        yield from _instances(node, (self.workspace.find_by_id(compute or "") or {}))
         declared, given = spec.get("inputs") or {}, node.get("inputs") or {}
         for port in given.keys() - declared.keys():
             yield f"inputs.{port}: the component has no such input"
@@ -301,6 +302,23 @@ def _fits(given: str, wanted: str) -> bool:
     """Azure hands a folder to whoever wants a model, and a model to whoever wants a folder."""
     folders = _MODEL_TYPES | {"uri_folder"}
     return given == wanted or (given in folders and wanted in folders)
+
+
+def _instances(node: Mapping[str, Any], compute: Mapping[str, Any]) -> Iterator[str]:
+    """What keeps a node from running on as many machines as it wants."""
+    count = (node.get("resources") or {}).get("instance_count", 1)
+    distribution = node.get("distribution") or {}
+    if count < 1:
+        yield f"resources.instance_count: {count} is below 1"
+    if count > 1 and not distribution:
+        yield f"distribution: there is none, and instance_count is {count}"
+    if distribution.get("distribution_type") == "TensorFlow":
+        tasks = distribution.get("worker_count", count) + distribution["parameter_server_count"]
+        if tasks != count:
+            yield f"distribution: it has {tasks} tasks, and instance_count is {count}"
+    settings = (compute.get("properties", {}).get("properties") or {}).get("scaleSettings") or {}
+    if count > settings.get("maxNodeCount", count):
+        yield f"resources.instance_count: {count} is above the {settings['maxNodeCount']} nodes"
 
 
 def _limits(limits: Mapping[str, Any]) -> Iterator[str]:

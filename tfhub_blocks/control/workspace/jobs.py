@@ -1,5 +1,6 @@
 """Jobs that were submitted: how they go, what they logged and made, and their end."""
 
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +20,8 @@ from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError, nearest
 from tfhub_blocks.records.progress import PREFIX as PROGRESS_PREFIX
 
 FINAL = {COMPLETED, FAILED, CANCELED}
-LOG_NAME = "user_logs/std_log.txt"
+# A step on several nodes has a log for each process.
+_LOG_NAME = re.compile(r"user_logs/std_log(?:_process_(\d+))?\.txt")
 _TAIL_BYTES = 4096
 
 
@@ -104,9 +106,11 @@ class Job:
                 )
         for name in steps or runs:
             with told("logs", f"{self.name} > {name}"):
-                text = self._log(runs[name].run_id)
-            if text:
-                yield name, text
+                addresses = self._log_addresses(runs[name].run_id)
+                texts = {index: _read(address) for index, address in addresses.items()}
+            for index, text in texts.items():
+                if text:
+                    yield f"{name}, worker {index}" if len(texts) > 1 else name, text
 
     def outputs(self) -> dict[str, str]:
         """The type of each named output.
@@ -162,25 +166,29 @@ class Job:
             )
         return {run.display_name: run for run in runs}
 
-    def _log(self, run_id: str, last_bytes: int | None = None) -> str:
-        """A step's log, or the end of it; nothing if there is none yet."""
+    def _log_addresses(self, run_id: str) -> dict[int, str]:
+        """The address of the log of each worker of a step, the first one first."""
         details = self.connection.client.jobs._runs_operations.get_run_details(run_id)
-        address = (details.log_files or {}).get(LOG_NAME)
-        if address is None:
-            return ""
-        blob = BlobClient.from_blob_url(address)
-        offset = 0
-        if last_bytes is not None:
-            offset = max(0, blob.get_blob_properties().size - last_bytes)
-        return redacted(blob.download_blob(offset=offset).readall().decode(errors="replace"))
+        found = ((_LOG_NAME.fullmatch(name), at) for name, at in (details.log_files or {}).items())
+        return dict(sorted((int(match[1] or 0), at) for match, at in found if match))
 
     def _progress(self, run_id: str) -> str:
         """The last line of progress in a step's log, or nothing."""
         lines: list[str] = []
         with suppress(HttpResponseError):  # the log may be empty, or just being replaced
-            lines = self._log(run_id, _TAIL_BYTES).splitlines()
+            for address in list(self._log_addresses(run_id).values())[:1]:
+                lines = _read(address, _TAIL_BYTES).splitlines()
         found = [line for line in lines if line.startswith(PROGRESS_PREFIX)]
         return found[-1].removeprefix(PROGRESS_PREFIX) if found else ""
+
+
+def _read(address: str, last_bytes: int | None = None) -> str:
+    """A log without secrets, or the end of it."""
+    blob = BlobClient.from_blob_url(address)
+    offset = 0
+    if last_bytes is not None:
+        offset = max(0, blob.get_blob_properties().size - last_bytes)
+    return redacted(blob.download_blob(offset=offset).readall().decode(errors="replace"))
 
 
 def _component_name(reference: str) -> str:

@@ -1,5 +1,6 @@
 """Submitting: the job that a pipeline and a profile make, sent once."""
 
+import copy
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,12 +8,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from azure.ai.ml import Output
-from azure.ai.ml.entities import ManagedIdentityConfiguration, UserIdentityConfiguration
+from azure.ai.ml import Output, TensorFlowDistribution
+from azure.ai.ml.entities import (
+    JobResourceConfiguration,
+    ManagedIdentityConfiguration,
+    UserIdentityConfiguration,
+)
 
 import tfhub_blocks
 from tfhub_blocks.control.catalog import MODEL_TYPES
 from tfhub_blocks.control.graphs import Graph, Node
+from tfhub_blocks.control.instances import instance_count
 from tfhub_blocks.control.profiles import SERVERLESS, JobSettings, Profile
 from tfhub_blocks.control.requests import pipeline_ports, prepare_job
 from tfhub_blocks.control.store import content_digest
@@ -100,6 +106,7 @@ def prepare(connection: Connection, request: Request, profile: Profile) -> Prepa
         "given": {key: str(value) for key, value in given.items()},
         "register": dict(request.register),
         "components": {name: assets[node.component].digest for name, node in graph.nodes.items()},
+        "instances": {name: instance_count(node, profile) for name, node in graph.nodes.items()},
     }
     return Prepared(request.pipeline, job, registered, record_digest(record))
 
@@ -141,11 +148,17 @@ def _furnish(job_node: Any, node: Node, profile: Profile, settings: JobSettings)
             "one of " + ", ".join(profile.roles),
             f"add [roles.{node.role}] to it, or correct the tag role of {node.component}",
         )
-    job_node.compute = role.compute
-    if role.compute == SERVERLESS:
-        job_node.set_resources(instance_type=role.size, instance_count=1)
-        if settings.tier:
-            job_node.set_queue_settings(job_tier=settings.tier)
+    job_node.compute, count = role.compute, instance_count(node, profile)
+    if role.compute == SERVERLESS or count > 1:
+        # Not by set_resources, which writes into the component as well (decision 0031).
+        resources = copy.copy(job_node.resources) or JobResourceConfiguration()
+        resources.instance_type = role.size or resources.instance_type
+        resources.instance_count = count
+        job_node.resources = resources
+    if count > 1:
+        job_node.distribution = TensorFlowDistribution(worker_count=count, parameter_server_count=0)
+    if role.compute == SERVERLESS and settings.tier:
+        job_node.set_queue_settings(job_tier=settings.tier)
     job_node.set_limits(timeout=node.timeout_s or role.timeout_s)
     if settings.identity:
         job_node.identity = _IDENTITIES[settings.identity]()
@@ -154,15 +167,29 @@ def _furnish(job_node: Any, node: Node, profile: Profile, settings: JobSettings)
 
 
 def _check_computes(connection: Connection, profile: Profile, graph: Graph) -> None:
-    names = {profile.roles[node.role].compute for node in graph.nodes.values()}
-    for name in sorted(names - {SERVERLESS}):
-        if find("submit", f"compute {name}", connection.client.compute.get, name) is None:
+    """See that each cluster is there, and has as many nodes as the step that wants most of it."""
+    wanted: dict[str, Node] = {}
+    for node in sorted(graph.nodes.values(), key=lambda node: instance_count(node, profile)):
+        wanted[profile.roles[node.role].compute] = node
+    wanted.pop(SERVERLESS, None)
+    for name, node in sorted(wanted.items()):
+        found = find("submit", f"compute {name}", connection.client.compute.get, name)
+        if found is None:
             raise BlocksError(
                 "submit",
                 f"compute {name}",
                 f"workspace {connection.name} has no such compute",
                 "a cluster of that name",
                 f"tfhub-blocks compute apply --profile {profile.name}",
+            )
+        count, most = instance_count(node, profile), getattr(found, "max_instances", None)
+        if most is not None and count > int(most):
+            raise BlocksError(
+                "submit",
+                f"compute {name}",
+                f"step {node.name} wants {count} nodes, and it has at most {most}",
+                f"max_nodes of {count} or more, or a smaller instance_count",
+                f"correct {profile.name}, and tfhub-blocks compute apply --profile {profile.name}",
             )
 
 
