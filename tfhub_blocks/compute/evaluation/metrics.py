@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfhub_blocks.compute.estimates import Estimate
 from tfhub_blocks.records.errors import BlocksError
 
 WHERE = "evaluate"
@@ -36,19 +37,6 @@ MEASURES = (
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.integer]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A measure on the split, and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def as_dict(self) -> dict[str, float]:
-        """Return value, low, high."""
-        return {"value": self.value, "low": self.low, "high": self.high}
 
 
 @dataclass(frozen=True)
