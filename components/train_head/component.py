@@ -38,12 +38,14 @@ def train_head(
     """The head is the optimum of its convex loss, so it depends on nothing but features."""
     with step(train_head, locals()) as run:
         from tfhub_blocks.compute.encoders import load_encoder
-        from tfhub_blocks.compute.heads import Split, fit_head, parse_strengths
+        from tfhub_blocks.compute.heads import fit_head, parse_strengths
         from tfhub_blocks.compute.models import write_model
+        from tfhub_blocks.compute.splits import Split
 
         cached = open_features(Path(features), "train_head")
         loaded = load_encoder(Path(encoder), "train_head")
         cached.check_encoder(loaded.digest, "train_head")
+        cached.check_ids()
         fit = fit_head(
             Split(*cached.split("train")),
             Split(*cached.split("validation")),
@@ -53,9 +55,12 @@ def train_head(
             max_iterations,
             progress=lambda record: print(
                 f"strength {record.strength:<10g} validation log-loss "
-                f"{record.validation_log_loss:.4f} after {record.iterations} iterations"
+                f"{record.validation_log_loss:.4f} after {record.iterations} iterations over "
+                f"{record.items} items",
+                flush=True,
             ),
         )
+        print(f"{fit.method}: {fit.reason}")
         print(f"chosen: strength {fit.strength:g}, temperature {fit.head.temperature:.3f}")
         run.facts.update(fit.as_dict())
         facts = {

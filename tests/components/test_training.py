@@ -132,14 +132,15 @@ def test_model_answers_alone_as_the_cached_features_do(chain, imported_encoder, 
     answered = json.loads(run.stdout.splitlines()[-1])
     assert answered["order"] == sorted(COLOURS)
 
-    from tfhub_blocks.compute.heads import Split, fit_head
+    from tfhub_blocks.compute.heads import fit_head
+    from tfhub_blocks.compute.splits import Split
 
     features = open_features(chain.features, "test")
     fit = fit_head(
         Split(*features.split("train")), Split(*features.split("validation")), sorted(COLOURS)
     )
     vectors, _, feature_ids = features.split("test")
-    expected = dict(zip(feature_ids, fit.head.probabilities(vectors), strict=True))
+    expected = dict(zip(feature_ids, fit.head.probabilities(np.asarray(vectors)), strict=True))
     served = np.load(tmp_path / "probabilities.npy")
     np.testing.assert_allclose(served, [expected[item] for item in ids], atol=1e-5, rtol=0)
     assert answered["labels"] == [answered["order"][index] for index in served.argmax(axis=1)]

@@ -1,13 +1,23 @@
 import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from simulated_features import World, write_features
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from tfhub_blocks.compute import heads
-from tfhub_blocks.compute.heads import Head, Split, calibrate_temperature, fit_head
+from tfhub_blocks.compute import calibration, heads, splits
+from tfhub_blocks.compute.calibration import calibrate_temperature
+from tfhub_blocks.compute.heads import Head, fit_head
+from tfhub_blocks.compute.splits import Split
 from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.features import open_features
 
 PROBLEMS = [
     # items, dim, classes, distance between the classes
@@ -131,6 +141,165 @@ def test_items_over_several_chunks_give_the_same_head(monkeypatch):
     )
 
 
+@pytest.fixture
+def streaming(monkeypatch):
+    """Features are streamed whatever their size, with a sample of 1,000 items of 48 features."""
+    monkeypatch.setattr(heads, "HELD_BYTES", 0)
+    monkeypatch.setattr(heads, "SAMPLE_BYTES", 1000 * 48 * 4)
+    monkeypatch.setattr(splits, "CHUNK_BYTES", 700 * 48 * 4)
+
+
+def two_splits(dim: int = 48) -> list[Split]:
+    vectors, targets, _ = next(World(dim, 4, distance=0.2).batches(9000, 9000))
+    ids = [f"item-{row}" for row in range(9000)]
+    return [Split(vectors[p], targets[p], ids[p]) for p in (slice(6000), slice(6000, 9000))]
+
+
+@pytest.mark.parametrize("balance", [False, True], ids=["plain", "balanced"])
+def test_streamed_fits_are_as_good_as_held_ones(balance, request):
+    train, validation = two_splits()
+    held = fit_head(train, validation, names(4), balance_classes=balance)
+    request.getfixturevalue("streaming")
+    streamed = fit_head(train, validation, names(4), balance_classes=balance)
+
+    assert (held.method, streamed.method) == ("held", "streamed")
+    exact = {record.strength: record for record in held.sweep}
+    for record in streamed.sweep:
+        assert record.converged
+        assert record.items == 6000
+        same = exact[record.strength]
+        assert record.train_log_loss == pytest.approx(same.train_log_loss, rel=2e-4)
+        assert record.validation_log_loss == pytest.approx(same.validation_log_loss, rel=2e-4)
+    # The walk passed the best strength, which is the sweep's, without fitting all of them.
+    assert streamed.strength == held.strength
+    assert 2 <= len(streamed.sweep) < len(held.sweep) / 2
+    np.testing.assert_allclose(
+        streamed.head.probabilities(validation.features),
+        held.head.probabilities(validation.features),
+        atol=5e-3,
+    )
+
+
+def test_weaker_regularisation_than_the_best_for_a_sample_is_found(streaming):
+    fit = fit_head(*two_splits(), names(4))
+    best = min(fit.sample_sweep, key=lambda record: record.validation_log_loss)
+    assert all(1000 <= record.items <= 1004 for record in fit.sample_sweep)
+    assert best.strength > fit.strength > fit.sweep[-1].strength
+    assert "MiB are held" in fit.reason
+    assert json.loads(json.dumps(fit.as_dict()))["method"] == "streamed"
+
+
+def test_stronger_regularisation_than_the_best_for_a_sample_is_found(streaming):
+    fit = fit_head(*two_splits(dim=96), names(4))
+    best = min(fit.sample_sweep, key=lambda record: record.validation_log_loss)
+    assert fit.sweep[0].strength > fit.strength > best.strength > fit.sweep[-1].strength
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_features_on_disk_and_in_memory_give_the_same_bits(dtype, streaming, tmp_path):
+    world = World(dim=48, classes=3)
+    stored = open_features(write_features(tmp_path / "f", 5000, world, dtype, 200_000), "test")
+    on_disk = [Split(*stored.split(name)) for name in ("train", "validation")]
+    in_memory = [split.held() for split in on_disk]
+    first, second = (fit_head(*pair, world.labels) for pair in (on_disk, in_memory))
+    assert first.head.weights.tobytes() == second.head.weights.tobytes()
+    assert (first.sweep, first.head.temperature) == (second.sweep, second.head.temperature)
+
+
+def test_item_on_disk_that_is_not_finite_is_named(tmp_path):
+    ids = [f"item-{number}" for number in range(2000)]
+    world = World(dim=4, classes=2)
+
+    class Spoilt(World):
+        def batches(self, items, rows=100):
+            for number, (vectors, targets, parts) in enumerate(super().batches(items, rows)):
+                if number == 15:
+                    vectors[0, 2], parts[0] = np.nan, 0
+                yield vectors, targets, parts
+
+    folder = write_features(tmp_path / "f", 2000, Spoilt(dim=4, classes=2), ids=ids)
+    stored = open_features(folder, "test")
+    train, validation = (Split(*stored.split(name)) for name in ("train", "validation"))
+    with pytest.raises(BlocksError, match=r"item 'item-1500' of the training split .* NaN or inf"):
+        fit_head(train, validation, world.labels)
+
+
+PROCESS = """
+import json, resource, sys
+from pathlib import Path
+import numpy as np
+from simulated_features import World, write_features
+from tfhub_blocks.compute import heads
+from tfhub_blocks.compute.splits import Split
+from tfhub_blocks.records.features import open_features
+given = json.loads(sys.argv[1])
+if given["whole_step"]:
+    from tfhub_blocks.compute.runtime import tf  # as train_head has it beside
+else:
+    heads.HELD_BYTES, heads.SAMPLE_BYTES = 4 * 2**20, 2 * 2**20
+world = World(given["dim"], given["classes"])
+folder = Path(given["folder"])
+write_features(folder, given["items"], world, np.dtype(given["dtype"]), given["shard_bytes"])
+features = open_features(folder, "test")
+features.check_ids()
+fit = heads.fit_head(
+    *(Split(*features.split(name)) for name in ("train", "validation")),
+    world.labels, given["strengths"], progress=lambda r: print(r, file=sys.stderr, flush=True),
+)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps({"peak_bytes": peak, "fit": fit.as_dict()}))
+"""
+
+
+def written_and_used(folder: Path, items: int, dim: int, **given) -> dict:
+    """Features written, read again and trained on in a process of their own."""
+    given = {
+        "whole_step": False,
+        "classes": 4,
+        "dtype": "float32",
+        "shard_bytes": 4 * 2**20,
+    } | given
+    given |= {"folder": str(folder), "items": items, "dim": dim}
+    root = Path(__file__).parents[2]
+    run = subprocess.run(
+        [sys.executable, "-c", PROCESS, json.dumps(given)],
+        env=os.environ | {"PYTHONPATH": f"{root}:{root / 'tests'}"},
+        stdout=subprocess.PIPE,
+    )
+    assert run.returncode == 0
+    return json.loads(run.stdout)
+
+
+def test_memory_does_not_grow_with_the_items(tmp_path):
+    """The 50,000 more are 51 MB as vectors; by item, id and weight stay, some 30 bytes each."""
+    few, many = (
+        written_and_used(tmp_path / str(items), items, 256, strengths=[1e4, 1e3])
+        for items in (10_000, 60_000)
+    )
+    assert few["fit"]["method"] == many["fit"]["method"] == "streamed"
+    assert many["peak_bytes"] - few["peak_bytes"] < 12e6
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_a_million_items_of_1280_features_stay_under_2_gib(dtype, tmp_path):
+    made = written_and_used(
+        tmp_path / "features",
+        1_000_000,
+        1280,
+        classes=10,
+        dtype=dtype,
+        shard_bytes=128 * 2**20,
+        strengths=heads.DEFAULT_STRENGTHS,
+        whole_step=True,
+    )
+    shutil.rmtree(tmp_path / "features")
+    assert made["fit"]["method"] == "streamed"
+    assert all(record["converged"] for record in made["fit"]["sweep"])
+    assert made["peak_bytes"] < 2 * 2**30
+
+
 @pytest.mark.parametrize("constant", [0.0, 1e6 + 0.5, -3e-30])
 def test_constant_feature_gets_no_weight(constant):
     train = correlated_split(200, 10, 3, 1.0)
@@ -169,7 +338,7 @@ def test_calibration_undoes_over_and_under_confidence(factor):
     logits = random.normal(scale=2, size=(20_000, 4))
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     targets = (shares.cumsum(axis=1) < random.random((20_000, 1))).sum(axis=1)
-    expected = min(factor, heads.TEMPERATURES[1])
+    expected = min(factor, calibration.TEMPERATURES[1])
     assert calibrate_temperature(logits * factor, targets) == pytest.approx(expected, rel=0.05)
 
 

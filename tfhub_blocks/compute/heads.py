@@ -1,17 +1,16 @@
 """Linear heads on frozen features: fitted to the optimum, chosen and calibrated on validation."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
 
 from tfhub_blocks.compute import regression
+from tfhub_blocks.compute.calibration import calibrate_temperature, log_loss, log_softmax
+from tfhub_blocks.compute.splits import WHERE, Split, check_splits
 from tfhub_blocks.records.errors import BlocksError
-
-WHERE = "train_head"
 
 DEFAULT_STRENGTHS = tuple(float(f"{10**exponent:.3g}") for exponent in np.arange(-2, 6.5, 0.5))
 """0.01 to 1,000,000, two values a decade.
@@ -21,17 +20,14 @@ on standardised features of a good encoder it lies between about 1e-4 and 1 per 
 covers that from 200 items (0.02 to 200) to 1,000,000 (100 to 1,000,000).
 """
 
-TEMPERATURES = (0.1, 10.0)
-"""The range that `calibrate_temperature` searches."""
+HELD_BYTES = 256 * 2**20
+"""Training features up to this size, as float32, are held in memory."""
 
+SAMPLE_BYTES = 64 * 2**20
+"""Larger ones are sampled to this size, or to as many items as there are features."""
 
-@dataclass(frozen=True, eq=False)
-class Split:
-    """The features of one split: row ``i`` belongs to item ``ids[i]`` of class ``targets[i]``."""
-
-    features: NDArray[np.float32]  # [items, dim]
-    targets: NDArray[np.integer]  # [items], index into the labels
-    ids: Sequence[str]  # [items]
+SAMPLE_PATIENCE = 3
+"""The sweep over the sample ends when so many strengths in turn are worse than the best."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +50,7 @@ class Head:
         Args:
             features: ``[items, dim]``.
         """
-        return np.exp(_log_softmax(self.logits(features) / np.float64(self.temperature)))
+        return np.exp(log_softmax(self.logits(features) / np.float64(self.temperature)))
 
 
 @dataclass(frozen=True)
@@ -62,6 +58,7 @@ class SweepRecord:
     """What one regularisation strength gave."""
 
     strength: float
+    items: int  # that it was fitted to: all for training, or a sample
     train_log_loss: float  # mean over items, with the class weights if balanced
     validation_log_loss: float  # mean over items, unweighted, before calibration
     iterations: int
@@ -70,18 +67,24 @@ class SweepRecord:
 
 @dataclass(frozen=True, eq=False)
 class HeadFit:
-    """The chosen head, and the sweep that it was chosen from (strongest regularisation first)."""
+    """The chosen head, and the sweeps that it was chosen from (strongest regularisation first)."""
 
     head: Head
     strength: float
-    sweep: tuple[SweepRecord, ...]
+    method: str  # "held" or "streamed"
+    reason: str  # why this method
+    sweep: tuple[SweepRecord, ...]  # of fits to all training items
+    sample_sweep: tuple[SweepRecord, ...] = ()  # of fits to a sample, where streamed
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what was chosen and the sweep, ready for JSON."""
+        """Return what was chosen, how, and the sweeps, ready for JSON."""
         return {
             "strength": self.strength,
             "temperature": self.head.temperature,
+            "method": self.method,
+            "reason": self.reason,
             "sweep": [asdict(record) for record in self.sweep],
+            "sample_sweep": [asdict(record) for record in self.sample_sweep],
         }
 
 
@@ -119,10 +122,17 @@ def fit_head(
     For each strength the weights are the optimum of
     ``sum(class_weight * log-loss) + strength / 2 * ||W||^2`` over standardised training features,
     with the bias unpenalised: what scikit-learn's LogisticRegression gives for ``C = 1 / strength``
-    (`regression` has the method). The sweep goes from strong to weak, each fit starting at the
-    last; of equal validation losses the strongest regularisation wins. Then the temperature is
-    calibrated on validation. The same input on the same machine and thread count gives the same
-    bits. Takes one float32 copy of the training features.
+    (`regression` has the method). Of equal validation losses the strongest regularisation wins.
+    Then the temperature is calibrated on validation. The same input on the same machine and thread
+    count gives the same bits.
+
+    Training features of up to `HELD_BYTES` are held in memory, twice, and every strength is fitted,
+    from strong to weak, each fit starting at the last. Larger ones are streamed: read from where
+    they are in each evaluation of the objective, which stays the same and is solved as far. What is
+    saved are fits: strengths are fitted to a sample first, from strong to weak, and from the best
+    of those, fits to all items go to weaker strengths while validation gets better, or else to
+    stronger ones. Memory then holds some chunks, the sample, the logits of validation and a few
+    values for each item.
 
     Args:
         train: At least one item of every class.
@@ -140,72 +150,158 @@ def fit_head(
     """
     labels = tuple(labels)
     _check_parameters(labels, strengths, max_iterations)
-    _check_split("training", train, len(labels))
-    _check_split("validation", validation, len(labels))
-    _check_pair(train, validation, labels)
-
-    counts = np.bincount(train.targets, minlength=len(labels))
-    class_weights = counts.sum() / (len(labels) * counts)
-    item_weights = class_weights[train.targets] if balance_classes else np.ones(len(train.targets))
-    design = regression.standardised_design(train.features)
-    parameters = np.zeros((design.axes.shape[1] + 1, len(labels)))
-    sweep: list[SweepRecord] = []
-    best, best_loss, best_strength = None, np.inf, 0.0
-    for strength in sorted({float(value) for value in strengths}, reverse=True):
-        solution = regression.minimise(
-            design, train.targets, item_weights, strength, parameters, max_iterations
-        )
-        parameters = solution.parameters
-        head = Head(*regression.unfolded(design, parameters), labels, temperature=1.0)
-        loss = _log_loss(head.logits(validation.features), validation.targets, 1.0)
-        record = SweepRecord(
-            strength, solution.log_loss, loss, solution.iterations, solution.converged
-        )
-        sweep.append(record)
-        if progress is not None:
-            progress(record)
-        if best is None or loss < best_loss:
-            best, best_loss, best_strength = head, loss, strength
-    assert best is not None  # noqa: S101 - _check_parameters saw at least one strength
-    temperature = calibrate_temperature(best.logits(validation.features), validation.targets)
-    chosen = Head(best.weights, best.bias, labels, temperature)
-    return HeadFit(chosen, best_strength, tuple(sweep))
-
-
-def calibrate_temperature(logits: NDArray[np.floating], targets: NDArray[np.integer]) -> float:
-    """Return the temperature in `TEMPERATURES` that minimises the log-loss of ``logits / T``.
-
-    Never worse on these items than 1.0, which comes back where nothing is gained. Temperature
-    scaling of Guo et al., On Calibration of Modern Neural Networks, 2017, section 4.2.
-
-    Args:
-        logits: ``[items, classes]`` of the validation split, at least one item.
-        targets: ``[items]``.
-    """
-    low, high = np.log(TEMPERATURES)
-    result = optimize.minimize_scalar(
-        lambda log_t: _log_loss(logits, targets, float(np.exp(log_t))),
-        bounds=(low, high),
-        method="bounded",
-        options={"xatol": 1e-6},
+    check_splits(train, validation, labels)
+    item_weights = np.ones(len(train.targets))
+    if balance_classes:
+        counts = np.bincount(train.targets, minlength=len(labels))
+        item_weights = (counts.sum() / (len(labels) * counts))[train.targets]
+    task = _Task(train, validation, item_weights, labels, max_iterations, progress)
+    grid = sorted({float(value) for value in strengths}, reverse=True)
+    held = train.size_bytes <= HELD_BYTES
+    sweep, of_sample = _held_sweep(task, grid) if held else _streamed_sweep(task, grid)
+    best = sweep.best
+    temperature = calibrate_temperature(_logits(best.head, validation), validation.targets)
+    return HeadFit(
+        replace(best.head, temperature=temperature),
+        best.record.strength,
+        "held" if held else "streamed",
+        f"training features take {train.size_bytes / 2**20:.1f} MiB of memory, and up to "
+        f"{HELD_BYTES / 2**20:.0f} MiB are held",
+        tuple(sorted(sweep.records, key=lambda record: -record.strength)),
+        tuple(of_sample),
     )
-    temperature = float(np.exp(result.x))
-    gained = _log_loss(logits, targets, temperature) < _log_loss(logits, targets, 1.0)
-    return temperature if gained else 1.0
 
 
-def _log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    shifted = logits.astype(np.float64)
-    shifted -= shifted.max(axis=1, keepdims=True)
-    shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return shifted
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What heads are fitted to and chosen on."""
+
+    train: Split
+    validation: Split
+    item_weights: NDArray[np.float64]
+    labels: tuple[str, ...]
+    max_iterations: int
+    progress: Callable[[SweepRecord], None] | None
 
 
-def _log_loss(
-    logits: NDArray[np.floating], targets: NDArray[np.integer], temperature: float
-) -> float:
-    log_probabilities = _log_softmax(logits / np.float64(temperature))
-    return -float(log_probabilities[np.arange(len(targets)), targets].mean())
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    head: Head
+    parameters: NDArray[np.float64]
+    record: SweepRecord
+
+
+class _Sweep:
+    """Fits at one strength after another, each from the last; keeps their records and the best."""
+
+    def __init__(
+        self, task: _Task, design: regression.Design, start: NDArray[np.float64] | None = None
+    ) -> None:
+        self.records: list[SweepRecord] = []
+        self.design = design
+        self._task = task
+        zeros = np.zeros((design.axes.shape[1] + 1, len(task.labels)))
+        self._start = zeros if start is None else start
+        self._best: _Fit | None = None
+
+    @property
+    def best(self) -> _Fit:
+        """The fit with the lowest validation log-loss; of equal ones the strongest."""
+        assert self._best is not None  # noqa: S101 - there is at least one strength
+        return self._best
+
+    def fit(self, strength: float) -> bool:
+        """Fit at one strength; whether it is the best so far."""
+        task = self._task
+        solution = regression.minimise(
+            self.design,
+            task.train.targets,
+            task.item_weights,
+            strength,
+            self._start,
+            task.max_iterations,
+        )
+        self._start = solution.parameters
+        head = Head(*regression.unfolded(self.design, solution.parameters), task.labels, 1.0)
+        record = SweepRecord(
+            strength,
+            len(task.train.targets),
+            solution.log_loss,
+            log_loss(_logits(head, task.validation), task.validation.targets),
+            solution.iterations,
+            solution.converged,
+        )
+        self.records.append(record)
+        if task.progress is not None:
+            task.progress(record)
+        is_best = self._best is None or _rank(record) < _rank(self._best.record)
+        if is_best:
+            self._best = _Fit(head, solution.parameters, record)
+        return is_best
+
+    def walk(self, strengths: Sequence[float]) -> bool:
+        """Fit at some strengths, from the best fit on, while they are better; whether one was."""
+        self._start, before = self.best.parameters, self.best
+        for strength in strengths:
+            if not self.fit(strength):
+                break
+        return self.best is not before
+
+
+def _rank(record: SweepRecord) -> tuple[float, float]:
+    return record.validation_log_loss, -record.strength
+
+
+def _held_sweep(task: _Task, grid: Sequence[float]) -> tuple[_Sweep, Sequence[SweepRecord]]:
+    """Fit every strength, with the training features in memory."""
+    features = np.asarray(task.train.features, np.float32)
+    if task.validation.size_bytes <= HELD_BYTES:
+        task = replace(task, validation=task.validation.held())
+    moments = regression.moments(lambda: regression.sliced(features), len(features))
+    sweep = _Sweep(task, regression.held_design(features, moments))
+    for strength in grid:
+        sweep.fit(strength)
+    return sweep, ()
+
+
+def _streamed_sweep(task: _Task, grid: Sequence[float]) -> tuple[_Sweep, Sequence[SweepRecord]]:
+    """Fit every strength to a sample, and to all items those that the best of them leads to."""
+    moments = regression.moments(task.train.chunks, len(task.train.targets))
+    sample = _sampled(task)
+    features = np.asarray(sample.train.features)
+    of_sample = _Sweep(sample, regression.held_design(features, moments))
+    # The weakest take the most iterations, and are far from the best.
+    worse = 0
+    for strength in grid:
+        worse = 0 if of_sample.fit(strength) else worse + 1
+        if worse == SAMPLE_PATIENCE:
+            break
+    design = regression.streamed_design(task.train.chunks, moments, of_sample.design)
+    sweep = _Sweep(task, design, of_sample.best.parameters)
+    first = grid.index(of_sample.best.record.strength)
+    sweep.fit(grid[first])
+    # As the precision of a prior on the weights, a strength means the same for fewer items.
+    if not sweep.walk(grid[first + 1 :]):
+        sweep.walk(grid[:first][::-1])
+    return sweep, of_sample.records
+
+
+def _sampled(task: _Task) -> _Task:
+    """The task on a sample in memory."""
+    dim = task.train.features.shape[1]
+    items = max(SAMPLE_BYTES // (4 * dim), dim)
+    rows = task.train.sample_rows(items)
+    return replace(
+        task,
+        train=task.train.taken(rows),
+        validation=task.validation.taken(task.validation.sample_rows(items)),
+        item_weights=task.item_weights[rows],
+    )
+
+
+def _logits(head: Head, split: Split) -> NDArray[np.float32]:
+    """A head's logits for a split, ``[items, classes]``."""
+    return np.concatenate([head.logits(chunk) for chunk in split.chunks()])
 
 
 def _check_parameters(
@@ -235,72 +331,4 @@ def _check_parameters(
             f"it is {max_iterations}",
             "at least 1",
             "leave it out for 1000",
-        )
-
-
-def _check_split(name: str, split: Split, classes: int) -> None:
-    items = len(split.targets)
-    if split.features.ndim != 2 or not split.features.shape[0] == items == len(split.ids):
-        raise BlocksError(
-            WHERE,
-            "features",
-            f"the {name} split has features of shape {split.features.shape}, {items} targets and "
-            f"{len(split.ids)} ids",
-            "one row, one target and one id for each item",
-            "extract the features again",
-        )
-    if items == 0:
-        raise BlocksError(
-            WHERE,
-            "features",
-            f"the {name} split is empty",
-            "at least one item",
-            f"give the {name} split a larger share in snapshot_data, or more items",
-        )
-    outside = (split.targets < 0) | (split.targets >= classes)
-    if outside.any():
-        item = int(outside.argmax())
-        raise BlocksError(
-            WHERE,
-            "features",
-            f"item {split.ids[item]!r} of the {name} split has target {split.targets[item]}",
-            f"0 to {classes - 1}, an index into the {classes} labels",
-            "extract the features again from this snapshot",
-        )
-    for start in range(0, items, regression.CHUNK_ITEMS):
-        chunk = split.features[start : start + regression.CHUNK_ITEMS]
-        finite = np.isfinite(chunk).all(axis=1)
-        if not finite.all():
-            item = start + int(finite.argmin())
-            raise BlocksError(
-                WHERE,
-                "features",
-                f"item {split.ids[item]!r} of the {name} split has a feature that is NaN or "
-                "infinite",
-                "finite numbers",
-                "look at that item and take it out, or extract the features again",
-            )
-
-
-def _check_pair(train: Split, validation: Split, labels: tuple[str, ...]) -> None:
-    if train.features.shape[1] != validation.features.shape[1]:
-        raise BlocksError(
-            WHERE,
-            "features",
-            f"training items have {train.features.shape[1]} features and validation items "
-            f"{validation.features.shape[1]}",
-            "the same encoder for both",
-            "extract the features of all splits in one step",
-        )
-    present = np.bincount(train.targets, minlength=len(labels)) > 0
-    missing = [label for label, there in zip(labels, present, strict=True) if not there]
-    if missing:
-        named = ", ".join(repr(label) for label in missing[:5])
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        raise BlocksError(
-            WHERE,
-            "features",
-            f"the training split has no item of {named}{more}",
-            f"at least one training item of each of the {len(labels)} classes",
-            "give snapshot_data another split_salt, more items of that class, or drop the class",
         )

@@ -12,40 +12,75 @@ them changes the answer, because the L2 penalty does not see a rotation:
 3. ``c`` is measured anew every few dozen iterations (a *round*); the problem is solved when a whole
    round gains almost nothing.
 
-The features are held in float32 (one copy); sums over items, the softmax and the optimiser's state
-are float64.
+Sums over items, the softmax and the optimiser's state are float64. The features of a `Design` are
+either held, rotated, as one float32 copy, or read again in each evaluation (*streamed*) and
+standardised by the chunk; then the rotation is applied to the weights and the gradient instead,
+which is the same product in another order. Axes and variances only precondition, so a streamed
+design takes them from a sample; mean and scale, which the penalty depends on, are of all items.
+
+Chunks are computed side by side, one on each core, and added up in order. BLAS is kept to one
+thread meanwhile: its own threads wait for each other by spinning, for longer than they compute.
 """
 
-from collections.abc import Iterator
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, optimize
 from scipy.linalg.blas import sgemm
+from threadpoolctl import ThreadpoolController
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Integers = NDArray[np.integer]
+Chunks = Callable[[], Iterator[Float32]]
+_Sums = tuple[float, float, Float32, Float64]
 
-CHUNK_ITEMS = 8192
+# Found once: it takes longer than a small fit.
+_LIBRARIES = ThreadpoolController()
+
+CHUNK_ITEMS = 2048
 ROUND_ITERATIONS = 50
 ROUND_TOLERANCE = 1e-4
 """Stop when a round lowers the objective by less than this share of it."""
 
 
 @dataclass(frozen=True, eq=False)
-class Design:
-    """Training features, standardised and rotated onto their principal axes.
-
-    ``axes.T @ axes`` is the identity, and ``rotated == ((features - mean) / scale) @ axes``.
-    """
+class Moments:
+    """Mean and scale of features, by which they are standardised."""
 
     mean: Float64  # [dim]
     scale: Float64  # [dim]; infinite where a feature is constant, so it becomes 0
-    axes: Float64  # [dim, rank], rank = min(items, dim)
-    variances: Float64  # [rank], of each column of `rotated`
-    rotated: Float32  # [items, rank]
+
+    def standardised(self, chunk: Float32) -> Float64:
+        """Return ``[items, dim]`` with mean 0 and deviation 1 over all items."""
+        whole: Float64 = (chunk - self.mean) / self.scale
+        return whole
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """Training features, standardised, and their principal axes.
+
+    ``axes.T @ axes`` is the identity. Unless streamed, chunks are rotated already:
+    ``(features - mean) / scale @ axes``.
+    """
+
+    moments: Moments
+    axes: Float64  # [dim, rank]; rank = min(items, dim) of what they were found from
+    variances: Float64  # [rank], along each axis
+    chunks: Chunks  # float32 [items, rank], or features as they are where streamed; in order
+    streamed: bool = False
+
+    def standardised(self, chunk: Float32) -> Float32:
+        """Return a chunk of features as they are, standardised in float32: ``[items, dim]``."""
+        whole = chunk - self.moments.mean.astype(np.float32)
+        whole *= (1 / self.moments.scale).astype(np.float32)
+        return whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,37 +93,57 @@ class Solution:
     converged: bool
 
 
-def standardised_design(features: Float32) -> Design:
-    """Return the training features ``[items, dim]`` (finite) ready for `minimise`.
+def moments(chunks: Chunks, items: int) -> Moments:
+    """Return the moments of finite features, which are read twice.
 
     A feature counts as constant, and ends up with weight zero, where its standard deviation is
     below the rounding of float32 at its mean (or below 1e-20).
     """
-    items, dim = features.shape
-    chunks = range(0, items, CHUNK_ITEMS)
-    mean = np.zeros(dim)
-    for start in chunks:
-        mean += features[start : start + CHUNK_ITEMS].sum(axis=0, dtype=np.float64) / items
-    variance = np.zeros(dim)
-    for start in chunks:
-        variance += np.square(features[start : start + CHUNK_ITEMS] - mean).sum(axis=0) / items
+    mean: Float64 = sum(chunk.sum(axis=0, dtype=np.float64) / items for chunk in chunks())
+    variance = sum(np.square(chunk - mean).sum(axis=0) / items for chunk in chunks())
     deviation = np.sqrt(variance)
     constant = deviation <= np.maximum(np.finfo(np.float32).eps * np.abs(mean), 1e-20)
-    scale = np.where(constant, np.inf, deviation)
+    return Moments(mean, np.where(constant, np.inf, deviation))
+
+
+def held_design(features: Float32, of: Moments) -> Design:
+    """Return finite features ``[items, dim]`` ready for `minimise`: one more copy of them."""
+    items, dim = features.shape
 
     def standardised() -> Iterator[Float64]:
-        for start in chunks:
-            yield (features[start : start + CHUNK_ITEMS] - mean) / scale
+        yield from map(of.standardised, sliced(features))
 
     if items < dim:
         axes = linalg.svd(np.concatenate(list(standardised())), full_matrices=False)[2].T
     else:
         axes = linalg.eigh(sum(chunk.T @ chunk for chunk in standardised()))[1]
     rotated = np.empty((items, axes.shape[1]), np.float32)
-    for start, chunk in zip(chunks, standardised(), strict=True):
-        rotated[start : start + CHUNK_ITEMS] = chunk @ axes
+    for part, chunk in zip(sliced(rotated), standardised(), strict=True):
+        part[:] = chunk @ axes
     variances = np.einsum("ij,ij->j", rotated, rotated, dtype=np.float64) / items
-    return Design(mean, scale, axes, variances, rotated)
+    return Design(of, axes, variances, lambda: sliced(rotated))
+
+
+def streamed_design(chunks: Chunks, of: Moments, sample: Design) -> Design:
+    """Return features that are read in each evaluation, with the axes of a sample of them.
+
+    Args:
+        chunks: Finite features; a chunk stays as it is when the next is asked for.
+        of: Their moments.
+        sample: The held design of a sample, by the same moments: its parameters mean the same
+            here. It has all items, or at least as many as there are features.
+    """
+    # Rounded as chunks are, so that what is folded into the head is what was computed with.
+    inverse = (1 / of.scale).astype(np.float32).astype(np.float64)
+    scale = np.divide(1, inverse, out=np.full_like(inverse, np.inf), where=inverse > 0)
+    rounded = Moments(of.mean.astype(np.float32).astype(np.float64), scale)
+    return Design(rounded, sample.axes, sample.variances, chunks, streamed=True)
+
+
+def sliced(features: Float32) -> Iterator[Float32]:
+    """Give ``[items, dim]`` in order, ``CHUNK_ITEMS`` items at once."""
+    for start in range(0, len(features), CHUNK_ITEMS):
+        yield features[start : start + CHUNK_ITEMS]
 
 
 def minimise(
@@ -129,13 +184,14 @@ def minimise(
             return loss * scale, (gradient * unit * scale).ravel()
 
         limit = min(ROUND_ITERATIONS, max_iterations - iterations)
-        result = optimize.minimize(
-            scaled,
-            (parameters / unit).ravel(),
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxiter": limit, "ftol": ROUND_TOLERANCE / 100, "gtol": 1e-10},
-        )
+        with _LIBRARIES.limit(limits=1, user_api="blas"):
+            result = optimize.minimize(
+                scaled,
+                (parameters / unit).ravel(),
+                jac=True,
+                method="L-BFGS-B",
+                options={"maxiter": limit, "ftol": ROUND_TOLERANCE / 100, "gtol": 1e-10},
+            )
         before, parameters = loss, result.x.reshape(start.shape) * unit
         iterations += max(int(result.nit), 1)
         loss, _, curvature = _objective(design, targets, item_weights, penalty, parameters)
@@ -150,8 +206,8 @@ def unfolded(design: Design, parameters: Float64) -> tuple[Float32, Float32]:
 
     The rotation and the standardisation are folded in.
     """
-    weights = (design.axes @ parameters[:-1]) / design.scale[:, np.newaxis]
-    bias = parameters[-1] - design.mean @ weights
+    weights = (design.axes @ parameters[:-1]) / design.moments.scale[:, np.newaxis]
+    bias = parameters[-1] - design.moments.mean @ weights
     return weights.astype(np.float32), bias.astype(np.float32)
 
 
@@ -165,34 +221,52 @@ def _unit_lengths(design: Design, curvature: float, penalty: float) -> Float64:
 def _objective(
     design: Design, targets: Integers, item_weights: Float64, penalty: float, parameters: Float64
 ) -> tuple[float, Float64, float]:
-    """Return the objective, its gradient, and ``sum(w * mean over classes of p * (1 - p))``.
-
-    The products go through SciPy's BLAS although NumPy has one too: L-BFGS-B uses SciPy's, and two
-    pools of waiting threads on the same cores take three times as long.
-    """
-    weights = np.asfortranarray(parameters[:-1], dtype=np.float32)
+    """Return the objective, its gradient, and ``sum(w * mean over classes of p * (1 - p))``."""
+    along = design.axes @ parameters[:-1] if design.streamed else parameters[:-1]
+    weights = np.asfortranarray(along, dtype=np.float32)
     bias = parameters[-1][:, np.newaxis]
-    loss = penalty / 2 * float(np.square(parameters[:-1]).sum())
-    gradient = np.zeros_like(parameters)
-    gradient[:-1] = penalty * parameters[:-1]
-    curvature = 0.0
-    for start in range(0, len(targets), CHUNK_ITEMS):
-        items = slice(start, start + CHUNK_ITEMS)
-        chunk, weight = design.rotated[items].T, item_weights[items]
-        truth = targets[items], np.arange(chunk.shape[1])
+
+    def of_chunk(rows: Float32, start: int) -> _Sums:
+        chunk = (design.standardised(rows) if design.streamed else rows).T
+        items = slice(start, start + chunk.shape[1])
+        weight, truth = item_weights[items], (targets[items], np.arange(chunk.shape[1]))
         logits = sgemm(1.0, weights, chunk, trans_a=True).astype(np.float64, order="C") + bias
         logits -= logits.max(axis=0)
         logit_of_truth = logits[truth]
         probabilities = np.exp(logits, out=logits)
         total = probabilities.sum(axis=0)
         probabilities /= total
-        loss += float((weight * (np.log(total) - logit_of_truth)).sum())
-        curvature += float((weight * (1 - np.square(probabilities).sum(axis=0))).sum())
+        loss = float((weight * (np.log(total) - logit_of_truth)).sum())
+        curvature = float((weight * (1 - np.square(probabilities).sum(axis=0))).sum())
         residuals = probabilities
         residuals[truth] -= 1
         residuals *= weight
-        gradient[:-1] += sgemm(
-            1.0, chunk, np.asfortranarray(residuals, dtype=np.float32), trans_b=True
-        )
-        gradient[-1] += residuals.sum(axis=1)
+        slope = sgemm(1.0, np.asfortranarray(residuals, dtype=np.float32), chunk, trans_b=True)
+        return loss, curvature, slope.T, residuals.sum(axis=1)
+
+    loss, curvature = penalty / 2 * float(np.square(parameters[:-1]).sum()), 0.0
+    slope, slope_of_bias = np.zeros_like(along), np.zeros_like(parameters[-1])
+    for of_loss, of_curvature, of_slope, of_bias in _side_by_side(of_chunk, design.chunks()):
+        loss += of_loss
+        curvature += of_curvature
+        slope += of_slope
+        slope_of_bias += of_bias
+    gradient = np.append(penalty * parameters[:-1], slope_of_bias[np.newaxis], axis=0)
+    gradient[:-1] += design.axes.T @ slope if design.streamed else slope
     return loss, gradient, curvature / parameters.shape[1]
+
+
+def _side_by_side(
+    function: Callable[[Float32, int], _Sums], chunks: Iterator[Float32]
+) -> Iterator[_Sums]:
+    """Give the function of each chunk and of how many items precede it, in order."""
+    cores, start = len(os.sched_getaffinity(0)), 0
+    waiting: deque[Future[_Sums]] = deque()
+    with ThreadPoolExecutor(cores) as pool:
+        for chunk in chunks:
+            waiting.append(pool.submit(function, chunk, start))
+            start += len(chunk)
+            if len(waiting) > cores:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

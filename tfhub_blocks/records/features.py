@@ -1,6 +1,7 @@
 """Features: a frozen encoder's output for each item of a snapshot."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.folders import Folder, Format, open_folder
 from tfhub_blocks.records.shards import read_batches
 from tfhub_blocks.records.snapshots import INDEX_SCHEMA
+from tfhub_blocks.records.vectors import Ids, SplitRows, Vectors
 
 FORMAT = Format("features", 2)
 MANIFEST_NAME = "manifest.json"
@@ -78,17 +80,62 @@ class Features:
         """The features in the order of the snapshot (``features_schema``)."""
         return read_batches(self.folder, self.manifest.shards, columns)
 
-    def split(self, name: str) -> tuple[NDArray[np.float32], NDArray[np.int64], list[str]]:
-        """The vectors [n, dimension], the indices of their labels [n], and the ids of one split."""
-        index = {label: number for number, label in enumerate(self.manifest.labels)}
-        vectors, targets, ids = [], [], []
-        for batch in self.batches():
+    def split(self, name: str) -> tuple[Vectors, NDArray[np.int64], Ids]:
+        """The vectors [n, dimension], the indices of their labels [n], and the ids of one split.
+
+        Only the indices are read now, and kept: vectors and ids are read when they are asked for.
+
+        Raises:
+            BlocksError: A shard is gone or has other bytes than when it was made, or an item has a
+                label that the manifest lacks.
+        """
+        labels = pa.array(self.manifest.labels, pa.string())
+        found = [np.empty(0, np.int64)]
+        for batch in self.batches(["id", "label", "split"]):
             chosen = batch.filter(pc.equal(batch["split"], name))
-            vectors.append(vectors_of(chosen["vector"]))
-            targets += [index[label] for label in chosen["label"].to_pylist()]
-            ids += chosen["id"].to_pylist()
-        empty = np.empty((0, self.manifest.dimension), np.float32)
-        return np.concatenate([empty, *vectors]), np.array(targets, np.int64), ids
+            indices = pc.index_in(chosen["label"], value_set=labels)
+            if indices.null_count:
+                row = indices.is_null().index(True).as_py()
+                raise self._fault(
+                    f"item {chosen['id'][row]}",
+                    f"its label is {chosen['label'][row].as_py()!r}",
+                    f"one of the {len(labels)} labels of {MANIFEST_NAME}",
+                )
+            found.append(indices.to_numpy().astype(np.int64))
+        targets = np.concatenate(found)
+        part = SplitRows(self.folder, self.manifest.shards, name, len(targets))
+        return Vectors(part, self.manifest.dimension), targets, Ids(part)
+
+    def check_ids(self) -> None:
+        """Check that each item is there once: twice, it may be in training and in validation.
+
+        Holds 8 bytes an item.
+
+        Raises:
+            BlocksError: An id is there more than once, or a shard is damaged.
+        """
+        ids = (each for batch in self.batches(["id"]) for each in batch["id"].to_pylist())
+        hashes = np.fromiter(map(hash, ids), np.int64)
+        hashes.sort()
+        repeated = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
+        if not repeated:
+            return
+        # Different ids may share a hash, so the few that do are counted by themselves.
+        splits: dict[str, list[str]] = {}
+        for batch in self.batches(["id", "split"]):
+            for item, split in zip(*(c.to_pylist() for c in batch.columns), strict=True):
+                if hash(item) in repeated:
+                    splits.setdefault(item, []).append(split)
+        for item, there in sorted(splits.items()):
+            if len(there) > 1:
+                counts = ", ".join(f"{n} in {split}" for split, n in Counter(there).items())
+                raise self._fault(
+                    f"item {item}", f"it is there {len(there)} times: {counts}", "once"
+                )
+
+    def _fault(self, what: str, problem: str, expected: str) -> BlocksError:
+        where = f"{FORMAT} {self.folder.path}"
+        return BlocksError(where, what, problem, expected, "extract the features again")
 
     def check_encoder(self, digest: str, where: str) -> None:
         """Check that these are the features of one encoder.

@@ -1,0 +1,59 @@
+"""Log-loss of a classifier's logits, and the temperature that calibrates them."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize
+
+TEMPERATURES = (0.1, 10.0)
+"""The range that `calibrate_temperature` searches."""
+
+_ROWS = 65536
+"""Rows that are in float64 at once."""
+
+
+def calibrate_temperature(logits: NDArray[np.floating], targets: NDArray[np.integer]) -> float:
+    """Return the temperature in `TEMPERATURES` that minimises the log-loss of ``logits / T``.
+
+    Never worse on these items than 1.0, which comes back where nothing is gained. Temperature
+    scaling of Guo et al., On Calibration of Modern Neural Networks, 2017, section 4.2.
+
+    Args:
+        logits: ``[items, classes]`` of the validation split, at least one item.
+        targets: ``[items]``.
+    """
+    low, high = np.log(TEMPERATURES)
+    result = optimize.minimize_scalar(
+        lambda log_t: log_loss(logits, targets, float(np.exp(log_t))),
+        bounds=(low, high),
+        method="bounded",
+        options={"xatol": 1e-6},
+    )
+    temperature = float(np.exp(result.x))
+    gained = log_loss(logits, targets, temperature) < log_loss(logits, targets, 1.0)
+    return temperature if gained else 1.0
+
+
+def log_loss(
+    logits: NDArray[np.floating], targets: NDArray[np.integer], temperature: float = 1.0
+) -> float:
+    """Return the mean over items of the log-loss of ``logits / temperature``.
+
+    Args:
+        logits: ``[items, classes]``, at least one item.
+        targets: ``[items]``.
+        temperature: More than 0.
+    """
+    total = 0.0
+    for start in range(0, len(targets), _ROWS):
+        part = slice(start, start + _ROWS)
+        of_target = np.arange(len(targets[part])), targets[part]
+        total -= float(log_softmax(logits[part] / np.float64(temperature))[of_target].sum())
+    return total / len(targets)
+
+
+def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the logarithms of the probabilities, ``[items, classes]``, finite if logits are."""
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(axis=1, keepdims=True)
+    shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return shifted
