@@ -16,7 +16,7 @@ from tfhub_blocks.records.snapshots import open_snapshot
     display_name="Evaluate",
     description="Measure a model on the test split of a snapshot, each number with a 95 % "
     "interval; draw a report; and write evidence of which thresholds were met.",
-    environment="azureml:tfhub-blocks-gpu:a9920085a678",
+    environment="azureml:tfhub-blocks-gpu:cf87ef4816ab",
     tags={"role": "gpu", "category": "evaluate"},
 )
 def evaluate(

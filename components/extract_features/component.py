@@ -15,7 +15,7 @@ from tfhub_blocks.records.snapshots import open_snapshot
     version="1.0.0",
     display_name="Extract features",
     description="Runs a frozen encoder once over each item of a snapshot and keeps its features.",
-    environment="azureml:tfhub-blocks-gpu:a9920085a678",
+    environment="azureml:tfhub-blocks-gpu:cf87ef4816ab",
     tags={"role": "gpu", "category": "features", "workers": "many"},
 )
 def extract_features(

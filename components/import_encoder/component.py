@@ -13,7 +13,7 @@ from tfhub_blocks.records.pins import FORMAT, PIN_NAME
         "Takes a pretrained SavedModel from a folder or a TF Hub address, holds every file "
         "against its pin, and records what the encoder takes and gives."
     ),
-    environment="azureml:tfhub-blocks-cpu:f29a9ce79969",
+    environment="azureml:tfhub-blocks-cpu:6887d457f02e",
     tags={"role": "cpu", "category": "encoder"},
 )
 def import_encoder(

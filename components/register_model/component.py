@@ -16,7 +16,7 @@ from tfhub_blocks.records.models import open_model
     display_name="Register model",
     description="Register a model whose evidence is about exactly this model and met its "
     "thresholds. The same model again gives the version that it has.",
-    environment="azureml:tfhub-blocks-cpu:f29a9ce79969",
+    environment="azureml:tfhub-blocks-cpu:6887d457f02e",
     tags={"role": "cpu", "category": "register"},
     is_deterministic=False,
 )

@@ -15,7 +15,7 @@ from tfhub_blocks.records.snapshots import FORMAT
         "Copies a data set that may change into one that cannot: items are named by their "
         "content, split by it, and packed into Arrow shards."
     ),
-    environment="azureml:tfhub-blocks-cpu:f29a9ce79969",
+    environment="azureml:tfhub-blocks-cpu:6887d457f02e",
     tags={"role": "cpu", "category": "data"},
 )
 def snapshot_data(

@@ -15,7 +15,7 @@ from tfhub_blocks.records.models import FORMAT
     description="Train a multinomial logistic regression on cached features, choose its "
     "regularisation and calibrate it on validation, and join it with preprocessing and encoder "
     "into one model that needs neither of them any more.",
-    environment="azureml:tfhub-blocks-cpu:f29a9ce79969",
+    environment="azureml:tfhub-blocks-cpu:6887d457f02e",
     tags={"role": "cpu", "category": "train"},
 )
 def train_head(
