@@ -30,7 +30,9 @@ def images(size_px: int, count: int = 5) -> tf.Tensor:
     return tf.constant(pixels)
 
 
-def hold_halves_to_whole(cut: CutEncoder, position: int, items: tf.Tensor) -> None:
+def hold_halves_to_whole(
+    cut: CutEncoder, position: int, items: tf.Tensor, tolerance: float
+) -> None:
     place = cut.cuts[position]
     lower, upper = cut.lower(place), cut.upper(place)
     above = cut.variables_above(place)
@@ -46,7 +48,7 @@ def hold_halves_to_whole(cut: CutEncoder, position: int, items: tf.Tensor) -> No
     np.testing.assert_allclose(upper(activations), whole(items), rtol=0, atol=1e-6)
     ordinary = tf.function(gradients)(whole, items)
     for ours, theirs in zip(tf.function(gradients)(upper, activations), ordinary, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-8)
+        assert np.linalg.norm(ours - theirs) <= tolerance * np.linalg.norm(theirs)
 
 
 def test_a_cut_stands_before_a_kernel_and_none_inside_a_residual_block(cut: CutEncoder) -> None:
@@ -63,7 +65,7 @@ def test_a_cut_stands_before_a_kernel_and_none_inside_a_residual_block(cut: CutE
 
 @pytest.mark.parametrize("position", [0, 1])
 def test_halves_give_what_the_whole_gives_and_its_gradients(cut: CutEncoder, position: int) -> None:
-    hold_halves_to_whole(cut, position, images(24))
+    hold_halves_to_whole(cut, position, images(24), 1e-6)
 
 
 def test_halves_follow_the_variables_of_the_encoder(cut: CutEncoder) -> None:
@@ -158,5 +160,8 @@ def test_halves_of_the_sample_encoder_are_exact() -> None:
     sample = cut_encoder(load_pinned(SAMPLE_ENCODER, "test"), "test")
     place = chosen_cut(sample, "0.34", "test")
 
-    assert place.above[0] == "blocks/11/depthwise/kernel"
-    hold_halves_to_whole(sample, sample.cuts.index(place), images(224, 3))
+    assert place.above[0] == "blocks/12/expand/kernel"
+    # Narrow places alone, not the six times wider ones inside its blocks.
+    assert all("expand" in each.above[0] for each in sample.cuts[:-1])
+    # The same but for units whose input is zero or six to rounding, as fusions round it.
+    hold_halves_to_whole(sample, sample.cuts.index(place), images(224, 3), 1e-3)

@@ -17,6 +17,8 @@ from tfhub_blocks.compute.graph_halves import lower_function, part_function, upp
 from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.records.errors import BlocksError, nearest
 
+NEAR_SHARE = 0.05
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -81,7 +83,8 @@ def cut_encoder(encoder: Encoder, where: str) -> CutEncoder:
     Not each place that separates the graph is worth a line: a cut stands before a variable of two
     or more dimensions, so that no kernel is parted from its bias or normalisation; of several
     places between the same variables, the one with the smallest activation counts, and of those
-    the topmost.
+    the topmost; and none is left where another of half its activation or less is within a
+    twentieth of the forward pass.
 
     Raises:
         BlocksError: There is no cut.
@@ -129,7 +132,16 @@ def _cuts(flat: FlatGraph, spec: Any) -> tuple[Cut, ...]:
         order = (prod(shape), -position)
         if place.below not in best or order < best[place.below][0]:
             best[place.below] = (order, cut)
-    return tuple(best[below][1] for below in sorted(best))
+    found = [best[below][1] for below in sorted(best)]
+    return tuple(cut for cut in found if not any(_outdoes(other, cut) for other in found))
+
+
+def _outdoes(one: Cut, other: Cut) -> bool:
+    """Whether a cut trains nearly the same as another and keeps half as much, or less."""
+    if one.share_below is None or other.share_below is None:
+        return False
+    is_near = abs(one.share_below - other.share_below) < NEAR_SHARE
+    return is_near and 2 * prod(one.shape) <= prod(other.shape)
 
 
 def _shape_of_one(one: Any, many: Any, place: Place) -> tuple[int, ...] | None:
