@@ -159,6 +159,24 @@ def imported_encoder(saved_encoder: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="session")
+def coloured_snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """240 noisy images of 20 px in the classes blue, green and red, as snapshot_data makes it."""
+    from tfhub_blocks.compute.data.snapshots import SnapshotOptions, write_snapshot
+
+    folder, random = tmp_path_factory.mktemp("coloured"), np.random.default_rng(5)
+    for channel, label in enumerate(("red", "green", "blue")):
+        (folder / "source" / label).mkdir(parents=True)
+        for index in range(80):
+            tint = 90 + random.normal(0, 30, 3) + 60 * (np.arange(3) == channel)
+            pixels = np.clip(tint + random.normal(0, 40, (20, 20, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / "source" / label / f"{index}.png")
+    partial = begin_folder(folder / "snapshot", PROVENANCE)
+    write_snapshot(folder / "source", partial, SnapshotOptions(), lambda *_: None)
+    finish_folder(folder / "snapshot", "snapshot", FORMAT, PROVENANCE)
+    return folder / "snapshot"
+
+
+@pytest.fixture(scope="session")
 def keras_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network of tf_keras as import_encoder makes it: images of 24 px, 12 features.
 

@@ -29,15 +29,17 @@ class FlatGraph:
     """A function's graph with every call in it replaced by what is called.
 
     ``captures`` are the tensors from outside (handles of variables, tables) by the names of the
-    nodes that stand for them; ``trainable`` the trainable variables that have an effect on the
-    output, by where the graph from input to output comes upon them first; ``between`` the nodes
-    that need the input and that the output needs, each after those that it computes with.
+    nodes that stand for them; ``variables`` all variables, and ``trainable`` those trainable ones
+    that have an effect on the output, by where the graph from input to output comes upon them
+    first; ``between`` the nodes that need the input and that the output needs, each after those
+    that it computes with.
     """
 
     definition: Any
     input: str
     output: str
     captures: Mapping[str, Any]
+    variables: tuple[Any, ...]
     trainable: tuple[Any, ...]
     between: tuple[str, ...]
     places: tuple[Place, ...]
@@ -78,6 +80,7 @@ def flat_graph(function: Any, variables: list[Any]) -> FlatGraph:
         input=inputs[0],
         output=function.outputs[0].name,
         captures=captured,
+        variables=tuple(function.variables),
         trainable=tuple(each[2] for each in spans),
         between=tuple(path),
         places=tuple(_places(path, sources, positions, spans)),

@@ -23,7 +23,7 @@ def part_function(flat: FlatGraph, start: str, end: str, spec: Any) -> Any:
     nodes = {node.name for node in definition.node}
     captures = {name: tensor for name, tensor in flat.captures.items() if name in nodes}
     handles = {id(tensor) for tensor in captures.values()}
-    watched = [variable for variable in flat.trainable if id(variable.handle) in handles]
+    watched = [variable for variable in flat.variables if id(variable.handle) in handles]
 
     def call(argument: Any) -> Any:
         graph = tf.compat.v1.get_default_graph()
