@@ -33,7 +33,10 @@ def part_function(flat: FlatGraph, start: str, end: str, spec: Any) -> Any:
             graph.watch_variable(variable)
         return tf.graph_util.import_graph_def(definition, given, [_full(end)], name="")[0]
 
-    return tf.function(call, autograph=False).get_concrete_function(spec)
+    part = tf.function(call, autograph=False).get_concrete_function(spec)
+    # It refers to variables weakly, and whoever has a part need not have the whole.
+    part.held_variables = watched
+    return part
 
 
 def lower_function(flat: FlatGraph, tensor: str, spec: Any) -> Any:

@@ -146,7 +146,8 @@ def _write(
                 waiting.clear()
 
             for rows, computed in _computed(_rows_of(snapshot, split), encoder, run, where):
-                activations = computed.astype(identity.dtype)
+                with np.errstate(over="ignore"):  # told below, with the item
+                    activations = computed.astype(identity.dtype)
                 _check_finite(rows, activations, identity.dtype, where)
                 waiting.append((rows, activations))
                 done += len(activations)

@@ -11,10 +11,9 @@ from typing import Any, Literal
 from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder
 from tfhub_blocks.compute.heads import Head, Split, fit_head
 from tfhub_blocks.compute.runtime import tf
-from tfhub_blocks.compute.tuning.activations import Activations
 from tfhub_blocks.compute.tuning.caching import cached_activations
 from tfhub_blocks.compute.tuning.checkpoints import noted_preemption
-from tfhub_blocks.compute.tuning.classifier import Classifier
+from tfhub_blocks.compute.tuning.classifier import Classifier, feature_scale, features_of
 from tfhub_blocks.compute.tuning.comparison import Comparison, choose_blend
 from tfhub_blocks.compute.tuning.schedule import Schedule, default_schedule
 from tfhub_blocks.compute.tuning.training import Safety, Trained, train
@@ -129,10 +128,19 @@ def fine_tune(
         mixup=options.mixup,
     )
     upper, variables = cut_encoder.upper(cut), cut_encoder.variables_above(cut)
-    head = start or _probe(Classifier(upper, [], _no_head(labels, cut_encoder)), data, labels)
-    penalties = getattr(encoder.loaded.modules[0], "regularization_losses", ())
-    classifier = Classifier(upper, variables, head, penalties)
-    classifier.scaled_to(classifier.features_of(data["validation"]))
+    splits = {
+        split: Split(features_of(upper, items), items.targets, items.ids)
+        for split, items in data.items()
+        if start is None or split == "validation"
+    }
+    head = start or fit_head(splits["train"], splits["validation"], labels).head
+    classifier = Classifier(
+        upper,
+        variables,
+        head,
+        feature_scale(splits["validation"].features),
+        getattr(encoder.loaded.modules[0], "regularization_losses", ()),
+    )
     probe = classifier.values()
     with noted_preemption() as preemption:
         safety = Safety(
@@ -164,19 +172,6 @@ def threading_facts() -> dict[str, Any]:
         "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
     }
-
-
-def _probe(classifier: Classifier, data: dict[str, Activations], labels: tuple[str, ...]) -> Head:
-    splits = [
-        Split(classifier.features_of(items), items.targets, items.ids) for items in data.values()
-    ]
-    return fit_head(splits[0], splits[1], labels).head
-
-
-def _no_head(labels: tuple[str, ...], cut_encoder: CutEncoder) -> Head:
-    dimension = cut_encoder.encoder.pin.output.dimension
-    zeros = tf.zeros([dimension, len(labels)]).numpy()
-    return Head(zeros, zeros[0], labels, 1.0)
 
 
 def _identity(
