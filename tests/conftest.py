@@ -158,6 +158,65 @@ def imported_encoder(saved_encoder: Path, tmp_path_factory: pytest.TempPathFacto
     return folder
 
 
+@pytest.fixture(scope="session")
+def coloured_snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """240 noisy images of 20 px in the classes blue, green and red, as snapshot_data makes it."""
+    from tfhub_blocks.compute.data.snapshots import SnapshotOptions, write_snapshot
+
+    folder, random = tmp_path_factory.mktemp("coloured"), np.random.default_rng(5)
+    for channel, label in enumerate(("red", "green", "blue")):
+        (folder / "source" / label).mkdir(parents=True)
+        for index in range(80):
+            tint = 90 + random.normal(0, 30, 3) + 60 * (np.arange(3) == channel)
+            pixels = np.clip(tint + random.normal(0, 40, (20, 20, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / "source" / label / f"{index}.png")
+    partial = begin_folder(folder / "snapshot", PROVENANCE)
+    write_snapshot(folder / "source", partial, SnapshotOptions(), lambda *_: None)
+    finish_folder(folder / "snapshot", "snapshot", FORMAT, PROVENANCE)
+    return folder / "snapshot"
+
+
+@pytest.fixture(scope="session")
+def keras_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of tf_keras as import_encoder makes it: images of 24 px, 12 features.
+
+    A convolution, a separable one with a residual connection around it, and one more; each with
+    batch normalization, dropout inside, and a penalty on the last kernel.
+    """
+    import tf_keras
+
+    from tfhub_blocks.compute.imports import Request, import_saved_model
+    from tfhub_blocks.records import pins
+
+    layers = tf_keras.layers
+    tf_keras.utils.set_random_seed(0)
+    image = layers.Input([24, 24, 3])
+
+    def convolved(x: Any, name: str, width: int, **options: Any) -> Any:
+        x = layers.Conv2D(width, padding="same", use_bias=False, name=name, **options)(x)
+        return layers.ReLU(6.0)(layers.BatchNormalization(name=f"{name}_norm")(x))
+
+    x = convolved(image, "first", 8, kernel_size=3, strides=2)
+    within = layers.DepthwiseConv2D(3, padding="same", use_bias=False, name="deep")(x)
+    within = convolved(
+        layers.BatchNormalization(name="deep_norm")(within), "wide", 8, kernel_size=1
+    )
+    x = layers.Add(name="joined")([x, layers.Dropout(0.5)(within)])
+    penalty = tf_keras.regularizers.L2(1e-3)
+    x = convolved(x, "last", 12, kernel_size=3, strides=2, kernel_regularizer=penalty)
+    model = tf_keras.Model(image, layers.GlobalAveragePooling2D()(x))
+    random = np.random.default_rng(0)
+    for variable in model.variables:
+        if "norm" in variable.name:
+            variable.assign(random.uniform(0.5, 1.5, variable.shape))
+    folder = tmp_path_factory.mktemp("keras")
+    model.save(str(folder / "saved_model"), save_format="tf")
+    partial = begin_folder(folder / "encoder", PROVENANCE)
+    import_saved_model(Request(str(folder / "saved_model"), None, None, "accept"), partial)
+    finish_folder(folder / "encoder", "encoder", pins.FORMAT, PROVENANCE)
+    return folder / "encoder"
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """Hold a text to ``goldens/NAME.txt`` beside the test; UPDATE_GOLDENS=1 writes it there."""

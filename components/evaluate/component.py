@@ -103,6 +103,7 @@ def evaluate(
             *(
                 (f"Chosen {name}", f"{made.facts[name]:.4g}")
                 for name in ("strength", "temperature")
+                if name in made.facts
             ),
             ("Model made", f"{made.started} to {made.finished}"),
         ]

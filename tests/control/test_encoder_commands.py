@@ -89,6 +89,15 @@ def test_show_says_what_each_decision_means_with_what_was_measured(project, smal
     golden("encoder_show", normal(project, outcome.out))
 
 
+def test_cuts_say_what_each_costs(project, keras_encoder, golden):
+    outcome = project.main("encoder", "cuts", str(keras_encoder), "--items", "2000")
+    assert (outcome.status, outcome.err) == (0, "")
+    told = re.sub(r"[\d,.]+ (ms|s)\b", r"N \1", outcome.out)
+    golden("encoder_cuts", re.sub(r" +(N s)", r"  \1", told))
+    outcome = project.main("encoder", "cuts", str(keras_encoder), "--activations", "float32")
+    assert outcome.out.count("4.6 kB") == 2
+
+
 def test_list_tells_of_each_and_of_one_that_cannot_be_read(project, small, golden):
     project.main("encoder", "pin", "small", "--to", "encoders/lite", *DECIDED)
     project.write("encoders/odd/encoder.toml", "format_version = 9\n")
@@ -108,6 +117,7 @@ WRONG = {
     "password": ["pin", "https://me:secret@example.org/m/1", "--to", "encoders/x"],
     "none": ["list", "nowhere"],
     "no_pin": ["show", "small"],
+    "no_items": ["cuts", "small", "--items", "0"],
 }
 
 

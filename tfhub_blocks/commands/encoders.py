@@ -18,7 +18,7 @@ _DECISIONS = ("loading", "fine_tuning", "inference")
 def register(commands: Any) -> None:
     """Add the commands to a parser's subcommands."""
     encoder = commands.add_parser(
-        "encoder", help="pretrained models: pin, verify, show, list"
+        "encoder", help="pretrained models: pin, verify, show, cuts, list"
     ).add_subparsers(metavar="WHAT", required=True)
     pin = encoder.add_parser(
         "pin",
@@ -45,6 +45,19 @@ def register(commands: Any) -> None:
     show = encoder.add_parser("show", help="what an encoder is, and what each decision means")
     show.add_argument("folder", metavar="DIR", type=Path)
     show.set_defaults(command=_show)
+    cuts = encoder.add_parser(
+        "cuts",
+        help="where an encoder can be cut for fine-tuning, and what each cut costs",
+        description="Each place at which an encoder can be cut, so that what lies below is "
+        "computed once for each item and what lies above is trained. Times are estimates from a "
+        "forward pass that is measured here.",
+    )
+    cuts.add_argument("folder", metavar="ENCODER", type=Path)
+    cuts.add_argument("--items", type=int, default=1000, metavar="N", help="else 1000")
+    cuts.add_argument(
+        "--activations", choices=["float16", "float32"], default="float16", help="else float16"
+    )
+    cuts.set_defaults(command=_cuts)
     listing = encoder.add_parser("list", help="the pinned encoders of a folder")
     listing.add_argument("folder", metavar="DIR", nargs="?", type=Path, default=_FOLDER)
     listing.set_defaults(command=_list)
@@ -163,6 +176,24 @@ def _load(folder: Path, pin: Pin) -> str:
     from tfhub_blocks.compute.pinning import measured_load_s
 
     return f"{measured_load_s(folder, pin):.1f} s"
+
+
+def _cuts(options: argparse.Namespace) -> int:
+    from tfhub_blocks.compute.cut_costs import cut_lines, measured_forward_s
+    from tfhub_blocks.compute.encoder_cuts import cut_encoder
+    from tfhub_blocks.compute.encoders import load_pinned
+
+    where = "encoder cuts"
+    if options.items < 1:
+        problem = f"it is {options.items}"
+        raise BlocksError(where, "--items", problem, "1 or more", "say how many items there are")
+    cut = cut_encoder(load_pinned(options.folder, where), where)
+    forward_s = measured_forward_s(cut)
+    dtype = options.activations
+    print(f"{cut.encoder.pin.name}: {len(cut.names)} trainable variables")
+    print(f"for {options.items:,} items, activations as {dtype}, {forward_s * 1e3:.1f} ms an item")
+    print("\n".join(cut_lines(cut.cuts, options.items, dtype, forward_s)))
+    return DONE
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -4,12 +4,87 @@ Fine-tuning that trains only variables above a cut can compute what lies below o
 """
 
 from collections.abc import Iterator, Mapping
-from itertools import groupby
+from dataclasses import dataclass
 from typing import Any
 
 from tfhub_blocks.compute.runtime import inlined_graph
 
 Edges = dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place where one single tensor separates the graph.
+
+    Everything from the input to the first ``below`` trainable variables is on its lower side, and
+    no other trainable variable is.
+    """
+
+    below: int
+    tensor: str  # NAME or NAME:INDEX, as in a GraphDef
+
+
+@dataclass(frozen=True, eq=False)
+class FlatGraph:
+    """A function's graph with every call in it replaced by what is called.
+
+    ``captures`` are the tensors from outside (handles of variables, tables) by the names of the
+    nodes that stand for them; ``variables`` all variables, and ``trainable`` those trainable ones
+    that have an effect on the output, by where the graph from input to output comes upon them
+    first; ``between`` the nodes that need the input and that the output needs, each after those
+    that it computes with.
+    """
+
+    definition: Any
+    input: str
+    output: str
+    captures: Mapping[str, Any]
+    variables: tuple[Any, ...]
+    trainable: tuple[Any, ...]
+    between: tuple[str, ...]
+    places: tuple[Place, ...]
+
+
+def flat_graph(function: Any, variables: list[Any]) -> FlatGraph:
+    """The flat graph of a function, with all places at which it may be cut.
+
+    Args:
+        function: A concrete function of the encoder: one tensor in, one out.
+        variables: The encoder's trainable variables.
+    """
+    graph = inlined_graph(function)
+    sources = {node.name: data_inputs(node) for node in graph.node}
+    captures = len(function.captured_inputs)
+    inputs = [tensor.op.name for tensor in function.inputs[: len(function.inputs) - captures]]
+    consumers = _consumers(sources)
+    between = _reachable(inputs, consumers) & _reachable(
+        [tensor.op.name for tensor in function.outputs], {n: _names(t) for n, t in sources.items()}
+    )
+    path = list(_topological(between, sources))
+    positions = {name: position for position, name in enumerate(path)}
+    captured = {
+        placeholder.op.name: tensor
+        for tensor, placeholder in zip(
+            function.captured_inputs, function.inputs[len(inputs) :], strict=True
+        )
+    }
+    holders = {id(tensor): name for name, tensor in captured.items()}
+    spans = []
+    for variable in variables:
+        holder = holders.get(id(variable.handle))
+        if holder and (span := _span(holder, consumers, positions)):
+            spans.append((span[0], span[1], variable))
+    spans.sort(key=lambda each: each[:2])
+    return FlatGraph(
+        definition=graph,
+        input=inputs[0],
+        output=function.outputs[0].name,
+        captures=captured,
+        variables=tuple(function.variables),
+        trainable=tuple(each[2] for each in spans),
+        between=tuple(path),
+        places=tuple(_places(path, sources, positions, spans)),
+    )
 
 
 def trainable_order(function: Any, variables: list[Any]) -> tuple[list[Any], list[int]]:
@@ -24,37 +99,21 @@ def trainable_order(function: Any, variables: list[Any]) -> tuple[list[Any], lis
         comes upon them first; and each index of them before which a single tensor separates the
         graph, so that everything from the input to the earlier variables is on its one side.
     """
-    graph = inlined_graph(function)
-    sources = {node.name: _data_inputs(node) for node in graph.node}
-    captures = len(function.captured_inputs)
-    inputs = [tensor.op.name for tensor in function.inputs[: len(function.inputs) - captures]]
-    consumers = _consumers(sources)
-    between = _reachable(inputs, consumers) & _reachable(
-        [tensor.op.name for tensor in function.outputs], {n: _names(t) for n, t in sources.items()}
-    )
-    path = list(_topological(between, sources))
-    positions = {name: position for position, name in enumerate(path)}
-    holders = {
-        id(captured): placeholder.op.name
-        for captured, placeholder in zip(
-            function.captured_inputs, function.inputs[len(inputs) :], strict=True
-        )
-    }
-    spans = []
-    for variable in variables:
-        holder = holders.get(id(variable.handle))
-        if holder and (span := _span(holder, consumers, positions)):
-            spans.append((span[0], span[1], variable))
-    spans.sort(key=lambda each: each[:2])
-    return [each[2] for each in spans], list(_cuts(path, sources, positions, spans))
+    flat = flat_graph(function, variables)
+    return list(flat.trainable), sorted({place.below for place in flat.places})
 
 
-def _cuts(
+def data_inputs(node: Any) -> list[str]:
+    """The tensors, ``NAME`` or ``NAME:INDEX``, that a node computes with."""
+    return [name for name in node.input if not name.startswith("^")]
+
+
+def _places(
     path: list[str],
     sources: Mapping[str, list[str]],
     positions: Mapping[str, int],
     spans: list[tuple[int, int, Any]],
-) -> Iterator[int]:
+) -> Iterator[Place]:
     last_use: dict[str, int] = {}
     for name in path:
         for tensor in sources[name]:
@@ -64,7 +123,6 @@ def _cuts(
     for tensor in last_use:
         made.setdefault(tensor.partition(":")[0], []).append(tensor)
     crossing: set[str] = set()
-    found = []
     for position, name in enumerate(path):
         crossing |= set(made.get(name, ()))
         crossing = {tensor for tensor in crossing if last_use[tensor] > position}
@@ -73,8 +131,7 @@ def _cuts(
             below = sum(first <= position for first, _, _ in spans)
             straddles = any(first <= position < last for first, last, _ in spans)
             if 0 < below < len(spans) and not straddles:
-                found.append(below)
-    yield from (index for index, _ in groupby(found))
+                yield Place(below, next(iter(crossing)))
 
 
 def _span(
@@ -90,11 +147,6 @@ def _span(
                 seen.add(consumer)
                 waiting.append(consumer)
     return (min(met), max(met)) if met else None
-
-
-def _data_inputs(node: Any) -> list[str]:
-    """The tensors, ``NAME`` or ``NAME:INDEX``, that a node computes with."""
-    return [name for name in node.input if not name.startswith("^")]
 
 
 def _names(tensors: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ from tfhub_blocks.records.decisions import (
 )
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.handles import is_mutable
-from tfhub_blocks.records.pins import Decisions
+from tfhub_blocks.records.pins import Decisions, Pin
 
 _TRY = f"to try things, let the profile say encoder_policy = 'experiment' ({POLICY_VARIABLE})"
 
@@ -47,6 +47,27 @@ def check_decisions(decisions: Decisions, where: str) -> None:
             "a decision on each, taken on purpose",
             f"write it into the pin (`tfhub-blocks encoder show` says what each means); {_TRY}",
         )
+
+
+def check_fine_tuning(pin: Pin, where: str) -> None:
+    """Refuse to fine-tune an encoder that may not be, or of which that is open in production.
+
+    Raises:
+        BlocksError: Its pin forbids it, says nothing where it has to, or there is no such policy.
+    """
+    decided = pin.decisions.fine_tuning
+    if decided == "allowed" or (decided == "undecided" and _is_experiment(where)):
+        return
+    remedy = "train a head on its features (train_head), or have its team decide otherwise"
+    if decided == "undecided":
+        remedy = f"have its team decide, and write it into the pin; {_TRY}"
+    raise BlocksError(
+        where,
+        pin.name,
+        f"its pin says fine_tuning = {decided!r}",
+        "fine_tuning = 'allowed'",
+        remedy,
+    )
 
 
 def _is_experiment(where: str) -> bool:

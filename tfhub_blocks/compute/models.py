@@ -18,6 +18,8 @@ from tfhub_blocks.compute.encoders import Encoder
 from tfhub_blocks.compute.heads import Head
 from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.compute.saved_models import save_module
+from tfhub_blocks.records.folders import Folder
+from tfhub_blocks.records.models import SAVED_MODEL_NAME
 from tfhub_blocks.records.pins import PIN_NAME
 
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "tensorflow")
@@ -99,6 +101,24 @@ def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, 
         )
     _forget_local_paths(folder / "MLmodel")
     encoder.pin.write(folder / PIN_NAME)
+
+
+def read_head(folder: Folder, metadata: Mapping[str, Any]) -> Head:
+    """The head of a model that ``write_model`` wrote, from its variables alone: nothing is run.
+
+    Args:
+        folder: The finished model.
+        metadata: Its metadata.
+    """
+    prefix = f"{SAVED_MODEL_NAME}/variables/variables"
+    for suffix in (".index", ".data-00000-of-00001"):
+        folder.file(prefix + suffix)
+    stored = tf.train.load_checkpoint(str(folder.path / prefix))
+    weights, bias = (
+        stored.get_tensor(f"{name}/.ATTRIBUTES/VARIABLE_VALUE") for name in ("_weights", "_bias")
+    )
+    temperature = float(folder.lineage.provenance.facts["temperature"])
+    return Head(weights, bias, tuple(metadata["labels"]), temperature)
 
 
 def _example(encoder: Encoder) -> bytes | str:

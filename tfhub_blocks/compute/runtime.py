@@ -21,6 +21,7 @@ __all__ = [
     "saved_model_pb2",
     "tf",
     "use_one_thread_per_operation",
+    "use_threads",
 ]
 
 
@@ -133,3 +134,15 @@ def use_one_thread_per_operation() -> None:
         RuntimeError: TensorFlow has computed something in this process before.
     """
     tf.config.threading.set_intra_op_parallelism_threads(1)
+
+
+def use_threads(count: int) -> None:
+    """Set how many threads share an operation, and how many operations run at once.
+
+    A sum's rounding depends on how it is shared out, so what is computed depends on the first.
+
+    Raises:
+        RuntimeError: TensorFlow has computed something in this process before.
+    """
+    tf.config.threading.set_intra_op_parallelism_threads(count)
+    tf.config.threading.set_inter_op_parallelism_threads(count)

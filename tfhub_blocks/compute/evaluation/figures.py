@@ -8,7 +8,7 @@ meaning alone: lines are labelled and cells of a small matrix hold their counts.
 
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 MOST_CLASSES = 50
@@ -24,6 +25,7 @@ MOST_CLASSES = 50
 MOST_COUNTED_CLASSES = 20
 MOST_LINES = 8
 LONGEST_LABEL = 24
+MOST_MARKED_EPOCHS = 40
 DPI = 144
 
 INK, FAINT, GRID, BLUE, ORANGE = "#1f2933", "#5f6b7a", "#e4e7eb", "#0072b2", "#d55e00"
@@ -217,6 +219,36 @@ def precision_recall_png(
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
+    return _png(figure)
+
+
+@_style()
+def curves_png(
+    curves: Mapping[str, Sequence[float]], best: int, start: float, quantity: str = "Loss, in nats"
+) -> bytes:
+    """Return curves over the epochs of a training, the best epoch and the start marked.
+
+    Args:
+        curves: The values of each curve, one an epoch, by its name; at most 8 curves.
+        best: The index of the best epoch.
+        start: What stood before the training, drawn across.
+        quantity: What is drawn.
+    """
+    figure = _figure(6.2, 4.0)
+    axes = figure.add_subplot()
+    for rank, (name, values) in enumerate(curves.items()):
+        epochs = range(1, len(values) + 1)
+        marker = "o" if len(values) < MOST_MARKED_EPOCHS else ""
+        look: dict[str, Any] = {"color": LINES[rank], "linestyle": DASHES[rank % len(DASHES)]}
+        axes.plot(epochs, values, linewidth=1.8, marker=marker, markersize=3.5, label=name, **look)
+    axes.axhline(start, color=FAINT, linewidth=1.0, linestyle=":", label="before training")
+    axes.axvline(best + 1, color=FAINT, linewidth=1.0, label=f"best epoch, {best + 1}")
+    axes.set_title("What training changed")
+    axes.set_xlabel("Epoch")
+    axes.set_ylabel(quantity)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _plain(axes)
+    axes.legend(loc="best")
     return _png(figure)
 
 

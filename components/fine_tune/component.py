@@ -1,0 +1,125 @@
+"""fine_tune: the upper part of an encoder and a head, trained on what the lower part gives once."""
+
+import tempfile
+import time
+from pathlib import Path
+
+from mldesigner import Input, Output, command_component
+
+from tfhub_blocks.compute.steps import step
+from tfhub_blocks.records.models import FORMAT, open_model
+from tfhub_blocks.records.progress import Progress
+from tfhub_blocks.records.snapshots import open_snapshot
+
+
+@command_component(
+    version="1.0.0",
+    display_name="Fine-tune",
+    description="Cut an encoder, run its frozen lower part once over each item, train the upper "
+    "part and the head on what that gave, and keep the result only where it is better than the "
+    "head alone.",
+    environment="azureml:tfhub-blocks-gpu:2ee22ac4e24f",
+    tags={"role": "gpu", "category": "train"},
+)
+def fine_tune(
+    snapshot: Input(type="uri_folder", description="The items, as snapshot_data made them"),
+    encoder: Input(type="custom_model", description="An encoder whose pin allows fine-tuning"),
+    model: Output(
+        type="mlflow_model", description="Bytes or text in, labels and probabilities out"
+    ),
+    record: Output(
+        type="uri_folder", description="training.json and curves.png: cut, curves, cost, verdict"
+    ),
+    start: Input(
+        type="mlflow_model",
+        optional=True,
+        description="A model of train_head whose head to start from; else one is fitted first",
+    ) = None,
+    trainable: Input(
+        type="string",
+        description="What is trained: a number of blocks from the top, a share of the forward "
+        "pass such as 0.33, or the beginning of a variable's name (tfhub-blocks encoder cuts)",
+    ) = "0.33",
+    activations: Input(
+        type="string",
+        enum=["float16", "float32"],
+        description="How the frozen part's results are kept on disk",
+    ) = "float16",
+    epochs: Input(
+        type="integer", optional=True, min=1, max=1000, description="Training: most epochs"
+    ) = None,
+    batch_size: Input(
+        type="integer", optional=True, min=1, max=4096, description="Training: items in a step"
+    ) = None,
+    learning_rate: Input(
+        type="number",
+        optional=True,
+        min=1e-8,
+        max=1.0,
+        description="Training: of the topmost block and the head",
+    ) = None,
+    label_smoothing: Input(
+        type="number", optional=True, min=0.0, max=0.9, description="Training: share spread out"
+    ) = None,
+    mixup: Input(
+        type="number",
+        min=0.0,
+        max=10.0,
+        description="Training: strength of blending items at the cut; 0 is none",
+    ) = 0.0,
+    balance_classes: Input(
+        type="boolean", description="Training: weigh each class by the inverse of its share"
+    ) = False,
+    seed: Input(type="integer", min=0, description="Training: of the order of items") = 0,
+    checkpoint_every_s: Input(
+        type="integer",
+        min=1,
+        max=86400,
+        description="Training: seconds between states that an interrupted attempt goes on from",
+    ) = 60,
+):
+    """Works without tuning: what is not given comes from the numbers of items and blocks."""
+    with step(fine_tune, locals()) as run:
+        begun = time.monotonic()
+        from tfhub_blocks.compute.encoder_cuts import chosen_cut, cut_encoder
+        from tfhub_blocks.compute.encoder_policy import check_fine_tuning
+        from tfhub_blocks.compute.encoders import load_encoder
+        from tfhub_blocks.compute.models import write_model
+        from tfhub_blocks.compute.runtime import core_count, use_threads
+        from tfhub_blocks.compute.tuning import fine_tuning, records, starts
+
+        items = open_snapshot(run.path("snapshot"), "fine_tune")
+        use_threads(core_count())
+        loaded = load_encoder(run.path("encoder"), "fine_tune")
+        check_fine_tuning(loaded.pin, "fine_tune")
+        head = None
+        if start is not None:
+            head = starts.starting_head(*open_model(Path(start), "fine_tune"), loaded.digest)
+        cut = cut_encoder(loaded, "fine_tune")
+        chosen = chosen_cut(cut, trainable, "fine_tune")
+        print(f"trained: {len(chosen.above)} variables from {chosen.above[0]} on")
+        options = fine_tuning.Options(
+            activations=activations,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            label_smoothing=label_smoothing,
+            mixup=mixup,
+            balance_classes=balance_classes,
+            seed=seed,
+            checkpoint_every_s=checkpoint_every_s,
+        )
+        output = run.begin_output("model", FORMAT)
+        with tempfile.TemporaryDirectory(dir=run.path("model").parent) as work:
+            tuned = fine_tuning.fine_tune(items, cut, chosen, head, options, Path(work), Progress)
+        print(tuned.comparison.told())
+        run.facts.update(tuned.facts() | {"threads": fine_tuning.threading_facts(), "seed": seed})
+        facts = {
+            "encoder_digest": loaded.digest,
+            "snapshot_digest": items.manifest.digest,
+            "preprocessing": dict(loaded.input.describe()),
+            "fine_tuned": tuned.told_cut(),
+        }
+        write_model(output, loaded, tuned.head, facts)
+        costs = {"whole_s": time.monotonic() - begun, "training_s": tuned.trained.seconds}
+        records.write_record(run.begin_output("record", records.FORMAT), tuned, costs)

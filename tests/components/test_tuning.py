@@ -1,0 +1,128 @@
+"""fine_tune, run as Azure would, from a model of train_head or from nothing."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfhub_blocks.records import pins
+from tfhub_blocks.records.folders import begin_folder, finish_folder
+from tfhub_blocks.records.lineage import Provenance
+from tfhub_blocks.records.models import FORMAT, open_model
+from tfhub_blocks.records.pins import Decisions, read_pin
+from tfhub_blocks.records.snapshots import open_snapshot
+
+PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
+
+
+@pytest.fixture(scope="module")
+def probe(coloured_snapshot, keras_encoder, tmp_path_factory) -> Path:
+    """A model as train_head makes it."""
+    from tfhub_blocks.compute.encoders import load_encoder
+    from tfhub_blocks.compute.heads import Split, fit_head
+    from tfhub_blocks.compute.models import write_model
+
+    loaded, items = load_encoder(keras_encoder, "test"), open_snapshot(coloured_snapshot, "test")
+    rows = [row for batch in items.batches() for row in batch.to_pylist()]
+    splits = []
+    for split in ("train", "validation"):
+        chosen = [row for row in rows if row["split"] == split]
+        targets = np.array([items.manifest.labels.index(row["label"]) for row in chosen])
+        vectors = loaded.encode([row["content"] for row in chosen])
+        splits.append(Split(vectors, targets, [row["id"] for row in chosen]))
+    fit = fit_head(*splits, items.manifest.labels)
+    facts = {
+        "encoder_digest": loaded.digest,
+        "snapshot_digest": items.manifest.digest,
+        "preprocessing": dict(loaded.input.describe()),
+    }
+    folder = tmp_path_factory.mktemp("probe") / "model"
+    write_model(begin_folder(folder, PROVENANCE), loaded, fit.head, facts)
+    finish_folder(folder, "model", FORMAT, replace(PROVENANCE, facts=fit.as_dict()))
+    return folder
+
+
+def test_a_model_is_tuned_from_a_head_and_serves_as_it_did(
+    probe, coloured_snapshot, keras_encoder, execute_step, tmp_path
+):
+    given = {
+        "snapshot": coloured_snapshot,
+        "encoder": keras_encoder,
+        "start": probe,
+        "trainable": "last",
+        "epochs": 4,
+        "learning_rate": 0.003,
+    }
+    outputs = {"model": tmp_path / "model", "record": tmp_path / "record"}
+    run = execute_step("fine_tune", given, outputs)
+    assert run.returncode == 0, run.stderr
+    assert "trained: 3 variables from last/kernel on" in run.stdout
+    assert "progress: 20/20 steps" in run.stdout
+    assert "comes out: validation log-loss" in run.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "record"]
+
+    record = json.loads((tmp_path / "record/training.json").read_text())
+    chosen = record["comparison"]["chosen"]
+    folder, metadata = open_model(tmp_path / "model", "test")
+    start, expected = open_model(probe, "test")
+    facts = folder.lineage.provenance.facts
+    assert facts["temperature"] == chosen["temperature"]
+    assert facts["threads"]["intra_op_threads"] >= 1
+    assert folder.lineage.material("start").digest == start.digest
+    assert chosen["share"] > 0
+    assert metadata.pop("fine_tuned") == {
+        "trained_from": "last/kernel",
+        "variables": 3,
+        "share": chosen["share"],
+    }
+    assert metadata == expected
+    for name in ("scoring.py", "encoder.toml", "requirements.txt"):
+        assert (folder.path / name).read_bytes() == (start.path / name).read_bytes()
+
+    import mlflow
+
+    rows = [r for b in open_snapshot(coloured_snapshot, "t").batches() for r in b.to_pylist()]
+    rows = [row for row in rows if row["split"] == "validation"]
+    losses = {}
+    for name, path in (("tuned", tmp_path / "model"), ("probe", probe)):
+        loaded = mlflow.pyfunc.load_model(str(path))
+        assert [c.type.name for c in loaded.metadata.get_input_schema().inputs] == ["binary"]
+        answers = loaded.predict([row["content"] for row in rows])["probabilities"]
+        targets = [metadata["labels"].index(row["label"]) for row in rows]
+        picked = [probabilities[t] for probabilities, t in zip(answers, targets, strict=True)]
+        losses[name] = -np.log(picked).mean()
+    candidates = record["comparison"]["candidates"]
+    assert losses["tuned"] == pytest.approx(chosen["log_loss"], abs=2e-3)
+    assert losses["probe"] == pytest.approx(candidates[0]["log_loss"], abs=2e-3)
+    assert losses["tuned"] < losses["probe"]
+
+
+def test_a_forbidden_encoder_and_a_start_of_another_one_are_refused(
+    probe, coloured_snapshot, keras_encoder, imported_encoder, execute_step, tmp_path
+):
+    partial = begin_folder(tmp_path / "forbidden", PROVENANCE)
+    shutil.copytree(keras_encoder / "saved_model", partial / "saved_model")
+    pin = read_pin(keras_encoder / "encoder.toml")
+    replace(pin, decisions=Decisions(fine_tuning="forbidden")).write(partial / "encoder.toml")
+    finish_folder(tmp_path / "forbidden", "encoder", pins.FORMAT, PROVENANCE)
+    cases = [
+        (
+            {"encoder": tmp_path / "forbidden"},
+            "[fine_tune > saved_model] its pin says fine_tuning = 'forbidden'; expected "
+            "fine_tuning = 'allowed'; train a head on its features (train_head), or have its team "
+            "decide otherwise",
+        ),
+        (
+            {"encoder": imported_encoder, "start": probe},
+            f"[fine_tune > start] it was trained on the encoder with digest {pin.digest}; expected",
+        ),
+    ]
+    for number, (changed, message) in enumerate(cases):
+        outputs = {port: tmp_path / f"{port}-{number}" for port in ("model", "record")}
+        run = execute_step("fine_tune", {"snapshot": coloured_snapshot} | changed, outputs)
+        assert run.returncode == 1, (message, run.stdout)
+        assert run.stderr.splitlines()[-1].startswith(f"error: {message}")
+        assert not (outputs["model"] / "lineage.json").exists()

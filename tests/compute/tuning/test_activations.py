@@ -1,0 +1,169 @@
+"""What is cached is what the lower part gives, and is streamed in another order each epoch."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder
+from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.tuning import activations as module
+from tfhub_blocks.compute.tuning import caching
+from tfhub_blocks.compute.tuning.activations import Activations
+from tfhub_blocks.compute.tuning.caching import cached_activations
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.snapshots import Snapshot, open_snapshot
+
+
+def rows_of(snapshot: Snapshot, split: str) -> list[dict]:
+    return [r for b in snapshot.batches() for r in b.to_pylist() if r["split"] == split]
+
+
+def test_each_item_of_two_splits_has_what_the_lower_part_gives_for_it(
+    snapshot: Snapshot, tunable: CutEncoder, cut: Cut, data: dict[str, Activations]
+) -> None:
+    assert list(data) == ["train", "validation"]
+    for split, items in data.items():
+        rows = rows_of(snapshot, split)
+        assert items.ids == tuple(row["id"] for row in rows)
+        labels = [snapshot.manifest.labels[target] for target in items.targets]
+        assert labels == [row["label"] for row in rows]
+        contents = tf.constant([row["content"] for row in rows])
+        expected = tunable.lower(cut)(tunable.encoder.preprocess(contents)).numpy()
+        given = np.concatenate([batch for batch, _ in items.in_order(7)])
+        np.testing.assert_allclose(given, expected, atol=1e-5)
+
+
+def test_half_precision_takes_half_of_the_disk_and_comes_back_as_float32(
+    snapshot: Snapshot,
+    tunable: CutEncoder,
+    cut: Cut,
+    data: dict[str, Activations],
+    cached: Path,
+    tmp_path: Path,
+) -> None:
+    halved = cached_activations(
+        snapshot, tunable, cut, "float16", tmp_path / "half", lambda *_: None, "test"
+    )
+    sizes = [
+        sum(path.stat().st_size for path in folder.rglob("*.arrow"))
+        for folder in (tmp_path / "half", cached)
+    ]
+    assert 0.45 < sizes[0] / sizes[1] < 0.55
+    (given, _), (expected, _) = (next(d["train"].in_order(99)) for d in (halved, data))
+    assert given.dtype == np.float32
+    np.testing.assert_allclose(given, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_what_is_finished_is_used_again_and_anything_else_is_made_anew(
+    snapshot: Snapshot, tunable: CutEncoder, cut: Cut, tmp_path: Path
+) -> None:
+    folder, done = tmp_path / "activations", []
+
+    def again(place: Cut) -> int:
+        done.clear()
+        progress = lambda n, _: done.append(n)  # noqa: E731
+        made = cached_activations(snapshot, tunable, place, "float32", folder, progress, "test")
+        assert made["train"].shape == place.shape
+        return len(done)
+
+    assert again(cut) > 0
+    assert again(cut) == 0
+    assert again(tunable.cuts[0]) > 0
+    assert again(tunable.cuts[0]) == 0
+    (folder / "activations.json").unlink()
+    assert again(tunable.cuts[0]) > 0
+
+
+def test_each_epoch_has_each_item_once_in_an_order_of_its_own(data: dict[str, Activations]) -> None:
+    items = data["train"]
+    numbers = {rows.tobytes(): n for n, (rows, _) in enumerate(items.in_order(1))}
+    assert len(numbers) == len(items)
+
+    def order(seed: tuple[int, int], window_bytes: int = 2**27) -> list[int]:
+        batches = list(items.shuffled(16, seed, window_bytes))
+        assert {len(rows) for rows, _ in batches} == {16}
+        found = [numbers[row[None].tobytes()] for rows, _ in batches for row in rows]
+        assert [items.targets[n] for n in found] == [t for _, ts in batches for t in ts]
+        return found
+
+    first = order((0, 0))
+    assert len(set(first)) == len(first) == len(items) // 16 * 16
+    assert first == order((0, 0))
+    assert first != order((0, 1))
+    assert first != order((1, 0))
+    assert np.corrcoef(first, range(len(first)))[0, 1] < 0.3
+
+
+def test_items_mix_across_chunks_and_windows(
+    snapshot: Snapshot, tunable: CutEncoder, cut: Cut, tmp_path: Path, monkeypatch
+) -> None:
+    # Chunks of eight items, windows of four chunks.
+    for each in (module, caching):
+        monkeypatch.setattr(each, "CHUNK_BYTES", 2**15)
+    made = cached_activations(
+        snapshot, tunable, cut, "float32", tmp_path / "small", lambda *_: None, "test"
+    )["train"]
+    assert len(made.chunks) > 12
+    numbers = {rows.tobytes(): n for n, (rows, _) in enumerate(made.in_order(1))}
+    batches = list(made.shuffled(16, (0, 0), 2**17))
+    found = [[numbers[row[None].tobytes()] for row in rows] for rows, _ in batches]
+    assert len({n for batch in found for n in batch}) == len(made) // 16 * 16
+    assert max(len({n // 8 for n in batch}) for batch in found) > 2
+
+
+def test_memory_holds_windows_and_not_the_items(tmp_path: Path) -> None:
+    """200 MB of activations through windows of 8 MB."""
+    import pyarrow as pa
+
+    from tfhub_blocks.records.shards import ShardWriter
+
+    size, per_chunk = 2**13, 64
+    schema = pa.schema(
+        [("id", pa.string()), ("target", pa.int64()), ("vector", pa.list_(pa.float16(), size))]
+    )
+    with ShardWriter(tmp_path, schema) as writer:
+        for start in range(0, 12_800, per_chunk):
+            flat = pa.array(np.full(per_chunk * size, start % 100, np.float16))
+            columns = [
+                pa.array([str(start + n) for n in range(per_chunk)]),
+                pa.array(np.zeros(per_chunk, np.int64)),
+                pa.FixedSizeListArray.from_arrays(flat, size),
+            ]
+            writer.write(pa.record_batch(columns, schema=schema))
+    items = module.open_activations(tmp_path, (size,), "float16")
+    process, most = psutil.Process(), 0
+    before = process.memory_info().rss
+    for _ in items.shuffled(32, (0, 0), 8 * 2**20):
+        most = max(most, process.memory_info().rss)
+    assert len(items) == 12_800
+    assert most - before < 80e6
+    shutil.rmtree(tmp_path)
+
+
+def test_too_small_a_disk_is_told_before_anything_is_computed(
+    snapshot: Snapshot, tunable: CutEncoder, cut: Cut, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 8, 1000))
+    with pytest.raises(BlocksError, match=r"at this cut need 0.00 GB of disk, 0.00 GB are free"):
+        cached_activations(snapshot, tunable, cut, "float32", tmp_path / "a", print, "test")
+
+
+def test_an_activation_that_does_not_fit_half_precision_is_told(
+    snapshot: Snapshot, tunable: CutEncoder, cut: Cut, tmp_path: Path, monkeypatch
+) -> None:
+    large = np.full((8, *cut.shape), 1e5, np.float32)
+    monkeypatch.setattr(caching, "_activation_function", lambda *_: lambda _: large)
+    with pytest.raises(BlocksError, match=r"not finite as float16; .*; set activations=float32"):
+        cached_activations(snapshot, tunable, cut, "float16", tmp_path / "a", print, "test")
+    assert not (tmp_path / "a/activations.json").exists()
+
+
+def test_another_modality_is_refused(
+    write_test_snapshot, tunable: CutEncoder, cut: Cut, tmp_path: Path
+) -> None:
+    texts = open_snapshot(write_test_snapshot(tmp_path / "s", [b"a"], modality="text"), "test")
+    with pytest.raises(BlocksError, match="items are text, saved_model takes image; expected the"):
+        cached_activations(texts, tunable, cut, "float32", tmp_path / "a", print, "test")

@@ -1,0 +1,234 @@
+"""Fine-tuning of an encoder above a cut, from a linear probe to the better of it and the tuned."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder
+from tfhub_blocks.compute.heads import Head, Split, fit_head
+from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.tuning.caching import cached_activations
+from tfhub_blocks.compute.tuning.checkpoints import noted_preemption
+from tfhub_blocks.compute.tuning.classifier import Classifier, feature_scale, features_of
+from tfhub_blocks.compute.tuning.comparison import Comparison, choose_blend
+from tfhub_blocks.compute.tuning.schedule import Schedule, default_schedule
+from tfhub_blocks.compute.tuning.training import Safety, Trained, train
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.snapshots import Snapshot
+
+WHERE = "fine_tune"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What may be asked for; None is what ``default_schedule`` says."""
+
+    activations: Literal["float16", "float32"] = "float16"
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    label_smoothing: float | None = None
+    mixup: float | None = None
+    balance_classes: bool = False
+    seed: int = 0
+    checkpoint_every_s: float = 60.0
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """The head that came out; its encoder's variables hold what belongs to it."""
+
+    head: Head
+    cut: Cut
+    schedule: Schedule
+    trained: Trained
+    comparison: Comparison
+
+    def told_cut(self) -> dict[str, Any] | None:
+        """What was trained and how much of it came out, for a model's metadata; None for nothing.
+
+        Nothing came out where the start was better: then the encoder is as published.
+        """
+        share = self.comparison.chosen.share
+        told = {"trained_from": self.cut.above[0], "variables": len(self.cut.above), "share": share}
+        return told if share else None
+
+    def facts(self) -> dict[str, Any]:
+        """What was chosen and what came of it, for a lineage."""
+        return {
+            "cut": self.cut.tensor,
+            "trained_from": self.cut.above[0],
+            "variables_trained": len(self.cut.above),
+            "schedule": asdict(self.schedule),
+            "epochs": len(self.trained.epochs),
+            "best_epoch": self.trained.best + 1,
+            "temperature": self.head.temperature,
+            "comparison": self.comparison.as_dict(),
+        }
+
+
+def fine_tune(
+    snapshot: Snapshot,
+    cut_encoder: CutEncoder,
+    cut: Cut,
+    start: Head | None,
+    options: Options,
+    work: Path,
+    progress: Callable[[str], Callable[[int, int], None]],
+) -> Tuned:
+    """Train an encoder above a cut and a head on its features; keep it only where it is better.
+
+    The head comes first, fitted on the published encoder, and then both are trained: Kumar et al.,
+    Fine-Tuning can Distort Pretrained Features, 2022. Batch normalization keeps its statistics and
+    dropout inside the encoder is off, as in inference.
+
+    The encoder's variables below the cut stay as they are; those above hold what comes out. What
+    an attempt at the same work left in ``work`` is gone on with, to the same bits.
+
+    Args:
+        snapshot: Items with splits ``train`` and ``validation``.
+        cut_encoder: The encoder, with its published weights.
+        cut: One of its cuts.
+        start: The head to start with; None has one fitted as ``train_head`` does.
+        options: What was asked for.
+        work: A folder for activations and checkpoints.
+        progress: Gives, for a unit, what is called with done and in all.
+
+    Raises:
+        BlocksError: A split is empty, the head is of other classes or features, or as
+            ``cached_activations`` and ``train``.
+        SystemExit: The process was asked to end.
+    """
+    labels = snapshot.manifest.labels
+    if start is not None:
+        _check_start(start, labels, cut_encoder)
+    data = cached_activations(
+        snapshot,
+        cut_encoder,
+        cut,
+        options.activations,
+        work / "activations",
+        progress("items"),
+        WHERE,
+    )
+    for split, items in data.items():
+        if not len(items):
+            raise _empty(split)
+    encoder = cut_encoder.encoder
+    blocks = cut_encoder.blocks_above(cut)
+    schedule = default_schedule(
+        len(data["train"]), len(labels), 1 + max(blocks), options.epochs, options.batch_size
+    ).replaced(
+        learning_rate=options.learning_rate,
+        label_smoothing=options.label_smoothing,
+        mixup=options.mixup,
+    )
+    upper, variables = cut_encoder.upper(cut), cut_encoder.variables_above(cut)
+    splits = {
+        split: Split(features_of(upper, items), items.targets, items.ids)
+        for split, items in data.items()
+        if start is None or split == "validation"
+    }
+    head = start or fit_head(splits["train"], splits["validation"], labels).head
+    classifier = Classifier(
+        upper,
+        variables,
+        head,
+        feature_scale(splits["validation"].features),
+        getattr(encoder.loaded.modules[0], "regularization_losses", ()),
+    )
+    probe = classifier.values()
+    with noted_preemption() as preemption:
+        safety = Safety(
+            work,
+            _identity(snapshot, cut_encoder, cut, head, options, schedule),
+            options.checkpoint_every_s,
+            preemption,
+        )
+        multipliers = [schedule.block_decay**block for block in blocks]
+        trained = train(
+            classifier,
+            [*multipliers, 1.0, 1.0],
+            data,
+            schedule,
+            options.balance_classes,
+            options.seed,
+            safety,
+            progress("steps"),
+            WHERE,
+        )
+    comparison = choose_blend(classifier, probe, trained.values, data["validation"])
+    return Tuned(classifier.head(comparison.chosen.temperature), cut, schedule, trained, comparison)
+
+
+def threading_facts() -> dict[str, Any]:
+    """What decides the bits of a training besides what is given to it."""
+    return {
+        "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
+        "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+    }
+
+
+def _identity(
+    snapshot: Snapshot,
+    cut_encoder: CutEncoder,
+    cut: Cut,
+    head: Head,
+    options: Options,
+    schedule: Schedule,
+) -> str:
+    """Tells this work from any other that could have left a checkpoint."""
+    asked = asdict(options)
+    del asked["checkpoint_every_s"]
+    known = [
+        snapshot.manifest.digest,
+        cut_encoder.encoder.digest,
+        cut.tensor,
+        asked,
+        asdict(schedule),
+        threading_facts(),
+        tf.__version__,
+    ]
+    digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
+    digest.update(head.weights.tobytes() + head.bias.tobytes())
+    return digest.hexdigest()
+
+
+def _check_start(start: Head, labels: tuple[str, ...], cut_encoder: CutEncoder) -> None:
+    if start.labels != labels:
+        raise BlocksError(
+            WHERE,
+            "start",
+            f"its classes are {_told(start.labels)}",
+            f"those of the snapshot, {_told(labels)}",
+            "give a model that was trained on such a snapshot, or none",
+        )
+    dimension = cut_encoder.encoder.pin.output.dimension
+    if len(start.weights) != dimension:
+        raise BlocksError(
+            WHERE,
+            "start",
+            f"its head takes {len(start.weights)} features",
+            f"{dimension}, as the encoder gives",
+            "give a model that was trained on this encoder's features, or none",
+        )
+
+
+def _told(labels: tuple[str, ...]) -> str:
+    named = ", ".join(map(repr, labels[:5]))
+    return f"{named} and {len(labels) - 5} more" if len(labels) > 5 else named
+
+
+def _empty(split: str) -> BlocksError:
+    return BlocksError(
+        WHERE,
+        "snapshot",
+        f"its {split} split is empty",
+        "at least one item",
+        f"give the {split} split a larger share in snapshot_data, or more items",
+    )

@@ -1,0 +1,31 @@
+"""What a fine-tuning starts from: the head of a model that was trained on the encoder as it is."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tfhub_blocks.compute.heads import Head
+from tfhub_blocks.compute.models import read_head
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.folders import Folder
+
+
+def starting_head(model: Folder, metadata: Mapping[str, Any], encoder_digest: str) -> Head:
+    """The head of a model of ``train_head``.
+
+    Raises:
+        BlocksError: It belongs to another encoder, or to one that was tuned.
+    """
+    problem = ""
+    if metadata["encoder_digest"] != encoder_digest:
+        problem = f"it was trained on the encoder with digest {metadata['encoder_digest']}"
+    elif metadata.get("fine_tuned"):
+        problem = "it is the output of fine_tune, whose head belongs to the tuned encoder"
+    if problem:
+        raise BlocksError(
+            "fine_tune",
+            "start",
+            problem,
+            f"a model of train_head on the encoder that was given, digest {encoder_digest}",
+            "give such a model, or none to have a head fitted first",
+        )
+    return read_head(model, metadata)
