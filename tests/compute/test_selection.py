@@ -63,7 +63,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def test_every_engine_gives_what_the_served_model_gives(
     name: str, computation: Computation, sample: Sample
 ) -> None:
-    selected = select_engine(name, "float32", 1e-5, computation, sample)
+    selected = select_engine(name, "float32", 1e-5, sample)
 
     assert selected.engine is ENGINES[name]
     assert selected.vectors == pytest.approx(sample.reference, abs=1e-5)
@@ -79,11 +79,11 @@ def test_bfloat16_differs_by_more_than_float32_and_stays_near(
     except UnfitError as reason:
         pytest.skip(f"not on this CPU: {reason}")
 
-    selected = select_engine(name, "bfloat16", 0.1, computation, sample)
+    selected = select_engine(name, "bfloat16", 0.1, sample)
     assert 1e-4 < selected.parity.largest < 0.1
 
     with pytest.raises(BlocksError, match=r"bfloat16 gives features of item item\d+ that differ"):
-        select_engine(name, "bfloat16", 1e-4, computation, sample)
+        select_engine(name, "bfloat16", 1e-4, sample)
 
 
 @pytest.mark.parametrize(
@@ -92,23 +92,21 @@ def test_bfloat16_differs_by_more_than_float32_and_stays_near(
     ids=["right and fast", "right and slow", "fast and wrong"],
 )
 def test_auto_takes_the_fastest_of_those_that_are_right(
-    factor: float, pause_s: float, taken: str, engines, computation: Computation, sample: Sample
+    factor: float, pause_s: float, taken: str, engines, sample: Sample
 ) -> None:
     engines(tensorflow=FakeEngine(1.0, 0.02), other=FakeEngine(factor, pause_s))
 
-    selected = select_engine("auto", "float32", 1e-4, computation, sample)
+    selected = select_engine("auto", "float32", 1e-4, sample)
 
     assert selected.engine is selection.ENGINES[taken]
     assert selected.candidates["other"]["parity"]["largest"] == pytest.approx(factor - 1, abs=1e-6)
 
 
-def test_an_engine_that_differs_is_refused_with_the_worst_item(
-    engines, computation: Computation, sample: Sample
-) -> None:
+def test_an_engine_that_differs_is_refused_with_the_worst_item(engines, sample: Sample) -> None:
     engines(tensorflow=FakeEngine(1.0, 0.0), other=FakeEngine(1.25, 0.0))
 
     with pytest.raises(BlocksError) as caught:
-        select_engine("other", "float32", 1e-4, computation, sample)
+        select_engine("other", "float32", 1e-4, sample)
 
     assert "engine other] float32 gives features of item item" in str(caught.value)
     assert "differ by 0.25 from those of the model as it is served; expected at most 0.0001" in str(
@@ -125,8 +123,8 @@ def test_an_engine_that_is_not_installed_says_how_to_install_it(
     monkeypatch.setattr(openvino, "version", version)
 
     with pytest.raises(BlocksError, match="openvino: it is not installed: pip install openvino"):
-        select_engine("openvino", "float32", 1e-4, computation, sample)
-    assert select_engine("auto", "float32", 1e-4, computation, sample).engine.name == "tensorflow"
+        select_engine("openvino", "float32", 1e-4, sample)
+    assert select_engine("auto", "float32", 1e-4, sample).engine.name == "tensorflow"
 
 
 def test_an_encoder_of_strings_is_left_to_tensorflow() -> None:

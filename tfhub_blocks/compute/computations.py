@@ -25,8 +25,9 @@ class Computation:
     """From contents to vectors, float32 [batch_size, dimension], in two concrete functions.
 
     ``preprocess`` takes decoded contents, string [batch_size]; ``forward`` takes what that gives,
-    and is what an engine makes fast. ``modules`` own their variables, and are kept for that;
-    ``where`` is the step that computes, for messages.
+    is what an engine makes fast, and gives ``dimension`` numbers an item, in any shape.
+    ``modules`` own their variables, and are kept for that; ``where`` is the step that computes, for
+    messages.
     """
 
     where: str
@@ -48,6 +49,10 @@ class Computation:
         except (ValueError, tf.errors.InvalidArgumentError) as error:
             raise self._undecodable(batch, error) from error
 
+    def flat(self, given: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What a forward pass gave, as [batch_size, dimension]."""
+        return given.reshape(self.batch_size, self.dimension)
+
     def _prepared(self, contents: Sequence[bytes]) -> Any:
         filled = [*contents, *[contents[-1]] * (self.batch_size - len(contents))]
         return self.preprocess(tf.constant([self.input.decode(content) for content in filled]))
@@ -66,7 +71,7 @@ class Computation:
 
         def compute(batch: list[Item]) -> tuple[list[str], NDArray[np.float32]]:
             ids = [item for item, _ in batch]
-            vectors = forward(self.prepared(batch))[: len(batch)]
+            vectors = self.flat(forward(self.prepared(batch)))[: len(batch)]
             check_finite(ids, vectors, self.where)
             return ids, vectors
 

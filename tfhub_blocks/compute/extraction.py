@@ -131,7 +131,6 @@ class Extraction:
             plan.engine if plan else self._asked(),
             options.precision,
             usual_limit(options.precision) if limit is None else limit,
-            computation,
             sample,
         )
         if plan is None or plan.kind != selected.engine.kind:

@@ -1,7 +1,7 @@
 """Parts: vectors that were computed, kept beside an unfinished output until all are there."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from tfhub_blocks.records.digests import file_sha256
 from tfhub_blocks.records.features import vector_column, vector_field, vectors_of
 
 POLL_S = 0.2
+# Of an Arrow batch, which is what readers take at once.
+BATCH_BYTES = 2**20
 
 IdsAndVectors = tuple[list[str], NDArray[np.floating]]
 
@@ -38,7 +40,7 @@ class Parts:
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = self.folder / f".{number:06d}.partial"
         with pa.ipc.new_file(str(partial), schema) as writer:
-            for ids, vectors in batches:
+            for ids, vectors in _joined(batches):
                 columns = [pa.array(ids), vector_column(vectors)]
                 writer.write_batch(pa.record_batch(columns, schema=schema))
         partial.rename(self.folder / f"{number:06d}-{file_sha256(partial)}.arrow")
@@ -67,3 +69,17 @@ class Parts:
             table = pa.ipc.open_file(source).read_all()
         ids = table["id"].to_pylist()
         return ids, np.concatenate([vectors_of(chunk) for chunk in table["vector"].chunks])
+
+
+def _joined(batches: Iterable[IdsAndVectors]) -> Iterator[IdsAndVectors]:
+    """Batches of about ``BATCH_BYTES`` each."""
+    ids: list[str] = []
+    held: list[NDArray[np.floating]] = []
+    for some, vectors in batches:
+        ids += some
+        held.append(vectors)
+        if sum(each.nbytes for each in held) >= BATCH_BYTES:
+            yield ids, np.concatenate(held)
+            ids, held = [], []
+    if held:
+        yield ids, np.concatenate(held)

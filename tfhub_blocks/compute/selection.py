@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -13,7 +13,7 @@ from tfhub_blocks.compute.computations import Computation, Item, batched, check_
 from tfhub_blocks.compute.engines import ENGINES, REFERENCE
 from tfhub_blocks.compute.engines.engine import Engine, Forward, Precision, UnfitError
 from tfhub_blocks.compute.parity import Parity, measure_parity
-from tfhub_blocks.compute.runtime import core_count
+from tfhub_blocks.compute.runtime import core_count, tf
 from tfhub_blocks.records.errors import BlocksError
 
 AUTO = "auto"
@@ -26,13 +26,15 @@ WORTHWHILE = 1.1
 class Sample:
     """Some real items, prepared, with the vectors that the model gives as it is served."""
 
+    computation: Computation
     ids: Sequence[str]
     batches: Sequence[Any]
     reference: NDArray[np.float32]
 
     def vectors(self, forward: Forward) -> NDArray[np.float32]:
         """What a forward pass gives for the sample, [items, dimension]."""
-        return np.concatenate([forward(batch) for batch in self.batches])[: len(self.ids)]
+        given = [self.computation.flat(forward(batch)) for batch in self.batches]
+        return np.concatenate(given)[: len(self.ids)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +59,15 @@ def take_sample(computation: Computation, items: Sequence[Item]) -> Sample:
     """
     ids = [item for item, _ in items]
     batches = [computation.prepared(batch) for batch in batched(items, computation.batch_size)]
-    vectors = [np.asarray(computation.forward(batch)) for batch in batches]
-    reference = np.concatenate(vectors)[: len(ids)]
-    check_finite(ids, reference, computation.where)
-    return Sample(ids, batches, reference)
+    sample = Sample(computation, ids, batches, np.empty((0, computation.dimension), np.float32))
+    served = sample.vectors(
+        lambda batch: np.asarray(tf.nest.flatten(computation.forward(batch))[0])
+    )
+    check_finite(ids, served, computation.where)
+    return replace(sample, reference=served)
 
 
-def select_engine(
-    asked: str, precision: str, limit: float, computation: Computation, sample: Sample
-) -> Selected:
+def select_engine(asked: str, precision: str, limit: float, sample: Sample) -> Selected:
     """The engine that was asked for; for ``auto`` the fastest on this machine that fits and passes.
 
     A candidate is timed for a second on the sample, with all cores; one that is not the reference
@@ -75,13 +77,13 @@ def select_engine(
         asked: The name of an engine, or ``auto``.
         precision: What products are computed in; it is asked for, and never chosen.
         limit: The largest difference that passes (``Parity``).
-        computation: What is computed.
-        sample: Items of the data that it is for.
+        sample: What is computed, and items of the data that it is for.
 
     Raises:
         BlocksError: The engine that was asked for cannot run this here or does not pass, or no
             engine does.
     """
+    computation = sample.computation
     passed: dict[str, Selected] = {}
     candidates: dict[str, dict[str, Any]] = {}
     for name in ENGINES if asked == AUTO else (asked,):
@@ -102,13 +104,13 @@ def select_engine(
     if len(passed) == 1:
         return next(iter(passed.values()))
     for name, candidate in passed.items():
-        candidates[name]["items_per_s"] = _items_per_s(candidate.forward, sample, computation)
+        candidates[name]["items_per_s"] = _items_per_s(candidate.forward, sample)
     rates = {name: candidates[name]["items_per_s"] for name in passed}
     fastest = max(rates, key=lambda name: rates[name] * (WORTHWHILE if name == REFERENCE else 1))
     return passed[fastest]
 
 
-def _items_per_s(forward: Forward, sample: Sample, computation: Computation) -> float:
+def _items_per_s(forward: Forward, sample: Sample) -> float:
     """The rate of a forward pass alone, all cores at it."""
     cores = core_count()
     end = time.perf_counter() + TIMED_S
@@ -123,7 +125,7 @@ def _items_per_s(forward: Forward, sample: Sample, computation: Computation) -> 
     started = time.perf_counter()
     with ThreadPoolExecutor(cores) as pool:
         batches = sum(pool.map(run, range(cores)))
-    return batches * computation.batch_size / (time.perf_counter() - started)
+    return batches * sample.computation.batch_size / (time.perf_counter() - started)
 
 
 def _none_passed(

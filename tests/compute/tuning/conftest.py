@@ -8,6 +8,7 @@ import pytest
 
 from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder, cut_encoder
 from tfhub_blocks.compute.encoders import load_encoder
+from tfhub_blocks.compute.extraction import Options
 from tfhub_blocks.compute.heads import Head
 from tfhub_blocks.compute.tuning.activations import Activations
 from tfhub_blocks.compute.tuning.caching import cached_activations
@@ -47,7 +48,7 @@ def cached(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def data(snapshot: Snapshot, loaded: CutEncoder, cut: Cut, cached: Path) -> dict[str, Activations]:
-    return cached_activations(snapshot, loaded, cut, "float32", cached, lambda *_: None, "test")
+    return cached_activations(snapshot, loaded, cut, Options(), cached, lambda *_: None, "test")
 
 
 @pytest.fixture

@@ -1,17 +1,19 @@
 """What is cached is what the lower part gives, and is streamed in another order each epoch."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
+from tfhub_blocks.compute import parts
 from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder
+from tfhub_blocks.compute.extraction import Options
 from tfhub_blocks.compute.runtime import tf
-from tfhub_blocks.compute.tuning import activations as module
 from tfhub_blocks.compute.tuning import caching
-from tfhub_blocks.compute.tuning.activations import Activations
+from tfhub_blocks.compute.tuning.activations import Activations, open_activations
 from tfhub_blocks.compute.tuning.caching import cached_activations
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.snapshots import Snapshot, open_snapshot
@@ -45,7 +47,7 @@ def test_half_precision_takes_half_of_the_disk_and_comes_back_as_float32(
     tmp_path: Path,
 ) -> None:
     halved = cached_activations(
-        snapshot, tunable, cut, "float16", tmp_path / "half", lambda *_: None, "test"
+        snapshot, tunable, cut, Options(dtype="float16"), tmp_path / "half", lambda *_: None, "test"
     )
     sizes = [
         sum(path.stat().st_size for path in folder.rglob("*.arrow"))
@@ -65,15 +67,18 @@ def test_what_is_finished_is_used_again_and_anything_else_is_made_anew(
     def again(place: Cut) -> int:
         done.clear()
         progress = lambda n, _: done.append(n)  # noqa: E731
-        made = cached_activations(snapshot, tunable, place, "float32", folder, progress, "test")
+        before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.arrow")}
+        made = cached_activations(snapshot, tunable, place, Options(), folder, progress, "test")
         assert made["train"].shape == place.shape
-        return len(done)
+        after = {path: path.stat().st_mtime_ns for path in folder.rglob("*.arrow")}
+        return len(after.items() - before.items())
 
     assert again(cut) > 0
     assert again(cut) == 0
     assert again(tunable.cuts[0]) > 0
     assert again(tunable.cuts[0]) == 0
-    (folder / "activations.json").unlink()
+    for part in folder.rglob("*.arrow"):
+        part.write_bytes(part.read_bytes()[:-10])
     assert again(tunable.cuts[0]) > 0
 
 
@@ -101,10 +106,9 @@ def test_items_mix_across_chunks_and_windows(
     snapshot: Snapshot, tunable: CutEncoder, cut: Cut, tmp_path: Path, monkeypatch
 ) -> None:
     # Chunks of eight items, windows of four chunks.
-    for each in (module, caching):
-        monkeypatch.setattr(each, "CHUNK_BYTES", 2**15)
+    monkeypatch.setattr(parts, "BATCH_BYTES", 2**15)
     made = cached_activations(
-        snapshot, tunable, cut, "float32", tmp_path / "small", lambda *_: None, "test"
+        snapshot, tunable, cut, Options(), tmp_path / "small", lambda *_: None, "test"
     )["train"]
     assert len(made.chunks) > 12
     numbers = {rows.tobytes(): n for n, (rows, _) in enumerate(made.in_order(1))}
@@ -116,24 +120,16 @@ def test_items_mix_across_chunks_and_windows(
 
 def test_memory_holds_windows_and_not_the_items(tmp_path: Path) -> None:
     """200 MB of activations through windows of 8 MB."""
-    import pyarrow as pa
-
-    from tfhub_blocks.records.shards import ShardWriter
-
     size, per_chunk = 2**13, 64
-    schema = pa.schema(
-        [("id", pa.string()), ("target", pa.int64()), ("vector", pa.list_(pa.float16(), size))]
-    )
-    with ShardWriter(tmp_path, schema) as writer:
+
+    def batches() -> Iterator[tuple[list[str], np.ndarray]]:
         for start in range(0, 12_800, per_chunk):
-            flat = pa.array(np.full(per_chunk * size, start % 100, np.float16))
-            columns = [
-                pa.array([str(start + n) for n in range(per_chunk)]),
-                pa.array(np.zeros(per_chunk, np.int64)),
-                pa.FixedSizeListArray.from_arrays(flat, size),
-            ]
-            writer.write(pa.record_batch(columns, schema=schema))
-    items = module.open_activations(tmp_path, (size,), "float16")
+            ids = [str(start + n) for n in range(per_chunk)]
+            yield ids, np.full((per_chunk, size), start % 100, np.float16)
+
+    made = parts.Parts(tmp_path / "parts", size, "float16")
+    made.write(0, batches())
+    items = open_activations([made.find(0)], (size,), "float16", np.zeros(12_800, np.int64))
     process, most = psutil.Process(), 0
     before = process.memory_info().rss
     for _ in items.shuffled(32, (0, 0), 8 * 2**20):
@@ -148,17 +144,23 @@ def test_too_small_a_disk_is_told_before_anything_is_computed(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 8, 1000))
     with pytest.raises(BlocksError, match=r"at this cut need 0.00 GB of disk, 0.00 GB are free"):
-        cached_activations(snapshot, tunable, cut, "float32", tmp_path / "a", print, "test")
+        cached_activations(snapshot, tunable, cut, Options(), tmp_path / "a", print, "test")
 
 
 def test_an_activation_that_does_not_fit_half_precision_is_told(
     snapshot: Snapshot, tunable: CutEncoder, cut: Cut, tmp_path: Path, monkeypatch
 ) -> None:
-    large = np.full((8, *cut.shape), 1e5, np.float32)
-    monkeypatch.setattr(caching, "_activation_function", lambda *_: lambda _: large)
-    with pytest.raises(BlocksError, match=r"not finite as float16; .*; set activations=float32"):
-        cached_activations(snapshot, tunable, cut, "float16", tmp_path / "a", print, "test")
-    assert not (tmp_path / "a/activations.json").exists()
+
+    def large(flat: object, tensor: str, spec: tf.TensorSpec) -> object:
+        call = tf.function(lambda x: tf.fill([8, *cut.shape], 1e5 + 0 * tf.reduce_sum(x)))
+        return call.get_concrete_function(spec)
+
+    monkeypatch.setattr(caching, "lower_function", large)
+    with pytest.raises(BlocksError, match="gives float16 features that are NaN or infinite"):
+        cached_activations(
+            snapshot, tunable, cut, Options(dtype="float16"), tmp_path / "a", print, "test"
+        )
+    assert not list((tmp_path / "a").rglob("*.arrow"))
 
 
 def test_another_modality_is_refused(
@@ -166,4 +168,4 @@ def test_another_modality_is_refused(
 ) -> None:
     texts = open_snapshot(write_test_snapshot(tmp_path / "s", [b"a"], modality="text"), "test")
     with pytest.raises(BlocksError, match="items are text, saved_model takes image; expected the"):
-        cached_activations(texts, tunable, cut, "float32", tmp_path / "a", print, "test")
+        cached_activations(texts, tunable, cut, Options(), tmp_path / "a", print, "test")

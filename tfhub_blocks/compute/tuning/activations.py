@@ -3,18 +3,18 @@
 They are streamed in another order each epoch, with no more of them in memory than a window.
 """
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tfhub_blocks.records.features import vectors_of
+
 # An Arrow batch is read as a whole: a few make a window, and their order is shuffled.
-CHUNK_BYTES = 2**20
 WINDOW_BYTES = 128 * 2**20
 
 Float = NDArray[np.floating]
@@ -22,32 +22,25 @@ Integers = NDArray[np.integer]
 
 
 @dataclass(frozen=True)
-class Identity:
-    """What decides every activation, besides the code."""
+class Chunk:
+    """An Arrow batch: the file, its number in it, and the row that it begins with."""
 
-    encoder_digest: str
-    snapshot_digest: str
-    preprocessing: Mapping[str, Any]
-    tensor: str
-    shape: tuple[int, ...]
-    dtype: Literal["float16", "float32"]
-
-    def as_text(self) -> str:
-        """As JSON, the same for the same identity."""
-        return json.dumps(asdict(self), sort_keys=True)
+    path: Path
+    number: int
+    first_row: int
+    rows: int
 
 
 @dataclass(frozen=True, eq=False)
 class Activations:
-    """The activations of one split, in Arrow shards: row i is of item ids[i], class targets[i].
+    """The activations of one split, in Arrow files: row i is of item ids[i], class targets[i].
 
     However they are kept, they come as float32.
     """
 
-    folder: Path
     shape: tuple[int, ...]
     dtype: str
-    chunks: tuple[tuple[str, int], ...]  # shard's name, number of the batch in it
+    chunks: tuple[Chunk, ...]
     targets: Integers  # [items], index into the snapshot's labels
     ids: tuple[str, ...]
 
@@ -74,11 +67,13 @@ class Activations:
         Args:
             batch_size: At most the number of items.
             seed: Numbers, such as those of a run and of an epoch.
-            window_bytes: How large a window may be; it has one chunk at least.
+            window_bytes: How large a window may be; one has a chunk at least.
         """
         random = np.random.default_rng(seed)
         order = random.permutation(len(self.chunks))
-        per_window = max(1, window_bytes // CHUNK_BYTES)
+        row_bytes = prod(self.shape) * np.dtype(self.dtype).itemsize
+        per_chunk = max((chunk.rows for chunk in self.chunks), default=1) * row_bytes
+        per_window = max(1, window_bytes // per_chunk)
         rows, targets = self._read([])
         for start in range(0, len(order), per_window):
             more = self._read(order[start : start + per_window])
@@ -92,29 +87,29 @@ class Activations:
             rows, targets = rows[mixed[whole:]], targets[mixed[whole:]]
 
     def _read(self, numbers: Sequence[int] | Integers) -> tuple[Float, Integers]:
-        found, positions = [np.empty((0, *self.shape), self.dtype)], [np.empty(0, np.int64)]
+        found = [np.empty((0, *self.shape), self.dtype)]
+        targets: list[Integers] = [np.empty(0, np.int64)]
         for number in numbers:
-            shard, index = self.chunks[number]
+            chunk = self.chunks[number]
             # Not mapped into memory: pages that were read would count as ours.
-            with pa.OSFile(str(self.folder / shard)) as source:
-                batch = pa.ipc.open_file(source).get_batch(index)
-            flat = batch["vector"].flatten().to_numpy(zero_copy_only=False)
-            found.append(flat.reshape(-1, *self.shape))
-            positions.append(batch["target"].to_numpy())
-        return np.concatenate(found), np.concatenate(positions)
+            with pa.OSFile(str(chunk.path)) as source:
+                batch = pa.ipc.open_file(source).get_batch(chunk.number)
+            found.append(vectors_of(batch["vector"]).reshape(-1, *self.shape))
+            targets.append(self.targets[chunk.first_row : chunk.first_row + chunk.rows])
+        return np.concatenate(found), np.concatenate(targets)
 
 
-def open_activations(folder: Path, shape: tuple[int, ...], dtype: str) -> Activations:
-    """The activations in a folder of shards, with their targets and ids read."""
-    chunks: list[tuple[str, int]] = []
-    targets, ids = [np.empty(0, np.int64)], []
-    for path in sorted(folder.glob("shards/*.arrow")):
+def open_activations(
+    paths: Sequence[Path], shape: tuple[int, ...], dtype: str, targets: Integers
+) -> Activations:
+    """The activations in some parts, in order, with their items' targets [items]; ids are read."""
+    chunks: list[Chunk] = []
+    ids: list[str] = []
+    for path in paths:
         with pa.OSFile(str(path)) as source:
-            columns = pa.ipc.IpcReadOptions(included_fields=[0, 1])
-            reader = pa.ipc.open_file(source, options=columns)
-            for index in range(reader.num_record_batches):
-                batch = reader.get_batch(index)
-                chunks.append((path.relative_to(folder).as_posix(), index))
-                targets.append(batch["target"].to_numpy())
+            reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=[0]))
+            for number in range(reader.num_record_batches):
+                batch = reader.get_batch(number)
+                chunks.append(Chunk(path, number, len(ids), batch.num_rows))
                 ids += batch["id"].to_pylist()
-    return Activations(folder, shape, dtype, tuple(chunks), np.concatenate(targets), tuple(ids))
+    return Activations(shape, dtype, tuple(chunks), targets, tuple(ids))

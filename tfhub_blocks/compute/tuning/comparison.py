@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.heads import calibrate_temperature
+from tfhub_blocks.compute.calibration import calibrate_temperature
 from tfhub_blocks.compute.tuning.activations import Activations
 from tfhub_blocks.compute.tuning.classifier import Classifier, Values
 from tfhub_blocks.compute.tuning.training import log_losses

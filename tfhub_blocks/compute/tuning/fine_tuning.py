@@ -8,9 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder
-from tfhub_blocks.compute.heads import Head, Split, fit_head
+from tfhub_blocks.compute.extraction import Options as Extracted
+from tfhub_blocks.compute.heads import Head, fit_head
 from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.selection import AUTO
+from tfhub_blocks.compute.splits import Split
 from tfhub_blocks.compute.tuning.caching import cached_activations
 from tfhub_blocks.compute.tuning.checkpoints import noted_preemption
 from tfhub_blocks.compute.tuning.classifier import Classifier, feature_scale, features_of
@@ -28,6 +33,7 @@ class Options:
     """What may be asked for; None is what ``default_schedule`` says."""
 
     activations: Literal["float16", "float32"] = "float16"
+    engine: str = AUTO
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
@@ -110,7 +116,7 @@ def fine_tune(
         snapshot,
         cut_encoder,
         cut,
-        options.activations,
+        Extracted(options.engine, dtype=options.activations),
         work / "activations",
         progress("items"),
         WHERE,
@@ -138,7 +144,7 @@ def fine_tune(
         upper,
         variables,
         head,
-        feature_scale(splits["validation"].features),
+        feature_scale(np.asarray(splits["validation"].features)),
         getattr(encoder.loaded.modules[0], "regularization_losses", ()),
     )
     probe = classifier.values()
