@@ -73,3 +73,25 @@ def test_resize_filters_before_it_leaves_pixels_out() -> None:
     image = Images((8, 8), (0.0, 1.0)).preprocess(tf.constant([content])).numpy()
 
     assert image[0, :, 1:-1] == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("size", "fraction"),
+    [((478, 640), 1), ((479, 640), 2), ((1000, 1279), 4), ((1920, 1281), 8), ((4800, 6500), 8)],
+    ids=str,
+)
+def test_a_large_jpeg_is_decoded_at_the_fraction_that_is_still_large_enough(
+    size: tuple[int, int], fraction: int
+) -> None:
+    height, width = size
+    large = SMOOTH.resize((width, height), Image.Resampling.BICUBIC)
+    content = encoded(large, "JPEG")
+    images = Images((240, 160), (0.0, 255.0))
+
+    given = images.preprocess(tf.constant([content]))[0].numpy()
+
+    decoded = tf.io.decode_jpeg(content, channels=3, ratio=fraction)
+    expected = tf.image.resize(decoded, (240, 160), antialias=True).numpy()
+    np.testing.assert_array_equal(given, expected)
+    like = tf.image.resize(np.asarray(large), (240, 160), antialias=True).numpy()
+    assert np.abs(given - like).mean() < 2

@@ -18,6 +18,8 @@ from tfhub_blocks.compute.modalities.modality import Limits, Modality, Shown
 DEFAULT_SIZE_PX = 224
 # TF Hub's common signature for images; no SavedModel says its own.
 DEFAULT_RANGE = (0.0, 1.0)
+# The decoder's own; each divides the sides by that.
+JPEG_FRACTIONS = (2, 4, 8)
 THUMBNAIL_PX = 160
 FORMATS = ("JPEG", "PNG", "GIF", "BMP")
 
@@ -48,7 +50,8 @@ class Images(Modality):
 
     An image is resized to the encoder's size by bilinear filtering with antialiasing; its aspect
     ratio is not kept, nothing is cropped, an EXIF orientation is not applied, and of a GIF the
-    first frame is taken.
+    first frame is taken. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that is not below
+    the encoder's: the decoder leaves out what resizing would average away.
     """
 
     name: ClassVar[str] = "image"
@@ -110,8 +113,27 @@ class Images(Modality):
         # A product, not a quotient: graph optimizers turn the latter into the former.
         scale = np.float32((high - low) / 255)
 
+        def whole(content: Any) -> Any:
+            return tf.io.decode_image(content, channels=3, expand_animations=False)
+
+        def jpeg(content: Any) -> Any:
+            size_px = tf.image.extract_jpeg_shape(content)[:2]
+            fitting = [tf.reduce_all(-(-size_px // n) >= self.size_px) for n in JPEG_FRACTIONS]
+            return tf.switch_case(
+                tf.reduce_sum(tf.cast(fitting, tf.int32)),
+                [
+                    lambda: whole(content),
+                    *(
+                        lambda n=n: tf.io.decode_jpeg(content, channels=3, ratio=n)
+                        for n in JPEG_FRACTIONS
+                    ),
+                ],
+            )
+
         def image(content: Any) -> Any:
-            pixels = tf.io.decode_image(content, channels=3, expand_animations=False)
+            is_jpeg = tf.io.is_jpeg(content)
+            pixels = tf.cond(is_jpeg, lambda: jpeg(content), lambda: whole(content))
+            pixels = tf.ensure_shape(pixels, [None, None, 3])
             pixels = tf.image.resize(pixels, self.size_px, method="bilinear", antialias=True)
             return pixels * scale + np.float32(low)
 
@@ -123,11 +145,11 @@ class Images(Modality):
         """All that decides the encoder's input besides the contents."""
         return {
             "modality": self.name,
-            "decode": "tf.io.decode_image, 3 channels, first frame",
+            "decode": "tf.io.decode_image, 3 channels, first frame; JPEG reduced by 2, 4 or 8",
             "resize": "bilinear, antialias, aspect ratio not kept",
             "size_px": list(self.size_px),
             "range": list(self.range),
-            "version": 1,
+            "version": 2,
         }
 
 
