@@ -170,7 +170,7 @@ def prepare(work: Path, count: int) -> None:
             source = work / f"{encoder}.source"
             write(source)
             request = Request(str(source), None, None, "accept", None)
-            _made(work / encoder, pins.FORMAT, partial(import_saved_model, request))
+            made(work / encoder, pins.FORMAT, partial(import_saved_model, request))
     write_sample_images(work / "pngs")
     write_jpegs(work / "jpegs", count)
     for images in ("pngs", "jpegs"):
@@ -179,7 +179,7 @@ def prepare(work: Path, count: int) -> None:
             write_snapshot(source, folder, SnapshotOptions(modality="image"), lambda *_: None)
 
         if not (work / f"{images}-snapshot").exists():
-            _made(work / f"{images}-snapshot", snapshots.FORMAT, fill)
+            made(work / f"{images}-snapshot", snapshots.FORMAT, fill)
 
 
 def write_mobilenet(folder: Path) -> None:
@@ -208,7 +208,7 @@ def write_jpegs(folder: Path, count: int) -> None:
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path, quality=85)
 
 
-def _made(folder: Path, folder_format: Format, fill: Callable[[Path], Any]) -> None:
+def made(folder: Path, folder_format: Format, fill: Callable[[Path], Any]) -> None:
     fill(begin_folder(folder, PROVENANCE))
     finish_folder(folder, folder.name, folder_format, PROVENANCE)
 
