@@ -4,9 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 ROOT = Path(__file__).parents[1]
 
@@ -125,6 +129,22 @@ def toy(
     return {"joined": joined.outputs.joined}
 '''
 
+SHARED = '''"""shared: one step, and one that several workers share."""
+
+from azure.ai.ml import Input, dsl
+
+from components import make, share
+
+
+@dsl.pipeline(name="shared")
+def shared(source: Input(type="uri_folder", description="A folder")):
+    first = make(source=source)
+    # FIRST
+    many = share(source=first.outputs.made)
+    # MANY
+    return {"shared": many.outputs.shared}
+'''
+
 
 @dataclass
 class Outcome:
@@ -198,3 +218,20 @@ def forget_project() -> None:
     """Forget modules of the project that was in use, and what the SDK did to its components."""
     for name in [n for n in sys.modules if n.partition(".")[0] in ("components", "pipelines")]:
         del sys.modules[name]
+
+
+def wait_for(condition: Callable[[], Any], timeout_s: float = 30.0) -> Any:
+    """What a condition gives once that is something."""
+    limit = time.monotonic() + timeout_s
+    while not (found := condition()):
+        assert time.monotonic() < limit, "nothing came of it in time"
+        time.sleep(0.02)
+    return found
+
+
+def is_alive(number: int) -> bool:
+    """Whether a process runs."""
+    try:
+        return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

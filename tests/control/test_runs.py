@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from toy_project import is_alive, wait_for
 
 from tfhub_blocks.control import processes
 
@@ -20,14 +21,6 @@ time.sleep(600)
 """
 
 
-def wait_for(condition, timeout_s=30.0):
-    limit = time.monotonic() + timeout_s
-    while not (found := condition()):
-        assert time.monotonic() < limit, "nothing came of it in time"
-        time.sleep(0.02)
-    return found
-
-
 def started(project, count):
     """The numbers of the processes of steps, and of what they started, once so many have begun."""
 
@@ -36,13 +29,6 @@ def started(project, count):
         return len(paths) == 2 * count and [int(path.name.partition("-")[2]) for path in paths]
 
     return wait_for(found)
-
-
-def is_alive(number):
-    try:
-        return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def run_record(project):

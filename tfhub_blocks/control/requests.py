@@ -89,6 +89,8 @@ def _components_unchanged() -> Iterator[None]:
     package = import_module("components")
     steps = [it for it in vars(package).values() if isinstance(it, CommandComponent)]
     before = [copy.deepcopy(step.resources) for step in steps]
-    yield
-    for step, resources in zip(steps, before, strict=True):
-        step.resources = resources
+    try:
+        yield
+    finally:
+        for step, resources in zip(steps, before, strict=True):
+            step.resources = resources

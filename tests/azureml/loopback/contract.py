@@ -125,7 +125,9 @@ class Contract:
                 problems += _parameter_problems(parameter, values[name])
             elif place == "query" and parameter.get("required") and name != "api-version":
                 problems.append(f"query {name}: it is missing")
-        problems += self._node_problems(operation.file, (body or {}).get("properties") or {})
+        properties = (body or {}).get("properties") or {}
+        for job in (properties, (properties.get("action") or {}).get("jobDefinition") or {}):
+            problems += self._node_problems(operation.file, job)
         return [f"{operation}: {problem}" for problem in problems]
 
     def _node_problems(self, file: Path, job: Mapping[str, Any]) -> Iterator[str]:

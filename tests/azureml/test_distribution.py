@@ -1,26 +1,11 @@
 """Steps on several nodes of a cluster: as they are asked for, and as they run."""
 
 import re
-import time
 
 import pytest
 from azure.ai.ml.entities import AmlCompute
-from toy_project import SHARE
+from toy_project import SHARE, SHARED, wait_for
 
-SHARED = '''"""shared: one step, and one that several workers share."""
-
-from azure.ai.ml import Input, dsl
-
-from components import make, share
-
-
-@dsl.pipeline(name="shared")
-def shared(source: Input(type="uri_folder", description="A folder")):
-    first = make(source=source)
-    many = share(source=first.outputs.made)
-    # MANY
-    return {"shared": many.outputs.shared}
-'''
 DISTRIBUTION = {
     "distribution_type": "TensorFlow",
     "worker_count": 3,
@@ -149,10 +134,7 @@ def test_job_runs_on_all_its_workers_and_what_they_made_outlives_their_nodes(sha
     sharing.workers(3)
     sharing.plane.run_jobs()
     job = sharing.submit().out.partition("\n")[0]
-    limit = time.monotonic() + 60
-    while len(list(place.glob("made-*"))) < 6:
-        assert time.monotonic() < limit
-        time.sleep(0.05)
+    wait_for(lambda: len(list(place.glob("made-*"))) == 6, timeout_s=60)
     sharing.plane.executor.node(job, "many").preempt(grace_s=1)
     (place / "go").touch()
     assert sharing.project.main("status", job, "--wait").status == 0

@@ -2,28 +2,11 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 
-import psutil
 import pytest
-from toy_project import SHARE
+from toy_project import SHARE, SHARED, is_alive, wait_for
 
-SHARED = '''"""shared: one step, and one that several workers share."""
-
-from azure.ai.ml import Input, dsl
-
-from components import make, share
-
-
-@dsl.pipeline(name="shared")
-def shared(source: Input(type="uri_folder", description="A folder")):
-    first = make(source=source)
-    # FIRST
-    many = share(source=first.outputs.made)
-    # MANY
-    return {"shared": many.outputs.shared}
-'''
 # Each worker says who it is, and after some parts waits for a file.
 WAITS = """
 place = Path(__file__).parents[6]
@@ -90,21 +73,6 @@ class Sharing:
         """The parts that are kept now."""
         found = self.project.folder.glob(".runs/store/*.attempt-*/shared/.work/*/*")
         return [p.name for p in found if len(p.name) == 64]
-
-
-def wait_for(condition, timeout_s=30.0):
-    limit = time.monotonic() + timeout_s
-    while not (found := condition()):
-        assert time.monotonic() < limit, "nothing came of it in time"
-        time.sleep(0.02)
-    return found
-
-
-def is_alive(number):
-    try:
-        return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 @pytest.fixture
