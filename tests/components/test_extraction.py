@@ -100,7 +100,7 @@ def test_workers_share_an_extraction_and_what_a_killed_one_finished_is_not_lost(
     ]
     # The second worker has the third part and the fourth.
     limit = time.monotonic() + 120
-    while not list((tmp_path / "features").glob(".work/*/parts/000002-*")):
+    while not list((tmp_path / "features").glob(".work/*/*/parts/000002-*")):
         assert time.monotonic() < limit, "there is no part in time"
         time.sleep(0.002)
     for worker in reversed(workers):

@@ -196,7 +196,7 @@ def test_features_are_the_same_bytes_for_any_number_of_workers(
     extracted(many, encoder, tmp_path / "features", workers=workers)
 
     assert shards(tmp_path / "features") == shards(whole)
-    made = [path.name[:6] for path in sorted((tmp_path / "features.work/parts").iterdir())]
+    made = [path.name[:6] for path in sorted((tmp_path / "features.work/cpu/parts").iterdir())]
     assert made == ["000000", "000001", "000002"]
 
 
@@ -209,7 +209,7 @@ def test_workers_read_nothing_but_their_share(many: Path, encoder: Encoder, tmp_
     whole_plan = Extraction(open_snapshot(many, "test"), encoder, TENSORFLOW).compute(
         Share(tmp_path / "first", 0, 3), ignore
     )
-    whole_plan.write(tmp_path / "work")  # as the first worker would
+    whole_plan.write(tmp_path / "work/cpu")  # as the first worker would
 
     plan = extraction.compute(Share(tmp_path / "work", 2, 3), ignore)
 
@@ -302,7 +302,7 @@ def test_a_part_that_is_there_is_not_computed_again_unless_it_is_damaged(
         Share(tmp_path / "work"),
     )
     extraction.compute(share, ignore)
-    first, second, third = sorted((tmp_path / "work/parts").iterdir())
+    first, second, third = sorted((tmp_path / "work/cpu/parts").iterdir())
     kept, gone, cut = first.stat().st_mtime_ns, second.stat().st_mtime_ns, third.read_bytes()
     second.unlink()
     third.write_bytes(cut[:-100])

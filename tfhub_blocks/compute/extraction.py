@@ -6,7 +6,6 @@ that was interrupted, is not computed again. What parts hold does not depend on 
 there were, nor on interruptions.
 """
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -91,6 +90,11 @@ class Share:
     index: int = 0
     count: int = 1
 
+    @property
+    def folder(self) -> Path:
+        """Where the work of this kind of machine is: another attempt may get another."""
+        return self.work / ("gpu" if has_gpu() else "cpu")
+
 
 @dataclass(frozen=True, eq=False)
 class Extraction:
@@ -125,7 +129,7 @@ class Extraction:
         size = options.batch_size if has_gpu() else min(options.batch_size, CPU_BATCH_SIZE)
         computation = self.encoder.computation(size, self.where)
         sample = self._sample(computation)
-        plan = read_plan(share.work, wait=share.index > 0)
+        plan = read_plan(share.folder, wait=share.index > 0)
         limit = options.max_difference
         selected = select_engine(
             plan.engine if plan else self._asked(),
@@ -133,11 +137,9 @@ class Extraction:
             usual_limit(options.precision) if limit is None else limit,
             sample,
         )
-        if plan is None or plan.kind != selected.engine.kind:
-            # What may be there is of an attempt on another kind of machine.
-            shutil.rmtree(share.work, ignore_errors=True)
+        if plan is None:
             plan = self._plan(selected, sample, size)
-            plan.write(share.work)
+            plan.write(share.folder)
         parts, mine = self.parts(share), plan.share(share.index, share.count)
         total, done = sum(len(plan.part(number)) for number in mine), 0
         for number in mine:
@@ -151,7 +153,7 @@ class Extraction:
 
     def parts(self, share: Share) -> Parts:
         """The parts that are there, of whichever worker and attempt."""
-        return Parts(share.work / PARTS_FOLDER, self.encoder.dimension, self.options.dtype)
+        return Parts(share.folder / PARTS_FOLDER, self.encoder.dimension, self.options.dtype)
 
     def reusable(self, kind: str) -> tuple[Features | None, str]:
         """The earlier features, if they are what an engine would give; else why they are not."""
