@@ -95,7 +95,17 @@ def load_encoder(folder: Path, where: str) -> Encoder:
         BlocksError: It is no finished encoder, its bytes are not where its pin decides that they
             are, a file differs, TensorFlow cannot load it, or its golden outputs differ.
     """
-    pin = read_pin(open_folder(folder, FORMAT, where).file(PIN_NAME))
+    open_folder(folder, FORMAT, where).file(PIN_NAME)
+    return load_pinned(folder, where)
+
+
+def load_pinned(folder: Path, where: str) -> Encoder:
+    """An encoder as ``encoder pin`` made it: as ``load_encoder``, but it need not be an output.
+
+    Raises:
+        BlocksError: As ``load_encoder``, for what is pinned.
+    """
+    pin = read_pin(folder / PIN_NAME)
     saved_model = pinned_saved_model(pin, folder, where)
     import_packages(pin.operations.packages, where)
     encoder_input = read_input(pin.modality, pin.input, str(folder / PIN_NAME))
