@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from tfhub_blocks.commands import comparisons
 from tfhub_blocks.commands.status import DONE, FAILED
 from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError
 from tfhub_blocks.records.pins import PIN_NAME, SAVED_MODEL_FOLDER, Decisions, Pin, read_pin
@@ -18,7 +19,7 @@ _DECISIONS = ("loading", "fine_tuning", "inference")
 def register(commands: Any) -> None:
     """Add the commands to a parser's subcommands."""
     encoder = commands.add_parser(
-        "encoder", help="pretrained models: pin, verify, show, cuts, list"
+        "encoder", help="pretrained models: pin, verify, show, list, cuts, compare"
     ).add_subparsers(metavar="WHAT", required=True)
     pin = encoder.add_parser(
         "pin",
@@ -61,6 +62,7 @@ def register(commands: Any) -> None:
     listing = encoder.add_parser("list", help="the pinned encoders of a folder")
     listing.add_argument("folder", metavar="DIR", nargs="?", type=Path, default=_FOLDER)
     listing.set_defaults(command=_list)
+    comparisons.register(encoder)
 
 
 def _choices(decision: str) -> list[str]:

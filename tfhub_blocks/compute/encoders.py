@@ -105,10 +105,10 @@ def load_encoder(folder: Path, where: str) -> Encoder:
 
 
 def load_pinned(folder: Path, where: str) -> Encoder:
-    """An encoder from a folder with a pin, whoever made it; else as ``load_encoder``.
+    """An encoder as ``encoder pin`` made it: as ``load_encoder``, but it need not be an output.
 
     Raises:
-        BlocksError: As ``load_encoder``, but that the folder need not be a step's output.
+        BlocksError: As ``load_encoder``, for what is pinned.
     """
     pin = read_pin(folder / PIN_NAME)
     saved_model = pinned_saved_model(pin, folder, where)

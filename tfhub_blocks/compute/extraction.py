@@ -33,8 +33,6 @@ from tfhub_blocks.records.snapshots import Snapshot
 
 # Larger batches leave a core's cache; on a GPU they do not.
 CPU_BATCH_SIZE = 8
-# For fewer items, comparing engines would take longer than the reference does.
-LEAST_TO_COMPARE = 512
 # Items that parity is measured on; and where a probe's accuracy is, too.
 PARITY_ITEMS, PROBE_ITEMS = 64, 256
 PARTS_FOLDER = "parts"
@@ -46,7 +44,8 @@ class Options:
 
     ``max_difference`` bounds how far an engine's vectors may be from those of the model as it is
     served, relative to their length; None is 0.0001 for float32, and 0.3 for fewer bits.
-    ``batch_size`` is that of a GPU; a core of a CPU computes at most 8 items at once.
+    ``batch_size`` is that of a GPU; a core of a CPU computes at most 8 items at once. For fewer
+    items than ``least_to_compare``, auto is the reference, done before a comparison would be.
     """
 
     engine: str = AUTO
@@ -54,6 +53,7 @@ class Options:
     dtype: str = "float32"
     max_difference: float | None = None
     batch_size: int = 64
+    least_to_compare: int = 512
 
 
 class Source(Protocol):
@@ -198,7 +198,7 @@ class Extraction:
             with suppress(KeyError, UnfitError):
                 if ENGINES[name].version and ENGINES[name].kind == self.previous.manifest.engine:
                     return name
-        few = self.snapshot.manifest.items < LEAST_TO_COMPARE
+        few = self.snapshot.manifest.items < self.options.least_to_compare
         return REFERENCE if few else AUTO
 
     def _plan(self, selected: Selected, sample: Sample, batch_size: int) -> Plan:
@@ -233,8 +233,7 @@ class Extraction:
 
     def _probe(self, sample: Sample, selected: Selected) -> dict[str, Any]:
         """What fewer bits cost: a head's accuracy on the sample with and without, left one out."""
-        rows = self.snapshot.index().slice(0, len(sample.ids))
-        targets = rows["label"].combine_chunks().dictionary_encode().indices.to_numpy()
+        targets = self.snapshot.targets(np.arange(len(sample.ids)))
         if len(np.unique(targets)) < 2:
             return {}
         return {

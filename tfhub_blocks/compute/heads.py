@@ -158,9 +158,10 @@ def fit_head(
     task = _Task(train, validation, item_weights, labels, max_iterations, progress)
     grid = sorted({float(value) for value in strengths}, reverse=True)
     held = train.size_bytes <= HELD_BYTES
-    sweep, of_sample = _held_sweep(task, grid) if held else _streamed_sweep(task, grid)
-    best = sweep.best
-    temperature = calibrate_temperature(_logits(best.head, validation), validation.targets)
+    with regression.one_blas_thread():
+        sweep, of_sample = _held_sweep(task, grid) if held else _streamed_sweep(task, grid)
+        best = sweep.best
+        temperature = calibrate_temperature(_logits(best.head, validation), validation.targets)
     return HeadFit(
         replace(best.head, temperature=temperature),
         best.record.strength,

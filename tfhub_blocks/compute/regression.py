@@ -18,15 +18,18 @@ standardised by the chunk; then the rotation is applied to the weights and the g
 which is the same product in another order. Axes and variances only precondition, so a streamed
 design takes them from a sample; mean and scale, which the penalty depends on, are of all items.
 
-Chunks are computed side by side, one on each core, and added up in order. BLAS is kept to one
-thread meanwhile: its own threads wait for each other by spinning, for longer than they compute.
+Chunks are computed side by side, one on each core, and added up in order. BLAS is best kept to one
+thread meanwhile (`one_blas_thread`): its own wait for each other by spinning, for longer than they
+compute.
 """
 
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +42,7 @@ Float64 = NDArray[np.float64]
 Integers = NDArray[np.integer]
 Chunks = Callable[[], Iterator[Float32]]
 _Sums = tuple[float, float, Float32, Float64]
+_Answer = TypeVar("_Answer")
 
 # Found once: it takes longer than a small fit.
 _LIBRARIES = ThreadpoolController()
@@ -93,6 +97,12 @@ class Solution:
     converged: bool
 
 
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Keep the libraries of NumPy and SciPy to one thread for each product."""
+    limited: AbstractContextManager[object] = _LIBRARIES.limit(limits=1, user_api="blas")
+    return limited
+
+
 def moments(chunks: Chunks, items: int) -> Moments:
     """Return the moments of finite features, which are read twice.
 
@@ -110,16 +120,21 @@ def held_design(features: Float32, of: Moments) -> Design:
     """Return finite features ``[items, dim]`` ready for `minimise`: one more copy of them."""
     items, dim = features.shape
 
-    def standardised() -> Iterator[Float64]:
-        yield from map(of.standardised, sliced(features))
+    def product(chunk: Float32, _: int) -> Float64:
+        standardised = of.standardised(chunk)
+        square: Float64 = standardised.T @ standardised
+        return square
 
     if items < dim:
-        axes = linalg.svd(np.concatenate(list(standardised())), full_matrices=False)[2].T
+        axes = linalg.svd(of.standardised(features), full_matrices=False)[2].T
     else:
-        axes = linalg.eigh(sum(chunk.T @ chunk for chunk in standardised()))[1]
+        axes = linalg.eigh(sum(_side_by_side(product, sliced(features))))[1]
     rotated = np.empty((items, axes.shape[1]), np.float32)
-    for part, chunk in zip(sliced(rotated), standardised(), strict=True):
-        part[:] = chunk @ axes
+
+    def rotate(chunk: Float32, start: int) -> None:
+        rotated[start : start + len(chunk)] = of.standardised(chunk) @ axes
+
+    deque(_side_by_side(rotate, sliced(features)), maxlen=0)
     variances = np.einsum("ij,ij->j", rotated, rotated, dtype=np.float64) / items
     return Design(of, axes, variances, lambda: sliced(rotated))
 
@@ -184,14 +199,13 @@ def minimise(
             return loss * scale, (gradient * unit * scale).ravel()
 
         limit = min(ROUND_ITERATIONS, max_iterations - iterations)
-        with _LIBRARIES.limit(limits=1, user_api="blas"):
-            result = optimize.minimize(
-                scaled,
-                (parameters / unit).ravel(),
-                jac=True,
-                method="L-BFGS-B",
-                options={"maxiter": limit, "ftol": ROUND_TOLERANCE / 100, "gtol": 1e-10},
-            )
+        result = optimize.minimize(
+            scaled,
+            (parameters / unit).ravel(),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": limit, "ftol": ROUND_TOLERANCE / 100, "gtol": 1e-10},
+        )
         before, parameters = loss, result.x.reshape(start.shape) * unit
         iterations += max(int(result.nit), 1)
         loss, _, curvature = _objective(design, targets, item_weights, penalty, parameters)
@@ -257,11 +271,11 @@ def _objective(
 
 
 def _side_by_side(
-    function: Callable[[Float32, int], _Sums], chunks: Iterator[Float32]
-) -> Iterator[_Sums]:
+    function: Callable[[Float32, int], _Answer], chunks: Iterator[Float32]
+) -> Iterator[_Answer]:
     """Give the function of each chunk and of how many items precede it, in order."""
     cores, start = len(os.sched_getaffinity(0)), 0
-    waiting: deque[Future[_Sums]] = deque()
+    waiting: deque[Future[_Answer]] = deque()
     with ThreadPoolExecutor(cores) as pool:
         for chunk in chunks:
             waiting.append(pool.submit(function, chunk, start))

@@ -103,6 +103,14 @@ class Snapshot:
         with pa.memory_map(str(self.folder.file(INDEX_NAME))) as source:
             return pa.ipc.open_file(source).read_all()
 
+    def targets(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The indices of labels in the manifest, [n], of items by their positions."""
+        numbers = {label: number for number, label in enumerate(self.manifest.labels)}
+        labels = self.index()["label"].combine_chunks().dictionary_encode()
+        of_code = np.array([numbers[label] for label in labels.dictionary.to_pylist()], np.int64)
+        chosen: NDArray[np.int64] = of_code[labels.indices.to_numpy()[rows]]
+        return chosen
+
     def contents(self, rows: NDArray[np.int64]) -> Iterator[tuple[str, bytes]]:
         """Id and content of some items, by their rising positions in the snapshot.
 

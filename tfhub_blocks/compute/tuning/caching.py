@@ -7,8 +7,6 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tfhub_blocks.compute.computations import Computation
 from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder
 from tfhub_blocks.compute.extraction import Extraction, Options, Share
@@ -113,19 +111,9 @@ def cached_activations(
         plan = extraction.compute(share, count)
         parts, numbers = extraction.parts(share), plan.share(0, 1)
         paths = [path for number in numbers if (path := parts.find(number))]
-        made[split] = open_activations(
-            paths, cut.shape, options.dtype, _targets(snapshot, plan.rows)
-        )
+        made[split] = open_activations(paths, cut.shape, options.dtype, snapshot.targets(plan.rows))
         done += items
     return made
-
-
-def _targets(snapshot: Snapshot, rows: Any) -> Any:
-    """The indices of labels, int64 [n], of some rows of a snapshot."""
-    numbers = {label: number for number, label in enumerate(snapshot.manifest.labels)}
-    labels = snapshot.index()["label"].combine_chunks().dictionary_encode()
-    of_code = np.array([numbers[label] for label in labels.dictionary.to_pylist()], np.int64)
-    return of_code[labels.indices.to_numpy()[rows]]
 
 
 def _size_bytes(folder: Path) -> int:

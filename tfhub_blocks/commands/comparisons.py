@@ -1,0 +1,169 @@
+"""``encoder compare``: what encoders are worth on some data and cost, before a full run."""
+
+import argparse
+import contextlib
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfhub_blocks.commands.status import DONE, FAILED
+from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError
+
+if TYPE_CHECKING:
+    from tfhub_blocks.compute.comparisons import Trial
+    from tfhub_blocks.compute.data.draws import Drawn
+    from tfhub_blocks.compute.estimates import Estimate
+
+
+def register(encoder: Any) -> None:
+    """Add the command to the parser of ``encoder``."""
+    compare = encoder.add_parser(
+        "compare",
+        help="rank encoders by what their features are worth on some data, with what they cost",
+        description="Draw some items of a source, run each encoder over them, and rank encoders "
+        "by the leave-one-out accuracy of a ridge classifier, before anybody pays for a full run. "
+        "Costs are of this machine, start-up left out.",
+    )
+    compare.add_argument("folders", metavar="DIR", nargs="+", type=Path, help="pinned encoders")
+    compare.add_argument(
+        "--source", metavar="DIR", required=True, type=Path, help="what snapshot_data takes"
+    )
+    compare.add_argument("--items", type=int, default=400, metavar="N", help="to draw (400)")
+    compare.add_argument(
+        "--price-per-hour", type=float, metavar="P", help="of a machine such as this one"
+    )
+    compare.add_argument("--currency", default="EUR", metavar="C", help="of the price (EUR)")
+    compare.add_argument("--json", action="store_true", help="for programs")
+    compare.set_defaults(command=_compare)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    _check(options)
+    # What is printed on the way is not the answer.
+    with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as temporary:
+        from tfhub_blocks.compute.data.draws import draw
+        from tfhub_blocks.records.progress import Progress
+
+        drawn = draw(
+            options.source,
+            options.items,
+            Path(temporary) / "draw",
+            "encoder compare",
+            Progress("items read"),
+        )
+        trials = _tried(options.folders, drawn)
+    if options.json:
+        print(json.dumps(_record(drawn, trials, options), indent=1, ensure_ascii=False))
+    elif trials:
+        print("\n".join(_lines(drawn, trials, options)))
+    return DONE if len(trials) == len(options.folders) else FAILED
+
+
+def _check(options: argparse.Namespace) -> None:
+    price = options.price_per_hour
+    for option, value, is_good, expected in (
+        ("--items", options.items, options.items >= 4, "4 or more"),
+        ("--price-per-hour", price, price is None or price > 0, "more than 0"),
+    ):
+        if not is_good:
+            remedy = "correct it or leave it out"
+            raise BlocksError("encoder compare", option, f"it is {value}", expected, remedy)
+
+
+def _tried(folders: Sequence[Path], drawn: "Drawn") -> list["Trial"]:
+    """Try each encoder that can be, in the order of their ranks; tell what is wrong with others."""
+    from tfhub_blocks.compute.comparisons import ranked, tried
+    from tfhub_blocks.compute.runtime import use_one_thread_per_operation
+    from tfhub_blocks.records.progress import Progress
+
+    # A process that has computed before, as a notebook may, keeps its threads.
+    with contextlib.suppress(RuntimeError):
+        use_one_thread_per_operation()
+    trials = []
+    for folder in folders:
+        print(f"{folder}:")
+        try:
+            trials.append(tried(folder, drawn, Progress("items")))
+        except BlocksError as error:
+            print(f"{ERROR_PREFIX}{error}", file=sys.stderr)
+    return ranked(trials)
+
+
+def _lines(drawn: "Drawn", trials: Sequence["Trial"], options: argparse.Namespace) -> list[str]:
+    """The answer as text: the draw, a table, and what it does not show."""
+    from tfhub_blocks.compute.comparisons import lead
+
+    manifest = drawn.snapshot.manifest
+    columns: dict[str, Callable[[Trial], str]] = {
+        "encoder": lambda trial: trial.encoder,
+        "accuracy [95 %]": lambda trial: _interval(trial.answer.accuracy, 3),
+        "features": lambda trial: str(trial.dimension),
+        "items/s": lambda trial: f"{trial.items_per_s:.0f}",
+        "s per 1,000": lambda trial: f"{trial.seconds_per_1000:.2f}",
+    }
+    if options.price_per_hour is not None:
+        columns[f"{options.currency} per 1,000"] = lambda trial: f"{_money(trial, options):.5f}"
+    first = trials[0]
+    if len(trials) > 1:
+        columns["first is ahead by [95 %]"] = lambda trial: (
+            "" if trial is first else _interval(lead(first, trial), 3)
+        )
+    rows = [list(columns), *([cell(trial) for cell in columns.values()] for trial in trials)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    justified = [
+        "  ".join(
+            cell.ljust(width) if number == 0 else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    told = [
+        f"{manifest.items} {manifest.modality} items of {len(manifest.labels)} classes"
+        + (f", {drawn.rejected} others cannot be used" if drawn.rejected else ""),
+        *justified,
+    ]
+    alike = [trial.encoder for trial in trials[1:] if lead(first, trial).low <= 0]
+    if alike:
+        told.append(f"these items do not tell {first.encoder} from {', '.join(alike)}")
+    return told
+
+
+def _record(
+    drawn: "Drawn", trials: Sequence["Trial"], options: argparse.Namespace
+) -> dict[str, Any]:
+    from tfhub_blocks.compute.comparisons import lead
+
+    manifest = drawn.snapshot.manifest
+    return {
+        "items": manifest.items,
+        "rejected": drawn.rejected,
+        "labels": list(manifest.labels),
+        "draw_digest": manifest.digest,
+        "currency": options.currency if options.price_per_hour is not None else None,
+        "encoders": [
+            {
+                "encoder": trial.encoder,
+                "digest": trial.digest,
+                "accuracy": trial.answer.accuracy.as_dict(),
+                "first_is_ahead_by": lead(trials[0], trial).as_dict() if number else None,
+                "dimension": trial.dimension,
+                "items_per_s": trial.items_per_s,
+                "seconds_per_1000_items": trial.seconds_per_1000,
+                "price_per_1000_items": (
+                    None if options.price_per_hour is None else _money(trial, options)
+                ),
+            }
+            for number, trial in enumerate(trials)
+        ],
+    }
+
+
+def _money(trial: "Trial", options: argparse.Namespace) -> float:
+    return float(options.price_per_hour) * trial.seconds_per_1000 / 3600
+
+
+def _interval(estimate: "Estimate", digits: int) -> str:
+    return f"{estimate.value:.{digits}f} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"

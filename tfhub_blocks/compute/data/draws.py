@@ -1,0 +1,146 @@
+"""Draws: a few items of a source, chosen by content and as many of each class as there are."""
+
+import hashlib
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from tfhub_blocks.compute.data.contents import read_contents
+from tfhub_blocks.compute.data.snapshots import SnapshotOptions
+from tfhub_blocks.compute.data.sources import Place, open_source
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.folders import begin_folder, finish_folder
+from tfhub_blocks.records.lineage import Provenance
+from tfhub_blocks.records.snapshots import (
+    FORMAT,
+    ITEM_SCHEMA,
+    ItemWriter,
+    Manifest,
+    Snapshot,
+    open_snapshot,
+)
+
+ROWS_PER_WRITE = 8
+
+# By label a heap of the smallest ids, with their places, and the set of them. An id is an integer
+# here, and negated, so that the largest is at the top.
+Smallest = dict[str, tuple[list[tuple[int, int, Place]], set[int]]]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The items drawn, as a snapshot, and how many places of the source could not be used."""
+
+    snapshot: Snapshot
+    rejected: int
+
+
+def draw(
+    source: Path,
+    items: int,
+    folder: Path,
+    where: str,
+    progress: Callable[[int, int | None], None],
+) -> Drawn:
+    """Write a snapshot of so many items of a source into a new folder; all are in split ``train``.
+
+    From each class come the items with the smallest ids, which are hashes of contents, so the same
+    contents give the same draw in whatever order and under whatever names they are; a class with
+    fewer gives all it has, and the others more. Each place is read once; memory holds no contents
+    but those of a few items, and at most ``items`` places for each class.
+
+    Args:
+        source: What snapshot_data takes.
+        items: How many, if the source has as many.
+        folder: Where the snapshot goes; absent or empty.
+        where: Who asks, for messages.
+        progress: Called with how many places were read, and of how many if that is known.
+
+    Raises:
+        BlocksError: The source cannot be understood, or a draw of it has not two classes with two
+            items each.
+    """
+    options = SnapshotOptions()
+    found = open_source(source, options.modality, options.respect_splits)
+    smallest: Smallest = defaultdict(lambda: ([], set()))
+    rejected = 0
+    for number, (place, content, fault) in enumerate(read_contents(found, options.limits), 1):
+        progress(number, found.total)
+        if fault is not None or place.label is None:
+            rejected += 1
+            continue
+        heap, known = smallest[place.label]
+        negated = -int(hashlib.sha256(content).hexdigest(), 16)
+        if negated not in known:
+            known.add(negated)
+            heapq.heappush(heap, (negated, number, place))
+        if len(heap) > items:
+            known.remove(heapq.heappop(heap)[0])
+    chosen = _chosen(smallest, items)
+    counts = Counter(label for label, _ in chosen.values())
+    if len(counts) < 2 or min(counts.values()) < 2:
+        raise BlocksError(
+            where,
+            str(source),
+            f"a draw of {items} has {len(chosen)} items of {len(counts)} classes",
+            "two classes or more, and two items or more of each",
+            "raise --items, or give a source with more items of each class",
+        )
+    provenance = Provenance(where, {}, (), "", "", "", "")
+    partial = begin_folder(folder, provenance)
+    _write(partial, found.modality, chosen, counts, rejected)
+    finish_folder(folder, "snapshot", FORMAT, provenance)
+    return Drawn(open_snapshot(folder, where), rejected)
+
+
+def _chosen(smallest: Smallest, items: int) -> dict[str, tuple[str, Place]]:
+    """By id the label and a place of each item: first every class's first, then every second."""
+    ranked = []
+    labels_of = defaultdict(set)
+    for label, (heap, _) in smallest.items():
+        places = {f"{-negated:064x}": place for negated, _, place in heap}
+        for rank, item in enumerate(sorted(places)):
+            labels_of[item].add(label)
+            ranked.append((rank, item, label, places[item]))
+    # The same content in two classes would be wrong for one of them.
+    clear = [entry for entry in ranked if len(labels_of[entry[1]]) == 1]
+    clear.sort(key=lambda entry: entry[:2])
+    return {item: (label, place) for _, item, label, place in clear[:items]}
+
+
+def _write(
+    folder: Path,
+    modality: str,
+    chosen: dict[str, tuple[str, Place]],
+    counts: Counter[str],
+    rejected: int,
+) -> None:
+    digest = hashlib.sha256()
+    ordered = sorted(chosen)
+    with ItemWriter(folder) as writer:
+        for start in range(0, len(ordered), ROWS_PER_WRITE):
+            rows = []
+            for item in ordered[start : start + ROWS_PER_WRITE]:
+                label, place = chosen[item]
+                digest.update(f"{item} {label!r}\n".encode())
+                held = place.content
+                content = held if isinstance(held, bytes) else held.read_bytes()
+                rows.append({"id": item, "content": content, "label": label, "split": "train"})
+            writer.write(pa.RecordBatch.from_pylist(rows, schema=ITEM_SCHEMA))
+    Manifest(
+        digest=digest.hexdigest(),
+        modality=modality,
+        items=writer.rows,
+        labels=tuple(sorted(counts)),
+        counts={"train": dict(sorted(counts.items()))},
+        split_rule={"kind": "draw"},
+        shards=tuple(writer.names),
+        shard_rows=tuple(writer.shard_rows),
+        duplicates=0,
+        rejected=rejected,
+        warnings=(),
+    ).write(folder)
