@@ -121,7 +121,7 @@ def run_ours(work: Path, encoder: str, images: str, precision: str) -> None:
     from tfhub_blocks.compute.engines import ENGINES
     from tfhub_blocks.compute.extraction import CPU_BATCH_SIZE, Extraction, Options, Share
     from tfhub_blocks.compute.features import write_features
-    from tfhub_blocks.compute.runtime import use_one_thread_per_operation
+    from tfhub_blocks.compute.runtime import tf, use_one_thread_per_operation
     from tfhub_blocks.records.snapshots import open_snapshot
 
     use_one_thread_per_operation()
@@ -138,13 +138,29 @@ def run_ours(work: Path, encoder: str, images: str, precision: str) -> None:
     computation = loaded.computation(CPU_BATCH_SIZE, "bench")
     forward = ENGINES[plan.engine].compiled(computation.forward, precision)  # type: ignore[arg-type]
     batches = list(batched(list(snapshot.contents(rows)), CPU_BATCH_SIZE))
+    decode = _decoding(loaded.input)
+    decoding, _ = _rate(lambda batch: decode(tf.constant([item[1] for item in batch])), batches)
     preparing, prepared = _rate(computation.prepared, batches)
     computing, _ = _rate(forward, prepared)
     clock.tell(
         engine=plan.engine,
+        decoding_per_s=decoding * CPU_BATCH_SIZE,
         preparing_per_s=preparing * CPU_BATCH_SIZE,
         computing_per_s=computing * CPU_BATCH_SIZE,
     )
+
+
+def _decoding(images: Any) -> Callable[[Any], Any]:
+    """Decoding alone: of a batch of encoded images the heights."""
+    from tfhub_blocks.compute.runtime import tf
+
+    def heights(contents: Any) -> Any:
+        def height(content: Any) -> Any:
+            return tf.shape(images.pixels(content))[0]
+
+        return tf.map_fn(height, contents, fn_output_signature=tf.int32, parallel_iterations=1)
+
+    return tf.function(heights)
 
 
 def _rate(call: Callable[[Any], Any], batches: list[Any]) -> tuple[float, list[Any]]:
@@ -258,11 +274,14 @@ def compare(work: Path, encoder: str, images: str, repeats: int) -> bool:
         ratio, least = rate / peers, RATIOS[encoder, precision]
         passed &= ratio >= least and rate / bound >= OF_BOUND
         by_cpu = median("cpu_ms_per_image", peer) / median("cpu_ms_per_image")
+        decode, prepare = median("decoding_per_s"), median("preparing_per_s")
+        resize = 1 / max(1 / prepare - 1 / decode, 1e-9)
         print(
             f"{encoder} {images} {precision} by {results[0]['engine']}: {rate:.0f} images/s, peer "
             f"{peers:.0f}, ratio {ratio:.2f} (asked {least}; by processor time {by_cpu:.2f}); "
-            f"prepare {median('preparing_per_s'):.0f}, forward {median('computing_per_s'):.0f}, "
-            f"bound {bound:.0f}, of it {rate / bound:.2f} (asked {OF_BOUND}); peak "
+            f"alone: decode {decode:.0f}, resize {resize:.0f}, forward "
+            f"{median('computing_per_s'):.0f}, together at most {bound:.0f}, of it "
+            f"{rate / bound:.2f} (asked {OF_BOUND}); peak "
             f"{median('peak_mib'):.0f} MiB, peer {median('peak_mib', peer):.0f}"
             f"{'' if is_quiet else '; others were at work'}",
             flush=True,

@@ -8,6 +8,7 @@ import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -113,33 +114,33 @@ class Images(Modality):
         # A product, not a quotient: graph optimizers turn the latter into the former.
         scale = np.float32((high - low) / 255)
 
-        def whole(content: Any) -> Any:
-            return tf.io.decode_image(content, channels=3, expand_animations=False)
-
-        def jpeg(content: Any) -> Any:
-            size_px = tf.image.extract_jpeg_shape(content)[:2]
-            fitting = [tf.reduce_all(-(-size_px // n) >= self.size_px) for n in JPEG_FRACTIONS]
-            return tf.switch_case(
-                tf.reduce_sum(tf.cast(fitting, tf.int32)),
-                [
-                    lambda: whole(content),
-                    *(
-                        lambda n=n: tf.io.decode_jpeg(content, channels=3, ratio=n)
-                        for n in JPEG_FRACTIONS
-                    ),
-                ],
-            )
-
         def image(content: Any) -> Any:
-            is_jpeg = tf.io.is_jpeg(content)
-            pixels = tf.cond(is_jpeg, lambda: jpeg(content), lambda: whole(content))
-            pixels = tf.ensure_shape(pixels, [None, None, 3])
+            pixels = self.pixels(content)
             pixels = tf.image.resize(pixels, self.size_px, method="bilinear", antialias=True)
             return pixels * scale + np.float32(low)
 
         spec = tf.TensorSpec([*self.size_px, 3], tf.float32)
         # One at a time: decoded images may be large, and the caller fills the cores with batches.
         return tf.map_fn(image, contents, fn_output_signature=spec, parallel_iterations=1)
+
+    def pixels(self, content: Any) -> Any:
+        """One image, uint8 [height, width, 3], a large JPEG at a fraction of its size."""
+        from tfhub_blocks.compute.runtime import tf
+
+        def whole() -> Any:
+            return tf.io.decode_image(content, channels=3, expand_animations=False)
+
+        def reduced(fraction: int) -> Any:
+            return tf.io.decode_jpeg(content, channels=3, ratio=fraction)
+
+        def jpeg() -> Any:
+            size_px = tf.image.extract_jpeg_shape(content)[:2]
+            large = [tf.reduce_all(-(-size_px // n) >= self.size_px) for n in JPEG_FRACTIONS]
+            choices = [whole, *(partial(reduced, fraction) for fraction in JPEG_FRACTIONS)]
+            return tf.switch_case(tf.reduce_sum(tf.cast(large, tf.int32)), choices)
+
+        pixels = tf.cond(tf.io.is_jpeg(content), jpeg, whole)
+        return tf.ensure_shape(pixels, [None, None, 3])
 
     def describe(self) -> dict[str, Any]:
         """All that decides the encoder's input besides the contents."""
