@@ -9,8 +9,8 @@ import pytest
 
 from tfhub_blocks.compute import operations
 from tfhub_blocks.compute.encoders import Encoder, load_encoder
+from tfhub_blocks.compute.facts import parse_facts
 from tfhub_blocks.compute.imports import Request, import_saved_model
-from tfhub_blocks.compute.inspection import parse_facts
 from tfhub_blocks.compute.modalities.texts import Texts
 from tfhub_blocks.compute.runtime import saved_model_pb2, tf
 from tfhub_blocks.records import pins

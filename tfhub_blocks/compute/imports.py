@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfhub_blocks.compute.facts import check_facts, parse_facts, told_facts
 from tfhub_blocks.compute.fetching import LOCAL_SOURCES, REMOTE_SOURCES, fetch_saved_model
-from tfhub_blocks.compute.inspection import check_facts, inspect_encoder, parse_facts, told_facts
+from tfhub_blocks.compute.inspection import inspect_encoder
 from tfhub_blocks.compute.loading import pinned_saved_model
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.handles import canonical_handle
