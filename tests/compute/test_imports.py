@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from frozen import frozen_vectors
 
 from tfhub_blocks.compute.encoders import load_encoder
 from tfhub_blocks.compute.imports import Request, import_saved_model
@@ -230,7 +231,7 @@ def test_text_with_a_vocabulary_is_encoded_and_frozen(tmp_path: Path) -> None:
     encoder = load_encoder(folder, "test")
 
     assert (pin.modality, pin.output.dimension) == ("text", 2)
-    answer = encoder.frozen(3)([b"good bad", b"bad", b"neither"])
+    answer = frozen_vectors(encoder, [b"good bad", b"bad", b"neither"])
     assert answer.tolist() == [[0, 5], [-1, 3], [0, 0]]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from frozen import frozen_vectors
 
 from tfhub_blocks.compute import operations
 from tfhub_blocks.compute.encoders import Encoder, load_encoder
@@ -13,7 +14,6 @@ from tfhub_blocks.compute.facts import parse_facts
 from tfhub_blocks.compute.imports import Request, import_saved_model
 from tfhub_blocks.compute.modalities.texts import Texts
 from tfhub_blocks.compute.runtime import saved_model_pb2, tf
-from tfhub_blocks.compute.selection import select_engine, take_sample
 from tfhub_blocks.records import pins
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.folders import begin_folder, finish_folder
@@ -73,9 +73,7 @@ def test_a_waveform_of_any_length_and_the_second_of_two_outputs(tmp_path: Path) 
     for vector, sample in zip(vectors, samples, strict=True):
         waveform = np.frombuffer(encoder.input.decode(sample), "<f4")
         assert vector[1] == pytest.approx(waveform.max(), abs=1e-6)
-    sample = take_sample(encoder.computation(3, "test"), [("id", each) for each in samples])
-    frozen = select_engine("tensorflow", "float32", 1e-6, sample).vectors
-    np.testing.assert_array_equal(frozen, vectors)
+    np.testing.assert_array_equal(frozen_vectors(encoder, samples), vectors)
 
 
 def test_a_preprocessor_beside_the_encoder_feeds_it_a_dictionary(tmp_path: Path) -> None:

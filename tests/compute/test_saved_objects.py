@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from frozen import frozen_vectors
 
 from tfhub_blocks.compute.encoders import Encoder, load_encoder
 from tfhub_blocks.compute.heads import Head
@@ -121,7 +122,7 @@ def test_each_class_gives_the_same_features_and_a_model_that_stands_alone(
     images = encoder.preprocess(tf.constant(contents))
     features = encoder.encode(contents)
     np.testing.assert_allclose(features, expected(images), atol=1e-5)
-    np.testing.assert_allclose(encoder.frozen(3)(contents), features, atol=1e-5)
+    np.testing.assert_allclose(frozen_vectors(encoder, contents), features, atol=1e-5)
     answers = served(encoder, tmp_path / "model")(contents)
     np.testing.assert_allclose(answers, tf.nn.softmax(features), atol=1e-5)
 
