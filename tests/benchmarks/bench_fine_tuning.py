@@ -35,8 +35,13 @@ from PIL import Image
 from tfhub_blocks.records import pins
 from tfhub_blocks.records.folders import Format, begin_folder, finish_folder
 from tfhub_blocks.records.lineage import Provenance
-from tfhub_blocks.records.shards import ShardWriter
-from tfhub_blocks.records.snapshots import FORMAT, ITEM_SCHEMA, Manifest, open_snapshot
+from tfhub_blocks.records.snapshots import (
+    FORMAT,
+    ITEM_SCHEMA,
+    ItemWriter,
+    Manifest,
+    open_snapshot,
+)
 
 PROVENANCE = Provenance("bench", {}, (), "0" * 64, "0" * 64, "", "")
 NETWORKS = ("efficientnet_lite0", "mobilenet_v2")
@@ -92,7 +97,7 @@ def _jpeg(index: int) -> bytes:
 def _write_snapshot(folder: Path, contents: dict[str, tuple[bytes, str]]) -> None:
     items = sorted(contents.items())
     splits = ["validation"] * VALIDATION_ITEMS + ["train"] * (len(items) - VALIDATION_ITEMS)
-    with ShardWriter(folder, ITEM_SCHEMA) as writer:
+    with ItemWriter(folder) as writer:
         for start in range(0, len(items), 256):
             part = items[start : start + 256]
             columns = [
@@ -110,6 +115,7 @@ def _write_snapshot(folder: Path, contents: dict[str, tuple[bytes, str]]) -> Non
         counts={"train": {"a": len(items) - VALIDATION_ITEMS}, "validation": {"a": 64}},
         split_rule={},
         shards=tuple(writer.names),
+        shard_rows=tuple(writer.shard_rows),
         duplicates=0,
         rejected=0,
         warnings=(),
