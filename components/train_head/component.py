@@ -67,5 +67,10 @@ def train_head(
             "encoder_digest": loaded.digest,
             "snapshot_digest": cached.manifest.snapshot_digest,
             "preprocessing": dict(cached.manifest.preprocessing),
+            "features": {
+                "engine": cached.manifest.engine,
+                "precision": cached.manifest.precision,
+                "dtype": cached.manifest.dtype,
+            },
         }
         write_model(run.begin_output("model", FORMAT), loaded, fit.head, facts)

@@ -140,6 +140,23 @@ def test_a_flipped_byte_in_a_shard_is_found_before_it_is_used(
         extracted(snapshot, encoder, tmp_path / "features")
 
 
+def test_a_shard_whose_offsets_were_changed_is_damaged_and_no_memory_fault(
+    encoder: Encoder, write_test_snapshot, jpeg, tmp_path: Path
+) -> None:
+    snapshot = write_test_snapshot(tmp_path / "snapshot", map(jpeg, range(30)))
+    shard = snapshot / "shards/00000.arrow"
+    content = shard.read_bytes()
+    (batch,) = pa.ipc.open_file(str(shard)).read_all().to_batches()
+    offsets = batch["content"].buffers()[1].to_pybytes()
+    assert content.count(offsets) == 1
+    far = np.frombuffer(offsets, "<i4").copy()
+    far[2:] += 2**30
+    shard.write_bytes(content.replace(offsets, far.tobytes()))
+
+    with pytest.raises(BlocksError, match=r"shards/00000.arrow\] it cannot be read"):
+        extracted(snapshot, encoder, tmp_path / "features")
+
+
 def test_another_modality_is_refused(encoder: Encoder, write_test_snapshot, tmp_path: Path) -> None:
     snapshot = write_test_snapshot(tmp_path / "snapshot", [b"a text"], modality="text")
 

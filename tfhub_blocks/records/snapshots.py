@@ -142,11 +142,12 @@ class Snapshot:
                 reader = pa.ipc.open_file(source)
                 start = 0
                 for index in range(reader.num_record_batches):
-                    batch = reader.get_batch(index)
+                    batch = reader.get_batch(index).select(["content"])
                     here = rows[(rows >= start) & (rows < start + batch.num_rows)] - start
-                    column = batch.column("content")
-                    yield from (column[int(row)].as_py() for row in here)
                     start += batch.num_rows
+                    if len(here):
+                        batch.validate(full=True)  # nothing points out of it
+                        yield from (batch["content"][int(row)].as_py() for row in here)
         except (OSError, pa.ArrowInvalid) as error:
             raise self._damage(name, f"it cannot be read ({error})") from error
 
