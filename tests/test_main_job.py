@@ -18,17 +18,19 @@ ROOT = Path(__file__).parents[1]
 STEPS = ["imported", "snapshot", "features", "head", "evaluation", "registration"]
 
 
-def command(folder: Path, source: Path, encoder: Path, *more: str) -> list[str]:
+def command(
+    folder: Path, source: Path, encoder: Path, *more: str, pipeline: str = "transfer_learning"
+) -> list[str]:
     return [
-        *(sys.executable, "-m", "tfhub_blocks.cli", "run", "transfer_learning", "--json"),
+        *(sys.executable, "-m", "tfhub_blocks.cli", "run", pipeline, "--json"),
         *("--runs-dir", str(folder / "runs"), "--set", f"source={source}"),
         *("--set", f"encoder={encoder}", *more),
     ]
 
 
-def run(folder: Path, source: Path, encoder: Path, *more: str) -> dict:
+def run(folder: Path, source: Path, encoder: Path, *more: str, **options: str) -> dict:
     done = subprocess.run(
-        command(folder, source, encoder, *more),
+        command(folder, source, encoder, *more, **options),
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -172,3 +174,22 @@ def test_sounds_run_end_to_end_by_an_encoder_of_a_third_party(tmp_path):
     reasons = pq.read_table(next(snapshot))["reason"].to_pylist()
     assert sorted(reasons)[1] == "it is empty"
     assert sorted(reasons)[0].startswith("it cannot be decoded as audio")
+
+
+@pytest.mark.slow
+def test_fine_tuning_runs_end_to_end_and_reuses_what_transfer_learning_made(
+    tmp_path, keras_encoder
+):
+    source = write_images(tmp_path / "source")
+    run(tmp_path, source, keras_encoder)
+    more = ["--set", "trainable=last", "--set", "epochs=3"]
+    record = run(tmp_path, source, keras_encoder, *more, pipeline="fine_tuning")
+
+    assert record["status"] == "Completed"
+    reused = {name for name, step in record["steps"].items() if step["reused"]}
+    assert reused == {"imported", "snapshot", "features", "head"}
+    training = json.loads((Path(record["outputs"]["record"]) / "training.json").read_text())
+    assert training["cut"]["trained_from"] == "last/kernel"
+    assert (Path(record["outputs"]["probe_report"]) / "report.html").is_file()
+    images = [str(next((source / label).glob("*.png"))) for label in ("dark", "light")]
+    assert len(ask_elsewhere(record["outputs"]["model"], images, tmp_path)) == 2

@@ -20,7 +20,7 @@ PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 
 @pytest.fixture(scope="module")
 def probe(coloured_snapshot, keras_encoder, tmp_path_factory) -> Path:
-    """A model as train_head makes it."""
+    """A model as train_head makes it, with so strong a penalty that training can gain."""
     from tfhub_blocks.compute.encoders import load_encoder
     from tfhub_blocks.compute.heads import Split, fit_head
     from tfhub_blocks.compute.models import write_model
@@ -33,7 +33,7 @@ def probe(coloured_snapshot, keras_encoder, tmp_path_factory) -> Path:
         targets = np.array([items.manifest.labels.index(row["label"]) for row in chosen])
         vectors = loaded.encode([row["content"] for row in chosen])
         splits.append(Split(vectors, targets, [row["id"] for row in chosen]))
-    fit = fit_head(*splits, items.manifest.labels)
+    fit = fit_head(*splits, items.manifest.labels, [300.0])
     facts = {
         "encoder_digest": loaded.digest,
         "snapshot_digest": items.manifest.digest,
@@ -54,7 +54,6 @@ def test_a_model_is_tuned_from_a_head_and_serves_as_it_did(
         "start": probe,
         "trainable": "last",
         "epochs": 4,
-        "learning_rate": 0.003,
     }
     outputs = {"model": tmp_path / "model", "record": tmp_path / "record"}
     run = execute_step("fine_tune", given, outputs)

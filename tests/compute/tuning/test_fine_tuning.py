@@ -9,14 +9,15 @@ import pytest
 
 from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder
 from tfhub_blocks.compute.encoder_policy import check_fine_tuning
-from tfhub_blocks.compute.heads import Head
+from tfhub_blocks.compute.heads import Head, Split, fit_head
+from tfhub_blocks.compute.tuning.classifier import features_of
 from tfhub_blocks.compute.tuning.fine_tuning import Options, Tuned, fine_tune
 from tfhub_blocks.compute.tuning.records import write_record
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.pins import Decisions
 from tfhub_blocks.records.snapshots import Snapshot
 
-OPTIONS = Options(epochs=3, learning_rate=3e-3)
+OPTIONS = Options(epochs=3)
 
 
 def tuned(
@@ -26,14 +27,18 @@ def tuned(
 
 
 def test_two_runs_are_the_same_bits_and_the_record_says_what_was_chosen(
-    snapshot: Snapshot, tunable: CutEncoder, cut: Cut, tmp_path: Path
+    snapshot: Snapshot, tunable: CutEncoder, cut: Cut, data, tmp_path: Path
 ) -> None:
     published = [variable.numpy() for variable in tunable.flat.variables]
-    first = tuned(snapshot, tunable, cut, tmp_path / "first")
+    upper = tunable.upper(cut)
+    splits = [Split(features_of(upper, each), each.targets, each.ids) for each in data.values()]
+    # So strong a penalty that training can gain.
+    poor = fit_head(*splits, snapshot.manifest.labels, [300.0]).head
+    first = tuned(snapshot, tunable, cut, tmp_path / "first", poor)
     trained = [variable.numpy() for variable in tunable.variables_above(cut)]
     for variable, value in zip(tunable.flat.variables, published, strict=True):
         variable.assign(value)
-    second = tuned(snapshot, tunable, cut, tmp_path / "second")
+    second = tuned(snapshot, tunable, cut, tmp_path / "second", poor)
 
     np.testing.assert_array_equal(first.head.weights, second.head.weights)
     assert first.comparison == second.comparison
@@ -41,6 +46,7 @@ def test_two_runs_are_the_same_bits_and_the_record_says_what_was_chosen(
         np.testing.assert_array_equal(variable.numpy(), value)
     best = min(each.log_loss for each in first.comparison.candidates)
     assert first.comparison.chosen.log_loss == best
+    assert first.comparison.chosen.share > 0
     assert first.head.temperature == first.comparison.chosen.temperature
 
     write_record(tmp_path, first, {"whole_s": 1.0})
@@ -49,6 +55,25 @@ def test_two_runs_are_the_same_bits_and_the_record_says_what_was_chosen(
     assert [epoch["number"] for epoch in record["epochs"]] == [1, 2, 3]
     assert record["comparison"]["chosen"]["log_loss"] == best
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_start_that_is_better_comes_out_as_it_was_given(
+    snapshot: Snapshot, tunable: CutEncoder, cut: Cut, tmp_path: Path
+) -> None:
+    """With a rate that spoils everything."""
+    good = tuned(snapshot, tunable, cut, tmp_path / "good").head
+    probe = Head(good.weights, good.bias, good.labels, 0.8 * good.temperature)
+    options = Options(epochs=1, learning_rate=10.0)
+    work = tmp_path / "spoilt"
+
+    before = [variable.numpy() for variable in tunable.flat.variables]
+    spoilt = fine_tune(snapshot, tunable, cut, probe, options, work, lambda _: lambda *_: None)
+
+    assert spoilt.comparison.chosen.share == 0
+    assert spoilt.head is probe
+    assert spoilt.told_cut() is None
+    for variable, value in zip(tunable.flat.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
 
 
 def test_a_start_of_other_classes_or_features_is_refused(

@@ -18,7 +18,10 @@ PERCENTILES = (2.5, 97.5)
 
 @dataclass(frozen=True)
 class Candidate:
-    """A blend, calibrated, on validation: 0 as ``share`` is the start, and 1 the trained."""
+    """A blend, calibrated, on validation: 0 as ``share`` is the start, and 1 the trained.
+
+    ``temperature`` is that of the logits as they are trained, which start out calibrated.
+    """
 
     share: float
     temperature: float

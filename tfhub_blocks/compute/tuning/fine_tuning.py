@@ -140,10 +140,13 @@ def fine_tune(
         if start is None or split == "validation"
     }
     head = start or fit_head(splits["train"], splits["validation"], labels).head
+    # Calibrated, or the first thing that training learns is how sure it may be.
+    sure = np.float32(head.temperature)
+    calibrated = Head(head.weights / sure, head.bias / sure, labels, 1.0)
     classifier = Classifier(
         upper,
         variables,
-        head,
+        calibrated,
         feature_scale(np.asarray(splits["validation"].features)),
         getattr(encoder.loaded.modules[0], "regularization_losses", ()),
     )
@@ -168,7 +171,9 @@ def fine_tune(
             WHERE,
         )
     comparison = choose_blend(classifier, probe, trained.values, data["validation"])
-    return Tuned(classifier.head(comparison.chosen.temperature), cut, schedule, trained, comparison)
+    if comparison.chosen.share > 0:
+        head = classifier.head(comparison.chosen.temperature)
+    return Tuned(head, cut, schedule, trained, comparison)
 
 
 def threading_facts() -> dict[str, Any]:
