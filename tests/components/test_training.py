@@ -84,6 +84,13 @@ def test_model_carries_the_pin_of_its_encoder(chain, imported_encoder):
     assert read_pin(chain.model / "encoder.toml") == read_pin(imported_encoder / "encoder.toml")
 
 
+def test_lineage_says_how_the_head_was_found(chain):
+    facts = read_lineage(chain.model).provenance.facts
+    assert facts["method"] == "held"
+    assert "MiB are held" in facts["reason"]
+    assert {record["strength"] for record in facts["sweep"]} > {facts["strength"]}
+
+
 def items_of(chain: Chain, split: str) -> tuple[list[bytes], list[str], list[str]]:
     contents, labels, ids = [], [], []
     for batch in open_snapshot(chain.snapshot, "test").batches():

@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TypeVar
 
 import numpy as np
@@ -275,9 +276,14 @@ def _side_by_side(
 ) -> Iterator[_Answer]:
     """Give the function of each chunk and of how many items precede it, in order."""
     cores, start = len(os.sched_getaffinity(0)), 0
+    ahead = list(islice(chunks, 2))
+    if len(ahead) < 2:
+        # Starting threads would take longer.
+        yield from (function(chunk, 0) for chunk in ahead)
+        return
     waiting: deque[Future[_Answer]] = deque()
     with ThreadPoolExecutor(cores) as pool:
-        for chunk in chunks:
+        for chunk in chain(ahead, chunks):
             waiting.append(pool.submit(function, chunk, start))
             start += len(chunk)
             if len(waiting) > cores:
