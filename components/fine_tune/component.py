@@ -1,11 +1,11 @@
 """fine_tune: the upper part of an encoder and a head, trained on what the lower part gives once."""
 
-import tempfile
 import time
 from pathlib import Path
 
 from mldesigner import Input, Output, command_component
 
+from tfhub_blocks.compute.engines import ENGINES
 from tfhub_blocks.compute.steps import step
 from tfhub_blocks.records.models import FORMAT, open_model
 from tfhub_blocks.records.progress import Progress
@@ -18,7 +18,7 @@ from tfhub_blocks.records.snapshots import open_snapshot
     description="Cut an encoder, run its frozen lower part once over each item, train the upper "
     "part and the head on what that gave, and keep the result only where it is better than the "
     "head alone.",
-    environment="azureml:tfhub-blocks-gpu:2ee22ac4e24f",
+    environment="azureml:tfhub-blocks-gpu:cf87ef4816ab",
     tags={"role": "gpu", "category": "train"},
 )
 def fine_tune(
@@ -45,6 +45,11 @@ def fine_tune(
         enum=["float16", "float32"],
         description="How the frozen part's results are kept on disk",
     ) = "float16",
+    engine: Input(
+        type="string",
+        enum=["auto", *ENGINES],
+        description="What computes the frozen part; auto is the fastest here that gives the same.",
+    ) = "auto",
     epochs: Input(
         type="integer", optional=True, min=1, max=1000, description="Training: most epochs"
     ) = None,
@@ -100,6 +105,7 @@ def fine_tune(
         print(f"trained: {len(chosen.above)} variables from {chosen.above[0]} on")
         options = fine_tuning.Options(
             activations=activations,
+            engine=engine,
             epochs=epochs,
             batch_size=batch_size,
             learning_rate=learning_rate,
@@ -109,9 +115,8 @@ def fine_tune(
             seed=seed,
             checkpoint_every_s=checkpoint_every_s,
         )
-        output = run.begin_output("model", FORMAT)
-        with tempfile.TemporaryDirectory(dir=run.path("model").parent) as work:
-            tuned = fine_tuning.fine_tune(items, cut, chosen, head, options, Path(work), Progress)
+        output, work = run.begin_output("model", FORMAT), run.work("model")
+        tuned = fine_tuning.fine_tune(items, cut, chosen, head, options, work, Progress)
         print(tuned.comparison.told())
         run.facts.update(tuned.facts() | {"threads": fine_tuning.threading_facts(), "seed": seed})
         facts = {
