@@ -1,5 +1,6 @@
 """OpenVINO: Intel's inference runtime, on a CPU."""
 
+import sys
 import tempfile
 import threading
 from importlib.metadata import PackageNotFoundError, version
@@ -45,6 +46,8 @@ class OpenVinoEngine(Engine):
             raise UnfitError("OpenVINO takes no strings, and this encoder does")
         if not is_freezable(forward):
             raise UnfitError("its variables or tables cannot become constants")
+        # What it reports use with, to an address on the internet; without it, it reports nothing.
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
         import openvino
 
         core = openvino.Core()
@@ -58,7 +61,6 @@ class OpenVinoEngine(Engine):
         graph = frozen(forward).graph.as_graph_def()
         try:
             with tempfile.TemporaryDirectory() as folder:
-                # The runtime's own reader; the converter in Python beside it reports use.
                 path = Path(folder) / "graph.pb"
                 path.write_bytes(graph.SerializeToString())
                 model = core.compile_model(core.read_model(str(path)), "CPU", options)
