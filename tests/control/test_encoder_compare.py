@@ -1,4 +1,7 @@
-"""`tfhub-blocks encoder compare` on toy encoders and pictures in one colour each."""
+"""`tfhub-blocks encoder compare` on toy encoders and pictures in one colour each.
+
+Its goldens are written anew by `UPDATE_GOLDENS=1 pytest tests/control/test_encoder_compare.py`.
+"""
 
 import json
 import re
