@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +71,7 @@ def write_features(
         for vectors, targets, splits in world.batches(items):
             first = writer.rows
             names = (ids or [])[first : first + len(targets)] or [
-                sha256(str(row).encode()).hexdigest() for row in range(first, first + len(targets))
+                f"{row:064d}" for row in range(first, first + len(targets))
             ]
             columns = [
                 pa.array(names),

@@ -356,7 +356,7 @@ def test_an_item_that_is_twice_in_earlier_features_is_named(
     replace(manifest, items=601).write(twice)
     Lineage("features", str(FORMAT), files_sha256(twice), PROVENANCE).write(twice)
 
-    with pytest.raises(BlocksError, match="is there twice; expected each item once") as caught:
+    with pytest.raises(BlocksError, match="it is there twice; expected each item once") as caught:
         extracted(many, encoder, tmp_path / "features", previous=twice)
 
     assert table["id"][9].as_py() in str(caught.value)

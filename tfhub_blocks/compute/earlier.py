@@ -4,15 +4,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.features import Features, vectors_of
+from tfhub_blocks.records.features import Features, check_rising, ids_of, vectors_of
 
-WHERE = "extract_features"
-
-
-def ids_of(column: pa.StringArray) -> NDArray[np.bytes_]:
-    """Ids as an array that can be compared and searched."""
-    return np.asarray(column.to_numpy(zero_copy_only=False), dtype="S64")
+WHERE = "previous_features"
 
 
 class EarlierFeatures:
@@ -50,29 +44,9 @@ class EarlierFeatures:
 
     def _append(self, batch: pa.RecordBatch) -> None:
         ids = ids_of(batch["id"])
-        check_rising(ids, self._last, "previous_features")
+        self._last = check_rising(ids, self._last, WHERE)
         has_vectors = "vector" in batch.schema.names
         vectors = vectors_of(batch["vector"]) if has_vectors else np.empty((len(ids), 0))
         rest = len(self._ids)
-        self._last = ids[-1]
         self._ids = np.concatenate([self._ids, ids]) if rest else ids
         self._vectors = np.concatenate([self._vectors, vectors]) if rest else vectors
-
-
-def check_rising(ids: NDArray[np.bytes_], last: bytes, what: str) -> None:
-    """Check that ids rise, also from the last one of the batch before.
-
-    Raises:
-        BlocksError: One does not.
-    """
-    before = np.concatenate([np.array([last], "S64"), ids[:-1]])
-    wrong = np.flatnonzero(ids <= before)
-    if wrong.size:
-        item, other = ids[wrong[0]], before[wrong[0]]
-        raise BlocksError(
-            WHERE,
-            what,
-            f"item {item.decode()} is {'there twice' if item == other else 'out of order'}",
-            "each item once, in order of the ids",
-            "make this folder again with the step that made it",
-        )

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tfhub_blocks.compute.computations import Computation, check_finite
-from tfhub_blocks.compute.earlier import WHERE, EarlierFeatures, check_rising, ids_of
+from tfhub_blocks.compute.earlier import EarlierFeatures
 from tfhub_blocks.compute.engines import ENGINES, REFERENCE
 from tfhub_blocks.compute.engines.engine import UnfitError
 from tfhub_blocks.compute.modalities.modality import Modality
@@ -28,9 +28,10 @@ from tfhub_blocks.compute.ridge import leave_one_out
 from tfhub_blocks.compute.runtime import has_gpu
 from tfhub_blocks.compute.selection import AUTO, Sample, Selected, select_engine, take_sample
 from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.features import Features
+from tfhub_blocks.records.features import Features, check_rising, ids_of
 from tfhub_blocks.records.snapshots import Snapshot
 
+WHERE = "extract_features"
 # Larger batches leave a core's cache; on a GPU they do not.
 CPU_BATCH_SIZE = 8
 # Items that parity is measured on; and where a probe's accuracy is, too.
@@ -222,8 +223,7 @@ class Extraction:
         missing, start, last = [np.empty(0, np.int64)], 0, b""
         for rows in self.snapshot.index().to_batches():
             ids = ids_of(rows["id"])
-            check_rising(ids, last, "snapshot")
-            last = ids[-1]
+            last = check_rising(ids, last, f"snapshot {self.snapshot.folder.path}")
             wanted = ~earlier.find(ids)[0]
             if self.split:
                 wanted &= np.asarray(pc.equal(rows["split"], self.split))

@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.earlier import EarlierFeatures, ids_of
+from tfhub_blocks.compute.earlier import EarlierFeatures
 from tfhub_blocks.compute.extraction import Extraction, Share
 from tfhub_blocks.compute.plans import Plan
-from tfhub_blocks.records.features import Manifest, features_schema, vector_column
+from tfhub_blocks.records.features import Manifest, features_schema, ids_of, vector_column
 from tfhub_blocks.records.shards import ShardWriter
 
 # Rows of one Arrow batch.

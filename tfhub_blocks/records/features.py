@@ -1,7 +1,6 @@
 """Features: a frozen encoder's output for each item of a snapshot."""
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,6 +41,31 @@ def vectors_of(column: pa.FixedSizeListArray) -> NDArray[np.floating]:
     """A column of vectors, [n, dimension], without a copy."""
     values: NDArray[np.floating] = column.flatten().to_numpy()
     return values.reshape(len(column), column.type.list_size)
+
+
+def ids_of(column: pa.StringArray) -> NDArray[np.bytes_]:
+    """Ids as an array that can be compared and searched."""
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype="S64")
+
+
+def check_rising(ids: NDArray[np.bytes_], last: bytes, where: str) -> bytes:
+    """The last of one or more ids, all of which must rise, from the last one before on.
+
+    Raises:
+        BlocksError: One does not; it is named.
+    """
+    before = np.concatenate([np.array([last], "S64"), ids[:-1]])
+    wrong = np.flatnonzero(ids <= before)
+    if wrong.size:
+        item, other = ids[wrong[0]], before[wrong[0]]
+        raise BlocksError(
+            where,
+            f"item {item.decode()}",
+            "it is there twice" if item == other else "it is out of order",
+            "each item once, in order of the ids",
+            "make this folder again with the step that made it",
+        )
+    return bytes(ids[-1])
 
 
 @dataclass(frozen=True)
@@ -109,29 +133,12 @@ class Features:
     def check_ids(self) -> None:
         """Check that each item is there once: twice, it may be in training and in validation.
 
-        Holds 8 bytes an item.
-
         Raises:
-            BlocksError: An id is there more than once, or a shard is damaged.
+            BlocksError: The ids do not rise, or a shard is damaged.
         """
-        ids = (each for batch in self.batches(["id"]) for each in batch["id"].to_pylist())
-        hashes = np.fromiter(map(hash, ids), np.int64)
-        hashes.sort()
-        repeated = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
-        if not repeated:
-            return
-        # Different ids may share a hash, so the few that do are counted by themselves.
-        splits: dict[str, list[str]] = {}
-        for batch in self.batches(["id", "split"]):
-            for item, split in zip(*(c.to_pylist() for c in batch.columns), strict=True):
-                if hash(item) in repeated:
-                    splits.setdefault(item, []).append(split)
-        for item, there in sorted(splits.items()):
-            if len(there) > 1:
-                counts = ", ".join(f"{n} in {split}" for split, n in Counter(there).items())
-                raise self._fault(
-                    f"item {item}", f"it is there {len(there)} times: {counts}", "once"
-                )
+        last = b""
+        for batch in self.batches(["id"]):
+            last = check_rising(ids_of(batch["id"]), last, f"{FORMAT} {self.folder.path}")
 
     def _fault(self, what: str, problem: str, expected: str) -> BlocksError:
         where = f"{FORMAT} {self.folder.path}"
