@@ -150,7 +150,7 @@ def _furnish(job_node: Any, node: Node, profile: Profile, settings: JobSettings)
         )
     job_node.compute, count = role.compute, instance_count(node, profile)
     if role.compute == SERVERLESS or count > 1:
-        # Not by set_resources, which writes into the component as well (decision 0031).
+        # Not by set_resources, which writes into the component as well (decision 0018).
         resources = copy.copy(job_node.resources) or JobResourceConfiguration()
         resources.instance_type = role.size or resources.instance_type
         resources.instance_count = count
