@@ -133,9 +133,9 @@ def test_memory_holds_windows_and_not_the_items(tmp_path: Path) -> None:
                 pa.FixedSizeListArray.from_arrays(flat, size),
             ]
             writer.write(pa.record_batch(columns, schema=schema))
-    items = module.open_activations(tmp_path, (size,), "float16")
     process, most = psutil.Process(), 0
     before = process.memory_info().rss
+    items = module.open_activations(tmp_path, (size,), "float16")
     for _ in items.shuffled(32, (0, 0), 8 * 2**20):
         most = max(most, process.memory_info().rss)
     assert len(items) == 12_800

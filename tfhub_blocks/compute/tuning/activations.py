@@ -109,12 +109,14 @@ def open_activations(folder: Path, shape: tuple[int, ...], dtype: str) -> Activa
     chunks: list[tuple[str, int]] = []
     targets, ids = [np.empty(0, np.int64)], []
     for path in sorted(folder.glob("shards/*.arrow")):
-        with pa.OSFile(str(path)) as source:
+        # Mapped, so that of each batch only its small columns are read.
+        with pa.memory_map(str(path)) as source:
             columns = pa.ipc.IpcReadOptions(included_fields=[0, 1])
             reader = pa.ipc.open_file(source, options=columns)
             for index in range(reader.num_record_batches):
                 batch = reader.get_batch(index)
                 chunks.append((path.relative_to(folder).as_posix(), index))
-                targets.append(batch["target"].to_numpy())
+                # A copy, for a view would hold the batch.
+                targets.append(np.array(batch["target"].to_numpy()))
                 ids += batch["id"].to_pylist()
     return Activations(folder, shape, dtype, tuple(chunks), np.concatenate(targets), tuple(ids))
