@@ -187,7 +187,7 @@ def test_fine_tuning_runs_end_to_end_and_reuses_what_transfer_learning_made(
 
     assert record["status"] == "Completed"
     reused = {name for name, step in record["steps"].items() if step["reused"]}
-    assert reused == {"imported", "snapshot", "features", "head"}
+    assert reused == {"imported", "snapshot", "features", "head", "probe"}
     training = json.loads((Path(record["outputs"]["record"]) / "training.json").read_text())
     assert training["cut"]["trained_from"] == "last/kernel"
     assert (Path(record["outputs"]["probe_report"]) / "report.html").is_file()

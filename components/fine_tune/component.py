@@ -38,8 +38,15 @@ def fine_tune(
     trainable: Input(
         type="string",
         description="What is trained: a number of blocks from the top, a share of the forward "
-        "pass such as 0.33, or the beginning of a variable's name (tfhub-blocks encoder cuts)",
+        "pass such as 0.33, the beginning of a variable's name (tfhub-blocks encoder cuts), or "
+        "auto: as much as the budget allows",
     ) = "0.33",
+    most_s: Input(
+        type="number", optional=True, min=0.0, description="Budget of auto: estimated seconds"
+    ) = None,
+    most_disk_gb: Input(
+        type="number", optional=True, min=0.0, description="Budget of auto: disk for activations"
+    ) = None,
     activations: Input(
         type="string",
         enum=["float16", "float32"],
@@ -86,6 +93,7 @@ def fine_tune(
     """Works without tuning: what is not given comes from the numbers of items and blocks."""
     with step(fine_tune, locals()) as run:
         begun = time.monotonic()
+        from tfhub_blocks.compute import cut_costs
         from tfhub_blocks.compute.encoder_cuts import chosen_cut, cut_encoder
         from tfhub_blocks.compute.encoder_policy import check_fine_tuning
         from tfhub_blocks.compute.encoders import load_encoder
@@ -101,7 +109,11 @@ def fine_tune(
         if start is not None:
             head = starts.starting_head(*open_model(Path(start), "fine_tune"), loaded.digest)
         cut = cut_encoder(loaded, "fine_tune")
-        chosen = chosen_cut(cut, trainable, "fine_tune")
+        if trainable == "auto":
+            budget = cut_costs.Budget(most_s, None if most_disk_gb is None else most_disk_gb * 1e9)
+            chosen = fine_tuning.planned_cut(items, cut, budget, epochs, activations)
+        else:
+            chosen = chosen_cut(cut, trainable, "fine_tune")
         print(f"trained: {len(chosen.above)} variables from {chosen.above[0]} on")
         options = fine_tuning.Options(
             activations=activations,

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tfhub_blocks.compute.cut_costs import Budget, deepest_within
 from tfhub_blocks.compute.encoder_cuts import CutEncoder, chosen_cut, cut_encoder
 from tfhub_blocks.compute.encoders import Encoder, load_encoder, load_pinned
 from tfhub_blocks.compute.flops import flops_of
@@ -116,6 +117,32 @@ def test_a_choice_that_means_all_or_nothing_is_refused(
         chosen_cut(cut, trainable, "test")
 
     assert str(caught.value).startswith(f"[test > trainable] {problem}")
+
+
+@pytest.mark.parametrize(
+    ("budget", "below"),
+    [
+        # One of 1,000 items in 10 epochs: 1 s forward, of which 37 % lie below the lower cut.
+        (Budget(seconds=20_000), 3),
+        (Budget(seconds=15_000), 9),
+        (Budget(disk_bytes=1000 * 12 * 12 * 8 * 2), 3),
+        (Budget(seconds=1e9, disk_bytes=1e9), 3),
+    ],
+)
+def test_a_budget_takes_the_deepest_cut_within_it(
+    cut: CutEncoder, budget: Budget, below: int
+) -> None:
+    assert deepest_within(cut.cuts, budget, 1000, 10, "float16", 1.0, "test").below == below
+
+
+def test_a_budget_that_nothing_fits_is_told_with_the_least_that_does(cut: CutEncoder) -> None:
+    given = (1000, 10, "float16", 1.0, "test")
+    with pytest.raises(
+        BlocksError, match=r"the topmost takes about 9,8\d\d s and 2.3 MB; expected"
+    ):
+        deepest_within(cut.cuts, Budget(seconds=5_000), *given)
+    with pytest.raises(BlocksError, match="it is 'auto', and there is no budget"):
+        deepest_within(cut.cuts, Budget(), *given)
 
 
 def test_an_encoder_without_trainable_variables_or_without_a_cut_is_refused(

@@ -6,10 +6,19 @@ from dataclasses import dataclass
 
 from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder
 from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.records.errors import BlocksError
 
 # Backward through a layer takes about two products of the size of the forward one.
 TRAINING_TO_FORWARD = 3
 BATCH_SIZE, REPEATS = 8, 3
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most that training above a cut may cost; None is no limit."""
+
+    seconds: float | None = None
+    disk_bytes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,42 @@ def estimated(cut: Cut, items: int, dtype: str, forward_s: float) -> Cost:
         return Cost(disk_bytes, None, None)
     training_s = items * forward_s * (1 - cut.share_below) * TRAINING_TO_FORWARD
     return Cost(disk_bytes, items * forward_s * cut.share_below, training_s)
+
+
+def deepest_within(
+    cuts: Sequence[Cut],
+    budget: Budget,
+    items: int,
+    epochs: int,
+    dtype: str,
+    forward_s: float,
+    where: str,
+) -> Cut:
+    """The lowest of some cuts, from the lowest to the topmost, whose estimate is within a budget.
+
+    Raises:
+        BlocksError: There is no budget, or none of them is within it.
+    """
+    if budget == Budget():
+        problem, expected = "it is 'auto', and there is no budget", "a most of seconds or of disk"
+        raise BlocksError(where, "trainable", problem, expected, "set most_s or most_disk_gb")
+    least = ""
+    for cut in cuts:
+        cost = estimated(cut, items, dtype, forward_s)
+        times_s = (cost.caching_s, cost.epoch_s)
+        seconds = None if None in times_s else (times_s[0] or 0) + epochs * (times_s[1] or 0)
+        least = f"{_time(seconds)} and {_size(cost.disk_bytes)}"
+        is_short = budget.seconds is None or (seconds is not None and seconds <= budget.seconds)
+        if is_short and (budget.disk_bytes is None or cost.disk_bytes <= budget.disk_bytes):
+            return cut
+    problem = f"no cut is within the budget: the topmost takes about {least}"
+    raise BlocksError(
+        where,
+        "trainable",
+        problem,
+        "room for one at least",
+        "raise the budget, or train a head alone (train_head)",
+    )
 
 
 def measured_forward_s(cut: CutEncoder) -> float:

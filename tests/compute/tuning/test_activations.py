@@ -129,9 +129,9 @@ def test_memory_holds_windows_and_not_the_items(tmp_path: Path) -> None:
 
     made = parts.Parts(tmp_path / "parts", size, "float16")
     made.write(0, batches())
-    items = open_activations([made.find(0)], (size,), "float16", np.zeros(12_800, np.int64))
     process, most = psutil.Process(), 0
     before = process.memory_info().rss
+    items = open_activations([made.find(0)], (size,), "float16", np.zeros(12_800, np.int64))
     for _ in items.shuffled(32, (0, 0), 8 * 2**20):
         most = max(most, process.memory_info().rss)
     assert len(items) == 12_800

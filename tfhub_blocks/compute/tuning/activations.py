@@ -106,7 +106,8 @@ def open_activations(
     chunks: list[Chunk] = []
     ids: list[str] = []
     for path in paths:
-        with pa.OSFile(str(path)) as source:
+        # Mapped, so that of each batch only its ids are read.
+        with pa.memory_map(str(path)) as source:
             reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=[0]))
             for number in range(reader.num_record_batches):
                 batch = reader.get_batch(number)

@@ -10,13 +10,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tfhub_blocks.compute.cut_costs import Budget, deepest_within, measured_forward_s
 from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder
 from tfhub_blocks.compute.extraction import Options as Extracted
 from tfhub_blocks.compute.heads import Head, fit_head
 from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.compute.selection import AUTO
 from tfhub_blocks.compute.splits import Split
-from tfhub_blocks.compute.tuning.caching import cached_activations
+from tfhub_blocks.compute.tuning.caching import SPLITS, cached_activations
 from tfhub_blocks.compute.tuning.checkpoints import noted_preemption
 from tfhub_blocks.compute.tuning.classifier import Classifier, feature_scale, features_of
 from tfhub_blocks.compute.tuning.comparison import Comparison, choose_blend
@@ -174,6 +175,24 @@ def fine_tune(
     if comparison.chosen.share > 0:
         head = classifier.head(comparison.chosen.temperature)
     return Tuned(head, cut, schedule, trained, comparison)
+
+
+def planned_cut(
+    snapshot: Snapshot, cut_encoder: CutEncoder, budget: Budget, epochs: int | None, dtype: str
+) -> Cut:
+    """The cut that trains the most within a budget, estimated from a forward pass measured here.
+
+    Raises:
+        BlocksError: There is no budget, or no cut is within it.
+    """
+    counts = snapshot.manifest.counts
+    items = {split: sum(counts.get(split, {}).values()) for split in SPLITS}
+    if not items["train"]:
+        raise _empty("train")
+    passes = default_schedule(items["train"], 2, 1, epochs).epochs
+    forward_s = measured_forward_s(cut_encoder)
+    cuts, all_items = cut_encoder.cuts, sum(items.values())
+    return deepest_within(cuts, budget, all_items, passes, dtype, forward_s, WHERE)
 
 
 def threading_facts() -> dict[str, Any]:

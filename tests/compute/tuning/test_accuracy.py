@@ -1,0 +1,78 @@
+"""On real tasks with a real encoder, tuning loses nothing, and gains where there is a gain.
+
+Test accuracy of what comes out is held to that of the linear probe minus its 95 % interval.
+"""
+
+from math import sqrt
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfhub_blocks.compute.data.snapshots import SnapshotOptions, write_snapshot
+from tfhub_blocks.compute.encoder_cuts import chosen_cut, cut_encoder
+from tfhub_blocks.compute.encoders import Encoder, load_pinned
+from tfhub_blocks.compute.heads import Head, Split, fit_head
+from tfhub_blocks.compute.tuning.fine_tuning import Options, fine_tune
+from tfhub_blocks.records.folders import begin_folder, finish_folder
+from tfhub_blocks.records.lineage import Provenance
+from tfhub_blocks.records.snapshots import FORMAT, SPLITS, Snapshot, open_snapshot
+
+PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
+SAMPLES = Path(".samples")
+BATCH = 64
+
+
+def digits(folder: Path) -> Path:
+    """800 handwritten digits of scikit-learn, 8 x 8 pixels made 64 x 64."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    for index in range(800):
+        image = Image.fromarray((data.images[index] * 15.9).astype(np.uint8))
+        path = folder / str(data.target[index]) / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.resize((64, 64), Image.Resampling.BICUBIC).save(path)
+    return folder
+
+
+def split_of(encoder: Encoder, snapshot: Snapshot, name: str) -> Split:
+    rows = [row for batch in snapshot.batches() for row in batch.to_pylist()]
+    rows = [row for row in rows if row["split"] == name]
+    contents = [row["content"] for row in rows]
+    starts = range(0, len(rows), BATCH)
+    vectors = np.concatenate([encoder.encode(contents[s : s + BATCH]) for s in starts])
+    targets = np.array([snapshot.manifest.labels.index(row["label"]) for row in rows])
+    return Split(vectors, targets, [row["id"] for row in rows])
+
+
+def accuracy(head: Head, split: Split) -> float:
+    return float((head.logits(split.features).argmax(axis=1) == split.targets).mean())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SAMPLES.exists(), reason="make samples")
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("task", ["sample images", "digits"])
+def test_what_comes_out_is_no_worse_than_the_probe(task: str, tmp_path: Path) -> None:
+    source = SAMPLES / "images" if task == "sample images" else digits(tmp_path / "digits")
+    partial = begin_folder(tmp_path / "snapshot", PROVENANCE)
+    write_snapshot(source, partial, SnapshotOptions(), lambda *_: None)
+    finish_folder(tmp_path / "snapshot", "snapshot", FORMAT, PROVENANCE)
+    snapshot = open_snapshot(tmp_path / "snapshot", "test")
+    encoder = load_pinned(SAMPLES / "encoder", "test")
+    cut = cut_encoder(encoder, "test")
+    chosen = chosen_cut(cut, "0.33", "test")
+    train, validation, test = (split_of(encoder, snapshot, name) for name in SPLITS)
+    probe = fit_head(train, validation, snapshot.manifest.labels).head
+    before = accuracy(probe, test)
+
+    work, options = tmp_path / "work", Options(epochs=12)
+    tuned = fine_tune(snapshot, cut, chosen, probe, options, work, lambda _: lambda *_: None)
+
+    after, items = accuracy(tuned.head, split_of(encoder, snapshot, "test")), len(test.targets)
+    told = tuned.comparison.told()
+    print(f"{task}: {before:.3f} -> {after:.3f} on {items} test items; {told}")
+    assert after >= before - 1.96 * sqrt(before * (1 - before) / items)
+    assert tuned.comparison.chosen.log_loss <= tuned.comparison.candidates[0].log_loss
