@@ -7,7 +7,7 @@ COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate
 # Later ones may want a newer node than 20.
 AZURITE_VERSION := 3.35.0
 
-.PHONY: run setup samples check lock lock-check test test-workspace \
+.PHONY: run setup samples check lock lock-check test test-control \
 	test-others test-all test-azure azurite bench clean
 
 run: samples
@@ -45,15 +45,16 @@ lock-check: setup
 		"requirements/dev.lock is not what pyproject.toml asks for; expected what \`make lock\`" \
 		"writes; run \`make lock\` and commit the result" >&2; exit 1; }
 
-# The tests of Azure ML and all others side by side: each waits for processes most of its time.
+# The tests of what runs beside steps and all others, side by side: each half takes as long, and
+# waits for processes for much of it.
 test: check samples
-	@$(MAKE) --no-print-directory -j2 test-workspace test-others
+	@$(MAKE) --no-print-directory -j2 test-control test-others
 
-test-workspace:
-	@$(BIN)/python -m pytest -m "not slow" tests/azureml
+test-control:
+	@$(BIN)/python -m pytest -m "not slow" tests/azureml tests/control
 
 test-others:
-	@$(BIN)/python -m pytest -m "not slow" --ignore=tests/azureml
+	@$(BIN)/python -m pytest -m "not slow" --ignore=tests/azureml --ignore=tests/control
 
 test-all: check samples .venv-torch/ready
 	@TORCH_PYTHON=.venv-torch/bin/python $(BIN)/python -m pytest

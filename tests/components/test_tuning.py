@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from tfhub_blocks.records import pins
 from tfhub_blocks.records.folders import begin_folder, finish_folder
-from tfhub_blocks.records.lineage import Provenance
+from tfhub_blocks.records.lineage import Provenance, read_lineage
 from tfhub_blocks.records.models import FORMAT, open_model
 from tfhub_blocks.records.pins import Decisions, read_pin
 from tfhub_blocks.records.snapshots import open_snapshot
@@ -125,3 +127,38 @@ def test_a_forbidden_encoder_and_a_start_of_another_one_are_refused(
         assert run.returncode == 1, (message, run.stdout)
         assert run.stderr.splitlines()[-1].startswith(f"error: {message}")
         assert not (outputs["model"] / "lineage.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["asked", "killed"])
+def test_a_step_that_was_ended_goes_on_to_the_same_bits(
+    how, probe, coloured_snapshot, keras_encoder, start_step, execute_step, tmp_path
+):
+    given = {
+        "snapshot": coloured_snapshot,
+        "encoder": keras_encoder,
+        "start": probe,
+        "trainable": "last",
+        "epochs": 300,
+        "checkpoint_every_s": 1,
+    }
+    outputs = {"model": tmp_path / "model", "record": tmp_path / "record"}
+    process = start_step("fine_tune", given, outputs)
+    limit = time.monotonic() + 120
+    while not list((tmp_path / "model").glob(".work/*/checkpoint.npz")):
+        assert time.monotonic() < limit, "there is no checkpoint in time"
+        assert process.poll() is None, "it ended before it was to be ended"
+        time.sleep(0.01)
+    process.send_signal(how)
+    process.communicate()
+    assert process.returncode != 0
+    assert not (tmp_path / "model/lineage.json").exists()
+
+    again = execute_step("fine_tune", given, outputs)
+    assert again.returncode == 0, again.stderr
+    at_once = {"model": tmp_path / "at_once", "record": tmp_path / "its_record"}
+    assert execute_step("fine_tune", given, at_once).returncode == 0
+
+    first, whole = (read_lineage(tmp_path / name) for name in ("model", "at_once"))
+    assert first.digest == whole.digest
+    assert not (tmp_path / "model/.work").exists()

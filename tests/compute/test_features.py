@@ -1,6 +1,7 @@
 import gc
 import hashlib
 import io
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -360,3 +361,25 @@ def test_an_item_that_is_twice_in_earlier_features_is_named(
         extracted(many, encoder, tmp_path / "features", previous=twice)
 
     assert table["id"][9].as_py() in str(caught.value)
+
+
+def test_fewer_bits_are_said_to_cost_what_a_head_loses_by_them(
+    many: Path, whole: Path, encoder: Encoder, tmp_path: Path
+) -> None:
+    options = Options("tensorflow", precision="bfloat16")
+    previous = open_features(whole, "test")
+    extraction = Extraction(open_snapshot(many, "test"), encoder, options, previous)
+    try:
+        plan = extraction.compute(Share(tmp_path / "work"), ignore)
+    except BlocksError as error:
+        pytest.skip(f"not on this CPU: {error}")
+
+    probe = plan.report["probe"]
+    assert list(probe) == ["float32", "bfloat16"]
+    assert all(each["low"] < each["value"] < each["high"] for each in probe.values())
+    assert plan.report["parity"]["items"] == 256
+    told = "\n".join(plan.told())
+    assert re.search(r"a head on bfloat16, left one out: accuracy 0\.\d+ \[0\.\d+, 0\.\d+\]", told)
+    # Features of two precisions do not mix.
+    assert len(plan.rows) == 600
+    assert "their precision was float32 and is bfloat16 now" in told
