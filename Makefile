@@ -8,7 +8,7 @@ COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate
 AZURITE_VERSION := 3.35.0
 
 .PHONY: run setup samples check lock lock-check test test-control \
-	test-others test-all test-azure azurite bench clean
+	test-steps test-all test-azure azurite bench clean
 
 run: samples
 	@$(BIN)/tfhub-blocks run transfer_learning \
@@ -45,16 +45,15 @@ lock-check: setup
 		"requirements/dev.lock is not what pyproject.toml asks for; expected what \`make lock\`" \
 		"writes; run \`make lock\` and commit the result" >&2; exit 1; }
 
-# The tests of what runs beside steps and all others, side by side: each half takes as long, and
-# waits for processes for much of it.
+# The tests of what runs beside steps, and of steps, side by side: each half takes about as long.
 test: check samples
-	@$(MAKE) --no-print-directory -j2 test-control test-others
+	@$(MAKE) --no-print-directory -j2 test-control test-steps
 
 test-control:
-	@$(BIN)/python -m pytest -m "not slow" tests/azureml tests/control
+	@$(BIN)/python -m pytest -m "not slow" $(wildcard tests/test_*.py) tests/control tests/azureml
 
-test-others:
-	@$(BIN)/python -m pytest -m "not slow" --ignore=tests/azureml --ignore=tests/control
+test-steps:
+	@$(BIN)/python -m pytest -m "not slow" tests/components tests/compute tests/records
 
 test-all: check samples .venv-torch/ready
 	@TORCH_PYTHON=.venv-torch/bin/python $(BIN)/python -m pytest
