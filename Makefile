@@ -6,6 +6,7 @@ COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
 # Later ones may want a newer node than 20.
 AZURITE_VERSION := 3.35.0
+BESIDE_STEPS := $(wildcard tests/test_*.py) tests/control tests/azureml
 
 .PHONY: run setup samples check lock lock-check test test-control \
 	test-steps test-all test-azure azurite bench clean
@@ -50,10 +51,11 @@ test: check samples
 	@$(MAKE) --no-print-directory -j2 test-control test-steps
 
 test-control:
-	@$(BIN)/python -m pytest -m "not slow" $(wildcard tests/test_*.py) tests/control tests/azureml
+	@$(BIN)/python -m pytest -m "not slow" $(BESIDE_STEPS)
 
+# All that is not above, so that no test is in neither.
 test-steps:
-	@$(BIN)/python -m pytest -m "not slow" tests/components tests/compute tests/records
+	@$(BIN)/python -m pytest -m "not slow" $(addprefix --ignore=,$(BESIDE_STEPS))
 
 test-all: check samples .venv-torch/ready
 	@TORCH_PYTHON=.venv-torch/bin/python $(BIN)/python -m pytest
