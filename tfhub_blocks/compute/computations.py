@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from tfhub_blocks.records.errors import BlocksError
 
 Item = tuple[str, bytes]
 """Id and content."""
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,30 +59,31 @@ class Computation:
         return self.preprocess(tf.constant([self.input.decode(content) for content in filled]))
 
     def vectors(
-        self, items: Iterable[Item], forward: Forward
-    ) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
-        """Ids and vectors of items, in order, a batch at a time.
+        self, batches: Iterable[tuple[Key, list[Item]]], forward: Forward
+    ) -> Iterator[tuple[Key, list[str], NDArray[np.float32]]]:
+        """Ids and vectors of batches of items, in order, each with its key.
 
-        Each core takes whole batches, decoding and all, so one decodes while another computes;
-        twice as many batches as cores are under way at most. Every batch is computed at full size.
+        Each core takes whole batches, decoding and all, so one decodes while another computes, and
+        there is one batch more than cores, for what waits. Every batch is computed at full size.
+        A few are under way at most, and go on while the caller works on what it got.
 
         Raises:
             BlocksError: An item cannot be decoded, or has a vector of no finite numbers.
         """
 
-        def compute(batch: list[Item]) -> tuple[list[str], NDArray[np.float32]]:
+        def compute(key: Key, batch: list[Item]) -> tuple[Key, list[str], NDArray[np.float32]]:
             ids = [item for item, _ in batch]
             vectors = self.flat(forward(self.prepared(batch)))[: len(batch)]
             check_finite(ids, vectors, self.where)
-            return ids, vectors
+            return key, ids, vectors
 
-        cores = core_count()
-        waiting: deque[Future[tuple[list[str], NDArray[np.float32]]]] = deque()
-        with ThreadPoolExecutor(cores) as pool:
+        threads = core_count() + 1
+        waiting: deque[Future[tuple[Key, list[str], NDArray[np.float32]]]] = deque()
+        with ThreadPoolExecutor(threads) as pool:
             try:
-                for batch in batched(items, self.batch_size):
-                    waiting.append(pool.submit(compute, batch))
-                    if len(waiting) >= 2 * cores:
+                for key, batch in batches:
+                    waiting.append(pool.submit(compute, key, batch))
+                    if len(waiting) >= 2 * threads:
                         yield waiting.popleft().result()
                 while waiting:
                     yield waiting.popleft().result()

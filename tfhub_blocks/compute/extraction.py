@@ -9,6 +9,8 @@ there were, nor on interruptions.
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +18,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.computations import Computation, check_finite
+from tfhub_blocks.compute.computations import Computation, Item, batched, check_finite
 from tfhub_blocks.compute.earlier import EarlierFeatures
 from tfhub_blocks.compute.engines import ENGINES, REFERENCE
 from tfhub_blocks.compute.engines.engine import UnfitError
@@ -142,14 +144,21 @@ class Extraction:
             plan = self._plan(selected, sample, size)
             plan.write(share.folder)
         parts, mine = self.parts(share), plan.share(share.index, share.count)
-        total, done = sum(len(plan.part(number)) for number in mine), 0
-        for number in mine:
-            rows = plan.part(number)
-            if parts.find(number) is None:
-                computed = computation.vectors(self.snapshot.contents(rows), selected.forward)
-                parts.write(number, self._kept(computed, done, total, progress))
-            done += len(rows)
-            progress(done, total)
+        missing = [number for number in mine if parts.find(number) is None]
+        total = sum(len(plan.part(number)) for number in mine)
+        done = total - sum(len(plan.part(number)) for number in missing)
+
+        def batches() -> Iterator[tuple[int, list[Item]]]:
+            for number in missing:
+                contents = self.snapshot.contents(plan.part(number))
+                yield from ((number, batch) for batch in batched(contents, size))
+
+        computed = computation.vectors(batches(), selected.forward)
+        # One stream over all parts: while one is written, cores work on the next.
+        for number, of_part in groupby(computed, key=itemgetter(0)):
+            parts.write(number, self._kept(of_part, done, total, progress))
+            done += len(plan.part(number))
+        progress(total, total)
         return plan
 
     def parts(self, share: Share) -> Parts:
@@ -246,13 +255,13 @@ class Extraction:
 
     def _kept(
         self,
-        computed: Iterator[IdsAndVectors],
+        computed: Iterator[tuple[int, list[str], NDArray[np.float32]]],
         done: int,
         total: int,
         progress: Callable[[int, int], None],
     ) -> Iterator[IdsAndVectors]:
         """Vectors in the dtype that they are kept in."""
-        for ids, vectors in computed:
+        for _, ids, vectors in computed:
             with np.errstate(over="ignore"):
                 kept = vectors.astype(self.options.dtype)
             check_finite(ids, kept, self.where)
