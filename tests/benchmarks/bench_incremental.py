@@ -1,11 +1,11 @@
 """What features cost when little is new, and when several workers share them.
 
-2,000 JPEGs of 500 x 375 are extracted by EfficientNet-Lite0: all of them; all of them again with
+4,000 JPEGs of 500 x 375 are extracted by EfficientNet-Lite0: all of them; all of them again with
 the features of 99 % as earlier ones; and with the features of all, which is start-up alone. What
 1 % costs beyond start-up is at most 3 % of what all cost beyond it. Then two workers and seven,
 one after the other, give the same bytes as one. Exits with 1 if something of that is not so.
 
-    python tests/benchmarks/bench_incremental.py [--images 2000]
+    python tests/benchmarks/bench_incremental.py [--images 4000]
 """
 
 import argparse
@@ -59,7 +59,7 @@ def shards(folder: Path) -> list[bytes]:
 def main() -> int:
     """Measure and print; 0 if all is as it is asked to be."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--images", type=int, default=4000)
     images = parser.parse_args().images
     use_one_thread_per_operation()
     with tempfile.TemporaryDirectory() as temporary:
