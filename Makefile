@@ -6,7 +6,7 @@ COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
 # Later ones may want a newer node than 20.
 AZURITE_VERSION := 3.35.0
-BESIDE_STEPS := $(wildcard tests/test_*.py) tests/control tests/azureml
+BESIDE_STEPS := tests/control tests/azureml
 
 .PHONY: run setup samples check lock lock-check test test-control \
 	test-steps test-all test-azure azurite bench clean
