@@ -46,9 +46,18 @@ def log_loss(
     total = 0.0
     for start in range(0, len(targets), _ROWS):
         part = slice(start, start + _ROWS)
-        of_target = np.arange(len(targets[part])), targets[part]
-        total -= float(log_softmax(logits[part] / np.float64(temperature))[of_target].sum())
+        total += float(log_losses(logits[part], targets[part], temperature).sum())
     return total / len(targets)
+
+
+def log_losses(
+    logits: NDArray[np.floating], targets: NDArray[np.integer], temperature: float = 1.0
+) -> NDArray[np.float64]:
+    """Return the log-loss of each item, ``[items]``, in nats; arguments as of `log_loss`."""
+    losses: NDArray[np.float64] = -log_softmax(logits / np.float64(temperature))[
+        np.arange(len(targets)), targets
+    ]
+    return losses
 
 
 def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.calibration import calibrate_temperature
+from tfhub_blocks.compute.calibration import calibrate_temperature, log_losses
 from tfhub_blocks.compute.tuning.activations import Activations
 from tfhub_blocks.compute.tuning.classifier import Classifier, Values
-from tfhub_blocks.compute.tuning.training import log_losses
 
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 RESAMPLES = 2000

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.calibration import log_loss
 from tfhub_blocks.compute.tuning.activations import Activations
 from tfhub_blocks.compute.tuning.checkpoints import (
     Checkpoint,
@@ -204,22 +204,6 @@ def _end_epoch(run: _Run, validation: Activations, rate: float) -> None:
         flush=True,
     )
     at.epoch, at.step, at.loss_sum = at.epoch + 1, 0, 0.0
-
-
-def log_losses(
-    logits: NDArray[np.floating], targets: NDArray[np.integer], temperature: float = 1.0
-) -> NDArray[np.float64]:
-    """The log-loss of each item, [items], in nats."""
-    logs = tf.nn.log_softmax(logits.astype(np.float64) / temperature).numpy()
-    losses: NDArray[np.float64] = -logs[np.arange(len(targets)), targets]
-    return losses
-
-
-def log_loss(
-    logits: NDArray[np.floating], targets: NDArray[np.integer], temperature: float = 1.0
-) -> float:
-    """The mean log-loss, in nats."""
-    return float(log_losses(logits, targets, temperature).mean())
 
 
 def _accuracy(logits: NDArray[np.floating], targets: NDArray[np.integer]) -> float:
