@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tfhub_blocks.compute import regression
 from tfhub_blocks.compute.calibration import calibrate_temperature, log_loss, log_softmax
-from tfhub_blocks.compute.splits import WHERE, Split, check_splits
+from tfhub_blocks.compute.splits import WHERE, Split, check_splits, class_weights
 from tfhub_blocks.records.errors import BlocksError
 
 DEFAULT_STRENGTHS = tuple(float(f"{10**exponent:.3g}") for exponent in np.arange(-2, 6.5, 0.5))
@@ -153,8 +153,7 @@ def fit_head(
     check_splits(train, validation, labels)
     item_weights = np.ones(len(train.targets))
     if balance_classes:
-        counts = np.bincount(train.targets, minlength=len(labels))
-        item_weights = (counts.sum() / (len(labels) * counts))[train.targets]
+        item_weights = class_weights(train.targets, len(labels))[train.targets]
     task = _Task(train, validation, item_weights, labels, max_iterations, progress)
     grid = sorted({float(value) for value in strengths}, reverse=True)
     held = train.size_bytes <= HELD_BYTES

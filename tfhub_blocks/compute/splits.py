@@ -71,6 +71,16 @@ class Split:
         return Split(features, self.targets[rows], ())
 
 
+def class_weights(targets: NDArray[np.integer], classes: int) -> NDArray[np.float64]:
+    """Return the weight of each class, ``[classes]``: ``items / (classes * items of the class)``.
+
+    Of a class without items it is finite, and nobody is weighed by it.
+    """
+    counts = np.bincount(targets, minlength=classes)
+    weights: NDArray[np.float64] = len(targets) / (classes * np.maximum(counts, 1))
+    return weights
+
+
 def check_splits(train: Split, validation: Split, labels: Sequence[str]) -> None:
     """Check that a head of these labels can be trained on one split and chosen on the other.
 

@@ -1,4 +1,4 @@
-"""What the loss compares with: smoothed and mixed labels, weighed by class."""
+"""What the loss compares with: smoothed and mixed labels."""
 
 from collections.abc import Sequence
 
@@ -17,12 +17,6 @@ def soft_targets(targets: Integers, classes: int, smoothing: float) -> Float32:
     soft = np.full((len(targets), classes), smoothing / classes, np.float32)
     soft[np.arange(len(targets)), targets] += np.float32(1 - smoothing)
     return soft
-
-
-def class_weights(targets: Integers, classes: int) -> Float32:
-    """The weight of each class, [classes]: ``items / (classes * items of the class)``."""
-    counts = np.bincount(targets, minlength=classes)
-    return (len(targets) / (classes * np.maximum(counts, 1))).astype(np.float32)
 
 
 def mixed(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfhub_blocks.compute.calibration import log_loss
+from tfhub_blocks.compute.splits import class_weights
 from tfhub_blocks.compute.tuning.activations import Activations
 from tfhub_blocks.compute.tuning.checkpoints import (
     Checkpoint,
@@ -20,7 +21,7 @@ from tfhub_blocks.compute.tuning.checkpoints import (
 from tfhub_blocks.compute.tuning.classifier import Classifier, Values
 from tfhub_blocks.compute.tuning.optimizer import AdamW
 from tfhub_blocks.compute.tuning.schedule import Schedule
-from tfhub_blocks.compute.tuning.targets import class_weights, mixed, soft_targets
+from tfhub_blocks.compute.tuning.targets import mixed, soft_targets
 from tfhub_blocks.records.errors import BlocksError
 
 # As a shell tells of SIGTERM.
@@ -158,7 +159,7 @@ def train(
     items, classes = data["train"], len(classifier.labels)
     weights = np.ones(classes, np.float32)
     if balance_classes:
-        weights = class_weights(items.targets, classes)
+        weights = class_weights(items.targets, classes).astype(np.float32)
     at = run.at
     while at.epoch < schedule.epochs and at.epoch - 1 - at.best < schedule.patience_epochs:
         rate = 0.0
