@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfhub_blocks.compute.calibration import calibrate_temperature, log_losses
+from tfhub_blocks.compute.estimates import Estimate
 from tfhub_blocks.compute.tuning.activations import Activations
 from tfhub_blocks.compute.tuning.classifier import Classifier, Values
 
@@ -29,22 +30,13 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Gain:
-    """A mean over items, chosen against start, with its 95 % bootstrap interval (Efron 1979)."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Comparison:
     """All candidates, which one was chosen, and what it gained over the start."""
 
     candidates: tuple[Candidate, ...]
     chosen: Candidate
-    log_loss_change: Gain  # below 0 is better
-    accuracy_change: Gain  # above 0 is better
+    log_loss_change: Estimate  # mean over items; below 0 is better
+    accuracy_change: Estimate  # above 0 is better
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values."""
@@ -115,9 +107,10 @@ def _hits(
     return hits
 
 
-def _gain(differences: NDArray[np.float64]) -> Gain:
+def _gain(differences: NDArray[np.float64]) -> Estimate:
+    """The mean over items, chosen less start, with its bootstrap interval (Efron 1979)."""
     random = np.random.default_rng(0)
     count = len(differences)
     means = [differences[random.integers(0, count, count)].mean() for _ in range(RESAMPLES)]
     low, high = np.percentile(means, PERCENTILES)
-    return Gain(float(differences.mean()), float(low), float(high))
+    return Estimate(float(differences.mean()), float(low), float(high))
