@@ -82,6 +82,7 @@ def extract_features(
             manifest = write_features(extraction, plan, share, folder, Progress("items"))
             run.facts.update(
                 items=manifest.items,
+                computed=len(plan.rows),
                 dimension=manifest.dimension,
                 snapshot_digest=manifest.snapshot_digest,
                 encoder_digest=manifest.encoder_digest,

@@ -252,7 +252,7 @@ def test_only_items_that_earlier_features_lack_are_computed(
     finish_folder(tmp_path / "features", "features", FORMAT, PROVENANCE)
 
     assert seen[-1] == (6, 6)
-    assert plan.report["reused"] == 594
+    assert len(plan.rows) == 6
     # Six items that the snapshot no longer has are gone, too.
     assert shards(tmp_path / "features") == shards(whole)
 

@@ -217,7 +217,6 @@ class Extraction:
         report: dict[str, Any] = {
             "candidates": dict(selected.candidates),
             "parity": asdict(selected.parity),
-            "reused": self.snapshot.manifest.items - len(rows),
         }
         if why_not:
             report["not_reused"] = why_not
