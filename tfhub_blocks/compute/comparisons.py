@@ -96,10 +96,6 @@ def _extracted(
         share = Share(Path(temporary))
         plan = extraction.compute(share, clock)
         parts = extraction.parts(share)
-        vectors = [parts.read(number, _ignore)[1] for number in plan.share(0, 1)]
+        vectors = [parts.read(number)[1] for number in plan.numbers]
         targets = drawn.snapshot.targets(plan.rows)
         return np.concatenate(vectors), targets, clock.items_per_s()
-
-
-def _ignore(_: int) -> None:
-    """Nothing is waited for."""

@@ -78,5 +78,5 @@ def _fresh(
     def on_wait(there: int) -> None:
         progress(min(there * plan.part_rows, len(plan.rows)), len(plan.rows))
 
-    for number in plan.share(0, 1):
+    for number in plan.numbers:
         yield from zip(*parts.read(number, on_wait), strict=True)

@@ -57,7 +57,7 @@ class Parts:
             path.unlink()
         return None
 
-    def read(self, number: int, on_wait: Callable[[int], None]) -> IdsAndVectors:
+    def read(self, number: int, on_wait: Callable[[int], None] = lambda _: None) -> IdsAndVectors:
         """Ids and vectors, [n, dimension], of a part, once whoever makes it has written it.
 
         Until then ``on_wait`` is called, again and again, with how many parts there are.

@@ -36,9 +36,14 @@ class Plan:
         """The rows of a part."""
         return self.rows[number * self.part_rows : (number + 1) * self.part_rows]
 
+    @property
+    def numbers(self) -> range:
+        """The numbers of all parts."""
+        return range(-(-len(self.rows) // self.part_rows))
+
     def share(self, index: int, count: int) -> range:
         """The numbers of the parts that one of ``count`` workers computes: a run of them."""
-        parts = -(-len(self.rows) // self.part_rows)
+        parts = len(self.numbers)
         return range(parts * index // count, parts * (index + 1) // count)
 
     def told(self) -> Iterator[str]:

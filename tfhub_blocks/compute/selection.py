@@ -145,7 +145,8 @@ def _none_passed(
                 f"{precision} gives features of item {parity['worst_item']} that differ by "
                 f"{parity['largest']:.2g} from those of the model as it is served",
                 f"at most {limit:g}, relative to the length of its vector",
-                "take another engine or engine_precision=float32, or allow it with engine_max_difference",
+                "take another engine or engine_precision=float32, or allow it with "
+                "engine_max_difference",
             )
     told = "; ".join(f"{name}: {record['unfit']}" for name, record in candidates.items())
     return BlocksError(
