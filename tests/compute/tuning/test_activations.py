@@ -8,10 +8,11 @@ import numpy as np
 import psutil
 import pytest
 
-from tfhub_blocks.compute import parts
+from tfhub_blocks.compute import extraction, parts
 from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder
 from tfhub_blocks.compute.extraction import Options
 from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.selection import select_engine
 from tfhub_blocks.compute.tuning import caching
 from tfhub_blocks.compute.tuning.activations import Activations, open_activations
 from tfhub_blocks.compute.tuning.caching import cached_activations
@@ -80,6 +81,24 @@ def test_what_is_finished_is_used_again_and_anything_else_is_made_anew(
     for part in folder.rglob("*.arrow"):
         part.write_bytes(part.read_bytes()[:-10])
     assert again(tunable.cuts[0]) > 0
+
+
+def test_one_engine_computes_both_splits_whichever_is_faster_at_the_moment(
+    snapshot: Snapshot, tunable: CutEncoder, cut: Cut, tmp_path: Path, monkeypatch
+) -> None:
+    asked = []
+
+    def select(engine: str, *rest: object) -> object:
+        asked.append(engine)
+        return select_engine(engine, *rest)
+
+    monkeypatch.setattr(extraction, "select_engine", select)
+    options = Options(least_to_compare=0)
+
+    cached_activations(snapshot, tunable, cut, options, tmp_path / "a", lambda *_: None, "test")
+
+    assert asked[0] == "auto"
+    assert asked[1] in ("tensorflow", "openvino")
 
 
 def test_each_epoch_has_each_item_once_in_an_order_of_its_own(data: dict[str, Activations]) -> None:

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -109,8 +109,10 @@ def cached_activations(
             progress(before + n, sum(sizes.values()))
 
         plan = extraction.compute(share, count)
-        parts, numbers = extraction.parts(share), plan.share(0, 1)
-        paths = [path for number in numbers if (path := parts.find(number))]
+        # All that is trained on is of one engine, and found but once.
+        options = replace(options, engine=plan.engine)
+        parts = extraction.parts(share)
+        paths = [path for number in plan.numbers if (path := parts.find(number))]
         made[split] = open_activations(paths, cut.shape, options.dtype, snapshot.targets(plan.rows))
         done += items
     return made
