@@ -63,8 +63,8 @@ def extract_features(
     """Write the frozen encoder's features of each item of a snapshot."""
     with step(extract_features, locals()) as run:
         from tfhub_blocks.compute.encoders import load_encoder
-        from tfhub_blocks.compute.extraction import Extraction, Options, Share
-        from tfhub_blocks.compute.features import write_features
+        from tfhub_blocks.compute.extraction import Extraction, Options
+        from tfhub_blocks.compute.features import run_extraction
         from tfhub_blocks.compute.runtime import use_one_thread_per_operation
 
         items = open_snapshot(run.path("snapshot"), "extract_features")
@@ -73,24 +73,4 @@ def extract_features(
         pinned = load_encoder(run.path("encoder"), "extract_features")
         options = Options(engine, engine_precision, dtype, engine_max_difference, batch_size)
         extraction = Extraction(items, pinned, options, earlier)
-        share = Share(run.work("features"), run.worker.index, run.worker.count)
-        if parts := extraction.parts(share).count():
-            print(f"goes on after {parts} finished parts", flush=True)
-        plan = extraction.compute(share, Progress("items"))
-        if run.worker.is_first:
-            folder = run.begin_output("features", FORMAT)
-            manifest = write_features(extraction, plan, share, folder, Progress("items"))
-            run.facts.update(
-                items=manifest.items,
-                computed=len(plan.rows),
-                dimension=manifest.dimension,
-                snapshot_digest=manifest.snapshot_digest,
-                encoder_digest=manifest.encoder_digest,
-                engine={"kind": plan.kind, **plan.report},
-            )
-            for line in plan.told():
-                print(line)
-            print(
-                f"{manifest.items} items, {len(plan.rows)} of them computed, "
-                f"{manifest.dimension} features each, by {pinned.pin.name}"
-            )
+        run_extraction(run, "features", FORMAT, extraction, Progress)

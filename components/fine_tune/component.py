@@ -7,6 +7,7 @@ from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.engines import ENGINES
 from tfhub_blocks.compute.steps import step
+from tfhub_blocks.records.features import ACTIVATIONS, open_features
 from tfhub_blocks.records.models import FORMAT, open_model
 from tfhub_blocks.records.progress import Progress
 from tfhub_blocks.records.snapshots import open_snapshot
@@ -19,7 +20,7 @@ from tfhub_blocks.records.snapshots import open_snapshot
     "part and the head on what that gave, and keep the result only where it is better than the "
     "head alone.",
     environment="azureml:tfhub-blocks-gpu:cf87ef4816ab",
-    tags={"role": "gpu", "category": "train"},
+    tags={"role": "gpu", "category": "train", "workers": "many"},
 )
 def fine_tune(
     snapshot: Input(type="uri_folder", description="The items, as snapshot_data made them"),
@@ -35,11 +36,16 @@ def fine_tune(
         optional=True,
         description="A model of train_head whose head to start from; else one is fitted first",
     ) = None,
+    activations: Input(
+        type="uri_folder",
+        optional=True,
+        description="What cache_activations made of this snapshot at this cut; else done here",
+    ) = None,
     trainable: Input(
         type="string",
         description="What is trained: a number of blocks from the top, a share of the forward "
-        "pass such as 0.33, the beginning of a variable's name (tfhub-blocks encoder cuts), or "
-        "auto: as much as the budget allows",
+        "pass such as 0.33, the beginning of a variable's name (tfhub-blocks encoder cuts), "
+        "auto: as much as the budget allows, or all: nothing is cached but prepared items",
     ) = "0.33",
     most_s: Input(
         type="number", optional=True, min=0.0, description="Budget of auto: estimated seconds"
@@ -47,10 +53,10 @@ def fine_tune(
     most_disk_gb: Input(
         type="number", optional=True, min=0.0, description="Budget of auto: disk for activations"
     ) = None,
-    activations: Input(
+    dtype: Input(
         type="string",
         enum=["float16", "float32"],
-        description="How the frozen part's results are kept on disk",
+        description="What the frozen part's results are kept in on disk",
     ) = "float16",
     engine: Input(
         type="string",
@@ -73,6 +79,13 @@ def fine_tune(
     label_smoothing: Input(
         type="number", optional=True, min=0.0, max=0.9, description="Training: share spread out"
     ) = None,
+    augment_views: Input(
+        type="integer",
+        min=0,
+        max=100,
+        description="Training: so many flipped, cropped and coloured views of each image are "
+        "cached besides it, for as much time and disk again each",
+    ) = 0,
     mixup: Input(
         type="number",
         min=0.0,
@@ -100,9 +113,12 @@ def fine_tune(
         from tfhub_blocks.compute.models import write_model
         from tfhub_blocks.compute.runtime import core_count, use_threads
         from tfhub_blocks.compute.tuning import fine_tuning, records, starts
+        from tfhub_blocks.compute.tuning.replicas import replicas_here
 
         items = open_snapshot(run.path("snapshot"), "fine_tune")
+        cached = activations and open_features(Path(activations), "fine_tune", ACTIVATIONS)
         use_threads(core_count())
+        replicas = replicas_here(run.worker)
         loaded = load_encoder(run.path("encoder"), "fine_tune")
         check_fine_tuning(loaded.pin, "fine_tune")
         head = None
@@ -111,13 +127,16 @@ def fine_tune(
         cut = cut_encoder(loaded, "fine_tune")
         if trainable == "auto":
             budget = cut_costs.Budget(most_s, None if most_disk_gb is None else most_disk_gb * 1e9)
-            chosen = fine_tuning.planned_cut(items, cut, budget, epochs, activations)
+            chosen = fine_tuning.planned_cut(items, cut, budget, epochs, dtype, augment_views)
         else:
             chosen = chosen_cut(cut, trainable, "fine_tune")
         print(f"trained: {len(chosen.above)} variables from {chosen.above[0]} on")
+        if not chosen.below:
+            print(f"that is all of the encoder: {cut_costs.told_whole(cut, items.manifest.items)}")
         options = fine_tuning.Options(
-            activations=activations,
+            dtype=dtype,
             engine=engine,
+            augment_views=augment_views,
             epochs=epochs,
             batch_size=batch_size,
             learning_rate=learning_rate,
@@ -127,16 +146,22 @@ def fine_tune(
             seed=seed,
             checkpoint_every_s=checkpoint_every_s,
         )
-        output, work = run.begin_output("model", FORMAT), run.work("model")
-        tuned = fine_tuning.fine_tune(items, cut, chosen, head, options, work, Progress)
-        print(tuned.comparison.told())
-        run.facts.update(tuned.facts() | {"threads": fine_tuning.threading_facts(), "seed": seed})
-        facts = {
-            "encoder_digest": loaded.digest,
-            "snapshot_digest": items.manifest.digest,
-            "preprocessing": dict(loaded.input.describe()),
-            "fine_tuned": tuned.told_cut(),
-        }
-        write_model(output, loaded, tuned.head, facts)
-        costs = {"whole_s": time.monotonic() - begun, "training_s": tuned.trained.seconds}
-        records.write_record(run.begin_output("record", records.FORMAT), tuned, costs)
+        output = run.begin_output("model", FORMAT) if run.worker.is_first else None
+        work = run.work("model")
+        tuned = fine_tuning.fine_tune(
+            items, cut, chosen, head, options, work, Progress, cached, replicas
+        )
+        if output and tuned:
+            print(tuned.comparison.told())
+            threads = fine_tuning.threading_facts() | {"replicas": replicas.count}
+            run.facts.update(tuned.facts() | {"threads": threads, "seed": seed})
+            facts = {
+                "encoder_digest": loaded.digest,
+                "snapshot_digest": items.manifest.digest,
+                "preprocessing": dict(loaded.input.describe()),
+                "fine_tuned": tuned.told_cut(),
+            }
+            write_model(output, loaded, tuned.head, facts)
+            costs = {"whole_s": time.monotonic() - begun, "training_s": tuned.trained.seconds}
+            records.write_record(run.begin_output("record", records.FORMAT), tuned, costs)
+        replicas.wait()

@@ -20,8 +20,10 @@ from tfhub_blocks.compute.heads import Head
 from tfhub_blocks.compute.parts import Parts
 from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.compute.tuning.activations import Activations, open_activations
+from tfhub_blocks.compute.tuning.caching import Examples
 from tfhub_blocks.compute.tuning.checkpoints import Preemption
 from tfhub_blocks.compute.tuning.classifier import Classifier
+from tfhub_blocks.compute.tuning.replicas import ALONE
 from tfhub_blocks.compute.tuning.schedule import default_schedule
 from tfhub_blocks.compute.tuning.training import Safety, train
 
@@ -38,7 +40,7 @@ def written(folder: Path, items: int) -> Activations:
         rows = range(number * PART_ROWS, min((number + 1) * PART_ROWS, items))
         parts.write(number, _batches(rows, flat))
     paths = [path for number in numbers if (path := parts.find(number))]
-    return open_activations(paths, (SIZE,), "float16", np.arange(items) % 2)
+    return open_activations(paths, (SIZE,), "float16", np.arange(items) % 2, np.ones(items, bool))
 
 
 def _batches(rows: range, flat: np.ndarray) -> Iterator[tuple[list[str], np.ndarray]]:
@@ -60,11 +62,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         sizes = {"train": options.items, "validation": options.items // 10}
-        data = {split: written(folder / split, items) for split, items in sizes.items()}
+        train_items, validation = (written(folder / s, items) for s, items in sizes.items())
+        examples = Examples((train_items,), validation)
         schedule = default_schedule(options.items, 2, 1, epochs=1)
         safety = Safety(folder, "bench", 1e9, Preemption())
         begun = time.perf_counter()
-        train(classifier, [1.0] * 3, data, schedule, False, 0, safety, lambda *_: None, "bench")
+        given = ([classifier], [1.0] * 3, examples, schedule, False, 0, safety, ALONE)
+        train(*given, lambda *_: None, "bench")
         seconds = time.perf_counter() - begun
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     told = f"{options.items:,} items in {seconds:.0f} s, at most {peak_mib:.0f} MiB resident"

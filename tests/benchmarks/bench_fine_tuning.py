@@ -245,6 +245,7 @@ def run_equal(work: Path, network: str, epochs: int) -> dict[str, float]:
     from tfhub_blocks.compute.heads import Head
     from tfhub_blocks.compute.tuning.classifier import Classifier
     from tfhub_blocks.compute.tuning.optimizer import AdamW
+    from tfhub_blocks.compute.tuning.replicas import ALONE
 
     layer, variables, weights, _ = _layer(work, network, hub, tf)
     cut = cut_encoder(load_encoder(work / network / "encoder", "bench"), "bench")
@@ -256,7 +257,7 @@ def run_equal(work: Path, network: str, epochs: int) -> dict[str, float]:
     whole = tf.function(lambda x: layer(x, training=False)).get_concrete_function(images)
     one = np.float32(1)
     ours, theirs = (
-        AdamW(each, [1.0] * len(each.variables), 0.01, 0.9)
+        AdamW([each], [1.0] * len(each.variables), 0.01, 0.9, ALONE)
         for each in (
             Classifier(cut.upper(chosen), cut.variables_above(chosen), head, one),
             Classifier(whole, sorted(variables, key=_order(chosen.above)), head, one),
@@ -268,8 +269,8 @@ def run_equal(work: Path, network: str, epochs: int) -> dict[str, float]:
         drawn = random.permutation(len(contents))[:BATCH_SIZE]
         given = cut.encoder.preprocess(tf.constant([contents[i] for i in drawn]))
         soft = np.eye(CLASSES, dtype=np.float32)[targets[drawn]]
-        rest = (soft, np.ones(BATCH_SIZE, np.float32), np.float32(RATE), np.float32(number + 1))
-        losses = [float(ours.step(lower(given), *rest)[0]), float(theirs.step(given, *rest)[0])]
+        rest = (soft, np.ones(BATCH_SIZE, np.float32), RATE, number + 1)
+        losses = [ours.step(lower(given), *rest)[0], theirs.step(given, *rest)[0]]
         most = max(most, abs(losses[0] - losses[1]) / losses[1])
     return {"difference": most, "last_loss": losses[0]}
 

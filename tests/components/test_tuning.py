@@ -1,6 +1,7 @@
 """fine_tune, run as Azure would, from a model of train_head or from nothing."""
 
 import json
+import re
 import shutil
 import signal
 import time
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from tfhub_blocks.records import pins
+from tfhub_blocks.records.features import ACTIVATIONS, open_features
 from tfhub_blocks.records.folders import begin_folder, finish_folder
 from tfhub_blocks.records.lineage import Provenance, read_lineage
 from tfhub_blocks.records.models import FORMAT, open_model
@@ -127,6 +129,35 @@ def test_a_forbidden_encoder_and_a_start_of_another_one_are_refused(
         assert run.returncode == 1, (message, run.stdout)
         assert run.stderr.splitlines()[-1].startswith(f"error: {message}")
         assert not (outputs["model"] / "lineage.json").exists()
+
+
+def test_cached_activations_are_trained_on_and_what_is_new_alone_is_computed(
+    probe, coloured_snapshot, keras_encoder, execute_step, tmp_path
+):
+    """As each night: the activations of the night before, and the snapshot of today."""
+    given = {"snapshot": coloured_snapshot, "encoder": keras_encoder, "trainable": "last"}
+    made = {"activations": tmp_path / "activations"}
+    run = execute_step("cache_activations", given | {"dtype": "float32"}, made)
+    assert run.returncode == 0, run.stderr
+    assert "240 items, 240 of them computed, 1152 activations each, by saved_model" in run.stdout
+    again = {"activations": tmp_path / "again"}
+    run = execute_step(
+        "cache_activations",
+        given | {"dtype": "float32", "previous_activations": made["activations"]},
+        again,
+    )
+    assert "240 items, 0 of them computed" in run.stdout, run.stderr
+    first, second = (open_features(p["activations"], "t", ACTIVATIONS) for p in (made, again))
+    assert first.folder.lineage.files == second.folder.lineage.files
+
+    outputs = {"model": tmp_path / "model", "record": tmp_path / "record"}
+    settings = {"start": probe, "epochs": 3, "activations": again["activations"]}
+    run = execute_step("fine_tune", given | settings, outputs)
+    assert run.returncode == 0, run.stderr
+    assert "steps" in run.stdout
+    assert not re.search(r"progress: \d+/\d+ items", run.stdout)
+    used = read_lineage(outputs["model"])
+    assert used.material("activations").digest == second.folder.digest
 
 
 @pytest.mark.slow

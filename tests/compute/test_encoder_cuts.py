@@ -145,19 +145,38 @@ def test_a_budget_that_nothing_fits_is_told_with_the_least_that_does(cut: CutEnc
         deepest_within(cut.cuts, Budget(), *given)
 
 
-def test_an_encoder_without_trainable_variables_or_without_a_cut_is_refused(
-    encoder: Encoder,
-) -> None:
+def test_an_encoder_without_trainable_variables_is_refused(encoder: Encoder) -> None:
     frozen = replace(encoder, loaded=replace(encoder.loaded, modules=(object(),)))
-    with pytest.raises(BlocksError, match=r"cannot be trained in part: .* without any; expected"):
+    with pytest.raises(BlocksError, match=r"saved as 'reusable', without trainable variables;"):
         cut_encoder(frozen, "test")
 
+
+def test_an_encoder_without_a_cut_is_trained_as_a_whole_or_not_at_all(encoder: Encoder) -> None:
     def twice(x: tf.Tensor) -> tf.Tensor:
         return encoder.loaded.call(x) + encoder.loaded.call(x[:, ::-1])
 
-    folded = replace(encoder, loaded=replace(encoder.loaded, call=twice))
-    with pytest.raises(BlocksError, match=r"no single tensor of one size an item separates"):
-        cut_encoder(folded, "test")
+    folded = cut_encoder(replace(encoder, loaded=replace(encoder.loaded, call=twice)), "test")
+    with pytest.raises(BlocksError) as caught:
+        chosen_cut(folded, "1", "test")
+    assert str(caught.value) == (
+        "[test > saved_model] it cannot be trained in part: no single tensor of one size an item "
+        "separates its graph between two trainable variables; expected an encoder with a place to "
+        "cut; train a head on its features (train_head), or set trainable=all, which trains all of "
+        "it at about three forward passes an item and epoch"
+    )
+    whole = chosen_cut(folded, "all", "test")
+    assert (whole.below, len(whole.above), whole.shape) == (0, 12, (24, 24, 3))
+    items = images(24)
+    np.testing.assert_array_equal(folded.lower(whole)(items), items)
+    np.testing.assert_allclose(folded.upper(whole)(items), twice(items), atol=1e-6)
+
+
+def test_all_of_an_encoder_that_takes_texts_is_refused(cut: CutEncoder) -> None:
+    of_texts = replace(cut, spec=tf.TensorSpec([None], tf.string))
+    with pytest.raises(
+        BlocksError, match=r"all of an encoder whose input is no float32 tensor of one"
+    ):
+        chosen_cut(of_texts, "all", "test")
 
 
 def test_operations_are_counted_by_their_definition() -> None:

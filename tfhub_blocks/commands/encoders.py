@@ -182,7 +182,7 @@ def _load(folder: Path, pin: Pin) -> str:
 
 def _cuts(options: argparse.Namespace) -> int:
     from tfhub_blocks.compute.cut_costs import cut_lines, measured_forward_s
-    from tfhub_blocks.compute.encoder_cuts import cut_encoder
+    from tfhub_blocks.compute.encoder_cuts import check_cuts, cut_encoder
     from tfhub_blocks.compute.encoders import load_pinned
 
     where = "encoder cuts"
@@ -190,6 +190,7 @@ def _cuts(options: argparse.Namespace) -> int:
         problem = f"it is {options.items}"
         raise BlocksError(where, "--items", problem, "1 or more", "say how many items there are")
     cut = cut_encoder(load_pinned(options.folder, where), where)
+    check_cuts(cut, where)
     forward_s = measured_forward_s(cut)
     dtype = options.activations
     print(f"{cut.encoder.pin.name}: {len(cut.names)} trainable variables")

@@ -54,8 +54,11 @@ def deepest_within(
     dtype: str,
     forward_s: float,
     where: str,
+    views: int = 0,
 ) -> Cut:
     """The lowest of some cuts, from the lowest to the topmost, whose estimate is within a budget.
+
+    ``views`` is of how many other views of items activations are kept besides.
 
     Raises:
         BlocksError: There is no budget, or none of them is within it.
@@ -67,10 +70,12 @@ def deepest_within(
     for cut in cuts:
         cost = estimated(cut, items, dtype, forward_s)
         times_s = (cost.caching_s, cost.epoch_s)
-        seconds = None if None in times_s else (times_s[0] or 0) + epochs * (times_s[1] or 0)
-        least = f"{_time(seconds)} and {_size(cost.disk_bytes)}"
+        caching_s, epoch_s = ((1 + views) * (times_s[0] or 0), times_s[1] or 0)
+        seconds = None if None in times_s else caching_s + epochs * epoch_s
+        disk_bytes = (1 + views) * cost.disk_bytes
+        least = f"{_time(seconds)} and {_size(disk_bytes)}"
         is_short = budget.seconds is None or (seconds is not None and seconds <= budget.seconds)
-        if is_short and (budget.disk_bytes is None or cost.disk_bytes <= budget.disk_bytes):
+        if is_short and (budget.disk_bytes is None or disk_bytes <= budget.disk_bytes):
             return cut
     problem = f"no cut is within the budget: the topmost takes about {least}"
     raise BlocksError(
@@ -80,6 +85,12 @@ def deepest_within(
         "room for one at least",
         "raise the budget, or train a head alone (train_head)",
     )
+
+
+def told_whole(cut: CutEncoder, items: int) -> str:
+    """What training the whole encoder costs, in words, from a forward pass measured here."""
+    epoch_s = items * measured_forward_s(cut) * TRAINING_TO_FORWARD
+    return f"about {_time(epoch_s)} an epoch of {items} items here, for nothing below is cached"
 
 
 def measured_forward_s(cut: CutEncoder) -> float:

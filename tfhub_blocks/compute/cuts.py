@@ -4,10 +4,10 @@ Fine-tuning that trains only variables above a cut can compute what lies below o
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from tfhub_blocks.compute.runtime import inlined_graph
+from tfhub_blocks.compute.runtime import inlined_graph, tf
 
 Edges = dict[str, list[str]]
 
@@ -84,6 +84,19 @@ def flat_graph(function: Any, variables: list[Any]) -> FlatGraph:
         trainable=tuple(each[2] for each in spans),
         between=tuple(path),
         places=tuple(_places(path, sources, positions, spans)),
+    )
+
+
+def copied(flat: FlatGraph, device: str) -> FlatGraph:
+    """The same graph with copies of its variables on a device."""
+    with tf.device(device):
+        copies = {id(v.handle): tf.Variable(v, trainable=v.trainable) for v in flat.variables}
+    handles = {number: copy.handle for number, copy in copies.items()}
+    return replace(
+        flat,
+        captures={name: handles.get(id(t), t) for name, t in flat.captures.items()},
+        variables=tuple(copies.values()),
+        trainable=tuple(copies[id(variable.handle)] for variable in flat.trainable),
     )
 
 

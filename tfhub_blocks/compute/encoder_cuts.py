@@ -5,12 +5,12 @@ part above is trained.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import Any
 
-from tfhub_blocks.compute.cuts import FlatGraph, Place, flat_graph
+from tfhub_blocks.compute.cuts import FlatGraph, Place, copied, flat_graph
 from tfhub_blocks.compute.encoders import Encoder
 from tfhub_blocks.compute.flops import flops_of
 from tfhub_blocks.compute.graph_halves import lower_function, part_function, upper_function
@@ -18,6 +18,8 @@ from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.records.errors import BlocksError, nearest
 
 NEAR_SHARE = 0.05
+ALL = "all"
+_TRAIN_A_HEAD = "train a head on its features (train_head)"
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,10 @@ class CutEncoder:
     spec: Any
     cuts: tuple[Cut, ...]
 
+    def copied(self, device: str) -> "CutEncoder":
+        """This one with copies of its variables on a device."""
+        return replace(self, flat=copied(self.flat, device))
+
     def lower(self, cut: Cut) -> Any:
         """From preprocessed items, [n, ...], to activations, float32 [n, *cut.shape]."""
         return lower_function(self.flat, cut.tensor, self.spec)
@@ -71,6 +77,15 @@ class CutEncoder:
         indices = range(cut.below, len(self.flat.trainable))
         return tuple(sum(start > index for start in starts) for index in indices)
 
+    @property
+    def whole(self) -> Cut | None:
+        """The cut at the input, above which all is trained; None if what goes in is no numbers."""
+        if self.spec.dtype != tf.float32 or None in self.spec.shape[1:].as_list():
+            return None
+        parameters = sum(variable.shape.num_elements() for variable in self.flat.trainable)
+        shape = tuple(self.spec.shape[1:].as_list())
+        return Cut(0, self.flat.input, shape, self.names, parameters, 0.0)
+
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The names of all trainable variables, in the order of the graph."""
@@ -78,7 +93,7 @@ class CutEncoder:
 
 
 def cut_encoder(encoder: Encoder, where: str) -> CutEncoder:
-    """An encoder with all its cuts.
+    """An encoder with all its cuts, or with none if nothing separates its graph.
 
     Not each place that separates the graph is worth a line: a cut stands before a variable of two
     or more dimensions, so that no kernel is parted from its bias or normalisation; of several
@@ -87,20 +102,41 @@ def cut_encoder(encoder: Encoder, where: str) -> CutEncoder:
     twentieth of the forward pass.
 
     Raises:
-        BlocksError: There is no cut.
+        BlocksError: Nothing of it can be trained.
     """
     if not encoder.loaded.trainable_variables:
-        raise _uncut(encoder, where, f"it was saved as {encoder.pin.loaded_class!r}, without any")
+        raise BlocksError(
+            where,
+            encoder.pin.name,
+            f"it was saved as {encoder.pin.loaded_class!r}, without trainable variables",
+            "an encoder with trainable variables",
+            f"{_TRAIN_A_HEAD}, or take another encoder",
+        )
     sample = encoder.input.decode(encoder.input.samples()[0])
     inputs = encoder.preprocess(tf.constant([sample]))
     spec = tf.TensorSpec([None, *inputs.shape[1:]], inputs.dtype)
     whole = tf.function(encoder.features).get_concrete_function(spec)
     flat = flat_graph(whole, encoder.loaded.trainable_variables)
-    cuts = _cuts(flat, spec)
-    if not cuts:
-        told = "no single tensor of one size an item separates its graph between two of them"
-        raise _uncut(encoder, where, told)
-    return CutEncoder(encoder, flat, spec, cuts)
+    return CutEncoder(encoder, flat, spec, _cuts(flat, spec))
+
+
+def check_cuts(cut: CutEncoder, where: str) -> None:
+    """Check that an encoder can be trained in part.
+
+    Raises:
+        BlocksError: It cannot, and whether it can be as a whole.
+    """
+    if cut.cuts:
+        return
+    whole = "trainable=all, which trains all of it at about three forward passes an item and epoch"
+    raise BlocksError(
+        where,
+        cut.encoder.pin.name,
+        "it cannot be trained in part: no single tensor of one size an item separates its graph "
+        "between two trainable variables",
+        "an encoder with a place to cut",
+        f"{_TRAIN_A_HEAD}, " + (f"or set {whole}" if cut.whole else "or take another encoder"),
+    )
 
 
 def _cuts(flat: FlatGraph, spec: Any) -> tuple[Cut, ...]:
@@ -162,14 +198,18 @@ def chosen_cut(cut: CutEncoder, trainable: str, where: str) -> Cut:
     Args:
         cut: The encoder.
         trainable: A number of blocks from the top, such as ``3``; the most of the forward pass
-            that may lie above, such as ``0.33`` or ``33%``; or what the name of the lowest
-            trained variable begins with.
+            that may lie above, such as ``0.33`` or ``33%``; what the name of the lowest trained
+            variable begins with; or ``all``.
         where: Who asks, for messages.
 
     Raises:
-        BlocksError: It would mean nothing or everything, or matches no variable.
+        BlocksError: It would mean nothing, or everything without saying so, or matches no
+            variable; or the encoder cannot be cut there.
     """
     word = trainable.strip()
+    if word == ALL:
+        return _whole(cut, where)
+    check_cuts(cut, where)
     number = _number(word)
     if number is None:
         return _by_prefix(cut, word, where)
@@ -179,9 +219,16 @@ def chosen_cut(cut: CutEncoder, trainable: str, where: str) -> Cut:
         blocks = len(cut.cuts)
         problem = f"it is {word} blocks"
         if number > blocks:
-            problem += ", which would train all of the encoder"
+            problem += ", which would train all of the encoder (trainable=all)"
         raise _wrong(where, problem, f"1 to {blocks} blocks from the top, one always stays")
     return cut.cuts[-int(number)]
+
+
+def _whole(cut: CutEncoder, where: str) -> Cut:
+    if cut.whole is None:
+        problem = "it is all of an encoder whose input is no float32 tensor of one size an item"
+        raise _wrong(where, problem, "a part of it, or an encoder with such an input")
+    return cut.whole
 
 
 def _number(word: str) -> float | None:
@@ -222,13 +269,3 @@ def _by_prefix(cut: CutEncoder, prefix: str, where: str) -> Cut:
 def _wrong(where: str, problem: str, expected: str) -> BlocksError:
     remedy = "look at `tfhub-blocks encoder cuts ENCODER` and correct it"
     return BlocksError(where, "trainable", problem, expected, remedy)
-
-
-def _uncut(encoder: Encoder, where: str, told: str) -> BlocksError:
-    return BlocksError(
-        where,
-        encoder.pin.name,
-        f"it cannot be trained in part: of its trainable variables, {told}",
-        "an encoder with trainable variables and a place to cut between them",
-        "train a head on its features (train_head), or take another encoder",
-    )

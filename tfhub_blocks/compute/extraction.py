@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -101,7 +102,7 @@ class Share:
 
 @dataclass(frozen=True, eq=False)
 class Extraction:
-    """Vectors to be had of a snapshot: by what, and how; of one split, or of all items.
+    """Vectors to be had of a snapshot: by what, and how; of some splits, or of all items.
 
     ``where`` is the step that wants them, for messages.
     """
@@ -110,7 +111,7 @@ class Extraction:
     encoder: Source
     options: Options = Options()
     previous: Features | None = None
-    split: str | None = None
+    splits: tuple[str, ...] = ()
     where: str = WHERE
 
     def compute(self, share: Share, progress: Callable[[int, int], None]) -> Plan:
@@ -226,15 +227,15 @@ class Extraction:
         return Plan(engine.name, engine.kind, rows, rows_of_part(len(rows), batch_size), report)
 
     def _missing(self, reusable: Features | None) -> NDArray[np.int64]:
-        """The rows of the snapshot, or of its split, that are not in the earlier features."""
+        """The rows of the snapshot, or of these splits, that are not in the earlier features."""
         earlier = EarlierFeatures(reusable, with_vectors=False)
         missing, start, last = [np.empty(0, np.int64)], 0, b""
         for rows in self.snapshot.index().to_batches():
             ids = ids_of(rows["id"])
             last = check_rising(ids, last, f"snapshot {self.snapshot.folder.path}")
             wanted = ~earlier.find(ids)[0]
-            if self.split:
-                wanted &= np.asarray(pc.equal(rows["split"], self.split))
+            if self.splits:
+                wanted &= np.asarray(pc.is_in(rows["split"], pa.array(self.splits)))
             missing.append(start + np.flatnonzero(wanted))
             start += len(ids)
         return np.concatenate(missing)

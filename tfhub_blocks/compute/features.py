@@ -10,11 +10,57 @@ from numpy.typing import NDArray
 from tfhub_blocks.compute.earlier import EarlierFeatures
 from tfhub_blocks.compute.extraction import Extraction, Share
 from tfhub_blocks.compute.plans import Plan
+from tfhub_blocks.compute.steps import Step
 from tfhub_blocks.records.features import Manifest, features_schema, ids_of, vector_column
+from tfhub_blocks.records.folders import Format
 from tfhub_blocks.records.shards import ShardWriter
 
-# Rows of one Arrow batch.
+# An Arrow batch is what readers take at once, and what others draw from in another order.
 ROWS_PER_WRITE = 1024
+BYTES_PER_WRITE = 4 * 2**20
+
+
+def run_extraction(
+    run: Step,
+    port: str,
+    folder_format: Format,
+    extraction: Extraction,
+    progress: Callable[[str], Callable[[int, int], None]],
+) -> None:
+    """Fill a step's output with the vectors of all items; each of its workers computes a share.
+
+    Args:
+        run: The step's run.
+        port: The output.
+        folder_format: What the output is: ``records.features.FORMAT`` or ``ACTIVATIONS``.
+        extraction: Of all splits.
+        progress: Gives, for a unit, what is called with done and in all.
+
+    Raises:
+        BlocksError: As ``Extraction.compute``.
+    """
+    share = Share(run.work(port), run.worker.index, run.worker.count)
+    if parts := extraction.parts(share).count():
+        print(f"goes on after {parts} finished parts", flush=True)
+    plan = extraction.compute(share, progress("items"))
+    if not run.worker.is_first:
+        return
+    folder = run.begin_output(port, folder_format)
+    manifest = write_features(extraction, plan, share, folder, progress("items"))
+    run.facts.update(
+        items=manifest.items,
+        computed=len(plan.rows),
+        dimension=manifest.dimension,
+        snapshot_digest=manifest.snapshot_digest,
+        encoder_digest=manifest.encoder_digest,
+        engine={"kind": plan.kind, **plan.report},
+    )
+    for line in plan.told():
+        print(line)
+    print(
+        f"{manifest.items} items, {len(plan.rows)} of them computed, {manifest.dimension} "
+        f"{folder_format.kind} each, by {extraction.encoder.name}"
+    )
 
 
 def write_features(
@@ -40,9 +86,11 @@ def write_features(
     source, snapshot = extraction.encoder, extraction.snapshot
     dtype = extraction.options.dtype
     schema, index = features_schema(source.dimension, dtype), snapshot.index()
+    row_bytes = source.dimension * np.dtype(dtype).itemsize
+    per_write = max(1, min(ROWS_PER_WRITE, BYTES_PER_WRITE // row_bytes))
     with ShardWriter(folder, schema) as writer:
-        for start in range(0, index.num_rows, ROWS_PER_WRITE):
-            (rows,) = index.slice(start, ROWS_PER_WRITE).combine_chunks().to_batches()
+        for start in range(0, index.num_rows, per_write):
+            (rows,) = index.slice(start, per_write).combine_chunks().to_batches()
             vectors = np.empty((rows.num_rows, source.dimension), dtype)
             known, found = earlier.find(ids_of(rows["id"]))
             if known.any():

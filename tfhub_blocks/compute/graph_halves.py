@@ -41,6 +41,8 @@ def part_function(flat: FlatGraph, start: str, end: str, spec: Any) -> Any:
 
 def lower_function(flat: FlatGraph, tensor: str, spec: Any) -> Any:
     """From the graph's input, of this spec, to a cut's tensor."""
+    if tensor == flat.input:
+        return tf.function(tf.identity).get_concrete_function(spec)
     return part_function(flat, flat.input, tensor, spec)
 
 

@@ -57,15 +57,19 @@ class Parts:
             path.unlink()
         return None
 
-    def read(self, number: int, on_wait: Callable[[int], None] = lambda _: None) -> IdsAndVectors:
-        """Ids and vectors, [n, dimension], of a part, once whoever makes it has written it.
+    def wait(self, number: int, on_wait: Callable[[int], None] = lambda _: None) -> Path:
+        """The file of a part, once whoever makes it has written it.
 
         Until then ``on_wait`` is called, again and again, with how many parts there are.
         """
         while (path := self.find(number)) is None:
             on_wait(self.count())
             time.sleep(POLL_S)
-        with pa.memory_map(str(path)) as source:
+        return path
+
+    def read(self, number: int, on_wait: Callable[[int], None] = lambda _: None) -> IdsAndVectors:
+        """Ids and vectors, [n, dimension], of a part, which it waits for."""
+        with pa.memory_map(str(self.wait(number, on_wait))) as source:
             table = pa.ipc.open_file(source).read_all()
         ids = table["id"].to_pylist()
         return ids, np.concatenate([vectors_of(chunk) for chunk in table["vector"].chunks])

@@ -1,4 +1,7 @@
-"""Features: a frozen encoder's output for each item of a snapshot."""
+"""Features: a frozen encoder's output for each item of a snapshot; activations, its lower part's.
+
+Both are kept alike, and told apart by their formats.
+"""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +21,7 @@ from tfhub_blocks.records.snapshots import INDEX_SCHEMA
 from tfhub_blocks.records.vectors import Ids, SplitRows, Vectors
 
 FORMAT = Format("features", 2)
+ACTIVATIONS = Format("activations", 1)
 MANIFEST_NAME = "manifest.json"
 DTYPES = {"float32": pa.float32(), "float16": pa.float16()}
 
@@ -138,10 +142,14 @@ class Features:
         """
         last = b""
         for batch in self.batches(["id"]):
-            last = check_rising(ids_of(batch["id"]), last, f"{FORMAT} {self.folder.path}")
+            last = check_rising(ids_of(batch["id"]), last, self._name)
+
+    @property
+    def _name(self) -> str:
+        return f"{self.folder.lineage.format} {self.folder.path}"
 
     def _fault(self, what: str, problem: str, expected: str) -> BlocksError:
-        where = f"{FORMAT} {self.folder.path}"
+        where = self._name
         return BlocksError(where, what, problem, expected, "extract the features again")
 
     def check_encoder(self, digest: str, where: str) -> None:
@@ -160,13 +168,13 @@ class Features:
             )
 
 
-def open_features(path: Path, where: str) -> Features:
-    """A finished features folder.
+def open_features(path: Path, where: str, expected: Format = FORMAT) -> Features:
+    """A finished features folder, or one of activations.
 
     Raises:
-        BlocksError: The folder holds no finished features, or its manifest was changed.
+        BlocksError: The folder holds nothing finished of this format, or its manifest was changed.
     """
-    folder = open_folder(path, FORMAT, where)
+    folder = open_folder(path, expected, where)
     record = json.loads(folder.file(MANIFEST_NAME).read_text(encoding="utf-8"))
     sequences = {key: tuple(record[key]) for key in ("labels", "shards")}
     return Features(folder, Manifest(**record | sequences))

@@ -8,10 +8,9 @@ import pytest
 
 from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder, cut_encoder
 from tfhub_blocks.compute.encoders import load_encoder
-from tfhub_blocks.compute.extraction import Options
+from tfhub_blocks.compute.extraction import Options, Share
 from tfhub_blocks.compute.heads import Head
-from tfhub_blocks.compute.tuning.activations import Activations
-from tfhub_blocks.compute.tuning.caching import cached_activations
+from tfhub_blocks.compute.tuning.caching import Cache, Examples, LowerPart
 from tfhub_blocks.compute.tuning.classifier import Classifier
 from tfhub_blocks.records.snapshots import Snapshot, open_snapshot
 
@@ -46,9 +45,27 @@ def cached(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cached") / "activations"
 
 
+CacheOf = Callable[..., Cache]
+
+
 @pytest.fixture(scope="package")
-def data(snapshot: Snapshot, loaded: CutEncoder, cut: Cut, cached: Path) -> dict[str, Activations]:
-    return cached_activations(snapshot, loaded, cut, Options(), cached, lambda *_: None, "test")
+def cache_of() -> CacheOf:
+    """``cache_of(snapshot, encoder, cut, folder, **options)`` gives a cache of the only worker."""
+
+    def build(
+        snapshot: Snapshot, encoder: CutEncoder, cut: Cut, folder: Path, **options: object
+    ) -> Cache:
+        lower = LowerPart(encoder, cut)
+        return Cache(snapshot, lower, Options(**options), Share(folder), "test")
+
+    return build
+
+
+@pytest.fixture(scope="package")
+def data(
+    snapshot: Snapshot, loaded: CutEncoder, cut: Cut, cached: Path, cache_of: CacheOf
+) -> Examples:
+    return cache_of(snapshot, loaded, cut, cached).examples(0, None, lambda *_: None)
 
 
 @pytest.fixture

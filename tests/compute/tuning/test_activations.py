@@ -10,12 +10,11 @@ import pytest
 
 from tfhub_blocks.compute import extraction, parts
 from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder
-from tfhub_blocks.compute.extraction import Options
 from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.compute.selection import select_engine
 from tfhub_blocks.compute.tuning import caching
-from tfhub_blocks.compute.tuning.activations import Activations, open_activations
-from tfhub_blocks.compute.tuning.caching import cached_activations
+from tfhub_blocks.compute.tuning.activations import open_activations
+from tfhub_blocks.compute.tuning.caching import Examples
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.snapshots import Snapshot, open_snapshot
 
@@ -25,10 +24,9 @@ def rows_of(snapshot: Snapshot, split: str) -> list[dict]:
 
 
 def test_each_item_of_two_splits_has_what_the_lower_part_gives_for_it(
-    snapshot: Snapshot, tunable: CutEncoder, cut: Cut, data: dict[str, Activations]
+    snapshot: Snapshot, tunable: CutEncoder, cut: Cut, data: Examples
 ) -> None:
-    assert list(data) == ["train", "validation"]
-    for split, items in data.items():
+    for split, items in (("train", data.train), ("validation", data.validation)):
         rows = rows_of(snapshot, split)
         assert items.ids == tuple(row["id"] for row in rows)
         labels = [snapshot.manifest.labels[target] for target in items.targets]
@@ -43,25 +41,25 @@ def test_half_precision_takes_half_of_the_disk_and_comes_back_as_float32(
     snapshot: Snapshot,
     tunable: CutEncoder,
     cut: Cut,
-    data: dict[str, Activations],
+    data: Examples,
     cached: Path,
+    cache_of,
     tmp_path: Path,
 ) -> None:
-    halved = cached_activations(
-        snapshot, tunable, cut, Options(dtype="float16"), tmp_path / "half", lambda *_: None, "test"
-    )
+    cache = cache_of(snapshot, tunable, cut, tmp_path / "half", dtype="float16")
+    halved = cache.examples(0, None, lambda *_: None)
     sizes = [
         sum(path.stat().st_size for path in folder.rglob("*.arrow"))
         for folder in (tmp_path / "half", cached)
     ]
     assert 0.45 < sizes[0] / sizes[1] < 0.55
-    (given, _), (expected, _) = (next(d["train"].in_order(99)) for d in (halved, data))
+    (given, _), (expected, _) = (next(d.train.in_order(99)) for d in (halved, data))
     assert given.dtype == np.float32
     np.testing.assert_allclose(given, expected, rtol=1e-3, atol=1e-6)
 
 
 def test_what_is_finished_is_used_again_and_anything_else_is_made_anew(
-    snapshot: Snapshot, tunable: CutEncoder, cut: Cut, tmp_path: Path
+    snapshot: Snapshot, tunable: CutEncoder, cut: Cut, cache_of, tmp_path: Path
 ) -> None:
     folder, done = tmp_path / "activations", []
 
@@ -69,8 +67,8 @@ def test_what_is_finished_is_used_again_and_anything_else_is_made_anew(
         done.clear()
         progress = lambda n, _: done.append(n)  # noqa: E731
         before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.arrow")}
-        made = cached_activations(snapshot, tunable, place, Options(), folder, progress, "test")
-        assert made["train"].shape == place.shape
+        made = cache_of(snapshot, tunable, place, folder).examples(0, None, progress)
+        assert made.train.shape == place.shape
         after = {path: path.stat().st_mtime_ns for path in folder.rglob("*.arrow")}
         return len(after.items() - before.items())
 
@@ -83,8 +81,8 @@ def test_what_is_finished_is_used_again_and_anything_else_is_made_anew(
     assert again(tunable.cuts[0]) > 0
 
 
-def test_one_engine_computes_both_splits_whichever_is_faster_at_the_moment(
-    snapshot: Snapshot, tunable: CutEncoder, cut: Cut, tmp_path: Path, monkeypatch
+def test_one_engine_computes_all_views_whichever_is_faster_at_the_moment(
+    snapshot: Snapshot, tunable: CutEncoder, cut: Cut, cache_of, tmp_path: Path, monkeypatch
 ) -> None:
     asked = []
 
@@ -93,16 +91,17 @@ def test_one_engine_computes_both_splits_whichever_is_faster_at_the_moment(
         return select_engine(engine, *rest)
 
     monkeypatch.setattr(extraction, "select_engine", select)
-    options = Options(least_to_compare=0)
+    cache = cache_of(snapshot, tunable, cut, tmp_path / "a", least_to_compare=0)
 
-    cached_activations(snapshot, tunable, cut, options, tmp_path / "a", lambda *_: None, "test")
+    cache.examples(2, None, lambda *_: None)
 
     assert asked[0] == "auto"
     assert asked[1] in ("tensorflow", "openvino")
+    assert asked[1:] == [asked[1]] * 2
 
 
-def test_each_epoch_has_each_item_once_in_an_order_of_its_own(data: dict[str, Activations]) -> None:
-    items = data["train"]
+def test_each_epoch_has_each_item_once_in_an_order_of_its_own(data: Examples) -> None:
+    items = data.train
     numbers = {rows.tobytes(): n for n, (rows, _) in enumerate(items.in_order(1))}
     assert len(numbers) == len(items)
 
@@ -122,13 +121,12 @@ def test_each_epoch_has_each_item_once_in_an_order_of_its_own(data: dict[str, Ac
 
 
 def test_items_mix_across_chunks_and_windows(
-    snapshot: Snapshot, tunable: CutEncoder, cut: Cut, tmp_path: Path, monkeypatch
+    snapshot: Snapshot, tunable: CutEncoder, cut: Cut, cache_of, tmp_path: Path, monkeypatch
 ) -> None:
     # Chunks of eight items, windows of four chunks.
     monkeypatch.setattr(parts, "BATCH_BYTES", 2**15)
-    made = cached_activations(
-        snapshot, tunable, cut, Options(), tmp_path / "small", lambda *_: None, "test"
-    )["train"]
+    cache = cache_of(snapshot, tunable, cut, tmp_path / "small")
+    made = cache.examples(0, None, lambda *_: None).train
     assert len(made.chunks) > 12
     numbers = {rows.tobytes(): n for n, (rows, _) in enumerate(made.in_order(1))}
     batches = list(made.shuffled(16, (0, 0), 2**17))
@@ -150,7 +148,8 @@ def test_memory_holds_windows_and_not_the_items(tmp_path: Path) -> None:
     made.write(0, batches())
     process, most = psutil.Process(), 0
     before = process.memory_info().rss
-    items = open_activations([made.find(0)], (size,), "float16", np.zeros(12_800, np.int64))
+    rows = np.zeros(12_800, np.int64)
+    items = open_activations([made.find(0)], (size,), "float16", rows, rows == 0)
     for _ in items.shuffled(32, (0, 0), 8 * 2**20):
         most = max(most, process.memory_info().rss)
     assert len(items) == 12_800
@@ -159,15 +158,15 @@ def test_memory_holds_windows_and_not_the_items(tmp_path: Path) -> None:
 
 
 def test_too_small_a_disk_is_told_before_anything_is_computed(
-    snapshot: Snapshot, tunable: CutEncoder, cut: Cut, tmp_path: Path, monkeypatch
+    snapshot: Snapshot, tunable: CutEncoder, cut: Cut, cache_of, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 8, 1000))
     with pytest.raises(BlocksError, match=r"at this cut need 0.00 GB of disk, 0.00 GB are free"):
-        cached_activations(snapshot, tunable, cut, Options(), tmp_path / "a", print, "test")
+        cache_of(snapshot, tunable, cut, tmp_path / "a").examples(0, None, print)
 
 
 def test_an_activation_that_does_not_fit_half_precision_is_told(
-    snapshot: Snapshot, tunable: CutEncoder, cut: Cut, tmp_path: Path, monkeypatch
+    snapshot: Snapshot, tunable: CutEncoder, cut: Cut, cache_of, tmp_path: Path, monkeypatch
 ) -> None:
 
     def large(flat: object, tensor: str, spec: tf.TensorSpec) -> object:
@@ -176,15 +175,13 @@ def test_an_activation_that_does_not_fit_half_precision_is_told(
 
     monkeypatch.setattr(caching, "lower_function", large)
     with pytest.raises(BlocksError, match="gives float16 features that are NaN or infinite"):
-        cached_activations(
-            snapshot, tunable, cut, Options(dtype="float16"), tmp_path / "a", print, "test"
-        )
+        cache_of(snapshot, tunable, cut, tmp_path / "a", dtype="float16").examples(0, None, print)
     assert not list((tmp_path / "a").rglob("*.arrow"))
 
 
 def test_another_modality_is_refused(
-    write_test_snapshot, tunable: CutEncoder, cut: Cut, tmp_path: Path
+    write_test_snapshot, tunable: CutEncoder, cut: Cut, cache_of, tmp_path: Path
 ) -> None:
     texts = open_snapshot(write_test_snapshot(tmp_path / "s", [b"a"], modality="text"), "test")
     with pytest.raises(BlocksError, match="items are text, saved_model takes image; expected the"):
-        cached_activations(texts, tunable, cut, Options(), tmp_path / "a", print, "test")
+        cache_of(texts, tunable, cut, tmp_path / "a").examples(0, None, print)

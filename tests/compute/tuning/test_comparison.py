@@ -13,7 +13,7 @@ from tfhub_blocks.compute.tuning.comparison import SHARES, blended, choose_blend
 def classifier(tunable: CutEncoder, cut: Cut, data, classifier_of):
     """With the linear probe as its head."""
     built, upper = classifier_of(tunable, cut), tunable.upper(cut)
-    splits = [Split(features_of(upper, i), i.targets, i.ids) for i in data.values()]
+    splits = [Split(features_of(upper, i), i.targets, i.ids) for i in (data.train, data.validation)]
     probe = fit_head(*splits, built.labels).head
     built.weights.assign(probe.weights)
     built.bias.assign(probe.bias)
@@ -28,7 +28,7 @@ def spoilt(values: list[np.ndarray]) -> list[np.ndarray]:
 def test_a_start_that_is_better_comes_out_to_the_bit(classifier, data) -> None:
     start = classifier.values()
 
-    comparison = choose_blend(classifier, start, spoilt(start), data["validation"])
+    comparison = choose_blend(classifier, start, spoilt(start), data.validation)
 
     assert comparison.chosen.share == 0
     assert comparison.told().startswith("the start is better than any blend with what was trained")
@@ -41,7 +41,7 @@ def test_a_trained_that_is_better_comes_out_with_an_interval_of_its_gain(classif
     good = classifier.values()
     bad = spoilt(good)
 
-    comparison = choose_blend(classifier, bad, good, data["validation"])
+    comparison = choose_blend(classifier, bad, good, data.validation)
 
     assert comparison.chosen.share == 1
     assert [each.share for each in comparison.candidates] == list(SHARES)
@@ -66,11 +66,11 @@ def test_the_scale_of_the_features_changes_no_head(
 ) -> None:
     """It is a power of two, so that a probe that wins is served to the bit."""
     head, upper = classifier.head(2.0), tunable.upper(cut)
-    scale = feature_scale(features_of(upper, data["validation"]) * np.float32(factor))
+    scale = feature_scale(features_of(upper, data.validation) * np.float32(factor))
 
     scaled = Classifier(upper, tunable.variables_above(cut), head, scale)
 
     np.testing.assert_array_equal(scaled.head(2.0).weights, head.weights)
-    logits = classifier.logits_of(data["validation"])
-    np.testing.assert_allclose(scaled.logits_of(data["validation"]), logits, atol=1e-5)
+    logits = classifier.logits_of(data.validation)
+    np.testing.assert_allclose(scaled.logits_of(data.validation), logits, atol=1e-5)
     assert not np.array_equal(scaled.weights, head.weights) or scale == 1

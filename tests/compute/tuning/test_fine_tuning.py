@@ -1,23 +1,32 @@
 """Fine-tuning as a whole: from a probe, in the same bits, and refused where it must be."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder
+from tfhub_blocks.compute.cut_costs import told_whole
+from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder, chosen_cut
 from tfhub_blocks.compute.encoder_policy import check_fine_tuning
+from tfhub_blocks.compute.extraction import Extraction, Share
+from tfhub_blocks.compute.features import write_features
 from tfhub_blocks.compute.heads import Head, Split, fit_head
+from tfhub_blocks.compute.tuning.caching import Examples, LowerPart
 from tfhub_blocks.compute.tuning.classifier import features_of
 from tfhub_blocks.compute.tuning.fine_tuning import Options, Tuned, fine_tune
 from tfhub_blocks.compute.tuning.records import write_record
 from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.features import ACTIVATIONS, Features, open_features
+from tfhub_blocks.records.folders import begin_folder, finish_folder
+from tfhub_blocks.records.lineage import Provenance
 from tfhub_blocks.records.pins import Decisions
 from tfhub_blocks.records.snapshots import Snapshot
 
 OPTIONS = Options(epochs=3)
+PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 
 
 def tuned(
@@ -31,7 +40,8 @@ def test_two_runs_are_the_same_bits_and_the_record_says_what_was_chosen(
 ) -> None:
     published = [variable.numpy() for variable in tunable.flat.variables]
     upper = tunable.upper(cut)
-    splits = [Split(features_of(upper, each), each.targets, each.ids) for each in data.values()]
+    pair = data.train, data.validation
+    splits = [Split(features_of(upper, each), each.targets, each.ids) for each in pair]
     # So strong a penalty that training can gain.
     poor = fit_head(*splits, snapshot.manifest.labels, [300.0]).head
     first = tuned(snapshot, tunable, cut, tmp_path / "first", poor)
@@ -74,6 +84,89 @@ def test_a_start_that_is_better_comes_out_as_it_was_given(
     assert spoilt.told_cut() is None
     for variable, value in zip(tunable.flat.variables, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)
+
+
+@pytest.fixture(scope="module")
+def features_at_cut(
+    snapshot: Snapshot, loaded: CutEncoder, cut: Cut, tmp_path_factory: pytest.TempPathFactory
+) -> Features:
+    """As cache_activations makes them, of all splits."""
+    folder = tmp_path_factory.mktemp("cached") / "activations"
+    extraction = Extraction(snapshot, LowerPart(loaded, cut))
+    share = Share(folder.parent / "work")
+    plan = extraction.compute(share, lambda *_: None)
+    write_features(extraction, plan, share, begin_folder(folder, PROVENANCE), lambda *_: None)
+    finish_folder(folder, "activations", ACTIVATIONS, PROVENANCE)
+    return open_features(folder, "test", ACTIVATIONS)
+
+
+def test_given_activations_train_as_those_that_are_computed_here(
+    snapshot: Snapshot,
+    tunable: CutEncoder,
+    cut: Cut,
+    data: Examples,
+    features_at_cut: Features,
+    cache_of,
+    tmp_path: Path,
+) -> None:
+    cache = cache_of(snapshot, tunable, cut, tmp_path / "unused")
+    made = cache.examples(0, features_at_cut, lambda *_: None)
+
+    assert not (tmp_path / "unused").exists()
+    for ours, theirs in ((made.train, data.train), (made.validation, data.validation)):
+        assert ours.ids == theirs.ids
+        np.testing.assert_array_equal(ours.targets, theirs.targets)
+        rows = [np.concatenate([r for r, _ in each.in_order(64)]) for each in (ours, theirs)]
+        np.testing.assert_array_equal(*rows)
+    # A batch of either has items of all splits in it, of which each is in its own.
+    assert len(features_at_cut.folder.lineage.files) == 2
+
+
+def test_activations_of_another_cut_or_snapshot_are_refused(
+    snapshot: Snapshot,
+    tunable: CutEncoder,
+    cut: Cut,
+    features_at_cut: Features,
+    cache_of,
+    tmp_path: Path,
+) -> None:
+    def refused(told: str, place: Cut = cut, **changes: object) -> None:
+        given = replace(features_at_cut, manifest=replace(features_at_cut.manifest, **changes))
+        with pytest.raises(BlocksError, match=told) as caught:
+            cache_of(snapshot, tunable, place, tmp_path).examples(0, given, print)
+        assert "give those that cache_activations made of this snapshot" in str(caught.value)
+
+    refused("their cut is .*; expected Func/.*, as it is here", tunable.cuts[0])
+    refused("their snapshot is 00; expected [0-9a-f]{64}, as", snapshot_digest="00")
+    refused("their encoder is 11; expected [0-9a-f]{64}, as", encoder_digest="11")
+    changed = dict(features_at_cut.manifest.preprocessing) | {"range": [0, 255]}
+    refused("their preprocessing is .*255", preprocessing=changed)
+
+
+def test_all_of_an_encoder_is_trained_where_that_is_said(
+    snapshot: Snapshot, tunable: CutEncoder, tmp_path: Path
+) -> None:
+    whole = chosen_cut(tunable, "all", "test")
+    before = [variable.numpy() for variable in tunable.variables_above(whole)]
+    options = Options(epochs=2, augment_views=1)
+    given = (snapshot, tunable, whole, None, options, tmp_path)
+    done = fine_tune(*given, lambda _: lambda *_: None)
+
+    assert re.fullmatch(
+        "about [0-9,]+ s an epoch of 240 items here, for nothing below is cached",
+        told_whole(tunable, 240),
+    )
+    assert len(done.trained.epochs) == 2
+    assert done.trained.epochs[1].train_loss < done.trained.epochs[0].train_loss
+    changed = [
+        not np.array_equal(variable, trained)
+        for variable, trained in zip(before, done.trained.values[:-2], strict=True)
+    ]
+    assert all(changed)
+    write_record(tmp_path, done, {})
+    record = json.loads((tmp_path / "training.json").read_text())
+    assert record["cut"]["share_of_forward_pass_below"] == 0
+    assert record["cut"]["activation_shape"] == [24, 24, 3]
 
 
 def test_a_start_of_other_classes_or_features_is_refused(

@@ -10,9 +10,10 @@ import pytest
 from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder, cut_encoder
 from tfhub_blocks.compute.encoders import load_encoder
 from tfhub_blocks.compute.runtime import tf
-from tfhub_blocks.compute.tuning.activations import Activations
+from tfhub_blocks.compute.tuning.caching import Examples
 from tfhub_blocks.compute.tuning.checkpoints import Preemption, noted_preemption
 from tfhub_blocks.compute.tuning.optimizer import AdamW
+from tfhub_blocks.compute.tuning.replicas import ALONE
 from tfhub_blocks.compute.tuning.schedule import Schedule, default_schedule
 from tfhub_blocks.compute.tuning.targets import soft_targets
 from tfhub_blocks.compute.tuning.training import Safety, Trained, train
@@ -30,10 +31,10 @@ def test_losses_are_those_of_the_whole_encoder_trained_the_ordinary_way(
 
     other = cut_encoder(load_encoder(keras_encoder, "test"), "test")
     classifier, ordinary = classifier_of(tunable, cut), classifier_of(other, cut)
-    optimizer = AdamW(classifier, FACTORS, weight_decay=0.0, average_decay=0.9)
+    optimizer = AdamW([classifier], FACTORS, 0.0, 0.9, ALONE)
     keras_optimizer = tf_keras.optimizers.AdamW(1e-2, weight_decay=0.0)
     contents = {r["id"]: r["content"] for b in snapshot.batches() for r in b.to_pylist()}
-    train_items = data["train"]
+    train_items = data.train
     images = other.encoder.preprocess(tf.constant([contents[item] for item in train_items.ids]))
     rows = np.concatenate([rows for rows, _ in train_items.in_order(64)])
     penalties = other.encoder.loaded.modules[0].regularization_losses
@@ -53,7 +54,7 @@ def test_losses_are_those_of_the_whole_encoder_trained_the_ordinary_way(
         drawn = random.permutation(len(rows))[:16]
         soft = soft_targets(train_items.targets[drawn], 3, 0.1)
         ones = np.ones(16, np.float32)
-        ours, _ = optimizer.step(rows[drawn], soft, ones, np.float32(1e-2), np.float32(step + 1))
+        ours, _ = optimizer.step(rows[drawn], soft, ones, 1e-2, step + 1)
         theirs, gradients = whole(tf.gather(images, drawn), soft)
         keras_optimizer.apply_gradients(zip(gradients, ordinary.variables, strict=True))
         assert float(ours) == pytest.approx(float(theirs), rel=1e-4), step
@@ -84,7 +85,7 @@ def schedule(**changes) -> Schedule:
 def trained(classifier, data, folder: Path, progress=lambda *_: None, **changes) -> Trained:
     kept = changes.pop("safety", None) or safety(folder / "kept")
     plan = schedule(**changes)
-    return train(classifier, FACTORS, data, plan, True, 7, kept, progress, "test")
+    return train([classifier], FACTORS, data, plan, True, 7, kept, ALONE, progress, "test")
 
 
 class KilledError(Exception):
@@ -157,7 +158,7 @@ def test_a_checkpoint_of_other_work_is_not_taken_up(
 
 
 def test_a_loss_that_is_no_number_stops_with_step_and_rate(
-    tunable: CutEncoder, cut: Cut, data: dict[str, Activations], classifier_of, tmp_path: Path
+    tunable: CutEncoder, cut: Cut, data: Examples, classifier_of, tmp_path: Path
 ) -> None:
     classifier = classifier_of(tunable, cut)
 

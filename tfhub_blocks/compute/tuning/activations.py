@@ -21,14 +21,14 @@ Float = NDArray[np.floating]
 Integers = NDArray[np.integer]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Chunk:
-    """An Arrow batch: the file, its number in it, and the row that it begins with."""
+    """An Arrow batch: the file, its number in it, and the rows of it that count."""
 
     path: Path
     number: int
-    first_row: int
-    rows: int
+    rows: Integers  # [n], rising
+    targets: Integers  # [n]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class Activations:
         random = np.random.default_rng(seed)
         order = random.permutation(len(self.chunks))
         row_bytes = prod(self.shape) * np.dtype(self.dtype).itemsize
-        per_chunk = max((chunk.rows for chunk in self.chunks), default=1) * row_bytes
+        per_chunk = max((len(chunk.rows) for chunk in self.chunks), default=1) * row_bytes
         per_window = max(1, window_bytes // per_chunk)
         rows, targets = self._read([])
         for start in range(0, len(order), per_window):
@@ -94,23 +94,41 @@ class Activations:
             # Not mapped into memory: pages that were read would count as ours.
             with pa.OSFile(str(chunk.path)) as source:
                 batch = pa.ipc.open_file(source).get_batch(chunk.number)
-            found.append(vectors_of(batch["vector"]).reshape(-1, *self.shape))
-            targets.append(self.targets[chunk.first_row : chunk.first_row + chunk.rows])
+            rows = vectors_of(batch["vector"])
+            chosen = rows if len(chunk.rows) == len(rows) else rows[chunk.rows]
+            found.append(chosen.reshape(-1, *self.shape))
+            targets.append(chunk.targets)
         return np.concatenate(found), np.concatenate(targets)
 
 
 def open_activations(
-    paths: Sequence[Path], shape: tuple[int, ...], dtype: str, targets: Integers
+    paths: Sequence[Path],
+    shape: tuple[int, ...],
+    dtype: str,
+    targets: Integers,
+    chosen: NDArray[np.bool_],
 ) -> Activations:
-    """The activations in some parts, in order, with their items' targets [items]; ids are read."""
+    """Those of the activations in some files that are chosen, in order; ids alone are read.
+
+    Args:
+        paths: Arrow files with columns ``id`` and ``vector``.
+        shape: That of an item's activation.
+        dtype: What they are kept in.
+        targets: Of all rows of all files, one after the other.
+        chosen: Which of these rows.
+    """
     chunks: list[Chunk] = []
     ids: list[str] = []
+    start = 0
     for path in paths:
         # Mapped, so that of each batch only its ids are read.
         with pa.memory_map(str(path)) as source:
             reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=[0]))
             for number in range(reader.num_record_batches):
                 batch = reader.get_batch(number)
-                chunks.append(Chunk(path, number, len(ids), batch.num_rows))
-                ids += batch["id"].to_pylist()
-    return Activations(shape, dtype, tuple(chunks), targets, tuple(ids))
+                rows = np.flatnonzero(chosen[start : start + batch.num_rows])
+                if rows.size:
+                    chunks.append(Chunk(path, number, rows, targets[start + rows]))
+                    ids += batch["id"].take(pa.array(rows)).to_pylist()
+                start += batch.num_rows
+    return Activations(shape, dtype, tuple(chunks), targets[chosen], tuple(ids))

@@ -40,6 +40,7 @@ class Classifier:
         head: The head to start with.
         scale: The head sees features divided by it (``feature_scale``).
         penalties: Functions of no argument that give regularization losses.
+        device: Where the head's variables are; TensorFlow decides unless told.
     """
 
     def __init__(
@@ -49,13 +50,15 @@ class Classifier:
         head: Head,
         scale: np.float32,
         penalties: Sequence[Callable[[], Any]] = (),
+        device: str = "",
     ) -> None:
         self.labels = head.labels
         self._upper = upper
         self._penalties = tuple(penalties)
         self._scale = scale
-        self.weights = tf.Variable(head.weights * scale, name="head/weights")
-        self.bias = tf.Variable(head.bias, name="head/bias")
+        with tf.device(device):
+            self.weights = tf.Variable(head.weights * scale, name="head/weights")
+            self.bias = tf.Variable(head.bias, name="head/bias")
         self.variables = [*variables, self.weights, self.bias]
         # One trace for all sizes of batches, so that the same numbers come in any order of calls.
         self.spec = tf.TensorSpec(upper.inputs[0].shape, tf.float32)
@@ -65,10 +68,14 @@ class Classifier:
         """Logits, float32 [n, classes], before any temperature; in any graph."""
         return tf.matmul(self._upper(activations) / self._scale, self.weights) + self.bias
 
-    def loss(self, activations: Any, soft: Any, weights: Any) -> Any:
-        """The mean over items of weight times cross entropy, and the encoder's own penalties."""
+    def loss(self, activations: Any, soft: Any, weights: Any, total: Any) -> Any:
+        """The mean over items of weight times cross entropy, and the encoder's own penalties.
+
+        ``total`` is what the sum over items is divided by: how many a batch has, of which these
+        may be a part.
+        """
         logs = tf.nn.log_softmax(self.logits(activations))
-        loss = tf.reduce_mean(-tf.reduce_sum(soft * logs, axis=-1) * weights)
+        loss = tf.reduce_sum(-tf.reduce_sum(soft * logs, axis=-1) * weights) / total
         return tf.add_n([loss, *(tf.cast(p(), tf.float32) for p in self._penalties)])
 
     def logits_of(self, items: Activations) -> NDArray[np.float32]:

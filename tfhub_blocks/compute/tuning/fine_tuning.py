@@ -11,19 +11,23 @@ from typing import Any, Literal
 import numpy as np
 
 from tfhub_blocks.compute.cut_costs import Budget, deepest_within, measured_forward_s
-from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder
+from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder, check_cuts
+from tfhub_blocks.compute.engines import REFERENCE
 from tfhub_blocks.compute.extraction import Options as Extracted
+from tfhub_blocks.compute.extraction import Share
 from tfhub_blocks.compute.heads import Head, fit_head
 from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.compute.selection import AUTO
 from tfhub_blocks.compute.splits import Split
-from tfhub_blocks.compute.tuning.caching import SPLITS, cached_activations
+from tfhub_blocks.compute.tuning.caching import SPLITS, Cache, Examples, LowerPart
 from tfhub_blocks.compute.tuning.checkpoints import noted_preemption
 from tfhub_blocks.compute.tuning.classifier import Classifier, feature_scale, features_of
 from tfhub_blocks.compute.tuning.comparison import Comparison, choose_blend
+from tfhub_blocks.compute.tuning.replicas import ALONE, Replicas
 from tfhub_blocks.compute.tuning.schedule import Schedule, default_schedule
 from tfhub_blocks.compute.tuning.training import Safety, Trained, train
 from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.features import Features
 from tfhub_blocks.records.snapshots import Snapshot
 
 WHERE = "fine_tune"
@@ -33,8 +37,9 @@ WHERE = "fine_tune"
 class Options:
     """What may be asked for; None is what ``default_schedule`` says."""
 
-    activations: Literal["float16", "float32"] = "float16"
+    dtype: Literal["float16", "float32"] = "float16"
     engine: str = AUTO
+    augment_views: int = 0
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
@@ -86,7 +91,9 @@ def fine_tune(
     options: Options,
     work: Path,
     progress: Callable[[str], Callable[[int, int], None]],
-) -> Tuned:
+    given: Features | None = None,
+    replicas: Replicas = ALONE,
+) -> Tuned | None:
     """Train an encoder above a cut and a head on its features; keep it only where it is better.
 
     The head comes first, fitted on the published encoder, and then both are trained: Kumar et al.,
@@ -102,89 +109,121 @@ def fine_tune(
         cut: One of its cuts.
         start: The head to start with; None has one fitted as ``train_head`` does.
         options: What was asked for.
-        work: A folder for activations and checkpoints.
+        work: A folder for activations and checkpoints, which all workers share.
         progress: Gives, for a unit, what is called with done and in all.
+        given: The activations, if ``cache_activations`` has computed them.
+        replicas: What trains side by side.
+
+    Returns:
+        What came out; None for another worker than the first.
 
     Raises:
-        BlocksError: A split is empty, the head is of other classes or features, or as
-            ``cached_activations`` and ``train``.
+        BlocksError: A split is empty, the head is of other classes or features, another worker is
+            lost, or as ``Cache.examples`` and ``train``.
         SystemExit: The process was asked to end.
     """
     labels = snapshot.manifest.labels
     if start is not None:
         _check_start(start, labels, cut_encoder)
-    data = cached_activations(
+    worker = replicas.worker
+    engine = options.engine if cut.below else REFERENCE
+    examples = Cache(
         snapshot,
-        cut_encoder,
-        cut,
-        Extracted(options.engine, dtype=options.activations),
-        work / "activations",
-        progress("items"),
+        LowerPart(cut_encoder, cut),
+        Extracted(engine, dtype=options.dtype),
+        Share(work / "activations", worker.index, worker.count),
         WHERE,
-    )
-    for split, items in data.items():
+    ).examples(options.augment_views, given, progress("items"))
+    for split, items in zip(SPLITS, (examples.train, examples.validation), strict=True):
         if not len(items):
             raise _empty(split)
-    encoder = cut_encoder.encoder
     blocks = cut_encoder.blocks_above(cut)
     schedule = default_schedule(
-        len(data["train"]), len(labels), 1 + max(blocks), options.epochs, options.batch_size
+        len(examples.train), len(labels), 1 + max(blocks), options.epochs, options.batch_size
     ).replaced(
         learning_rate=options.learning_rate,
         label_smoothing=options.label_smoothing,
         mixup=options.mixup,
     )
-    upper, variables = cut_encoder.upper(cut), cut_encoder.variables_above(cut)
-    splits = {
-        split: Split(features_of(upper, items), items.targets, items.ids)
-        for split, items in data.items()
-        if start is None or split == "validation"
-    }
-    head = start or fit_head(splits["train"], splits["validation"], labels).head
-    # Calibrated, or the first thing that training learns is how sure it may be.
-    sure = np.float32(head.temperature)
-    calibrated = Head(head.weights / sure, head.bias / sure, labels, 1.0)
-    classifier = Classifier(
-        upper,
-        variables,
-        calibrated,
-        feature_scale(np.asarray(splits["validation"].features)),
-        getattr(encoder.loaded.modules[0], "regularization_losses", ()),
-    )
+    head, classifiers = _classifiers(cut_encoder, cut, examples, start, labels, replicas)
+    classifier = classifiers[0]
     probe = classifier.values()
-    with noted_preemption() as preemption:
-        safety = Safety(
-            work,
-            _identity(snapshot, cut_encoder, cut, head, options, schedule),
-            options.checkpoint_every_s,
-            preemption,
-        )
+    known = _identity(snapshot, cut_encoder, cut, head, options, schedule, given, replicas.count)
+    with noted_preemption() as preemption, replicas.told_if_lost(WHERE):
         multipliers = [schedule.block_decay**block for block in blocks]
         trained = train(
-            classifier,
+            classifiers,
             [*multipliers, 1.0, 1.0],
-            data,
+            examples,
             schedule,
             options.balance_classes,
             options.seed,
-            safety,
+            Safety(work, known, options.checkpoint_every_s, preemption),
+            replicas,
             progress("steps"),
             WHERE,
         )
-    comparison = choose_blend(classifier, probe, trained.values, data["validation"])
+    if not worker.is_first:
+        return None
+    comparison = choose_blend(classifier, probe, trained.values, examples.validation)
     if comparison.chosen.share > 0:
         head = classifier.head(comparison.chosen.temperature)
     return Tuned(head, cut, schedule, trained, comparison)
 
 
+def _classifiers(
+    cut_encoder: CutEncoder,
+    cut: Cut,
+    examples: Examples,
+    start: Head | None,
+    labels: tuple[str, ...],
+    replicas: Replicas,
+) -> tuple[Head, list[Classifier]]:
+    """The head to start with, and what is trained: the encoder, then its copies on other devices.
+
+    All of all workers hold the same values.
+    """
+    upper = cut_encoder.upper(cut)
+    train, validation = (
+        Split(features_of(upper, items), items.targets, items.ids)
+        for items in (examples.train if start is None else examples.validation, examples.validation)
+    )
+    head = start or fit_head(train, validation, labels).head
+    # Calibrated, or the first thing that training learns is how sure it may be.
+    sure = np.float32(head.temperature)
+    calibrated = Head(head.weights / sure, head.bias / sure, labels, 1.0)
+    scale = feature_scale(np.asarray(validation.features))
+    penalties = getattr(cut_encoder.encoder.loaded.modules[0], "regularization_losses", ())
+    classifiers = []
+    for number, device in enumerate(replicas.devices):
+        copy = cut_encoder.copied(device) if number else cut_encoder
+        own = upper if not number else copy.upper(cut)
+        # Once among all, as they are added up.
+        counted = penalties if replicas.first + number == 0 else ()
+        variables = copy.variables_above(cut)
+        classifiers.append(Classifier(own, variables, calibrated, scale, counted, device))
+    values = replicas.agreed(classifiers[0].values())
+    for classifier in classifiers:
+        classifier.assign(values)
+    return head, classifiers
+
+
 def planned_cut(
-    snapshot: Snapshot, cut_encoder: CutEncoder, budget: Budget, epochs: int | None, dtype: str
+    snapshot: Snapshot,
+    cut_encoder: CutEncoder,
+    budget: Budget,
+    epochs: int | None,
+    dtype: str,
+    views: int,
 ) -> Cut:
     """The cut that trains the most within a budget, estimated from a forward pass measured here.
+
+    It is one that leaves a part as it is.
 
     Raises:
         BlocksError: There is no budget, or no cut is within it.
     """
+    check_cuts(cut_encoder, WHERE)
     counts = snapshot.manifest.counts
     items = {split: sum(counts.get(split, {}).values()) for split in SPLITS}
     if not items["train"]:
@@ -192,7 +231,7 @@ def planned_cut(
     passes = default_schedule(items["train"], 2, 1, epochs).epochs
     forward_s = measured_forward_s(cut_encoder)
     cuts, all_items = cut_encoder.cuts, sum(items.values())
-    return deepest_within(cuts, budget, all_items, passes, dtype, forward_s, WHERE)
+    return deepest_within(cuts, budget, all_items, passes, dtype, forward_s, WHERE, views)
 
 
 def threading_facts() -> dict[str, Any]:
@@ -211,6 +250,8 @@ def _identity(
     head: Head,
     options: Options,
     schedule: Schedule,
+    given: Features | None,
+    replicas: int,
 ) -> str:
     """Tells this work from any other that could have left a checkpoint."""
     asked = asdict(options)
@@ -221,6 +262,8 @@ def _identity(
         cut.tensor,
         asked,
         asdict(schedule),
+        given and given.folder.digest,
+        replicas,
         threading_facts(),
         tf.__version__,
     ]

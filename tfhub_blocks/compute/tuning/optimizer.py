@@ -1,25 +1,101 @@
 """AdamW with a rate for each variable, and a moving average of what it trains."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.compute.tuning.classifier import Classifier, Values
+from tfhub_blocks.compute.tuning.replicas import Replicas
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 
 
 class AdamW:
-    """Trains a classifier's variables, step by step.
+    """Trains a classifier's variables, and those of its copies on other devices, step by step.
 
     Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019, in the form that Keras has;
     variables of fewer than two dimensions do not decay. ``average`` follows the variables with the
     decay ``average_decay``.
 
     Its state is ``moments``, ``average`` and the number of the step, which the caller counts.
+
+    Args:
+        classifiers: One for each of the replicas here, all with the same values.
+        multipliers: Of the learning rate, for each of a classifier's variables.
+        weight_decay: The share of a variable that a step takes off, times the rate.
+        average_decay: Of the moving average.
+        replicas: Those here, and how they meet all others.
     """
+
+    def __init__(
+        self,
+        classifiers: Sequence[Classifier],
+        multipliers: Sequence[float],
+        weight_decay: float,
+        average_decay: float,
+        replicas: Replicas,
+    ) -> None:
+        self._replicas = replicas
+        self._trainings = [
+            _Training(each, multipliers, weight_decay, average_decay, replicas)
+            for each in classifiers
+        ]
+        self.average = self._trainings[0].average
+        classes = tf.TensorSpec([None, len(classifiers[0].labels)], tf.float32)
+        row, number = tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.float32)
+        examples = [[each.spec, classes, row] for each in classifiers]
+        self._step = tf.function(
+            self._step_of_each, [examples, number, number, number], autograph=False
+        )
+
+    def step(
+        self,
+        activations: NDArray[np.float32],
+        soft: NDArray[np.float32],
+        weights: NDArray[np.float32],
+        rate: float,
+        number: int,
+    ) -> tuple[float, float]:
+        """Train on one batch; give its loss, and the norm of the gradient.
+
+        Args:
+            activations: [n, ...].
+            soft: Targets as probabilities, [n, classes].
+            weights: Of the items, [n].
+            rate: The learning rate, to be multiplied for each variable.
+            number: Of the step, counted from 1.
+        """
+        shares = self._replicas.shares(len(soft))
+        examples = [[a[share] for a in (activations, soft, weights)] for share in shares]
+        numbers = (np.float32(each) for each in (len(soft), rate, number))
+        loss, norm = self._step(examples, *numbers).numpy()
+        return float(loss), float(norm)
+
+    def _step_of_each(self, examples: Any, total: Any, rate: Any, number: Any) -> Any:
+        return self._replicas.run(
+            [
+                partial(training.step, own, total, rate, number)
+                for training, own in zip(self._trainings, examples, strict=True)
+            ]
+        )
+
+    def values(self) -> Values:
+        """A copy of its state: moments, then the average."""
+        return [variable.numpy().copy() for variable in self._trainings[0].state]
+
+    def assign(self, values: Values) -> None:
+        """Take a state up again."""
+        for training in self._trainings:
+            for variable, value in zip(training.state, values, strict=True):
+                variable.assign(value)
+
+
+class _Training:
+    """That of one copy, on its device."""
 
     def __init__(
         self,
@@ -27,35 +103,29 @@ class AdamW:
         multipliers: Sequence[float],
         weight_decay: float,
         average_decay: float,
+        replicas: Replicas,
     ) -> None:
         self._classifier = classifier
         self._multipliers = [np.float32(each) for each in multipliers]
         self._weight_decay = weight_decay
         self._average_decay = average_decay
-        zeros = [np.zeros(v.shape, v.dtype.as_numpy_dtype) for v in classifier.variables]
-        self.moments = [tf.Variable(zero, trainable=False) for zero in (*zeros, *zeros)]
-        self.average = [tf.Variable(v, trainable=False) for v in classifier.variables]
-        classes = tf.TensorSpec([None, len(classifier.labels)], tf.float32)
-        row, number = tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.float32)
-        self.step = tf.function(
-            self._step, input_signature=[classifier.spec, classes, row, number, number]
-        )
+        self._replicas = replicas
+        with tf.device(classifier.weights.device):
+            zeros = [np.zeros(v.shape, v.dtype.as_numpy_dtype) for v in classifier.variables]
+            self.moments = [tf.Variable(zero, trainable=False) for zero in (*zeros, *zeros)]
+            self.average = [tf.Variable(v, trainable=False) for v in classifier.variables]
+        self.state = [*self.moments, *self.average]
 
-    def _step(self, activations: Any, soft: Any, weights: Any, rate: Any, number: Any) -> Any:
-        """Train on one batch; give its loss, and the norm of the gradient.
-
-        Args:
-            activations: float32 [n, ...].
-            soft: Targets as probabilities, float32 [n, classes].
-            weights: Of the items, float32 [n].
-            rate: The learning rate, to be multiplied for each variable.
-            number: Of the step, counted from 1.
-        """
+    def step(self, examples: Any, total: Any, rate: Any, number: Any) -> Any:
+        """Train on this copy's share of a batch of ``total``: its loss and the gradient's norm."""
+        activations, soft, weights = examples
         variables = self._classifier.variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            loss = self._classifier.loss(activations, soft, weights)
-        gradients = tape.gradient(loss, variables)
+            loss = self._classifier.loss(activations, soft, weights, total)
+        # A gather's gradient is sparse.
+        own = [tf.convert_to_tensor(each) for each in tape.gradient(loss, variables)]
+        loss, *gradients = self._replicas.summed([loss, *own])
         count = len(variables)
         means, squares = self.moments[:count], self.moments[count:]
         for variable, gradient, mean, square, average, multiplier in zip(
@@ -75,16 +145,7 @@ class AdamW:
                 beta1=BETA_1,
                 beta2=BETA_2,
                 epsilon=EPSILON,
-                grad=tf.convert_to_tensor(gradient),  # a gather's is sparse
+                grad=gradient,
             )
             average.assign_add((1 - self._average_decay) * (variable - average))
-        return loss, tf.linalg.global_norm(gradients)
-
-    def values(self) -> Values:
-        """A copy of its state: moments, then the average."""
-        return [variable.numpy().copy() for variable in (*self.moments, *self.average)]
-
-    def assign(self, values: Values) -> None:
-        """Take a state up again."""
-        for variable, value in zip((*self.moments, *self.average), values, strict=True):
-            variable.assign(value)
+        return tf.stack([loss, tf.linalg.global_norm(gradients)])

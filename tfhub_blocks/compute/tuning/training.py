@@ -1,7 +1,7 @@
 """Training above a cut: epochs over cached activations, until validation gains no more."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tfhub_blocks.compute.calibration import log_loss
 from tfhub_blocks.compute.splits import class_weights
 from tfhub_blocks.compute.tuning.activations import Activations
+from tfhub_blocks.compute.tuning.caching import Examples
 from tfhub_blocks.compute.tuning.checkpoints import (
     Checkpoint,
     Preemption,
@@ -20,6 +21,7 @@ from tfhub_blocks.compute.tuning.checkpoints import (
 )
 from tfhub_blocks.compute.tuning.classifier import Classifier, Values
 from tfhub_blocks.compute.tuning.optimizer import AdamW
+from tfhub_blocks.compute.tuning.replicas import Replicas
 from tfhub_blocks.compute.tuning.schedule import Schedule
 from tfhub_blocks.compute.tuning.targets import mixed, soft_targets
 from tfhub_blocks.records.errors import BlocksError
@@ -75,12 +77,18 @@ class _Run:
     """One training under way."""
 
     def __init__(
-        self, classifier: Classifier, optimizer: AdamW, schedule: Schedule, safety: Safety
+        self,
+        classifiers: Sequence[Classifier],
+        optimizer: AdamW,
+        schedule: Schedule,
+        safety: Safety,
+        replicas: Replicas,
     ) -> None:
-        self.classifier, self.optimizer = classifier, optimizer
+        self.classifiers, self.classifier = classifiers, classifiers[0]
+        self.optimizer, self.replicas = optimizer, replicas
         self.schedule, self.safety = schedule, safety
         self.at = _Progress()
-        self.best_values = classifier.values()
+        self.best_values = self.classifier.values()
         self.epochs: list[Epoch] = []
         self._kept_s = time.monotonic()
 
@@ -89,7 +97,8 @@ class _Run:
         found = read_checkpoint(self.safety.folder, self.safety.identity)
         if found is None:
             return
-        self.classifier.assign(list(found.arrays["variables"]))
+        for classifier in self.classifiers:
+            classifier.assign(list(found.arrays["variables"]))
         self.optimizer.assign(list(found.arrays["optimizer"]))
         self.best_values = list(found.arrays["best"])
         self.at = _Progress(**found.record["at"])
@@ -98,7 +107,9 @@ class _Run:
         print(f"going on from step {done}, which an earlier attempt had reached", flush=True)
 
     def keep(self, now: bool = False) -> None:
-        """Write a checkpoint, if it is time."""
+        """Write a checkpoint, if it is time; one worker's is that of all."""
+        if not self.replicas.worker.is_first:
+            return
         if now or time.monotonic() - self._kept_s >= self.safety.every_s:
             arrays = {
                 "variables": self.classifier.values(),
@@ -122,48 +133,56 @@ class _Run:
 
 
 def train(
-    classifier: Classifier,
+    classifiers: Sequence[Classifier],
     multipliers: list[float],
-    data: dict[str, Activations],
+    examples: Examples,
     schedule: Schedule,
     balance_classes: bool,
     seed: int,
     safety: Safety,
+    replicas: Replicas,
     progress: Callable[[int, int], None],
     where: str,
 ) -> Trained:
     """Train a classifier's variables on activations; they hold the last values afterwards.
 
+    Of several views, each epoch takes the next.
+
     The same arguments give the same bits at the same number of threads, also if the process was
     killed in between and the same call made again.
 
     Args:
-        classifier: What to train, holding the values to start from.
-        multipliers: Of the learning rate, for each of its variables.
-        data: Activations of ``train`` and ``validation``.
+        classifiers: What to train, holding the values to start from: one for each replica here.
+        multipliers: Of the learning rate, for each variable of one.
+        examples: What to train on, and to validate with.
         schedule: How long and in which steps.
         balance_classes: Weigh each class by the inverse of its share.
         seed: Of order and mixing.
         safety: Where its state is kept.
+        replicas: How these and those of other workers stay in step.
         progress: Called with steps done and steps in all.
         where: Who asks, for messages.
 
     Raises:
-        BlocksError: The loss or a gradient is not finite.
+        BlocksError: The loss or a gradient is not finite, or a batch has fewer items than there
+            are replicas.
         SystemExit: The process was asked to end.
     """
     begun = time.monotonic()
-    optimizer = AdamW(classifier, multipliers, schedule.weight_decay, schedule.average_decay)
-    run = _Run(classifier, optimizer, schedule, safety)
+    _check_batch(schedule, replicas, where)
+    decays = schedule.weight_decay, schedule.average_decay
+    optimizer = AdamW(classifiers, multipliers, *decays, replicas)
+    run = _Run(classifiers, optimizer, schedule, safety, replicas)
     run.resume()
-    items, classes = data["train"], len(classifier.labels)
+    items, classes = examples.train, len(classifiers[0].labels)
     weights = np.ones(classes, np.float32)
     if balance_classes:
         weights = class_weights(items.targets, classes).astype(np.float32)
     at = run.at
     while at.epoch < schedule.epochs and at.epoch - 1 - at.best < schedule.patience_epochs:
         rate = 0.0
-        batches = items.shuffled(schedule.batch_size, (seed, at.epoch))
+        view = examples.views[at.epoch % len(examples.views)]
+        batches = view.shuffled(schedule.batch_size, (seed, at.epoch))
         for index, (activations, targets) in enumerate(batches):
             if index < at.step:
                 continue
@@ -172,15 +191,14 @@ def train(
             if schedule.mixup > 0:
                 activations, soft = mixed(activations, soft, schedule.mixup, (seed, step, 1))
             rate = schedule.rate_at(step)
-            arguments = (activations, soft, weights[targets], np.float32(rate))
-            loss, norm = optimizer.step(*arguments, np.float32(step + 1))
+            loss, norm = optimizer.step(activations, soft, weights[targets], rate, step + 1)
             if not (isfinite(loss) and isfinite(norm)):
                 raise _diverged(step, rate, schedule, safety.folder, where)
-            at.step, at.loss_sum = index + 1, at.loss_sum + float(loss)
+            at.step, at.loss_sum = index + 1, at.loss_sum + loss
             progress(step + 1, schedule.steps)
             run.keep()
             run.end_if_asked()
-        _end_epoch(run, data["validation"], rate)
+        _end_epoch(run, examples.validation, rate)
         run.end_if_asked()
     return Trained(run.best_values, tuple(run.epochs), at.best, time.monotonic() - begun)
 
@@ -190,8 +208,11 @@ def _end_epoch(run: _Run, validation: Activations, rate: float) -> None:
     at, schedule = run.at, run.schedule
     current = run.classifier.values()
     run.classifier.assign([average.numpy() for average in run.optimizer.average])
-    logits = run.classifier.logits_of(validation)
-    loss, accuracy = log_loss(logits, validation.targets), _accuracy(logits, validation.targets)
+    loss, accuracy = 0.0, 0.0
+    if run.replicas.worker.is_first:
+        logits = run.classifier.logits_of(validation)
+        loss, accuracy = log_loss(logits, validation.targets), _accuracy(logits, validation.targets)
+    loss, accuracy = map(float, run.replicas.agreed([np.array([loss, accuracy])])[0])
     if loss < at.best_loss:
         at.best, at.best_loss = at.epoch, loss
         run.best_values = run.classifier.values()
@@ -199,12 +220,24 @@ def _end_epoch(run: _Run, validation: Activations, rate: float) -> None:
     train_loss = at.loss_sum / max(at.step, 1)
     steps = (at.epoch + 1) * schedule.steps_per_epoch
     run.epochs.append(Epoch(at.epoch + 1, steps, rate, train_loss, loss, accuracy))
-    print(
-        f"epoch {at.epoch + 1:>2}: loss {train_loss:.4f}, validation log-loss {loss:.4f}, "
-        f"accuracy {accuracy:.3f}",
-        flush=True,
-    )
+    if run.replicas.worker.is_first:
+        print(
+            f"epoch {at.epoch + 1:>2}: loss {train_loss:.4f}, validation log-loss {loss:.4f}, "
+            f"accuracy {accuracy:.3f}",
+            flush=True,
+        )
     at.epoch, at.step, at.loss_sum = at.epoch + 1, 0, 0.0
+
+
+def _check_batch(schedule: Schedule, replicas: Replicas, where: str) -> None:
+    if schedule.batch_size < replicas.count:
+        raise BlocksError(
+            where,
+            "batch_size",
+            f"it is {schedule.batch_size}, and {replicas.count} replicas share a batch",
+            "an item for each at least",
+            "set a larger batch_size, or a smaller instance_count",
+        )
 
 
 def _accuracy(logits: NDArray[np.floating], targets: NDArray[np.integer]) -> float:

@@ -1,0 +1,79 @@
+"""cache_activations: what the frozen lower part of an encoder gives for each item of a snapshot."""
+
+from pathlib import Path
+
+from mldesigner import Input, Output, command_component
+
+from tfhub_blocks.compute.engines import ENGINES
+from tfhub_blocks.compute.steps import step
+from tfhub_blocks.records.features import ACTIVATIONS, open_features
+from tfhub_blocks.records.progress import Progress
+from tfhub_blocks.records.snapshots import open_snapshot
+
+
+@command_component(
+    version="1.0.0",
+    display_name="Cache activations",
+    description="Cuts an encoder and runs its frozen lower part once over each item, for any "
+    "number of fine_tune steps above that cut, today's and those of nights to come.",
+    environment="azureml:tfhub-blocks-gpu:cf87ef4816ab",
+    tags={"role": "gpu", "category": "features", "workers": "many"},
+)
+def cache_activations(
+    snapshot: Input(type="uri_folder", description="The items, as snapshot_data made them."),
+    encoder: Input(type="custom_model", description="An encoder whose pin allows fine-tuning."),
+    activations: Output(
+        type="uri_folder",
+        description="Id, label, split and activation of each item, in Arrow shards.",
+    ),
+    previous_activations: Input(
+        type="uri_folder",
+        optional=True,
+        description="Earlier activations at the same cut: their items are not computed again.",
+    ) = None,
+    trainable: Input(
+        type="string",
+        description="What fine_tune will train above them: a number of blocks from the top, a "
+        "share of the forward pass such as 0.33, or the beginning of a variable's name "
+        "(tfhub-blocks encoder cuts).",
+    ) = "0.33",
+    engine: Input(
+        type="string",
+        enum=["auto", *ENGINES],
+        description="What computes; auto is the fastest here that gives the same.",
+    ) = "auto",
+    dtype: Input(
+        type="string",
+        enum=["float16", "float32"],
+        description="What activations are kept in.",
+    ) = "float16",
+    batch_size: Input(
+        type="integer",
+        min=1,
+        max=4096,
+        description="How many items a GPU computes at once; a CPU core computes at most 8.",
+    ) = 64,
+):
+    """Write the activations at a cut of each item of a snapshot."""
+    with step(cache_activations, locals()) as run:
+        from tfhub_blocks.compute.encoder_cuts import chosen_cut, cut_encoder
+        from tfhub_blocks.compute.encoder_policy import check_fine_tuning
+        from tfhub_blocks.compute.encoders import load_encoder
+        from tfhub_blocks.compute.extraction import Extraction, Options
+        from tfhub_blocks.compute.features import run_extraction
+        from tfhub_blocks.compute.runtime import use_one_thread_per_operation
+        from tfhub_blocks.compute.tuning.caching import LowerPart
+
+        name = "cache_activations"
+        items = open_snapshot(run.path("snapshot"), name)
+        earlier = None
+        if previous_activations is not None:
+            earlier = open_features(Path(previous_activations), name, ACTIVATIONS)
+        use_one_thread_per_operation()
+        loaded = load_encoder(run.path("encoder"), name)
+        check_fine_tuning(loaded.pin, name)
+        whole = cut_encoder(loaded, name)
+        lower = LowerPart(whole, chosen_cut(whole, trainable, name))
+        options = Options(engine, dtype=dtype, batch_size=batch_size)
+        extraction = Extraction(items, lower, options, earlier, where=name)
+        run_extraction(run, "activations", ACTIVATIONS, extraction, Progress)
