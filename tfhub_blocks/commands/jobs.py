@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfhub_blocks.commands.costs import warn_of_prices
 from tfhub_blocks.commands.pipelines import add_settings
 from tfhub_blocks.commands.publishing import add_workspace
 from tfhub_blocks.commands.status import DONE, FAILED, INTERRUPTED
@@ -84,6 +85,7 @@ def _submit(options: argparse.Namespace) -> int:
 
     find_pipeline(options.pipeline)
     profile = load_profile(options.profile)
+    warn_of_prices([profile])
     register = dict(split_word("submit", "--register", word) for word in options.register)
 
     from tfhub_blocks.control.workspace.connection import connect

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tfhub_blocks.commands.costs import warn_of_prices
 from tfhub_blocks.commands.publishing import add_workspace
 from tfhub_blocks.commands.status import DONE
 
@@ -46,12 +47,19 @@ def register(commands: Any) -> None:
 
 def _apply(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.workspace.connection import connect
-    from tfhub_blocks.control.workspace.schedules import apply, read_definition, schedule_files
+    from tfhub_blocks.control.workspace.schedules import (
+        apply,
+        check_budgets,
+        read_definition,
+        schedule_files,
+    )
 
     definitions = [read_definition(name) for name in options.names or schedule_files()]
     if not definitions:
         print("there are no schedules: no pipelines/schedules/*.toml")
         return DONE
+    warn_of_prices(definition.profile for definition in definitions)
+    check_budgets(definitions)
     connection = connect(options.workspace_config)
     for definition in definitions:
         state, versions = apply(connection, definition)

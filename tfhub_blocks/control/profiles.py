@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
+from math import isfinite
 from pathlib import Path
 from string import Template
 from typing import Literal
@@ -71,6 +72,19 @@ class JobSettings:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """What may be spent: by one ``run``, and by what is scheduled in a ``month``.
+
+    A step whose nodes may be taken away is counted as begun again ``restarts`` times.
+    """
+
+    currency: str
+    run: float | None = None
+    month: float | None = None
+    restarts: int = 1
+
+
+@dataclass(frozen=True)
 class Profile:
     """A profile, read and checked.
 
@@ -80,6 +94,7 @@ class Profile:
     version; where it is not given it may not.
     ``environments`` names for an environment the one in which steps that are pinned to it run
     instead, both by name alone: one that continues it, with an encoder baked in.
+    ``budget`` stops what may cost more before anything is sent.
     ``inputs`` goes to each pipeline that has an input of that name, as words like those of
     ``--set``. In them, and in what a job carries, ``$NAME`` is taken from the environment.
     """
@@ -88,6 +103,7 @@ class Profile:
     engine: Literal["local", "azureml"]
     roles: Mapping[str, Role]
     job: JobSettings | None = None
+    budget: Budget | None = None
     clusters: Mapping[str, Cluster] = field(default_factory=dict)
     max_parallel_steps: int = 2
     environment_policy: Policy | None = None
@@ -156,6 +172,7 @@ def _faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
             yield f"roles.{name}.instance_count", f"it is {role.instance_count}", expected
         if profile.engine == "azureml" and (role.compute == SERVERLESS) != (role.size is not None):
             yield f"roles.{name}.size", f"it is {role.size}", "a size for serverless compute alone"
+    yield from _budget_faults(profile.budget) if profile.budget else ()
     if profile.engine == "local":
         return
     if profile.job is None:
@@ -164,6 +181,21 @@ def _faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
     for key, text in (("owner", profile.job.owner), ("cost_centre", profile.job.cost_centre)):
         if not _filled(text).strip() or _VARIABLE.search(_filled(text)):
             yield f"job.{key}", f"it is {text!r}, of which nothing comes", "who answers, who pays"
+
+
+def _budget_faults(budget: Budget) -> Iterator[tuple[str, str, str]]:
+    if budget.run is None and budget.month is None:
+        yield "budget", "it says neither run nor month", "run, month or both"
+    for key, amount in (("run", budget.run), ("month", budget.month)):
+        # No comparison holds for nan, so it would let everything pass.
+        if amount is not None and not (isfinite(amount) and amount > 0):
+            yield f"budget.{key}", f"it is {amount}", "more than 0"
+    if budget.run is not None and budget.month is not None and budget.run > budget.month:
+        yield "budget.run", f"it is {budget.run}", f"at most budget.month, {budget.month}"
+    if not re.fullmatch("[A-Z]{3}", budget.currency):
+        yield "budget.currency", f"it is {budget.currency!r}", "three capital letters, such as USD"
+    if budget.restarts < 0:
+        yield "budget.restarts", f"it is {budget.restarts}", "at least 0"
 
 
 def _filled(text: str) -> str:

@@ -34,7 +34,7 @@ def apply(connection: Connection, profile: Profile, name: str) -> str:
     client, what = connection.client, f"{name} ({cluster.size})"
     found = find("compute apply", what, client.compute.get, name)
     if found is not None:
-        _check_fixed(name, cluster, found)
+        check_fixed("compute apply", name, cluster, found)
         if _scale(found) == (0, cluster.max_nodes, cluster.idle_s):
             return "is so"
     with told("compute apply", what):
@@ -69,11 +69,21 @@ def _entity(name: str, cluster: Cluster, profile: Profile) -> Any:
     )
 
 
-def _check_fixed(name: str, cluster: Cluster, found: Any) -> None:
-    """What Azure never changes in a cluster that is there."""
+def check_fixed(where: str, name: str, cluster: Cluster, found: Any) -> None:
+    """See that a cluster is, in what Azure never changes, as the profile says.
+
+    Args:
+        where: The command, for messages.
+        name: The cluster's name.
+        cluster: As the profile has it.
+        found: As the workspace has it.
+
+    Raises:
+        BlocksError: It is something else.
+    """
     if found.type.lower() != "amlcompute":
         raise BlocksError(
-            "compute apply",
+            where,
             name,
             f"there is a {found.type} of that name",
             "a cluster, which ends by itself when no step runs",
@@ -92,7 +102,7 @@ def _check_fixed(name: str, cluster: Cluster, found: Any) -> None:
     for key, value in wanted.items():
         if actual[key] != value:
             raise BlocksError(
-                "compute apply",
+                where,
                 name,
                 f"its {key} is {actual[key]}, which Azure does not change",
                 value,

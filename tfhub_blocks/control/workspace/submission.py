@@ -17,12 +17,14 @@ from azure.ai.ml.entities import (
 
 import tfhub_blocks
 from tfhub_blocks.control.catalog import MODEL_TYPES
+from tfhub_blocks.control.costs.budgets import refuse_above_budget
 from tfhub_blocks.control.graphs import Graph, Node
 from tfhub_blocks.control.instances import instance_count
 from tfhub_blocks.control.profiles import SERVERLESS, JobSettings, Profile
 from tfhub_blocks.control.requests import pipeline_ports, prepare_job
 from tfhub_blocks.control.store import content_digest
 from tfhub_blocks.control.workspace.assets import Asset, component_asset
+from tfhub_blocks.control.workspace.computes import check_fixed
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import find, told
 from tfhub_blocks.control.workspace.intents import intent
@@ -74,6 +76,7 @@ def prepare(connection: Connection, request: Request, profile: Profile) -> Prepa
     """
     settings = _job_settings(profile)
     job, graph, given = prepare_job(request.pipeline, request.settings, profile)
+    refuse_above_budget(graph, profile)
     # Before the nodes are furnished: what a node is given may show in its component.
     assets = {node.component: component_asset(node.entity) for node in graph.nodes.values()}
     registered = dict(_registered(graph, request))
@@ -191,6 +194,9 @@ def _check_computes(connection: Connection, profile: Profile, graph: Graph) -> N
                 f"max_nodes of {count} or more, or a smaller instance_count",
                 f"correct {profile.name}, and tfhub-blocks compute apply --profile {profile.name}",
             )
+        if profile.budget and name in profile.clusters:
+            # Else the ceiling that kept the budget was that of another machine.
+            check_fixed("submit", name, profile.clusters[name], found)
 
 
 def _check_inputs(connection: Connection, pipeline: str, given: Mapping[str, Any]) -> None:

@@ -1,0 +1,134 @@
+"""What a run costs at most, and the budget that it has to keep."""
+
+import pytest
+
+from tfhub_blocks.control.costs.budgets import budget_findings
+from tfhub_blocks.control.costs.ceilings import ceiling
+from tfhub_blocks.control.costs.prices import Prices, RegionPrices, SizePrices
+from tfhub_blocks.control.graphs import Graph, Node
+from tfhub_blocks.control.profiles import Budget, Cluster, JobSettings, Profile, Role, load_profile
+from tfhub_blocks.records.errors import BlocksError
+
+PRICES = Prices(
+    "USD",
+    "eastus",
+    {"eastus": RegionPrices("2026-01-31", "a test", {"S": SizePrices(2.0, 0.5)})},
+    path="prices.toml",
+)
+
+
+def node(name="step", role="cpu", timeout_s=None, **more):
+    given = {"shares_work": False, "instance_count": None} | more
+    return Node(
+        *(name, "make", "1", role, "azureml:x:1", "true", True, timeout_s, {}, {}, {}, None),
+        **given,
+    )
+
+
+def graph(*nodes):
+    return Graph("toy", {node.name: node for node in nodes}, {})
+
+
+def profile(budget=None, cluster=None, **role):
+    clusters = {"pool": cluster or Cluster("S", 8, idle_s=360)}
+    roles = {"cpu": Role(**{"compute": "pool", "timeout_s": 3600} | role)}
+    job = JobSettings("us", "ours")
+    return Profile("x", "azureml", roles, job, budget, clusters, name="toy")
+
+
+def test_ceiling_is_time_by_machines_by_price_with_idle_nodes_apart():
+    wide = node("wide", timeout_s=1800, shares_work=True, instance_count=4)
+    most = ceiling(graph(node("one"), wide), profile(), PRICES)
+    assert most.steps["one"].ceiling == 2.0
+    assert most.steps["wide"].ceiling == 4.0
+    assert most.of_steps == 6.0
+    assert most.of_idle_nodes == pytest.approx(360 / 3600 * 2.0 * 5)
+    assert most.total == pytest.approx(7.0)
+    assert [name for name, _ in most.dearest()] == ["wide", "one"]
+
+
+@pytest.mark.parametrize(("restarts", "attempts"), [(0, 1), (1, 2), (3, 4)])
+def test_step_whose_nodes_may_be_taken_away_is_counted_as_begun_again(restarts, attempts):
+    low = Cluster("S", 1, low_priority=True, idle_s=0)
+    most = ceiling(graph(node()), profile(Budget("USD", 9.0, restarts=restarts), low), PRICES)
+    assert most.total == 0.5 * attempts
+    most = ceiling(graph(node()), profile(Budget("USD", 9.0, restarts=restarts)), PRICES)
+    assert most.steps["step"].attempts == 1
+
+
+def test_serverless_steps_have_a_price_and_no_idle_nodes():
+    serverless = profile(compute="serverless", size="S")
+    most = ceiling(graph(node()), serverless, PRICES)
+    assert (most.of_steps, most.of_idle_nodes) == (2.0, 0.0)
+
+
+def test_cluster_that_the_profile_does_not_describe_has_no_price():
+    with pytest.raises(BlocksError, match=r"add it|\[clusters.other\]"):
+        ceiling(graph(node()), profile(compute="other"), PRICES)
+    with pytest.raises(BlocksError, match="no price of Huge in eastus"):
+        ceiling(graph(node()), profile(cluster=Cluster("Huge", 1)), PRICES)
+    with pytest.raises(BlocksError, match="no prices of region westeurope"):
+        ceiling(graph(node()), profile(cluster=Cluster("S", 1, location="westeurope")), PRICES)
+
+
+def test_negative_timeout_does_not_make_a_run_cheap():
+    with pytest.raises(BlocksError, match="its timeout is -3600"):
+        ceiling(graph(node(timeout_s=-3600)), profile(), PRICES)
+
+
+def test_budget_is_kept_to_the_cent_and_not_beyond():
+    exact = profile(Budget("USD", run=2.0), Cluster("S", 1, idle_s=0))
+    assert budget_findings(graph(node()), exact, PRICES) == []
+    [finding] = budget_findings(graph(node(timeout_s=3601)), exact, PRICES)
+    assert finding.key == "budget.run"
+    assert finding.nodes == ("step",)
+    assert "step 2.00 (3601 s on S dedicated)" in finding.problem
+
+
+def test_runs_of_a_month_are_held_against_the_budget_of_a_month():
+    monthly = profile(Budget("USD", month=20.0), Cluster("S", 1, idle_s=0))
+    assert budget_findings(graph(node()), monthly, PRICES) == []
+    assert budget_findings(graph(node()), monthly, PRICES, runs_per_month=10) == []
+    [finding] = budget_findings(graph(node()), monthly, PRICES, runs_per_month=11)
+    assert finding.key == "budget.month"
+    assert "11 runs a month may cost 22.00 USD" in finding.problem
+
+
+def test_budget_in_another_currency_than_the_prices_is_refused():
+    with pytest.raises(BlocksError, match=r"budget\.currency\] it is EUR"):
+        budget_findings(graph(node()), profile(Budget("EUR", run=1e9)), PRICES)
+
+
+PROFILE = """format_version = 1
+description = "x"
+engine = "azureml"
+[job]
+owner = "us"
+cost_centre = "ours"
+[roles.cpu]
+compute = "pool"
+timeout_s = 60
+[budget]
+"""
+
+
+@pytest.mark.parametrize(
+    ("budget", "key"),
+    [
+        ('currency = "USD"', "budget] it says neither run nor month"),
+        ('currency = "USD"\nrun = 20.0\nmonth = 10.0', "budget.run] it is 20.0; expected at most"),
+        ('currency = "USD"\nrun = nan', "budget.run] it is nan"),
+        ('currency = "USD"\nrun = inf', "budget.run] it is inf"),
+        ('currency = "USD"\nmonth = 0', "budget.month] it is 0.0"),
+        ('currency = "usd"\nrun = 1', "budget.currency] it is 'usd'"),
+        ('currency = "USD"\nrun = 1\nrestarts = -1', "budget.restarts] it is -1"),
+        ("run = 1", "budget.currency] this key is missing"),
+        ('currency = "USD"\nruns = 1', "'budget.run'"),
+    ],
+)
+def test_contradictory_budget_is_refused_with_its_key(tmp_path, budget, key):
+    path = tmp_path / "toy.toml"
+    path.write_text(PROFILE + budget)
+    with pytest.raises(BlocksError) as caught:
+        load_profile(str(path))
+    assert key in str(caught.value)
