@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from tfhub_blocks import __version__
 from tfhub_blocks.commands import (
     compute,
+    costs,
     encoders,
     environments,
     jobs,
@@ -23,7 +24,17 @@ from tfhub_blocks.commands.status import DONE, INTERRUPTED, WRONG_REQUEST
 from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError
 
 # In the order in which --help tells of them.
-GROUPS = (pipelines, samples, encoders, environments, compute, publishing, jobs, schedules)
+GROUPS = (
+    pipelines,
+    samples,
+    encoders,
+    environments,
+    compute,
+    publishing,
+    jobs,
+    schedules,
+    costs,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,11 +7,11 @@ import pytest
 
 PRICES = """format_version = 1
 currency = "USD"
-region = "eastus"
-[regions.eastus]
+region = "westeurope"
+[regions.westeurope]
 date = "{today}"
 source = "a test"
-[regions.eastus.sizes]
+[regions.westeurope.sizes]
 Standard_DS3_v2 = {{ dedicated = 0.36, low_priority = 0.09 }}
 """
 # Three steps of a minute at most: 0.006 each, and 0.012 each for 120 s of an idle node.
@@ -61,8 +61,8 @@ def test_budget_that_is_kept_lets_the_job_go(toy, azure):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("Standard_DS3_v2 =", "Standard_DS4_v2 =", "no price of Standard_DS3_v2 in eastus"),
-        ("dedicated = 0.36, ", "", "no dedicated price of Standard_DS3_v2 in eastus"),
+        ("Standard_DS3_v2 =", "Standard_DS4_v2 =", "no price of Standard_DS3_v2 in westeurope"),
+        ("dedicated = 0.36, ", "", "no dedicated price of Standard_DS3_v2 in westeurope"),
         ("dedicated = 0.36", "dedicated = 0", "dedicated] it is 0.0"),
         ('currency = "USD"', 'currency = "EUR"', "toy > budget.currency] it is USD"),
         ("format_version = 1", "format_version = 9", "update tfhub-blocks"),
@@ -91,7 +91,7 @@ def test_old_prices_are_told_where_a_budget_depends_on_them(toy):
     outcome = toy.submit()
     assert outcome.status == 0
     assert re.fullmatch(
-        r"warning: the prices of eastus in .* are of 2020-01-01, \d+ days old: "
+        r"warning: the prices of westeurope in .* are of 2020-01-01, \d+ days old: "
         r"tfhub-blocks cost refresh\n",
         outcome.err,
     )

@@ -127,10 +127,12 @@ def _wait(job: "Job", as_json: bool) -> int:
 
 
 def _told(job: "Job", record: "RunRecord", as_json: bool) -> int:
+    from tfhub_blocks.control.costs.jobs import keep_record
     from tfhub_blocks.control.display import print_job
     from tfhub_blocks.control.runs import CANCELED, COMPLETED
     from tfhub_blocks.control.runs import FAILED as JOB_FAILED
 
+    keep_record(record, _RUNS_DIR)
     if record.status == COMPLETED:
         from tfhub_blocks.control.workspace.outputs import tag_outputs
 

@@ -47,12 +47,8 @@ def register(commands: Any) -> None:
 
 def _apply(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.workspace.connection import connect
-    from tfhub_blocks.control.workspace.schedules import (
-        apply,
-        check_budgets,
-        read_definition,
-        schedule_files,
-    )
+    from tfhub_blocks.control.workspace.schedule_budgets import check_budgets
+    from tfhub_blocks.control.workspace.schedules import apply, read_definition, schedule_files
 
     definitions = [read_definition(name) for name in options.names or schedule_files()]
     if not definitions:

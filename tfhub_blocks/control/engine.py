@@ -10,6 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tfhub_blocks.control.costs.ceilings import ceiling
+from tfhub_blocks.control.costs.expectations import Past
+from tfhub_blocks.control.costs.terms import Terms
 from tfhub_blocks.control.graphs import Graph, Node
 from tfhub_blocks.control.instances import instance_count
 from tfhub_blocks.control.profiles import Profile
@@ -143,8 +146,12 @@ class LocalEngine:
             folder=str(runs / name),
             started=datetime.now(UTC).isoformat(timespec="seconds"),
             inputs={key: str(value) for key, value in given.items()},
-            steps={node.name: StepRecord(node.component) for node in graph.nodes.values()},
+            steps={
+                name: StepRecord(graph.nodes[name].component, terms=terms)
+                for name, terms in self._terms(graph).items()
+            },
             tracking_uri=self.tracking_uri,
+            owner=str(given.get("owner") or self.profile.inputs.get("owner", "")),
         )
         record.write()
         # All at once, as Azure ML takes them when a job is submitted: an edit made while the run
@@ -154,6 +161,11 @@ class LocalEngine:
             folder.mkdir(parents=True)
             node.write_code(folder / "code")
         return record
+
+    def _terms(self, graph: Graph) -> dict[str, Terms]:
+        past = Past.of(self.folder)
+        found = ceiling(graph, self.profile, None).steps.items()
+        return {name: past.expected(graph.nodes[name].component, terms) for name, terms in found}
 
     def _check_roles(self, graph: Graph) -> None:
         for node in graph.nodes.values():

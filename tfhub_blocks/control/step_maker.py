@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -55,6 +56,7 @@ class StepMaker:
             step: Its record, kept up to date.
         """
         started = time.monotonic()
+        step.started = datetime.now(UTC).isoformat(timespec="seconds")
         try:
             stored = self._reuse_or_run(node, made, folder, step)
         except (BlocksError, OSError) as error:
@@ -79,7 +81,7 @@ class StepMaker:
     def _reuse_or_run(
         self, node: Node, made: Mapping[str, Stored], folder: Path, step: StepRecord
     ) -> Stored | None:
-        key = self._key(node, made, folder / "code")
+        key = self.key(node, made, folder / "code")
 
         def on_wait() -> None:
             step.progress = "waits for another run that makes the same"
@@ -150,7 +152,7 @@ class StepMaker:
         if self._interrupted.is_set():
             raise CancelledError
 
-    def _key(self, node: Node, made: Mapping[str, Stored], code: Path) -> str:
+    def key(self, node: Node, made: Mapping[str, Stored], code: Path) -> str:
         """What a step's outputs are a function of, as one digest; with the run, if of that too."""
         contents = {}
         for port, value in node.inputs.items():

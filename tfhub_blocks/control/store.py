@@ -92,6 +92,16 @@ class Store:
             shutil.rmtree(folder)
             return None
 
+    def peek(self, key: str) -> Stored | None:
+        """What is under a key, as its record has it: nothing is read in full, nor removed."""
+        folder = self.folder / key
+        try:
+            record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
+            outputs = {port: folder / port for port in record["digests"]}
+            return Stored(outputs, record["digests"], record["seconds"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
     def begin(self, key: str, output_types: Mapping[str, str], take_up: bool = True) -> Path:
         """A folder for a step to write into: output folders exist beforehand, as on Azure.
 

@@ -145,4 +145,6 @@ def _told(name: str, terms: Terms) -> str:
 
 def money(amount: float) -> str:
     """An amount as people read it: two digits after the point, more for what is less than 1."""
+    if 0 < amount < 0.00005:
+        return "<0.0001"
     return f"{amount:,.2f}" if amount >= 1 or amount == 0 else f"{amount:.4f}"

@@ -11,8 +11,6 @@ from tfhub_blocks.control.profiles import SERVERLESS, Budget, Profile, Role
 from tfhub_blocks.records.errors import BlocksError
 
 LOCAL = "local"
-# A profile without a budget has this one's restarts.
-_RESTARTS = Budget.restarts
 
 
 @dataclass(frozen=True)
@@ -90,17 +88,21 @@ def step_terms(node: Node, profile: Profile, prices: Prices | None) -> Terms:
     price = None
     if prices is not None:
         price = prices.price_per_hour(size, tier, cluster.location if cluster else None)
-    restarts = profile.budget.restarts if profile.budget else _RESTARTS
     return Terms(
         compute=role.compute,
         size=size,
         tier=tier,
         instances=count,
         timeout_s=timeout_s,
-        attempts=1 + (restarts if tier == "low_priority" else 0),
+        attempts=low_priority_attempts(profile.budget) if tier == "low_priority" else 1,
         idle_s=cluster.idle_s if cluster else 0,
         price_per_hour=price,
     )
+
+
+def low_priority_attempts(budget: Budget | None) -> int:
+    """How often a step is counted whose nodes may be taken away, and which then begins again."""
+    return 1 + (budget or Budget("")).restarts
 
 
 def _machine(node: Node, role: Role, profile: Profile, must_be_known: bool) -> tuple[str, Tier]:

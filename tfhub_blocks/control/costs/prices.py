@@ -9,8 +9,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from tfhub_blocks.records.documents import read_document
+import tomli_w
+
+from tfhub_blocks.records.documents import VERSION_KEY, as_record, read_document
 from tfhub_blocks.records.errors import BlocksError, nearest
+from tfhub_blocks.records.folders import write_file
 
 FORMAT_VERSION = 1
 FILE_NAME = "prices.toml"
@@ -118,6 +121,15 @@ def load_prices(path: Path | None = None) -> Prices:
         raise BlocksError("prices", f"{path} > {key}", problem, expected, "correct it")
     # Last, so that the file cannot say where it is.
     return Prices(prices.currency, prices.region, prices.regions, prices.stale_days, str(path))
+
+
+def write_prices(prices: Prices, path: Path) -> None:
+    """Write the whole file, or leave what is there."""
+    record = as_record(prices)
+    del record["path"]
+    head = "# What an hour of one machine costs, as `tfhub-blocks cost refresh` wrote it.\n"
+    text = tomli_w.dumps({VERSION_KEY: FORMAT_VERSION, **record})
+    write_file(path, f"{head}{text}".encode())
 
 
 def _faults(prices: Prices) -> Iterator[tuple[str, str, str]]:

@@ -13,13 +13,12 @@ from typing import Any
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobClient
 
-from tfhub_blocks.control.runs import CANCELED, COMPLETED, FAILED, RUNNING, RunRecord, StepRecord
+from tfhub_blocks.control.runs import FINAL, RUNNING, RunRecord, StepRecord
 from tfhub_blocks.control.workspace.connection import Connection, poll_interval_s
 from tfhub_blocks.control.workspace.failures import redacted, told
 from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError, nearest
 from tfhub_blocks.records.progress import PREFIX as PROGRESS_PREFIX
 
-FINAL = {COMPLETED, FAILED, CANCELED}
 # A step on several nodes has a log for each process.
 _LOG_NAME = re.compile(r"user_logs/std_log(?:_process_(\d+))?\.txt")
 _TAIL_BYTES = 4096
@@ -62,6 +61,7 @@ class Job:
     def _record(self, runs: Mapping[str, Any]) -> RunRecord:
         with told("job", self.name):
             job = self.connection.client.jobs.get(self.name)
+        tags = job.tags or {}
         # A step that has not begun yet has no run.
         steps = {
             name: _step(_component_name(str(node.component)), runs.get(name))
@@ -70,13 +70,15 @@ class Job:
         return RunRecord(
             run=self.name,
             pipeline=job.display_name or "",
-            profile=(job.tags or {}).get("tfhub_blocks.profile", ""),
+            profile=tags.get("tfhub_blocks.profile", ""),
             folder="",
             started=str(job.creation_context.created_at or "") if job.creation_context else "",
             inputs={},
             steps=steps,
             status=str(getattr(job.status, "value", job.status)),  # an enumeration's, or text
             tracking_uri=job.studio_url or "",
+            owner=tags.get("owner", ""),
+            cost_centre=tags.get("cost_centre", ""),
         )
 
     def cancel(self) -> None:
@@ -206,5 +208,6 @@ def _step(component: str, run: Any) -> StepRecord:
         status=run.status,
         reused=(run.properties or {}).get("azureml.isreused") == "true",
         seconds=((ended or datetime.now(UTC)) - started).total_seconds() if started else 0.0,
+        started=started.isoformat(timespec="seconds") if started else "",
         error=redacted(str(error or "")).removeprefix(ERROR_PREFIX),
     )

@@ -1,9 +1,8 @@
 """Schedules: pipelines that run by themselves, as files of the repository and in the workspace."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,8 @@ from typing import Any
 from azure.ai.ml.entities import JobSchedule
 
 from tfhub_blocks.control.catalog import DATA_TYPES, MODEL_TYPES
-from tfhub_blocks.control.costs.budgets import month_findings, refuse_above_budget
-from tfhub_blocks.control.costs.ceilings import Ceiling
 from tfhub_blocks.control.profiles import Profile, load_profile
-from tfhub_blocks.control.requests import pipeline_ports, prepare_job
+from tfhub_blocks.control.requests import pipeline_ports
 from tfhub_blocks.control.workspace.assets import DIGEST_TAG
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import find, told
@@ -28,7 +25,6 @@ from tfhub_blocks.records.errors import BlocksError, nearest
 FORMAT_VERSION = 1
 # An input of this name gets the time at which the schedule fired.
 TRIGGER_TIME_INPUT = "trigger_time"
-_MONTH = timedelta(days=31)
 TRIGGER_TIME = "${{creation_context.trigger_time}}"
 
 
@@ -83,41 +79,6 @@ def read_definition(name: str) -> Definition:
     return Definition(name, file, trigger, load_profile(file.profile))
 
 
-def check_budgets(definitions: Iterable[Definition]) -> None:
-    """See, before anything is sent, that schedules keep the budgets of their profiles.
-
-    The budget of a month is for all schedules of a profile that are defined here: those that are
-    not applied now may have been before.
-
-    Raises:
-        BlocksError: One run, or all of a month, could cost more; or a definition is wrong.
-    """
-    applied = {d.name: d for d in definitions if d.profile.budget}
-    profiles = {d.profile.name: d.profile for d in applied.values()}
-    scheduled: dict[str, list[tuple[str, Ceiling, int]]] = {}
-    for definition in [*applied.values(), *_others(applied, profiles)]:
-        _, graph, _ = prepare_job(
-            definition.file.pipeline, _settings(definition), definition.profile
-        )
-        now = datetime.now(UTC)
-        firings = sum(1 for _ in definition.trigger.times(now, now + _MONTH))
-        if most := refuse_above_budget(graph, definition.profile, firings):
-            of_profile = scheduled.setdefault(definition.profile.name, [])
-            of_profile.append((definition.name, most, firings))
-    for name, of_profile in scheduled.items():
-        for finding in month_findings(of_profile, profiles[name]):
-            raise finding.error(profiles[name])
-
-
-def _others(applied: Mapping[str, Any], profiles: Mapping[str, Profile]) -> Iterator[Definition]:
-    """The other schedules of these profiles; one that cannot be read was not applied as it is."""
-    for name in schedule_files().keys() - applied.keys() if profiles else ():
-        with suppress(BlocksError):
-            definition = read_definition(name)
-            if definition.profile.name in profiles:
-                yield definition
-
-
 def apply(connection: Connection, definition: Definition) -> tuple[str, tuple[str, ...]]:
     """Bring the workspace's schedule to what is defined.
 
@@ -128,7 +89,7 @@ def apply(connection: Connection, definition: Definition) -> tuple[str, tuple[st
         BlocksError: What it names is not published, or Azure refused it.
     """
     name, file = definition.name, definition.file
-    request = Request(file.pipeline, _settings(definition), file.register)
+    request = Request(file.pipeline, settings(definition), file.register)
     prepared = prepare(connection, request, definition.profile)
     digest = record_digest({"job": prepared.digest, "trigger": repr(definition.trigger)})
     found = _get(connection, name)
@@ -146,7 +107,12 @@ def apply(connection: Connection, definition: Definition) -> tuple[str, tuple[st
     return "made" if found is None else "changed", frozen_versions(made.create_job)
 
 
-def _settings(definition: Definition) -> tuple[str, ...]:
+def settings(definition: Definition) -> tuple[str, ...]:
+    """What the job gets, as words like those of ``--set``.
+
+    Raises:
+        BlocksError: Data is given by its path.
+    """
     return tuple(f"{key}={text}" for key, text in _inputs(definition).items())
 
 

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from azure.ai.ml.entities import (
 import tfhub_blocks
 from tfhub_blocks.control.catalog import MODEL_TYPES
 from tfhub_blocks.control.costs.budgets import refuse_above_budget
+from tfhub_blocks.control.costs.jobs import JobCosts, begin_record
+from tfhub_blocks.control.costs.prices import load_prices
+from tfhub_blocks.control.costs.reuse import step_keys
 from tfhub_blocks.control.graphs import Graph, Node
 from tfhub_blocks.control.instances import instance_count
 from tfhub_blocks.control.profiles import SERVERLESS, JobSettings, Profile
@@ -53,12 +57,14 @@ class Prepared:
     """A job that can be sent: the SDK's object, and the digest of all that it was made from.
 
     ``registered`` holds the type and the asset's name of each output that is to become an asset.
+    ``costs`` is what will be kept of its costs.
     """
 
     pipeline: str
     job: Any
     registered: Mapping[str, tuple[str, str]]
     digest: str
+    costs: JobCosts
 
     def with_outputs(self, version: str | None) -> Any:
         """The job, registering its outputs under a version, or one that Azure ML counts."""
@@ -97,10 +103,10 @@ def prepare(connection: Connection, request: Request, profile: Profile) -> Prepa
     _check_computes(connection, profile, graph)
     _check_inputs(connection, request.pipeline, given)
     _name_components(connection, job, graph, assets, settings)
-    uploads = Uploads(connection)
+    uploads, content = Uploads(connection), cache(content_digest)
     for name, value in given.items():
         if isinstance(value, Path):
-            given[name] = job.inputs[name].path = uploads.send(value, content_digest(value))
+            given[name] = job.inputs[name].path = uploads.send(value, content(value))
     record = {
         "workspace": [connection.client.subscription_id, connection.name],
         "pipeline": request.pipeline,
@@ -111,7 +117,9 @@ def prepare(connection: Connection, request: Request, profile: Profile) -> Prepa
         "components": {name: assets[node.component].digest for name, node in graph.nodes.items()},
         "instances": {name: instance_count(node, profile) for name, node in graph.nodes.items()},
     }
-    return Prepared(request.pipeline, job, registered, record_digest(record))
+    digests = {name: asset.digest for name, asset in assets.items()}
+    costs = JobCosts(graph, profile, step_keys(graph, profile, digests, content))
+    return Prepared(request.pipeline, job, registered, record_digest(record), costs)
 
 
 def _job_settings(profile: Profile) -> JobSettings:
@@ -197,6 +205,21 @@ def _check_computes(connection: Connection, profile: Profile, graph: Graph) -> N
         if profile.budget and name in profile.clusters:
             # Else the ceiling that kept the budget was that of another machine.
             check_fixed("submit", name, profile.clusters[name], found)
+            _check_region(name, profile, found)
+
+
+def _check_region(name: str, profile: Profile, found: Any) -> None:
+    """See that a cluster is where it was priced."""
+    priced = profile.clusters[name].location or load_prices().region
+    actual = str(found.location or priced)
+    if actual.replace(" ", "").casefold() != priced.replace(" ", "").casefold():
+        raise BlocksError(
+            "submit",
+            f"compute {name}",
+            f"it is in {actual}, and was priced as in {priced} to be held against the budget",
+            "the prices of its region",
+            f"tfhub-blocks cost refresh --region {actual} --default",
+        )
 
 
 def _check_inputs(connection: Connection, pipeline: str, given: Mapping[str, Any]) -> None:
@@ -272,10 +295,13 @@ def submit(connection: Connection, prepared: Prepared, runs_dir: Path) -> Any:
     with kept as (name, is_new):
         jobs = connection.client.jobs
         if not is_new and (found := find("submit", name, jobs.get, name)):
+            begin_record(name, prepared.costs, runs_dir)
             return found
         # A version of its own for what it registers, known before it exists.
         job = prepared.with_outputs(name.removeprefix(f"{prepared.pipeline}-"))
         job.name = name
         with told("submit", name):
             # What it checks is checked: once a compute, not once a node.
-            return jobs.create_or_update(job, skip_validation=True)
+            made = jobs.create_or_update(job, skip_validation=True)
+        begin_record(name, prepared.costs, runs_dir)
+        return made

@@ -1,0 +1,203 @@
+"""Azure's public Retail Prices API.
+
+See https://learn.microsoft.com/rest/api/cost-management/retail-prices/azure-retail-prices.
+"""
+
+import http.client
+import json
+import math
+import re
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from tfhub_blocks.control.costs.prices import SizePrices, Tier
+from tfhub_blocks.records.errors import BlocksError
+
+URL = "https://prices.azure.com/api/retail/prices"
+# Filters tell cases apart from this version on.
+API_VERSION = "2023-01-01-preview"
+TIMEOUT_S = 30.0
+ATTEMPTS, FIRST_WAIT_S, LONGEST_WAIT_S = 5, 1.0, 60.0
+MOST_PAGES = 1000
+_LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
+_PASSING = {408, 429, 500, 502, 503, 504}
+# The end of a sku's name tells what is not sold like the rest: spot machines are auctioned, which
+# Azure ML's clusters do not take part in.
+_SUFFIXES: Mapping[str, Tier | None] = {"Low Priority": "low_priority", "Spot": None}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where prices are asked for, and in which currency."""
+
+    currency: str
+    url: str = URL
+
+    def __post_init__(self) -> None:
+        parts = urllib.parse.urlsplit(self.url)
+        if parts.scheme == "https" and parts.netloc:
+            return
+        if parts.scheme != "http" or not _LOOPBACK.fullmatch(parts.netloc):
+            raise BlocksError(
+                "cost refresh",
+                f"--url {self.url}",
+                "what it gives could be changed on the way",
+                "an https address",
+                f"leave it out: it is {URL}",
+            )
+
+    def sizes(self, region: str, names: Iterable[str]) -> dict[str, SizePrices]:
+        """The prices of sizes in a region; one that is not sold there is left out.
+
+        Raises:
+            BlocksError: The API cannot be reached, refuses, or gives something else than prices.
+        """
+        found: dict[str, SizePrices] = {}
+        for name in names:
+            prices: dict[Tier, float] = {}
+            for item in self._items(region, name):
+                tier = _tier(item)
+                if tier is not None and _belongs(item, region, name):
+                    # Of several meters the dearest: a ceiling has to hold.
+                    prices[tier] = max(self._price(item), prices.get(tier, 0.0))
+            if prices:
+                found[name] = SizePrices(**prices)
+        return found
+
+    def _items(self, region: str, size: str) -> Iterator[Mapping[str, Any]]:
+        asked = (
+            "serviceName eq 'Virtual Machines' and priceType eq 'Consumption' "
+            f"and armRegionName eq {_quoted(region)} and armSkuName eq {_quoted(size)}"
+        )
+        query = {
+            "api-version": API_VERSION,
+            "currencyCode": _quoted(self.currency),
+            "$filter": asked,
+        }
+        url = f"{self.url}?{urllib.parse.urlencode(query, quote_via=urllib.parse.quote)}"
+        for _ in range(MOST_PAGES):
+            page = self._page(url)
+            items = page.get("Items")
+            if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+                raise self._refused("it has no list of Items", url)
+            yield from items
+            link = page.get("NextPageLink")
+            if not link:
+                return
+            if _origin(str(link)) != _origin(self.url):
+                raise self._refused(f"its next page is elsewhere, at {link}", url)
+            url = str(link)
+        raise self._refused(f"it has more than {MOST_PAGES} pages", url)
+
+    def _page(self, url: str) -> Mapping[str, Any]:
+        """One page, asked for again while what fails may pass."""
+        for attempt in range(1, ATTEMPTS + 1):
+            wait_s = min(FIRST_WAIT_S * 2 ** (attempt - 1), LONGEST_WAIT_S)
+            try:
+                page = json.loads(_read(url))
+            except urllib.error.HTTPError as error:
+                if error.code not in _PASSING or attempt == ATTEMPTS:
+                    raise self._refused(f"it answered {error.code} {error.reason}", url) from error
+                wait_s = _told_wait(error.headers.get("Retry-After"), wait_s)
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                if attempt == ATTEMPTS:
+                    reason = getattr(error, "reason", None) or error
+                    raise self._refused(f"it could not be asked ({reason})", url) from error
+            else:
+                if isinstance(page, dict):
+                    return page
+                raise self._refused("its answer is no object", url)
+            time.sleep(wait_s)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _price(self, item: Mapping[str, Any]) -> float:
+        currency, price = item.get("currencyCode"), item.get("retailPrice")
+        if currency != self.currency:
+            raise self._refused(f"it gave a price in {currency}", self.url)
+        good = isinstance(price, int | float) and math.isfinite(price) and price > 0
+        if not good or not isinstance(price, int | float):
+            what = f"{item.get('meterName')} in {item.get('armRegionName')}"
+            raise self._refused(f"it gave the price {price!r} of {what}", self.url)
+        return float(price)
+
+    def _refused(self, problem: str, url: str) -> BlocksError:
+        return BlocksError(
+            "cost refresh",
+            url.partition("?")[0],
+            problem,
+            f"Azure's list prices in {self.currency}",
+            "try again later; the prices that are here stay as they are",
+        )
+
+
+def _belongs(item: Mapping[str, Any], region: str, size: str) -> bool:
+    """Whether an item is what an hour of one such machine with Linux costs now."""
+    product = str(item.get("productName", ""))
+    return (
+        item.get("serviceName") == "Virtual Machines"
+        and item.get("type") == "Consumption"
+        and item.get("unitOfMeasure") == "1 Hour"
+        and item.get("armRegionName") == region
+        and str(item.get("armSkuName", "")).casefold() == size.casefold()
+        and "Windows" not in product
+        and "CloudServices" not in product.replace(" ", "")
+        and not item.get("tierMinimumUnits")
+        and _is_now(item)
+    )
+
+
+def _tier(item: Mapping[str, Any]) -> Tier | None:
+    """How the machine of an item is paid for; None for a way that Azure ML does not have."""
+    names = (str(item.get("skuName", "")), str(item.get("meterName", "")))
+    for suffix, tier in _SUFFIXES.items():
+        if any(name.endswith(suffix) for name in names):
+            return tier
+    return "dedicated"
+
+
+def _is_now(item: Mapping[str, Any]) -> bool:
+    now = datetime.now(UTC)
+    start, end = (_time(item.get(f"effective{which}Date")) for which in ("Start", "End"))
+    return not (start and start > now) and not (end and end <= now)
+
+
+def _time(text: object) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _quoted(text: str) -> str:
+    """A text in a filter, as OData writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parts = urllib.parse.urlsplit(url)
+    try:
+        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    except ValueError:  # no number
+        port = None
+    return parts.scheme, parts.hostname or "", port
+
+
+def _told_wait(told: str | None, wait_s: float) -> float:
+    return min(float(told), LONGEST_WAIT_S) if told and told.isdecimal() else wait_s
+
+
+def _read(url: str) -> bytes:
+    # Links to next pages come with blanks in them.
+    request = urllib.request.Request(urllib.parse.quote(url, safe=":/?&=$%'-._~,()+"))  # noqa: S310
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310  # see Source
+        if _origin(answer.url) != _origin(url):
+            raise ValueError(f"it sends to {answer.url}")
+        content: bytes = answer.read()
+        return content
