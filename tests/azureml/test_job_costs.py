@@ -134,3 +134,24 @@ def test_cluster_of_another_region_than_was_priced_is_refused(toy):
     outcome = toy.submit()
     assert outcome.status == 2
     assert "is in westeurope, and was priced as in eastus" in outcome.err
+
+
+def test_jobs_of_others_and_of_schedules_are_collected_once(toy, azure):
+    toy.write(
+        "pipelines/schedules/nightly.toml",
+        'format_version = 1\npipeline = "toy"\nprofile = "toy"\ntime_zone = "Europe/Berlin"\n'
+        f'cron = "0 3 * * *"\n[inputs]\nsource = "{toy.words}"\n',
+    )
+    assert toy.main("schedule", "apply").status == 0
+    fired = azure.workspace.fire("nightly", datetime(2030, 1, 7, 2, tzinfo=UTC))
+    sent = toy.submitted("--set", "count=2")
+    azure.executor.wait()
+    outcome = toy.main("cost", "history", "--collect", "--json")
+    assert outcome.err == "1 jobs are new here or went on\n"
+    assert sum(row["runs"] for row in json.loads(outcome.out)) == 2
+    assert kept(toy, fired)["status"] == "Completed"
+    assert kept(toy, fired)["steps"]["left"]["terms"]["price_per_hour"] == 0.36
+    assert kept(toy, sent)["steps"]["left"]["key"]
+    again = toy.main("cost", "history", "--collect", "--json")
+    assert again.err == "0 jobs are new here or went on\n"
+    assert again.out == outcome.out

@@ -24,7 +24,7 @@ _BY = ("owner", "cost_centre", "pipeline", "profile")
 # Which options are for what; the rest is for all.
 _OPTIONS = {
     "a pipeline": ("settings", "profile", "items"),
-    HISTORY: ("by", "since", "plot"),
+    HISTORY: ("by", "since", "plot", "collect", "workspace_config"),
     REFRESH: ("region", "currency", "sizes", "default", "url"),
     "a run or a job": ("workspace_config",),
 }
@@ -58,6 +58,12 @@ def register(commands: Any) -> None:
     history.add_argument("--by", choices=_BY, help="whose runs are counted together (owner)")
     history.add_argument("--since", metavar="MONTH", help="the first that counts, such as 2026-01")
     history.add_argument("--plot", type=Path, metavar="FILE", help="draw it into a PNG, too")
+    history.add_argument(
+        "--collect",
+        action="store_true",
+        default=None,
+        help="first ask the workspace for jobs that are not known here, or had not ended",
+    )
     refresh = cost.add_argument_group("refresh")
     refresh.add_argument("--region", help="one region, which may be new; else all in the file")
     refresh.add_argument(
@@ -109,7 +115,8 @@ def _cost(options: argparse.Namespace) -> int:
 
 def _check_options(options: argparse.Namespace, what: str) -> None:
     for of, names in _OPTIONS.items():
-        given = [name for name in names if of != what and getattr(options, name) is not None]
+        others = set(names) - set(_OPTIONS[what])
+        given = [name for name in names if name in others and getattr(options, name) is not None]
         if given:
             name = {"settings": "set", "sizes": "size"}.get(given[0], given[0])
             raise BlocksError(
@@ -218,6 +225,12 @@ def _history(options: argparse.Namespace) -> int:
         raise BlocksError(
             "cost history", "--since", f"it is {since!r}", "a month such as 2026-01", "correct it"
         )
+    if options.collect:
+        from tfhub_blocks.control.workspace.connection import connect
+        from tfhub_blocks.control.workspace.job_costs import collect
+
+        count = collect(connect(options.workspace_config), options.runs_dir)
+        print(f"{count} jobs are new here or went on", file=sys.stderr)
     rows = spending((record for _, record in past_runs(options.runs_dir)), by, since)
     if options.json:
         print(json.dumps([asdict(row) | {"total": row.total} for row in rows], indent=1))

@@ -174,6 +174,8 @@ def _faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
             yield f"roles.{name}.size", f"it is {role.size}", "a size for serverless compute alone"
     yield from _budget_faults(profile.budget) if profile.budget else ()
     if profile.engine == "local":
+        if profile.budget:
+            yield "budget", 'the engine is "local", where nothing is paid for', "no such table"
         return
     if profile.job is None:
         yield "job", "this table is missing", "owner and cost_centre of what it submits"

@@ -112,6 +112,13 @@ timeout_s = 60
 """
 
 
+def test_budget_where_nothing_is_paid_for_is_refused(tmp_path):
+    path = tmp_path / "toy.toml"
+    path.write_text(PROFILE.replace('"azureml"', '"local"') + 'currency = "USD"\nrun = 1.0')
+    with pytest.raises(BlocksError, match="where nothing is paid for"):
+        load_profile(str(path))
+
+
 @pytest.mark.parametrize(
     ("budget", "key"),
     [

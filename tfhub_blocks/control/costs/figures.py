@@ -64,5 +64,6 @@ def _bars(axes: Any, rows: Sequence[Spending], currency: str, by: str) -> None:
     axes.grid(axis="y", color=GRID)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    for text in axes.legend(frameon=False, fontsize=8).get_texts():
+    beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+    for text in axes.legend(frameon=False, fontsize=8, **beside).get_texts():
         text.set_parse_math(False)  # a name may hold a $

@@ -38,7 +38,7 @@ def begin_record(name: str, costs: JobCosts, runs_dir: Path) -> None:
         run=name,
         pipeline=graph.name,
         profile=profile.name,
-        folder=str(_folder(name, runs_dir).absolute()),
+        folder=str(job_folder(name, runs_dir).absolute()),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         inputs={},
         steps={
@@ -78,7 +78,7 @@ def keep_record(record: RunRecord, runs_dir: Path) -> RunRecord:
 def kept_record(name: str, runs_dir: Path) -> RunRecord | None:
     """What is kept of a job here, if it was sent from here."""
     try:
-        return read_run(_folder(name, runs_dir) / RECORD_NAME)
+        return read_run(job_folder(name, runs_dir) / RECORD_NAME)
     except (OSError, ValueError):
         return None
 
@@ -99,5 +99,6 @@ def _terms(node: Node, profile: Profile, prices: Prices | None) -> Terms:
         return step_terms(node, profile, None)
 
 
-def _folder(name: str, runs_dir: Path) -> Path:
+def job_folder(name: str, runs_dir: Path) -> Path:
+    """Where the record of a job is."""
     return runs_dir / "jobs" / name

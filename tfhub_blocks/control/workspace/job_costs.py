@@ -1,18 +1,19 @@
-"""What a job did cost that was not sent from here: its terms, as the workspace has them."""
+"""What jobs did cost that were not sent from here: their terms, as the workspace has them."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tfhub_blocks.control.costs.ceilings import low_priority_attempts
-from tfhub_blocks.control.costs.jobs import keep_record, kept_record
+from tfhub_blocks.control.costs.jobs import job_folder, keep_record, kept_record
 from tfhub_blocks.control.costs.prices import Prices, Tier, load_prices
 from tfhub_blocks.control.costs.terms import Terms
 from tfhub_blocks.control.profiles import SERVERLESS
-from tfhub_blocks.control.runs import RunRecord
+from tfhub_blocks.control.runs import FINAL, RunRecord
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import find, told
-from tfhub_blocks.control.workspace.jobs import Job
+from tfhub_blocks.control.workspace.jobs import PROFILE_TAG, Job
 from tfhub_blocks.records.errors import BlocksError
 
 
@@ -28,7 +29,40 @@ def costed_record(job: Job, runs_dir: Path) -> RunRecord:
     record = job.record()
     if kept_record(job.name, runs_dir) is not None:
         return keep_record(record, runs_dir)
-    prices = load_prices()
+    return _priced(job, record, load_prices())
+
+
+def collect(connection: Connection, runs_dir: Path) -> int:
+    """Keep a record of each job of this product in the workspace; how many were new or went on.
+
+    Those that had ended when they were last looked at are not asked for again.
+
+    Raises:
+        BlocksError: The workspace could not be asked, or the file of prices is not as it must be.
+    """
+    prices, count = load_prices(), 0
+    with told("cost", "the workspace's jobs"):
+        found = [job.name for job in connection.client.jobs.list() if PROFILE_TAG in _tags(job)]
+    for name in found:
+        kept = kept_record(name, runs_dir)
+        if kept is not None and kept.status in FINAL:
+            continue
+        count, job = count + 1, Job(connection, name)
+        record = job.record()
+        if kept is not None:
+            keep_record(record, runs_dir)
+        else:
+            folder = str(job_folder(name, runs_dir).absolute())
+            replace(_priced(job, record, prices), folder=folder).write()
+    return count
+
+
+def _tags(job: Any) -> Mapping[str, str]:
+    return getattr(job, "tags", None) or {}
+
+
+def _priced(job: Job, record: RunRecord, prices: Prices) -> RunRecord:
+    """A record with the terms that its steps have in the workspace, at the prices of today."""
     with told("job", job.name):
         nodes = job.connection.client.jobs.get(job.name).jobs or {}
     for name, step in record.steps.items():

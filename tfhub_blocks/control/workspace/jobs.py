@@ -22,6 +22,7 @@ from tfhub_blocks.records.progress import PREFIX as PROGRESS_PREFIX
 # A step on several nodes has a log for each process.
 _LOG_NAME = re.compile(r"user_logs/std_log(?:_process_(\d+))?\.txt")
 _TAIL_BYTES = 4096
+PROFILE_TAG = "tfhub_blocks.profile"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Job:
         return RunRecord(
             run=self.name,
             pipeline=job.display_name or "",
-            profile=tags.get("tfhub_blocks.profile", ""),
+            profile=tags.get(PROFILE_TAG, ""),
             folder="",
             started=str(job.creation_context.created_at or "") if job.creation_context else "",
             inputs={},
