@@ -89,6 +89,9 @@ def test_runs_of_a_month_are_held_against_the_budget_of_a_month():
     monthly = profile(Budget("USD", month=20.0), Cluster("S", 1, idle_s=0))
     assert budget_findings(graph(node()), monthly, PRICES) == []
     assert budget_findings(graph(node()), monthly, PRICES, runs_per_month=10) == []
+    [finding] = budget_findings(graph(*map(node, "abcdefghijk")), monthly, PRICES)
+    assert finding.key == "budget.month"
+    assert "a run may cost 22.00 USD" in finding.problem
     [finding] = budget_findings(graph(node()), monthly, PRICES, runs_per_month=11)
     assert finding.key == "budget.month"
     assert "11 runs a month may cost 22.00 USD" in finding.problem

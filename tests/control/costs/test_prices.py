@@ -40,6 +40,7 @@ def test_price_is_that_of_the_tier_and_the_region(prices):
     assert prices.price_per_hour("Standard_DS3_v2", "dedicated") == 0.229
     assert prices.price_per_hour("Standard_DS3_v2", "low_priority") == 0.0458
     assert prices.price_per_hour("STANDARD_ds3_v2", "dedicated", "westeurope") == 0.275
+    assert prices.price_per_hour("Standard_DS3_v2", "dedicated", "West Europe") == 0.275
 
 
 @pytest.mark.parametrize(

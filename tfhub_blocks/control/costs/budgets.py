@@ -36,7 +36,7 @@ def budget_findings(
         graph: The steps.
         profile: Its roles, clusters and budget.
         prices: What machines cost; else those that count here, if there is a budget.
-        runs_per_month: How often it runs, to be held against the budget of a month.
+        runs_per_month: How often it runs, to be held against the budget of a month; else once.
 
     Raises:
         BlocksError: Something has no price, or the budget is in another currency than prices are.
@@ -112,7 +112,14 @@ def _findings(
     most: Ceiling, profile: Profile, runs_per_month: int | None
 ) -> Iterator[BudgetFinding]:
     budget, cost = profile.budget, most.total
-    if budget is None or cost is None:
+    if budget is None:
+        return
+    if cost is None:
+        unknown = tuple(name for name, terms in most.steps.items() if terms.price_per_hour is None)
+        problem = f"nobody knows what a run may cost: {', '.join(unknown)} have no price"
+        yield BudgetFinding(
+            "budget", unknown, problem, "a price of each", "tfhub-blocks cost refresh"
+        )
         return
     dearest = most.dearest()
     nodes = tuple(name for name, _ in dearest)
@@ -126,15 +133,17 @@ def _findings(
             f"at most {money(budget.run)} {budget.currency}",
             remedy,
         )
-    month = cost * (runs_per_month or 0)
+    # What does not run by itself runs once, at least.
+    runs = max(runs_per_month or 1, 1)
+    month = cost * runs
     if budget.month is not None and month > budget.month:
+        often = "a run" if runs == 1 else f"{runs} runs a month"
         yield BudgetFinding(
             "budget.month",
             nodes,
-            f"{runs_per_month} runs a month may cost {money(month)} {most.currency}; "
-            f"dearest: {told}",
-            f"at most {money(budget.month)} {budget.currency}",
-            f"let it run less often, {remedy}",
+            f"{often} may cost {money(month)} {most.currency}; dearest: {told}",
+            f"at most {money(budget.month)} {budget.currency} in a month",
+            f"let it run less often, {remedy}" if runs > 1 else remedy,
         )
 
 

@@ -58,7 +58,7 @@ class Prices:
         Raises:
             BlocksError: There is no price of that size and tier in the region.
         """
-        region = region or self.region
+        region = (region or self.region).replace(" ", "").lower()  # West Europe is westeurope
         found = self.regions.get(region)
         sizes = {name.casefold(): prices for name, prices in found.sizes.items()} if found else {}
         prices = sizes.get(size.casefold())
