@@ -29,6 +29,24 @@ def test_composing_every_pipeline_imports_nothing_that_computes():
     assert done.stdout == "[]\n"
 
 
+def test_pipelines_offer_what_their_steps_take():
+    """A pipeline says its choices in words of its own, for composing it imports no engines."""
+    import components
+    from tfhub_blocks.control.catalog import pipeline_files
+    from tfhub_blocks.control.requests import draft_graph, pipeline_ports
+
+    compared = set()
+    for name in pipeline_files():
+        steps = {node.component for node in draft_graph(name).nodes.values()}
+        for port, offered in pipeline_ports(name).items():
+            for step in steps:
+                taken = getattr(components, step).inputs.get(port)
+                if offered.enum and taken is not None:
+                    assert list(offered.enum) == list(taken.enum), (name, port, step)
+                    compared.add((name, port))
+    assert ("transfer_learning", "engine") in compared
+
+
 @pytest.mark.parametrize(
     "path", sorted(ROOT.glob("components/*/component.py")), ids=lambda path: path.parent.name
 )
