@@ -127,7 +127,8 @@ def fine_tune(
         cut = cut_encoder(loaded, "fine_tune")
         if trainable == "auto":
             budget = cut_costs.Budget(most_s, None if most_disk_gb is None else most_disk_gb * 1e9)
-            chosen = fine_tuning.planned_cut(items, cut, budget, epochs, dtype, augment_views)
+            asked = (budget, epochs, dtype, augment_views)
+            chosen = fine_tuning.planned_cut(items, cut, *asked, replicas)
         else:
             chosen = chosen_cut(cut, trainable, "fine_tune")
         print(f"trained: {len(chosen.above)} variables from {chosen.above[0]} on")

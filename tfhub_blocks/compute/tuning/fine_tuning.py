@@ -19,6 +19,7 @@ from tfhub_blocks.compute.heads import Head, fit_head
 from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.compute.selection import AUTO
 from tfhub_blocks.compute.splits import Split
+from tfhub_blocks.compute.tuning.activations import Activations
 from tfhub_blocks.compute.tuning.caching import SPLITS, Cache, Examples, LowerPart
 from tfhub_blocks.compute.tuning.checkpoints import noted_preemption
 from tfhub_blocks.compute.tuning.classifier import Classifier, feature_scale, features_of
@@ -149,7 +150,7 @@ def fine_tune(
     classifier = classifiers[0]
     probe = classifier.values()
     known = _identity(snapshot, cut_encoder, cut, head, options, schedule, given, replicas.count)
-    with noted_preemption() as preemption, replicas.told_if_lost(WHERE):
+    with noted_preemption() as preemption, replicas.told_if_lost():
         multipliers = [schedule.block_decay**block for block in blocks]
         trained = train(
             classifiers,
@@ -184,11 +185,12 @@ def _classifiers(
     All of all workers hold the same values.
     """
     upper = cut_encoder.upper(cut)
-    train, validation = (
-        Split(features_of(upper, items), items.targets, items.ids)
-        for items in (examples.train if start is None else examples.validation, examples.validation)
-    )
-    head = start or fit_head(train, validation, labels).head
+
+    def split(items: Activations) -> Split:
+        return Split(features_of(upper, items), items.targets, items.ids)
+
+    validation = split(examples.validation)
+    head = start or fit_head(split(examples.train), validation, labels).head
     # Calibrated, or the first thing that training learns is how sure it may be.
     sure = np.float32(head.temperature)
     calibrated = Head(head.weights / sure, head.bias / sure, labels, 1.0)
@@ -197,11 +199,10 @@ def _classifiers(
     classifiers = []
     for number, device in enumerate(replicas.devices):
         copy = cut_encoder.copied(device) if number else cut_encoder
-        own = upper if not number else copy.upper(cut)
         # Once among all, as they are added up.
         counted = penalties if replicas.first + number == 0 else ()
-        variables = copy.variables_above(cut)
-        classifiers.append(Classifier(own, variables, calibrated, scale, counted, device))
+        own = copy.upper(cut) if number else upper, copy.variables_above(cut)
+        classifiers.append(Classifier(*own, calibrated, scale, counted, device))
     values = replicas.agreed(classifiers[0].values())
     for classifier in classifiers:
         classifier.assign(values)
@@ -215,10 +216,11 @@ def planned_cut(
     epochs: int | None,
     dtype: str,
     views: int,
+    replicas: Replicas,
 ) -> Cut:
     """The cut that trains the most within a budget, estimated from a forward pass measured here.
 
-    It is one that leaves a part as it is.
+    It is one that leaves a part as it is, and the same for all workers.
 
     Raises:
         BlocksError: There is no budget, or no cut is within it.
@@ -229,7 +231,7 @@ def planned_cut(
     if not items["train"]:
         raise _empty("train")
     passes = default_schedule(items["train"], 2, 1, epochs).epochs
-    forward_s = measured_forward_s(cut_encoder)
+    forward_s = float(replicas.agreed([np.array([measured_forward_s(cut_encoder)])])[0][0])
     cuts, all_items = cut_encoder.cuts, sum(items.values())
     return deepest_within(cuts, budget, all_items, passes, dtype, forward_s, WHERE, views)
 

@@ -77,6 +77,9 @@ class Replicas:
         """The first worker's values, of one dtype and the same shapes on all, for all to go by.
 
         Other processors may round what each could compute for itself in another way.
+
+        Raises:
+            BlocksError: Another worker is gone.
         """
         if self.worker.count == 1:
             return values
@@ -87,17 +90,22 @@ class Replicas:
         def add(*given: Any) -> Any:
             return self.run([partial(lambda value: self.summed([value])[0], g) for g in given])
 
-        told = tf.function(add, autograph=False)(*map(tf.constant, own)).numpy()
+        with self.told_if_lost():
+            told = tf.function(add, autograph=False)(*map(tf.constant, own)).numpy()
         ends = np.cumsum([np.size(value) for value in values])
         parts = np.split(told, ends[:-1])
         return [part.reshape(np.shape(v)) for part, v in zip(parts, values, strict=True)]
 
     def wait(self) -> None:
-        """Wait until all workers are here: one that ends before the others is taken for dead."""
+        """Wait until all workers are here: one that ends before the others is taken for dead.
+
+        Raises:
+            BlocksError: Another worker is gone.
+        """
         self.agreed([np.zeros(1, np.float32)])
 
     @contextmanager
-    def told_if_lost(self, where: str) -> Iterator[None]:
+    def told_if_lost(self) -> Iterator[None]:
         """Tell what it means when an operation ends because another worker is gone.
 
         Raises:
@@ -109,7 +117,7 @@ class Replicas:
             if self.worker.count == 1:
                 raise
             raise BlocksError(
-                where,
+                "fine_tune",
                 str(self.worker),
                 "another worker is gone",
                 "all to train to the end",
