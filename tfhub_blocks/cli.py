@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from tfhub_blocks import __version__
 from tfhub_blocks.commands import (
+    checks,
     compute,
     costs,
     encoders,
@@ -26,6 +27,7 @@ from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError
 # In the order in which --help tells of them.
 GROUPS = (
     pipelines,
+    checks,
     samples,
     encoders,
     environments,

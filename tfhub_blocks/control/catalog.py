@@ -122,6 +122,7 @@ def parse_settings(
     defaults: Mapping[str, Any],
     pipeline: str,
     remote: bool = False,
+    whole: bool = True,
 ) -> dict[str, Any]:
     """The inputs of a pipeline from ``NAME=VALUE`` words, each as its port's type.
 
@@ -134,6 +135,7 @@ def parse_settings(
         pipeline: Its name, for messages.
         remote: Data inputs may also be what Azure ML holds, such as ``azureml:NAME:VERSION``; they
             come back as they are.
+        whole: Each input without a default has to be given; else what is not given is not there.
 
     Raises:
         BlocksError: A name is unknown, a value does not fit its port, or an input is missing.
@@ -153,7 +155,7 @@ def parse_settings(
     missing = [
         name
         for name, port in ports.items()
-        if name not in given and not port.optional and port.default is None
+        if whole and name not in given and not port.optional and port.default is None
     ]
     if missing:
         raise BlocksError(

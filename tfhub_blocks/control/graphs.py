@@ -1,9 +1,10 @@
 """A ``PipelineJob`` of azure-ai-ml as a graph of steps: what runs, after what, with what."""
 
+import heapq
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ class Node:
     ``inputs`` holds what each port gets: an OutputOf, the Path of given data, or a primitive;
     an optional port that got nothing is not there. ``shares_work`` says whether it can run on
     several workers, ``instance_count`` on how many the pipeline wants it, if it says that.
+    ``registers`` holds the asset's name of each output that becomes one by itself, ``services`` the
+    kinds of doors that the pipeline opens into the running step, such as ``ssh``.
     """
 
     name: str
@@ -48,6 +51,9 @@ class Node:
     entity: Any
     shares_work: bool = False
     instance_count: Any = None
+    registers: Mapping[str, str] = field(default_factory=dict)
+    services: tuple[str, ...] = ()
+    environment_variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def needs(self) -> set[str]:
@@ -214,22 +220,39 @@ def _read_node(
         entity=job_node.component,
         shares_work=tags.get(workers.TAG) == workers.MANY,
         instance_count=resources.instance_count if resources is not None else None,
+        registers={
+            port: str(value["name"])
+            for port, value in (entry.get("outputs") or {}).items()
+            if isinstance(value, dict) and value.get("name")
+        },
+        services=tuple(str(it.get("type")) for it in (entry.get("services") or {}).values()),
+        environment_variables=entry.get("environment_variables") or {},
     )
 
 
 def _ordered(nodes: Mapping[str, Node]) -> dict[str, Node]:
     """The nodes, each after those it needs; otherwise in the pipeline's own order."""
+    names, places = list(nodes), {name: place for place, name in enumerate(nodes)}
+    missing = {name: len(node.needs) for name, node in nodes.items()}
+    users: dict[str, list[str]] = {}
+    for name, node in nodes.items():
+        for maker in node.needs:
+            users.setdefault(maker, []).append(name)
+    ready = [places[name] for name in names if not missing[name]]
     ordered: dict[str, Node] = {}
-    while len(ordered) < len(nodes):
-        ready = [n for n in nodes.values() if n.name not in ordered and n.needs <= ordered.keys()]
-        if not ready:
-            stuck = sorted(nodes.keys() - ordered.keys())
-            raise BlocksError(
-                "pipeline",
-                ", ".join(stuck),
-                "these steps wait for each other, or for a step that is not there",
-                "a graph without circles",
-                "mend their bindings",
-            )
-        ordered[ready[0].name] = ready[0]
+    while ready:
+        name = names[heapq.heappop(ready)]
+        ordered[name] = nodes[name]
+        for user in users.get(name, ()):
+            missing[user] -= 1
+            if not missing[user]:
+                heapq.heappush(ready, places[user])
+    if stuck := sorted(nodes.keys() - ordered.keys()):
+        raise BlocksError(
+            "pipeline",
+            ", ".join(stuck),
+            "these steps wait for each other, or for a step that is not there",
+            "a graph without circles",
+            "mend their bindings",
+        )
     return ordered

@@ -9,8 +9,9 @@ from importlib.resources import files
 from math import isfinite
 from pathlib import Path
 from string import Template
-from typing import Literal
+from typing import Literal, get_args
 
+from tfhub_blocks.control.rules.exceptions import RuleException, Severity, faults
 from tfhub_blocks.records import decisions, drift
 from tfhub_blocks.records.decisions import EncoderPolicy
 from tfhub_blocks.records.documents import read_document
@@ -22,6 +23,8 @@ _VARIABLE = re.compile(r"\$(\w+|\{\w+\})")
 
 
 SERVERLESS = "serverless"
+Loading = Literal["mounted", "baked", "downloaded"]
+LOADINGS: tuple[Loading, ...] = get_args(Loading)
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ class JobSettings:
     """What each job on Azure ML carries.
 
     ``tier`` is a serverless queue's. ``components`` says whether a step whose code is not
-    published may travel with the job (``inline``), or has to be published first.
+    published may travel with the job (``inline``), or has to be published first. With
+    ``name_prefix`` begin the names of all that the team has in the workspace.
     """
 
     owner: str
@@ -69,6 +73,7 @@ class JobSettings:
     tier: Literal["spot", "basic", "standard"] | None = None
     identity: Literal["managed", "user"] | None = None
     components: Literal["inline", "published"] = "published"
+    name_prefix: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,9 @@ class Profile:
     ``budget`` stops what may cost more before anything is sent.
     ``inputs`` goes to each pipeline that has an input of that name, as words like those of
     ``--set``. In them, and in what a job carries, ``$NAME`` is taken from the environment.
+
+    ``rules`` says how bad what a rule of ``check`` finds is, ``exceptions`` what is put up with,
+    and ``encoder_loading`` which decisions on loading are; they are no part of what is run.
     """
 
     description: str
@@ -110,7 +118,16 @@ class Profile:
     encoder_policy: EncoderPolicy | None = None
     environments: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
+    encoder_loading: tuple[Loading, ...] = field(default=LOADINGS, repr=False)
+    rules: Mapping[str, Severity] = field(default_factory=dict, repr=False)
+    exceptions: tuple[RuleException, ...] = field(default=(), repr=False)
     name: str = ""
+    path: Path = field(default=Path(), repr=False)
+
+    @property
+    def is_for_trials(self) -> bool:
+        """Whether it is there to try things, where not everything has to be in order yet."""
+        return self.encoder_policy == "experiment"
 
     @property
     def policies(self) -> dict[str, str]:
@@ -131,11 +148,28 @@ def load_profile(name: str) -> Profile:
     """A profile by name, or by the path of its file.
 
     Raises:
+        BlocksError: There is none of that name, it holds something that is not understood, or its
+            jobs would have no owner.
+    """
+    profile = read_profile(name)
+    for key, problem, expected in job_faults(profile):
+        raise BlocksError("profile", f"{profile.path} > {key}", problem, expected, "correct it")
+    return profile
+
+
+def profile_files() -> dict[str, Path]:
+    """Each profile's file by name; one in the working folder hides an installed one."""
+    folders = reversed(profile_folders())
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
+
+
+def read_profile(name: str) -> Profile:
+    """As ``load_profile``, whether or not its jobs would have an owner: to look at, not to submit.
+
+    Raises:
         BlocksError: There is none of that name, or it holds something that is not understood.
     """
-    found = {
-        path.stem: path for folder in reversed(profile_folders()) for path in folder.glob("*.toml")
-    }
+    found = profile_files()
     path = Path(name) if name.endswith(".toml") else found.get(name)
     if path is None or not path.is_file():
         raise BlocksError(
@@ -154,7 +188,7 @@ def load_profile(name: str) -> Profile:
     job = profile.job and replace(
         profile.job, owner=_filled(profile.job.owner), cost_centre=_filled(profile.job.cost_centre)
     )
-    return replace(profile, name=path.stem, inputs=inputs, job=job)
+    return replace(profile, name=path.stem, path=path, inputs=inputs, job=job)
 
 
 def _faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
@@ -173,9 +207,14 @@ def _faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
         if profile.engine == "azureml" and (role.compute == SERVERLESS) != (role.size is not None):
             yield f"roles.{name}.size", f"it is {role.size}", "a size for serverless compute alone"
     yield from _budget_faults(profile.budget) if profile.budget else ()
+    if profile.budget and profile.engine == "local":
+        yield "budget", 'the engine is "local", where nothing is paid for', "no such table"
+    yield from faults(profile.rules, profile.exceptions)
+
+
+def job_faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
+    """Key, problem and expectation of what its jobs lack to have an owner."""
     if profile.engine == "local":
-        if profile.budget:
-            yield "budget", 'the engine is "local", where nothing is paid for', "no such table"
         return
     if profile.job is None:
         yield "job", "this table is missing", "owner and cost_centre of what it submits"

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,13 @@ from tfhub_blocks.control.catalog import DATA_TYPES, load_pipeline, parse_settin
 from tfhub_blocks.control.environment_bakes import move_steps
 from tfhub_blocks.control.graphs import Graph, read_graph
 from tfhub_blocks.control.profiles import Profile
+
+
+@dataclass(frozen=True)
+class NotGiven:
+    """What a graph holds for an input of its pipeline that nobody has named yet."""
+
+    name: str
 
 
 def pipeline_ports(name: str) -> Mapping[str, Any]:
@@ -49,12 +57,37 @@ def prepare_job(
 def draft_graph(name: str) -> Graph:
     """The graph of a pipeline whose data inputs are not known yet, to look at."""
     ports = pipeline_ports(name)
-    given = {
+    lacking = _placeholders(ports, {})
+    return read_graph(_build(name, ports, lacking), name, lacking)
+
+
+def prepare_draft(
+    name: str, settings: Iterable[str], profile: Profile
+) -> tuple[Any, Graph, dict[str, Any]]:
+    """As ``prepare_job``, of a request that may lack inputs: the graph holds NotGiven for those.
+
+    Raises:
+        BlocksError: As ``prepare_job``, but for an input that is missing.
+    """
+    ports = pipeline_ports(name)
+    remote = profile.engine == "azureml"
+    given = parse_settings(settings, ports, profile.inputs, name, remote, whole=False)
+    lacking = _placeholders(ports, given)
+    job = _build(name, ports, given | lacking)
+    if profile.environments:
+        move_steps(job, profile.environments)
+    return job, read_graph(job, name, given | {key: NotGiven(key) for key in lacking}), given
+
+
+def _placeholders(ports: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Something for each input that is not given and has to be, or is data."""
+    return {
         key: _placeholder(key, port)
         for key, port in ports.items()
-        if port.default is None and not (port.optional and port.type not in DATA_TYPES)
+        if key not in given
+        and port.default is None
+        and not (port.optional and port.type not in DATA_TYPES)
     }
-    return read_graph(_build(name, ports, given), name, given)
 
 
 def _placeholder(name: str, port: Any) -> Any:

@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
@@ -15,15 +16,21 @@ from tfhub_blocks.records.errors import BlocksError
 T = TypeVar("T")
 
 VERSION_KEY = "format_version"
-NAMES = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
+NAMES = {
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    date: "a date, as 2027-12-31 without quotes",
+}
 
 
 def read_document(path: Path, kind: type[T], version: int) -> T:
     """A document as the dataclass that describes it, every key and type checked.
 
-    A field without a default is required. Types: str, int, float, bool, Literal, tuples of fixed
-    or any length, Mapping[str, ...], dataclasses, any of these or None, and Any for what somebody
-    else will read.
+    A field without a default is required. Types: str, int, float, bool, date, Literal, tuples of
+    fixed or any length, Mapping[str, ...], dataclasses, any of these or None, and Any for what
+    somebody else will read.
 
     Args:
         path: The TOML file; its key ``format_version`` says which version it was written for.
@@ -110,8 +117,10 @@ def _value(value: Any, kind: Any, where: str, key: str) -> Any:
         if is_dataclass(kind):
             return _table(value, kind, where, key)
         return {name: _value(v, arguments[1], where, f"{key}.{name}") for name, v in value.items()}
-    if type(value) is kind or (kind is float and type(value) is int):
-        return kind(value)
+    if type(value) is kind:
+        return value
+    if kind is float and type(value) is int:
+        return float(value)
     raise _mistyped(where, key, value, NAMES[kind])
 
 

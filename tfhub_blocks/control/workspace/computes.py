@@ -23,7 +23,7 @@ def apply(connection: Connection, profile: Profile, name: str) -> str:
             to change, which Azure does not do; or Azure refused it.
     """
     cluster = profile.clusters[name]
-    for key, problem, expected in _would_stay_up(cluster):
+    for key, problem, expected in would_stay_up(cluster):
         raise BlocksError(
             "compute apply",
             f"{profile.name} > clusters.{name}.{key}",
@@ -42,7 +42,8 @@ def apply(connection: Connection, profile: Profile, name: str) -> str:
     return "made" if found is None else "changed"
 
 
-def _would_stay_up(cluster: Cluster) -> Iterator[tuple[str, str, str]]:
+def would_stay_up(cluster: Cluster) -> Iterator[tuple[str, str, str]]:
+    """Key, problem and expectation of what would let nodes stay that no step uses."""
     if cluster.min_nodes != 0:
         yield "min_nodes", f"it is {cluster.min_nodes}", "0"
     if not 0 < cluster.idle_s <= MAX_IDLE_S:
