@@ -65,7 +65,7 @@ def test_lock_writes_packages_with_hashes_and_what_it_was_made_from(env):
 
 
 def test_lock_lets_steps_name_the_version_and_changes_nothing_else(env, project):
-    from conftest import MAKE
+    from toy_project import MAKE
 
     source = (project.folder / "components/make/component.py").read_text()
     assert source == MAKE.replace("azureml:x:1", f"azureml:toy-env:{definition_version(env)}")

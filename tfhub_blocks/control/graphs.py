@@ -120,7 +120,7 @@ def read_graph(job: Any, name: str, given: Mapping[str, Any]) -> Graph:
     nodes: dict[str, Node] = {}
     outputs: dict[str, OutputOf] = {}
     for node, entry in record["jobs"].items():
-        nodes[node] = _read_node(node, entry, job.jobs[node], given)
+        nodes[node] = _read_node(node, entry, job.jobs[node], given, record.get("outputs") or {})
         for port, value in (entry.get("outputs") or {}).items():
             text = value if isinstance(value, str) else (value or {}).get("path", "")
             if match := _OUTPUT_BINDING.match(str(text)):
@@ -160,8 +160,24 @@ def _defaults(record: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, 
     return primitives | dict(given)
 
 
+def _registered(entry: Mapping[str, Any], outputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each output of a node that becomes an asset by itself, and the asset's name.
+
+    Of one that is the pipeline's as well, the SDK has put the name there.
+    """
+    for port, value in (entry.get("outputs") or {}).items():
+        match = _OUTPUT_BINDING.match(value) if isinstance(value, str) else None
+        found = outputs.get(match[1]) if match else value
+        if isinstance(found, dict) and found.get("name"):
+            yield port, str(found["name"])
+
+
 def _read_node(
-    name: str, entry: Mapping[str, Any], job_node: Any, given: Mapping[str, Any]
+    name: str,
+    entry: Mapping[str, Any],
+    job_node: Any,
+    given: Mapping[str, Any],
+    outputs: Mapping[str, Any],
 ) -> Node:
     component = entry.get("component")
     if entry.get("type") != "command" or not isinstance(component, dict):
@@ -220,11 +236,7 @@ def _read_node(
         entity=job_node.component,
         shares_work=tags.get(workers.TAG) == workers.MANY,
         instance_count=resources.instance_count if resources is not None else None,
-        registers={
-            port: str(value["name"])
-            for port, value in (entry.get("outputs") or {}).items()
-            if isinstance(value, dict) and value.get("name")
-        },
+        registers=dict(_registered(entry, outputs)),
         services=tuple(str(it.get("type")) for it in (entry.get("services") or {}).values()),
         environment_variables=entry.get("environment_variables") or {},
     )

@@ -63,9 +63,10 @@ def data_folder(subject: Subject) -> Iterator[Finding]:
 )
 def data_writer(subject: Subject) -> Iterator[Finding]:
     """By a node's named output, or by what a schedule registers."""
-    for other in subject.repository.others(subject.pipeline):
+    mine = list(_written(subject))
+    for other in subject.repository.others(subject.pipeline) if mine else ():
         theirs = {name for name, _ in _written(other)}
-        for name, finding in _written(subject):
+        for name, finding in mine:
             if name in theirs:
                 problem = f"{finding.problem}, and so does pipeline {other.pipeline}"
                 yield Finding(

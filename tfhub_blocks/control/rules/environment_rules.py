@@ -77,7 +77,8 @@ def environment_install(subject: Subject) -> Iterator[Finding]:
     for step in subject.steps.values():
         for call in subject.sources.calls(step.path) if step.path else ():
             if found := _INSTALL.search(" ".join(call.texts)):
-                yield subject.at_step(step.name, f"line {call.line} runs {found[0]!r}", remedy)
+                problem = f"it runs {found[0]!r}"
+                yield subject.at_step(step.name, problem, remedy, line=call.line)
 
 
 @rule(

@@ -1,46 +1,43 @@
 """A report as JUnit XML: a suite for each pipeline, a case for each rule."""
 
 import re
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from tfhub_blocks.control.rules.checks import Report, rule_crashed
 from tfhub_blocks.control.rules.rule import Finding, Rule
 
+_HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 # What no XML 1.0 may hold, not even escaped.
 _FORBIDDEN = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit_text(report: Report) -> str:
     """A report in which errors are failures; warnings, notes and what is excepted are output."""
-    root = ElementTree.Element("testsuites", name=f"tfhub-blocks check --profile {report.profile}")
+    root = Element("testsuites", name=f"tfhub-blocks check --profile {report.profile}")
     # What several pipelines share has a suite of its own.
     for suite in ("", *report.pipelines):
         found = [it for it in report.findings if it.pipeline == suite]
         if suite or found:
             _add_suite(root, suite or f"profile {report.profile}", found, report.rules)
-    ElementTree.indent(root, " ")
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
+    indent(root, " ")
+    return _HEAD + tostring(root, encoding="unicode") + "\n"
 
 
-def _add_suite(
-    root: ElementTree.Element, name: str, found: list[Finding], rules: tuple[Rule, ...]
-) -> None:
-    suite = ElementTree.SubElement(root, "testsuite", name=_clean(name), tests=str(len(rules)))
+def _add_suite(root: Element, name: str, found: list[Finding], rules: tuple[Rule, ...]) -> None:
+    suite = SubElement(root, "testsuite", name=_clean(name), tests=str(len(rules)))
     failures = errors = 0
     for rule in rules:
-        case = ElementTree.SubElement(suite, "testcase", classname=_clean(name), name=rule.id)
+        case = SubElement(suite, "testcase", classname=_clean(name), name=rule.id)
         own = [it for it in found if it.rule == rule.id]
         standing = [it for it in own if it.stands]
         if standing:
             is_crash = rule.id == rule_crashed.id
             errors, failures = errors + is_crash, failures + (not is_crash)
             message = f"{rule.demand}; {rule.why}"
-            element = ElementTree.SubElement(
-                case, "error" if is_crash else "failure", message=message
-            )
+            element = SubElement(case, "error" if is_crash else "failure", message=message)
             element.text = _told(standing)
         if rest := [it for it in own if not it.stands]:
-            ElementTree.SubElement(case, "system-out").text = _told(rest)
+            SubElement(case, "system-out").text = _told(rest)
     suite.set("failures", str(failures))
     suite.set("errors", str(errors))
 

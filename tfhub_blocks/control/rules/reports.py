@@ -54,7 +54,8 @@ def _problems(found: list[Finding]) -> Iterator[str]:
         if exception:
             yield f"    until {exception.expires}, {exception.owner}: {exception.reason}"
     if rest := list(same.values())[SHOWN_PROBLEMS:]:
-        yield f"  and {len(rest)} other problems, {sum(map(len, rest))} findings: --format json"
+        kinds = "of another kind" if len(rest) == 1 else f"of {len(rest)} other kinds"
+        yield f"  and {sum(map(len, rest))} more {kinds}, which --format json tells"
 
 
 def json_text(report: Report) -> str:

@@ -1,7 +1,7 @@
 """What rules look at: a pipeline with its steps and its profile, and the repository around it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,10 +166,13 @@ class Subject:
         place = self.sources.node(self.path, "")
         return Finding(problem, remedy, f"pipeline {self.pipeline}", self.pipeline, place)
 
-    def at_step(self, name: str, problem: str, remedy: str, word: str = "") -> Finding:
-        """A finding about a component, at a port or an argument of its decorator."""
+    def at_step(
+        self, name: str, problem: str, remedy: str, word: str = "", line: int = 0
+    ) -> Finding:
+        """A finding about a component: at a port, an argument of its decorator, or a line."""
         path = self.steps[name].path
         place = self.sources.step(path, word) if path else self.sources.node(self.path, "")
+        place = replace(place, line=line) if line else place
         return Finding(problem, remedy, f"step {name}", "", place)
 
     def at_profile(self, key: str, problem: str, remedy: str) -> Finding:
