@@ -216,7 +216,7 @@ def test_each_rule_has_a_case():
 
 
 def test_all_rules_are_content_with_the_project_as_it_is(project):
-    found = report(subject(project))
+    found = report(subject(project), load_rules())
     assert [finding.problem for finding in found.findings] == []
 
 

@@ -4,7 +4,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from tfhub_blocks.control.catalog import (
     parse_settings,
     pipeline_files,
 )
-from tfhub_blocks.control.environments import locked_version, read_definitions, short_path
+from tfhub_blocks.control.environments import locked_version, read_definitions
 from tfhub_blocks.control.profiles import Profile, profile_files, read_profile
 from tfhub_blocks.control.requests import pipeline_ports, prepare_draft
 from tfhub_blocks.control.rules.places import Place, Sources
@@ -161,7 +161,9 @@ class Repository:
             lines.append(error.lineno or 1)
         # Half a module is not to be found by whoever asks next.
         sys.modules.pop(f"pipelines.{pipeline}", None)
-        place = Place(short_path(path), lines[-1] if lines else 1)
+        what = error.what.partition(".")[0] if isinstance(error, BlocksError) else ""
+        place = self.sources.node(path, what)
+        place = replace(place, line=lines[-1]) if lines else place
         return Uncompiled(pipeline, place, " ".join(told.split()))
 
     def _step(self, component: Any) -> Step:
