@@ -1,4 +1,4 @@
-"""Severities, exceptions, rules that crash or come from elsewhere, pipelines that do not compile."""
+"""Severities, exceptions, rules that crash or come from elsewhere, pipelines that are broken."""
 
 import importlib
 import sys
@@ -181,9 +181,8 @@ def installed(tmp_path, monkeypatch):
     sys.modules.pop("our_rules", None)
 
 
-@pytest.mark.parametrize("entry", ["ours = our_rules", "ours = our_rules:no_letters"])
-def test_installed_distribution_adds_rules(entry, project, installed):
-    installed(OWN_RULE, entry)
+def test_installed_distribution_adds_rules(project, installed):
+    installed(OWN_RULE, "ours = our_rules:no_letters")
     build(project, Spoiled(edits=(profile('[rules]\nours-letters = "warning"'),)))
     outcome = project.main("check", "toy", "--profile", "strict")
     assert outcome.status == 0, outcome.err
@@ -191,6 +190,11 @@ def test_installed_distribution_adds_rules(entry, project, installed):
         "warning ours-letters: nobody makes letters (1)\n  pipelines/toy.py:11  toy > letters\n"
     )
     assert "see: https://x.org/l\n" in outcome.out
+
+
+def test_entry_point_may_be_a_module_of_rules(installed):
+    installed(OWN_RULE, "ours = our_rules")
+    assert "ours-letters" in {rule.id for rule in load_rules().known}
 
 
 @pytest.mark.parametrize(
@@ -206,14 +210,16 @@ def test_installed_distribution_adds_rules(entry, project, installed):
         ),
     ],
 )
-def test_rules_that_do_not_load_fail_the_check(source, entry, problem, project, installed):
+def test_rules_that_do_not_load_fail_the_check(source, entry, problem, installed):
     installed(source, entry)
-    build(project, Spoiled())
-    outcome = project.main("check", "toy", "--profile", "strict")
-    assert outcome.status == 1
-    assert outcome.out.startswith("error rule-crashed: ")
-    assert "entry point ours (our_rules" in outcome.out
-    assert problem in outcome.out
+    outcome = check(read_profile("local"), [], load_rules())
+    assert outcome.has_failed
+    [finding] = outcome.findings
+    assert (finding.rule, finding.node) == (
+        "rule-crashed",
+        f"entry point {entry[:4]} ({entry[7:]})",
+    )
+    assert problem in finding.problem
 
 
 BROKEN = {
@@ -240,15 +246,16 @@ def test_pipeline_that_does_not_compile_is_a_finding_that_names_it(name, project
 def test_what_is_about_the_profile_is_told_once_for_all_pipelines(project):
     files = edited(FILES, [(PROFILE, "max_nodes = 2", "max_nodes = 2\nmin_nodes = 1")])
     text = files["pipelines/toy.py"].replace("toy", "twin")
+    text = text.replace("words(", "words(count=12, ")
     build(project, Spoiled(files={PROFILE: files[PROFILE], "pipelines/twin.py": text}))
     repository = Repository(read_profile("strict"), TODAY)
     both = [repository.subject(name) for name in ("toy", "twin")]
-    outcome = check(repository.profile, both, load_rules())
-    [finding] = [it for it in outcome.findings if it.rule == "compute-scale"]
-    assert (finding.pipeline, finding.node) == ("", "profile strict")
-    # What is about a pipeline is told of each.
-    models = {it.pipeline for it in outcome.findings if it.rule == "team-assets"}
-    assert models == {"toy", "twin"}
+    rules = [it for it in load_rules().known if it.id in ("compute-scale", "team-ports")]
+    outcome = check(repository.profile, both, Rules(tuple(rules)))
+    assert [(it.rule, it.pipeline, it.node) for it in outcome.findings] == [
+        ("compute-scale", "", "profile strict"),
+        ("team-ports", "twin", "letters"),
+    ]
 
 
 def test_settings_that_are_no_inputs_are_a_wrong_request(project):

@@ -1,0 +1,56 @@
+"""A pipeline of 1,000 nodes, compiled by azure-ai-ml, is checked in little processor time."""
+
+import time
+
+from rule_project import TODAY, Spoiled, build
+
+from tfhub_blocks.control import requests
+from tfhub_blocks.control.catalog import load_pipeline
+from tfhub_blocks.control.profiles import read_profile
+from tfhub_blocks.control.rules.checks import check, load_rules
+from tfhub_blocks.control.rules.reports import FORMATS
+from tfhub_blocks.control.rules.repository import Repository
+
+# The SDK writes a component as YAML each time that it is called, which is most of the time that it
+# takes to compile; its function does not.
+LARGE = """
+from azure.ai.ml import Input, dsl
+
+from components import import_encoder, words
+
+
+@dsl.pipeline(name="toy")
+def toy(source: Input(type="uri_folder"), encoder: Input(type="custom_model")):
+    imported = import_encoder(source=encoder)
+    call, chain = words._func, words(source=source)
+    for number in range(998):
+        chain = call(source=chain.outputs.made, count=number % 20)
+    return {"made": chain.outputs.made}
+"""
+
+
+def test_thousand_nodes_are_checked_in_two_seconds_after_they_are_compiled(project, monkeypatch):
+    settings = build(project, Spoiled(files={"pipelines/toy.py": LARGE}))
+    words = [f"{name}={value}" for name, value in settings.items()]
+    repository, rules = Repository(read_profile("strict"), TODAY), load_rules()
+    compile_job, compiling = requests._build, []
+
+    def timed(*arguments):
+        begun = time.process_time()
+        job = compile_job(*arguments)
+        compiling.append(time.process_time() - begun)
+        return job
+
+    monkeypatch.setattr(requests, "_build", timed)
+    load_pipeline("toy")
+    begun = time.process_time()
+    subject = repository.subject("toy", words)
+    report = check(repository.profile, [subject], rules)
+    texts = {name: write(report) for name, write in FORMATS.items()}
+    seconds = time.process_time() - begun - sum(compiling)
+
+    assert len(subject.graph.nodes) == 1000
+    assert seconds < 2.0
+    # Of counts that do not fit there are hundreds, and people see a page.
+    assert report.counts()["error"] == 549
+    assert len(texts["text"].splitlines()) < 40
