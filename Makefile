@@ -31,6 +31,8 @@ check: setup lock-check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/tfhub-blocks env check
+	@report=$$(BLOCKS_OWNER=make BLOCKS_COST_CENTRE=make $(BIN)/tfhub-blocks check --all \
+		--profile production) || { echo "$$report" >&2; exit 1; }
 
 lock: setup
 	$(COMPILE) --group dev --group samples pyproject.toml -o requirements/dev.lock

@@ -44,7 +44,7 @@ _ORDER: Sequence[Severity] = ("error", "warning", "note", "off")
 @rule(
     "pipeline-compiles",
     demand="a pipeline in the repository compiles",
-    why="a change to a component or to it broke it, and it would fail when it is needed",
+    why="a change broke it, here or in a component, and it would fail when it is needed",
 )
 def pipeline_compiles(_: Subject) -> Iterator[Finding]:
     """Found before there is a subject; neither turned off nor excepted."""
