@@ -21,6 +21,7 @@ REGISTER = "components/register_model/component.py"
 TOY = "pipelines/toy.py"
 PROFILE = "pipelines/profiles/strict.toml"
 SERVICES = "from azure.ai.ml.entities import SshJobService"
+CONDA = "conda -q install alpha"
 API_KEY = 'Input(type="string", description="A key") = "none"'
 LOW = "max_nodes = {}\nlow_priority = true"
 LETTERS = "letters = words(source=source)"
@@ -62,6 +63,9 @@ def exception(expires):
 
 # What else a rule is content with, beside the project as it is.
 GOOD = {
+    "environment-install": Spoiled(
+        edits=((WORDS, "    pass", '    raise ValueError("pip install alpha, and begin again")'),)
+    ),
     "environment-shared": Spoiled(edits=(IN_BAKED,), decisions=BAKED, bakes="lite"),
     "data-writer": Spoiled(
         edits=(after(LETTERS, 'letters.outputs.made.name = "letters"'),),
@@ -92,7 +96,10 @@ BAD = {
         )
     ),
     "environment-install": Spoiled(
-        edits=((WORDS, "    pass", '    subprocess.run(["pip", "install", "alpha"], check=True)'),)
+        edits=(
+            (WORDS, "    pass", '    subprocess.run(["pip", "install", "alpha"], check=True)'),
+            (IMPORT, "    pass", f"    command = '{CONDA}'\n    subprocess.run(command.split())"),
+        )
     ),
     "environment-cuda": Spoiled(
         edits=((LOCK, f"nvidia-cudnn-cu12==9.2 --hash=sha256:{'2' * 64}\n", ""),)
@@ -114,7 +121,7 @@ BAD = {
             after(
                 LETTERS,
                 "more = words(",
-                '    source=Input(type="uri_folder", path="https://example.org/w?sig=SECRET")',
+                '    source=Input(type="uri_folder", path="https://me:SECRET@example.org/w?sig=SECRET")',
                 ")",
             ),
         ),
@@ -204,8 +211,10 @@ BAD = {
                 LETTERS,
                 'letters.environment_variables = {"A": "AccountKey=SECRET"}',
                 'more = words(source=source, api_key="https://example.org/x?sig=SECRET")',
+                'place = Input(type="uri_folder", path="https://me:SECRET@example.org/w")',
+                "most = words(source=place)",
             ),
-        )
+        ),
     ),
     "exception-expired": Spoiled(edits=((PROFILE, "", exception("2026-12-31")),)),
 }
@@ -231,6 +240,19 @@ def test_rule_tells_what_is_bad(rule, project, golden):
     assert text
     assert "SECRET" not in text
     golden(rule, project.normal(text))
+
+
+def test_encoder_that_is_baked_needs_an_environment_that_holds_it(project):
+    [finding] = only("encoder-loading", subject(project, Spoiled(decisions=BAKED))).findings
+    assert finding.node == "imported"
+    assert finding.problem.endswith("is baked, and no environment of strict holds it")
+
+
+def test_encoder_that_only_a_schedule_names_is_looked_at(project):
+    weekly = SCHEDULE.replace("[inputs]", '[inputs]\nencoder = "azureml:unknown:0123456789ab"')
+    change = Spoiled(settings={"encoder": ""}, files={"pipelines/schedules/weekly.toml": weekly})
+    [finding] = only("encoder-pin", subject(project, change)).findings
+    assert finding.problem == "azureml:unknown:0123456789ab has no encoder.toml here"
 
 
 def only(rule, subject):

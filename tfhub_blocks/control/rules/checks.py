@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -80,7 +79,6 @@ class Report:
     pipelines: tuple[str, ...]
     rules: tuple[Rule, ...]
     findings: tuple[Finding, ...]
-    day: date
 
     @property
     def has_failed(self) -> bool:
@@ -100,7 +98,8 @@ def load_rules() -> Rules:
     for point in entry_points(group=ENTRY_POINTS):
         try:
             for found in _rules(point.load()):
-                if found.id in {*known, *(it.id for it in ALWAYS)}:
+                others = {id: it for id, it in known.items() if it is not found}
+                if found.id in {*others, *(it.id for it in ALWAYS)}:
                     raise ValueError(f"there is a rule {found.id} already")
                 known[found.id] = found
         except Exception as error:
@@ -127,17 +126,16 @@ def check(profile: Profile, pipelines: Iterable[Subject | Uncompiled], rules: Ru
     _check_ids(profile, rules)
     severities = {it.id: _severity(it, profile) for it in rules.known}
     asked = tuple(it for it in rules.known if severities[it.id] != "off")
-    found, names, day = list(rules.crashes), [], date.min
+    found, names = list(rules.crashes), []
     for pipeline in pipelines:
         names.append(pipeline.pipeline)
         if isinstance(pipeline, Uncompiled):
             found.append(_uncompiled(pipeline))
             continue
-        day = pipeline.today
         for one in asked:
             try:
                 given = list(one(pipeline))
-                found += [_settled(it, one, profile, severities[one.id], day) for it in given]
+                found += [_settled(it, one, severities[one.id], pipeline) for it in given]
             except Exception as error:
                 found.append(_crash(f"rule {one.id}", error, pipeline.pipeline))
     all_rules = (*ALWAYS, *asked)
@@ -149,7 +147,7 @@ def check(profile: Profile, pipelines: Iterable[Subject | Uncompiled], rules: Ru
 
     # What is about a profile, a step or an environment is found with each pipeline.
     ordered = tuple(sorted(dict.fromkeys(found), key=order))
-    return Report(profile.name, tuple(names), all_rules, ordered, day)
+    return Report(profile.name, tuple(names), all_rules, ordered)
 
 
 def _check_ids(profile: Profile, rules: Rules) -> None:
@@ -172,16 +170,14 @@ def _severity(one: Rule, profile: Profile) -> Severity:
     return profile.rules.get(one.id) or (one.trial if profile.is_for_trials else one.severity)
 
 
-def _settled(
-    finding: Finding, one: Rule, profile: Profile, severity: Severity, day: date
-) -> Finding:
+def _settled(finding: Finding, one: Rule, severity: Severity, subject: Subject) -> Finding:
     """A finding with what whoever ran the rule knows of it."""
     if not isinstance(finding, Finding):
         raise TypeError(f"it gave {finding!r}, which is no finding")
     excepted = [
         it
-        for it in profile.exceptions
-        if it.covers(one.id, finding.pipeline, finding.node) and day <= it.expires
+        for it in subject.profile.exceptions
+        if it.covers(one.id, finding.pipeline, finding.node) and subject.today <= it.expires
     ]
     exception = excepted[0] if excepted else None
     return replace(finding, rule=one.id, severity=severity, exception=exception)

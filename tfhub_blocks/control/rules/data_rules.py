@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator
 
+from tfhub_blocks.control.catalog import MODEL_TYPES
 from tfhub_blocks.control.rules.rule import Finding, rule
-from tfhub_blocks.control.rules.subject import Subject
+from tfhub_blocks.control.rules.subject import Data, Subject, told
 
-_PUBLISH = "`tfhub-blocks publish --data NAME=PATH`, and give azureml:NAME:VERSION"
 _DIGEST = re.compile(r"[0-9a-f]{12,64}")
 
 
@@ -21,7 +21,7 @@ def data_version(subject: Subject) -> Iterator[Finding]:
     for data in subject.data() if subject.is_remote else ():
         if data.is_local:
             problem = f"{data.address} is a folder of this machine, and no asset"
-            yield subject.at_data(data, problem, _PUBLISH)
+            yield subject.at_data(data, problem, _published(data))
         elif not data.is_address and not data.version:
             yield subject.at_data(data, f"{data.address} names no version", "name one")
 
@@ -38,7 +38,7 @@ def data_digest(subject: Subject) -> Iterator[Finding]:
     for data in subject.data() if subject.is_remote else ():
         if data.version and not _DIGEST.fullmatch(data.version):
             problem = f"version {data.version} was not made from content"
-            yield subject.at_data(data, problem, f"{_PUBLISH}, which does that")
+            yield subject.at_data(data, problem, _published(data))
 
 
 @rule(
@@ -51,8 +51,8 @@ def data_folder(subject: Subject) -> Iterator[Finding]:
     """Neither a path in a datastore nor an address."""
     for data in subject.data() if subject.is_remote else ():
         if data.is_address:
-            place = data.address.partition("?")[0]
-            yield subject.at_data(data, f"{place} may hold something else tomorrow", _PUBLISH)
+            problem = f"{told(data.address)} may hold something else tomorrow"
+            yield subject.at_data(data, problem, _published(data))
 
 
 @rule(
@@ -78,6 +78,12 @@ def data_writer(subject: Subject) -> Iterator[Finding]:
                 )
 
 
+def _published(data: Data) -> str:
+    """How to get an asset of it that is named by its content."""
+    words = "--encoder DIR" if data.type in MODEL_TYPES else "--data NAME=PATH"
+    return f"`tfhub-blocks publish {words}`, and give what it names: azureml:NAME:VERSION"
+
+
 def _written(subject: Subject) -> Iterator[tuple[str, Finding]]:
     """Each asset that a pipeline writes, with where it says so."""
     for node in subject.nodes:
@@ -86,5 +92,5 @@ def _written(subject: Subject) -> Iterator[tuple[str, Finding]]:
     for schedule, (_, file) in subject.repository.schedules.items():
         if file.pipeline == subject.pipeline:
             for output, name in file.register.items():
-                told = f"it writes data asset {name}"
-                yield name, subject.at_schedule(schedule, f"register.{output}", told, "")
+                problem = f"it writes data asset {name}"
+                yield name, subject.at_schedule(schedule, f"register.{output}", problem, "")

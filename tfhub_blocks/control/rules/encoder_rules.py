@@ -8,7 +8,7 @@ from tfhub_blocks.control.catalog import MODEL_TYPES
 from tfhub_blocks.control.graphs import Node, OutputOf
 from tfhub_blocks.control.requests import NotGiven
 from tfhub_blocks.control.rules.rule import Finding, rule
-from tfhub_blocks.control.rules.subject import Subject
+from tfhub_blocks.control.rules.subject import Subject, told
 from tfhub_blocks.records.decisions import undecided
 from tfhub_blocks.records.handles import is_mutable
 from tfhub_blocks.records.pins import PIN_NAME, Pin, read_pin
@@ -40,9 +40,9 @@ def encoder_pin(subject: Subject) -> Iterator[Finding]:
             yield subject.at_node(node, "unpinned is 'accept'", f"{_PIN}; set unpinned=refuse")
         handle = str(values.get("handle") or "")
         if handle and is_mutable(handle):
-            yield subject.at_node(node, f"{handle} names no version", "name one")
+            yield subject.at_node(node, f"{told(handle)} names no version", "name one")
         if handle and node.inputs.get("pin") is None:
-            yield subject.at_node(node, f"{handle} comes without a pin", _PIN)
+            yield subject.at_node(node, f"{told(handle)} comes without a pin", _PIN)
     for encoder in _encoders(subject):
         if encoder.pin is None:
             problem = f"{encoder.name} has no {PIN_NAME} here"
@@ -119,12 +119,14 @@ def _encoders(subject: Subject) -> Iterator[Encoder]:
         held = node.inputs.get("pin")
         own = read_pin(held) if isinstance(held, Path) and held.is_file() else None
         if own is not None and (handle := subject.values(node).get("handle")):
-            yield Encoder(node, str(handle), own)
+            yield Encoder(node, told(str(handle)), own)
         for port, value in node.inputs.items():
-            is_encoder = node.input_types[port] in MODEL_TYPES - {"mlflow_model"}
-            if is_encoder and not isinstance(value, OutputOf | NotGiven):
-                name = str(value).partition("?")[0]  # an address may hold a key
-                yield Encoder(node, name, own or subject.repository.pin(name))
+            kind = node.input_types[port]
+            if kind not in MODEL_TYPES - {"mlflow_model"} or isinstance(value, OutputOf):
+                continue
+            is_open = isinstance(value, NotGiven)
+            for text in subject.scheduled(value) if is_open else [str(value)]:
+                yield Encoder(node, told(text), own or subject.repository.pin(text))
 
 
 def _sources(subject: Subject, node: Node, encoders: dict[str, list[Encoder]]) -> Iterator[Encoder]:

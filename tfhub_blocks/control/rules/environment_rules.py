@@ -75,7 +75,7 @@ def environment_install(subject: Subject) -> Iterator[Finding]:
         if found := _INSTALL.search(node.command):
             yield subject.at_node(node, f"its command holds {found[0]!r}", remedy)
     for step in subject.steps.values():
-        for call in subject.sources.calls(step.path) if step.path else ():
+        for call in subject.sources.commands(step.path) if step.path else ():
             if found := _INSTALL.search(" ".join(call.texts)):
                 problem = f"it runs {found[0]!r}"
                 yield subject.at_step(step.name, problem, remedy, line=call.line)
@@ -145,7 +145,7 @@ def environment_owner(subject: Subject) -> Iterator[Finding]:
 def environment_shared(subject: Subject) -> Iterator[Finding]:
     """Only what [environments] names: what a step is pinned to cannot be changed by anybody."""
     profile = subject.profile
-    for other in subject.repository.other_profiles:
+    for other in subject.repository.other_profiles if profile.environments else ():
         if other.is_for_trials == profile.is_for_trials:
             continue
         for name, baked in profile.environments.items():

@@ -22,6 +22,13 @@ class Place:
         return f"{self.path.as_posix()}:{self.line}"
 
 
+# What starts a process, or pip in this one.
+_STARTS = re.compile(
+    r"(^|\.)(run|call|check_call|check_output|getoutput|getstatusoutput|Popen|system|popen|main"
+    r"|exec[lv]\w*|spawn[lv]\w*|posix_spawnp?|create_subprocess_\w+)$"
+)
+
+
 @dataclass(frozen=True)
 class Call:
     """A call in a source: the dotted name of what is called, and the texts that it is given."""
@@ -86,6 +93,13 @@ class Sources:
         tree = self._tree(path)
         return [] if tree is None else [_call(it) for it in ast.walk(tree) if type(it) is ast.Call]
 
+    def commands(self, path: Path) -> list[Call]:
+        """Each call in a source that starts a process, and what may be one, given a name first."""
+        tree = self._tree(path)
+        named = [it for it in ast.walk(tree) if type(it) is ast.Assign] if tree is not None else []
+        held = [Call("", _texts(it.value), it.lineno) for it in named if type(it.value) in _HELD]
+        return [*(call for call in self.calls(path) if _STARTS.search(call.name)), *held]
+
     def _functions(self, path: Path) -> Iterator[ast.FunctionDef]:
         tree = self._tree(path)
         body = tree.body if tree is not None else []
@@ -103,10 +117,18 @@ class Sources:
         return lines
 
 
+_HELD = (ast.Constant, ast.JoinedStr, ast.List, ast.Tuple)
+
+
 def _call(call: ast.Call) -> Call:
-    parts = [*call.args, *(keyword.value for keyword in call.keywords)]
-    texts = [it.value for part in parts for it in ast.walk(part) if isinstance(it, ast.Constant)]
-    return Call(ast.unparse(call.func), tuple(t for t in texts if isinstance(t, str)), call.lineno)
+    return Call(ast.unparse(call.func), _texts(call), call.lineno)
+
+
+def _texts(tree: ast.AST) -> tuple[str, ...]:
+    """The texts in an expression, in the order in which they stand."""
+    found = [it for it in ast.walk(tree) if isinstance(it, ast.Constant)]
+    found.sort(key=lambda it: (it.lineno, it.col_offset))
+    return tuple(it.value for it in found if isinstance(it.value, str))
 
 
 def _lines(path: Path) -> list[str]:

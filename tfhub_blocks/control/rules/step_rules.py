@@ -77,6 +77,9 @@ def step_secrets(subject: Subject) -> Iterator[Finding]:
                 yield subject.at_node(node, f"variable {name} holds what looks secret", _VAULT)
         if _is_secret(node.command):
             yield subject.at_node(node, "its command holds what looks secret", _VAULT)
+    for data in subject.data():
+        if _is_secret(data.address):
+            yield subject.at_data(data, "its address holds what looks secret", _VAULT)
     for name, text in subject.profile.inputs.items():
         if _is_secret(text):
             yield subject.at_profile(f"inputs.{name}", "it holds what looks secret", _VAULT)

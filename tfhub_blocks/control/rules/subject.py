@@ -1,5 +1,6 @@
 """What rules look at: a pipeline with its steps and its profile, and the repository around it."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
@@ -42,11 +43,17 @@ class Step:
     outputs: Mapping[str, Port]
 
 
+def told(address: str) -> str:
+    """An address without what may be secret in it."""
+    return re.sub(r"://[^/@]*@", "://", address.partition("?")[0])
+
+
 @dataclass(frozen=True)
 class Data:
-    """Data that somebody names: for which input, as what, and where it is named."""
+    """Data, or a model, that somebody names: for which input, as what, and where it is named."""
 
     input: str
+    type: str
     address: str
     node: str
     place: Place
@@ -126,27 +133,35 @@ class Subject:
 
     def data(self) -> Iterator[Data]:
         """All data that a request, the profile, a schedule or the pipeline itself names."""
+        types = self.input_types
         for name, value in self.given.items():
-            if self.input_types.get(name) in DATA_TYPES:
+            if types.get(name) in DATA_TYPES:
                 place = self._input_place(name)
-                yield Data(name, str(value), f"input {name}", place)
+                yield Data(name, types[name], str(value), f"input {name}", place)
         for name, path, schedule in self.schedules():
             for key, text in schedule.inputs.items():
-                if self.input_types.get(key) in DATA_TYPES:
+                if types.get(key) in DATA_TYPES:
                     place = self.sources.key(path, f"inputs.{key}")
-                    yield Data(key, text, f"schedule {name}", place)
+                    yield Data(key, types[key], text, f"schedule {name}", place)
         for node in self.nodes:
             for port, value in node.inputs.items():
                 if isinstance(value, Path) and value not in self.given.values():
                     # A path writes "//" as "/".
                     address = str(value).replace(":/", "://", 1)
-                    yield Data(f"{node.name}.{port}", address, node.name, self._place(node))
+                    kind, named = node.input_types[port], f"{node.name}.{port}"
+                    yield Data(named, kind, address, node.name, self._place(node))
 
     def schedules(self) -> Iterator[tuple[str, Path, Any]]:
         """Name, file and content of each schedule of this pipeline under this profile."""
         for name, (path, schedule) in self.repository.schedules.items():
             if (schedule.pipeline, schedule.profile) == (self.pipeline, self.profile.name):
                 yield name, path, schedule
+
+    def scheduled(self, value: NotGiven) -> Iterator[str]:
+        """What schedules give for an input that nobody else names."""
+        for _, _, schedule in self.schedules():
+            if value.name in schedule.inputs:
+                yield schedule.inputs[value.name]
 
     def values(self, node: Node) -> dict[str, Any]:
         """What a node's parameters are set to, as far as that is known."""

@@ -7,7 +7,7 @@ from tfhub_blocks.control.graphs import OutputOf
 from tfhub_blocks.control.profiles import job_faults
 from tfhub_blocks.control.rules.effects import effects
 from tfhub_blocks.control.rules.rule import Finding, rule
-from tfhub_blocks.control.rules.subject import Port, Subject
+from tfhub_blocks.control.rules.subject import Port, Subject, told
 
 _NAME_PORT = "model_name"
 
@@ -76,13 +76,13 @@ def team_assets(subject: Subject) -> Iterator[Finding]:
     if not any(mine):
         return
     for other in subject.repository.others(subject.pipeline):
-        for told, own, theirs in zip(
+        for verb, own, theirs in zip(
             ("registers model", "reads"), mine, (_models(other), _places(other)), strict=True
         ):
             for name in sorted(own.keys() & {name for name, _ in theirs}):
                 finding = own[name]
                 yield Finding(
-                    f"it {told} {name}, and so does pipeline {other.pipeline}",
+                    f"it {verb} {name}, and so does pipeline {other.pipeline}",
                     "give each pipeline its own, or an exact version to read",
                     finding.node,
                     finding.pipeline,
@@ -102,7 +102,7 @@ def _places(subject: Subject) -> Iterator[tuple[str, Finding]]:
     """Each place that may change and is read, and that nobody but this pipeline was given."""
     for data in subject.data() if subject.is_remote else ():
         if data.is_address:
-            yield data.address.partition("?")[0], subject.at_data(data, "", "")
+            yield told(data.address), subject.at_data(data, "", "")
 
 
 @rule(
