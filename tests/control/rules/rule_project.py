@@ -125,6 +125,10 @@ max_nodes = 2
 [clusters.gpus]
 size = "Standard_NC4as_T4_v3"
 max_nodes = 1
+
+[budget]
+currency = "USD"
+run = 1.0
 """,
     "encoders/lite0/saved_model/saved_model.pb": "lite0",
 }

@@ -104,7 +104,7 @@ def test_expired_exception_covers_nothing_and_is_a_finding(project):
     outcome = report(subject(project, Spoiled(edits=(NO_TEXT, said))))
     assert [finding.stands for finding in found(outcome)] == [True]
     [expired] = found(outcome, "exception-expired")
-    assert (expired.severity, str(expired.place)) == ("error", f"{PROFILE}:28")
+    assert (expired.severity, str(expired.place)) == ("error", f"{PROFILE}:32")
 
 
 FAULTS = {

@@ -185,6 +185,7 @@ BAD = {
     "cost-reuse": Spoiled(
         edits=((WORDS, ENVIRONMENT, f"{ENVIRONMENT},\n    is_deterministic=False"),)
     ),
+    "cost-budget": Spoiled(edits=((PROFILE, "run = 1.0", "run = 0.01"),)),
     "cost-twice": Spoiled(edits=(after(LETTERS, "more = words(source=source)"),)),
     "team-owner": Spoiled(
         edits=((PROFILE, '"us"', '" "'), (PROFILE, '"42"', '"$NOBODY_SETS_THIS"'))

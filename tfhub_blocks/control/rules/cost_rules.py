@@ -1,10 +1,35 @@
-"""What is made again although it is there."""
+"""What a run may cost at most, and what is made again although it is there."""
 
 from collections.abc import Iterator
 
+from tfhub_blocks.control.costs.budgets import budget_findings
 from tfhub_blocks.control.rules.effects import effects
 from tfhub_blocks.control.rules.rule import Finding, rule
 from tfhub_blocks.control.rules.subject import Subject
+from tfhub_blocks.records.errors import BlocksError
+
+
+@rule(
+    "cost-budget",
+    demand="what a run may cost has an upper bound, and that is within the budget",
+    why="what nothing bounds is known when the bill comes",
+    trial="warning",
+)
+def cost_budget(subject: Subject) -> Iterator[Finding]:
+    """Each step has a price and a limit, and all together keep the profile's budget."""
+    if not subject.is_remote:
+        return
+    if subject.profile.budget is None:
+        remedy = "add [budget] with currency, and run or month (docs/cost.md)"
+        yield subject.at_profile("budget", "there is none, so nothing stops a dear run", remedy)
+        return
+    try:
+        for found in budget_findings(subject.graph, subject.profile):
+            problem = f"{found.problem}; expected {found.expected}"
+            yield subject.at_profile(found.key, problem, found.remedy)
+    except BlocksError as unpriced:
+        problem = f"nobody knows what a run may cost: {unpriced.what}: {unpriced.problem}"
+        yield subject.at_profile("budget", problem, unpriced.remedy)
 
 
 @rule(
