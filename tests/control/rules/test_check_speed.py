@@ -53,4 +53,4 @@ def test_thousand_nodes_are_checked_in_two_seconds_after_they_are_compiled(proje
     assert seconds < 2.0
     # Of counts that do not fit there are hundreds, and people see a page; and so many cost much.
     assert report.counts()["error"] == 1 + sum(not 1 <= n % 20 <= 9 for n in range(998))
-    assert len(texts["text"].splitlines()) < 40
+    assert len(texts["text"].splitlines()) < 50
