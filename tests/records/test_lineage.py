@@ -1,3 +1,4 @@
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -10,6 +11,7 @@ from tfhub_blocks.records.lineage import (
     Lineage,
     Material,
     Provenance,
+    output_material,
     read_lineage,
 )
 
@@ -17,7 +19,7 @@ SHA = "ab" * 32
 PROVENANCE = Provenance(
     step="make",
     parameters={"text": "ä", "count": 3, "rate": 0.1, "flag": True, "maybe": None},
-    materials=(Material("source"), Material("encoder", SHA)),
+    materials=(Material("source"), Material("encoder", SHA), Material("data", SHA, SHA, SHA)),
     code_digest="cd" * 32,
     environment_digest="ef" * 32,
     started="2026-01-02T03:04:05.678Z",
@@ -33,7 +35,12 @@ HEX_DIGEST = {
 }
 RESOURCE = {
     "type": "object",
-    "properties": {"name": {"type": "string"}, "digest": HEX_DIGEST, "uri": {"type": "string"}},
+    "properties": {
+        "name": {"type": "string"},
+        "digest": HEX_DIGEST,
+        "uri": {"type": "string"},
+        "annotations": {"type": "object"},
+    },
     "anyOf": [{"required": ["digest"]}, {"required": ["uri"]}, {"required": ["content"]}],
     "additionalProperties": False,
 }
@@ -110,6 +117,46 @@ def test_digest_is_of_the_files_alone():
 def test_material_by_port():
     assert LINEAGE.material("encoder") == Material("encoder", SHA)
     assert LINEAGE.material("other") is None
+
+
+def test_making_is_of_the_work_and_of_all_work_before_it_and_not_of_times():
+    def making(lineage=LINEAGE, **changed):
+        return replace(lineage, provenance=replace(PROVENANCE, **changed)).making
+
+    assert making(started="", finished="", facts={}) == LINEAGE.making
+    source, encoder, data = PROVENANCE.materials
+    # The same work, on content whose statement was written at another time.
+    assert making(materials=(source, encoder, replace(data, statement="0" * 64))) == LINEAGE.making
+    others = {
+        making(parameters={"count": 4}),
+        making(code_digest=SHA),
+        making(environment_digest=SHA),
+        making(step="other"),
+        making(materials=(source, encoder, replace(data, making="0" * 64))),
+        making(materials=(source, encoder, replace(data, digest="0" * 64))),
+        making(replace(LINEAGE, files={"a/b": SHA})),
+    }
+    assert len(others | {LINEAGE.making}) == 8
+
+
+def test_kept_work_does_not_depend_on_when_its_inputs_were_made():
+    later = tuple(replace(m, statement="0" * 64, making="1" * 64) for m in PROVENANCE.materials)
+    assert replace(PROVENANCE, materials=later).work == PROVENANCE.work
+
+
+def test_statement_of_old_binds_contents_alone(tmp_path):
+    edit(
+        tmp_path,
+        lambda s: s["predicate"]["buildDefinition"]["resolvedDependencies"][2].pop("annotations"),
+    )
+    assert read_lineage(tmp_path).material("data") == Material("data", SHA)
+
+
+def test_material_binds_the_statement_of_the_step_that_made_it(tmp_path):
+    LINEAGE.write(tmp_path)
+    statement = hashlib.sha256((tmp_path / STATEMENT_NAME).read_bytes()).hexdigest()
+    made = Material("port", LINEAGE.digest, statement, LINEAGE.making)
+    assert output_material("port", tmp_path) == made
 
 
 def edit(folder, change):

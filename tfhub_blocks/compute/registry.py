@@ -7,9 +7,11 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from tfhub_blocks.records.digests import file_sha256
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.evidence import Evidence
 from tfhub_blocks.records.folders import Folder
+from tfhub_blocks.records.lineage import STATEMENT_NAME
 
 WHERE = "register_model"
 TAG = "tfhub_blocks."
@@ -111,6 +113,9 @@ def _tags(
         "code_digest": made.code_digest,
         "environment_digest": made.environment_digest,
         "evidence_digest": evidence.as_statement()["digest"],
+        # The end of the chain of statements, which no later statement names.
+        "statement_digest": file_sha256(model.path / STATEMENT_NAME),
+        "making": model.lineage.making,
     }
     return {f"{TAG}{key}": value for key, value in digests.items()} | {
         f"{TAG}owner": owner,

@@ -17,7 +17,7 @@ from tfhub_blocks.records.digests import file_sha256, files_sha256, tree_digest
 from tfhub_blocks.records.environments import environment_digest
 from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError
 from tfhub_blocks.records.folders import Format, begin_folder, finish_folder, work_folder
-from tfhub_blocks.records.lineage import STATEMENT_NAME, Material, Provenance, read_lineage
+from tfhub_blocks.records.lineage import STATEMENT_NAME, Material, Provenance, output_material
 from tfhub_blocks.records.workers import MANY, TAG, VARIABLE, Worker, gather, worker_of_this_process
 
 PRIMITIVES = {"string", "integer", "number", "boolean"}
@@ -219,7 +219,7 @@ def _material(step_name: str, port: str, path: Path) -> Material:
     if path.is_file():
         return Material(port, tree_digest({path.name: file_sha256(path)}))
     if (path / STATEMENT_NAME).is_file():
-        return Material(port, read_lineage(path).digest)
+        return output_material(port, path)
     return Material(port)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from tfhub_blocks.control.costs.ceilings import ceiling
 from tfhub_blocks.control.costs.expectations import Past
 from tfhub_blocks.control.costs.terms import Terms
-from tfhub_blocks.control.graphs import Graph, Node
+from tfhub_blocks.control.graphs import Graph, Node, told_inputs
 from tfhub_blocks.control.instances import instance_count
 from tfhub_blocks.control.profiles import Profile
 from tfhub_blocks.control.runs import (
@@ -147,7 +147,11 @@ class LocalEngine:
             started=datetime.now(UTC).isoformat(timespec="seconds"),
             inputs={key: str(value) for key, value in given.items()},
             steps={
-                name: StepRecord(graph.nodes[name].component, terms=terms)
+                name: StepRecord(
+                    graph.nodes[name].component,
+                    terms=terms,
+                    inputs=told_inputs(graph.nodes[name]),
+                )
                 for name, terms in self._terms(graph).items()
             },
             tracking_uri=self.tracking_uri,

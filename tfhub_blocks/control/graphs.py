@@ -103,6 +103,19 @@ class Graph:
                     yield value.node, value.port, node.name
 
 
+def told_inputs(node: Node) -> dict[str, dict[str, str]]:
+    """What each port of a node gets, as the record of a run keeps it."""
+    told: dict[str, dict[str, str]] = {}
+    for port, value in node.inputs.items():
+        if isinstance(value, OutputOf):
+            told[port] = {"step": value.node, "port": value.port}
+        elif isinstance(value, Path):
+            told[port] = {"path": str(value)}
+        else:
+            told[port] = {"value": node.text(port, value)}
+    return told
+
+
 def read_graph(job: Any, name: str, given: Mapping[str, Any]) -> Graph:
     """The graph of a pipeline job.
 

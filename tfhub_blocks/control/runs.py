@@ -32,6 +32,8 @@ class StepRecord:
     """What became of one step, and on which terms it ran.
 
     ``key`` is the digest of what a step on Azure ML was made of, by which it is reused.
+    ``inputs`` says of each port what it got: ``{"step": S, "port": P}``, ``{"path": P}`` or
+    ``{"value": V}``, V as it stood in the command.
     """
 
     component: str
@@ -47,6 +49,7 @@ class StepRecord:
     warnings: list[str] = field(default_factory=list)
     terms: Terms | None = None
     key: str = ""
+    inputs: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass

@@ -10,7 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tfhub_blocks.records.digests import is_safe_relative_path, tree_digest
+from tfhub_blocks.records.digests import (
+    file_sha256,
+    is_safe_relative_path,
+    record_digest,
+    tree_digest,
+)
 from tfhub_blocks.records.errors import BlocksError
 
 STATEMENT_NAME = "lineage.json"
@@ -23,16 +28,26 @@ PORT_URN = "urn:tfhub-blocks:port:"
 
 @dataclass(frozen=True)
 class Material:
-    """Something that a step was given: its port, and the digest of its content if it has one."""
+    """Something that a step was given: its port, and the digest of its content if it has one.
+
+    Of the output of a step also ``statement``, the SHA-256 of the lineage that it carried, and
+    ``making``, what that said of how it was made (``Lineage.making``). Statements from before
+    these were kept have neither.
+    """
 
     name: str
     digest: str | None = None
+    statement: str | None = None
+    making: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """As an in-toto ResourceDescriptor, which needs a digest or a URI."""
-        if self.digest:
-            return {"name": self.name, "digest": {"dirHash": self.digest}}
-        return {"name": self.name, "uri": PORT_URN + self.name}
+        if not self.digest:
+            return {"name": self.name, "uri": PORT_URN + self.name}
+        found: dict[str, Any] = {"name": self.name, "digest": {"dirHash": self.digest}}
+        bound = {"statement": self.statement, "making": self.making}
+        annotations = {name: value for name, value in bound.items() if value}
+        return found | ({"annotations": annotations} if annotations else {})
 
 
 @dataclass(frozen=True)
@@ -73,6 +88,23 @@ class Lineage:
     def digest(self) -> str:
         """The digest of the whole content: of the files, not of how and when they were made."""
         return tree_digest(self.files)
+
+    @property
+    def making(self) -> str:
+        """The digest of what was made how, of what that was itself made how: times are no part.
+
+        The same work that gives the same content again has the same, and another parameter, input,
+        code or environment another, here or in any step before. Facts are no part, either: they
+        hold measured speeds.
+        """
+        made = self.provenance
+        return record_digest(
+            {
+                "output": [self.name, self.format, self.digest],
+                "work": made.work,
+                "materials": {material.name: material.making for material in made.materials},
+            }
+        )
 
     def material(self, port: str) -> Material | None:
         """What the step that made this was given at a port, or None."""
@@ -138,6 +170,22 @@ def read_lineage(folder: Path) -> Lineage:
     return lineage
 
 
+def output_material(port: str, folder: Path) -> Material:
+    """A folder that a step made, as something that another step is given.
+
+    Raises:
+        BlocksError: It carries no sound lineage.
+    """
+    lineage = read_lineage(folder)
+    statement = file_sha256(folder / STATEMENT_NAME)
+    return Material(port, lineage.digest, statement, lineage.making)
+
+
+def _bound(material: Mapping[str, Any]) -> dict[str, str | None]:
+    annotations = material.get("annotations", {})
+    return {name: annotations.get(name) for name in ("statement", "making")}
+
+
 def _parse(statement: dict[str, Any]) -> Lineage:
     if (statement["_type"], statement["predicateType"]) != (STATEMENT_TYPE, PREDICATE_TYPE):
         raise ValueError(f"type {statement['_type']}, predicate {statement['predicateType']}")
@@ -154,7 +202,8 @@ def _parse(statement: dict[str, Any]) -> Lineage:
             step=definition["buildType"].removeprefix(STEP_URN),
             parameters=definition["externalParameters"],
             materials=tuple(
-                Material(m["name"], m.get("digest", {}).get("dirHash")) for m in materials
+                Material(m["name"], m.get("digest", {}).get("dirHash"), **_bound(m))
+                for m in materials
             ),
             code_digest=code["digest"]["dirHash"],
             environment_digest=environment["digest"]["sha256"],
