@@ -16,6 +16,7 @@ from tfhub_blocks.commands import (
     encoders,
     environments,
     jobs,
+    lineages,
     pipelines,
     publishing,
     samples,
@@ -34,6 +35,7 @@ GROUPS = (
     compute,
     publishing,
     jobs,
+    lineages,
     schedules,
     costs,
 )

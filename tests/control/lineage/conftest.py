@@ -1,0 +1,227 @@
+"""A small real chain, made by the command line: snapshot_data, a toy encoder, a toy model, its
+evidence, and register_model; twice, with another parameter."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from toy_project import ToyProject
+
+PIN = '''"""pin_toy: an encoder without a SavedModel that computes."""
+
+from pathlib import Path
+
+from mldesigner import Input, Output, command_component
+
+from tfhub_blocks.compute.steps import step
+from tfhub_blocks.records import pins
+
+
+@command_component(version="1.0.0", environment="azureml:x:1", tags={"role": "cpu"})
+def pin_toy(
+    source: Input(type="custom_model", description="A SavedModel"),
+    encoder: Output(type="custom_model", description="Pinned"),
+):
+    """Doc."""
+    with step(pin_toy, locals()) as run:
+        folder = run.begin_output("encoder", pins.FORMAT)
+        files = pins.copy_files(Path(source), folder / pins.SAVED_MODEL_FOLDER)
+        pins.Pin(
+            name="toy-encoder",
+            handle="https://tfhub.dev/toy/encoder/1",
+            digest=pins.files_digest(files),
+            loaded_class="reusable",
+            modality="image",
+            licence="Apache-2.0",
+            input={},
+            output=pins.EncoderOutput(4),
+            training=pins.Training(1),
+            operations=pins.Operations(("Add",)),
+            golden=pins.Golden(((0.5,),), 0.1, "2.21.0"),
+            files=files,
+        ).write(folder / pins.PIN_NAME)
+'''
+TRAIN = '''"""train_toy: a model that remembers what it was made of."""
+
+import json
+from pathlib import Path
+
+from mldesigner import Input, Output, command_component
+
+from tfhub_blocks.compute.steps import step
+from tfhub_blocks.records.models import FORMAT
+from tfhub_blocks.records.pins import PIN_NAME, read_pin
+from tfhub_blocks.records.snapshots import open_snapshot
+
+
+@command_component(version="1.0.0", environment="azureml:x:1", tags={"role": "cpu"})
+def train_toy(
+    snapshot: Input(type="uri_folder", description="Items"),
+    encoder: Input(type="custom_model", description="Pinned"),
+    model: Output(type="mlflow_model", description="A model"),
+    strength: Input(type="number", description="A parameter") = 1.0,
+    balanced: Input(type="boolean", description="Another") = True,
+    rounds: Input(type="integer", optional=True, description="A third") = None,
+):
+    """Doc."""
+    with step(train_toy, locals()) as run:
+        items = open_snapshot(Path(snapshot), "train_toy").manifest
+        metadata = {
+            "encoder_digest": read_pin(Path(encoder) / PIN_NAME).digest,
+            "snapshot_digest": items.digest,
+            "labels": list(items.labels),
+        }
+        folder = run.begin_output("model", FORMAT)
+        (folder / "MLmodel").write_text(json.dumps({"metadata": metadata}))
+        (folder / "weights").write_text(f"{strength} {balanced} {rounds}")
+        run.facts["loss"] = 1 / strength
+'''
+MEASURE = '''"""measure_toy: evidence, whose accuracy is what the model has for weights."""
+
+from pathlib import Path
+
+from mldesigner import Input, Output, command_component
+
+from tfhub_blocks.compute.steps import step
+from tfhub_blocks.records.evidence import Evidence, Threshold
+from tfhub_blocks.records.folders import Format
+from tfhub_blocks.records.models import open_model
+from tfhub_blocks.records.snapshots import open_snapshot
+
+
+@command_component(version="1.0.0", environment="azureml:x:1", tags={"role": "cpu"})
+def measure_toy(
+    model: Input(type="mlflow_model", description="A model"),
+    snapshot: Input(type="uri_folder", description="Items"),
+    report: Output(type="uri_folder", description="Numbers"),
+    evidence: Output(type="uri_file", description="What was measured"),
+    least: Input(type="number", description="A threshold") = 0.0,
+):
+    """Doc."""
+    with step(measure_toy, locals()) as run:
+        folder, metadata = open_model(Path(model), "measure_toy")
+        made = folder.lineage.provenance
+        accuracy = float((folder.path / "weights").read_text().split()[0]) / 10
+        proof = Evidence(
+            folder.digest,
+            {
+                "snapshot": open_snapshot(Path(snapshot), "measure_toy").manifest.digest,
+                "training_snapshot": metadata["snapshot_digest"],
+                "encoder": metadata["encoder_digest"],
+                "training_code": made.code_digest,
+                "training_environment": made.environment_digest,
+                "code": run.provenance.code_digest,
+                "environment": run.provenance.environment_digest,
+            },
+            {"accuracy": {"value": accuracy, "low": accuracy - 0.05, "high": accuracy + 0.05}},
+            (Threshold("min_accuracy", least, accuracy, accuracy >= least),),
+        )
+        output = run.begin_output("report", Format("report", 1))
+        (output / "metrics.json").write_text("{}")
+        proof.write(run.path("evidence"))
+'''
+TOY_MODEL = '''"""toy_model: a snapshot, an encoder, a model, its evidence, and its registration."""
+
+from azure.ai.ml import Input, dsl
+
+from components import measure_toy, pin_toy, register_model, snapshot_data, train_toy
+
+
+@dsl.pipeline(name="toy_model")
+def toy_model(
+    source: Input(type="uri_folder", description="Pictures"),
+    saved: Input(type="custom_model", description="A SavedModel"),
+    owner: Input(type="string", description="Who answers for it"),
+    strength: Input(type="number", description="A parameter") = 1.0,
+):
+    encoder = pin_toy(source=saved)
+    snapshot = snapshot_data(source=source)
+    trained = train_toy(
+        snapshot=snapshot.outputs.snapshot, encoder=encoder.outputs.encoder, strength=strength
+    )
+    measured = measure_toy(model=trained.outputs.model, snapshot=snapshot.outputs.snapshot)
+    registered = register_model(
+        model=trained.outputs.model,
+        evidence=measured.outputs.evidence,
+        model_name="toy",
+        owner=owner,
+    )
+    return {"model": trained.outputs.model, "registration": registered.outputs.registration}
+'''
+
+
+class Chain(ToyProject):
+    """A project in which two models were made and registered; a command runs in it."""
+
+    @property
+    def runs(self) -> list[str]:
+        """The runs, the first one first: with strength 7, then with strength 9."""
+        return [path.parent.name for path in sorted(self.folder.glob(".runs/runs/toy*/run.json"))]
+
+    def record(self, run: str) -> dict[str, Any]:
+        return json.loads(self.read(f".runs/runs/{run}/run.json"))
+
+    def output(self, step: str, port: str, run: int = 1) -> Path:
+        return Path(self.record(self.runs[run])["steps"][step]["outputs"][port])
+
+    def verify(self, what: str | None = None, *words: str) -> Any:
+        return self.main("verify", what or self.runs[1], "--json", *words, anew=False)
+
+    def kinds(self, what: str | None = None) -> set[str]:
+        """The kinds of all faults."""
+        outcome = self.verify(what)
+        faults = json.loads(outcome.out)["faults"]
+        assert outcome.status == (1 if faults else 0), outcome.out
+        return {fault["kind"] for fault in faults}
+
+
+def edit_json(path: Path, change: Callable[[Any], Any]) -> None:
+    """Change a JSON file, written as the records write theirs."""
+    record = json.loads(path.read_text())
+    change(record)
+    # Not in place: the store and what a run shows of it are hard links.
+    path.unlink()
+    path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+@pytest.fixture(scope="session")
+def made_chain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("chain") / "project"
+    project = Chain(folder, None)
+    for name, text in (("pin_toy", PIN), ("train_toy", TRAIN), ("measure_toy", MEASURE)):
+        project.write(f"components/{name}/component.py", text)
+    project.write("pipelines/toy_model.py", TOY_MODEL)
+    project.write("saved/saved_model.pb", "graph")
+    random = np.random.default_rng(3)
+    for label in ("cat", "dog & <b>"):
+        (folder / "pictures" / label).mkdir(parents=True)
+        for index in range(20):
+            pixels = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "pictures" / label / f"{index}.png")
+    project.write("pictures/ATTRIBUTION.txt", "Drawn by Ada. License: CC BY 4.0")
+    for strength in ("7", "9"):
+        given = {"source": "pictures", "saved": "saved", "owner": "ada", "strength": strength}
+        words = [word for item in given.items() for word in ("--set", "=".join(item))]
+        process = project.start("run", "toy_model", *words)
+        told = process.communicate()
+        assert process.returncode == 0, told
+    kept = tmp_path_factory.mktemp("kept") / "project"
+    shutil.copytree(folder, kept, symlinks=True)
+    return folder, kept
+
+
+@pytest.fixture
+def chain(
+    made_chain: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> Chain:
+    """The chain as it was made, at the place where it was made, to be tampered with."""
+    folder, kept = made_chain
+    shutil.rmtree(folder)
+    shutil.copytree(kept, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    return Chain(folder, capfd)

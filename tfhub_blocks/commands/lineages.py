@@ -1,0 +1,78 @@
+"""``verify``, ``lineage``, ``card``: how an output came to be, checked, drawn, and told."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfhub_blocks.commands.status import DONE, FAILED
+
+if TYPE_CHECKING:
+    from tfhub_blocks.control.lineage.findings import Verdict
+
+_SHOWN = 20
+_TARGET = "a run, a registered model (MODEL or MODEL:VERSION), or the folder of an output"
+
+
+def register(commands: Any) -> None:
+    """Add the commands to a parser's subcommands."""
+    verify = commands.add_parser(
+        "verify",
+        help="check the whole chain behind a model, a run or a folder",
+        description="Reads every byte of the chain, back to what no step made, and holds it "
+        "against statements, records of runs, evidence and registry. Status 1 on a fault, or if a "
+        "part is not here.",
+    )
+    verify.add_argument("what", metavar="WHAT", help=_TARGET)
+    verify.add_argument(
+        "--partial", action="store_true", help="parts that are not here are told and no failure"
+    )
+    verify.add_argument("--json", action="store_true", help="print one object on stdout")
+    _add_runs_dir(verify)
+    verify.set_defaults(command=_verify)
+
+
+def _add_runs_dir(parser: Any) -> None:
+    parser.add_argument(
+        "--runs-dir", type=Path, default=Path(".runs"), metavar="DIR", help="where runs are (.runs)"
+    )
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.lineage.archives import Archive
+    from tfhub_blocks.control.lineage.targets import find_chain, missing_outputs
+    from tfhub_blocks.control.lineage.verification import verify
+
+    archive = Archive(options.runs_dir)
+    chain = find_chain(options.what, archive, "verify")
+    verdict = verify(chain, archive)
+    missing_outputs(chain, archive, verdict)
+    holds = verdict.holds(options.partial)
+    if options.json:
+        print(json.dumps(verdict.as_dict() | {"holds": holds}, indent=1))
+    else:
+        _print(verdict, holds)
+    return DONE if holds else FAILED
+
+
+def _print(verdict: "Verdict", holds: bool) -> None:
+    for heading, findings in (("fault", verdict.faults), ("not here", verdict.gaps)):
+        for finding in findings[:_SHOWN]:
+            print(f"{heading} [{finding.kind}] {finding}")
+        if len(findings) > _SHOWN:
+            print(f"and {len(findings) - _SHOWN} more; --json tells all")
+    for note in verdict.notes:
+        print(f"note: {note}")
+    for source in verdict.sources:
+        print(f"begins: {source}")
+    print(
+        f"{verdict.title}: {verdict.outputs} outputs, {verdict.files} files read; "
+        f"{_count(verdict.faults, 'fault')}, {_count(verdict.gaps, 'part')} not here"
+    )
+    if not holds:
+        print("the chain does not hold", file=sys.stderr)
+
+
+def _count(found: list[Any], word: str) -> str:
+    return f"{len(found)} {word}{'' if len(found) == 1 else 's'}"

@@ -1,0 +1,110 @@
+"""What is kept below ``.runs``: outputs by content, and which step of which run gave them."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from tfhub_blocks.control.lineage.outputs import Output, read_output, stored_outputs
+from tfhub_blocks.control.runs import RunRecord, StepRecord, past_runs
+from tfhub_blocks.records.lineage import Material
+
+
+@dataclass(frozen=True)
+class Place:
+    """A step of a run."""
+
+    folder: Path
+    run: RunRecord
+    name: str
+
+    @property
+    def step(self) -> StepRecord:
+        """Its record."""
+        return self.run.steps[self.name]
+
+    def __str__(self) -> str:
+        """As it is named to people."""
+        return f"step {self.name} of {self.run.run}"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A folder ``.runs``, read once."""
+
+    folder: Path
+
+    @cached_property
+    def outputs(self) -> dict[tuple[str, str], Output]:
+        """Those in the store, by key and port."""
+        found = stored_outputs(self.folder / "store")
+        return {(output.key, output.path.name): output for output in found}
+
+    @cached_property
+    def runs(self) -> list[tuple[Path, RunRecord]]:
+        """Runs and jobs with their folders, the newest first."""
+        return list(past_runs(self.folder))
+
+    @cached_property
+    def _by_digest(self) -> dict[str, list[Output]]:
+        found = defaultdict(list)
+        for output in self.outputs.values():
+            for digest in {output.digest, output.recorded_digest} - {""}:
+                found[digest].append(output)
+        return found
+
+    @cached_property
+    def _places(self) -> dict[tuple[str, str], list[Place]]:
+        found = defaultdict(list)
+        for folder, run in self.runs:
+            for name, step in run.steps.items():
+                for path in step.outputs.values():
+                    found[Path(path).parent.name, Path(path).name].append(Place(folder, run, name))
+        return found
+
+    def find(self, material: Material) -> Output | None:
+        """What a step was given: the very one, else one made alike, else one of that content.
+
+        The last resort is one that the store recorded as of that content, and is not any more.
+        """
+
+        def nearness(output: Output) -> tuple[bool, bool, bool]:
+            making = output.lineage.making if output.lineage else ""
+            return (
+                output.digest == material.digest,
+                making == material.making,
+                output.statement == material.statement,
+            )
+
+        return max(self._by_digest.get(material.digest or "", ()), key=nearness, default=None)
+
+    def places(self, output: Output) -> list[Place]:
+        """The steps that made an output or took it from the store, the newest first."""
+        return self._places.get((output.key, output.path.name), []) if output.key else []
+
+    def given(self, place: Place, port: str) -> Output | None:
+        """The output that a step of a run took from another at a port, as the run has it."""
+        source = place.step.inputs.get(port, {})
+        maker = place.run.steps.get(source.get("step", ""))
+        path = maker.outputs.get(source.get("port", "")) if maker else None
+        return self.at(Path(path)) if path else None
+
+    def at(self, path: Path) -> Output | None:
+        """What lies at a path that a record names; the whole of ``.runs`` may have been moved."""
+        stored = self.outputs.get((path.parent.name, path.name))
+        if stored is not None:
+            return stored
+        return read_output(path) if path.exists() else None
+
+    def beside(self, output: Output) -> Iterator[Output]:
+        """The other outputs of the step that made one."""
+        for (key, port), other in self.outputs.items():
+            if output.key and key == output.key and port != output.path.name:
+                yield other
+
+    def of_run(self, run: RunRecord) -> Iterator[tuple[str, str, Output | None]]:
+        """Step, port and output of all that a run made or reused, the last first."""
+        for name, step in reversed(run.steps.items()):
+            for port, path in step.outputs.items():
+                yield name, port, self.at(Path(path))

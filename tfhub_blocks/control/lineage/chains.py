@@ -1,0 +1,188 @@
+"""The chain behind an output: what each step was given, as far back as what no step made."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tfhub_blocks.control.lineage.archives import Archive, Place
+from tfhub_blocks.control.lineage.outputs import Output, read_output
+from tfhub_blocks.control.lineage.registrations import Registration
+from tfhub_blocks.records.lineage import STATEMENT_NAME, Material
+
+
+@dataclass(frozen=True)
+class Link:
+    """What a step was given at a port: an output of another, or what no step made.
+
+    ``bound`` says whether the statement of the step tells it, by digest; else only the record of
+    the run does. ``place`` is where what no step made was, if a run tells that. With neither
+    output nor place, it could not be found here.
+    """
+
+    material: Material
+    output: Output | None = None
+    place: str = ""
+    bound: bool = True
+
+    @property
+    def port(self) -> str:
+        """Where it went in."""
+        return self.material.name
+
+    @property
+    def is_source(self) -> bool:
+        """Whether this is where the chain begins: it has no digest, or is a file of somebody's."""
+        return self.output is None and (bool(self.place) or self.material.digest is None)
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it has a digest, and nothing here has that."""
+        return self.output is None and not self.is_source
+
+
+@dataclass(frozen=True)
+class Knot:
+    """One output of the chain, what its step was given, and the runs that tell of it."""
+
+    output: Output
+    links: tuple[Link, ...]
+    places: tuple[Place, ...]
+
+
+@dataclass
+class Chain:
+    """All that stands behind some outputs, these first; each is there once.
+
+    ``title`` says of what it is; ``registration`` is that of a registered model.
+    """
+
+    title: str
+    knots: dict[Path, Knot] = field(default_factory=dict)
+    registration: Registration | None = None
+
+    @property
+    def roots(self) -> list[Knot]:
+        """The outputs that nothing else in the chain was made from."""
+        links = (link for knot in self.knots.values() for link in knot.links)
+        used = {link.output.path for link in links if link.output}
+        return [knot for path, knot in self.knots.items() if path not in used]
+
+    def of_kind(self, kind: str) -> list[Knot]:
+        """The outputs of a kind, such as ``snapshot``."""
+        return [knot for knot in self.knots.values() if knot.output.kind == kind]
+
+    def behind(self, knot: Knot) -> Iterator[Knot]:
+        """A knot and all knots that it was made from, each once."""
+        waiting, seen = [knot], {knot.output.path}
+        while waiting:
+            current = waiting.pop(0)
+            yield current
+            for link in current.links:
+                if link.output and link.output.path not in seen:
+                    seen.add(link.output.path)
+                    waiting.append(self.knots[link.output.path])
+
+
+def trace(title: str, archive: Archive, roots: list[Output]) -> Chain:
+    """The chain behind some outputs."""
+    chain = Chain(title)
+    waiting = list(roots)
+    while waiting:
+        output = waiting.pop(0)
+        if output.path in chain.knots:
+            continue
+        knot = _knot(archive, output)
+        chain.knots[output.path] = knot
+        waiting += [
+            link.output
+            for link in knot.links
+            if link.output and link.material.digest in (None, link.output.digest)
+        ]
+    # What lies in place of what was meant is looked at, and nothing behind it.
+    for knot in list(chain.knots.values()):
+        for link in knot.links:
+            if link.output and link.output.path not in chain.knots:
+                chain.knots[link.output.path] = Knot(link.output, (), ())
+    return chain
+
+
+def _knot(archive: Archive, output: Output) -> Knot:
+    places = tuple(archive.places(_stored_twin(archive, output)))
+    # A file carries no statement: what its step made beside it, in a folder, does.
+    speaker = output if output.lineage else next(_speakers(archive, output), None)
+    if speaker is None or speaker.lineage is None:
+        return Knot(output, tuple(_recorded_links(archive, places)), places)
+    materials = speaker.lineage.provenance.materials
+    return Knot(output, tuple(_link(archive, m, places) for m in materials), places)
+
+
+def _stored_twin(archive: Archive, output: Output) -> Output:
+    """The output in the store that a copy elsewhere is of; else the output itself."""
+    if output.key or output.lineage is None:
+        return output
+    making = output.lineage.making
+    twin = archive.find(Material("", output.digest, output.statement, making))
+    alike = twin and twin.lineage and twin.lineage.making == making
+    return twin if twin and alike else output
+
+
+def _speakers(archive: Archive, output: Output) -> Iterator[Output]:
+    return (other for other in archive.beside(output) if other.lineage)
+
+
+def _link(archive: Archive, material: Material, places: tuple[Place, ...]) -> Link:
+    port = material.name
+    if material.digest is None:
+        return next(_unbound(archive, port, places), Link(material))
+    found = archive.find(material)
+    if found is not None and found.digest == material.digest:
+        if found.statement != material.statement:
+            # Of several that were made alike, the one that a run took.
+            given = (archive.given(place, port) for place in places)
+            alike = (it for it in given if it and _is_alike(it, found))
+            found = next(alike, found)
+        return Link(material, found)
+    for place in places:
+        given = archive.given(place, port)
+        if given is not None:  # something else lies where it was
+            return Link(material, given)
+        path = place.step.inputs.get(port, {}).get("path")
+        if path and _is_at(material, Path(path)):
+            return _link_to(material, Path(path))
+    return Link(material, found)
+
+
+def _is_alike(output: Output, other: Output) -> bool:
+    makings = {it.lineage.making if it.lineage else it.path for it in (output, other)}
+    return output.digest == other.digest and len(makings) == 1
+
+
+def _is_at(material: Material, path: Path) -> bool:
+    try:
+        return path.exists() and read_output(path).digest == material.digest
+    except OSError:
+        return False
+
+
+def _link_to(material: Material, path: Path) -> Link:
+    if (path / STATEMENT_NAME).is_file():
+        return Link(material, read_output(path))
+    return Link(material, place=str(path))
+
+
+def _recorded_links(archive: Archive, places: tuple[Place, ...]) -> Iterator[Link]:
+    """What a step without a statement was given, as the newest run tells it."""
+    for place in places[:1]:
+        for port, source in place.step.inputs.items():
+            if "value" not in source:
+                yield from _unbound(archive, port, (place,))
+
+
+def _unbound(archive: Archive, port: str, places: tuple[Place, ...]) -> Iterator[Link]:
+    for place in places:
+        source = place.step.inputs.get(port, {})
+        given = archive.given(place, port)
+        if given is not None:
+            yield Link(Material(port), given, bound=False)
+        elif "path" in source:
+            yield Link(Material(port), place=source["path"], bound=False)

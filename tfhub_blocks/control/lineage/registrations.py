@@ -1,0 +1,94 @@
+"""Registered models of this machine: ``.runs/mlflow.db``, with the tags of register_model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+from tfhub_blocks.records.errors import BlocksError, nearest
+
+DATABASE_NAME = "mlflow.db"
+# As compute/registry.py writes them.
+TAG = "tfhub_blocks."
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A version of a registered model; ``tags`` are ours, without their prefix."""
+
+    name: str
+    version: int
+    source: Path
+    tags: Mapping[str, str]
+    description: str = ""
+
+    def __str__(self) -> str:
+        """As it is asked for."""
+        return f"{self.name}:{self.version}"
+
+
+def registered(folder: Path) -> list[Registration]:
+    """Each version of each model that was registered below a folder ``.runs``, in order."""
+    database = folder.absolute() / DATABASE_NAME
+    if not database.is_file():
+        return []
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{database}", f"sqlite:///{database}")
+    described = {model.name: model.description for model in client.search_registered_models()}
+    found, token = [], None
+    while True:
+        page = client.search_model_versions(page_token=token)
+        for version in page:
+            tags = {
+                key.removeprefix(TAG): str(value)
+                for key, value in version.tags.items()
+                if key.startswith(TAG)
+            }
+            found.append(
+                Registration(
+                    version.name,
+                    int(version.version),
+                    _path(str(version.source), folder),
+                    tags,
+                    version.description or described.get(version.name) or "",
+                )
+            )
+        token = page.token
+        if not token:
+            return sorted(found, key=lambda it: (it.name, it.version))
+
+
+def find_registration(folder: Path, text: str) -> Registration | None:
+    """The version that NAME or NAME:VERSION means, the newest if it does not say; None if none.
+
+    Raises:
+        BlocksError: The model is there, and the version is not.
+    """
+    name, _, version = text.partition(":")
+    versions = [it for it in registered(folder) if it.name == name]
+    if not versions:
+        return None
+    if not version:
+        return versions[-1]
+    found = next((it for it in versions if str(it.version) == version), None)
+    if found is None:
+        known = [str(it.version) for it in versions]
+        raise BlocksError(
+            "lineage",
+            text,
+            f"model {name} has no version {version!r}",
+            "one of " + ", ".join(known),
+            nearest(version, known) or "correct it",
+        )
+    return found
+
+
+def _path(source: str, folder: Path) -> Path:
+    """Where the files of a version are; below the folder, if all of it was moved."""
+    path = Path(unquote(urlparse(source).path) if source.startswith("file:") else source)
+    if not path.exists() and "mlflow" in path.parts:
+        start = len(path.parts) - 1 - path.parts[::-1].index("mlflow")
+        return folder.joinpath(*path.parts[start:])
+    return path
