@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfhub_blocks.commands.status import DONE, FAILED
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.folders import write_file
 
 if TYPE_CHECKING:
     from tfhub_blocks.control.lineage.findings import Verdict
 
 _SHOWN = 20
+_FORMATS = ("text", "mermaid", "html")
 _TARGET = "a run, a registered model (MODEL or MODEL:VERSION), or the folder of an output"
 
 
@@ -31,6 +34,26 @@ def register(commands: Any) -> None:
     verify.add_argument("--json", action="store_true", help="print one object on stdout")
     _add_runs_dir(verify)
     verify.set_defaults(command=_verify)
+    lineage = commands.add_parser(
+        "lineage",
+        help="draw what something was made from, or what was made of it",
+        description="Back to source files, or with --forward to every output and registered model "
+        "that a snapshot, an encoder or one item went into.",
+    )
+    lineage.add_argument("what", metavar="WHAT", nargs="?", help=_TARGET)
+    lineage.add_argument(
+        "--forward", action="store_true", help="what was made of it, as with --uses WHAT"
+    )
+    lineage.add_argument(
+        "--uses",
+        metavar="X",
+        help="what was made of X: a snapshot or an encoder (folder, digest, name, handle), or an "
+        "item (its id, its path in the source, or a file with its content)",
+    )
+    lineage.add_argument("--format", choices=_FORMATS, help="how it is drawn (text)")
+    lineage.add_argument("--output", type=Path, metavar="F", help="write it there")
+    _add_runs_dir(lineage)
+    lineage.set_defaults(command=_lineage)
 
 
 def _add_runs_dir(parser: Any) -> None:
@@ -76,3 +99,35 @@ def _print(verdict: "Verdict", holds: bool) -> None:
 
 def _count(found: list[Any], word: str) -> str:
     return f"{len(found)} {word}{'' if len(found) == 1 else 's'}"
+
+
+def _lineage(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.lineage.archives import Archive
+    from tfhub_blocks.control.lineage.drawings import draw, mermaid, text_lines
+    from tfhub_blocks.control.lineage.pages import drawing_page
+    from tfhub_blocks.control.lineage.targets import find_chain
+    from tfhub_blocks.control.lineage.uses import draw_uses, find_uses, summary_lines
+
+    if (options.what is None) == (options.uses is None):
+        raise BlocksError(
+            "lineage", "WHAT", "give one thing", "WHAT or --uses X, and not both", "see --help"
+        )
+    archive = Archive(options.runs_dir)
+    forward, summary = options.forward or options.uses is not None, []
+    if forward:
+        uses = find_uses(options.uses or options.what, archive)
+        drawing, summary = draw_uses(uses), list(summary_lines(uses))
+    else:
+        drawing = draw(find_chain(options.what, archive, "lineage"))
+    if options.format == "mermaid":
+        text = mermaid(drawing)
+    elif options.format == "html":
+        text = drawing_page(drawing, summary)
+    else:
+        text = "\n".join([*text_lines(drawing, forward), *summary]) + "\n"
+    if options.output is None:
+        print(text, end="")
+    else:
+        write_file(options.output, text.encode())
+        print(options.output)
+    return DONE

@@ -3,7 +3,6 @@ evidence, and register_model; twice, with another parameter."""
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -163,11 +162,17 @@ class Chain(ToyProject):
         """The runs, the first one first: with strength 7, then with strength 9."""
         return [path.parent.name for path in sorted(self.folder.glob(".runs/runs/toy*/run.json"))]
 
+    @property
+    def made_in(self) -> Path:
+        """Where it was made, as the records name it."""
+        return Path(self.record(self.runs[0])["folder"]).parents[2]
+
     def record(self, run: str) -> dict[str, Any]:
         return json.loads(self.read(f".runs/runs/{run}/run.json"))
 
     def output(self, step: str, port: str, run: int = 1) -> Path:
-        return Path(self.record(self.runs[run])["steps"][step]["outputs"][port])
+        path = Path(self.record(self.runs[run])["steps"][step]["outputs"][port])
+        return Path(".runs/store", path.parent.name, path.name)
 
     def verify(self, what: str | None = None, *words: str) -> Any:
         return self.main("verify", what or self.runs[1], "--json", *words, anew=False)
@@ -180,17 +185,8 @@ class Chain(ToyProject):
         return {fault["kind"] for fault in faults}
 
 
-def edit_json(path: Path, change: Callable[[Any], Any]) -> None:
-    """Change a JSON file, written as the records write theirs."""
-    record = json.loads(path.read_text())
-    change(record)
-    # Not in place: the store and what a run shows of it are hard links.
-    path.unlink()
-    path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-
-
 @pytest.fixture(scope="session")
-def made_chain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def made_chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("chain") / "project"
     project = Chain(folder, None)
     for name, text in (("pin_toy", PIN), ("train_toy", TRAIN), ("measure_toy", MEASURE)):
@@ -210,18 +206,16 @@ def made_chain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         process = project.start("run", "toy_model", *words)
         told = process.communicate()
         assert process.returncode == 0, told
-    kept = tmp_path_factory.mktemp("kept") / "project"
-    shutil.copytree(folder, kept, symlinks=True)
-    return folder, kept
+    return folder.rename(folder.with_name("kept"))
 
 
 @pytest.fixture
-def chain(
-    made_chain: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capfd: Any
-) -> Chain:
-    """The chain as it was made, at the place where it was made, to be tampered with."""
-    folder, kept = made_chain
-    shutil.rmtree(folder)
-    shutil.copytree(kept, folder, symlinks=True)
+def chain(made_chain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Chain:
+    """A copy of the chain, to be tampered with; MLflow keeps a database open, so each is its own.
+
+    Records name the folder in which it was made, which is gone.
+    """
+    folder = tmp_path / "project"
+    shutil.copytree(made_chain, folder, symlinks=True)
     monkeypatch.chdir(folder)
     return Chain(folder, capfd)

@@ -1,8 +1,40 @@
-"""Each kind of tampering is found; an untouched chain holds."""
+"""Each kind of tampering is found, also where the store's own record was forged to fit."""
 
 import json
+import re
+import shutil
+import sqlite3
+from dataclasses import replace
+
+import pytest
+from chain_tampering import edit_json, forge, swap
 
 from tfhub_blocks.control.lineage.archives import Archive
+from tfhub_blocks.records.evidence import read_evidence
+from tfhub_blocks.records.lineage import STATEMENT_NAME
+
+
+def parameters(statement):
+    return statement["predicate"]["buildDefinition"]["externalParameters"]
+
+
+def forget_inputs(chain, *steps, run=1):
+    """Make a record of a run as old ones are, which do not tell what steps were given."""
+
+    def change(record):
+        for step in steps or record["steps"]:
+            record["steps"][step]["inputs"] = {}
+
+    edit_json(chain.folder / ".runs/runs" / chain.runs[run] / "run.json", change)
+
+
+def set_tag(chain, version, name, value):
+    with sqlite3.connect(chain.folder / ".runs/mlflow.db") as database:
+        changed = database.execute(
+            "UPDATE model_version_tags SET value = ? WHERE key = ? AND version = ?",
+            (value, f"tfhub_blocks.{name}", version),
+        )
+    assert changed.rowcount == 1
 
 
 def test_untouched_chain_holds(chain):
@@ -17,5 +49,283 @@ def test_untouched_chain_holds(chain):
 def test_chain_goes_back_to_what_no_step_made(chain):
     sources = json.loads(chain.verify().out)["sources"]
     begins = {source.rpartition(" <- ")[2] for source in sources}
-    assert begins == {str(chain.folder / "pictures"), str(chain.folder / "saved")}
+    assert begins == {str(chain.made_in / "pictures"), str(chain.made_in / "saved")}
     assert len(Archive(chain.folder / ".runs").outputs) == 10
+
+
+@pytest.mark.parametrize("what", ["run", "toy:2", "folder"])
+def test_edited_file_far_back_is_found_from_everything_made_of_it(what, chain):
+    (chain.output("encoder", "encoder") / "saved_model/saved_model.pb").write_text("grapf")
+    what = {"run": None, "folder": str(chain.output("trained", "model"))}.get(what, what)
+    assert chain.kinds(what) == {"file"}
+
+
+def test_added_and_removed_files_are_found(chain):
+    snapshot = chain.output("snapshot", "snapshot")
+    (snapshot / "more").write_text("x")
+    (snapshot / "rejected.parquet").unlink()
+    faults = json.loads(chain.verify().out)["faults"]
+    told = {fault["what"]: fault["found"] for fault in faults}
+    assert told["rejected.parquet"] == "it is gone"
+    assert told["more"].endswith(": added")
+
+
+def test_edited_file_without_a_statement_is_found(chain):
+    chain.output("registered", "registration").write_text("{}")
+    assert chain.kinds() == {"file"}
+
+
+def test_swapped_folder_is_found(chain):
+    swap(chain.output("trained", "model"), chain.output("trained", "model", run=0))
+    assert "swap" in chain.kinds()
+
+
+def test_swapped_folder_is_found_by_the_run_though_the_store_was_forged(chain):
+    model = chain.output("trained", "model")
+    swap(model, chain.output("trained", "model", run=0))
+    forge(model)
+    assert "swap" in chain.kinds()
+
+
+def test_swapped_folder_is_found_by_the_store_though_the_run_tells_nothing(chain):
+    forget_inputs(chain)
+    swap(chain.output("trained", "model"), chain.output("trained", "model", run=0))
+    assert "swap" in chain.kinds()
+
+
+def test_folder_swapped_for_what_an_old_run_took_elsewhere_is_found(chain):
+    """What a later statement names is here, but not where the run had it."""
+    model = chain.output("trained", "model")
+    shutil.copytree(model.parent, model.parent.with_name("f" * 40))
+    swap(model, chain.output("trained", "model", run=0))
+    forge(model)
+    assert "swap" in chain.kinds()
+
+
+def test_edited_parameter_is_found_by_the_store(chain):
+    forget_inputs(chain)
+    edit_json(
+        chain.output("trained", "model") / STATEMENT_NAME,
+        lambda statement: parameters(statement).update(strength=7.0),
+    )
+    assert chain.kinds(str(chain.output("trained", "model"))) == {"statement"}
+
+
+def test_edited_parameter_is_found_by_the_run(chain):
+    model = chain.output("trained", "model")
+    edit_json(model / STATEMENT_NAME, lambda s: parameters(s).update(strength=7.0))
+    forge(model)
+    assert "parameter" in chain.kinds()
+
+
+@pytest.mark.parametrize("change", [{"rounds": 3}, {"balanced": False}, {"other": 1}])
+def test_parameter_that_had_its_default_is_found_edited(change, chain):
+    model = chain.output("trained", "model")
+    edit_json(model / STATEMENT_NAME, lambda s: parameters(s).update(change))
+    forge(model)
+    assert "parameter" in chain.kinds()
+
+
+def test_edited_parameter_is_found_by_the_statement_of_the_next_step(chain):
+    """Of content alone nothing would be seen: the digest of the folder is what it was."""
+    for run in (0, 1):
+        forget_inputs(chain, run=run)
+    snapshot = chain.output("snapshot", "snapshot")
+    edit_json(snapshot / STATEMENT_NAME, lambda s: parameters(s).update(split_salt="other"))
+    forge(snapshot)
+    assert chain.kinds() == {"statement"}
+    assert chain.kinds("toy:2") == {"statement"}
+
+
+def test_edited_parameter_is_found_by_the_registry(chain):
+    """No later statement names that of the model, and the tags of its version do."""
+    artifacts = next(chain.folder.glob(".runs/mlflow/*/*/artifacts/model"))
+    version = 1 if (artifacts / "weights").read_text().startswith("7") else 2
+    edit_json(artifacts / STATEMENT_NAME, lambda s: parameters(s).update(strength=8.0))
+    assert "statement" in chain.kinds(f"toy:{version}")
+
+
+def test_edited_fact_is_found(chain):
+    edit_json(
+        chain.output("trained", "model") / STATEMENT_NAME,
+        lambda s: s["predicate"]["buildDefinition"]["internalParameters"]["facts"].update(loss=0),
+    )
+    assert chain.kinds() == {"statement"}
+
+
+def test_statement_that_cannot_be_read_is_a_fault(chain):
+    (chain.output("trained", "model") / STATEMENT_NAME).write_text("{")
+    assert "statement" in chain.kinds()
+
+
+def test_removed_statement_is_a_fault(chain):
+    (chain.output("snapshot", "snapshot") / STATEMENT_NAME).unlink()
+    assert "statement" in chain.kinds()
+
+
+def test_damaged_record_of_the_store_is_a_fault(chain):
+    (chain.output("trained", "model").parent / "step.json").write_text("{")
+    assert chain.kinds() == {"store"}
+
+
+def test_statement_of_another_step_is_found(chain):
+    run = chain.folder / ".runs/runs" / chain.runs[1] / "run.json"
+    edit_json(run, lambda record: record["steps"]["trained"].update(component="other"))
+    assert chain.kinds() == {"run"}
+
+
+def test_edited_code_beside_a_run_is_found(chain):
+    code = chain.folder / ".runs/runs" / chain.runs[1] / "steps/trained/code/component.py"
+    code.write_text(code.read_text() + "# edited\n")
+    assert chain.kinds() == {"code"}
+
+
+def test_replayed_evidence_is_found(chain):
+    proof = chain.output("measured", "evidence", run=0)
+    swap(proof, chain.output("measured", "evidence", run=1))
+    forge(proof)
+    assert "replay" in chain.kinds(chain.runs[0])
+    assert "replay" in chain.kinds(str(chain.output("trained", "model", run=0)))
+
+
+def test_evidence_replayed_with_its_report_is_found_where_it_was_registered(chain):
+    forget_inputs(chain, "measured", run=0)
+    for port in ("evidence", "report"):
+        output = chain.output("measured", port, run=0)
+        swap(output, chain.output("measured", port, run=1))
+        forge(output)
+    assert "replay" in chain.kinds(chain.runs[0])
+
+
+def test_evidence_of_a_better_model_in_the_registry_is_found(chain):
+    better = read_evidence(chain.output("measured", "evidence", run=1), "")
+    set_tag(chain, 1, "evidence_digest", better.as_statement()["digest"])
+    assert chain.kinds("toy:1") == {"replay"}
+
+
+def test_edited_evidence_is_found(chain):
+    proof = chain.output("measured", "evidence")
+    edit_json(proof, lambda s: s["predicate"]["metrics"]["accuracy"].update(value=0.99))
+    forge(proof)
+    assert chain.kinds() == {"evidence"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "encoder",
+        "snapshot",
+        "training_snapshot",
+        "code",
+        "environment",
+        "training_code",
+        "training_environment",
+    ],
+)
+def test_evidence_that_names_something_else_is_found(name, chain):
+    """Written anew with a digest over itself, as no edit by hand would be."""
+    proof = chain.output("measured", "evidence")
+    evidence = read_evidence(proof, "")
+    replace(evidence, digests={**evidence.digests, name: "0" * 64}).write(proof)
+    forge(proof)
+    outcome = json.loads(chain.verify().out)
+    assert [(f["kind"], f["what"]) for f in outcome["faults"]] == [("evidence", name)]
+
+
+def test_evidence_written_anew_is_not_that_of_the_registry(chain):
+    proof = chain.output("measured", "evidence")
+    evidence = read_evidence(proof, "")
+    replace(evidence, metrics={"accuracy": {"value": 0.99, "low": 0.98, "high": 1.0}}).write(proof)
+    forge(proof)
+    outcome = chain.verify("toy:2")
+    assert outcome.status == 1
+    assert [gap["what"] for gap in json.loads(outcome.out)["gaps"]] == ["tag evidence_digest"]
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "model_digest",
+        "encoder_digest",
+        "snapshot_digest",
+        "code_digest",
+        "environment_digest",
+        "made",
+    ],
+)
+def test_edited_tag_is_found(tag, chain):
+    set_tag(chain, 2, tag, "0" * 64)
+    assert "registry" in chain.kinds("toy:2")
+
+
+def test_part_that_is_not_here_fails_unless_that_is_agreed_to(chain):
+    shutil.rmtree(chain.output("snapshot", "snapshot").parent)
+    for what in (chain.runs[1], "toy:2"):
+        outcome = chain.verify(what)
+        assert (outcome.status, json.loads(outcome.out)["faults"]) == (1, [])
+        assert json.loads(outcome.out)["gaps"]
+        assert chain.verify(what, "--partial").status == 0
+
+
+def test_edit_is_found_where_another_part_is_not_here(chain):
+    shutil.rmtree(chain.output("snapshot", "snapshot").parent)
+    (chain.output("trained", "model") / "weights").write_text("9.9")
+    assert chain.verify(None, "--partial").status == 1
+
+
+def test_what_was_made_again_in_the_same_way_is_no_fault(chain):
+    """Such as by --no-reuse: its times are others, and later statements name the earlier one."""
+    snapshot = chain.output("snapshot", "snapshot")
+    edit_json(
+        snapshot / STATEMENT_NAME,
+        lambda s: s["predicate"]["runDetails"]["metadata"].update(startedOn="2030-01-01T00:00:00Z"),
+    )
+    forge(snapshot)
+    outcome = chain.verify()
+    assert outcome.status == 0
+    assert f"{snapshot} was made again since" in " ".join(json.loads(outcome.out)["notes"])
+
+
+def test_moved_folder_of_runs_holds(chain):
+    (chain.folder / ".runs").rename(chain.folder / "moved")
+    for what in ("toy:2", "latest"):
+        outcome = chain.verify(what, "--runs-dir", "moved")
+        assert outcome.status == 0, outcome.out
+
+
+def normal(chain, text):
+    """Without what differs from one making to the next."""
+    for number, run in enumerate(chain.runs):
+        text = text.replace(run, f"RUN{number}")
+    for folder in (chain.folder, chain.made_in):
+        text = text.replace(str(folder), "PROJECT")
+    text = re.sub(r"store/[0-9a-f]{40}", "store/KEY", text)
+    return re.sub(r"\b[0-9a-f]{64}\b", "DIGEST", text)
+
+
+def test_what_is_told_of_a_chain_that_holds(chain, golden):
+    golden("verify", normal(chain, chain.main("verify", chain.runs[1], anew=False).out))
+
+
+def test_what_is_told_of_faults(chain, golden):
+    model = chain.output("trained", "model")
+    edit_json(model / STATEMENT_NAME, lambda s: parameters(s).update(strength=7.0))
+    (model / "weights").write_text("9.9")
+    proof = chain.output("measured", "evidence", run=1)
+    swap(proof, chain.output("measured", "evidence", run=0))
+    shutil.rmtree(chain.output("encoder", "encoder").parent)
+    outcome = chain.main("verify", chain.runs[1], anew=False)
+    assert outcome.status == 1
+    golden("verify_faults", normal(chain, outcome.out + outcome.err))
+
+
+def test_unknown_name_is_told_with_the_nearest(chain, golden):
+    outcome = chain.main("verify", "toi", anew=False)
+    assert outcome.status == 2
+    golden("error_verify_unknown", normal(chain, outcome.err))
+
+
+def test_unknown_version_is_told_with_those_there_are(chain, golden):
+    outcome = chain.main("verify", "toy:7", anew=False)
+    assert outcome.status == 2
+    golden("error_verify_version", normal(chain, outcome.err))

@@ -103,6 +103,22 @@ class Archive:
             if output.key and key == output.key and port != output.path.name:
                 yield other
 
+    def speaker(self, output: Output) -> Output | None:
+        """What carries the statement of how an output was made: it, or what came beside it."""
+        if output.lineage:
+            return output
+        return next((other for other in self.beside(output) if other.lineage), None)
+
+    def in_order(self) -> list[Output]:
+        """All in the store, as they were made; last those of which that is not known."""
+
+        def order(output: Output) -> tuple[bool, str, str]:
+            speaker = self.speaker(output)
+            made = speaker.lineage.provenance.finished if speaker and speaker.lineage else ""
+            return not made, made, output.path.name
+
+        return sorted(self.outputs.values(), key=order)
+
     def of_run(self, run: RunRecord) -> Iterator[tuple[str, str, Output | None]]:
         """Step, port and output of all that a run made or reused, the last first."""
         for name, step in reversed(run.steps.items()):

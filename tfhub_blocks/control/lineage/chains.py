@@ -109,7 +109,7 @@ def trace(title: str, archive: Archive, roots: list[Output]) -> Chain:
 def _knot(archive: Archive, output: Output) -> Knot:
     places = tuple(archive.places(_stored_twin(archive, output)))
     # A file carries no statement: what its step made beside it, in a folder, does.
-    speaker = output if output.lineage else next(_speakers(archive, output), None)
+    speaker = archive.speaker(output)
     if speaker is None or speaker.lineage is None:
         return Knot(output, tuple(_recorded_links(archive, places)), places)
     materials = speaker.lineage.provenance.materials
@@ -126,10 +126,6 @@ def _stored_twin(archive: Archive, output: Output) -> Output:
     return twin if twin and alike else output
 
 
-def _speakers(archive: Archive, output: Output) -> Iterator[Output]:
-    return (other for other in archive.beside(output) if other.lineage)
-
-
 def _link(archive: Archive, material: Material, places: tuple[Place, ...]) -> Link:
     port = material.name
     if material.digest is None:
@@ -138,9 +134,8 @@ def _link(archive: Archive, material: Material, places: tuple[Place, ...]) -> Li
     if found is not None and found.digest == material.digest:
         if found.statement != material.statement:
             # Of several that were made alike, the one that a run took.
-            given = (archive.given(place, port) for place in places)
-            alike = (it for it in given if it and _is_alike(it, found))
-            found = next(alike, found)
+            taken = (archive.given(place, port) for place in places)
+            found = next((it for it in taken if it and _is_alike(it, found)), found)
         return Link(material, found)
     for place in places:
         given = archive.given(place, port)

@@ -65,7 +65,7 @@ def check_evidence(chain: Chain, archive: Archive, verdict: Verdict) -> None:
         except BlocksError as error:
             verdict.fault("evidence", where, "digest over itself", error.expected, error.problem)
             continue
-        given = _given(chain, knot)
+        given = _given(knot)
         for model in {link for port, link in given if port == "model"}:
             if model != evidence.model_digest:
                 verdict.fault(
@@ -79,7 +79,7 @@ def check_evidence(chain: Chain, archive: Archive, verdict: Verdict) -> None:
     _check_registering(archive, chain, verdict)
 
 
-def _given(chain: Chain, knot: Knot) -> list[tuple[str, str]]:
+def _given(knot: Knot) -> list[tuple[str, str]]:
     """Port and content of what its step was given, by statements or else by the run."""
     found = [(link.port, link.material.digest or "") for link in knot.links if link.bound]
     if not found:
@@ -97,9 +97,9 @@ def _hold_digests(
 ) -> None:
     """Compare each digest that evidence names with what the chain has of that."""
     known: dict[str, set[str]] = {}
-    for output in archive.beside(knot.output):
-        if output.lineage:
-            made = output.lineage.provenance
+    for other in archive.beside(knot.output):
+        if other.lineage:
+            made = other.lineage.provenance
             known.setdefault("code", set()).add(made.code_digest)
             known.setdefault("environment", set()).add(made.environment_digest)
     for link in knot.links:
@@ -124,9 +124,7 @@ def _hold_digests(
 
 def _check_registering(archive: Archive, chain: Chain, verdict: Verdict) -> None:
     """Find evidence that was given, with a model that it is not about, to one step of a run."""
-    places = {
-        str(place): place for knot in chain.knots.values() for place in knot.places
-    }
+    places = {str(place): place for knot in chain.knots.values() for place in knot.places}
     for place in places.values():
         if not {"model", "evidence"} <= place.step.inputs.keys():
             continue

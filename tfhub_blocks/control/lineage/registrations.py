@@ -60,7 +60,7 @@ def registered(folder: Path) -> list[Registration]:
             return sorted(found, key=lambda it: (it.name, it.version))
 
 
-def find_registration(folder: Path, text: str) -> Registration | None:
+def find_registration(folder: Path, text: str, where: str) -> Registration | None:
     """The version that NAME or NAME:VERSION means, the newest if it does not say; None if none.
 
     Raises:
@@ -76,7 +76,7 @@ def find_registration(folder: Path, text: str) -> Registration | None:
     if found is None:
         known = [str(it.version) for it in versions]
         raise BlocksError(
-            "lineage",
+            where,
             text,
             f"model {name} has no version {version!r}",
             "one of " + ", ".join(known),

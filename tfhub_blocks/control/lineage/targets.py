@@ -26,7 +26,7 @@ def find_chain(text: str, archive: Archive, where: str) -> Chain:
     run = _run(text, archive, where) if is_name else _run_at(Path(text), where)
     if run is not None:
         return _of_run(run, archive)
-    version = find_registration(archive.folder, text) if is_name else None
+    version = find_registration(archive.folder, text, where) if is_name else None
     if version is not None:
         return _of_model(version, archive)
     if Path(text).exists():

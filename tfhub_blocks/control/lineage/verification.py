@@ -46,7 +46,9 @@ def _check_link(knot: Knot, link: Link, verdict: Verdict) -> None:
             "input", knot.output.path, link.port, f"content {material.digest}", "it is not here"
         )
     elif not link.bound:
-        verdict.note(f"{knot.output.path} names no digest of {link.port}: a run alone tells of it")
+        if knot.output.lineage:
+            told = f"{knot.output.path} names no digest of {link.port}: a run alone tells of it"
+            verdict.note(told)
     elif output.digest != material.digest:
         verdict.fault(
             "swap",
@@ -75,7 +77,9 @@ def _check_place(knot: Knot, place: Place, archive: Archive, verdict: Verdict) -
         return
     made = lineage.provenance
     if place.step.component != made.step:
-        verdict.fault("run", place, "component", place.step.component, f"a statement of {made.step}")
+        verdict.fault(
+            "run", place, "component", place.step.component, f"a statement of {made.step}"
+        )
     if place.step.inputs:
         _check_parameters(place, made, verdict)
     for port in place.step.inputs:
@@ -109,7 +113,7 @@ def _check_parameters(place: Place, made: Provenance, verdict: Verdict) -> None:
 
 def _is_same(text: str | None, name: str, parameters: Mapping[str, Any]) -> bool:
     """Whether a text of a command line and a parameter of a statement are one value."""
-    value = parameters.get(name)
+    value: object = parameters.get(name)
     if text is None or value is None:
         return text is None and value is None
     if isinstance(value, bool):

@@ -1,0 +1,228 @@
+"""What was made of a snapshot, an encoder, or one item: followed forward through what is here."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tfhub_blocks.control.lineage.archives import Archive
+from tfhub_blocks.control.lineage.drawings import Box, Drawing, identity, output_box, short
+from tfhub_blocks.control.lineage.evidences import encoder_digest, snapshot_digest
+from tfhub_blocks.control.lineage.outputs import Output, read_output
+from tfhub_blocks.control.lineage.registrations import Registration, registered
+from tfhub_blocks.records.digests import file_sha256
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.pins import PIN_NAME, read_pin
+from tfhub_blocks.records.snapshots import REJECTED_NAME, SOURCES_NAME, open_snapshot
+
+# Of earlier features only those of items in the snapshot are taken over.
+_EARLIER = "previous_features"
+
+
+@dataclass(frozen=True)
+class Held:
+    """An item in a snapshot: its id, where it was found, in which split it is."""
+
+    snapshot: Output
+    item: str
+    path: str
+    split: str
+
+
+@dataclass
+class Uses:
+    """All that was made of something: outputs, and registered versions.
+
+    ``retrain`` are the versions that learned from it, ``measured`` those that were only measured
+    on it; ``held`` are the places of an item, ``rejected`` those where it was found unusable.
+    """
+
+    title: str
+    held: list[Held] = field(default_factory=list)
+    rejected: list[tuple[Output, str]] = field(default_factory=list)
+    outputs: dict[Path, Output] = field(default_factory=dict)
+    arrows: list[tuple[Output, str, Output]] = field(default_factory=list)
+    retrain: list[Registration] = field(default_factory=list)
+    measured: list[Registration] = field(default_factory=list)
+
+
+def find_uses(text: str, archive: Archive) -> Uses:
+    """What was made of what a text means.
+
+    It is a folder of an output or its digest, an encoder's name, handle or digest, a snapshot's
+    data digest, an item's id, a file whose content is an item, or an item's path in its source.
+
+    Raises:
+        BlocksError: Nothing here is that.
+    """
+    starts = list(_outputs(text, archive))
+    if starts:
+        uses = Uses(f"what was made of {text}")
+        _follow(uses, archive, starts)
+        _add_versions(uses, archive, starts)
+        return uses
+    uses = Uses(f"what was made of item {text}")
+    for snapshot in _snapshots(archive):
+        uses.held += _held(snapshot, text)
+        uses.rejected += [(snapshot, reason) for reason in _rejected(snapshot, text)]
+    if not uses.held and not uses.rejected:
+        raise BlocksError(
+            "lineage",
+            text,
+            f"it is no output in {archive.folder}, and no item of a snapshot there",
+            "a folder, a digest, an encoder, an item's id, or its path as in sources.parquet",
+            "correct it; what was made elsewhere is not known here",
+        )
+    _follow_items(uses, archive)
+    return uses
+
+
+def _outputs(text: str, archive: Archive) -> Iterator[Output]:
+    path = Path(text)
+    digest = ""
+    if path.is_dir():
+        found = read_output(path.absolute())
+        digest = found.digest
+        if found.lineage is None and not digest:
+            raise BlocksError(
+                "lineage", text, "it carries no lineage", "the folder of an output", "name another"
+            )
+    for output in archive.in_order():
+        names = {output.digest, encoder_digest(output), snapshot_digest(output)}
+        if encoder_digest(output):
+            pin = read_pin(output.path / PIN_NAME)
+            names |= {pin.name, pin.handle}
+        if (digest or text) in names - {""}:
+            yield output
+
+
+def _snapshots(archive: Archive) -> Iterator[Output]:
+    return (output for output in archive.in_order() if snapshot_digest(output))
+
+
+def _held(snapshot: Output, text: str) -> Iterator[Held]:
+    """The items that a text means: by id, by path in the source, or by a file's content."""
+    opened = open_snapshot(snapshot.path, "lineage")
+    places = pq.read_table(opened.folder.file(SOURCES_NAME))
+    wanted = {text}
+    if Path(text).is_file():
+        wanted.add(file_sha256(Path(text)))
+    rows = places.filter(
+        pc.or_(pc.is_in(places["id"], _texts(wanted)), pc.is_in(places["path"], _texts(wanted)))
+    ).to_pylist()
+    if not rows:
+        return
+    index = opened.index()
+    chosen = index.filter(pc.is_in(index["id"], _texts({row["id"] for row in rows})))
+    splits = dict(zip(chosen["id"].to_pylist(), chosen["split"].to_pylist(), strict=True))
+    for row in rows:
+        yield Held(snapshot, row["id"], row["path"], splits.get(row["id"], "?"))
+
+
+def _texts(values: set[str]) -> pa.Array:
+    return pa.array(sorted(values), pa.string())
+
+
+def _rejected(snapshot: Output, text: str) -> Iterator[str]:
+    folder = open_snapshot(snapshot.path, "lineage").folder
+    rejected = pq.read_table(folder.file(REJECTED_NAME))
+    for row in rejected.filter(pc.equal(rejected["path"], text)).to_pylist():
+        yield row["reason"]
+
+
+def _follow(
+    uses: Uses, archive: Archive, starts: list[Output], passed_over: frozenset[str] = frozenset()
+) -> set[str]:
+    """Add all that was made of some outputs; give the digests of these and of all that."""
+    edges: dict[str, list[tuple[str, Output]]] = {}
+    for output in archive.in_order():
+        speaker = archive.speaker(output)
+        for material in speaker.lineage.provenance.materials if speaker and speaker.lineage else ():
+            if material.digest and material.name not in passed_over:
+                edges.setdefault(material.digest, []).append((material.name, output))
+        if speaker is None:
+            for place in archive.places(output)[:1]:
+                for port in place.step.inputs:
+                    if given := archive.given(place, port):
+                        edges.setdefault(given.digest, []).append((port, output))
+    waiting, reached = list(starts), set()
+    uses.outputs |= {output.path: output for output in starts}
+    while waiting:
+        output = waiting.pop(0)
+        if output.digest in reached:
+            continue
+        reached.add(output.digest)
+        for port, user in edges.get(output.digest, ()):
+            uses.arrows.append((output, port, user))
+            uses.outputs[user.path] = user
+            waiting.append(user)
+    return reached
+
+
+def _follow_items(uses: Uses, archive: Archive) -> None:
+    """Follow each snapshot that has the item, by the split in which that is there."""
+    learned = [held.snapshot for held in uses.held if held.split != "test"]
+    tested = [held.snapshot for held in uses.held if held.split == "test"]
+    for snapshots, versions in ((learned, uses.retrain), (tested, uses.measured)):
+        if snapshots:
+            reached = _follow(uses, archive, snapshots, frozenset({_EARLIER}))
+            data = {snapshot_digest(snapshot) for snapshot in snapshots}
+            versions += [
+                version
+                for version in registered(archive.folder)
+                if version.tags.get("model_digest") in reached
+                or version.tags.get("snapshot_digest") in data
+            ]
+    uses.measured = [version for version in uses.measured if version not in uses.retrain]
+
+
+def _add_versions(uses: Uses, archive: Archive, starts: list[Output]) -> None:
+    digests = {output.digest for output in uses.outputs.values()}
+    names = {d for o in starts for d in (encoder_digest(o), snapshot_digest(o)) if d}
+    for version in registered(archive.folder):
+        tags = version.tags
+        if tags.get("model_digest") in digests or names & {
+            tags.get("encoder_digest", ""),
+            tags.get("snapshot_digest", ""),
+        }:
+            uses.retrain.append(version)
+
+
+def draw_uses(uses: Uses) -> Drawing:
+    """What was made of it, as a drawing, registered versions at its end."""
+    drawing = Drawing(uses.title)
+    for output in uses.outputs.values():
+        drawing.add(identity(output), output_box(output))
+    for start, port, end in uses.arrows:
+        drawing.join(identity(start), port, identity(end))
+    models = {output.digest: identity(output) for output in uses.outputs.values()}
+    for version in (*uses.retrain, *uses.measured):
+        name = drawing.add(f"version {version}", Box(f"registered {version}", (), "version"))
+        model = models.get(version.tags.get("model_digest", ""))
+        if model:
+            drawing.join(model, "registered", name)
+    return drawing
+
+
+def summary_lines(uses: Uses) -> Iterator[str]:
+    """Where an item is, and what has to be done about the registered models."""
+    for held in uses.held:
+        yield f"item {held.item} is {held.path} in split {held.split} of {held.snapshot.path}"
+    for snapshot, reason in uses.rejected:
+        yield f"rejected when {snapshot.path} was made, so nothing has it: {reason}"
+    kinds: dict[str, list[str]] = {}
+    for output in uses.outputs.values():
+        kinds.setdefault(output.kind, []).append(short(output.digest))
+    for kind, digests in kinds.items():
+        yield f"{kind}: {', '.join(dict.fromkeys(digests))}"
+    word = "to be retrained without it" if uses.held else "made with it"
+    yield f"registered models {word}: {_names(uses.retrain)}"
+    if uses.held:
+        yield f"registered models to be measured again without it: {_names(uses.measured)}"
+
+
+def _names(versions: list[Registration]) -> str:
+    return ", ".join(map(str, versions)) or "none"
