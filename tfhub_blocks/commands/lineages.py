@@ -54,6 +54,27 @@ def register(commands: Any) -> None:
     lineage.add_argument("--output", type=Path, metavar="F", help="write it there")
     _add_runs_dir(lineage)
     lineage.set_defaults(command=_lineage)
+    card = commands.add_parser(
+        "card",
+        help="write a model's card and its bill of materials",
+        description="Checks the chain behind a model, and writes card.md, card.html and a "
+        "CycloneDX bill of materials, bom.cdx.json, from it.",
+    )
+    card.add_argument("what", metavar="MODEL", help=_TARGET)
+    card.add_argument("--to", type=Path, required=True, metavar="DIR", help="where to write them")
+    card.add_argument(
+        "--purpose", default="", metavar="TEXT", help="what it is for; else as its registry says"
+    )
+    card.add_argument(
+        "--limit",
+        dest="limits",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="what it is not for; may be repeated",
+    )
+    _add_runs_dir(card)
+    card.set_defaults(command=_card)
 
 
 def _add_runs_dir(parser: Any) -> None:
@@ -130,4 +151,40 @@ def _lineage(options: argparse.Namespace) -> int:
     else:
         write_file(options.output, text.encode())
         print(options.output)
+    return DONE
+
+
+def _card(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.lineage.archives import Archive
+    from tfhub_blocks.control.lineage.boms import bill_of_materials
+    from tfhub_blocks.control.lineage.card_texts import markdown, page
+    from tfhub_blocks.control.lineage.cards import model_card
+    from tfhub_blocks.control.lineage.model_facts import Given, gather
+    from tfhub_blocks.control.lineage.targets import find_chain
+    from tfhub_blocks.control.lineage.verification import verify
+
+    archive = Archive(options.runs_dir)
+    chain = find_chain(options.what, archive, "card")
+    verdict = verify(chain, archive)
+    if verdict.faults:
+        more = f", and {len(verdict.faults) - 1} more" if len(verdict.faults) > 1 else ""
+        raise BlocksError(
+            "card",
+            options.what,
+            f"the chain behind it does not hold: {verdict.faults[0]}{more}",
+            "a chain that verify finds no fault in",
+            f"see `tfhub-blocks verify {options.what}`",
+        )
+    facts = gather(chain, archive, Given(options.purpose, tuple(options.limits)))
+    told = model_card(facts)
+    texts = {
+        "card.md": markdown(told),
+        "card.html": page(told),
+        "bom.cdx.json": json.dumps(bill_of_materials(facts), indent=1, ensure_ascii=False) + "\n",
+    }
+    for name, text in texts.items():
+        write_file(options.to / name, text.encode())
+        print(options.to / name)
+    for gap in verdict.gaps:
+        print(f"warning: not here, and so not told: {gap}", file=sys.stderr)
     return DONE

@@ -2,6 +2,7 @@
 evidence, and register_model; twice, with another parameter."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from toy_project import ToyProject
+from toy_project import ROOT, ToyProject
 
 PIN = '''"""pin_toy: an encoder without a SavedModel that computes."""
 
@@ -58,7 +59,7 @@ from tfhub_blocks.records.pins import PIN_NAME, read_pin
 from tfhub_blocks.records.snapshots import open_snapshot
 
 
-@command_component(version="1.0.0", environment="azureml:x:1", tags={"role": "cpu"})
+@command_component(version="1.0.0", environment="ENVIRONMENT", tags={"role": "cpu"})
 def train_toy(
     snapshot: Input(type="uri_folder", description="Items"),
     encoder: Input(type="custom_model", description="Pinned"),
@@ -174,6 +175,19 @@ class Chain(ToyProject):
         path = Path(self.record(self.runs[run])["steps"][step]["outputs"][port])
         return Path(".runs/store", path.parent.name, path.name)
 
+    def normal(self, text: str) -> str:
+        """Text without what differs from one making to the next."""
+        for number, run in enumerate(self.runs):
+            for name in (run, run.replace("_", r"\_")):  # as Markdown has it
+                text = text.replace(name, f"RUN{number}")
+        for folder in (self.folder, self.made_in):
+            text = text.replace(str(folder), "PROJECT")
+        text = re.sub(r"store/[0-9a-f]{40}", "store/KEY", text)
+        text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "TIME", text)
+        text = re.sub(r"\b([0-9a-f]{64}|[0-9a-f]{12})\b", "DIGEST", text)
+        text = re.sub(r"mlflow/1/[0-9a-f]{32}", "mlflow/1/ID", text)
+        return re.sub(r"\b\d+ s\b", "N s", text)
+
     def verify(self, what: str | None = None, *words: str) -> Any:
         return self.main("verify", what or self.runs[1], "--json", *words, anew=False)
 
@@ -189,7 +203,13 @@ class Chain(ToyProject):
 def made_chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("chain") / "project"
     project = Chain(folder, None)
-    for name, text in (("pin_toy", PIN), ("train_toy", TRAIN), ("measure_toy", MEASURE)):
+    # Whose lock the step then carries.
+    pinned = re.search(
+        r'environment="(\S+)"', (ROOT / "components/train_head/component.py").read_text()
+    )
+    assert pinned
+    train = TRAIN.replace("ENVIRONMENT", pinned[1])
+    for name, text in (("pin_toy", PIN), ("train_toy", train), ("measure_toy", MEASURE)):
         project.write(f"components/{name}/component.py", text)
     project.write("pipelines/toy_model.py", TOY_MODEL)
     project.write("saved/saved_model.pb", "graph")
@@ -198,7 +218,7 @@ def made_chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "pictures" / label).mkdir(parents=True)
         for index in range(20):
             pixels = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / "pictures" / label / f"{index}.png")
+            Image.fromarray(pixels).save(folder / "pictures" / label / f"{index}.bmp")
     project.write("pictures/ATTRIBUTION.txt", "Drawn by Ada. License: CC BY 4.0")
     for strength in ("7", "9"):
         given = {"source": "pictures", "saved": "saved", "owner": "ada", "strength": strength}

@@ -1,7 +1,6 @@
 """Each kind of tampering is found, also where the store's own record was forged to fit."""
 
 import json
-import re
 import shutil
 import sqlite3
 from dataclasses import replace
@@ -293,18 +292,8 @@ def test_moved_folder_of_runs_holds(chain):
         assert outcome.status == 0, outcome.out
 
 
-def normal(chain, text):
-    """Without what differs from one making to the next."""
-    for number, run in enumerate(chain.runs):
-        text = text.replace(run, f"RUN{number}")
-    for folder in (chain.folder, chain.made_in):
-        text = text.replace(str(folder), "PROJECT")
-    text = re.sub(r"store/[0-9a-f]{40}", "store/KEY", text)
-    return re.sub(r"\b[0-9a-f]{64}\b", "DIGEST", text)
-
-
 def test_what_is_told_of_a_chain_that_holds(chain, golden):
-    golden("verify", normal(chain, chain.main("verify", chain.runs[1], anew=False).out))
+    golden("verify", chain.normal(chain.main("verify", chain.runs[1], anew=False).out))
 
 
 def test_what_is_told_of_faults(chain, golden):
@@ -316,16 +305,16 @@ def test_what_is_told_of_faults(chain, golden):
     shutil.rmtree(chain.output("encoder", "encoder").parent)
     outcome = chain.main("verify", chain.runs[1], anew=False)
     assert outcome.status == 1
-    golden("verify_faults", normal(chain, outcome.out + outcome.err))
+    golden("verify_faults", chain.normal(outcome.out + outcome.err))
 
 
 def test_unknown_name_is_told_with_the_nearest(chain, golden):
     outcome = chain.main("verify", "toi", anew=False)
     assert outcome.status == 2
-    golden("error_verify_unknown", normal(chain, outcome.err))
+    golden("error_verify_unknown", chain.normal(outcome.err))
 
 
 def test_unknown_version_is_told_with_those_there_are(chain, golden):
     outcome = chain.main("verify", "toy:7", anew=False)
     assert outcome.status == 2
-    golden("error_verify_version", normal(chain, outcome.err))
+    golden("error_verify_version", chain.normal(outcome.err))

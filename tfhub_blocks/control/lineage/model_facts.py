@@ -1,0 +1,181 @@
+"""What a chain tells about its model, gathered for those who describe it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tfhub_blocks.control.lineage.archives import Archive, Place
+from tfhub_blocks.control.lineage.chains import Chain, Knot
+from tfhub_blocks.control.lineage.evidences import (
+    encoder_digest,
+    evidence_of_digest,
+    is_evidence,
+    snapshot_digest,
+    sound_evidence,
+)
+from tfhub_blocks.control.lineage.outputs import Output
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.evidence import Evidence
+from tfhub_blocks.records.lineage import Lineage
+from tfhub_blocks.records.locks import STEP_LOCK_NAME, Lock, parse_lock
+from tfhub_blocks.records.pins import PIN_NAME, Pin, read_pin
+from tfhub_blocks.records.snapshots import Manifest, open_snapshot
+
+WHERE = "card"
+
+
+@dataclass(frozen=True)
+class Given:
+    """What only the owner can say: what a model is for, and what it is not for."""
+
+    purpose: str = ""
+    limits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """A model and what stands behind it; None, or nothing, is what is not here.
+
+    ``data`` are the snapshots that it learned from, by folder digest; ``measured_on`` that of its
+    evidence. ``makers`` are the steps of runs that made it and all behind it, itself first;
+    ``lock`` is the environment that the first of them ran in.
+    """
+
+    name: str
+    version: str
+    owner: str
+    given: Given
+    output: Output
+    lineage: Lineage
+    metadata: Mapping[str, Any]
+    data: Mapping[str, Manifest]
+    measured_on: Manifest | None
+    encoders: tuple[Pin, ...]
+    evidence: Evidence | None
+    makers: tuple[Place, ...]
+    lock: Lock | None
+
+    @property
+    def made(self) -> str:
+        """When it was finished, in UTC."""
+        return self.lineage.provenance.finished
+
+
+def gather(chain: Chain, archive: Archive, given: Given) -> ModelFacts:
+    """The facts of the one model that a chain is of.
+
+    Raises:
+        BlocksError: It is of none, or of several.
+    """
+    knot = _model(chain)
+    output, version = knot.output, chain.registration
+    if output.lineage is None:
+        raise BlocksError(
+            WHERE, str(output.path), "it has no lineage", "a model of a step", "make it again"
+        )
+    behind = [it.output for it in chain.behind(knot)]
+    evidence_output = _evidence(chain, archive, output.digest)
+    evidence = sound_evidence(evidence_output) if evidence_output else None
+    makers = _makers(chain, knot)
+    place = next((it for it in makers if it in knot.places), None)
+    owner = place.run.owner if place else ""
+    description = version.description if version else ""
+    return ModelFacts(
+        name=version.name if version else output.lineage.provenance.step,
+        version=str(version.version) if version else output.digest[:12],
+        owner=(version.tags.get("owner") if version else "") or owner,
+        given=Given(given.purpose or description, given.limits),
+        output=output,
+        lineage=output.lineage,
+        metadata=_metadata(output.path),
+        data={it.digest: _manifest(it) for it in behind if snapshot_digest(it)},
+        measured_on=_measured_on(archive, evidence),
+        encoders=_encoders(behind),
+        evidence=evidence,
+        makers=makers,
+        lock=_lock(place),
+    )
+
+
+def _model(chain: Chain) -> Knot:
+    if chain.registration:
+        knot = chain.knots.get(chain.registration.source)
+        found = [knot] if knot else []
+    else:
+        models = {knot.output.digest: knot for knot in reversed(chain.of_kind("model"))}
+        # A model that another one started from is no end of the chain.
+        inner = {
+            link.material.digest
+            for knot in models.values()
+            for link in knot.links
+            if link.material.digest in models
+        }
+        found = [knot for digest, knot in models.items() if digest not in inner]
+    if len(found) != 1:
+        raise BlocksError(
+            WHERE,
+            chain.title,
+            f"there are {len(found)} models in it",
+            "one model",
+            "name a registered model, or the folder of one",
+        )
+    return found[0]
+
+
+def _makers(chain: Chain, knot: Knot) -> tuple[Place, ...]:
+    """Of each output behind a model the step that made it, where that is known, once each."""
+    found = {}
+    for it in chain.behind(knot):
+        place = next((place for place in reversed(it.places) if not place.step.reused), None)
+        if place:
+            found[str(place)] = place
+    return tuple(found.values())
+
+
+def _evidence(chain: Chain, archive: Archive, model_digest: str) -> Output | None:
+    if chain.registration:
+        return evidence_of_digest(archive, chain.registration.tags.get("evidence_digest", ""))
+    found = [
+        output
+        for output in archive.in_order()
+        if is_evidence(output)
+        and (evidence := sound_evidence(output))
+        and evidence.model_digest == model_digest
+    ]
+    return found[-1] if found else None
+
+
+def _metadata(model: Path) -> dict[str, Any]:
+    try:
+        metadata = yaml.safe_load((model / "MLmodel").read_text(encoding="utf-8"))["metadata"]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return {}
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _manifest(output: Output) -> Manifest:
+    return open_snapshot(output.path, WHERE).manifest
+
+
+def _measured_on(archive: Archive, evidence: Evidence | None) -> Manifest | None:
+    wanted = evidence.digests.get("snapshot") if evidence else None
+    outputs = archive.outputs.values() if wanted else ()
+    return next((_manifest(it) for it in outputs if snapshot_digest(it) == wanted), None)
+
+
+def _encoders(outputs: list[Output]) -> tuple[Pin, ...]:
+    pins = {encoder_digest(it): it for it in outputs if encoder_digest(it)}
+    return tuple(read_pin(output.path / PIN_NAME) for _, output in sorted(pins.items()))
+
+
+def _lock(place: Place | None) -> Lock | None:
+    """The lock that the step which made the model carried in its code."""
+    if place is None:
+        return None
+    path = place.folder / "steps" / place.name / "code" / "tfhub_blocks" / STEP_LOCK_NAME
+    if not path.is_file():
+        return None
+    return parse_lock(path.read_text(encoding="utf-8"), str(path))
