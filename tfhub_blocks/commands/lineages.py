@@ -1,4 +1,4 @@
-"""``verify``, ``lineage``, ``card``: how an output came to be, checked, drawn, and told."""
+"""``verify``, ``sign``, ``lineage``, ``card``: how an output came to be, checked and told."""
 
 import argparse
 import json
@@ -31,9 +31,28 @@ def register(commands: Any) -> None:
     verify.add_argument(
         "--partial", action="store_true", help="parts that are not here are told and no failure"
     )
+    verify.add_argument(
+        "--key", type=Path, metavar="PUB", help="each statement must be signed by this public key"
+    )
     verify.add_argument("--json", action="store_true", help="print one object on stdout")
     _add_runs_dir(verify)
     verify.set_defaults(command=_verify)
+    sign = commands.add_parser(
+        "sign",
+        help="sign each statement of a chain with a key of yours",
+        description="Checks the chain as verify does, then writes a DSSE envelope beside each of "
+        "its outputs. `verify --key PUB` checks these offline.",
+    )
+    sign.add_argument("what", metavar="WHAT", help=_TARGET)
+    sign.add_argument(
+        "--key",
+        type=Path,
+        required=True,
+        metavar="PRIV",
+        help="a private key as PEM: Ed25519, or ECDSA on P-256",
+    )
+    _add_runs_dir(sign)
+    sign.set_defaults(command=_sign)
     lineage = commands.add_parser(
         "lineage",
         help="draw what something was made from, or what was made of it",
@@ -85,13 +104,17 @@ def _add_runs_dir(parser: Any) -> None:
 
 def _verify(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.lineage.archives import Archive
+    from tfhub_blocks.control.lineage.signatures import check_signatures, read_public_key
     from tfhub_blocks.control.lineage.targets import find_chain, missing_outputs
     from tfhub_blocks.control.lineage.verification import verify
 
+    key = read_public_key(options.key) if options.key else None
     archive = Archive(options.runs_dir)
     chain = find_chain(options.what, archive, "verify")
     verdict = verify(chain, archive)
     missing_outputs(chain, archive, verdict)
+    if key is not None:
+        check_signatures(chain, key, verdict)
     holds = verdict.holds(options.partial)
     if options.json:
         print(json.dumps(verdict.as_dict() | {"holds": holds}, indent=1))
@@ -166,15 +189,7 @@ def _card(options: argparse.Namespace) -> int:
     archive = Archive(options.runs_dir)
     chain = find_chain(options.what, archive, "card")
     verdict = verify(chain, archive)
-    if verdict.faults:
-        more = f", and {len(verdict.faults) - 1} more" if len(verdict.faults) > 1 else ""
-        raise BlocksError(
-            "card",
-            options.what,
-            f"the chain behind it does not hold: {verdict.faults[0]}{more}",
-            "a chain that verify finds no fault in",
-            f"see `tfhub-blocks verify {options.what}`",
-        )
+    _refuse_faults("card", options.what, verdict)
     facts = gather(chain, archive, Given(options.purpose, tuple(options.limits)))
     told = model_card(facts)
     texts = {
@@ -188,3 +203,34 @@ def _card(options: argparse.Namespace) -> int:
     for gap in verdict.gaps:
         print(f"warning: not here, and so not told: {gap}", file=sys.stderr)
     return DONE
+
+
+def _sign(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.lineage.archives import Archive
+    from tfhub_blocks.control.lineage.signatures import read_private_key, sign_chain
+    from tfhub_blocks.control.lineage.targets import find_chain, missing_outputs
+    from tfhub_blocks.control.lineage.verification import verify
+
+    key = read_private_key(options.key)
+    archive = Archive(options.runs_dir)
+    chain = find_chain(options.what, archive, "sign")
+    verdict = verify(chain, archive)
+    missing_outputs(chain, archive, verdict)
+    _refuse_faults("sign", options.what, verdict)
+    for path in sign_chain(chain, key):
+        print(path)
+    return DONE
+
+
+def _refuse_faults(where: str, what: str, verdict: "Verdict") -> None:
+    """Refuse what is to be vouched for and does not hold; to sign, all of it must be here."""
+    found = verdict.faults or (verdict.gaps if where == "sign" else [])
+    if found:
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        raise BlocksError(
+            where,
+            what,
+            f"the chain behind it does not hold: {found[0]}{more}",
+            "a chain that verify finds no fault in",
+            f"see `tfhub-blocks verify {what}`",
+        )

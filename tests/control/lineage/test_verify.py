@@ -80,10 +80,22 @@ def test_swapped_folder_is_found(chain):
 
 
 def test_swapped_folder_is_found_by_the_run_though_the_store_was_forged(chain):
+    """By the step that took it, and by what that wrote of it."""
     model = chain.output("trained", "model")
     swap(model, chain.output("trained", "model", run=0))
     forge(model)
-    assert "swap" in chain.kinds()
+    faults = json.loads(chain.verify().out)["faults"]
+    swapped = {(f["where"], f["what"]) for f in faults if f["kind"] == "swap"}
+    assert (f"step measured of {chain.runs[1]}", "model") in swapped
+    assert (str(chain.output("measured", "report")), "model") in swapped
+
+
+def test_swapped_folder_is_found_by_the_store_though_nothing_was_made_of_it(chain):
+    for run in (0, 1):
+        forget_inputs(chain, run=run)
+    model = chain.output("trained", "model")
+    swap(model, chain.output("trained", "model", run=0))
+    assert "swap" in chain.kinds(str(model))
 
 
 def test_swapped_folder_is_found_by_the_store_though_the_run_tells_nothing(chain):
@@ -153,13 +165,25 @@ def test_edited_fact_is_found(chain):
 
 
 def test_statement_that_cannot_be_read_is_a_fault(chain):
-    (chain.output("trained", "model") / STATEMENT_NAME).write_text("{")
-    assert "statement" in chain.kinds()
+    report = chain.output("measured", "report")
+    (report / STATEMENT_NAME).write_text("{")
+    forge(report)
+    faults = json.loads(chain.verify().out)["faults"]
+    told = [f["found"] for f in faults if f["where"] == str(report)]
+    assert len(told) == 1
+    assert told[0].startswith("it cannot be read as an in-toto statement")
 
 
-def test_removed_statement_is_a_fault(chain):
-    (chain.output("snapshot", "snapshot") / STATEMENT_NAME).unlink()
-    assert "statement" in chain.kinds()
+def test_removed_statement_is_found_by_the_store(chain):
+    (chain.output("measured", "report") / STATEMENT_NAME).unlink()
+    assert chain.kinds() == {"statement"}
+
+
+def test_removed_statement_is_found_by_that_of_the_next_step(chain):
+    snapshot = chain.output("snapshot", "snapshot")
+    (snapshot / STATEMENT_NAME).unlink()
+    forge(snapshot)
+    assert chain.kinds() == {"statement"}
 
 
 def test_damaged_record_of_the_store_is_a_fault(chain):

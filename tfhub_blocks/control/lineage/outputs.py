@@ -11,6 +11,9 @@ from tfhub_blocks.records.digests import file_sha256, is_safe_relative_path, tre
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.lineage import STATEMENT_NAME, Lineage, read_lineage
 
+# What lies beside an output in the store: the record of its step, and signatures.
+ENVELOPE_SUFFIX = ".dsse.json"
+
 
 @dataclass(frozen=True)
 class Recorded:
@@ -98,4 +101,5 @@ def _record(path: Path) -> dict[str, Recorded | None]:
             if is_safe_relative_path(port) and "/" not in port
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {entry.name: None for entry in path.parent.iterdir() if entry.name != RECORD_NAME}
+        names = {entry.name for entry in path.parent.iterdir()} - {RECORD_NAME}
+        return {name: None for name in sorted(names) if not name.endswith(ENVELOPE_SUFFIX)}

@@ -57,16 +57,17 @@ def _check_link(knot: Knot, link: Link, verdict: Verdict) -> None:
             f"content {material.digest}",
             f"content {output.digest} in {output.path}",
         )
-    elif material.making and output.lineage and output.statement != material.statement:
-        if output.lineage.making == material.making:
+    elif material.statement and output.statement != material.statement:
+        if output.lineage and output.lineage.making == material.making:
             verdict.note(f"{output.path} was made again since, from the same in the same way")
         else:
+            told = f"sha256 {output.statement} in" if output.statement else "no sound one in"
             verdict.fault(
                 "statement",
                 knot.output.path,
                 link.port,
                 f"{STATEMENT_NAME} with sha256 {material.statement}",
-                f"sha256 {output.statement} in {output.path}: edited, or made in another way",
+                f"{told} {output.path}: edited, or made in another way",
             )
 
 

@@ -1,0 +1,169 @@
+"""Signatures of statements: a DSSE envelope beside each output, made and checked offline.
+
+See https://github.com/secure-systems-lab/dsse (protocol and envelope, v1.0). Keys are PEM files:
+Ed25519, or ECDSA on P-256 with SHA-256, which Azure Key Vault has as well.
+"""
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+from tfhub_blocks.control.lineage.chains import Chain
+from tfhub_blocks.control.lineage.evidences import is_evidence
+from tfhub_blocks.control.lineage.findings import Verdict
+from tfhub_blocks.control.lineage.outputs import ENVELOPE_SUFFIX, Output
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.folders import write_file
+from tfhub_blocks.records.lineage import STATEMENT_NAME
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+
+PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
+PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
+
+
+def read_private_key(path: Path) -> PrivateKey:
+    """A key to sign with.
+
+    Raises:
+        BlocksError: The file holds none, or one that is encrypted or of another kind.
+    """
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise _no_key(path, f"it cannot be read as a private key ({error})") from error
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return key
+    if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
+        return key
+    raise _no_key(path, "it is a key of another kind")
+
+
+def read_public_key(path: Path) -> PublicKey:
+    """A key to check signatures with.
+
+    Raises:
+        BlocksError: The file holds none, or one of another kind.
+    """
+    try:
+        key = serialization.load_pem_public_key(path.read_bytes())
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
+        raise _no_key(path, f"it cannot be read as a public key ({error})") from error
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return key
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
+        return key
+    raise _no_key(path, "it is a key of another kind")
+
+
+def _no_key(path: Path, problem: str) -> BlocksError:
+    return BlocksError(
+        "key",
+        str(path),
+        problem,
+        "a PEM file without a password: Ed25519, or ECDSA on P-256",
+        "make one with `openssl genpkey -algorithm ed25519 -out key.pem`, and the public one with "
+        "`openssl pkey -in key.pem -pubout -out key.pub`",
+    )
+
+
+def sign_chain(chain: Chain, key: PrivateKey) -> list[Path]:
+    """Sign each statement of a chain, evidence included; give the envelopes, written beside it."""
+    written = []
+    for knot in chain.knots.values():
+        path = _statement(knot.output)
+        if path is not None:
+            envelope = _envelope(path.read_bytes(), key)
+            target = envelope_path(knot.output)
+            write_file(target, (json.dumps(envelope, indent=1) + "\n").encode())
+            written.append(target)
+    return written
+
+
+def check_signatures(chain: Chain, key: PublicKey, verdict: Verdict) -> None:
+    """Find each statement of a chain that this key did not sign as it is now."""
+    for knot in chain.knots.values():
+        path = _statement(knot.output)
+        if path is None:
+            continue
+        problem = _problem(envelope_path(knot.output), path.read_bytes(), key)
+        if problem:
+            expected = f"it signed by key {key_id(key)[:12]}"
+            verdict.fault("signature", knot.output.path, path.name, expected, problem)
+
+
+def envelope_path(output: Output) -> Path:
+    """Where the envelope of an output is: beside it, for in it each file is part of its content."""
+    return output.path.with_name(output.path.name + ENVELOPE_SUFFIX)
+
+
+def key_id(key: PublicKey) -> str:
+    """The SHA-256 of a public key, by which an envelope names it."""
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return hashlib.sha256(key.public_bytes(serialization.Encoding.DER, form)).hexdigest()
+
+
+def _statement(output: Output) -> Path | None:
+    if (output.path / STATEMENT_NAME).is_file():
+        return output.path / STATEMENT_NAME
+    return output.path if is_evidence(output) else None
+
+
+def _encoded(payload: bytes) -> bytes:
+    """DSSE's pre-authentication encoding: what is signed."""
+    kind = PAYLOAD_TYPE.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+
+
+def _envelope(payload: bytes, key: PrivateKey) -> dict[str, Any]:
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        signature, public = key.sign(_encoded(payload)), key_id(key.public_key())
+    else:
+        signature = key.sign(_encoded(payload), ec.ECDSA(hashes.SHA256()))
+        public = key_id(key.public_key())
+    return {
+        "payload": base64.b64encode(payload).decode(),
+        "payloadType": PAYLOAD_TYPE,
+        "signatures": [{"keyid": public, "sig": base64.b64encode(signature).decode()}],
+    }
+
+
+def _problem(path: Path, statement: bytes, key: PublicKey) -> str:
+    """What keeps an envelope from vouching for a statement; nothing if it does."""
+    if not path.is_file():
+        return "it is not signed"
+    try:
+        envelope = json.loads(path.read_text(encoding="utf-8"))
+        payload = base64.b64decode(envelope["payload"], validate=True)
+        signatures = [
+            base64.b64decode(it["sig"], validate=True)
+            for it in envelope["signatures"]
+            if it.get("keyid") in (None, "", key_id(key))
+        ]
+        kind = envelope["payloadType"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"{path.name} cannot be read ({error!r})"
+    if kind != PAYLOAD_TYPE or payload != statement:
+        return "what was signed is another statement"
+    if not signatures:
+        return "it is signed by another key"
+    if not any(_is_by(key, signature, _encoded(payload)) for signature in signatures):
+        return "the signature is not of this key"
+    return ""
+
+
+def _is_by(key: PublicKey, signature: bytes, signed: bytes) -> bool:
+    try:
+        if isinstance(key, ed25519.Ed25519PublicKey):
+            key.verify(signature, signed)
+        else:
+            key.verify(signature, signed, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
