@@ -124,6 +124,20 @@ def test_uses_of_an_encoder(what, chain):
     assert kinds == {"encoder", "model", "report", "evidence", "registration"}
 
 
+@pytest.mark.parametrize("what", ["run", "toy:1", "folder"])
+def test_forward_from_a_model_are_its_evidence_and_its_registration(what, chain):
+    text = {"run": chain.runs[0], "folder": str(chain.output("trained", "model", run=0))}
+    outcome = chain.main("lineage", text.get(what, what), "--forward", anew=False)
+    assert outcome.status == 0
+    assert "registered toy:1" in outcome.out
+    # The run made the snapshot, too, of which the other model was made.
+    assert ("registered toy:2" in outcome.out) == (what == "run")
+    uses = find_uses(text.get(what, what), Archive(chain.folder / ".runs"))
+    kinds = {output.kind for output in uses.outputs.values()}
+    assert {"model", "evidence", "report", "registration"} <= kinds
+    assert ("snapshot" in kinds) == (what == "run")
+
+
 def test_registered_model_is_found_by_its_tags_where_its_chain_is_not_here(chain):
     snapshot = chain.output("snapshot", "snapshot")
     for run in (0, 1):

@@ -309,6 +309,21 @@ def test_what_was_made_again_in_the_same_way_is_no_fault(chain):
     assert f"{snapshot} was made again since" in " ".join(json.loads(outcome.out)["notes"])
 
 
+def test_what_was_fetched_of_a_job_holds_by_its_statements(chain):
+    fetched = chain.folder / ".runs/downloads/job"
+    fetched.mkdir(parents=True)
+    for step, port in (("encoder", "encoder"), ("snapshot", "snapshot"), ("trained", "model")):
+        shutil.copytree(chain.output(step, port), fetched / port)
+    for name in ("store", "runs", "mlflow"):
+        shutil.rmtree(chain.folder / ".runs" / name)
+    assert chain.kinds(str(fetched / "model")) == set()
+    edit_json(fetched / "encoder" / STATEMENT_NAME, lambda s: parameters(s).update(more=1))
+    assert chain.kinds(str(fetched / "model")) == {"statement"}
+    shutil.rmtree(fetched / "encoder")
+    assert chain.verify(str(fetched / "model")).status == 1
+    assert chain.verify(str(fetched / "model"), "--partial").status == 0
+
+
 def test_moved_folder_of_runs_holds(chain):
     (chain.folder / ".runs").rename(chain.folder / "moved")
     for what in ("toy:2", "latest"):

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tfhub_blocks.control.lineage.outputs import Output, read_output, stored_outputs
+from tfhub_blocks.control.lineage.outputs import (
+    Output,
+    downloaded_outputs,
+    read_output,
+    stored_outputs,
+)
 from tfhub_blocks.control.runs import RunRecord, StepRecord, past_runs
 from tfhub_blocks.records.lineage import Material
 
@@ -37,9 +42,10 @@ class Archive:
 
     @cached_property
     def outputs(self) -> dict[tuple[str, str], Output]:
-        """Those in the store, by key and port."""
-        found = stored_outputs(self.folder / "store")
-        return {(output.key, output.path.name): output for output in found}
+        """Those in the store, by key and port; those that were fetched, by job and name."""
+        stored = stored_outputs(self.folder / "store")
+        fetched = downloaded_outputs(self.folder / "downloads")
+        return {(it.path.parent.name, it.path.name): it for it in (*stored, *fetched)}
 
     @cached_property
     def runs(self) -> list[tuple[Path, RunRecord]]:
@@ -99,8 +105,8 @@ class Archive:
 
     def beside(self, output: Output) -> Iterator[Output]:
         """The other outputs of the step that made one."""
-        for (key, port), other in self.outputs.items():
-            if output.key and key == output.key and port != output.path.name:
+        for other in self.outputs.values():
+            if output.key and other.key == output.key and other.path.name != output.path.name:
                 yield other
 
     def speaker(self, output: Output) -> Output | None:

@@ -91,6 +91,12 @@ def stored_outputs(store: Path) -> Iterator[Output]:
                 yield read_output(output, folder.name, recorded)
 
 
+def downloaded_outputs(downloads: Path) -> Iterator[Output]:
+    """What was fetched of jobs on Azure ML, each below its job's name."""
+    for path in sorted(downloads.glob("*/[!.]*")):
+        yield read_output(path)
+
+
 def _record(path: Path) -> dict[str, Recorded | None]:
     """What is recorded of each port; where the record cannot be read, nothing of what is there."""
     try:

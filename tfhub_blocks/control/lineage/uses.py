@@ -12,7 +12,11 @@ from tfhub_blocks.control.lineage.archives import Archive
 from tfhub_blocks.control.lineage.drawings import Box, Drawing, identity, output_box, short
 from tfhub_blocks.control.lineage.evidences import encoder_digest, snapshot_digest
 from tfhub_blocks.control.lineage.outputs import Output, read_output
-from tfhub_blocks.control.lineage.registrations import Registration, registered
+from tfhub_blocks.control.lineage.registrations import (
+    Registration,
+    find_registration,
+    registered,
+)
 from tfhub_blocks.records.digests import file_sha256
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.pins import PIN_NAME, read_pin
@@ -52,8 +56,9 @@ class Uses:
 def find_uses(text: str, archive: Archive) -> Uses:
     """What was made of what a text means.
 
-    It is a folder of an output or its digest, an encoder's name, handle or digest, a snapshot's
-    data digest, an item's id, a file whose content is an item, or an item's path in its source.
+    It is a run, a registered model, a folder of an output or its digest, an encoder's name, handle
+    or digest, a snapshot's data digest, an item's id, a file whose content is an item, or an
+    item's path in its source.
 
     Raises:
         BlocksError: Nothing here is that.
@@ -82,8 +87,13 @@ def find_uses(text: str, archive: Archive) -> Uses:
 
 def _outputs(text: str, archive: Archive) -> Iterator[Output]:
     path = Path(text)
-    digest = ""
-    if path.is_dir():
+    run = next((run for _, run in archive.runs if run.run == text), None)
+    if run is not None:
+        yield from (output for _, _, output in archive.of_run(run) if output)
+        return
+    version = find_registration(archive.folder, text, "lineage") if "/" not in text else None
+    digest = version.tags.get("model_digest", "") if version else ""
+    if not digest and path.is_dir():
         found = read_output(path.absolute())
         digest = found.digest
         if found.lineage is None and not digest:
