@@ -4,6 +4,7 @@ import json
 import shutil
 import sqlite3
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from chain_tampering import edit_json, forge, swap
@@ -307,6 +308,25 @@ def test_what_was_made_again_in_the_same_way_is_no_fault(chain):
     outcome = chain.verify()
     assert outcome.status == 0
     assert f"{snapshot} was made again since" in " ".join(json.loads(outcome.out)["notes"])
+
+
+def test_step_that_was_reused_on_what_other_code_made_holds(chain):
+    """Reuse goes by content: its statement names the encoder that other code had made."""
+    component = chain.folder / "components/pin_toy/component.py"
+    component.write_text(component.read_text() + "# edited\n")
+    given = {"source": "pictures", "saved": "saved", "owner": "ada", "strength": "9"}
+    words = [word for item in given.items() for word in ("--set", "=".join(item))]
+    outcome = chain.main("run", "toy_model", *words, "--json")
+    assert outcome.reused() == {
+        "encoder": False,
+        "snapshot": True,
+        "trained": True,
+        "measured": True,
+        "registered": False,
+    }
+    made = outcome.record["steps"]["encoder"]["outputs"]["encoder"]
+    assert Path(made).parent.name != chain.output("encoder", "encoder").parent.name
+    assert chain.kinds("latest") == set()
 
 
 def test_what_was_fetched_of_a_job_holds_by_its_statements(chain):
