@@ -150,7 +150,8 @@ def _lineage(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.lineage.drawings import draw, mermaid, text_lines
     from tfhub_blocks.control.lineage.pages import drawing_page
     from tfhub_blocks.control.lineage.targets import find_chain
-    from tfhub_blocks.control.lineage.uses import draw_uses, find_uses, summary_lines
+    from tfhub_blocks.control.lineage.use_drawings import draw_uses, summary_lines
+    from tfhub_blocks.control.lineage.uses import find_uses
 
     if (options.what is None) == (options.uses is None):
         raise BlocksError(

@@ -1,0 +1,44 @@
+"""What was made of something, drawn, and summed up in words."""
+
+from collections.abc import Iterator
+
+from tfhub_blocks.control.lineage.drawings import Box, Drawing, identity, output_box, short
+from tfhub_blocks.control.lineage.registrations import Registration
+from tfhub_blocks.control.lineage.uses import Uses
+
+
+def draw_uses(uses: Uses) -> Drawing:
+    """What was made of it, as a drawing, registered versions at its end."""
+    drawing = Drawing(uses.title)
+    for output in uses.outputs.values():
+        drawing.add(identity(output), output_box(output))
+    for start, port, end in uses.arrows:
+        drawing.join(identity(start), port, identity(end))
+    models = {output.digest: identity(output) for output in uses.outputs.values()}
+    for version in (*uses.retrain, *uses.measured):
+        name = drawing.add(f"version {version}", Box(f"registered {version}", (), "version"))
+        model = models.get(version.tags.get("model_digest", ""))
+        if model:
+            drawing.join(model, "registered", name)
+    return drawing
+
+
+def summary_lines(uses: Uses) -> Iterator[str]:
+    """Where an item is, and what has to be done about the registered models."""
+    for held in uses.held:
+        yield f"item {held.item} is {held.path} in split {held.split} of {held.snapshot.path}"
+    for snapshot, reason in uses.rejected:
+        yield f"rejected when {snapshot.path} was made, so nothing has it: {reason}"
+    kinds: dict[str, list[str]] = {}
+    for output in uses.outputs.values():
+        kinds.setdefault(output.kind, []).append(short(output.digest))
+    for kind, digests in kinds.items():
+        yield f"{kind}: {', '.join(dict.fromkeys(digests))}"
+    word = "to be retrained without it" if uses.held else "made with it"
+    yield f"registered models {word}: {_names(uses.retrain)}"
+    if uses.held:
+        yield f"registered models to be measured again without it: {_names(uses.measured)}"
+
+
+def _names(versions: list[Registration]) -> str:
+    return ", ".join(map(str, versions)) or "none"
