@@ -100,6 +100,7 @@ class Profile:
     ``environments`` names for an environment the one in which steps that are pinned to it run
     instead, both by name alone: one that continues it, with an encoder baked in.
     ``budget`` stops what may cost more before anything is sent.
+    ``takes`` says what is submitted with it: any pipeline, or release ``locks`` and nothing else.
     ``inputs`` goes to each pipeline that has an input of that name, as words like those of
     ``--set``. In them, and in what a job carries, ``$NAME`` is taken from the environment.
 
@@ -112,6 +113,7 @@ class Profile:
     roles: Mapping[str, Role]
     job: JobSettings | None = None
     budget: Budget | None = None
+    takes: Literal["pipelines", "locks"] = "pipelines"
     clusters: Mapping[str, Cluster] = field(default_factory=dict)
     max_parallel_steps: int = 2
     environment_policy: Policy | None = None
@@ -137,6 +139,21 @@ class Profile:
             decisions.POLICY_VARIABLE: self.encoder_policy,
         }
         return {name: policy for name, policy in said.items() if policy}
+
+    def refuse_unlocked(self, where: str, what: str) -> None:
+        """See that what is no release lock may be submitted with it.
+
+        Raises:
+            BlocksError: It takes locks and nothing else.
+        """
+        if self.takes == "locks":
+            raise BlocksError(
+                where,
+                what,
+                f"profile {self.name} takes a release lock from a clean commit and nothing else",
+                "tfhub-blocks submit NAME, of a lock in pipelines/releases/",
+                "write one and commit it: tfhub-blocks lock PIPELINE --from-run RUN --name NAME",
+            )
 
 
 def profile_folders() -> list[Path]:
@@ -209,6 +226,8 @@ def _faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
     yield from _budget_faults(profile.budget) if profile.budget else ()
     if profile.budget and profile.engine == "local":
         yield "budget", 'the engine is "local", where nothing is paid for', "no such table"
+    if profile.takes == "locks":
+        yield from _lock_faults(profile)
     yield from faults(profile.rules, profile.exceptions)
 
 
@@ -222,6 +241,20 @@ def job_faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
     for key, text in (("owner", profile.job.owner), ("cost_centre", profile.job.cost_centre)):
         if not _filled(text).strip() or _VARIABLE.search(_filled(text)):
             yield f"job.{key}", f"it is {text!r}, of which nothing comes", "who answers, who pays"
+
+
+def _lock_faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
+    """What would let into a release what no lock can hold."""
+    wanted = '%s, since it takes = "locks"'
+    if profile.engine == "local":
+        yield "engine", "it is local", wanted % '"azureml"'
+    if profile.environment_policy != "refuse":
+        found = f"it is {profile.environment_policy}"
+        yield "environment_policy", found, wanted % '"refuse"'
+    if profile.encoder_policy == "experiment":
+        yield "encoder_policy", "it is experiment", wanted % '"production"'
+    if profile.job and profile.job.components != "published":
+        yield "job.components", f"it is {profile.job.components}", wanted % '"published"'
 
 
 def _budget_faults(budget: Budget) -> Iterator[tuple[str, str, str]]:

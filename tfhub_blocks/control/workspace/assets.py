@@ -136,8 +136,7 @@ def load_components(names: Iterable[str]) -> list[Any]:
 
 def component_asset(component: Any) -> Asset:
     """A step as a component, its version made of its semantic version, its code and its ports."""
-    with component._build_code() as built:
-        code = tree_digest(files_sha256(Path(built.path))) if built else ""
+    code = component_code_digest(component)
     digest = record_digest({"code": code, "interface": component_interface(component)})
     version = f"{component.version}-{digest[:VERSION_DIGITS]}"
 
@@ -153,6 +152,12 @@ def component_asset(component: Any) -> Asset:
         return made
 
     return Asset("component", component.name, version, digest, entity)
+
+
+def component_code_digest(component: Any) -> str:
+    """The digest of a step's code snapshot, as it is uploaded."""
+    with component._build_code() as built:
+        return tree_digest(files_sha256(Path(built.path))) if built else ""
 
 
 def component_interface(component: Any) -> Mapping[str, Any]:
@@ -172,6 +177,11 @@ def component_interface(component: Any) -> Mapping[str, Any]:
 def _typed(kind: str, key: str, value: Any) -> Any:
     if key not in ("default", "min", "max") or not isinstance(value, str):
         return value
+    return typed(kind, value)
+
+
+def typed(kind: str, value: Any) -> Any:
+    """A primitive as its port's type: the SDK's dictionary holds many as text, booleans as 1."""
     if kind == "boolean":
-        return value.lower() == "true"
+        return value.lower() in ("true", "1") if isinstance(value, str) else bool(value)
     return {"integer": int, "number": float}.get(kind, str)(value)

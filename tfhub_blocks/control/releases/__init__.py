@@ -1,0 +1,1 @@
+"""Release locks: written from what resolves here, held against it, and told apart."""

@@ -1,0 +1,115 @@
+"""How two release locks differ, in the terms of what they pin."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tfhub_blocks.records.documents import as_record
+from tfhub_blocks.records.releases import ReleaseLock
+
+_DIGEST = re.compile(r"[0-9a-f]{40,64}")
+_SHOWN_DIGITS = 8
+# What each table's entries are called.
+_TABLES = {
+    "data": "data",
+    "encoder": "encoder",
+    "environments": "environment",
+    "components": "component",
+    "steps": "step",
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that two locks say differently: of what, which key, and both values.
+
+    A value is None where a lock says nothing of it.
+    """
+
+    subject: str
+    key: str
+    before: Any
+    after: Any
+
+    def __str__(self) -> str:
+        key = f": {self.key}" if self.key else ""
+        return f"{self.subject}{key} {shown(self.before)} → {shown(self.after)}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+def differences(old: ReleaseLock, new: ReleaseLock) -> list[Difference]:
+    """Everything that two locks say differently but for their own digest, in a lock's order."""
+    before, after = as_record(old), as_record(new)
+    for record in (before, after):
+        del record["digest"]
+    return list(_differences(before, after))
+
+
+def shown(value: Any) -> str:
+    """A value as people read it: of a digest its first digits."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str) and _DIGEST.fullmatch(value):
+        return f"{value[:_SHOWN_DIGITS]}…"
+    return str(value)
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
+    for table in dict.fromkeys([*before, *after]):
+        one, other = before.get(table), after.get(table)
+        if table in _TABLES:
+            for name in dict.fromkeys([*(one or {}), *(other or {})]):
+                subject = f"{_TABLES[table]} {name}"
+                yield from _entry(subject, (one or {}).get(name), (other or {}).get(name))
+        elif table == "inputs":
+            yield from _flat("input", one or {}, other or {})
+        elif table == "evidence":
+            yield from _entry("evidence", one, other)
+        elif one != other:
+            yield Difference(table, "", one, other)
+
+
+def _entry(
+    subject: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
+) -> Iterator[Difference]:
+    """The differences of one asset, step or so; one line if it is in one of the locks only."""
+    if before is None or after is None:
+        if before is not after:
+            yield Difference(subject, "", _named(before), _named(after))
+        return
+    for key in dict.fromkeys([*before, *after]):
+        one, other = before.get(key), after.get(key)
+        if isinstance(one, dict) or isinstance(other, dict):
+            word = "parameter" if key == "parameters" else key
+            flat = _flat(word, one or {}, other or {})
+            yield from (
+                Difference(subject, f"{d.subject} {d.key}", d.before, d.after) for d in flat
+            )
+        elif one != other:
+            word = key.replace("_", " ")
+            yield Difference(subject, word, one, other)
+
+
+def _flat(
+    subject: str, before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = ""
+) -> Iterator[Difference]:
+    for key in dict.fromkeys([*before, *after]):
+        one, other = before.get(key), after.get(key)
+        if isinstance(one, dict) or isinstance(other, dict):
+            yield from _flat(subject, one or {}, other or {}, f"{prefix}{key} ")
+        elif one != other:
+            yield Difference(subject, f"{prefix}{key}", one, other)
+
+
+def _named(entry: Mapping[str, Any] | None) -> str | None:
+    """What is said of an entry that the other lock does not have."""
+    if entry is None:
+        return None
+    words = [entry.get("name"), entry.get("component"), entry.get("version")]
+    return ":".join(word for word in words if word) or "something"

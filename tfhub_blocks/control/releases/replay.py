@@ -1,0 +1,130 @@
+"""Replaying a release lock: what is here is held against it, and steps are told what to see."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tfhub_blocks.control.catalog import DATA_TYPES
+from tfhub_blocks.control.graphs import Graph, Node, OutputOf
+from tfhub_blocks.control.profiles import Profile
+from tfhub_blocks.control.releases.differences import differences
+from tfhub_blocks.control.releases.repository import (
+    check_committed,
+    check_descends,
+    clean_commit,
+)
+from tfhub_blocks.control.releases.resolution import resolve_graph
+from tfhub_blocks.records.code import PACKAGE
+from tfhub_blocks.records.digests import files_sha256
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.expectations import Expected, code_digest
+from tfhub_blocks.records.locks import STEP_LOCK_NAME, parse_lock
+from tfhub_blocks.records.releases import ReleaseLock, read_lock
+
+_TOLD = 5
+
+
+def read_release(path: Path, profile: Profile) -> ReleaseLock:
+    """The lock in a file; for a profile that takes locks only, from a clean commit that holds it.
+
+    Raises:
+        BlocksError: It is no sound lock, or the tree is not that of a commit that has it.
+    """
+    lock = read_lock(path)
+    if profile.takes == "locks":
+        clean_commit("submit")
+        check_committed("submit", path)
+        check_descends("submit", lock.commit, str(path))
+    return lock
+
+
+def replay_settings(lock: ReleaseLock) -> tuple[str, ...]:
+    """A lock's inputs as words like those of ``--set``."""
+    given: dict[str, Any] = {name: it.reference for name, it in lock.given.items()}
+    return tuple(f"{name}={value}" for name, value in (given | dict(lock.inputs)).items())
+
+
+def check_resolution(lock: ReleaseLock, graph: Graph) -> None:
+    """See that the pipeline with a lock's inputs is here what the lock says.
+
+    Raises:
+        BlocksError: A component, an environment, a step or a parameter differs; each is named.
+    """
+    here = resolve_graph(graph)
+    now = replace(
+        lock, environments=here.environments, components=here.components, steps=here.steps
+    )
+    if found := differences(lock, now):
+        told = "; ".join(map(str, found[:_TOLD]))
+        if len(found) > _TOLD:
+            told += f"; and {len(found) - _TOLD} more"
+        raise BlocksError(
+            "submit",
+            f"release {lock.name}",
+            f"what is here is not what is locked: {told}",
+            "exactly what the lock says",
+            f"check out a commit that makes it, such as {lock.commit[:12]}, or write a new lock",
+        )
+    refuse_other_data(graph, {it.reference for it in lock.given.values()})
+
+
+def refuse_other_data(graph: Graph, given: set[Any]) -> None:
+    """See that steps get data from each other and from the pipeline's inputs alone.
+
+    Raises:
+        BlocksError: The pipeline itself names some.
+    """
+    for node in graph.nodes.values():
+        for port, value in _outside(node).items():
+            if value not in given:
+                raise BlocksError(
+                    "lock",
+                    f"{node.name}.{port}",
+                    f"the pipeline gives it {str(value)!r}, which no lock would hold",
+                    "an input of the pipeline",
+                    "declare an input, and give it there",
+                )
+
+
+def expectations(lock: ReleaseLock, graph: Graph, profile: Profile) -> dict[str, Expected]:
+    """What each step must see at run time, by its node."""
+    digests = {it.reference: it.digest for it in lock.given.values()}
+    snapshots: dict[str, tuple[str, str]] = {}
+    for node in graph.nodes.values():
+        if node.component not in snapshots:
+            snapshots[node.component] = _snapshot(node)
+    return {
+        name: Expected(
+            lock=lock.name,
+            code=snapshots[node.component][0],
+            environment=snapshots[node.component][1],
+            parameters=dict(lock.steps[name].parameters),
+            inputs={port: digests[str(value)] for port, value in _outside(node).items()},
+            policies=profile.policies,
+        )
+        for name, node in graph.nodes.items()
+    }
+
+
+def _outside(node: Node) -> Mapping[str, Any]:
+    """What data a node gets from outside the pipeline, by port."""
+    return {
+        port: value
+        for port, value in node.inputs.items()
+        if node.input_types[port] in DATA_TYPES and not isinstance(value, OutputOf)
+    }
+
+
+def _snapshot(node: Node) -> tuple[str, str]:
+    """The digest of a node's code snapshot, and the environment that the lock in it states.
+
+    For a step that runs in a baked environment, that is the one which it continues.
+    """
+    with TemporaryDirectory() as scratch:
+        code = Path(scratch) / "code"
+        node.write_code(code)
+        lock = code / PACKAGE / STEP_LOCK_NAME
+        text = lock.read_text(encoding="utf-8") if lock.is_file() else ""
+        return code_digest(files_sha256(code)), parse_lock(text, STEP_LOCK_NAME).environment

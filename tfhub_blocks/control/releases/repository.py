@@ -1,0 +1,103 @@
+"""The git repository that a release is made from: at which commit, and whether it is clean."""
+
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from tfhub_blocks.records.errors import BlocksError
+
+_NAMED = 5
+
+
+def clean_commit(where: str, written: Iterable[Path] = ()) -> str:
+    """The commit of the working folder's repository, of which nothing here differs.
+
+    Files that git was told to overlook (assume-unchanged, skip-worktree) count as differing; what
+    ``.gitignore`` names does not.
+
+    Args:
+        where: The command, for the error.
+        written: Files that the command itself writes, and that do not count.
+
+    Raises:
+        BlocksError: This is no repository, it has no commit, or something in it is not committed.
+    """
+    root = Path(_git(where, "rev-parse", "--show-toplevel").strip())
+    commit = _git(where, "rev-parse", "--verify", "HEAD").strip()
+    own = {path.resolve() for path in written}
+    dirty = [name for name in _dirty(where) if (root / name).resolve() not in own]
+    if dirty:
+        told = ", ".join(dirty[:_NAMED])
+        if len(dirty) > _NAMED:
+            told += f", and {len(dirty) - _NAMED} more"
+        raise BlocksError(
+            where,
+            "git",
+            f"what is here is not what commit {commit[:12]} holds: {told}",
+            "a clean tree, so that others can make the same",
+            "commit it, or put it away: git stash --include-untracked",
+        )
+    return commit
+
+
+def check_descends(where: str, commit: str, what: str) -> None:
+    """See that the commit that a lock names is part of what is here.
+
+    Raises:
+        BlocksError: It is not.
+    """
+    done = _run("merge-base", "--is-ancestor", commit, "HEAD")
+    if done.returncode != 0:
+        raise BlocksError(
+            where,
+            f"{what} > commit",
+            f"{commit[:12]} is not in the history of what is checked out",
+            "a lock of this history",
+            "check out what it was written for, or write it again",
+        )
+
+
+def check_committed(where: str, path: Path) -> None:
+    """See that a file is part of the commit that is checked out.
+
+    Raises:
+        BlocksError: It is not.
+    """
+    if path.is_symlink() or _run("ls-files", "--error-unmatch", str(path)).returncode != 0:
+        raise BlocksError(
+            where,
+            str(path),
+            "it is not in the repository",
+            "a lock that was reviewed and committed",
+            f"git add {path}, and let it be reviewed",
+        )
+
+
+def _dirty(where: str) -> list[str]:
+    entries = _git(where, "status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
+    names = [entry[3:] for entry in entries.split("\0") if entry]
+    # A lower-case letter is assume-unchanged, S is skip-worktree.
+    listed = _git(where, "ls-files", "-v", "-z", "--full-name", ":/").split("\0")
+    hidden = [entry[2:] for entry in listed if entry and (entry[0].islower() or entry[0] == "S")]
+    return sorted({*names, *hidden})
+
+
+def _git(where: str, *words: str) -> str:
+    done = _run(*words)
+    if done.returncode != 0:
+        told = done.stderr.strip().partition("\n")[0]
+        raise BlocksError(
+            where,
+            "git",
+            f"git {words[0]} does not answer here ({told})",
+            "a repository with a commit",
+            "run it in the repository; git init and commit if there is none",
+        )
+    return done.stdout
+
+
+def _run(*words: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(["git", *words], capture_output=True, text=True, check=False)
+    except OSError as error:
+        return subprocess.CompletedProcess(words, 127, "", str(error))

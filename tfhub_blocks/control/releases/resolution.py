@@ -1,0 +1,180 @@
+"""What a pipeline with its inputs resolves to here, in the terms of a release lock."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tfhub_blocks.control.catalog import DATA_TYPES, MODEL_TYPES
+from tfhub_blocks.control.environments import read_definitions
+from tfhub_blocks.control.graphs import Graph, Node, OutputOf
+from tfhub_blocks.control.workspace.assets import (
+    component_asset,
+    component_code_digest,
+    data_asset,
+    encoder_asset,
+    typed,
+)
+from tfhub_blocks.records.definitions import Definition
+from tfhub_blocks.records.environments import definition_digest
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.locks import LOCK_NAME
+from tfhub_blocks.records.pins import PIN_NAME, read_pin
+from tfhub_blocks.records.releases import (
+    LockedComponent,
+    LockedData,
+    LockedEncoder,
+    LockedEnvironment,
+    LockedStep,
+)
+
+# Gives what a workspace has of an asset: kind, name and version in, its tags out.
+Published = Callable[[str, str, str], Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Given:
+    """A pipeline's inputs: what is data, what is an encoder, and every other one by its value."""
+
+    data: Mapping[str, LockedData]
+    encoder: Mapping[str, LockedEncoder]
+    inputs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a graph is made of here: no more than a function of the repository and the inputs."""
+
+    environments: Mapping[str, LockedEnvironment]
+    components: Mapping[str, LockedComponent]
+    steps: Mapping[str, LockedStep]
+
+
+def resolve_inputs(
+    ports: Mapping[str, Any],
+    given: Mapping[str, Any],
+    names: Mapping[str, str],
+    published: Published,
+) -> Given:
+    """A pipeline's inputs as a lock holds them, defaults included.
+
+    Args:
+        ports: The declared inputs.
+        given: What was given: paths or references for data, values for the rest.
+        names: The asset's name of data that is given by its path, by input; else the path's own.
+        published: Asked for what is given by reference.
+
+    Raises:
+        BlocksError: Something is given that has no version, or an encoder without a pin.
+    """
+    data, encoders, inputs = dict[str, LockedData](), dict[str, LockedEncoder](), {}
+    for name, port in sorted(ports.items()):
+        value = given.get(name, port.default)
+        if value is None:
+            continue
+        if port.type in MODEL_TYPES:
+            encoders[name] = _encoder(name, value, port.type, published)
+        elif port.type in DATA_TYPES:
+            data[name] = _data(name, value, port.type, names.get(name), published)
+        else:
+            inputs[name] = typed(port.type, value)
+    return Given(data, encoders, inputs)
+
+
+def resolve_graph(graph: Graph) -> Resolved:
+    """What a graph is made of here.
+
+    Raises:
+        BlocksError: A step names an environment that is not defined here.
+    """
+    environments, components = {}, {}
+    definitions = {f"{d.name}:{d.version}": d for d in read_definitions().values()}
+    for node in graph.nodes.values():
+        name = environment_name(node)
+        if name not in environments:
+            environments[name] = _environment(node, definitions)
+        if node.component not in components:
+            asset = component_asset(node.entity)
+            code = component_code_digest(node.entity)
+            components[node.component] = LockedComponent(asset.version, asset.digest, code)
+    return Resolved(
+        dict(sorted(environments.items())),
+        dict(sorted(components.items())),
+        {name: _step(node) for name, node in graph.nodes.items()},
+    )
+
+
+def environment_name(node: Node) -> str:
+    """The name of a node's environment, without its version."""
+    return node.environment.removeprefix("azureml:").rpartition(":")[0] or node.environment
+
+
+def _step(node: Node) -> LockedStep:
+    parameters = {
+        port: typed(node.input_types[port], value)
+        for port, value in sorted(node.inputs.items())
+        if not isinstance(value, OutputOf) and node.input_types[port] not in DATA_TYPES
+    }
+    return LockedStep(node.component, environment_name(node), parameters)
+
+
+def _environment(node: Node, definitions: Mapping[str, Definition]) -> LockedEnvironment:
+    definition = definitions.get(node.environment.removeprefix("azureml:"))
+    if definition is None:
+        raise BlocksError(
+            "lock",
+            f"step {node.name}",
+            f"its environment {node.environment} is not defined here",
+            "one of " + ", ".join(sorted(definitions)),
+            "let component.py name it: tfhub-blocks env lock",
+        )
+    image = definition.base_image
+    return LockedEnvironment(
+        definition.version,
+        definition_digest(definition.files),
+        hashlib.sha256(definition.files[LOCK_NAME]).hexdigest(),
+        image.reference,
+        image.digest or None,
+    )
+
+
+def _data(port: str, value: Any, kind: str, name: str | None, published: Published) -> LockedData:
+    if isinstance(value, Path):
+        asset = data_asset(name or value.name, value)
+        return LockedData(asset.name, asset.version, asset.digest, kind)
+    name, version = _reference(port, value)
+    digest = published("data", name, version)["tfhub_blocks.digest"]
+    return LockedData(name, version, digest, kind)
+
+
+def _encoder(port: str, value: Any, kind: str, published: Published) -> LockedEncoder:
+    if isinstance(value, Path):
+        if not (value / PIN_NAME).is_file():
+            raise BlocksError(
+                "lock",
+                port,
+                f"{value} has no {PIN_NAME}, so nothing tells which encoder it is",
+                "a pinned encoder",
+                f"tfhub-blocks encoder pin {value}",
+            )
+        asset, pin = encoder_asset(value), read_pin(value / PIN_NAME)
+        return LockedEncoder(asset.name, asset.version, asset.digest, kind, pin.digest, pin.handle)
+    name, version = _reference(port, value)
+    tags = published("model", name, version)
+    digest = tags["tfhub_blocks.digest"]
+    return LockedEncoder(name, version, digest, kind, tags.get("encoder_digest", ""))
+
+
+def _reference(port: str, value: Any) -> tuple[str, str]:
+    text = str(value)
+    name, _, version = text.removeprefix("azureml:").rpartition(":")
+    if not text.startswith("azureml:") or name.startswith("//") or not (name and version):
+        raise BlocksError(
+            "lock",
+            port,
+            f"{text!r} is no version of a registered asset, so it may be another thing tomorrow",
+            "azureml:NAME:VERSION, or a path on this machine",
+            "register it: tfhub-blocks publish --data NAME=PATH",
+        )
+    return name, version
