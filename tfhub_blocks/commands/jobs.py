@@ -25,7 +25,8 @@ def register(commands: Any) -> None:
         "submit",
         help="run a pipeline on Azure ML",
         description="Send a pipeline to the workspace, with compute, limits and tags from the "
-        "profile. Repeated after a failure, it makes nothing twice.",
+        "profile; in the place of PIPELINE may stand a release, by its name or its lock's path. "
+        "Repeated after a failure, it makes nothing twice.",
     )
     add_settings(submit, profile="experiment")
     submit.add_argument(
@@ -80,11 +81,18 @@ def register(commands: Any) -> None:
 
 def _submit(options: argparse.Namespace) -> int:
     # Before the slow import of azure-ai-ml: most wrong requests are found without it.
-    from tfhub_blocks.control.catalog import find_pipeline, split_word
+    from tfhub_blocks.control.catalog import find_pipeline, pipeline_files, split_word
     from tfhub_blocks.control.profiles import load_profile
+    from tfhub_blocks.control.releases.names import find_lock
 
-    find_pipeline(options.pipeline)
-    profile = load_profile(options.profile)
+    path = None if options.pipeline in pipeline_files() else find_lock(options.pipeline)
+    if path is None:
+        profile = load_profile(options.profile)
+        profile.refuse_unlocked("submit", options.pipeline)
+        find_pipeline(options.pipeline)
+    else:
+        _refuse_beside_lock(options)
+        profile = load_profile(options.profile)
     warn_of_prices([profile])
     register = dict(split_word("submit", "--register", word) for word in options.register)
 
@@ -92,8 +100,13 @@ def _submit(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.workspace.jobs import Job
     from tfhub_blocks.control.workspace.submission import Request, prepare, submit
 
+    if path is None:
+        request = Request(options.pipeline, tuple(options.settings), register, not options.no_reuse)
+    else:
+        from tfhub_blocks.control.releases.replay import read_release
+
+        request = Request.of_lock(read_release(path, profile), not options.no_reuse)
     connection = connect(options.workspace_config)
-    request = Request(options.pipeline, tuple(options.settings), register, not options.no_reuse)
     made = submit(connection, prepare(connection, request, profile), _RUNS_DIR)
     stream = sys.stderr if options.json else sys.stdout
     print(f"{made.name}\n  {made.studio_url}", file=stream, flush=True)
@@ -104,6 +117,18 @@ def _submit(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"job": made.name, "studio": made.studio_url}))
     return DONE
+
+
+def _refuse_beside_lock(options: argparse.Namespace) -> None:
+    for option, words in (("--set", options.settings), ("--register", options.register)):
+        if words:
+            raise BlocksError(
+                "submit",
+                f"{option} {words[0]}",
+                f"{options.pipeline} is a release lock, which says everything",
+                "a lock alone",
+                "leave it out, or write a lock of what you want: tfhub-blocks lock",
+            )
 
 
 def _status(options: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_blocks.compute.guard import accelerator_facts, check_environment
+from tfhub_blocks.compute.replay import check_expected
 from tfhub_blocks.records.digests import file_sha256, files_sha256, tree_digest
 from tfhub_blocks.records.environments import environment_digest
 from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError
@@ -98,8 +99,9 @@ def step(component: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterato
 
     It is used as ``with step(extract_features, locals()) as run:``. On the way in, the environment
     is checked against the lock that the step is pinned to, parameters against what their ports
-    declare and inputs against existence, and the first of several workers sees that all were given
-    the same; on the way out, outputs become complete. A BlocksError or a full disk ends the process
+    declare and inputs against existence, all of it against the release lock that is replayed, if
+    there is one, and the first of several workers sees that all were given the same; on the way
+    out, outputs become complete. A BlocksError or a full disk ends the process
     with status 1 and one line, any other error with its traceback, and leaving the body early is an
     error whatever the status; no output is left that looks finished.
 
@@ -158,9 +160,10 @@ def _begin(
     name: str, function: Callable[..., Any], arguments: Mapping[str, Any], worker: Worker
 ) -> Step:
     environment = check_environment(name)
+    code_files = files_sha256(Path(function.__code__.co_filename).parent)
     ports = function.__annotations__
     given = {port: arguments[port] for port in ports if port in arguments}
-    materials, parameters = [], {}
+    materials, parameters, paths = [], {}, {}
     for port, value in given.items():
         declared = ports[port]
         if type(declared).__name__ == "Output":
@@ -169,12 +172,15 @@ def _begin(
             check_parameter(name, port, declared, value)
             parameters[port] = value
         elif value is not None:
-            materials.append(_material(name, port, Path(value)))
+            paths[port] = Path(value)
+            materials.append(_material(name, port, paths[port]))
+    pinned = environment.get("environment") or ""
+    lock = check_expected(name, code_files, pinned, parameters, paths)
     provenance = Provenance(
         step=name,
         parameters=parameters,
         materials=tuple(materials),
-        code_digest=tree_digest(files_sha256(Path(function.__code__.co_filename).parent)),
+        code_digest=tree_digest(code_files),
         environment_digest=environment_digest(),
         started=_now(),
         finished="",
@@ -183,7 +189,8 @@ def _begin(
         # Any folder that all share will do.
         port = next(port for port in given if _is_output_folder(ports[port]))
         gather(Path(given[port]), worker, provenance.work, name)
-    return Step(name, given, provenance, environment, worker=worker)
+    facts = {"release_lock": lock} if lock else {}
+    return Step(name, given, provenance, environment, worker=worker, facts=facts)
 
 
 def check_parameter(step_name: str, port: str, declared: Any, value: Any) -> None:

@@ -3,7 +3,7 @@
 import copy
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,7 @@ from tfhub_blocks.control.costs.reuse import step_keys
 from tfhub_blocks.control.graphs import Graph, Node
 from tfhub_blocks.control.instances import instance_count
 from tfhub_blocks.control.profiles import SERVERLESS, JobSettings, Profile
+from tfhub_blocks.control.releases.replay import check_resolution, expectations, replay_settings
 from tfhub_blocks.control.requests import pipeline_ports, prepare_job
 from tfhub_blocks.control.store import content_digest
 from tfhub_blocks.control.workspace.assets import Asset, component_asset
@@ -33,9 +34,12 @@ from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import find, told
 from tfhub_blocks.control.workspace.intents import intent
 from tfhub_blocks.control.workspace.publishing import published_digest
+from tfhub_blocks.control.workspace.release_checks import check_assets
 from tfhub_blocks.control.workspace.uploads import Uploads
 from tfhub_blocks.records.digests import record_digest
 from tfhub_blocks.records.errors import BlocksError, nearest
+from tfhub_blocks.records.expectations import VARIABLE as EXPECTED_VARIABLE
+from tfhub_blocks.records.releases import ReleaseLock
 
 TAG = "tfhub_blocks."
 INTENTS_NAME = "intents"
@@ -44,12 +48,21 @@ _IDENTITIES = {"managed": ManagedIdentityConfiguration, "user": UserIdentityConf
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for: a pipeline, its settings, and names to register outputs under."""
+    """What is asked for: a pipeline, its settings, and names to register outputs under.
+
+    If it is a release ``lock``, everything is from there.
+    """
 
     pipeline: str
     settings: tuple[str, ...]
     register: Mapping[str, str]
     reuse: bool = True
+    lock: ReleaseLock | None = None
+
+    @classmethod
+    def of_lock(cls, lock: ReleaseLock, reuse: bool = True) -> "Request":
+        """What a lock asks for."""
+        return cls(lock.pipeline, replay_settings(lock), {}, reuse, lock)
 
 
 @dataclass(frozen=True)
@@ -80,8 +93,14 @@ def prepare(connection: Connection, request: Request, profile: Profile) -> Prepa
         BlocksError: Something in the request or the profile is wrong, or the workspace lacks
             something that the job names.
     """
-    settings = _job_settings(profile)
+    lock, settings = request.lock, _job_settings(profile)
+    if lock is None:
+        profile.refuse_unlocked("submit", request.pipeline)
+    else:
+        profile, settings = replace(profile, inputs={}), _settings_of(lock, settings)
     job, graph, given = prepare_job(request.pipeline, request.settings, profile)
+    if lock:
+        check_resolution(lock, graph)
     refuse_above_budget(graph, profile)
     # Before the nodes are furnished: what a node is given may show in its component.
     assets = {node.component: component_asset(node.entity) for node in graph.nodes.values()}
@@ -98,11 +117,18 @@ def prepare(connection: Connection, request: Request, profile: Profile) -> Prepa
     }
     for name, node in graph.nodes.items():
         _furnish(job.jobs[name], node, profile, settings)
+    if lock:
+        _promise(job, lock, graph, profile)
     with told("submit", request.pipeline):
         job._validate(raise_error=True)
-    _check_computes(connection, profile, graph)
-    _check_inputs(connection, request.pipeline, given)
-    _name_components(connection, job, graph, assets, settings)
+    _check_computes(connection, profile, graph, clusters_only=lock is not None)
+    if lock:
+        check_assets(connection, lock)
+        published = dict.fromkeys(assets, True)
+    else:
+        _check_inputs(connection, request.pipeline, given)
+        published = {n: _is_published(connection, it, settings) for n, it in assets.items()}
+    _name_components(connection, job, graph, assets, published)
     uploads, content = Uploads(connection), cache(content_digest)
     for name, value in given.items():
         if isinstance(value, Path):
@@ -116,6 +142,7 @@ def prepare(connection: Connection, request: Request, profile: Profile) -> Prepa
         "register": dict(request.register),
         "components": {name: assets[node.component].digest for name, node in graph.nodes.items()},
         "instances": {name: instance_count(node, profile) for name, node in graph.nodes.items()},
+        "lock": lock.digest if lock else "",
     }
     digests = {name: asset.digest for name, asset in assets.items()}
     costs = JobCosts(graph, profile, step_keys(graph, profile, digests, content))
@@ -132,6 +159,20 @@ def _job_settings(profile: Profile) -> JobSettings:
             "name one with --profile, or run the pipeline here: tfhub-blocks run",
         )
     return profile.job
+
+
+def _settings_of(lock: ReleaseLock, settings: JobSettings) -> JobSettings:
+    """What a job carries that replays a lock: who answers for it is said there."""
+    return replace(settings, owner=lock.owner, cost_centre=lock.cost_centre or settings.cost_centre)
+
+
+def _promise(job: Any, lock: ReleaseLock, graph: Graph, profile: Profile) -> None:
+    """Let every step know what it must see, and the job tell which lock it replays."""
+    job.tags |= {f"{TAG}lock": lock.name, f"{TAG}lock_digest": lock.digest}
+    job.tags |= {f"{TAG}commit": lock.commit}
+    for name, expected in expectations(lock, graph, profile).items():
+        variables = {EXPECTED_VARIABLE: expected.as_text()}
+        job.jobs[name].environment_variables = profile.policies | variables
 
 
 def _registered(graph: Graph, request: Request) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -177,7 +218,9 @@ def _furnish(job_node: Any, node: Node, profile: Profile, settings: JobSettings)
         job_node.environment_variables = profile.policies
 
 
-def _check_computes(connection: Connection, profile: Profile, graph: Graph) -> None:
+def _check_computes(
+    connection: Connection, profile: Profile, graph: Graph, clusters_only: bool
+) -> None:
     """See that each cluster is there, and has as many nodes as the step that wants most of it."""
     wanted: dict[str, Node] = {}
     for node in sorted(graph.nodes.values(), key=lambda node: instance_count(node, profile)):
@@ -191,6 +234,14 @@ def _check_computes(connection: Connection, profile: Profile, graph: Graph) -> N
                 f"compute {name}",
                 f"workspace {connection.name} has no such compute",
                 "a cluster of that name",
+                f"tfhub-blocks compute apply --profile {profile.name}",
+            )
+        if clusters_only and found.type.lower() == "computeinstance":
+            raise BlocksError(
+                "submit",
+                f"compute {name}",
+                "it is a compute instance, somebody's own machine that does not end by itself",
+                "a cluster",
                 f"tfhub-blocks compute apply --profile {profile.name}",
             )
         count, most = instance_count(node, profile), getattr(found, "max_instances", None)
@@ -250,10 +301,9 @@ def _name_components(
     job: Any,
     graph: Graph,
     assets: Mapping[str, Asset],
-    settings: JobSettings,
+    published: Mapping[str, bool],
 ) -> None:
     """Let nodes name the published components; the others travel with the job."""
-    published = {name: _is_published(connection, asset, settings) for name, asset in assets.items()}
     for name, node in graph.nodes.items():
         if published[node.component]:
             job.jobs[name]._component = assets[node.component].reference
