@@ -245,16 +245,14 @@ def job_faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
 
 def _lock_faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
     """What would let into a release what no lock can hold."""
-    wanted = '%s, since it takes = "locks"'
-    if profile.engine == "local":
-        yield "engine", "it is local", wanted % '"azureml"'
-    if profile.environment_policy != "refuse":
-        found = f"it is {profile.environment_policy}"
-        yield "environment_policy", found, wanted % '"refuse"'
-    if profile.encoder_policy == "experiment":
-        yield "encoder_policy", "it is experiment", wanted % '"production"'
-    if profile.job and profile.job.components != "published":
-        yield "job.components", f"it is {profile.job.components}", wanted % '"published"'
+    for key, found, wanted in (
+        ("engine", profile.engine, "azureml"),
+        ("environment_policy", profile.environment_policy, "refuse"),
+        ("encoder_policy", profile.encoder_policy or decisions.DEFAULT_POLICY, "production"),
+        ("job.components", profile.job.components if profile.job else "published", "published"),
+    ):
+        if found != wanted:
+            yield key, f"it is {found}", f'"{wanted}", since it takes = "locks"'
 
 
 def _budget_faults(budget: Budget) -> Iterator[tuple[str, str, str]]:
