@@ -144,6 +144,19 @@ def test_what_is_here_and_not_what_is_locked_is_refused(released, golden):
     assert released.plane.recorder.requests == []
 
 
+def test_other_wiring_than_locked_is_refused(released):
+    edit(
+        released,
+        "pipelines/judged.py",
+        "    verdict = judge(made=first.outputs.made",
+        "    other = make(source=source)\n    verdict = judge(made=other.outputs.made",
+    )
+    commit(released)
+    told = refused(released)
+    assert "step other nothing → make" in told
+    assert "verdict: inputs made jobs.first.outputs.made → jobs.other.outputs.made" in told
+
+
 def test_environment_edited_after_the_lock_is_refused(released):
     edit(released, "components/environments/toy/Dockerfile", "base:1", "base:2")
     pin(released)

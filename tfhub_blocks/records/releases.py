@@ -65,10 +65,14 @@ class LockedComponent:
 
 @dataclass(frozen=True)
 class LockedStep:
-    """A node: its component, its environment by name, and every parameter as it arrives."""
+    """A node: its component, its environment by name, and every parameter as it arrives.
+
+    ``inputs`` says where its data comes from: ``inputs.NAME``, or ``jobs.NODE.outputs.PORT``.
+    """
 
     component: str
     environment: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 

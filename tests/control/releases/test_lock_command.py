@@ -58,6 +58,8 @@ def test_lock_holds_everything_that_the_run_resolved(proven):
     assert it.steps["first"].parameters == {"text": "a", "count": 3, "flag": True}
     assert it.steps["verdict"].parameters == {"at_least": 0.5}
     assert it.steps["verdict"].component == "judge"
+    assert it.steps["first"].inputs == {"source": "inputs.source"}
+    assert it.steps["verdict"].inputs == {"made": "jobs.first.outputs.made"}
     assert it.environments["toy"].base_image_digest == "sha256:" + "1" * 64
     assert it.components["make"].version.startswith("1.0.0-")
     assert it.evidence.metrics == {"accuracy": {"value": 0.75, "low": 0.7, "high": 0.8}}
@@ -187,6 +189,19 @@ def test_what_is_for_something_else_is_refused(release):
     assert "tfhub-blocks lock diff A B" in release.main("lock", "judged", "first").err
     assert "add --name NAME" in release.main("lock", "judged", *SET).err
     assert "two locks" in release.main("lock", "diff", "first").err
+
+
+def test_data_that_the_pipeline_itself_names_is_refused(release, golden):
+    edit(
+        release,
+        "pipelines/judged.py",
+        "make(source=source",
+        'make(source=Input(type="uri_folder", path="src")',
+    )
+    commit(release)
+    outcome = lock(release, *SET)
+    assert outcome.status == 2
+    golden("lock_own_data", normal(release, outcome.err))
 
 
 def test_release_named_like_a_pipeline_is_refused(release):

@@ -46,13 +46,13 @@ def replay_settings(lock: ReleaseLock) -> tuple[str, ...]:
     return tuple(f"{name}={value}" for name, value in (given | dict(lock.inputs)).items())
 
 
-def check_resolution(lock: ReleaseLock, graph: Graph) -> None:
+def check_resolution(lock: ReleaseLock, job: Any, graph: Graph) -> None:
     """See that the pipeline with a lock's inputs is here what the lock says.
 
     Raises:
         BlocksError: A component, an environment, a step or a parameter differs; each is named.
     """
-    here = resolve_graph(graph)
+    here = resolve_graph(job, graph)
     now = replace(
         lock, environments=here.environments, components=here.components, steps=here.steps
     )
@@ -67,25 +67,6 @@ def check_resolution(lock: ReleaseLock, graph: Graph) -> None:
             "exactly what the lock says",
             f"check out a commit that makes it, such as {lock.commit[:12]}, or write a new lock",
         )
-    refuse_other_data(graph, {it.reference for it in lock.given.values()})
-
-
-def refuse_other_data(graph: Graph, given: set[Any]) -> None:
-    """See that steps get data from each other and from the pipeline's inputs alone.
-
-    Raises:
-        BlocksError: The pipeline itself names some.
-    """
-    for node in graph.nodes.values():
-        for port, value in _outside(node).items():
-            if value not in given:
-                raise BlocksError(
-                    "lock",
-                    f"{node.name}.{port}",
-                    f"the pipeline gives it {str(value)!r}, which no lock would hold",
-                    "an input of the pipeline",
-                    "declare an input, and give it there",
-                )
 
 
 def expectations(lock: ReleaseLock, graph: Graph, profile: Profile) -> dict[str, Expected]:

@@ -1,6 +1,7 @@
 """What a pipeline with its inputs resolves to here, in the terms of a release lock."""
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from tfhub_blocks.records.releases import (
     LockedStep,
 )
 
+_BINDING = re.compile(r"^\$\{\{parent\.([\w.]+)\}\}$")
 # Gives what a workspace has of an asset: kind, name and version in, its tags out.
 Published = Callable[[str, str, str], Mapping[str, str]]
 
@@ -82,12 +84,18 @@ def resolve_inputs(
     return Given(data, encoders, inputs)
 
 
-def resolve_graph(graph: Graph) -> Resolved:
-    """What a graph is made of here.
+def resolve_graph(job: Any, graph: Graph) -> Resolved:
+    """What a pipeline job is made of here.
+
+    Args:
+        job: The azure-ai-ml ``PipelineJob``.
+        graph: The graph of it.
 
     Raises:
-        BlocksError: A step names an environment that is not defined here.
+        BlocksError: A step names an environment that is not defined here, or gets data that is no
+            input of the pipeline.
     """
+    bindings = _bindings(job)
     environments, components = {}, {}
     definitions = {f"{d.name}:{d.version}": d for d in read_definitions().values()}
     for node in graph.nodes.values():
@@ -101,7 +109,7 @@ def resolve_graph(graph: Graph) -> Resolved:
     return Resolved(
         dict(sorted(environments.items())),
         dict(sorted(components.items())),
-        {name: _step(node) for name, node in graph.nodes.items()},
+        {name: _step(node, bindings[name]) for name, node in graph.nodes.items()},
     )
 
 
@@ -110,13 +118,41 @@ def environment_name(node: Node) -> str:
     return node.environment.removeprefix("azureml:").rpartition(":")[0] or node.environment
 
 
-def _step(node: Node) -> LockedStep:
+def _bindings(job: Any) -> dict[str, dict[str, str]]:
+    """What each node's ports are bound to, such as ``inputs.source``, by node and port."""
+    entries = job._to_dict()["jobs"]
+    texts = {
+        name: {
+            port: str(value.get("path", "") if isinstance(value, dict) else value)
+            for port, value in (entry.get("inputs") or {}).items()
+        }
+        for name, entry in entries.items()
+    }
+    return {
+        name: {port: found[1] for port, text in ports.items() if (found := _BINDING.match(text))}
+        for name, ports in texts.items()
+    }
+
+
+def _step(node: Node, bindings: Mapping[str, str]) -> LockedStep:
+    inputs = {}
+    for port, value in sorted(node.inputs.items()):
+        if node.input_types[port] in DATA_TYPES:
+            if port not in bindings:
+                raise BlocksError(
+                    "lock",
+                    f"{node.name}.{port}",
+                    f"the pipeline itself gives it {str(value)!r}, which no lock would hold",
+                    "an input of the pipeline",
+                    "declare an input, and give it there",
+                )
+            inputs[port] = bindings[port]
     parameters = {
         port: typed(node.input_types[port], value)
         for port, value in sorted(node.inputs.items())
         if not isinstance(value, OutputOf) and node.input_types[port] not in DATA_TYPES
     }
-    return LockedStep(node.component, environment_name(node), parameters)
+    return LockedStep(node.component, environment_name(node), inputs, parameters)
 
 
 def _environment(node: Node, definitions: Mapping[str, Definition]) -> LockedEnvironment:

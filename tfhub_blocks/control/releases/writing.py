@@ -8,7 +8,6 @@ from tfhub_blocks.control.profiles import Profile
 from tfhub_blocks.control.releases.differences import Difference, differences
 from tfhub_blocks.control.releases.names import FOLDER, lock_path
 from tfhub_blocks.control.releases.proofs import Proof, check_proof
-from tfhub_blocks.control.releases.replay import refuse_other_data
 from tfhub_blocks.control.releases.repository import clean_commit
 from tfhub_blocks.control.releases.resolution import Published, resolve_graph, resolve_inputs
 from tfhub_blocks.control.requests import pipeline_ports, prepare_job
@@ -62,18 +61,18 @@ def make_lock(
     evidence = None
     if proof:
         bare = replace(profile, inputs={})
-        _, graph, given = prepare_job(wanted.pipeline, settings, bare)
-        resolved = resolve_graph(graph)
+        job, graph, _ = prepare_job(wanted.pipeline, settings, bare)
+        resolved = resolve_graph(job, graph)
         evidence = check_proof(proof, graph, resolved.steps, profile)
     if wanted.owner and _OWNER_INPUT in ports:
         settings = (*settings, f"{_OWNER_INPUT}={wanted.owner}")
-    _, graph, given = prepare_job(
+    job, graph, given = prepare_job(
         wanted.pipeline, settings, replace(profile, inputs={}) if proof else profile
     )
-    refuse_other_data(graph, set(given.values()))
-    resolved, inputs = resolve_graph(graph), resolve_inputs(ports, given, wanted.names, published)
-    job = profile.job
-    owner = wanted.owner or given.get(_OWNER_INPUT) or (job.owner if job else "")
+    resolved = resolve_graph(job, graph)
+    inputs = resolve_inputs(ports, given, wanted.names, published)
+    carried = profile.job
+    owner = wanted.owner or given.get(_OWNER_INPUT) or (carried.owner if carried else "")
     if not owner:
         raise BlocksError(
             "lock", "--owner", "nobody is named", "who answers for the release", "name somebody"
@@ -84,7 +83,7 @@ def make_lock(
         owner=str(owner),
         commit=commit,
         profile=profile.name,
-        cost_centre=wanted.cost_centre or (job.cost_centre if job else None),
+        cost_centre=wanted.cost_centre or (carried.cost_centre if carried else None),
         run=proof.record.run if proof else None,
         data=inputs.data,
         encoder=inputs.encoder,

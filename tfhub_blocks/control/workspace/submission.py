@@ -100,7 +100,7 @@ def prepare(connection: Connection, request: Request, profile: Profile) -> Prepa
         profile, settings = replace(profile, inputs={}), _settings_of(lock, settings)
     job, graph, given = prepare_job(request.pipeline, request.settings, profile)
     if lock:
-        check_resolution(lock, graph)
+        check_resolution(lock, job, graph)
     refuse_above_budget(graph, profile)
     # Before the nodes are furnished: what a node is given may show in its component.
     assets = {node.component: component_asset(node.entity) for node in graph.nodes.values()}

@@ -1,0 +1,152 @@
+"""A step that replays a release lock sees what is locked, or ends before it begins."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from toy_project import ROOT
+
+from tfhub_blocks.compute.replay import check_expected
+from tfhub_blocks.records.code import write_step_package
+from tfhub_blocks.records.digests import files_sha256, tree_digest
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.expectations import VARIABLE, Expected, code_digest, has_content
+from tfhub_blocks.records.lineage import STATEMENT_NAME
+
+CODE = {"component.py": "1" * 64}
+POLICY = "TFHUB_BLOCKS_ENVIRONMENT_POLICY"
+
+
+@pytest.fixture
+def given(tmp_path):
+    """A folder of data."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "word").write_text("hello")
+    return folder
+
+
+@pytest.fixture
+def promise(monkeypatch, given):
+    """Sets what is expected; by default exactly what ``check`` sees."""
+
+    def promise(**other):
+        expected = {
+            "lock": "first",
+            "code": code_digest(CODE),
+            "environment": "toy:1",
+            "parameters": {"count": 3, "flag": True, "rate": 1, "text": "3"},
+            "inputs": {"source": tree_digest(files_sha256(given))},
+            "policies": {POLICY: "refuse"},
+        }
+        monkeypatch.setenv(POLICY, "refuse")
+        monkeypatch.setenv(VARIABLE, Expected(**expected | other).as_text())
+
+    return promise
+
+
+def check(source, **other):
+    seen = {
+        "code_files": CODE,
+        "environment": "toy:1",
+        "parameters": {"count": 3, "flag": True, "rate": 1.0, "text": "3", "maybe": None},
+        "inputs": {"source": source},
+    }
+    return check_expected("make", **seen | other)
+
+
+def test_what_is_as_locked_passes_and_names_its_lock(promise, given):
+    promise()
+    assert check(given) == "first"
+
+
+def test_without_a_lock_nothing_is_read(monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert check(Path("/nowhere")) is None
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"code": "2" * 64}, "locked is 222222222222…"),
+        ({"environment": "toy:2"}, "environment is toy:1, locked is toy:2"),
+        ({"parameters": {"count": 3, "flag": True, "rate": 1}}, "text is '3', locked is None"),
+        (
+            {"parameters": {"count": "3", "flag": True, "rate": 1, "text": "3"}},
+            "count is 3, locked is '3'",
+        ),
+        ({"inputs": {"source": "3" * 64}}, "input source has other content than 333333333333…"),
+        ({"inputs": {"other": "3" * 64}}, "input other was not given"),
+        ({"policies": {POLICY: "warn"}}, "is 'refuse', locked is 'warn'"),
+    ],
+)
+def test_each_difference_ends_the_step(promise, given, other, message):
+    promise(**other)
+    with pytest.raises(BlocksError) as caught:
+        check(given)
+    assert caught.value.what == "release lock first"
+    assert message in str(caught.value)
+    assert ";" not in caught.value.problem
+
+
+def test_several_differences_are_told_at_once(promise, given):
+    promise(environment="toy:2", code="2" * 64, inputs={"a": "1" * 64, "b": "1" * 64})
+    with pytest.raises(BlocksError, match=r"code is .*; environment is .*; and 1 more"):
+        check(given)
+
+
+def test_what_azure_puts_beside_the_code_is_no_part_of_it():
+    beside = {"logs/azureml/x": "2" * 64, "user_logs/std_log.txt": "3" * 64, "outputs/y": "4" * 64}
+    assert code_digest(CODE | beside) == code_digest(CODE)
+    assert code_digest(CODE | {"numpy.py": "2" * 64}) != code_digest(CODE)
+    assert code_digest(CODE | {"tfhub_blocks/logs/x.py": "2" * 64}) != code_digest(CODE)
+
+
+def test_content_counts_with_or_without_the_lineage_that_it_carries(given):
+    without = tree_digest(files_sha256(given))
+    (given / STATEMENT_NAME).write_text("{}")
+    whole = tree_digest(files_sha256(given))
+    assert has_content(given, without)
+    assert has_content(given, whole)
+    (given / STATEMENT_NAME).write_text("{ }")
+    assert not has_content(given, whole)
+    (given / "word").write_text("bye")
+    assert not has_content(given, without)
+
+
+def test_unknown_promise_is_told(monkeypatch, given):
+    monkeypatch.setenv(VARIABLE, '{"lock": "first", "cod": 1}')
+    with pytest.raises(BlocksError, match="TFHUB_BLOCKS_EXPECTED"):
+        check(given)
+
+
+def test_it_costs_less_than_a_tenth_of_a_second(tmp_path):
+    """From the import on, with a real snapshot; processor time, as others run beside this one."""
+    component = ROOT / "components/fine_tune/component.py"
+    write_step_package(component, ROOT / "tfhub_blocks", tmp_path)
+    (tmp_path / "component.py").write_bytes(component.read_bytes())
+    expected = Expected("first", code_digest(files_sha256(tmp_path)), "x:1", {"a": 1})
+    script = (
+        "import time; begun = time.process_time()\n"
+        "from pathlib import Path\n"
+        "from tfhub_blocks.compute.replay import check_expected\n"
+        "from tfhub_blocks.records.digests import files_sha256\n"
+        "assert check_expected('x', files_sha256(Path.cwd()), 'x:1', {'a': 1}, {}) == 'first'\n"
+        "print(time.process_time() - begun)"
+    )
+    variables = {"PYTHONPATH": str(tmp_path), VARIABLE: expected.as_text()}
+    seconds = [
+        float(
+            subprocess.run(
+                [sys.executable, "-c", script],
+                cwd=tmp_path,
+                env=os.environ | variables,
+                capture_output=True,
+                check=True,
+            ).stdout
+        )
+        for _ in range(5)
+    ]
+    assert min(seconds) < 0.1
