@@ -50,6 +50,21 @@ def judged(
     verdict = judge(made=first.outputs.made, at_least=rate)
     return {"made": first.outputs.made, "evidence": verdict.outputs.evidence}
 '''
+# Takes locks alone.
+STRICT = """
+format_version = 1
+description = "x"
+engine = "azureml"
+environment_policy = "refuse"
+encoder_policy = "production"
+takes = "locks"
+[job]
+owner = "tester"
+cost_centre = "toys"
+[roles.cpu]
+compute = "cpu-cluster"
+timeout_s = 60
+"""
 
 
 def write_release_project(project, own_lock=False):

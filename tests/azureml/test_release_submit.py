@@ -8,25 +8,13 @@ import re
 
 import pytest
 from azure.ai.ml.entities import ComputeInstance
-from release_project import commit, edit, git, lock_file, pin, write_release_project
+from loopback.requests import Fault
+from release_project import STRICT, commit, edit, git, lock_file, pin, write_release_project
 
 from tfhub_blocks.control.workspace.assets import DIGEST_TAG
 from tfhub_blocks.records.expectations import VARIABLE
+from tfhub_blocks.records.releases import read_lock
 
-STRICT = """
-format_version = 1
-description = "x"
-engine = "azureml"
-environment_policy = "refuse"
-encoder_policy = "production"
-takes = "locks"
-[job]
-owner = "tester"
-cost_centre = "toys"
-[roles.cpu]
-compute = "cpu-cluster"
-timeout_s = 60
-"""
 SOURCE = ("--set", "source=src", "--set", "owner=us")
 
 
@@ -261,3 +249,52 @@ def test_change_after_the_submission_fails_the_run(released, golden, change):
     lines = [line for line in outcome.out.splitlines() if "error" in line or "[make >" in line]
     text = re.sub(r"\b[0-9a-f]{12}…", "DIGEST______…", "\n".join(lines) + "\n")
     golden(f"lock_change_{change.__name__}", normal(released, text))
+
+
+def test_encoder_is_locked_by_its_pin_and_looked_for_among_models(released, imported_encoder):
+    edit(released, "pipelines/judged.py", 'Input(type="uri_folder"', 'Input(type="custom_model"')
+    commit(released)
+    released.main("publish", "make", "--encoder", str(imported_encoder))
+    words = ("--set", f"source={imported_encoder}", "--set", "owner=us", "--name", "second")
+    assert released.main("lock", "judged", *words).status == 0
+    commit(released)
+    lock = read_lock(released.folder / lock_file("second"))
+    [model] = released.plane.workspace.versions("models")
+    assert lock.encoder["source"].version == model["name"]
+    assert lock.encoder["source"].digest == model["properties"]["tags"][DIGEST_TAG]
+    assert lock.encoder["source"].encoder_digest == model["properties"]["tags"]["encoder_digest"]
+    assert send(released, what="second").status == 0
+    node = released.jobs()[0]["properties"]["jobs"]["first"]
+    expected = json.loads(node["environment_variables"][VARIABLE])
+    assert expected["inputs"] == {"source": lock.encoder["source"].digest}
+    reference = f"azureml:{lock.encoder['source'].name}:{model['name']}"
+    words = ("--set", f"source={reference}", "--set", "owner=us", "--name", "third")
+    assert released.main("lock", "judged", *words, "--profile", "strict").status == 0
+    found = json.loads(released.main("lock", "diff", "second", "third", "--json").out)
+    differing = {(it["subject"], it["key"]) for it in found}
+    assert differing == {
+        ("name", ""),
+        ("commit", ""),
+        ("profile", ""),
+        ("cost_centre", ""),
+        ("encoder source", "handle"),
+    }
+
+
+def test_reference_without_a_known_content_is_not_locked(released, golden):
+    told = ""
+    for reference in ("azureml:words:nothing", "azureml:words@latest", "https://x.net/words"):
+        words = ("--set", f"source={reference}", "--set", "owner=us", "--name", "second")
+        outcome = released.main("lock", "judged", *words, "--profile", "strict")
+        assert outcome.status == 2
+        told += outcome.err
+    golden("lock_unknown_data", normal(released, told))
+
+
+def test_interrupted_submission_of_a_release_is_taken_up(released, azure, quick_retries):
+    send(released)
+    before, requests = len(released.jobs()), len(azure.recorder.requests)
+    azure.recorder.inject(Fault.LOST_ANSWER, at=requests - 1)
+    if send(released).status != 0:
+        assert send(released).status == 0
+    assert len(released.jobs()) == before + 1

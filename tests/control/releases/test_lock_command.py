@@ -151,8 +151,34 @@ def test_dirty_tree_is_refused_with_its_files(release, golden):
     assert not (release.folder / lock_file()).exists()
 
 
-def test_what_is_no_repository_is_refused(release, monkeypatch):
+def test_what_git_ignores_counts_where_it_would_be_part_of_a_step(release):
+    release.write(".gitignore", ".runs/\n*.txt\n__pycache__/\n")
+    commit(release)
+    release.write("notes.txt", "x")
+    release.write("components/make/__pycache__/x.txt", "x")
+    assert lock(release, *SET).status == 0
+    release.write("components/make/words.txt", "x")
+    assert "holds: components/make/words.txt;" in lock(release, *SET, name="second").err
+
+
+def test_another_repository_in_the_environment_does_not_count(release, monkeypatch):
     monkeypatch.setenv("GIT_DIR", "/nowhere")
+    assert lock(release, *SET).status == 0
+
+
+def test_project_below_the_root_of_its_repository_is_locked_too(release):
+    (release.folder / ".git").rename(release.folder.parent / ".git")
+    commit(release)
+    release.write(".gitignore", ".runs/\n*.txt\n__pycache__/\n")
+    commit(release)
+    assert lock(release, *SET).status == 0
+    assert "is so" in lock(release, *SET).out
+    release.write("components/make/words.txt", "x")
+    assert "project/components/make/words.txt;" in lock(release, *SET, name="second").err
+
+
+def test_what_is_no_repository_is_refused(release):
+    (release.folder / ".git").rename(release.folder / "git")
     outcome = lock(release, *SET)
     assert outcome.status == 2
     assert "a repository with a commit" in outcome.err

@@ -8,7 +8,7 @@ from typing import Any
 
 from tfhub_blocks.control.catalog import DATA_TYPES
 from tfhub_blocks.control.graphs import Graph, Node, OutputOf
-from tfhub_blocks.control.profiles import Profile
+from tfhub_blocks.control.profiles import Profile, profile_folders
 from tfhub_blocks.control.releases.differences import differences
 from tfhub_blocks.control.releases.repository import (
     check_committed,
@@ -34,10 +34,24 @@ def read_release(path: Path, profile: Profile) -> ReleaseLock:
     """
     lock = read_lock(path)
     if profile.takes == "locks":
+        _check_profile(profile)
         clean_commit("submit")
         check_committed("submit", path)
         check_descends("submit", lock.commit, str(path))
     return lock
+
+
+def _check_profile(profile: Profile) -> None:
+    """See that a profile is one of the commit, or installed: another one was not reviewed."""
+    folders = {folder.resolve() for folder in profile_folders()}
+    if profile.path.is_symlink() or profile.path.resolve().parent not in folders:
+        raise BlocksError(
+            "submit",
+            f"profile {profile.name}",
+            f"it is {profile.path}, which is no file of pipelines/profiles/",
+            "a profile that was committed, as the lock was",
+            "put it there, and let it be reviewed",
+        )
 
 
 def replay_settings(lock: ReleaseLock) -> tuple[str, ...]:

@@ -1,19 +1,22 @@
 """The git repository that a release is made from: at which commit, and whether it is clean."""
 
+import os
 import subprocess
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tfhub_blocks.records.errors import BlocksError
 
 _NAMED = 5
+_SOURCES = frozenset({"components", "pipelines", "tfhub_blocks"})
+_ELSEWHERE = frozenset({"GIT_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_WORK_TREE"})
 
 
 def clean_commit(where: str, written: Iterable[Path] = ()) -> str:
     """The commit of the working folder's repository, of which nothing here differs.
 
     Files that git was told to overlook (assume-unchanged, skip-worktree) count as differing; what
-    ``.gitignore`` names does not.
+    ``.gitignore`` names does where steps and pipelines are, for it would be part of them.
 
     Args:
         where: The command, for the error.
@@ -74,12 +77,23 @@ def check_committed(where: str, path: Path) -> None:
 
 
 def _dirty(where: str) -> list[str]:
-    entries = _git(where, "status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
-    names = [entry[3:] for entry in entries.split("\0") if entry]
+    words = ("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--ignored")
+    prefix = _git(where, "rev-parse", "--show-prefix").strip()
+    entries = [entry for entry in _git(where, *words).split("\0") if entry]
+    names = [it[3:] for it in entries if not it.startswith("!!") or _counts(it[3:], prefix)]
     # A lower-case letter is assume-unchanged, S is skip-worktree.
     listed = _git(where, "ls-files", "-v", "-z", "--full-name", ":/").split("\0")
     hidden = [entry[2:] for entry in listed if entry and (entry[0].islower() or entry[0] == "S")]
     return sorted({*names, *hidden})
+
+
+def _counts(ignored: str, prefix: str) -> bool:
+    """Whether a file that git ignores would become part of what is made here."""
+    parts = PurePosixPath(ignored.removeprefix(prefix)).parts
+    if not ignored.startswith(prefix) or "__pycache__" in parts or ignored.endswith(".pyc"):
+        return False
+    # What images are built from is named by digest in their Dockerfiles.
+    return parts[0] in _SOURCES and parts[:2] != ("components", "environments")
 
 
 def _git(where: str, *words: str) -> str:
@@ -97,7 +111,11 @@ def _git(where: str, *words: str) -> str:
 
 
 def _run(*words: str) -> subprocess.CompletedProcess[str]:
+    # It is the repository of this folder that counts, whatever a hook or a shell has set.
+    variables = {name: text for name, text in os.environ.items() if name not in _ELSEWHERE}
     try:
-        return subprocess.run(["git", *words], capture_output=True, text=True, check=False)
+        return subprocess.run(
+            ["git", *words], capture_output=True, text=True, check=False, env=variables
+        )
     except OSError as error:
         return subprocess.CompletedProcess(words, 127, "", str(error))

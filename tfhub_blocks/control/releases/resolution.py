@@ -11,6 +11,7 @@ from tfhub_blocks.control.catalog import DATA_TYPES, MODEL_TYPES
 from tfhub_blocks.control.environments import read_definitions
 from tfhub_blocks.control.graphs import Graph, Node, OutputOf
 from tfhub_blocks.control.workspace.assets import (
+    DIGEST_TAG,
     component_asset,
     component_code_digest,
     data_asset,
@@ -180,7 +181,7 @@ def _data(port: str, value: Any, kind: str, name: str | None, published: Publish
         asset = data_asset(name or value.name, value)
         return LockedData(asset.name, asset.version, asset.digest, kind)
     name, version = _reference(port, value)
-    digest = published("data", name, version)["tfhub_blocks.digest"]
+    digest = published("data", name, version)[DIGEST_TAG]
     return LockedData(name, version, digest, kind)
 
 
@@ -198,7 +199,7 @@ def _encoder(port: str, value: Any, kind: str, published: Published) -> LockedEn
         return LockedEncoder(asset.name, asset.version, asset.digest, kind, pin.digest, pin.handle)
     name, version = _reference(port, value)
     tags = published("model", name, version)
-    digest = tags["tfhub_blocks.digest"]
+    digest = tags[DIGEST_TAG]
     return LockedEncoder(name, version, digest, kind, tags.get("encoder_digest", ""))
 
 
