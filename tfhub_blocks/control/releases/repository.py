@@ -72,7 +72,7 @@ def check_committed(where: str, path: Path) -> None:
             str(path),
             "it is not in the repository",
             "a lock that was reviewed and committed",
-            f"git add {path}, and let it be reviewed",
+            "put it into pipelines/releases/, and let it be reviewed",
         )
 
 
