@@ -101,9 +101,9 @@ def step(component: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterato
     is checked against the lock that the step is pinned to, parameters against what their ports
     declare and inputs against existence, all of it against the release lock that is replayed, if
     there is one, and the first of several workers sees that all were given the same; on the way
-    out, outputs become complete. A BlocksError or a full disk ends the process
-    with status 1 and one line, any other error with its traceback, and leaving the body early is an
-    error whatever the status; no output is left that looks finished.
+    out, outputs become complete. A BlocksError or a full disk ends the process with status 1 and
+    one line, any other error with its traceback, and leaving the body early is an error whatever
+    the status; no output is left that looks finished.
 
     Args:
         component: The function that ``command_component`` decorated.
