@@ -19,7 +19,9 @@ def register(commands: Any) -> None:
         description="Hold a pipeline and its profile to the rules of docs/rules.md, and tell "
         "everything that is wrong at once. The exit status is 1 if an error stands.",
     )
-    check.add_argument("pipeline", metavar="PIPELINE", nargs="?", help="its name")
+    check.add_argument(
+        "pipeline", metavar="PIPELINE", nargs="?", help="its name, or a release's or its lock's"
+    )
     check.add_argument("--all", action="store_true", help="each pipeline")
     check.add_argument("--profile", default="experiment", help="under which limits (experiment)")
     check.add_argument(
@@ -39,6 +41,7 @@ def _check(options: argparse.Namespace) -> int:
     # Before the slow import of azure-ai-ml: most wrong requests are found without it.
     from tfhub_blocks.control.catalog import find_pipeline, pipeline_files
     from tfhub_blocks.control.profiles import read_profile
+    from tfhub_blocks.control.releases.names import locked_request
 
     if bool(options.pipeline) == options.all or (options.all and options.settings):
         raise BlocksError(
@@ -48,6 +51,9 @@ def _check(options: argparse.Namespace) -> int:
             "one PIPELINE, which --set may be about, or --all",
             "see `tfhub-blocks list`",
         )
+    if options.pipeline and options.pipeline not in pipeline_files():
+        asked = locked_request("check", options.pipeline, options.settings)
+        options.pipeline, options.settings = asked
     names = list(pipeline_files()) if options.all else [find_pipeline(options.pipeline).name]
     profile = read_profile(options.profile)
 

@@ -40,7 +40,9 @@ def register(commands: Any) -> None:
         "`cost refresh`: list prices from Azure into pipelines/prices.toml.",
     )
     cost.add_argument(
-        "what", metavar="WHAT", help="a pipeline, a run, a job on Azure ML, history, or refresh"
+        "what",
+        metavar="WHAT",
+        help="a pipeline, a release, a run, a job on Azure ML, history, or refresh",
     )
     cost.add_argument("--json", action="store_true", help="print one object on stdout")
     cost.add_argument(
@@ -104,7 +106,10 @@ def _cost(options: argparse.Namespace) -> int:
         return _history(options) if options.what == HISTORY else _refresh(options)
 
     from tfhub_blocks.control.catalog import pipeline_files
+    from tfhub_blocks.control.releases.names import locked_request
 
+    if options.what not in pipeline_files():
+        options.what, options.settings = locked_request("cost", options.what, options.settings)
     if options.what in pipeline_files():
         _check_options(options, "a pipeline")
         return _told_estimate(_pipeline_estimate(options), options)

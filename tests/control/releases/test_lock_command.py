@@ -282,3 +282,22 @@ def test_diff_speaks_of_what_differs(proven, golden):
     found = json.loads(proven.main("lock", "diff", "first", "second", "--json").out)
     assert {"subject": "step first", "key": "parameter count", "before": 3, "after": 4} in found
     assert len(found) == len(outcome.out.splitlines())
+
+
+def test_cost_and_check_take_a_release_for_its_pipeline_with_what_it_was_given(proven):
+    lock(proven, "--from-run", "latest")
+    word = str(lock_file())
+    for name in ("first", str(lock_file())):
+        outcome = proven.main("cost", name, "--profile", "experiment")
+        assert outcome.status == 0, outcome.err
+        assert "judged with profile experiment" in outcome.out
+    found = proven.main("check", "first", "--profile", "experiment", "--format", "json")
+    assert json.loads(found.out)["pipelines"] == ["judged"]
+    for command in ("cost", "check"):
+        refused = proven.main(command, "first", "--set", "count=4")
+        assert refused.status != 0
+        assert refused.err == (
+            f"error: [{command} > --set count=4] first is a release lock, which says everything; "
+            "expected a lock alone; leave it out, or write a lock of what you want: "
+            "tfhub-blocks lock\n"
+        )

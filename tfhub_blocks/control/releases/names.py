@@ -1,11 +1,13 @@
 """Where release locks are, and by which names they are meant."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tfhub_blocks.control.catalog import pipeline_files
 from tfhub_blocks.records.errors import BlocksError, nearest
-from tfhub_blocks.records.releases import SUFFIX
+from tfhub_blocks.records.releases import SUFFIX, ReleaseLock, read_lock
 
 FOLDER = Path("pipelines") / "releases"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
@@ -68,3 +70,32 @@ def require_lock(word: str) -> Path:
             nearest(word, known) or "tfhub-blocks lock PIPELINE --from-run RUN --name NAME",
         )
     return path
+
+
+def locked_request(
+    command: str, word: str, settings: Sequence[str] | None
+) -> tuple[str, Sequence[str] | None]:
+    """The pipeline and the settings that a release stands for; the same again if none is meant.
+
+    Raises:
+        BlocksError: There are settings beside a lock, or it is not sound.
+    """
+    path = find_lock(word)
+    if path is None:
+        return word, settings
+    if settings:
+        raise BlocksError(
+            command,
+            f"--set {settings[0]}",
+            f"{word} is a release lock, which says everything",
+            "a lock alone",
+            "leave it out, or write a lock of what you want: tfhub-blocks lock",
+        )
+    lock = read_lock(path)
+    return lock.pipeline, replay_settings(lock)
+
+
+def replay_settings(lock: ReleaseLock) -> tuple[str, ...]:
+    """A lock's inputs as words like those of ``--set``."""
+    given: dict[str, Any] = {name: it.reference for name, it in lock.given.items()}
+    return tuple(f"{name}={value}" for name, value in (given | dict(lock.inputs)).items())

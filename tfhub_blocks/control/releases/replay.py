@@ -54,12 +54,6 @@ def _check_profile(profile: Profile) -> None:
         )
 
 
-def replay_settings(lock: ReleaseLock) -> tuple[str, ...]:
-    """A lock's inputs as words like those of ``--set``."""
-    given: dict[str, Any] = {name: it.reference for name, it in lock.given.items()}
-    return tuple(f"{name}={value}" for name, value in (given | dict(lock.inputs)).items())
-
-
 def check_resolution(lock: ReleaseLock, job: Any, graph: Graph) -> None:
     """See that the pipeline with a lock's inputs is here what the lock says.
 

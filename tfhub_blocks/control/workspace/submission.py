@@ -25,7 +25,8 @@ from tfhub_blocks.control.costs.reuse import step_keys
 from tfhub_blocks.control.graphs import Graph, Node
 from tfhub_blocks.control.instances import instance_count
 from tfhub_blocks.control.profiles import SERVERLESS, JobSettings, Profile
-from tfhub_blocks.control.releases.replay import check_resolution, expectations, replay_settings
+from tfhub_blocks.control.releases.names import replay_settings
+from tfhub_blocks.control.releases.replay import check_resolution, expectations
 from tfhub_blocks.control.requests import pipeline_ports, prepare_job
 from tfhub_blocks.control.store import content_digest
 from tfhub_blocks.control.workspace.assets import Asset, component_asset
