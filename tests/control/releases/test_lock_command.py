@@ -286,7 +286,6 @@ def test_diff_speaks_of_what_differs(proven, golden):
 
 def test_cost_and_check_take_a_release_for_its_pipeline_with_what_it_was_given(proven):
     lock(proven, "--from-run", "latest")
-    word = str(lock_file())
     for name in ("first", str(lock_file())):
         outcome = proven.main("cost", name, "--profile", "experiment")
         assert outcome.status == 0, outcome.err
