@@ -33,7 +33,7 @@ def profile(budget=None, cluster=None, **role):
     clusters = {"pool": cluster or Cluster("S", 8, idle_s=360)}
     roles = {"cpu": Role(**{"compute": "pool", "timeout_s": 3600} | role)}
     job = JobSettings("us", "ours")
-    return Profile("x", "azureml", roles, job, budget, clusters, name="toy")
+    return Profile("x", "azureml", roles, job=job, budget=budget, clusters=clusters, name="toy")
 
 
 def test_ceiling_is_time_by_machines_by_price_with_idle_nodes_apart():
