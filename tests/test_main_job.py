@@ -76,6 +76,7 @@ def kill_in(folder: Path, arguments: list[str], step: str) -> dict:
     return json.loads(output)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_killed_in_each_step_in_turn_it_leaves_nothing_finished_and_completes(
     tmp_path, imported_encoder
