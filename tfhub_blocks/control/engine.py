@@ -173,14 +173,6 @@ class LocalEngine:
 
     def _check_roles(self, graph: Graph) -> None:
         for node in graph.nodes.values():
-            if node.role not in self.profile.roles:
-                raise BlocksError(
-                    "profile",
-                    self.profile.name,
-                    f"it has no role {node.role!r}, which step {node.name} has",
-                    "one of " + ", ".join(self.profile.roles),
-                    f"add [roles.{node.role}] to it, or correct the tag role of {node.component}",
-                )
             instance_count(node, self.profile)
 
     def _finish(self, graph: Graph, record: RunRecord, made: Mapping[str, Stored]) -> None:

@@ -1,4 +1,4 @@
-"""On how many nodes a step runs, and the processes that stand for them on this machine."""
+"""On what and how many nodes a step runs, and the processes that stand for them on this machine."""
 
 import socket
 from collections.abc import Sequence
@@ -7,9 +7,27 @@ from contextlib import ExitStack
 
 from tfhub_blocks.control.graphs import Node
 from tfhub_blocks.control.processes import StepProcess, stop
-from tfhub_blocks.control.profiles import Profile
+from tfhub_blocks.control.profiles import Profile, Role
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.workers import MANY, TAG
+
+
+def role_of(node: Node, profile: Profile) -> Role:
+    """What a profile says of a step's role.
+
+    Raises:
+        BlocksError: It has no such role.
+    """
+    role = profile.roles.get(node.role)
+    if role is None:
+        raise BlocksError(
+            "profile",
+            profile.name,
+            f"it has no role {node.role!r}, which step {node.name} has",
+            "one of " + ", ".join(profile.roles),
+            f"add [roles.{node.role}] to it, or correct the tag role of {node.component}",
+        )
+    return role
 
 
 def instance_count(node: Node, profile: Profile) -> int:
@@ -18,10 +36,10 @@ def instance_count(node: Node, profile: Profile) -> int:
     What the profile says is for steps that can share their work; others run on one.
 
     Raises:
-        BlocksError: The pipeline wants less than one, more than the profile's cluster has, or
-            several for a step that cannot share its work.
+        BlocksError: The profile lacks the role, or the pipeline wants less than one, more than the
+            profile's cluster has, or several for a step that cannot share its work.
     """
-    role, asked = profile.roles[node.role], node.instance_count
+    role, asked = role_of(node, profile), node.instance_count
     if asked is None:
         return role.instance_count if node.shares_work else 1
     cluster = profile.clusters.get(role.compute)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tfhub_blocks.control.costs.prices import Prices, Tier
 from tfhub_blocks.control.costs.terms import Terms, total
 from tfhub_blocks.control.graphs import Graph, Node
-from tfhub_blocks.control.instances import instance_count
+from tfhub_blocks.control.instances import instance_count, role_of
 from tfhub_blocks.control.profiles import SERVERLESS, Budget, Profile, Role
 from tfhub_blocks.records.errors import BlocksError
 
@@ -63,15 +63,7 @@ def step_terms(node: Node, profile: Profile, prices: Prices | None) -> Terms:
     Raises:
         BlocksError: A role, a size or a price is missing, or a limit is none.
     """
-    role = profile.roles.get(node.role)
-    if role is None:
-        raise BlocksError(
-            "profile",
-            profile.name,
-            f"it has no role {node.role!r}, which step {node.name} has",
-            "one of " + ", ".join(profile.roles),
-            f"add [roles.{node.role}] to it, or correct the tag role of {node.component}",
-        )
+    role = role_of(node, profile)
     count, timeout_s = instance_count(node, profile), node.timeout_s or role.timeout_s
     if timeout_s < 1:
         raise BlocksError(

@@ -23,7 +23,7 @@ from tfhub_blocks.control.costs.jobs import JobCosts, begin_record
 from tfhub_blocks.control.costs.prices import load_prices
 from tfhub_blocks.control.costs.reuse import step_keys
 from tfhub_blocks.control.graphs import Graph, Node
-from tfhub_blocks.control.instances import instance_count
+from tfhub_blocks.control.instances import instance_count, role_of
 from tfhub_blocks.control.profiles import SERVERLESS, JobSettings, Profile
 from tfhub_blocks.control.releases.names import replay_settings
 from tfhub_blocks.control.releases.replay import check_resolution, expectations
@@ -192,15 +192,7 @@ def _registered(graph: Graph, request: Request) -> Iterator[tuple[str, tuple[str
 
 def _furnish(job_node: Any, node: Node, profile: Profile, settings: JobSettings) -> None:
     """Give a node what its role in the profile says."""
-    role = profile.roles.get(node.role)
-    if role is None:
-        raise BlocksError(
-            "profile",
-            profile.name,
-            f"it has no role {node.role!r}, which step {node.name} has",
-            "one of " + ", ".join(profile.roles),
-            f"add [roles.{node.role}] to it, or correct the tag role of {node.component}",
-        )
+    role = role_of(node, profile)
     job_node.compute, count = role.compute, instance_count(node, profile)
     if role.compute == SERVERLESS or count > 1:
         # Not by set_resources, which writes into the component as well (decision 0018).
