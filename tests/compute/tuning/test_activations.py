@@ -165,6 +165,16 @@ def test_too_small_a_disk_is_told_before_anything_is_computed(
         cache_of(snapshot, tunable, cut, tmp_path / "a").examples(0, None, print)
 
 
+def test_what_is_kept_of_another_cut_makes_no_room_for_this_one(
+    snapshot: Snapshot, tunable: CutEncoder, cut: Cut, cache_of, tmp_path: Path, monkeypatch
+) -> None:
+    cache_of(snapshot, tunable, tunable.cuts[0], tmp_path).examples(0, None, lambda *_: None)
+    cache = cache_of(snapshot, tunable, cut, tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 8, 1000))
+    with pytest.raises(BlocksError, match="a larger disk"):
+        cache.examples(0, None, lambda *_: None)
+
+
 def test_an_activation_that_does_not_fit_half_precision_is_told(
     snapshot: Snapshot, tunable: CutEncoder, cut: Cut, cache_of, tmp_path: Path, monkeypatch
 ) -> None:

@@ -133,7 +133,9 @@ class Cache:
         counts = self.snapshot.manifest.counts
         train, validation = (sum(counts.get(split, {}).values()) for split in SPLITS)
         own = train + validation if given is None else 0
-        self._check_disk(own + view_count * train)
+        first_view = 0 if given is None else 1
+        kept = [self._folder(view) for view in range(first_view, view_count + 1)]
+        self._check_disk(own + view_count * train, kept)
         total, done = (own + view_count * train) // self.share.count, 0
 
         def computed(
@@ -162,7 +164,7 @@ class Cache:
     ) -> tuple[str, list[Activations]]:
         """The name of the engine, and the activations of some splits, by whichever worker."""
         lower, options = replace(self.lower, view=view), replace(self.options, engine=engine)
-        share = replace(self.share, work=self._folder(lower))
+        share = replace(self.share, work=self._folder(view))
         extraction = Extraction(
             self.snapshot, lower, options, splits=tuple(splits), where=self.where
         )
@@ -207,16 +209,17 @@ class Cache:
         targets, shape = self.snapshot.targets(rows), self.lower.cut.shape
         return [open_activations(paths, shape, dtype, targets, of_rows == s) for s in splits]
 
-    def _folder(self, lower: LowerPart) -> Path:
+    def _folder(self, view: int) -> Path:
+        lower = replace(self.lower, view=view)
         options, snapshot = self.options, self.snapshot.manifest
         identity = [lower.digest, snapshot.digest, lower.describe()]
         digest = record_digest([*identity, options.dtype, options.precision])
         return self.share.work / digest[:16]
 
-    def _check_disk(self, items: int) -> None:
+    def _check_disk(self, items: int, kept: Sequence[Path]) -> None:
         work = self.share.work
         there = next(path for path in (work, *work.parents) if path.is_dir())
-        kept_bytes = sum(path.stat().st_size for path in work.rglob("*.arrow"))
+        kept_bytes = sum(path.stat().st_size for each in kept for path in each.rglob("*.arrow"))
         needed_bytes = items * self.lower.cut.activation_bytes(self.options.dtype)
         free_bytes = shutil.disk_usage(there).free
         if needed_bytes - kept_bytes > free_bytes:
