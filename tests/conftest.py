@@ -8,6 +8,7 @@ import os
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,13 @@ from PIL import Image
 
 from tfhub_blocks.records.folders import begin_folder, finish_folder
 from tfhub_blocks.records.lineage import Provenance
-from tfhub_blocks.records.snapshots import FORMAT, ITEM_SCHEMA, ItemWriter, Manifest
+from tfhub_blocks.records.snapshots import (
+    FORMAT,
+    ITEM_SCHEMA,
+    ItemWriter,
+    Manifest,
+    open_snapshot,
+)
 
 # Read when MLflow is imported. That comes before TensorFlow: MLflow's set-up of logging closes the
 # stream of TensorFlow's, which here is pytest's, and the run goes on without output.
@@ -174,6 +181,49 @@ def coloured_snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_snapshot(folder / "source", partial, SnapshotOptions(), lambda *_: None)
     finish_folder(folder / "snapshot", "snapshot", FORMAT, PROVENANCE)
     return folder / "snapshot"
+
+
+@pytest.fixture(scope="session")
+def write_test_model() -> Callable[..., Path]:
+    """``write_test_model(folder, encoder, snapshot, strength=1.0)`` gives a model as train_head."""
+
+    def write(folder: Path, encoder: Path, snapshot: Path, strength: float = 1.0) -> Path:
+        from tfhub_blocks.compute.encoders import load_encoder
+        from tfhub_blocks.compute.heads import Split, fit_head
+        from tfhub_blocks.compute.models import write_model
+        from tfhub_blocks.records.models import FORMAT as MODEL_FORMAT
+
+        loaded, items = load_encoder(encoder, "test"), open_snapshot(snapshot, "test")
+        rows = [row for batch in items.batches() for row in batch.to_pylist()]
+        splits = []
+        for split in ("train", "validation"):
+            chosen = [row for row in rows if row["split"] == split]
+            targets = np.array([items.manifest.labels.index(row["label"]) for row in chosen])
+            vectors = loaded.encode([row["content"] for row in chosen])
+            splits.append(Split(vectors, targets, [row["id"] for row in chosen]))
+        fit = fit_head(*splits, items.manifest.labels, [strength])
+        facts = {
+            "encoder_digest": loaded.digest,
+            "snapshot_digest": items.manifest.digest,
+            "preprocessing": dict(loaded.input.describe()),
+        }
+        write_model(begin_folder(folder, PROVENANCE), loaded, fit.head, facts)
+        finish_folder(folder, "model", MODEL_FORMAT, replace(PROVENANCE, facts=fit.as_dict()))
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def colours_model(
+    write_test_model: Callable[..., Path],
+    imported_encoder: Path,
+    coloured_snapshot: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A model of ``imported_encoder`` that tells the colours of ``coloured_snapshot``."""
+    folder = tmp_path_factory.mktemp("colours") / "model"
+    return write_test_model(folder, imported_encoder, coloured_snapshot)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from tfhub_blocks.records import pins
 from tfhub_blocks.records.features import ACTIVATIONS, open_features
 from tfhub_blocks.records.folders import begin_folder, finish_folder
 from tfhub_blocks.records.lineage import Provenance, read_lineage
-from tfhub_blocks.records.models import FORMAT, open_model
+from tfhub_blocks.records.models import open_model
 from tfhub_blocks.records.pins import Decisions, read_pin
 from tfhub_blocks.records.snapshots import open_snapshot
 
@@ -23,30 +23,10 @@ PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 
 
 @pytest.fixture(scope="module")
-def probe(coloured_snapshot, keras_encoder, tmp_path_factory) -> Path:
+def probe(write_test_model, coloured_snapshot, keras_encoder, tmp_path_factory) -> Path:
     """A model as train_head makes it, with so strong a penalty that training can gain."""
-    from tfhub_blocks.compute.encoders import load_encoder
-    from tfhub_blocks.compute.heads import Split, fit_head
-    from tfhub_blocks.compute.models import write_model
-
-    loaded, items = load_encoder(keras_encoder, "test"), open_snapshot(coloured_snapshot, "test")
-    rows = [row for batch in items.batches() for row in batch.to_pylist()]
-    splits = []
-    for split in ("train", "validation"):
-        chosen = [row for row in rows if row["split"] == split]
-        targets = np.array([items.manifest.labels.index(row["label"]) for row in chosen])
-        vectors = loaded.encode([row["content"] for row in chosen])
-        splits.append(Split(vectors, targets, [row["id"] for row in chosen]))
-    fit = fit_head(*splits, items.manifest.labels, [300.0])
-    facts = {
-        "encoder_digest": loaded.digest,
-        "snapshot_digest": items.manifest.digest,
-        "preprocessing": dict(loaded.input.describe()),
-    }
     folder = tmp_path_factory.mktemp("probe") / "model"
-    write_model(begin_folder(folder, PROVENANCE), loaded, fit.head, facts)
-    finish_folder(folder, "model", FORMAT, replace(PROVENANCE, facts=fit.as_dict()))
-    return folder
+    return write_test_model(folder, keras_encoder, coloured_snapshot, strength=300.0)
 
 
 def test_a_model_is_tuned_from_a_head_and_serves_as_it_did(

@@ -100,9 +100,7 @@ def served(encoder: Encoder, folder: Path) -> Callable[[list[bytes]], np.ndarray
     labels = tuple(map(str, range(dimension)))
     head = Head(np.eye(dimension, dtype=np.float32), np.zeros(dimension, np.float32), labels, 1.0)
     module = ServedModel(encoder, head)
-    spec = tf.TensorSpec([None], tf.string, name="contents")
-    module.serve = tf.function(module.__call__, input_signature=[spec])
-    save_module(module, folder, {"serving_default": module.serve})
+    save_module(module, folder, {"serving_default": module.trace()})
     loaded = tf.saved_model.load(str(folder)).signatures["serving_default"]
     return lambda contents: loaded(contents=tf.constant(contents))["probabilities"].numpy()
 

@@ -39,11 +39,28 @@ class ServedModel(tf.Module):  # type: ignore[misc]
 
     def __call__(self, contents: tf.Tensor) -> dict[str, tf.Tensor]:
         """Labels, string [n], and probabilities, float32 [n, classes], of contents, string [n]."""
-        features = self._encoder.features(self._encoder.preprocess(contents))
-        logits = tf.matmul(features, self._weights) + self._bias
-        probabilities = tf.nn.softmax(logits / self._temperature)
+        probabilities = self._classify(self._encoder.preprocess(contents))
         best = tf.argmax(probabilities, axis=-1)
         return {"label": tf.gather(self._labels, best), "probabilities": probabilities}
+
+    def trace(self) -> Any:
+        """Trace what is saved, and give the whole, for the signature.
+
+        Its two halves are saved as ``preprocess`` and ``classify``, so that an engine can take the
+        second (``compute/served_models.py``).
+        """
+        strings = tf.TensorSpec([None], tf.string, name="contents")
+        self.preprocess = tf.function(self._encoder.preprocess, input_signature=[strings])
+        given = self.preprocess.get_concrete_function().structured_outputs
+        inputs = tf.nest.map_structure(tf.TensorSpec.from_tensor, given)
+        self.classify = tf.function(self._classify, input_signature=[inputs])
+        self.serve = tf.function(self.__call__, input_signature=[strings])
+        return self.serve
+
+    def _classify(self, preprocessed: Any) -> tf.Tensor:
+        features = self._encoder.features(preprocessed)
+        logits = tf.matmul(features, self._weights) + self._bias
+        return tf.nn.softmax(logits / self._temperature)
 
 
 def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, Any]) -> None:
@@ -58,10 +75,7 @@ def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, 
         facts: What the model's metadata shall say besides its labels.
     """
     module = ServedModel(encoder, head)
-    serve = tf.function(
-        module.__call__, input_signature=[tf.TensorSpec([None], tf.string, name="contents")]
-    )
-    module.serve = serve
+    serve = module.trace()
     signature = ModelSignature(
         Schema([ColSpec(DataType[encoder.input.served_as])]),
         Schema(
