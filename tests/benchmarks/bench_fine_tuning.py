@@ -259,7 +259,7 @@ def run_equal(work: Path, network: str, epochs: int) -> dict[str, float]:
     ours, theirs = (
         AdamW([each], [1.0] * len(each.variables), 0.01, 0.9, ALONE)
         for each in (
-            Classifier(cut.upper(chosen), cut.variables_above(chosen), head, one),
+            Classifier(cut.trainable_upper(chosen), cut.variables_above(chosen), head, one),
             Classifier(whole, sorted(variables, key=_order(chosen.above)), head, one),
         )
     )

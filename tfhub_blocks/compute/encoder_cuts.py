@@ -13,7 +13,12 @@ from typing import Any
 from tfhub_blocks.compute.cuts import FlatGraph, Place, copied, flat_graph
 from tfhub_blocks.compute.encoders import Encoder
 from tfhub_blocks.compute.flops import flops_of
-from tfhub_blocks.compute.graph_halves import lower_function, part_function, upper_function
+from tfhub_blocks.compute.graph_halves import (
+    lower_function,
+    part_function,
+    trainable_upper_function,
+    upper_function,
+)
 from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.records.errors import BlocksError, nearest
 
@@ -66,6 +71,11 @@ class CutEncoder:
     def upper(self, cut: Cut) -> Any:
         """From activations, float32 [n, *cut.shape], to features, float32 [n, dimension]."""
         return upper_function(self.flat, cut.tensor, tf.TensorSpec([None, *cut.shape], tf.float32))
+
+    def trainable_upper(self, cut: Cut) -> Any:
+        """As ``upper``, to rounding, and fast to train."""
+        spec = tf.TensorSpec([None, *cut.shape], tf.float32)
+        return trainable_upper_function(self.flat, cut.tensor, spec)
 
     def variables_above(self, cut: Cut) -> tuple[Any, ...]:
         """The variables that training above a cut changes, in the order of the graph."""

@@ -5,9 +5,12 @@ from typing import Any
 
 from tfhub_blocks.compute.cuts import FlatGraph, data_inputs
 from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.training_graphs import fast_to_train
 
 
-def part_function(flat: FlatGraph, start: str, end: str, spec: Any) -> Any:
+def part_function(
+    flat: FlatGraph, start: str, end: str, spec: Any, is_trained: bool = False
+) -> Any:
     """The part of a graph between two tensors, as a concrete function.
 
     It computes with the whole's own variables, and a gradient through it reaches those of them
@@ -18,8 +21,11 @@ def part_function(flat: FlatGraph, start: str, end: str, spec: Any) -> Any:
         start: The tensor that is the argument, through which everything from the input goes.
         end: The tensor that comes back.
         spec: The argument's ``tf.TensorSpec``.
+        is_trained: It is rewritten to be fast to train, which costs the last bits.
     """
     definition = _trimmed(flat.definition, start, end)
+    if is_trained:
+        definition = fast_to_train(definition)
     nodes = {node.name for node in definition.node}
     captures = {name: tensor for name, tensor in flat.captures.items() if name in nodes}
     handles = {id(tensor) for tensor in captures.values()}
@@ -49,6 +55,11 @@ def lower_function(flat: FlatGraph, tensor: str, spec: Any) -> Any:
 def upper_function(flat: FlatGraph, tensor: str, spec: Any) -> Any:
     """From a cut's tensor, of this spec, to the graph's output."""
     return part_function(flat, tensor, flat.output, spec)
+
+
+def trainable_upper_function(flat: FlatGraph, tensor: str, spec: Any) -> Any:
+    """As ``upper_function``, to rounding, and fast to train (``training_graphs.py``)."""
+    return part_function(flat, tensor, flat.output, spec, is_trained=True)
 
 
 def _trimmed(definition: Any, start: str, end: str) -> Any:

@@ -76,7 +76,7 @@ def classifier_of() -> Callable[[CutEncoder, Cut], Classifier]:
         weights = np.random.default_rng(0).normal(0, 0.1, (12, 3)).astype(np.float32)
         head = Head(weights, np.zeros(3, np.float32), ("blue", "green", "red"), 1.0)
         penalties = tunable.encoder.loaded.modules[0].regularization_losses
-        upper, variables = tunable.upper(cut), tunable.variables_above(cut)
+        upper, variables = tunable.trainable_upper(cut), tunable.variables_above(cut)
         return Classifier(upper, variables, head, np.float32(1), penalties)
 
     return build

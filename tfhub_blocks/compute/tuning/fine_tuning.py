@@ -184,7 +184,7 @@ def _classifiers(
 
     All of all workers hold the same values.
     """
-    upper = cut_encoder.upper(cut)
+    upper = cut_encoder.trainable_upper(cut)
 
     def split(items: Activations) -> Split:
         return Split(features_of(upper, items), items.targets, items.ids)
@@ -201,7 +201,7 @@ def _classifiers(
         copy = cut_encoder.copied(device) if number else cut_encoder
         # Once among all, as they are added up.
         counted = penalties if replicas.first + number == 0 else ()
-        own = copy.upper(cut) if number else upper, copy.variables_above(cut)
+        own = copy.trainable_upper(cut) if number else upper, copy.variables_above(cut)
         classifiers.append(Classifier(*own, calibrated, scale, counted, device))
     values = replicas.agreed(classifiers[0].values())
     for classifier in classifiers:
