@@ -200,9 +200,15 @@ def test_tensorflow_is_asked_what_it_sees_only_where_it_was_imported(monkeypatch
     experimental = SimpleNamespace(get_device_details=lambda _: gpu)
     tensorflow = SimpleNamespace(
         __version__="2.21.0",
+        version=SimpleNamespace(GIT_VERSION="v2.21.0-1", COMPILER_VERSION="Clang 18"),
         sysconfig=SimpleNamespace(get_build_info=lambda: build),
         config=SimpleNamespace(
-            list_physical_devices=lambda kind: [kind], experimental=experimental
+            list_physical_devices=lambda kind: [kind],
+            experimental=experimental,
+            threading=SimpleNamespace(
+                get_intra_op_parallelism_threads=lambda: 2,
+                get_inter_op_parallelism_threads=lambda: 0,
+            ),
         ),
     )
     monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)
@@ -210,6 +216,8 @@ def test_tensorflow_is_asked_what_it_sees_only_where_it_was_imported(monkeypatch
     monkeypatch.setattr(guard, "DRIVER_FILE", tmp_path / "version")
     assert guard.accelerator_facts()["tensorflow"] == {
         "version": "2.21.0",
+        "build": "v2.21.0-1, Clang 18",
+        "threads": [2, 0],
         "cuda": "12.5.1",
         "cudnn": "9",
         "gpus": ["Tesla T4"],

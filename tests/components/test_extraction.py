@@ -1,6 +1,7 @@
 """import_encoder and extract_features, run as Azure would."""
 
 import json
+import os
 import re
 import shutil
 import time
@@ -45,7 +46,11 @@ def test_an_encoder_is_imported_then_applied_to_a_snapshot(
     environment = lineage.provenance.facts["environment"]
     assert environment["environment"].startswith("tfhub-blocks-gpu:")
     assert environment["tensorflow"]["version"] == version("tensorflow")
-    assert environment["tensorflow"].keys() == {"version", "cuda", "cudnn", "gpus", "driver"}
+    told = {"version", "build", "threads", "cuda", "cudnn", "gpus", "driver"}
+    assert environment["tensorflow"].keys() == told
+    machine = lineage.provenance.facts["machine"]
+    assert machine["cores"] == len(os.sched_getaffinity(0))
+    assert any("threads" in library for library in machine["blas"])
 
 
 def test_mistakes_end_a_step_with_one_line_and_no_output(

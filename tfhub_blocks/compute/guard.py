@@ -70,7 +70,10 @@ def _tell(step_name: str, drift: Drift, differences: list[str], asked: str) -> N
 
 
 def accelerator_facts() -> dict[str, Any]:
-    """CUDA, cuDNN, GPUs and driver as TensorFlow sees them; nothing if no step imported it."""
+    """CUDA, cuDNN, GPUs and driver as TensorFlow sees them; nothing if no step imported it.
+
+    And which build it is, with its threads within and between operations, 0 for as many as cores.
+    """
     tf: Any = sys.modules.get("tensorflow")
     if tf is None:
         return {}
@@ -80,6 +83,11 @@ def accelerator_facts() -> dict[str, Any]:
     return {
         "tensorflow": {
             "version": tf.__version__,
+            "build": f"{tf.version.GIT_VERSION}, {tf.version.COMPILER_VERSION}",
+            "threads": [
+                tf.config.threading.get_intra_op_parallelism_threads(),
+                tf.config.threading.get_inter_op_parallelism_threads(),
+            ],
             "cuda": build.get("cuda_version"),
             "cudnn": build.get("cudnn_version"),
             "gpus": gpus,

@@ -19,6 +19,7 @@ from tfhub_blocks.records.environments import environment_digest
 from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError
 from tfhub_blocks.records.folders import Format, begin_folder, finish_folder, work_folder
 from tfhub_blocks.records.lineage import STATEMENT_NAME, Material, Provenance, output_material
+from tfhub_blocks.records.machines import machine_facts
 from tfhub_blocks.records.workers import MANY, TAG, VARIABLE, Worker, gather, worker_of_this_process
 
 PRIMITIVES = {"string", "integer", "number", "boolean"}
@@ -87,7 +88,10 @@ class Step:
 
     def finish(self) -> None:
         """Make each output begun complete."""
-        facts = self.facts | {"environment": {**self.environment, **accelerator_facts()}}
+        facts = self.facts | {
+            "environment": {**self.environment, **accelerator_facts()},
+            "machine": machine_facts(),
+        }
         finished = replace(self.provenance, finished=_now(), facts=facts)
         for folder, port, folder_format in self._outputs:
             finish_folder(folder, port, folder_format, finished)

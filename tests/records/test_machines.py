@@ -1,0 +1,63 @@
+"""What is told of the machine that a step computes on."""
+
+import json
+import os
+
+import pytest
+
+from tfhub_blocks.records import machines
+from tfhub_blocks.records.machines import machine_facts
+
+X86 = """processor : 0
+model name : Some CPU @ 2.00GHz
+flags : fpu sse sse2 ht avx2 avx512f amx_tile hypervisor
+
+processor : 1
+model name : Another
+"""
+ARM = "processor : 0\nFeatures : fp asimd sve\nCPU part : 0xd40\n\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (X86, ("Some CPU @ 2.00GHz", "amx_tile avx2 avx512f sse sse2")),
+        (ARM, ("0xd40", "asimd fp sve")),
+    ],
+)
+def test_processor_is_told_with_its_vector_instructions(text, expected, tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_text(text)
+    monkeypatch.setattr(machines, "CPU_FILE", tmp_path / "cpuinfo")
+    facts = machine_facts()
+    assert (facts["processor"], facts["instructions"]) == expected
+
+
+def test_system_that_does_not_tell_of_its_processor_is_no_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(machines, "CPU_FILE", tmp_path / "nothing")
+    assert machine_facts()["instructions"] == ""
+
+
+def test_only_variables_that_choose_code_paths_are_told(monkeypatch):
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("TF_CONFIG", "{}")
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret")
+    variables = machine_facts()["variables"]
+    assert variables["TF_ENABLE_ONEDNN_OPTS"] == "0"
+    assert variables["OMP_NUM_THREADS"] == "1"
+    assert not variables.keys() & {"TF_CONFIG", "MLFLOW_TRACKING_TOKEN"}
+
+
+def test_cores_are_those_that_the_process_may_use():
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert machine_facts()["cores"] == 1
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_facts_are_ready_for_a_statement():
+    facts = machine_facts()
+    assert json.loads(json.dumps(facts)) == facts
+    assert any("threads" in library for library in facts["blas"])  # of numpy, which is loaded
