@@ -20,6 +20,7 @@ from tfhub_blocks.commands import (
     locks,
     pipelines,
     publishing,
+    reproductions,
     samples,
     schedules,
 )
@@ -38,6 +39,7 @@ GROUPS = (
     locks,
     jobs,
     lineages,
+    reproductions,
     schedules,
     costs,
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toy_chain import chain, made_chain  # noqa: F401  # for several folders, made once
 from toy_project import JOIN, MAKE, ROOT, TOY, Outcome, ToyProject, forget_project
 
 

@@ -190,7 +190,7 @@ def _card(options: argparse.Namespace) -> int:
     archive = Archive(options.runs_dir)
     chain = find_chain(options.what, archive, "card")
     verdict = verify(chain, archive)
-    _refuse_faults("card", options.what, verdict)
+    refuse_faults("card", options.what, verdict)
     facts = gather(chain, archive, Given(options.purpose, tuple(options.limits)))
     told = model_card(facts)
     texts = {
@@ -217,13 +217,13 @@ def _sign(options: argparse.Namespace) -> int:
     chain = find_chain(options.what, archive, "sign")
     verdict = verify(chain, archive)
     missing_outputs(chain, archive, verdict)
-    _refuse_faults("sign", options.what, verdict)
+    refuse_faults("sign", options.what, verdict)
     for path in sign_chain(chain, key):
         print(path)
     return DONE
 
 
-def _refuse_faults(where: str, what: str, verdict: "Verdict") -> None:
+def refuse_faults(where: str, what: str, verdict: "Verdict") -> None:
     """Refuse what is to be vouched for and does not hold; to sign, all of it must be here."""
     found = verdict.faults or (verdict.gaps if where == "sign" else [])
     if found:

@@ -7,10 +7,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfhub_blocks.commands.status import DONE, FAILED, INTERRUPTED
 from tfhub_blocks.records.errors import BlocksError
+
+if TYPE_CHECKING:
+    from tfhub_blocks.control.profiles import Profile
 
 
 def register(commands: Any) -> None:
@@ -62,14 +65,7 @@ def _run(options: argparse.Namespace) -> int:
 
     find_pipeline(options.pipeline)
     profile = load_profile(options.profile)
-    if profile.engine != "local":
-        raise BlocksError(
-            "profile",
-            profile.name,
-            f"its engine is {profile.engine}",
-            'a profile with engine = "local"',
-            "name one with --profile, or send the pipeline there: tfhub-blocks submit",
-        )
+    refuse_remote(profile, "send the pipeline there: tfhub-blocks submit")
 
     from tfhub_blocks.control.display import live_table, print_outcome
     from tfhub_blocks.control.engine import LocalEngine
@@ -78,7 +74,7 @@ def _run(options: argparse.Namespace) -> int:
 
     _, graph, given = prepare_job(options.pipeline, options.settings, profile)
     stream = sys.stderr if options.json else sys.stdout
-    with _ended_as_by_interrupt(), live_table(stream) as on_change:
+    with ended_as_by_interrupt(), live_table(stream) as on_change:
         engine = LocalEngine(options.runs_dir, profile, on_change, reuse=not options.no_reuse)
         record = engine.run(graph, given)
     print_outcome(record, stream)
@@ -87,8 +83,24 @@ def _run(options: argparse.Namespace) -> int:
     return {COMPLETED: DONE, CANCELED: INTERRUPTED}.get(record.status, FAILED)
 
 
+def refuse_remote(profile: "Profile", otherwise: str) -> None:
+    """See that a profile is one of this machine.
+
+    Raises:
+        BlocksError: Its engine is another.
+    """
+    if profile.engine != "local":
+        raise BlocksError(
+            "profile",
+            profile.name,
+            f"its engine is {profile.engine}",
+            'a profile with engine = "local"',
+            f"name one with --profile, or {otherwise}",
+        )
+
+
 @contextmanager
-def _ended_as_by_interrupt() -> Iterator[None]:
+def ended_as_by_interrupt() -> Iterator[None]:
     """While a run goes on: being asked to end stops its steps, as Ctrl-C does."""
     numbers = [  # not what nohup or another owner of this process has set
         number

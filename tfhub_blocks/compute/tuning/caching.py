@@ -87,11 +87,13 @@ class LowerPart:
 class Examples:
     """What is trained and measured on: activations at a cut.
 
-    ``views`` are those of the training items: as they are first, then augmented.
+    ``views`` are those of the training items: as they are first, then augmented. ``engine`` is
+    the name of what computed them, nothing if another step did.
     """
 
     views: tuple[Activations, ...]
     validation: Activations
+    engine: str = ""
 
     @property
     def train(self) -> Activations:
@@ -157,7 +159,8 @@ class Cache:
             engine, augmented = computed(SPLITS[:1], view, engine)
             others += augmented
             done += train // self.share.count
-        return Examples((made[0], *others), made[1])
+        computer = engine if given is None or others else ""
+        return Examples((made[0], *others), made[1], computer)
 
     def _computed(
         self, splits: Sequence[str], view: int, engine: str, progress: Callable[[int, int], None]

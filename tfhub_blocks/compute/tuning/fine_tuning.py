@@ -60,6 +60,7 @@ class Tuned:
     schedule: Schedule
     trained: Trained
     comparison: Comparison
+    engine: str
 
     def told_cut(self) -> dict[str, Any] | None:
         """What was trained and how much of it came out, for a model's metadata; None for nothing.
@@ -74,6 +75,7 @@ class Tuned:
         """What was chosen and what came of it, for a lineage."""
         return {
             "cut": self.cut.tensor,
+            "engine": {"kind": self.engine},
             "trained_from": self.cut.above[0],
             "variables_trained": len(self.cut.above),
             "schedule": asdict(self.schedule),
@@ -169,7 +171,7 @@ def fine_tune(
     comparison = choose_blend(classifier, probe, trained.values, examples.validation)
     if comparison.chosen.share > 0:
         head = classifier.head(comparison.chosen.temperature)
-    return Tuned(head, cut, schedule, trained, comparison)
+    return Tuned(head, cut, schedule, trained, comparison, examples.engine)
 
 
 def _classifiers(

@@ -70,7 +70,7 @@ def gather(chain: Chain, archive: Archive, given: Given) -> ModelFacts:
     Raises:
         BlocksError: It is of none, or of several.
     """
-    knot = _model(chain)
+    knot = model_knot(chain, WHERE)
     output, version = knot.output, chain.registration
     if output.lineage is None:
         raise BlocksError(
@@ -100,10 +100,19 @@ def gather(chain: Chain, archive: Archive, given: Given) -> ModelFacts:
     )
 
 
-def _model(chain: Chain) -> Knot:
+def model_knot(chain: Chain, where: str) -> Knot:
+    """The one model that a chain is of.
+
+    Raises:
+        BlocksError: It is of none, or of several.
+    """
     if chain.registration:
         knot = chain.knots.get(chain.registration.source)
-        found = [knot] if knot else []
+        # Its files may be gone from the registry, and be where the step put them.
+        digest = chain.registration.tags.get("model_digest")
+        found = (
+            [knot] if knot else [it for it in chain.knots.values() if it.output.digest == digest]
+        )
     else:
         models = {knot.output.digest: knot for knot in reversed(chain.of_kind("model"))}
         # A model that another one started from is no end of the chain.
@@ -116,7 +125,7 @@ def _model(chain: Chain) -> Knot:
         found = [knot for digest, knot in models.items() if digest not in inner]
     if len(found) != 1:
         raise BlocksError(
-            WHERE,
+            where,
             chain.title,
             f"there are {len(found)} models in it",
             "one model",

@@ -1,0 +1,147 @@
+"""What a step ran in, held against what is here, as its statement tells it."""
+
+import copy
+import platform
+from importlib.metadata import version
+
+import pytest
+from image_registry_server import serve_registry
+
+from tfhub_blocks.control.graphs import OutputOf
+from tfhub_blocks.control.reproduction.availability import packages_gone, told_images
+from tfhub_blocks.control.reproduction.codes import StepCode
+from tfhub_blocks.control.reproduction.conditions import (
+    changed_packages,
+    differences_after,
+    differences_before,
+)
+from tfhub_blocks.control.reproduction.plans import Plan, Work
+from tfhub_blocks.records.definitions import Image
+from tfhub_blocks.records.drift import drift_from
+from tfhub_blocks.records.environments import environment_digest
+from tfhub_blocks.records.lineage import Lineage, Provenance
+from tfhub_blocks.records.locks import STEP_LOCK_NAME, parse_lock
+from tfhub_blocks.records.machines import machine_facts
+
+TENSORFLOW = {"version": "2.21.0", "build": "v2.21.0, Clang 18", "threads": [2, 2], "gpus": []}
+
+
+@pytest.fixture
+def facts():
+    """What a step here, now, would write of its machine and environment."""
+    lock = parse_lock(lock_text(), "lock")
+    environment = drift_from(lock).as_dict() | {"tensorflow": dict(TENSORFLOW)}
+    return {"machine": machine_facts(), "environment": environment}
+
+
+def lock_text():
+    python = platform.python_version()
+    return f"# environment: toy:1\n# python: {python}\nnumpy=={version('numpy')}\nsix==0.0.1\n"
+
+
+def plan_of(tmp_path, facts, digest=None):
+    """A plan of one step that ran with such facts."""
+    (tmp_path / "tfhub_blocks").mkdir(exist_ok=True)
+    (tmp_path / "tfhub_blocks" / STEP_LOCK_NAME).write_text(lock_text())
+    made = Provenance("train", {}, (), "c", digest or environment_digest(), "", "", facts)
+    work = Work("head", "train", Lineage("model", "model/1", {}, made))
+    work.code = StepCode(tmp_path, "run x", {"model": "mlflow_model"}, "azureml:toy:1", "cpu")
+    return Plan("model toy:1", OutputOf("head", "model"), {"head": work})
+
+
+def test_nothing_is_told_where_nothing_differs(facts, tmp_path):
+    plan = plan_of(tmp_path, facts)
+    assert differences_before(plan) == []
+    assert differences_after(plan, {"head": plan.works["head"].lineage.provenance}) == []
+
+
+def test_each_package_that_differs_is_named(facts, tmp_path):
+    environment = facts["environment"]
+    environment["python"] = "3.11.0"
+    environment["other"] = {"numpy": ("1.0", "2.0.1"), **environment["other"]}
+    environment["missing"] = {"pandas": "1.0", **environment["missing"]}
+    environment["extra"] = {"count": 1, "digest": "0"}
+    plan = plan_of(tmp_path, facts, digest="another")
+    assert differences_before(plan) == [
+        f"Python was 3.11.0, here it is {platform.python_version()} (head)",
+        f"numpy was 2.0.1, here it is {version('numpy')} (head)",
+        f"pandas was not there, here it is {version('pandas')} (head)",
+        "packages beside the lock are others (head)",
+    ]
+    assert changed_packages(plan) == {"numpy": "2.0.1"}
+
+
+def test_environment_of_a_step_without_a_lock_is_only_known_to_differ(facts, tmp_path):
+    facts["environment"] = {"environment": None}
+    (told,) = differences_before(plan_of(tmp_path, facts, digest="another"))
+    assert told.startswith("what is installed is not what was, and no lock tells")
+
+
+def test_processor_instructions_threads_and_variables_are_told_before(facts, tmp_path, monkeypatch):
+    machine = facts["machine"]
+    more = len(machine["instructions"].split())
+    machine.update(
+        processor="Another CPU",
+        instructions="amx_new " + " ".join(machine["instructions"].split()[1:]),
+        cores=machine["cores"] + 6,
+    )
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    here = machine_facts()
+    told = differences_before(plan_of(tmp_path, facts))
+    assert f"processor: was Another CPU, here {here['processor']} (head)" in told
+    assert any(it.startswith("vector instructions: here without amx_new and with ") for it in told)
+    assert f"cores, which is threads: was {here['cores'] + 6}, here {here['cores']} (head)" in told
+    assert any(it.endswith("TF_ENABLE_ONEDNN_OPTS=0 (head)") for it in told)
+    assert more > 1
+
+
+def test_statement_from_before_machines_were_recorded_says_so(facts, tmp_path):
+    del facts["machine"]
+    (told,) = differences_before(plan_of(tmp_path, facts))
+    assert told.startswith("the machine was not recorded")
+
+
+def test_blas_tensorflow_and_engine_are_told_by_both_statements(facts, tmp_path):
+    plan = plan_of(tmp_path, facts | {"engine": {"kind": "openvino/cpu"}})
+    now = copy.deepcopy(facts) | {"engine": {"kind": "tensorflow/cpu"}}
+    now["machine"]["blas"] = ["openblas 0.4 Zen, 8 threads"]
+    now["environment"]["tensorflow"].update(build="v2.22.0, GCC 14", threads=[8, 8])
+    made = Provenance("train", {}, (), "c", "e", "", "", now)
+    told = differences_after(plan, {"head": made})
+    then = "; ".join(facts["machine"]["blas"])
+    assert told == [
+        f"BLAS: was {then}, here openblas 0.4 Zen, 8 threads (head)",
+        "TensorFlow's build: was v2.21.0, Clang 18, here v2.22.0, GCC 14 (head)",
+        "TensorFlow's threads: was 2; 2, here 8; 8 (head)",
+        "engine: was openvino/cpu, here tensorflow/cpu (head)",
+    ]
+
+
+def test_base_image_that_is_gone_is_told_where_its_registry_is_asked():
+    with serve_registry() as registry:
+        digest = registry.put("azureml/base", "1")
+        name = f"{registry.host}/azureml/base"
+        images = {
+            "same:1": Image(f"{name}:1", digest),
+            "moved:1": Image(f"{name}:1", "sha256:" + "0" * 64),
+            "gone:1": Image(f"{name}:2", digest),
+            "unknown:1": None,
+        }
+        asked = list(told_images(images, online=True))
+        assert asked[0].endswith(": there")
+        assert asked[1].endswith(f": its tag is another image by now, {digest}")
+        assert ": gone, or not to be asked: " in asked[2]
+        assert "not defined in this checkout any more" in asked[3]
+        before = len(registry.asked)
+        assert all("not asked for" in it for it in list(told_images(images, online=False))[:3])
+        assert len(registry.asked) == before
+
+
+def test_package_that_pip_does_not_get_any_more_is_named(tmp_path, write_wheel, monkeypatch):
+    """By the very pip that would install it, of an index of our own."""
+    write_wheel(tmp_path / "index", "toy-package", "1.0")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    gone = list(packages_gone({"toy-package": "1.0", "lost-package": "2.0"}))
+    assert len(gone) == 1
+    assert gone[0].startswith("lost-package==2.0: No matching distribution found")

@@ -1,0 +1,151 @@
+"""``reproduce``: a registered model made again from its lineage, and compared digest by digest."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from tfhub_blocks.commands.lineages import refuse_faults
+from tfhub_blocks.commands.pipelines import ended_as_by_interrupt, refuse_remote
+from tfhub_blocks.commands.status import DONE, FAILED, INTERRUPTED
+from tfhub_blocks.records.errors import BlocksError
+
+if TYPE_CHECKING:
+    from tfhub_blocks.control.lineage.chains import Chain
+    from tfhub_blocks.control.profiles import Profile
+    from tfhub_blocks.control.reproduction.plans import Plan
+    from tfhub_blocks.control.reproduction.reports import After, Before
+    from tfhub_blocks.control.runs import RunRecord
+
+
+def register(commands: Any) -> None:
+    """Add the command to a parser's subcommands."""
+    reproduce = commands.add_parser(
+        "reproduce",
+        help="make a registered model again from its lineage, and compare",
+        description="Checks the chain behind a model, says what of it is not here any more and "
+        "what is different, does its steps again with the code and the parameters that are "
+        "recorded, and compares each output. Status 1 if the model is not equal.",
+    )
+    reproduce.add_argument(
+        "what",
+        metavar="MODEL",
+        help="a registered model (MODEL or MODEL:VERSION), a run that made one, or its folder",
+    )
+    reproduce.add_argument(
+        "--dry-run", action="store_true", help="say what is here and what differs, and run nothing"
+    )
+    reproduce.add_argument(
+        "--online",
+        action="store_true",
+        help="ask the registries for base images and for packages that are not installed alike",
+    )
+    reproduce.add_argument("--profile", default="local", help="limits of its steps (local)")
+    reproduce.add_argument("--json", action="store_true", help="print one object on stdout")
+    reproduce.add_argument(
+        "--runs-dir", type=Path, default=Path(".runs"), metavar="DIR", help="where runs are (.runs)"
+    )
+    reproduce.set_defaults(command=_reproduce)
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.lineage.archives import Archive
+    from tfhub_blocks.control.lineage.model_facts import model_knot
+    from tfhub_blocks.control.lineage.targets import find_chain
+    from tfhub_blocks.control.lineage.verification import verify
+    from tfhub_blocks.control.profiles import load_profile
+    from tfhub_blocks.control.reproduction.plans import make_plan
+    from tfhub_blocks.control.runs import CANCELED
+
+    profile = load_profile(options.profile)
+    refuse_remote(profile, "leave it out: a model is made again on this machine")
+    archive = Archive(options.runs_dir)
+    chain = find_chain(options.what, archive, "reproduce")
+    refuse_faults("reproduce", options.what, verify(chain, archive))
+    stream = sys.stderr if options.json else sys.stdout
+    with TemporaryDirectory() as scratch:
+        plan = make_plan(chain, model_knot(chain, "reproduce"), archive, Path(scratch))
+        before = _before(plan, options.online)
+        print("\n".join(before.lines()), file=stream, flush=True)
+        _refuse_missing(plan, options.what)
+        if options.dry_run:
+            if options.json:
+                print(json.dumps(before.as_dict(), indent=1, ensure_ascii=False))
+            return DONE
+        record, folder = _run(plan, options.runs_dir, profile, stream)
+    if record.status == CANCELED:
+        return INTERRUPTED
+    after = _after(plan, chain, record, folder)
+    print("\n".join(after.lines()), file=stream)
+    if options.json:
+        print(json.dumps(before.as_dict() | after.as_dict(), indent=1, ensure_ascii=False))
+    return DONE if after.model.is_equal else FAILED
+
+
+def _before(plan: "Plan", online: bool) -> "Before":
+    from tfhub_blocks.control.reproduction.availability import (
+        base_images,
+        packages_gone,
+        told_images,
+    )
+    from tfhub_blocks.control.reproduction.conditions import changed_packages, differences_before
+    from tfhub_blocks.control.reproduction.reports import Before
+
+    gone = list(packages_gone(changed_packages(plan))) if online else []
+    images = list(told_images(base_images(plan), online))
+    return Before(plan, differences_before(plan), images, gone)
+
+
+def _refuse_missing(plan: "Plan", what: str) -> None:
+    if plan.missing:
+        more = f", and {len(plan.missing) - 1} more" if len(plan.missing) > 1 else ""
+        raise BlocksError(
+            "reproduce",
+            what,
+            f"not here any more: {plan.missing[0]}{more}",
+            "each step's code, and what it was given",
+            "bring it back, from a copy of .runs or from the commit that made it, and try again",
+        )
+
+
+def _run(plan: "Plan", runs_dir: Path, profile: "Profile", stream: Any) -> tuple["RunRecord", Path]:
+    """Do the steps again, in a folder that shares nothing with what was recorded."""
+    from tfhub_blocks.control.display import live_table
+    from tfhub_blocks.control.engine import LocalEngine
+    from tfhub_blocks.control.reproduction.rebuilding import plan_graph
+    from tfhub_blocks.control.runs import new_run_name
+
+    name = plan.works[plan.model.node].step
+    reproductions = runs_dir / "reproductions"
+    folder = reproductions / new_run_name(name, reproductions)
+    with ended_as_by_interrupt(), live_table(stream) as on_change:
+        engine = LocalEngine(folder, profile, on_change, reuse=False)
+        record = engine.run(plan_graph(plan, name), {})
+    for step, done in record.steps.items():
+        if done.error:
+            print(f"error: step {step} ({done.component}): {done.error}", file=stream)
+            print(f"its log: {done.log}", file=stream)
+    return record, folder
+
+
+def _after(plan: "Plan", chain: "Chain", record: "RunRecord", folder: Path) -> "After":
+    from tfhub_blocks.control.reproduction.comparisons import compare, has_variables
+    from tfhub_blocks.control.reproduction.conditions import differences_after, differences_before
+    from tfhub_blocks.control.reproduction.reports import After
+
+    rows, provenances = compare(plan, record)
+    before = differences_before(plan)
+    differences = list(dict.fromkeys([*before, *differences_after(plan, provenances)]))
+    after = After(plan, rows, differences, str(folder), record.status)
+    row = after.model
+    if not row.is_equal and row.before and row.after and has_variables(row):
+        from tfhub_blocks.compute.model_differences import model_difference
+
+        there = [knot.output.path for knot in chain.of_kind("snapshot")]
+        there += [it.after for it in rows if it.kind == "snapshot" and it.after]
+        found = model_difference(row.before, row.after, there[0] if there else None)
+        after.model_lines.extend(found.lines())
+        after.model_record.update(found.as_dict())
+    return after
