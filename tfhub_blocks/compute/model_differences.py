@@ -1,5 +1,6 @@
 """How far two models are apart: variable by variable, and in what they answer."""
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,6 +13,8 @@ from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.records.models import SAVED_MODEL_NAME, open_model
 from tfhub_blocks.records.snapshots import open_snapshot
 
+# Read when MLflow loads a model: no bar for each of a few files beside what is told here.
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 WHERE = "reproduce"
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _NAMED = 5
