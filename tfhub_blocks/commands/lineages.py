@@ -46,10 +46,13 @@ def register(commands: Any) -> None:
     sign.add_argument("what", metavar="WHAT", help=_TARGET)
     sign.add_argument(
         "--key",
-        type=Path,
         required=True,
         metavar="PRIV",
-        help="a private key as PEM: Ed25519, or ECDSA on P-256",
+        help="a private key as PEM (Ed25519, or ECDSA on P-256), or one on P-256 in Azure Key "
+        "Vault: azurekeyvault://VAULT/KEY[/VERSION]",
+    )
+    sign.add_argument(
+        "--public", type=Path, metavar="PUB", help="write the public key there, for verify --key"
     )
     _add_runs_dir(sign)
     sign.set_defaults(command=_sign)
@@ -208,18 +211,21 @@ def _card(options: argparse.Namespace) -> int:
 
 def _sign(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.lineage.archives import Archive
-    from tfhub_blocks.control.lineage.signatures import read_private_key, sign_chain
+    from tfhub_blocks.control.lineage.signatures import public_pem, read_signer, sign_chain
     from tfhub_blocks.control.lineage.targets import find_chain, missing_outputs
     from tfhub_blocks.control.lineage.verification import verify
 
-    key = read_private_key(options.key)
+    signer = read_signer(options.key)
     archive = Archive(options.runs_dir)
     chain = find_chain(options.what, archive, "sign")
     verdict = verify(chain, archive)
     missing_outputs(chain, archive, verdict)
     refuse_faults("sign", options.what, verdict)
-    for path in sign_chain(chain, key):
+    for path in sign_chain(chain, signer):
         print(path)
+    if options.public:
+        write_file(options.public, public_pem(signer.public))
+        print(options.public)
     return DONE
 
 

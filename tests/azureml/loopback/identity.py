@@ -15,6 +15,7 @@ _AUDIENCES = {
     "https://management.azure.com",
     "https://ml.azure.com",
     "https://storage.azure.com",
+    "https://vault.azure.net",
 }
 
 

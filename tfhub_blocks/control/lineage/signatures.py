@@ -1,19 +1,21 @@
 """Signatures of statements: a DSSE envelope beside each output, made and checked offline.
 
 See https://github.com/secure-systems-lab/dsse (protocol and envelope, v1.0). Keys are PEM files:
-Ed25519, or ECDSA on P-256 with SHA-256, which Azure Key Vault has as well.
+Ed25519, or ECDSA on P-256 with SHA-256; the latter may also stay in Azure Key Vault.
 """
 
 import base64
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
+from tfhub_blocks.control.lineage import vault_keys
 from tfhub_blocks.control.lineage.chains import Chain
 from tfhub_blocks.control.lineage.evidences import is_evidence
 from tfhub_blocks.control.lineage.findings import Verdict
@@ -26,6 +28,46 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 
 PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
+
+
+class Signer(Protocol):
+    """What signs, wherever its key is kept."""
+
+    @property
+    def public(self) -> PublicKey:
+        """The key to check its signatures with."""
+
+    def sign(self, content: bytes) -> bytes:
+        """The signature of a content: of Ed25519, or of ECDSA with SHA-256 in DER."""
+
+
+@dataclass(frozen=True)
+class LocalSigner:
+    """Signs with a key that is here."""
+
+    key: PrivateKey
+
+    @property
+    def public(self) -> PublicKey:
+        """The key to check its signatures with."""
+        return self.key.public_key()
+
+    def sign(self, content: bytes) -> bytes:
+        """The signature of a content."""
+        if isinstance(self.key, ed25519.Ed25519PrivateKey):
+            return self.key.sign(content)
+        return self.key.sign(content, ec.ECDSA(hashes.SHA256()))
+
+
+def read_signer(text: str) -> Signer:
+    """What signs: the private key in a file, or one in Azure Key Vault by its address.
+
+    Raises:
+        BlocksError: There is no such key, it is of another kind, or it may not be used.
+    """
+    if text.startswith(vault_keys.SCHEME):
+        return vault_keys.open_key(text)
+    return LocalSigner(read_private_key(Path(text)))
 
 
 def read_private_key(path: Path) -> PrivateKey:
@@ -73,13 +115,13 @@ def _no_key(path: Path, problem: str) -> BlocksError:
     )
 
 
-def sign_chain(chain: Chain, key: PrivateKey) -> list[Path]:
+def sign_chain(chain: Chain, signer: Signer) -> list[Path]:
     """Sign each statement of a chain, evidence included; give the envelopes, written beside it."""
     written = []
     for knot in chain.knots.values():
         path = _statement(knot.output)
         if path is not None:
-            envelope = _envelope(path.read_bytes(), key)
+            envelope = _envelope(path.read_bytes(), signer)
             target = envelope_path(knot.output)
             write_file(target, (json.dumps(envelope, indent=1) + "\n").encode())
             written.append(target)
@@ -109,6 +151,12 @@ def key_id(key: PublicKey) -> str:
     return hashlib.sha256(key.public_bytes(serialization.Encoding.DER, form)).hexdigest()
 
 
+def public_pem(key: PublicKey) -> bytes:
+    """A public key as ``verify --key`` reads it."""
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.public_bytes(serialization.Encoding.PEM, form)
+
+
 def _statement(output: Output) -> Path | None:
     if (output.path / STATEMENT_NAME).is_file():
         return output.path / STATEMENT_NAME
@@ -121,16 +169,12 @@ def _encoded(payload: bytes) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
-def _envelope(payload: bytes, key: PrivateKey) -> dict[str, Any]:
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        signature, public = key.sign(_encoded(payload)), key_id(key.public_key())
-    else:
-        signature = key.sign(_encoded(payload), ec.ECDSA(hashes.SHA256()))
-        public = key_id(key.public_key())
+def _envelope(payload: bytes, signer: Signer) -> dict[str, Any]:
+    signature = base64.b64encode(signer.sign(_encoded(payload))).decode()
     return {
         "payload": base64.b64encode(payload).decode(),
         "payloadType": PAYLOAD_TYPE,
-        "signatures": [{"keyid": public, "sig": base64.b64encode(signature).decode()}],
+        "signatures": [{"keyid": key_id(signer.public), "sig": signature}],
     }
 
 
