@@ -173,8 +173,15 @@ def test_model_whose_files_are_gone_from_the_registry_is_made_again(chain):
 
 
 def test_profile_of_another_machine_is_refused(chain):
-    outcome = reproduce(chain, "--profile", "experiment")
+    remote = (
+        'format_version = 1\ndescription = "x"\nengine = "azureml"\n'
+        '[job]\nowner = "me"\ncost_centre = "us"\n[roles.cpu]\ncompute = "c"\ntimeout_s = 60\n'
+    )
+    chain.write("pipelines/profiles/remote.toml", remote)
+    outcome = reproduce(chain, "--profile", "remote")
     assert outcome.status == 2
+    assert "its engine is azureml" in outcome.err
+    assert "a model is made again on this machine" in outcome.err
 
 
 def test_run_without_a_model_is_told(chain, golden):

@@ -107,7 +107,7 @@ class _Planner:
         port = output.path.name if output.lineage is None else output.port
         work.recorded.setdefault(port, Recorded(output.digest, output))
         if work.name not in self.plan.works:
-            work.texts, decided = _texts(made)
+            work.texts, decided = command_texts(made)
             for text in decided:
                 self._note(f"{work.name}: {text}")
             work.inputs = self._inputs(work, knot)
@@ -225,7 +225,7 @@ class _Planner:
         _add(self.plan.missing, text)
 
 
-def _texts(made: Provenance) -> tuple[dict[str, str], list[str]]:
+def command_texts(made: Provenance) -> tuple[dict[str, str], list[str]]:
     """A step's parameters as in a command line; in place of ``auto`` what that chose by speed."""
     texts = {name: str(value) for name, value in made.parameters.items() if value is not None}
     engine = made.facts.get("engine") or {}
