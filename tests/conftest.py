@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
+from toy_chain import chain, made_chain  # noqa: F401
 
 from tfhub_blocks.records.folders import begin_folder, finish_folder
 from tfhub_blocks.records.lineage import Provenance

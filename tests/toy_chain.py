@@ -2,6 +2,7 @@
 evidence, and register_model; twice, with another parameter."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -155,6 +156,15 @@ def toy_model(
 '''
 
 
+# Who makes the chain, whoever runs the tests.
+ADA = {
+    "LOGNAME": "ada",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "PYTHONPATH": str(ROOT),
+}
+
+
 class Chain(ToyProject):
     """A project in which two models were made and registered; a command runs in it."""
 
@@ -223,7 +233,7 @@ def made_chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for strength in ("7", "9"):
         given = {"source": "pictures", "saved": "saved", "owner": "ada", "strength": strength}
         words = [word for item in given.items() for word in ("--set", "=".join(item))]
-        process = project.start("run", "toy_model", *words)
+        process = project.start("run", "toy_model", *words, env=os.environ | ADA)
         told = process.communicate()
         assert process.returncode == 0, told
     return folder.rename(folder.with_name("kept"))

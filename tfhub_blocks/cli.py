@@ -19,6 +19,7 @@ from tfhub_blocks.commands import (
     lineages,
     locks,
     pipelines,
+    promotions,
     publishing,
     reproductions,
     samples,
@@ -40,6 +41,7 @@ GROUPS = (
     jobs,
     lineages,
     reproductions,
+    promotions,
     schedules,
     costs,
 )

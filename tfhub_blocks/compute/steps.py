@@ -17,6 +17,7 @@ from tfhub_blocks.compute.replay import check_expected
 from tfhub_blocks.records.digests import file_sha256, files_sha256, tree_digest
 from tfhub_blocks.records.environments import environment_digest
 from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError
+from tfhub_blocks.records.expectations import code_digest
 from tfhub_blocks.records.folders import Format, begin_folder, finish_folder, work_folder
 from tfhub_blocks.records.lineage import STATEMENT_NAME, Material, Provenance, output_material
 from tfhub_blocks.records.machines import machine_facts
@@ -184,7 +185,7 @@ def _begin(
         step=name,
         parameters=parameters,
         materials=tuple(materials),
-        code_digest=tree_digest(code_files),
+        code_digest=code_digest(code_files),
         environment_digest=environment_digest(),
         started=_now(),
         finished="",

@@ -15,6 +15,7 @@ from tfhub_blocks.control.costs.expectations import Past
 from tfhub_blocks.control.costs.terms import Terms
 from tfhub_blocks.control.graphs import Graph, Node, told_inputs
 from tfhub_blocks.control.instances import instance_count
+from tfhub_blocks.control.persons import local_names
 from tfhub_blocks.control.profiles import Profile
 from tfhub_blocks.control.runs import (
     CANCELED,
@@ -156,6 +157,7 @@ class LocalEngine:
             },
             tracking_uri=self.tracking_uri,
             owner=str(given.get("owner") or self.profile.inputs.get("owner", "")),
+            started_by=list(local_names()),
         )
         record.write()
         # All at once, as Azure ML takes them when a job is submitted: an edit made while the run

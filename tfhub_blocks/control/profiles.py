@@ -1,6 +1,5 @@
 """Profiles: where a pipeline runs and under which limits, apart from what it does."""
 
-import getpass
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import Literal, get_args
 
+from tfhub_blocks.control.persons import login_name
 from tfhub_blocks.control.rules.exceptions import RuleException, Severity, faults
 from tfhub_blocks.records import decisions, drift
 from tfhub_blocks.records.decisions import EncoderPolicy
@@ -90,6 +90,19 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Promotions:
+    """Where models are promoted to with a profile, and whether that takes two persons.
+
+    To the ``registry``, or else to the workspace that is configured, whose name has to be
+    ``workspace`` if that is given.
+    """
+
+    two_persons: bool = True
+    registry: str | None = None
+    workspace: str | None = None
+
+
+@dataclass(frozen=True)
 class Profile:
     """A profile, read and checked.
 
@@ -105,7 +118,8 @@ class Profile:
     ``--set``. In them, and in what a job carries, ``$NAME`` is taken from the environment.
 
     ``rules`` says how bad what a rule of ``check`` finds is, ``exceptions`` what is put up with,
-    and ``encoder_loading`` which decisions on loading are; they are no part of what is run.
+    ``encoder_loading`` which decisions on loading are, and ``promotion`` where ``promote`` puts
+    models; they are no part of what is run.
     """
 
     description: str
@@ -123,6 +137,7 @@ class Profile:
     encoder_loading: tuple[Loading, ...] = field(default=LOADINGS, repr=False)
     rules: Mapping[str, Severity] = field(default_factory=dict, repr=False)
     exceptions: tuple[RuleException, ...] = field(default=(), repr=False)
+    promotion: Promotions = field(default=Promotions(), repr=False)
     name: str = ""
     path: Path = field(default=Path(), repr=False)
 
@@ -226,6 +241,8 @@ def _faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
     yield from _budget_faults(profile.budget) if profile.budget else ()
     if profile.budget and profile.engine == "local":
         yield "budget", 'the engine is "local", where nothing is paid for', "no such table"
+    if profile.promotion.registry and profile.promotion.workspace:
+        yield "promotion", "it says both registry and workspace", "one of them, or neither"
     if profile.takes == "locks":
         yield from _lock_faults(profile)
     yield from faults(profile.rules, profile.exceptions)
@@ -272,12 +289,5 @@ def _budget_faults(budget: Budget) -> Iterator[tuple[str, str, str]]:
 
 def _filled(text: str) -> str:
     """A text with the environment's variables in it."""
-    variables = {"USER": _user()} | os.environ  # cron and containers do not set USER
+    variables = {"USER": login_name()} | os.environ  # cron and containers do not set USER
     return Template(text).safe_substitute(variables)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a number that has no name
-        return ""

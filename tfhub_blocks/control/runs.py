@@ -56,7 +56,8 @@ class StepRecord:
 class RunRecord:
     """What became of a run: ``run.json`` in its folder, and what ``--json`` prints.
 
-    ``owner`` answers for it and ``cost_centre`` pays; ``currency`` is that of the prices in the
+    ``owner`` answers for it and ``cost_centre`` pays; ``started_by`` are names of whoever started
+    it, which prove nothing; ``currency`` is that of the prices in the
     terms of its steps, and ``prices_of`` the day that these were of.
     """
 
@@ -76,6 +77,7 @@ class RunRecord:
     cost_centre: str = ""
     currency: str = ""
     prices_of: str = ""
+    started_by: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""

@@ -83,7 +83,7 @@ class ControlPlane:
         self.storage.renew()
         self.workspace = Workspace(self.storage, rules.check)
         self.tracking = Tracking(self.mlflow, self.workspace, self.identity)
-        self.identity.lifetime_s = LIFETIME_S
+        self.identity.lifetime_s, self.identity.person = LIFETIME_S, ""
         self.recorder.clear()
         self.guard.take_refused()
 

@@ -19,8 +19,11 @@ _AUDIENCES = {
 }
 
 
-def make_token(audience: str, lifetime_s: int = LIFETIME_S) -> str:
-    """A JWT for an audience, with the claims that the SDK and Azurite read."""
+def make_token(audience: str, lifetime_s: int = LIFETIME_S, person: str = "") -> str:
+    """A JWT for an audience, with the claims that the SDK and Azurite read.
+
+    It is an application's, or that of a person of this address.
+    """
     now = int(time.time())
     claims = {
         "aud": audience,
@@ -31,8 +34,8 @@ def make_token(audience: str, lifetime_s: int = LIFETIME_S) -> str:
         "tid": TENANT,
         "oid": OBJECT,
         "appid": OBJECT,
-        "idtyp": "app",
         "ver": "1.0",
+        **({"idtyp": "user", "upn": person} if person else {"idtyp": "app"}),
     }
     parts = ({"alg": "RS256", "typ": "JWT"}, claims)
     encoded = [_base64(json.dumps(part).encode()) for part in parts]
@@ -57,7 +60,7 @@ class IdentityEndpoint(ThreadingHTTPServer):
     """The token endpoint of App Service's kind: ``IDENTITY_ENDPOINT`` and ``IDENTITY_HEADER``.
 
     ``given`` holds every token that was handed out, for tests that look for leaks. Tokens are good
-    for ``lifetime_s``.
+    for ``lifetime_s``, and are those of ``person``, or of an application if nobody is named.
     """
 
     daemon_threads = True
@@ -67,11 +70,12 @@ class IdentityEndpoint(ThreadingHTTPServer):
         self.secret = secrets.token_hex(16)
         self.given: list[str] = []
         self.lifetime_s = LIFETIME_S
+        self.person = ""
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     def issue(self, audience: str, lifetime_s: int) -> str:
         """A token, which is then one of those given."""
-        token = make_token(audience, lifetime_s)
+        token = make_token(audience, lifetime_s, self.person)
         self.given.append(token)
         return token
 

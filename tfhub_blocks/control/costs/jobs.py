@@ -10,6 +10,7 @@ from tfhub_blocks.control.costs.expectations import Past
 from tfhub_blocks.control.costs.prices import Prices, load_prices
 from tfhub_blocks.control.costs.terms import Terms
 from tfhub_blocks.control.graphs import Graph, Node
+from tfhub_blocks.control.persons import local_names
 from tfhub_blocks.control.profiles import Profile
 from tfhub_blocks.control.runs import NOT_STARTED, RECORD_NAME, RunRecord, StepRecord, read_run
 from tfhub_blocks.records.errors import BlocksError
@@ -54,6 +55,7 @@ def begin_record(name: str, costs: JobCosts, runs_dir: Path) -> None:
         cost_centre=job.cost_centre if job else "",
         currency=prices.currency if prices else "",
         prices_of=prices.day() if prices else "",
+        started_by=list(local_names()),
     ).write()
 
 

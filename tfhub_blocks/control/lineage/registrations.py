@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 from tfhub_blocks.records.errors import BlocksError, nearest
@@ -33,9 +34,7 @@ def registered(folder: Path) -> list[Registration]:
     if not database.is_file():
         return []
 
-    from mlflow import MlflowClient
-
-    client = MlflowClient(f"sqlite:///{database}", f"sqlite:///{database}")
+    client = _client(database)
     described = {model.name: model.description for model in client.search_registered_models()}
     found, token = [], None
     while True:
@@ -83,6 +82,18 @@ def find_registration(folder: Path, text: str, where: str) -> Registration | Non
             nearest(version, known) or "correct it",
         )
     return found
+
+
+def set_tag(folder: Path, version: Registration, name: str, value: str) -> None:
+    """Give a version that is registered below a folder ``.runs`` a tag of ours."""
+    client = _client(folder.absolute() / DATABASE_NAME)
+    client.set_model_version_tag(version.name, str(version.version), TAG + name, value)
+
+
+def _client(database: Path) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(f"sqlite:///{database}", f"sqlite:///{database}")
 
 
 def _path(source: str, folder: Path) -> Path:

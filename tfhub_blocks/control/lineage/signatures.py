@@ -20,11 +20,14 @@ from tfhub_blocks.control.lineage.chains import Chain
 from tfhub_blocks.control.lineage.evidences import is_evidence
 from tfhub_blocks.control.lineage.findings import Verdict
 from tfhub_blocks.control.lineage.outputs import ENVELOPE_SUFFIX, Output
+from tfhub_blocks.control.lineage.promotions import promotion_files
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.folders import write_file
 from tfhub_blocks.records.lineage import STATEMENT_NAME
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
+_UNSIGNED = "it is not signed"
+_BY_ANOTHER = "it is signed by another key"
 
 PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
@@ -116,13 +119,14 @@ def _no_key(path: Path, problem: str) -> BlocksError:
 
 
 def sign_chain(chain: Chain, signer: Signer) -> list[Path]:
-    """Sign each statement of a chain, evidence included; give the envelopes, written beside it."""
+    """Sign each statement of a chain, with evidence and decisions about it; give the envelopes."""
     written = []
     for knot in chain.knots.values():
         path = _statement(knot.output)
-        if path is not None:
-            envelope = _envelope(path.read_bytes(), signer)
-            target = envelope_path(knot.output)
+        signed = [] if path is None else [(path, envelope_path(knot.output.path))]
+        signed += [(it, envelope_path(it)) for it in promotion_files(knot.output)]
+        for statement, target in signed:
+            envelope = _envelope(statement.read_bytes(), signer)
             write_file(target, (json.dumps(envelope, indent=1) + "\n").encode())
             written.append(target)
     return written
@@ -131,18 +135,22 @@ def sign_chain(chain: Chain, signer: Signer) -> list[Path]:
 def check_signatures(chain: Chain, key: PublicKey, verdict: Verdict) -> None:
     """Find each statement of a chain that this key did not sign as it is now."""
     for knot in chain.knots.values():
-        path = _statement(knot.output)
-        if path is None:
-            continue
-        problem = _problem(envelope_path(knot.output), path.read_bytes(), key)
-        if problem:
-            expected = f"it signed by key {key_id(key)[:12]}"
-            verdict.fault("signature", knot.output.path, path.name, expected, problem)
+        path, expected = _statement(knot.output), f"it signed by key {key_id(key)[:12]}"
+        if path is not None:
+            problem = _problem(envelope_path(knot.output.path), path.read_bytes(), key)
+            if problem:
+                verdict.fault("signature", knot.output.path, path.name, expected, problem)
+        for decision in promotion_files(knot.output):
+            problem = _problem(envelope_path(decision), decision.read_bytes(), key)
+            if problem in (_UNSIGNED, _BY_ANOTHER):  # by whoever took it, who is somebody else
+                verdict.note(f"{decision}: {problem}")
+            elif problem:
+                verdict.fault("signature", decision.parent, decision.name, expected, problem)
 
 
-def envelope_path(output: Output) -> Path:
-    """Where the envelope of an output is: beside it, for in it each file is part of its content."""
-    return output.path.with_name(output.path.name + ENVELOPE_SUFFIX)
+def envelope_path(path: Path) -> Path:
+    """Where an output's envelope is: beside it, for in it each file is part of its content."""
+    return path.with_name(path.name + ENVELOPE_SUFFIX)
 
 
 def key_id(key: PublicKey) -> str:
@@ -181,7 +189,7 @@ def _envelope(payload: bytes, signer: Signer) -> dict[str, Any]:
 def _problem(path: Path, statement: bytes, key: PublicKey) -> str:
     """What keeps an envelope from vouching for a statement; nothing if it does."""
     if not path.is_file():
-        return "it is not signed"
+        return _UNSIGNED
     try:
         envelope = json.loads(path.read_text(encoding="utf-8"))
         payload = base64.b64decode(envelope["payload"], validate=True)
@@ -196,7 +204,7 @@ def _problem(path: Path, statement: bytes, key: PublicKey) -> str:
     if kind != PAYLOAD_TYPE or payload != statement:
         return "what was signed is another statement"
     if not signatures:
-        return "it is signed by another key"
+        return _BY_ANOTHER
     if not any(_is_by(key, signature, _encoded(payload)) for signature in signatures):
         return "the signature is not of this key"
     return ""

@@ -9,6 +9,7 @@ from tfhub_blocks.control.lineage.contents import check_content
 from tfhub_blocks.control.lineage.evidences import check_evidence
 from tfhub_blocks.control.lineage.findings import Verdict
 from tfhub_blocks.control.lineage.model_tags import check_registration
+from tfhub_blocks.control.lineage.promotions import check_promotions
 from tfhub_blocks.records.digests import files_sha256, tree_digest
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.lineage import STATEMENT_NAME, Provenance
@@ -31,6 +32,7 @@ def verify(chain: Chain, archive: Archive) -> Verdict:
         verdict.note(f"{old} outputs are of before statements were bound: they name contents alone")
     check_evidence(chain, archive, verdict)
     check_registration(chain, archive, verdict)
+    check_promotions(chain, archive, verdict)
     return verdict
 
 

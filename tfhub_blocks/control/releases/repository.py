@@ -76,6 +76,21 @@ def check_committed(where: str, path: Path) -> None:
         )
 
 
+def configured_email() -> str:
+    """The address that git puts into commits made here; empty if none is configured."""
+    return _run("config", "user.email").stdout.strip()
+
+
+def is_edited(path: Path) -> bool:
+    """Whether a file is not as the commit here has it, or not in it; not without a repository."""
+    return bool(_run("status", "--porcelain", "--", str(path)).stdout.strip())
+
+
+def authors_of(path: Path) -> list[str]:
+    """The addresses of all who ever committed a change of a file as its author."""
+    return sorted(set(_run("log", "--format=%ae", "--", str(path)).stdout.split()))
+
+
 def _dirty(where: str) -> list[str]:
     words = ("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--ignored")
     prefix = _git(where, "rev-parse", "--show-prefix").strip()

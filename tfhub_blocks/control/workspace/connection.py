@@ -17,11 +17,19 @@ _STUDIO = "Studio: the workspace's name at the top right > Download config file"
 
 @dataclass(frozen=True)
 class Connection:
-    """The SDK's ``MLClient`` of a workspace or a registry, and how people call that."""
+    """The SDK's ``MLClient`` of a workspace or a registry, and how people call that.
+
+    ``credential`` is what the client logs in with.
+    """
 
     client: Any
     name: str
     registry: str | None = None
+    credential: Any = None
+
+    def __str__(self) -> str:
+        """As people call it."""
+        return f"{'registry' if self.registry else 'workspace'} {self.name}"
 
 
 def connect(config: Path | None = None, registry: str | None = None) -> Connection:
@@ -46,11 +54,11 @@ def connect(config: Path | None = None, registry: str | None = None) -> Connecti
     credential = DefaultAzureCredential()
     if registry is not None:
         client = MLClient(credential, registry_name=registry)
-        return Connection(client, registry, registry)
+        return Connection(client, registry, registry, credential)
     names = _read(_find(config))
     # With show_progress=False azure-ai-ml 1.35 waits for ever for a file that could not be sent.
     client = MLClient(credential, *(names[key] for key in _KEYS))
-    return Connection(client, names["workspace_name"])
+    return Connection(client, names["workspace_name"], credential=credential)
 
 
 def _find(config: Path | None) -> Path:

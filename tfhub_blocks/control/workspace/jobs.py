@@ -68,18 +68,20 @@ class Job:
             name: _step(_component_name(str(node.component)), runs.get(name))
             for name, node in (job.jobs or {}).items()
         }
+        context = job.creation_context
         return RunRecord(
             run=self.name,
             pipeline=job.display_name or "",
             profile=tags.get(PROFILE_TAG, ""),
             folder="",
-            started=str(job.creation_context.created_at or "") if job.creation_context else "",
+            started=str(context.created_at or "") if context else "",
             inputs={},
             steps=steps,
             status=str(getattr(job.status, "value", job.status)),  # an enumeration's, or text
             tracking_uri=job.studio_url or "",
             owner=tags.get("owner", ""),
             cost_centre=tags.get("cost_centre", ""),
+            started_by=[str(context.created_by)] if context and context.created_by else [],
         )
 
     def cancel(self) -> None:

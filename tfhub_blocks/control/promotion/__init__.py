@@ -1,0 +1,1 @@
+"""Promotions: which model may go where, on what conditions, decided by whom."""

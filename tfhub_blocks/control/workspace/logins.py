@@ -1,0 +1,41 @@
+"""Who is logged in to Azure, as the token says that requests are made with."""
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+
+from tfhub_blocks.control.workspace.connection import Connection
+from tfhub_blocks.control.workspace.failures import told
+
+_SCOPE = "https://management.azure.com/.default"
+_OF_PERSONS = ("upn", "preferred_username", "unique_name", "email", "name")
+_OF_ALL = ("appid", "oid")
+
+
+@dataclass(frozen=True)
+class Login:
+    """The names of a login; ``is_person`` unless it is an application's or a managed identity."""
+
+    names: tuple[str, ...]
+    is_person: bool
+
+
+def find_login(connection: Connection, where: str) -> Login:
+    """The login that a connection makes its requests with.
+
+    The token is read and not checked: whoever is sent it does that, and takes no other.
+
+    Raises:
+        BlocksError: There is no login.
+    """
+    with told(where, str(connection)):
+        token = connection.credential.get_token(_SCOPE).token
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        texts = {name: str(claims[name]) for name in (*_OF_PERSONS, *_OF_ALL) if claims.get(name)}
+    except (IndexError, ValueError, TypeError, AttributeError, binascii.Error):
+        return Login((), False)
+    is_person = any(name in texts for name in _OF_PERSONS[:4])
+    return Login(tuple(dict.fromkeys(texts.values())), is_person)
