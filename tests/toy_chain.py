@@ -45,6 +45,7 @@ def pin_toy(
             operations=pins.Operations(("Add",)),
             golden=pins.Golden(((0.5,),), 0.1, "2.21.0"),
             files=files,
+            decisions=pins.Decisions("mounted", "forbidden", "batch"),
         ).write(folder / pins.PIN_NAME)
 '''
 TRAIN = '''"""train_toy: a model that remembers what it was made of."""

@@ -13,11 +13,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from azure.ai.ml.entities import Model
 from chain_tampering import edit_json, forge
+from loopback.requests import Fault
 from toy_chain import Chain
+from toy_project import wait_for
 
 from tfhub_blocks.records.evidence import Threshold, read_evidence
+from tfhub_blocks.records.lineage import STATEMENT_NAME, read_lineage
+from tfhub_blocks.records.pins import PIN_NAME
 from tfhub_blocks.records.promotions import read_promotion
+from tfhub_blocks.records.releases import (
+    LockedComponent,
+    LockedEvidence,
+    LockedStep,
+    ReleaseLock,
+    write_lock,
+)
 
 TEAM = """
 format_version = 1
@@ -28,6 +40,8 @@ encoder_policy = "experiment"
 compute = "cpu-cluster"
 timeout_s = 60
 """
+# The request with which the model is there; those before bring its decision and its files.
+LAST = 13
 BECAUSE = "It holds in the field trial"
 
 
@@ -52,7 +66,8 @@ class Promoting(Chain):
         return " ".join(problem["problem"] for problem in found[condition])
 
     def nothing_is_sent(self):
-        return {r.method for r in self.plane.recorder.requests} <= {"GET"}
+        asked = (r for r in self.plane.recorder.requests if not r.path.endswith("/listSecrets"))
+        return {r.method for r in asked} <= {"GET", "HEAD"}
 
     def edit(self, name, old, new):
         text = self.read(name)
@@ -93,7 +108,7 @@ def be(monkeypatch, folder, name):
 
 
 @pytest.fixture
-def promoting(chain, azure, monkeypatch):
+def promoting(azure, chain, monkeypatch):
     azure.write_config(chain.folder)
     azure.identity.person = "bob@example.org"
     be(monkeypatch, chain.folder, "bob")
@@ -200,6 +215,14 @@ def test_maker_whom_no_record_names_is_not_taken_for_another(promoting):
     assert promoting.refused("two persons") == "nothing here tells who made it"
 
 
+def test_who_made_a_part_is_not_taken_for_who_made_the_model(promoting):
+    """As where one trained before records told who, and another measured since."""
+    first, second = (promoting.folder / f".runs/runs/{run}/run.json" for run in promoting.runs)
+    edit_json(second, lambda record: record.pop("started_by"))
+    edit_json(first, lambda record: record.update(started_by=["carol"]))
+    assert promoting.refused("two persons") == "nothing here tells who made it"
+
+
 def test_team_of_one_may_say_so_and_the_decision_tells(promoting, azure, monkeypatch):
     be(monkeypatch, promoting.folder, "ada")
     azure.identity.person = "ada@example.org"
@@ -218,21 +241,21 @@ def edited_file(promoting):
 
 def part_is_gone(promoting):
     shutil.rmtree(promoting.output("snapshot", "snapshot").parent)
-    return None
+    return
 
 
 def better_evidence(promoting):
     """That of the other model, by a tag and by its place."""
     other = read_evidence(promoting.output("measured", "evidence", run=1), "")
     promoting.tag("evidence_digest", other.as_statement()["digest"], version=1)
-    return None
+    return
 
 
 def edited_evidence(promoting):
     proof = promoting.output("measured", "evidence")
     edit_json(proof, lambda s: s["predicate"]["metrics"]["accuracy"].update(value=0.99))
     forge(proof)
-    return None
+    return
 
 
 def failed_evidence(promoting):
@@ -274,14 +297,24 @@ def nobody_owns_it(promoting):
 
 
 def undecided_encoder(promoting):
+    """A decision that was taken, taken back where the model was made."""
     promoting.profile('encoder_policy = "experiment"', 'encoder_policy = "production"')
-    return "encoder"
+    pin = str(promoting.output("encoder", "encoder") / PIN_NAME)
+    promoting.edit(pin, 'loading = "mounted"', 'loading = "undecided"')
+    return
+
+
+def encoder_without_a_version(promoting):
+    promoting.profile('encoder_policy = "experiment"', 'encoder_policy = "production"')
+    pin = str(promoting.output("encoder", "encoder") / PIN_NAME)
+    promoting.edit(pin, "toy/encoder/1", "toy/encoder")
+    return
 
 
 def no_release(promoting):
-    """A profile that takes locks, at a clean commit."""
+    """A profile that takes locks."""
     promoting.profile('encoder_policy = "experiment"', LOCKS)
-    return None
+    return "release"
 
 
 def profile_from_elsewhere(promoting):
@@ -319,6 +352,7 @@ WAYS = [
     evidence_by_hand,
     nobody_owns_it,
     undecided_encoder,
+    encoder_without_a_version,
     no_release,
     profile_from_elsewhere,
     edited_profile,
@@ -337,3 +371,248 @@ def test_condition_that_is_not_met_is_told_and_nothing_is_sent(promoting, golden
     assert promoting.nothing_is_sent()
     assert promoting.decisions == []
     golden(f"promote_{way.__name__}", promoting.told(outcome))
+
+
+class Released(Promoting):
+    """The chain in a repository, with a profile that takes locks alone."""
+
+    def lock(self, **parts):
+        """A lock of the model, committed by ada."""
+        proof = read_evidence(self.output("measured", "evidence"), "")
+        proven = LockedEvidence(proof.model_digest, proof.as_statement()["digest"], proof.passed)
+        head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
+        said = {"owner": "the-team", "commit": head.stdout.strip(), "evidence": proven} | parts
+        lock = ReleaseLock(name="first", pipeline="toy_model", profile="local", **said).sealed()
+        path = self.folder / "pipelines/releases/first.lock.toml"
+        write_lock(lock, path)
+        self.commit("ada")
+        return path
+
+    def commit(self, name):
+        who = ["-c", f"user.email={name}@example.org", "-c", f"user.name={name}"]
+        self.git("add", "--all")
+        self.git(*who, "commit", "-q", "-m", "a state")
+
+    def release_problems(self, what="toy:2"):
+        outcome = self.promote("--json", "--dry-run", what=what)
+        [found] = [it for it in outcome.record["conditions"] if it["condition"] == "release"]
+        return "; ".join(problem["problem"] for problem in found["problems"])
+
+
+@pytest.fixture
+def released(promoting):
+    promoting.__class__ = Released
+    promoting.profile('encoder_policy = "experiment"', LOCKS)
+    promoting.write(".gitignore", ".runs/\n__pycache__/\nconfig.json\n")
+    promoting.git("init", "-q", "-b", "main")
+    promoting.commit("carol")
+    return promoting
+
+
+def test_model_that_a_reviewed_lock_names_is_promoted(released, golden):
+    released.lock()
+    outcome = released.promote()
+    assert outcome.status == 0, outcome.out + outcome.err
+    golden("promote_release", released.told(outcome))
+    decision = read_promotion(released.decisions[0], "")
+    assert decision.release == "first"
+    assert decision.authors == ("ada", "ada@example.org", "the-team")
+    # What is promoted under another profile is promoted there alone.
+    assert released.release_problems("toy:1").startswith("no release lock names it")
+
+
+def test_who_wrote_the_lock_cannot_promote_what_it_names(released):
+    for path in released.folder.glob(".runs/runs/toy*/run.json"):
+        edit_json(path, lambda record: record.update(owner="the-team", started_by=[]))
+    released.tag("owner", "the-team")
+    path = released.lock()
+    assert released.promote("--dry-run").status == 0
+    path.write_text(path.read_text() + "# a line of bob's\n")
+    released.commit("bob")
+    assert "bob@example.org is bob" in released.refused("two persons")
+
+
+def test_newest_version_is_not_taken_where_locks_are_asked_for(released, golden):
+    released.lock()
+    outcome = released.promote(what="toy")
+    assert outcome.status == 2
+    golden("promote_error_no_version", released.told(outcome))
+
+
+def test_lock_that_is_not_the_reviewed_one_counts_for_nothing(released, golden):
+    path = released.lock()
+    released.write("note", "x")
+    told = [released.release_problems()]
+    (released.folder / "note").unlink()
+    path.write_text(path.read_text().replace('profile = "local"', 'profile = "lax"'))
+    told.append(released.release_problems())
+    path.unlink()
+    told.append(released.release_problems())
+    path = released.lock(commit="1" * 40)
+    told.append(released.release_problems())
+    other = read_evidence(released.output("measured", "evidence"), "")
+    released.lock(evidence=LockedEvidence(other.model_digest, "0" * 64, True))
+    told.append(released.release_problems())
+    released.lock(evidence=LockedEvidence(other.model_digest, "0" * 64, False))
+    told.append(released.release_problems())
+    text = re.sub(r"\b[0-9a-f]{12}\b", "DIGEST", "\n".join(told))
+    golden("promote_release_problems", f"{text}\n")
+
+
+def test_replay_of_a_lock_is_what_its_steps_were(released):
+    """As their statements tell, each of which verify holds against the others."""
+    statements = [*released.folder.glob(f".runs/store/*/*/{STATEMENT_NAME}")]
+    statements += released.folder.glob(f".runs/mlflow/*/*/artifacts/model/{STATEMENT_NAME}")
+    for path in statements:
+        edit_json(path, lambda s: facts(s).update(release_lock="first"))
+    made = [read_lineage(path.parent).provenance for path in statements]
+    parts = {
+        "components": {it.step: LockedComponent("1", "1", it.code_digest) for it in made},
+        "steps": {str(n): LockedStep(it.step, "x", {}, _given(it)) for n, it in enumerate(made)},
+        "evidence": None,
+    }
+    released.lock(**parts)
+    assert released.release_problems() == ""
+    other = parts["components"] | {"train_toy": LockedComponent("1", "1", "0" * 64)}
+    released.lock(**parts | {"components": other})
+    assert released.release_problems().endswith("train_toy ran other code")
+    steps = {n: it for n, it in parts["steps"].items() if it.component != "train_toy"}
+    released.lock(**parts | {"steps": steps})
+    assert released.release_problems().endswith("train_toy had other parameters")
+    released.lock(**parts)
+    for path in statements:
+        if read_lineage(path.parent).provenance.step == "snapshot_data":
+            edit_json(path, lambda s: facts(s).pop("release_lock"))
+    assert "snapshot_data did not replay it" in released.release_problems()
+
+
+def _given(made):
+    return {name: value for name, value in made.parameters.items() if value is not None}
+
+
+def facts(statement):
+    return statement["predicate"]["buildDefinition"]["internalParameters"]["facts"]
+
+
+def test_model_goes_to_the_registry_that_the_profile_names(promoting, azure):
+    shared = azure.add_registry("shared")
+    promoting.profile("[roles", '[promotion]\nregistry = "shared"\n[roles')
+    outcome = promoting.promote()
+    assert outcome.status == 0, outcome.err
+    assert "to       registry shared" in outcome.out
+    [model] = shared.versions("models")
+    [data] = shared.versions("data")
+    decision = read_promotion(promoting.decisions[0], "")
+    assert decision.destination == "registry shared"
+    tags = model["properties"]["tags"]
+    assert tags["tfhub_blocks.promotion.team"] == f"toy-promotion:{data['name']}"
+    assert promoting.models() == []
+    azure.recorder.clear()
+    again = promoting.promote()
+    assert again.status == 0
+    assert "is there: promoted by bob@example.org" in again.out
+    assert (len(shared.versions("models")), len(shared.versions("data"))) == (1, 1)
+
+
+def test_promotion_under_another_profile_is_another_decision_about_one_version(promoting):
+    promoting.promote()
+    promoting.write("pipelines/profiles/other.toml", TEAM)
+    outcome = promoting.promote(to="other", reason="Also here")
+    assert outcome.status == 0, outcome.err
+    [model] = promoting.models()
+    tags = model["properties"]["tags"]
+    assert tags["tfhub_blocks.promoted_because.team"] == BECAUSE
+    assert tags["tfhub_blocks.promoted_because.other"] == "Also here"
+    assert len(promoting.decisions) == 2
+    assert promoting.kinds("toy:2") == set()
+
+
+def other_files(promoting, azure):
+    (promoting.folder / "saved/MLmodel").write_text("planted")
+    version = read_lineage(promoting.output("trained", "model")).digest[:12]
+    planted = Model(name="toy", version=version, path=str(promoting.folder / "saved"))
+    azure.client().models.create_or_update(planted)
+
+
+def replaced_blob(promoting, azure):
+    promoting.promote()
+    [model] = promoting.models()
+    other = promoting.folder / "model"
+    shutil.copytree(promoting.output("trained", "model"), other)
+    (other / "weights").unlink()
+    (other / "weights").write_text("9.9")
+    azure.storage.upload(other, model["properties"]["modelUri"])
+
+
+@pytest.mark.parametrize("way", [other_files, replaced_blob])
+def test_other_content_never_takes_the_place_of_a_version(promoting, azure, golden, way):
+    """Whatever the tags say: what is there is read."""
+    way(promoting, azure)
+    azure.recorder.clear()
+    outcome = promoting.promote()
+    assert outcome.status == 2
+    assert promoting.nothing_is_sent()
+    golden(f"promote_error_{way.__name__}", promoting.told(outcome))
+
+
+@pytest.mark.parametrize(
+    ("fault", "index"),
+    [
+        *((Fault.FORBIDDEN, index) for index in (0, 1, 3, 4, 7, 9, 12, LAST)),
+        *((Fault.LOST_ANSWER, index) for index in (6, 7, 11, LAST)),
+    ],
+)
+def test_any_request_may_fail_and_there_is_one_model_and_one_decision(
+    promoting, azure, quick_retries, fault, index
+):
+    azure.recorder.inject(fault, at=index)
+    for _ in range(2):
+        outcome = promoting.promote()
+        assert outcome.status in (0, 2), outcome.out
+    assert outcome.status == 0, outcome.err
+    assert azure.recorder.faults == {}
+    [model] = promoting.models()
+    [data] = azure.workspace.versions("data")
+    [path] = promoting.decisions
+    tags = model["properties"]["tags"]
+    assert tags["tfhub_blocks.promoted.team"] == read_promotion(path, "").digest
+    assert tags["tfhub_blocks.promotion.team"] == f"toy-promotion:{data['name']}"
+    assert promoting.kinds("toy:2") == set()
+
+
+def test_killed_promotion_is_taken_up_with_the_same_decision(promoting, azure):
+    words = ("promote", "toy:2", "--to", "team", "--reason", BECAUSE)
+    # The answer to the last request takes a second, in which the process ends.
+    azure.recorder.inject(Fault.SLOW, at=LAST)
+    process = promoting.start(*words)
+    wait_for(lambda: len(azure.recorder.requests) > LAST, timeout_s=300)
+    process.kill()
+    process.communicate()
+    [intent] = promoting.folder.glob(".runs/intents/*.json")
+    kept = json.loads(intent.read_text())["value"]
+    assert promoting.decisions == []
+    assert promoting.promote().status == 0
+    [path] = promoting.decisions
+    assert path.read_text() == kept
+    assert (len(promoting.models()), len(azure.workspace.versions("data"))) == (1, 1)
+
+
+def test_wrong_requests_are_told(promoting, golden):
+    told = ""
+    for words in (
+        {"reason": "  "},
+        {"reason": "x" * 251},
+        {"reason": "two\nlines"},
+        {"what": "toi:1"},
+        {"what": "toy:7"},
+        {"what": "latest"},
+        {"to": "teem"},
+    ):
+        outcome = promoting.promote(**words)
+        assert outcome.status == 2
+        told += promoting.told(outcome)
+    promoting.profile("[roles", "[promotion]\ntwo_person = false\n[roles")
+    told += promoting.told(promoting.promote())
+    promoting.profile("two_person = false", 'registry = "a"\nworkspace = "b"')
+    told += promoting.told(promoting.promote())
+    golden("promote_error_requests", told)

@@ -9,21 +9,9 @@ import pytest
 from chain_tampering import edit_json, forge
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from signing_keys import write_keys
 
 from tfhub_blocks.records.lineage import STATEMENT_NAME
-
-
-def write_keys(folder, key, name="key"):
-    """A private key and its public one, as PEM files."""
-    encoding = serialization.Encoding.PEM
-    private = key.private_bytes(
-        encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    public = key.public_key().public_bytes(
-        encoding, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    (folder / f"{name}.pem").write_bytes(private)
-    (folder / f"{name}.pub").write_bytes(public)
 
 
 @pytest.fixture

@@ -54,6 +54,7 @@ def model_card(facts: ModelFacts) -> Card:
             Section("Limits", (tuple(limits(facts)),)),
             Section("Licences", (tuple(_licences(facts)),)),
             Section("Cost", tuple(_cost(facts))),
+            *([Section("Promotions", (_promotions(facts),))] if facts.promotions else []),
             Section("Digests", (_digests(facts),)),
         ),
     )
@@ -177,6 +178,14 @@ def _cost(facts: ModelFacts) -> "Iterator[str | Table]":
     told = [f"{_amount(total(amounts))} {name}".rstrip() for name, amounts in costs.items()]
     rows.append(("in all", "", "", "", ", ".join(told)))
     yield Table(("Step", "Run", "Ran on", "Took", "Cost"), tuple(rows))
+
+
+def _promotions(facts: ModelFacts) -> Table:
+    rows = tuple(
+        (it.destination, it.profile, it.asset, ", ".join(it.promoters), it.decided, it.reason)
+        for it in facts.promotions
+    )
+    return Table(("To", "Profile", "As", "By", "On", "Because"), rows)
 
 
 def _amount(amount: float | None) -> str:

@@ -12,7 +12,9 @@ from tfhub_blocks.control.lineage.evidences import (
     sound_evidence,
 )
 from tfhub_blocks.control.lineage.outputs import Output
+from tfhub_blocks.control.lineage.promotions import promotions_of
 from tfhub_blocks.records.pins import PIN_NAME, read_pin
+from tfhub_blocks.records.promotions import Promotion
 from tfhub_blocks.records.snapshots import open_snapshot
 
 SHORT = 12
@@ -56,11 +58,18 @@ def draw(chain: Chain) -> Drawing:
         box = Box(f"registered {version}", (f"owner {owner}",) if owner else (), "version")
         end = drawing.add(f"version {version}", box)
         drawing.join(identity(chain.knots[version.source].output), "registered", end)
+        for promotion in promotions_of(chain):
+            drawing.join(end, "promoted", drawing.add(promotion.digest, _promoted(promotion)))
     for knot in chain.knots.values():
         end = drawing.add(identity(knot.output), output_box(knot.output))
         for link in knot.links:
             drawing.join(_start(drawing, knot, link), link.port, end)
     return drawing
+
+
+def _promoted(it: Promotion) -> Box:
+    by = f"by {', '.join(it.promoters)} {it.decided}"
+    return Box(f"{it.destination}, profile {it.profile}: {it.asset}", (by, it.reason), "version")
 
 
 def identity(output: Output) -> str:

@@ -17,11 +17,13 @@ from tfhub_blocks.control.lineage.evidences import (
     sound_evidence,
 )
 from tfhub_blocks.control.lineage.outputs import Output
+from tfhub_blocks.control.lineage.promotions import promotions_of
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.evidence import Evidence
 from tfhub_blocks.records.lineage import Lineage
 from tfhub_blocks.records.locks import STEP_LOCK_NAME, Lock, parse_lock
 from tfhub_blocks.records.pins import PIN_NAME, Pin, read_pin
+from tfhub_blocks.records.promotions import Promotion
 from tfhub_blocks.records.snapshots import Manifest, open_snapshot
 
 WHERE = "card"
@@ -41,7 +43,8 @@ class ModelFacts:
 
     ``data`` are the snapshots that it learned from, by folder digest; ``measured_on`` that of its
     evidence. ``makers`` are the steps of runs that made it and all behind it, itself first;
-    ``lock`` is the environment that the first of them ran in.
+    ``lock`` is the environment that the first of them ran in. ``promotions`` are decisions about
+    the version that is registered.
     """
 
     name: str
@@ -57,6 +60,7 @@ class ModelFacts:
     evidence: Evidence | None
     makers: tuple[Place, ...]
     lock: Lock | None
+    promotions: tuple[Promotion, ...] = ()
 
     @property
     def made(self) -> str:
@@ -97,6 +101,7 @@ def gather(chain: Chain, archive: Archive, given: Given) -> ModelFacts:
         evidence=evidence,
         makers=makers,
         lock=_lock(place),
+        promotions=tuple(promotions_of(chain)),
     )
 
 

@@ -1,6 +1,6 @@
 """What a promotion is decided on: a registered model, all that stands behind it, and who asks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -87,16 +87,21 @@ class Case:
     @cached_property
     def contrary(self) -> tuple[str, ...]:
         """The digests of other evidence about it here, which did not meet its thresholds."""
-        model = self.model
-        found = map(sound_evidence, evidence_about(self.archive, model.digest) if model else ())
-        return tuple(
-            sorted(str(it.as_statement()["digest"]) for it in found if it and not it.passed)
-        )
+        others = evidence_about(self.archive, self.model.digest) if self.model else ()
+        found = (sound_evidence(it) for it in others if it != self.proof)
+        failed = (it for it in found if it and not it.passed)
+        return tuple(sorted(str(it.as_statement()["digest"]) for it in failed))
 
     @cached_property
     def makers(self) -> tuple[str, ...]:
-        """Names of whoever made it: started what made it, or wrote the lock that was replayed."""
-        names = [name for place in self._makings() for name in place.run.started_by]
+        """Names of whoever made it: started what made it, or wrote the lock that it comes from.
+
+        None, if nothing tells of the model itself: who made what it was made from did not make it.
+        """
+        made_model = _makings(self.knot) if self.knot else ()
+        if not self.release and not any(place.run.started_by for place in made_model):
+            return ()
+        names = [name for place in self._places() for name in place.run.started_by]
         if self.release:
             names += [self.release.lock.owner, *authors_of(self.release.path)]
         return tuple(sorted({name for name in names if name.strip()}))
@@ -104,18 +109,22 @@ class Case:
     @property
     def authors(self) -> tuple[str, ...]:
         """All who may not decide alone: who made it, and who answers for it or for its runs."""
-        names = {*self.makers, self.owner, *(place.run.owner for place in self._makings())}
+        names = {*self.makers, self.owner, *(place.run.owner for place in self._places())}
         return tuple(sorted(name for name in names if name.strip()))
 
-    def _makings(self) -> Iterator[Place]:
+    def _places(self) -> Iterator[Place]:
         """The steps of runs that made something of the chain, but replays of the lock.
 
         Who starts a replay adds nothing to what the lock says.
         """
-        for knot in self.chain.knots.values():
-            made = [place for place in knot.places if not place.step.reused]
-            if not (self.release and self.release.is_replay):
-                yield from made or knot.places
+        if not (self.release and self.release.is_replay):
+            for knot in self.chain.knots.values():
+                yield from _makings(knot)
+
+
+def _makings(knot: Knot) -> Sequence[Place]:
+    """The steps that made an output; if none is known, those that took it from the store."""
+    return [place for place in knot.places if not place.step.reused] or knot.places
 
 
 def open_case(text: str, archive: Archive, profile: Profile) -> Case:

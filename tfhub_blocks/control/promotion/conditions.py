@@ -31,7 +31,7 @@ def _chain(case: Case) -> Iterator[BlocksError]:
     """The whole chain is here and holds."""
     found = [*case.verdict.faults, *case.verdict.gaps]
     if found:
-        told = "; ".join(map(str, found[:_TOLD]))
+        told = "; ".join(f"{it.where} > {it.what}: {it.found}" for it in found[:_TOLD])
         more = f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
         yield _refusal(
             case,
@@ -185,7 +185,7 @@ def _profile(case: Case) -> Iterator[BlocksError]:
     if profile.engine != "azureml":
         told, expected = f"its engine is {profile.engine}", 'a profile with engine = "azureml"'
     elif profile.path.is_symlink() or profile.path.resolve().parent not in folders:
-        told = f"it is {profile.path}, which is no file of pipelines/profiles/"
+        told = f"it is {profile.path}, which is no plain file of pipelines/profiles/"
         expected = "a profile that was committed"
     elif is_edited(profile.path):
         told, expected = (

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from tfhub_blocks.control.lineage.chains import Knot
 from tfhub_blocks.control.promotion.cases import RELEASE_FACT, WHERE, Case, Release
@@ -23,16 +24,23 @@ def with_release(case: Case) -> Case:
     """
     model, replayed = case.model, _replayed(case)
     found = None
-    for path in sorted(FOLDER.glob(f"*{SUFFIX}")):
-        try:
-            lock = read_lock(path)
-        except BlocksError:
-            continue  # it is not what was reviewed, so nothing comes from it
+    for path, lock in _locks():
+        if lock is None:
+            continue
         if model and lock.evidence and lock.evidence.model_digest == model.digest:
             return replace(case, release=Release(lock, path, is_replay=False))
         if lock.name == replayed:
             found = Release(lock, path, is_replay=True)
     return replace(case, release=found)
+
+
+def _locks() -> Iterator[tuple[Path, ReleaseLock | None]]:
+    """Each lock here; None if it is not what was written, so that nothing comes from it."""
+    for path in sorted(FOLDER.glob(f"*{SUFFIX}")):
+        try:
+            yield path, read_lock(path)
+        except BlocksError:
+            yield path, None
 
 
 def release_refusals(case: Case) -> Iterator[BlocksError]:
@@ -45,6 +53,8 @@ def release_refusals(case: Case) -> Iterator[BlocksError]:
             if replayed
             else ("no release lock names it, and it was not made by replaying one")
         )
+        if unsound := [path.name for path, lock in _locks() if lock is None]:
+            told += f"; {', '.join(unsound)} was edited or cannot be read"
         yield BlocksError(
             WHERE,
             str(case.version),
