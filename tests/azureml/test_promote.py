@@ -9,6 +9,7 @@ import re
 import shutil
 import sqlite3
 import subprocess
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from loopback.requests import Fault
 from toy_chain import Chain
 from toy_project import wait_for
 
+from tfhub_blocks.control.lineage.registrations import find_registration
+from tfhub_blocks.control.workspace.intents import intent
 from tfhub_blocks.records.evidence import Threshold, read_evidence
 from tfhub_blocks.records.lineage import STATEMENT_NAME, read_lineage
 from tfhub_blocks.records.pins import PIN_NAME
@@ -553,6 +556,22 @@ def test_other_content_never_takes_the_place_of_a_version(promoting, azure, gold
     assert outcome.status == 2
     assert promoting.nothing_is_sent()
     golden(f"promote_error_{way.__name__}", promoting.told(outcome))
+
+
+def test_model_that_changes_after_it_was_verified_is_not_sent(promoting, monkeypatch):
+    artifacts = find_registration(promoting.folder / ".runs", "toy:2", "").source
+
+    @contextmanager
+    def slow_intent(*words):
+        (artifacts / "weights").write_text("9.9")
+        with intent(*words) as kept:
+            yield kept
+
+    monkeypatch.setattr("tfhub_blocks.control.promotion.decisions.intent", slow_intent)
+    outcome = promoting.promote()
+    assert outcome.status == 2
+    assert "it was changed after its chain was verified" in outcome.err
+    assert promoting.nothing_is_sent()
 
 
 @pytest.mark.parametrize(

@@ -108,8 +108,16 @@ def send(
         on_change: Told of each asset how far it is, and in the end "published" or "is there".
 
     Raises:
-        BlocksError: Azure refused it.
+        BlocksError: Azure refused it, or the model is not what was decided about any more.
     """
+    if content_digest(model) != promotion.model_digest:
+        raise BlocksError(
+            WHERE,
+            str(model),
+            "it was changed after its chain was verified",
+            f"content {promotion.model_digest}",
+            "see who changes it, and promote again; nothing was sent",
+        )
     with TemporaryDirectory() as scratch:
         folder = Path(scratch) / f"promotion-{promotion.digest[:VERSION_DIGITS]}"
         folder.mkdir()
@@ -137,8 +145,8 @@ def _model_asset(
         "promoted_because": promotion.reason,
         "promotion": f"{decision.name}:{decision.version}",
     }
-    digest = content_digest(model)
-    all_tags = {f"{TAG}{name}": value for name, value in tags.items()} | {DIGEST_TAG: digest}
+    all_tags = {f"{TAG}{name}": value for name, value in tags.items()}
+    all_tags[DIGEST_TAG] = promotion.model_digest
     all_tags |= {f"{TAG}{name}.{promotion.profile}": value for name, value in said.items()}
 
     def entity(address: str) -> Any:
@@ -151,6 +159,7 @@ def _model_asset(
             tags=all_tags,
         )
 
+    digest = promotion.model_digest
     return Asset("model", place.name, place.version, digest, entity, model)
 
 
