@@ -58,6 +58,9 @@ def evaluate(
 ):
     """A threshold that is not met does not fail the step: register_model refuses the model."""
     with step(evaluate, locals()) as run:
+        tested, metadata = open_model(Path(model), "evaluate")
+        data = open_snapshot(Path(snapshot), "evaluate")
+
         from tfhub_blocks.compute.evaluation.answers import (
             answer_split,
             hold_thresholds,
@@ -68,8 +71,6 @@ def evaluate(
         from tfhub_blocks.compute.evaluation.reports import FORMAT
         from tfhub_blocks.compute.tracking import track
 
-        tested, metadata = open_model(Path(model), "evaluate")
-        data = open_snapshot(Path(snapshot), "evaluate")
         labels = metadata["labels"]
         answers = answer_split(tested.path, labels, data, "test", Progress("items"))
         metrics = measure(answers.probabilities, answers.targets, answers.labels, resamples)

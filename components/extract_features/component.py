@@ -62,13 +62,14 @@ def extract_features(
 ):
     """Write the frozen encoder's features of each item of a snapshot."""
     with step(extract_features, locals()) as run:
+        items = open_snapshot(run.path("snapshot"), "extract_features")
+        earlier = previous_features and open_features(Path(previous_features), "extract_features")
+
         from tfhub_blocks.compute.encoders import load_encoder
         from tfhub_blocks.compute.extraction import Extraction, Options
         from tfhub_blocks.compute.features import run_extraction
         from tfhub_blocks.compute.runtime import use_one_thread_per_operation
 
-        items = open_snapshot(run.path("snapshot"), "extract_features")
-        earlier = previous_features and open_features(Path(previous_features), "extract_features")
         use_one_thread_per_operation()
         pinned = load_encoder(run.path("encoder"), "extract_features")
         options = Options(engine, engine_precision, dtype, engine_max_difference, batch_size)

@@ -32,10 +32,11 @@ def register_model(
 ):
     """Never reused from a cache: registering is an effect outside its outputs."""
     with step(register_model, locals()) as run:
-        from tfhub_blocks.compute.registry import register
-
         folder, metadata = open_model(Path(model), "register_model")
         proof = read_evidence(Path(evidence), "register_model")
+
+        from tfhub_blocks.compute.registry import register
+
         record = register(folder, metadata, proof, model_name, owner, trigger_time)
         write_file(run.path("registration"), json.dumps(record, indent=1).encode())
         print(f"{record['name']} version {record['version']}, digest {record['digest']}")

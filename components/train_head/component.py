@@ -37,12 +37,15 @@ def train_head(
 ):
     """The head is the optimum of its convex loss, so it depends on nothing but features."""
     with step(train_head, locals()) as run:
-        from tfhub_blocks.compute.encoders import load_encoder
         from tfhub_blocks.compute.heads import fit_head, parse_strengths
-        from tfhub_blocks.compute.models import write_model
         from tfhub_blocks.compute.splits import Split
 
+        tried = parse_strengths(strengths)
         cached = open_features(Path(features), "train_head")
+
+        from tfhub_blocks.compute.encoders import load_encoder
+        from tfhub_blocks.compute.models import write_model
+
         loaded = load_encoder(Path(encoder), "train_head")
         cached.check_encoder(loaded.digest, "train_head")
         cached.check_ids()
@@ -50,7 +53,7 @@ def train_head(
             Split(*cached.split("train")),
             Split(*cached.split("validation")),
             cached.manifest.labels,
-            parse_strengths(strengths),
+            tried,
             balance_classes,
             max_iterations,
             progress=lambda record: print(

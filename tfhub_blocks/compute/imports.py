@@ -1,4 +1,7 @@
-"""Imports: from a folder or an address to an encoder that is verified, loaded and pinned."""
+"""Imports: from a folder or an address to an encoder that is verified, loaded and pinned.
+
+TensorFlow is imported when there is something to load: what is refused is refused without it.
+"""
 
 import re
 import shutil
@@ -7,9 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfhub_blocks.compute.facts import check_facts, parse_facts, told_facts
 from tfhub_blocks.compute.fetching import LOCAL_SOURCES, REMOTE_SOURCES, fetch_saved_model
-from tfhub_blocks.compute.inspection import inspect_encoder
 from tfhub_blocks.compute.loading import pinned_saved_model
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.handles import canonical_handle
@@ -77,6 +78,10 @@ def import_saved_model(request: Request, folder: Path) -> Pin:
         pin.write(folder / PIN_NAME)
         return pin
     check_files(pin, files, WHERE)
+
+    from tfhub_blocks.compute.facts import check_facts, told_facts
+    from tfhub_blocks.compute.inspection import inspect_encoder
+
     seen = inspect_encoder(saved_model, pin.handle, pin.name, told_facts(pin), files)
     check_facts(pin, seen, WHERE)
     if not pin.decisions.model_travels:
@@ -128,6 +133,9 @@ def _given_pin(request: Request) -> Pin | None:
 
 
 def _new_pin(request: Request, saved_model: Path, files: Mapping[str, PinnedFile]) -> Pin:
+    from tfhub_blocks.compute.facts import parse_facts
+    from tfhub_blocks.compute.inspection import inspect_encoder
+
     # Not the source's whole path: that differs from run to run, and the pin shall not.
     named = request.handle and canonical_handle(request.handle)
     origin = named or f"folder:{Path(str(request.source)).name}"

@@ -2,14 +2,22 @@
 
 import importlib
 import runpy
+import sys
 from collections.abc import Iterable
 from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 from mlflow.pyfunc import PythonModel
+
+# TensorFlow looks for Keras, for which it needs two fifths of its time, and goes without it.
+_KERAS = "keras.src.optimizers"
+sys.modules.setdefault(_KERAS, None)  # type: ignore[arg-type]
+import tensorflow as tf  # noqa: E402
+
+if sys.modules[_KERAS] is None:
+    del sys.modules[_KERAS]
 
 # Items are answered in batches of this size, so that a long table needs no more memory.
 BATCH_SIZE = 64
