@@ -14,6 +14,7 @@ from typing import Any
 
 import tfhub_blocks
 from tfhub_blocks.records.code import write_step_package
+from tfhub_blocks.records.frames import know_import_frames
 
 _OWN_FOLDERS = Path.cwd() / "components"
 if _OWN_FOLDERS.is_dir() and str(_OWN_FOLDERS) not in __path__:
@@ -29,6 +30,7 @@ def names() -> list[str]:
 def __getattr__(name: str) -> Any:
     if name not in names():
         raise AttributeError(f"there is no component {name!r}; there are: {', '.join(names())}")
+    know_import_frames()
     module = import_module(f"{__name__}.{name}.component")
     # The decorated function makes nodes without this code; its component makes them with.
     component = getattr(module, name).component

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from tfhub_blocks.records.errors import BlocksError, nearest
+from tfhub_blocks.records.frames import know_import_frames
 
 MODEL_TYPES = {"mlflow_model", "custom_model", "triton_model"}
 DATA_TYPES = {"uri_folder", "uri_file", "mltable"} | MODEL_TYPES
@@ -98,6 +99,7 @@ def _load_module(name: str, path: Path) -> ModuleType:
         raise ImportError(f"{path} cannot be imported")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
+    know_import_frames()
     spec.loader.exec_module(module)
     return module
 

@@ -1,0 +1,28 @@
+import importlib
+
+from tfhub_blocks.records.frames import know_import_frames
+
+LOOKS = """
+import inspect
+frames = inspect.stack()
+modules = {frame.filename: inspect.getmodule(frame.frame) for frame in frames}
+"""
+
+
+def test_stack_of_an_import_is_the_same_and_its_frames_are_known(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("before", "after"):
+        (tmp_path / f"{name}.py").write_text(LOOKS)
+
+    before = importlib.import_module("before")
+    know_import_frames()
+    after = importlib.import_module("after")
+
+    # The first frames are of the modules themselves.
+    called = [[(f.filename, f.function) for f in each.frames[1:8]] for each in (before, after)]
+    assert called[0] == called[1]
+    names = ("importlib._bootstrap", "importlib._bootstrap_external")
+    found = [after.modules[f"<frozen {name}>"] for name in names]
+    assert [module.__name__ for module in found] == list(names)
+    assert before.modules[f"<frozen {names[0]}>"] is None
