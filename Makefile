@@ -6,10 +6,14 @@ COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
 # Later ones may want a newer node than 20.
 AZURITE_VERSION := 3.35.0
-BESIDE_STEPS := tests/control tests/azureml
+# Each a process of its own; what is in none of these folders is one more. The longest first.
+TEST_FOLDERS := control azureml compute
+TEST_PARTS := test-rest $(TEST_FOLDERS:%=test-%)
+# What each part prints stays together, where make knows how.
+TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-.PHONY: run setup samples check lock lock-check test test-control \
-	test-steps test-all test-azure azurite bench clean
+.PHONY: run setup samples check lock lock-check test $(TEST_PARTS) \
+	test-all test-azure azurite bench clean
 
 run: samples
 	@$(BIN)/tfhub-blocks run transfer_learning \
@@ -48,16 +52,16 @@ lock-check: setup
 		"requirements/dev.lock is not what pyproject.toml asks for; expected what \`make lock\`" \
 		"writes; run \`make lock\` and commit the result" >&2; exit 1; }
 
-# The tests of what runs beside steps, and of steps, side by side: each half takes about as long.
+# Three at a time keep two cores busy: those beside Azure ML wait a good deal.
 test: check samples
-	@$(MAKE) --no-print-directory -j2 test-control test-steps
+	@$(MAKE) --no-print-directory --keep-going -j3 $(TOGETHER) $(TEST_PARTS)
 
-test-control:
-	@$(BIN)/python -m pytest -m "not slow" $(BESIDE_STEPS)
+$(TEST_FOLDERS:%=test-%): test-%:
+	@$(BIN)/python -m pytest -m "not slow" tests/$*
 
 # All that is not above, so that no test is in neither.
-test-steps:
-	@$(BIN)/python -m pytest -m "not slow" $(addprefix --ignore=,$(BESIDE_STEPS))
+test-rest:
+	@$(BIN)/python -m pytest -m "not slow" $(TEST_FOLDERS:%=--ignore=tests/%)
 
 test-all: check samples .venv-torch/ready $(SAMPLES)/fashion-mnist
 	@TORCH_PYTHON=.venv-torch/bin/python $(BIN)/python -m pytest
