@@ -133,6 +133,7 @@ def ask_elsewhere(model: str, items: list[str], folder: Path) -> list[str]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_texts_run_end_to_end_by_a_preprocessor_and_an_encoder(tmp_path):
     from tfhub_blocks.compute.samples import text_encoder
     from tfhub_blocks.compute.samples.texts import write_sample_texts

@@ -6,16 +6,21 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import mlflow
+import numpy as np
 import pytest
 from frozen import frozen_vectors
 
 from tfhub_blocks.compute.encoders import load_encoder
+from tfhub_blocks.compute.heads import Head
 from tfhub_blocks.compute.imports import Request, import_saved_model
+from tfhub_blocks.compute.models import write_model
 from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.records import pins
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.folders import begin_folder, finish_folder
 from tfhub_blocks.records.lineage import Provenance
+from tfhub_blocks.records.models import FORMAT as MODEL_FORMAT
 from tfhub_blocks.records.pins import EncoderOutput, Operations, Pin, Training, read_pin
 
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
@@ -209,7 +214,7 @@ def test_what_gives_no_vector_an_item_is_refused_with_its_signature(
         imported(tmp_path / "encoder", source, unpinned="accept")
 
 
-def test_text_with_a_vocabulary_is_encoded_and_frozen(tmp_path: Path) -> None:
+def test_text_with_a_vocabulary_is_encoded_frozen_and_served(tmp_path: Path) -> None:
     class Words(tf.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -233,6 +238,17 @@ def test_text_with_a_vocabulary_is_encoded_and_frozen(tmp_path: Path) -> None:
     assert (pin.modality, pin.output.dimension) == ("text", 2)
     answer = frozen_vectors(encoder, [b"good bad", b"bad", b"neither"])
     assert answer.tolist() == [[0, 5], [-1, 3], [0, 0]]
+
+    head = Head(np.eye(2, dtype=np.float32), np.zeros(2, np.float32), ("few", "many"), 1.0)
+    partial = begin_folder(tmp_path / "model", PROVENANCE)
+    write_model(partial, encoder, head, {"preprocessing": dict(encoder.input.describe())})
+    finish_folder(tmp_path / "model", "model", MODEL_FORMAT, PROVENANCE)
+    model = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    assert [c.type.name for c in model.metadata.get_input_schema().inputs] == ["string"]
+    answers = model.predict(["good bad", "bad", "\N{PARTY POPPER} \0 good", ""])
+    expected = [1 / (1 + np.exp(few - many)) for few, many in ((0, 5), (-1, 3), (1, 2), (0, 0))]
+    assert answers["label"].tolist()[:3] == ["many", "many", "many"]
+    np.testing.assert_allclose([row[1] for row in answers["probabilities"]], expected, rtol=1e-5)
 
 
 def test_a_flipped_byte_in_an_imported_encoder_is_found_before_it_is_loaded(
