@@ -8,6 +8,8 @@ import yaml
 from tfhub_blocks.records.folders import Folder, Format, open_folder
 
 FORMAT = Format("model", 1)
+# Any other MLflow model, as check_latency gives it with its runtime.
+PYFUNC = Format("pyfunc", 1)
 SAVED_MODEL_NAME = "artifacts/saved_model"
 
 

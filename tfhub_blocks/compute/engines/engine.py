@@ -38,6 +38,13 @@ class Engine(ABC):
             UnfitError: It is not installed.
         """
 
+    def divided(self, threads: int, streams: int) -> "Engine":  # noqa: ARG002
+        """This engine with so many threads in all, for so many batches at once.
+
+        One whose threads are the process's gives itself.
+        """
+        return self
+
     @abstractmethod
     def compiled(self, forward: Any, precision: Precision) -> Forward:
         """A forward pass made fast.

@@ -3,6 +3,7 @@
 import sys
 import tempfile
 import threading
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,10 +15,21 @@ from tfhub_blocks.compute.engines.engine import Engine, Forward, Precision, Unfi
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
 
+@dataclass(frozen=True)
 class OpenVinoEngine(Engine):
-    """The frozen graph, compiled for this CPU: one stream a core, each with one thread."""
+    """The frozen graph, compiled for this CPU: one stream a core, each with one thread.
+
+    Streams share the threads. One with all of them answers one batch soonest.
+    """
 
     name: ClassVar[str] = "openvino"
+
+    threads: int | None = None
+    streams: int | None = None
+
+    def divided(self, threads: int, streams: int) -> Engine:
+        """With so many streams."""
+        return OpenVinoEngine(threads, streams)
 
     @property
     def kind(self) -> str:
@@ -52,8 +64,8 @@ class OpenVinoEngine(Engine):
 
         core = openvino.Core()
         options = {
-            "NUM_STREAMS": core_count(),
-            "INFERENCE_NUM_THREADS": core_count(),
+            "NUM_STREAMS": self.streams or core_count(),
+            "INFERENCE_NUM_THREADS": self.threads or core_count(),
             "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
             # Cores that others work on, too, are given up more easily.
             "ENABLE_CPU_PINNING": False,

@@ -1,0 +1,115 @@
+"""Answerers: whatever runtime computes, the answers are the model's."""
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+
+from tfhub_blocks.compute.encoders import load_encoder
+from tfhub_blocks.compute.serving.answerers import UndecodableError, batch_sizes, open_answerer
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.runtimes import Runtime
+from tfhub_blocks.records.snapshots import open_snapshot
+
+RUNTIMES = [
+    Runtime(),
+    Runtime("tensorflow", largest_batch=4),
+    Runtime("openvino", threads=2),
+    Runtime("openvino", threads=2, concurrency=2, largest_batch=3),
+]
+
+PYFUNC = """
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.pyfunc import PythonModel
+
+class Lengths(PythonModel):
+    def predict(self, context, model_input, params=None):
+        sizes = [len(content) for content in model_input.iloc[:, 0]]
+        if 0 in sizes:
+            raise ValueError("nothing in it")
+        return pd.DataFrame({"short": [1 / s for s in sizes], "long": [1 - 1 / s for s in sizes]})
+
+mlflow.models.set_model(Lengths())
+"""
+
+
+@pytest.fixture(scope="module")
+def contents(coloured_snapshot):
+    rows = next(iter(open_snapshot(coloured_snapshot, "test").batches())).to_pylist()
+    return [row["content"] for row in rows[:6]]
+
+
+@pytest.fixture(scope="module")
+def lengths(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pyfunc")
+    (folder / "lengths.py").write_text(PYFUNC)
+    signature = ModelSignature(Schema([ColSpec(DataType.binary, "contents")]))
+    path = folder / "model"
+    mlflow.pyfunc.save_model(str(path), python_model=folder / "lengths.py", signature=signature)
+    return path
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES, ids=lambda runtime: runtime.name)
+def test_each_runtime_gives_what_the_model_answers(runtime, colours_model, contents):
+    scorer = mlflow.pyfunc.load_model(str(colours_model)).unwrap_python_model()
+    table = pd.DataFrame({"contents": contents})
+    expected = np.stack(scorer.predict(None, table)["probabilities"])
+
+    answerer = open_answerer(colours_model, runtime, "test")
+
+    assert answerer.labels == ("blue", "green", "red")
+    np.testing.assert_allclose(answerer(contents), expected, atol=1e-5)
+    np.testing.assert_allclose(answerer(contents[:1]), expected[:1], atol=1e-5)
+    with pytest.raises(UndecodableError) as refusal:
+        answerer([contents[0], contents[1][:60], contents[2]])
+    assert refusal.value.index == 1
+
+
+@pytest.mark.parametrize("runtime", [Runtime(), Runtime("openvino")], ids=lambda r: r.name)
+def test_encoder_answers_what_it_gives(runtime, imported_encoder, contents):
+    answerer = open_answerer(imported_encoder, runtime, "test")
+    expected = load_encoder(imported_encoder, "test").encode(contents)
+    np.testing.assert_allclose(answerer(contents), expected, rtol=1e-4, atol=1e-5)
+    assert answerer.labels[:2] == ("0", "1")
+
+
+def test_foreign_pyfunc_answers_with_its_own_columns(lengths):
+    answerer = open_answerer(lengths, None, "test")
+    np.testing.assert_allclose(answerer([b"ab", "abcd"]), [[0.5, 0.5], [0.25, 0.75]])
+    assert answerer.labels == ("short", "long")
+    with pytest.raises(UndecodableError, match="nothing in it") as refusal:
+        answerer([b"ab", b"", b"c"])
+    assert refusal.value.index == 1
+
+
+def test_foreign_pyfunc_takes_no_engine(lengths):
+    with pytest.raises(BlocksError, match="no engine takes apart"):
+        open_answerer(lengths, Runtime("openvino"), "test")
+
+
+def test_runtime_in_the_folder_is_the_one_that_answers(lengths):
+    Runtime(threads=2).write(lengths)
+    try:
+        assert open_answerer(lengths, None, "test").runtime == Runtime(threads=2)
+    finally:
+        (lengths / "runtime.toml").unlink()
+
+
+def test_folder_of_anything_else_is_refused(coloured_snapshot, tmp_path):
+    with pytest.raises(BlocksError, match="this is snapshot/"):
+        open_answerer(coloured_snapshot, None, "test")
+    with pytest.raises(BlocksError, match="there is no model"):
+        open_answerer(tmp_path, None, "test")
+
+
+def test_sizes_of_batches_double_up_to_the_largest():
+    assert [batch_sizes(largest) for largest in (1, 2, 6, 8)] == [
+        [1],
+        [1, 2],
+        [1, 2, 4, 6],
+        [1, 2, 4, 8],
+    ]

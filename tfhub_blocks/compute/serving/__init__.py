@@ -1,0 +1,1 @@
+"""Serving: a model's answers to contents, one at a time or a few together."""
