@@ -68,6 +68,11 @@ class Images(Modality):
         return _fault(content, limits.max_pixels)
 
     @classmethod
+    def header_fault(cls, content: bytes, limits: Limits) -> str | None:
+        """Whether it is another format, or too large; of a GIF each frame is looked at."""
+        return _fault(content, limits.max_pixels, header_only=not content.startswith(b"GIF"))
+
+    @classmethod
     def shown(cls, content: bytes) -> Shown:
         """A small PNG."""
         with Image.open(io.BytesIO(content)) as image:
@@ -160,13 +165,15 @@ def _png(image: Image.Image) -> bytes:
     return written.getvalue()
 
 
-def _fault(content: bytes, max_pixels: int) -> str | None:
+def _fault(content: bytes, max_pixels: int, header_only: bool = False) -> str | None:
     foreign = _foreign_image(content)
     if foreign:
         return f"it is {foreign}, which encoders do not decode: convert it to JPEG or PNG"
     stream = io.BytesIO(content)
     try:
         with Image.open(stream, formats=FORMATS) as image:
+            if header_only:
+                return _size_fault(image, image.width * image.height, max_pixels)
             return _frames_fault(image, max_pixels) or _end_fault(image, content, stream.tell())
     except UnidentifiedImageError:
         return "it is not an image"
@@ -179,10 +186,9 @@ def _frames_fault(image: Image.Image, max_pixels: int) -> str | None:
     pixels, frame = 0, 0
     while True:
         pixels += image.width * image.height
-        if pixels > max_pixels:
-            size = f"{image.width} x {image.height} pixels"
-            frames = f" in each of {frame + 1} frames or more" if frame else ""
-            return f"it has {size}{frames}, more than {max_pixels} pixels"
+        fault = _size_fault(image, pixels, max_pixels, frame)
+        if fault:
+            return fault
         # A JPEG at an eighth of its size still reads every coefficient, in half of the time.
         image.draft("RGB", (1, 1))
         image.load()
@@ -193,6 +199,13 @@ def _frames_fault(image: Image.Image, max_pixels: int) -> str | None:
             image.seek(frame)
         except EOFError:
             return None
+
+
+def _size_fault(image: Image.Image, pixels: int, max_pixels: int, frame: int = 0) -> str | None:
+    if pixels <= max_pixels:
+        return None
+    frames = f" in each of {frame + 1} frames or more" if frame else ""
+    return f"it has {image.width} x {image.height} pixels{frames}, more than {max_pixels} pixels"
 
 
 def _end_fault(image: Image.Image, content: bytes, position: int) -> str | None:

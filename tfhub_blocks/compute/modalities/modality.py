@@ -67,6 +67,14 @@ class Modality:
         return None
 
     @classmethod
+    def header_fault(cls, content: bytes, limits: Limits) -> str | None:
+        """Why a content that is not empty must not be decoded, from as little as tells that.
+
+        None if it may, which does not mean that it can.
+        """
+        return cls.content_fault(content, limits)
+
+    @classmethod
     def shown(cls, content: bytes) -> Shown:
         """How a page shows an item."""
         return Shown(text=content[:SNIPPET_BYTES].decode("utf-8", "replace"))

@@ -15,8 +15,11 @@ FREE = -1
 # What networks for speech and sounds look at before they give a first frame, and a bit more.
 LEAST_SECONDS = 1.0
 SHOWN_SECONDS, SHOWN_RATE_HZ = 5, 16000
+HIGHEST_RATE_HZ = 384_000
 # -100 dB of full scale: below what a 16-bit file can hold.
 SILENCE = 1e-5
+
+_FOREIGN = "it is not WAV, FLAC, MP3 or OGG: convert it to one of them"
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,30 @@ class Sounds(Modality):
         from tfhub_blocks.compute.modalities.waveforms import read
 
         if not _is_audio(content):
-            return "it is not WAV, FLAC, MP3 or OGG: convert it to one of them"
+            return _FOREIGN
         try:
             samples, _ = read(content, limits.max_seconds)
         except ValueError as error:
             return str(error)
         return "it is silent throughout" if np.abs(samples).max() < SILENCE else None
+
+    @classmethod
+    def header_fault(cls, content: bytes, limits: Limits) -> str | None:
+        """Whether it is another format, or lasts too long by what it says of itself."""
+        import soundfile
+
+        if not _is_audio(content):
+            return _FOREIGN
+        try:
+            said = soundfile.info(io.BytesIO(content))
+        except soundfile.LibsndfileError as error:
+            return f"it cannot be decoded as audio: {error.error_string}"
+        seconds = said.frames / said.samplerate
+        if seconds > limits.max_seconds:
+            return f"it lasts {seconds:.0f} seconds, more than {limits.max_seconds:g}"
+        if said.frames * said.channels > limits.max_seconds * HIGHEST_RATE_HZ:
+            return f"it has {said.frames} samples in each of {said.channels} channels: too many"
+        return None
 
     @classmethod
     def shown(cls, content: bytes) -> Shown:
@@ -96,8 +117,8 @@ class Sounds(Modality):
             and self.shape[2:] in ((), (1,))
         ):
             yield "shape", f"it is {list(self.shape)}", "[-1], [-1, samples] or [-1, samples, 1]"
-        if not 1000 <= self.rate_hz <= 384_000:
-            yield "rate_hz", f"it is {self.rate_hz}", "1000 to 384000"
+        if not 1000 <= self.rate_hz <= HIGHEST_RATE_HZ:
+            yield "rate_hz", f"it is {self.rate_hz}", f"1000 to {HIGHEST_RATE_HZ}"
 
     @property
     def decoder(self) -> Decoder:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,11 @@ class Answerer(ABC):
     labels: tuple[str, ...]
     input: Modality | None
     runtime: Runtime
+
+    @property
+    def served_as(self) -> Literal["binary", "string"]:
+        """Whether items are the bytes of files, or texts."""
+        return self.input.served_as if self.input else "binary"
 
     def __call__(self, contents: Sequence[Content]) -> NDArray[np.float32]:
         """Answers, float32 [n, classes], for one item or more.

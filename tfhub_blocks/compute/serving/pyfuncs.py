@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import mlflow
 import numpy as np
@@ -35,6 +35,11 @@ class PyfuncAnswerer(Answerer):
         self._lock = threading.Lock()
         metadata = self._model.metadata.metadata or {}
         self.labels = tuple(metadata.get("labels", ()))
+
+    @property
+    def served_as(self) -> Literal["binary", "string"]:
+        """As its signature says."""
+        return "string" if self._is_text else "binary"
 
     def prepared(self, content: Content) -> Content:
         """As its signature wants it."""
