@@ -24,6 +24,7 @@ from tfhub_blocks.commands import (
     reproductions,
     samples,
     schedules,
+    serving,
 )
 from tfhub_blocks.commands.status import DONE, INTERRUPTED, WRONG_REQUEST
 from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError
@@ -42,6 +43,7 @@ GROUPS = (
     lineages,
     reproductions,
     promotions,
+    serving,
     schedules,
     costs,
 )

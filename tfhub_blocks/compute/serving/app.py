@@ -69,10 +69,10 @@ def application(service: Service) -> Starlette:
             answers = program.submit(body, request.headers.get("content-type", ""))
             del body
             request.state.items = len(answers)
-            rows = await asyncio.gather(*map(asyncio.wrap_future, answers), return_exceptions=True)
+            await asyncio.gather(*map(asyncio.wrap_future, answers), return_exceptions=True)
         finally:
             service.requests -= 1
-        return JSONResponse(program.predictions(_rows(rows)))
+        return JSONResponse(program.predictions(answers))
 
     async def model(_: Request) -> Response:
         return JSONResponse({"name": service.name, **service.opened().describe()})
@@ -175,17 +175,3 @@ async def _body(request: Request, limits: ServingLimits) -> bytes:
     except TimeoutError as error:
         raise Refusal(408, f"the body took more than {limits.body_timeout_s:g} s") from error
     return bytes(body)
-
-
-def _rows(answers: list[Any]) -> list[Any]:
-    """The rows of a request's items.
-
-    Raises:
-        Refusal: An item was refused; the first such one is told, where there are several items.
-    """
-    for index, answer in enumerate(answers):
-        if isinstance(answer, Refusal):
-            raise answer.about(index) if len(answers) > 1 else answer
-        if isinstance(answer, BaseException):
-            raise answer
-    return answers

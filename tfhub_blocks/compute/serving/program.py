@@ -93,18 +93,26 @@ class Program:
         contents = read_body(body, content_type, self.modality, self.is_text, self.limits)
         return self._batcher.submit(contents)
 
-    def predictions(self, rows: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
-        """What a request is answered with, as MLflow would answer it."""
-        return {
-            "predictions": [
+    def predictions(self, answers: Sequence[Future[NDArray[np.float32]]]) -> dict[str, Any]:
+        """What a request is answered with, as MLflow would answer it; waits for the answers.
+
+        Raises:
+            Refusal: An item was refused; the first such one is told, where there are several items.
+        """
+        predictions = []
+        for index, answer in enumerate(answers):
+            try:
+                row = answer.result()
+            except Refusal as refusal:
+                raise refusal.about(index) if len(answers) > 1 else refusal from None
+            predictions.append(
                 {
                     "label": self.labels[int(row.argmax())],
                     "probability": float(row.max()),
                     "probabilities": row.tolist(),
                 }
-                for row in rows
-            ]
-        }
+            )
+        return {"predictions": predictions}
 
     def describe(self) -> dict[str, Any]:
         """What it takes and gives."""

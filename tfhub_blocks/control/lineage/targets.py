@@ -22,15 +22,29 @@ def find_chain(text: str, archive: Archive, where: str) -> Chain:
     Raises:
         BlocksError: It is none of these, or carries no lineage.
     """
+    found = find_target(text, archive, where)
+    if isinstance(found, RunRecord):
+        return _of_run(found, archive)
+    if isinstance(found, Registration):
+        return _of_model(found, archive)
+    return _of_path(found, archive, where)
+
+
+def find_target(text: str, archive: Archive, where: str) -> RunRecord | Registration | Path:
+    """The run, the registered model or else the path that a person means.
+
+    Raises:
+        BlocksError: It is none of these.
+    """
     is_name = "/" not in text and text not in (".", "..")
     run = _run(text, archive, where) if is_name else _run_at(Path(text), where)
     if run is not None:
-        return _of_run(run, archive)
+        return run
     version = find_registration(archive.folder, text, where) if is_name else None
     if version is not None:
-        return _of_model(version, archive)
+        return version
     if Path(text).exists():
-        return _of_path(Path(text), archive, where)
+        return Path(text)
     known = [path.name for name in FOLDERS for path in archive.folder.glob(f"{name}/*")]
     models = [it.name for it in registered(archive.folder)]
     raise BlocksError(
