@@ -106,7 +106,9 @@ def application(service: Service) -> Starlette:
     }
     routes = [Route(path, _watched(service, path, handler)) for path, handler in gets.items()]
     routes.append(Route("/score", _watched(service, "/score", score), methods=["POST"]))
-    return Starlette(routes=routes, exception_handlers={HTTPException: _not_here(service)})
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _not_here(service)})
+    app.router.redirect_slashes = False
+    return app
 
 
 def _watched(service: Service, path: str, handler: Handler) -> Handler:
@@ -145,9 +147,8 @@ def _watched(service: Service, path: str, handler: Handler) -> Handler:
 def _not_here(service: Service) -> Any:
     async def answer(_: Request, error: HTTPException) -> Response:
         service.metrics.add_request("other", error.status_code, 0.0)
-        sentence = {404: "there is nothing here; GET /openapi.json says what there is"}.get(
-            error.status_code, f"{error.detail}: GET /openapi.json says what is taken here"
-        )
+        what = "nothing" if error.status_code == 404 else "no such method"
+        sentence = f"there is {what} here; GET /openapi.json says what there is"
         return JSONResponse({"error": sentence}, error.status_code, error.headers)
 
     return answer
