@@ -1,4 +1,4 @@
-"""A model behind a real server: one process for the whole module."""
+"""Models behind a real server."""
 
 import base64
 import http.client
@@ -20,12 +20,6 @@ from PIL import Image
 from serving_process import ROOT, ask, serving
 
 from tfhub_blocks.records.snapshots import open_snapshot
-
-
-@pytest.fixture(scope="module")
-def server(colours_model):
-    with serving(str(colours_model), "--max-body-mib", "1", "--waiting", "32") as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +68,19 @@ def test_the_description_is_openapi_and_answers_keep_to_it(server, items):
             assert server.ask("GET", path)[0] == 200
 
 
+def test_somebodys_model_of_texts_is_served_as_well(text_server):
+    told = json.loads(text_server.ask("GET", "/model")[2])
+    assert (told["name"], told["labels"]) == ("lengths", ["short", "long"])
+    assert told["content_types"] == ["text/plain", "application/json"]
+    status, answer = text_server.score("Grüße!".encode(), "text/plain; charset=utf-8")
+    expected = {"label": "short", "probability": 0.7, "probabilities": [0.7, 0.3]}
+    assert status == 200
+    assert answer["predictions"] == [pytest.approx(expected)]
+    assert text_server.score({"inputs": ["a", "b" * 30]})[1]["predictions"][1]["label"] == "long"
+    assert text_server.score(b"\xff", "text/plain")[0] == 400
+    assert text_server.score(b"a" * 100_001, "text/plain")[0] == 413
+
+
 def image(size, kind="PNG"):
     file = io.BytesIO()
     Image.new("RGB", size).save(file, kind)
@@ -118,7 +125,7 @@ def test_a_thousand_hostile_requests_are_refused_and_nothing_breaks(server, item
         statuses.add(status)
         assert status < 500, (body[:100], kind, answer)
         assert b"Traceback" not in answer
-        assert b"File " not in answer
+        assert b'File "' not in answer
         assert "error" in json.loads(answer) or status == 200 or path == "/model"
     assert statuses <= {200, 400, 404, 405, 413, 415, 422}
     assert {400, 404, 405, 413, 415, 422} <= statuses
@@ -133,7 +140,7 @@ def test_a_thousand_hostile_requests_are_refused_and_nothing_breaks(server, item
         b"POST /score HTTP/1.1\r\nhost: x\r\ncontent-length: -5\r\n\r\n",
         b"POST /score HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello",
         b"POST /score HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
-        b"GET / HTTP/1.1\r\nhost: x\r\nlong: " + b"a" * 100_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: x\r\nlong: " + b"a" * 1_000_000,
         b"POST /score HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nless",
         b"GET " + b"/a" * 50_000,
     ],

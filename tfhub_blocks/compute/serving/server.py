@@ -104,7 +104,8 @@ def _bound(address: tuple[str, int], where: str) -> socket.socket:
     host, port = address
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        held = socket.socket(family, socket.SOCK_STREAM)
+        # Only of a socket that names TCP does asyncio send each answer at once (TCP_NODELAY).
+        held = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind(address)
         held.listen(BACKLOG)
