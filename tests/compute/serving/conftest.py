@@ -9,6 +9,8 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from serving_process import Server, serving
 
+from tfhub_blocks.records.snapshots import open_snapshot
+
 LONG_OR_SHORT = """
 import mlflow
 import pandas as pd
@@ -22,6 +24,13 @@ class LongOrShort(mlflow.pyfunc.PythonModel):
 
 mlflow.models.set_model(LongOrShort())
 """
+
+
+@pytest.fixture(scope="session")
+def items(coloured_snapshot: Path) -> list[bytes]:
+    """The contents of the snapshot's items."""
+    batches = open_snapshot(coloured_snapshot, "test").batches()
+    return [content for batch in batches for content in batch["content"].to_pylist()]
 
 
 @pytest.fixture(scope="session")

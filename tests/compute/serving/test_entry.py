@@ -1,0 +1,62 @@
+"""The entry script of Azure ML's server, from the very files that a deployment would get."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from serving_process import ROOT
+
+from tfhub_blocks.records.code import step_modules
+
+ENTRY = ROOT / "tfhub_blocks/compute/serving/entry.py"
+PROGRAM = """
+import json, runpy, sys
+entry = runpy.run_path("tfhub_blocks/compute/serving/entry.py")
+entry["init"]()
+for line in sys.stdin:
+    print("answer", json.dumps(entry["run"](json.loads(line))))
+print("others", [name for name in ("azure.ai.ml", "starlette") if name in sys.modules])
+"""
+
+
+@pytest.fixture(scope="module")
+def code(tmp_path_factory):
+    """A folder with the modules that the entry script imports, and nothing else."""
+    folder = tmp_path_factory.mktemp("code")
+    modules = step_modules(ENTRY, ROOT / "tfhub_blocks")
+    for relative, path in {**modules, str(ENTRY.relative_to(ROOT)): ENTRY}.items():
+        (folder / relative).parent.mkdir(parents=True, exist_ok=True)
+        (folder / relative).write_bytes(path.read_bytes())
+    assert not any("/control/" in name or "/commands/" in name for name in modules)
+    return folder
+
+
+def test_init_loads_the_mounted_model_and_run_answers_or_refuses(code, colours_model, items):
+    good = base64.b64encode(items[0]).decode()
+    bodies = [
+        json.dumps({"input_data": {"columns": ["contents"], "index": [0], "data": [[good]]}}),
+        json.dumps({"inputs": [good, "aGVsbG8="]}),
+        "[" * 100_000,
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        input="\n".join(map(json.dumps, bodies)),
+        cwd=code,
+        # As Azure ML mounts it: the folder that holds the model's folder.
+        env={**os.environ, "PYTHONPATH": str(code), "AZUREML_MODEL_DIR": str(colours_model.parent)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    answers = [json.loads(line[7:]) for line in lines if line.startswith("answer ")]
+    assert answers[0]["predictions"][0]["label"] in ("red", "green", "blue")
+    assert answers[1:] == [
+        {"error": "it is not an image", "item": 1},
+        {"error": "the JSON is nested too deeply"},
+    ]
+    assert lines[-1] == "others []"
