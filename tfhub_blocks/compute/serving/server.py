@@ -19,6 +19,8 @@ from tfhub_blocks.records.errors import BlocksError
 
 # How long requests that were taken may need at the end; Azure ML waits so long, too.
 GRACE_S = 30
+# Longer than those in front of us keep an idle connection, so that none sends into a closed one.
+KEEP_ALIVE_S = 75
 BACKLOG = 2048
 
 
@@ -68,6 +70,7 @@ def serve(
         proxy_headers=False,
         ws="none",
         timeout_graceful_shutdown=GRACE_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
         backlog=BACKLOG,
     )
     server = _Server(config)
