@@ -41,7 +41,7 @@ def register(commands: Any) -> None:
         "for, or else 1000)",
     )
     serve.add_argument(
-        "--waiting", type=int, metavar="N", help="items that may wait at once, before 429 (64)"
+        "--waiting", type=int, metavar="N", help="items that may wait at once, before 429 (128)"
     )
     serve.add_argument(
         "--max-body-mib", type=float, metavar="N", help="how large a request may be (8)"

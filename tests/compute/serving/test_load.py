@@ -3,10 +3,8 @@
 import signal
 
 import pytest
-from open_load import offer, percentile, saturate
+from open_load import offer, saturate
 from serving_process import serving
-
-BUDGET_S = 1.0
 
 
 def statuses(sent):
@@ -27,27 +25,17 @@ def test_more_than_may_wait_is_shed_and_afterwards_all_is_answered(server, items
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_two_minutes_near_capacity_and_beyond(colours_model, items):
+def test_at_twice_its_capacity_it_sheds_and_breaks_nothing(colours_model, items):
+    """How fast it answers meanwhile is measured by tests/benchmarks/bench_serving.py."""
     with serving(str(colours_model)) as server:
         saturate(server.port, items, connections=8, requests=500)
-        rates = []
-        for _ in range(3):
-            before = server.metric("process_cpu_seconds_total")
-            sent = saturate(server.port, items, connections=8, requests=1000)
-            rates.append(len(sent) / sum(each.seconds for each in sent) * 8)
-            assert server.metric("process_cpu_seconds_total") > before
-        capacity = min(rates)
-        near = offer(server.port, items, 0.8 * capacity, 120)
-        assert statuses(near) == {200}
-        assert percentile(near, 99) < BUDGET_S
-        beyond = offer(server.port, items, 2 * capacity, 20)
-        assert statuses(beyond) <= {200, 429, 503}
-        shed = [each for each in beyond if each.status != 200]
-        assert not shed or percentile(shed, 50) < BUDGET_S
+        sent = saturate(server.port, items, connections=8, requests=2000)
+        capacity = 8 * len(sent) / sum(each.seconds for each in sent)
+        beyond = offer(server.port, items, 2 * capacity, 30)
+        assert {200} < statuses(beyond) <= {200, 429, 503}
+        assert server.metric("tfhub_blocks_held_items") == 0
+        assert statuses(saturate(server.port, items, connections=4, requests=500)) == {200}
         assert server.events("fault") == []
-        after = offer(server.port, items, 0.4 * capacity, 5)
-        assert statuses(after[-10:]) == {200}
 
 
 @pytest.mark.slow

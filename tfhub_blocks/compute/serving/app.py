@@ -23,6 +23,9 @@ from tfhub_blocks.compute.serving.refusals import Refusal, too_many
 if TYPE_CHECKING:
     from tfhub_blocks.compute.serving.program import Program
 
+# Requests whose bodies may be under way besides those that wait.
+READING = 32
+
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -61,7 +64,7 @@ def application(service: Service) -> Starlette:
     async def score(request: Request) -> Response:
         program = service.opened()
         # Bodies are held, too, so there are bounds before they are read.
-        if program.is_full or service.requests >= 2 * service.limits.waiting:
+        if program.is_full or service.requests >= service.limits.waiting + READING:
             raise too_many()
         service.requests += 1
         try:

@@ -19,7 +19,7 @@ class ServingLimits:
     text_bytes: int = 100_000
     pixels: int = 25_000_000
     seconds: float = 60.0
-    waiting: int = 64
+    waiting: int = 128
     budget_ms: float = 1000.0
     # From the first byte of a body to its last.
     body_timeout_s: float = 10.0
