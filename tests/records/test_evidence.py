@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -31,6 +32,12 @@ def test_passed_means_that_something_was_asked_and_all_of_it_met(thresholds, pas
 def test_written_evidence_reads_back_as_it_was(tmp_path):
     evidence(MET, MISSED).write(tmp_path / "e.json")
     assert read_evidence(tmp_path / "e.json", "test") == evidence(MET, MISSED)
+
+
+def test_evidence_of_latency_says_so_and_keeps_its_facts(tmp_path):
+    measured = replace(evidence(MET), kind="latency", facts={"compute_size": "Standard_D2ds_v5"})
+    measured.write(tmp_path / "e.json")
+    assert read_evidence(tmp_path / "e.json", "test") == measured
 
 
 def test_statement_says_which_tests_passed_of_which_model():

@@ -1,4 +1,4 @@
-"""Evidence: what an evaluation measured, of which model, on what, and which thresholds it met.
+"""Evidence: what a step measured, of which model, on what, and which thresholds it met.
 
 An in-toto statement about the model with a test-result predicate; see
 https://github.com/in-toto/attestation/blob/main/spec/predicates/test-result.md.
@@ -6,9 +6,9 @@ https://github.com/in-toto/attestation/blob/main/spec/predicates/test-result.md.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tfhub_blocks.records.digests import record_digest
 from tfhub_blocks.records.errors import BlocksError
@@ -31,16 +31,19 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The result of an evaluation.
+    """The result of an evaluation, or of a check of latency.
 
     ``digests`` names, each by its digest, the snapshot, the encoder, the code and the environment
-    that the model was made with and measured on.
+    that the model was made with and measured on. ``facts`` is what else has to hold wherever
+    somebody relies on it, such as the kind of machine.
     """
 
     model_digest: str
     digests: Mapping[str, str]
     metrics: Mapping[str, Mapping[str, float]]
     thresholds: tuple[Threshold, ...]
+    kind: Literal["evaluation", "latency"] = "evaluation"
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -49,7 +52,7 @@ class Evidence:
 
     def as_statement(self) -> dict[str, Any]:
         """As an in-toto statement, with a digest over itself."""
-        predicate = {
+        predicate: dict[str, Any] = {
             "result": "PASSED" if self.passed else "FAILED",
             "configuration": [
                 {"name": name, "digest": {"sha256": digest}}
@@ -61,6 +64,8 @@ class Evidence:
             "metrics": {name: dict(value) for name, value in self.metrics.items()},
             "format": FORMAT,
         }
+        if self.kind != "evaluation":  # as it was before there were others
+            predicate |= {"kind": self.kind, "facts": dict(self.facts)}
         subject = [{"name": "model", "digest": {"dirHash": self.model_digest}}]
         statement = {
             "_type": STATEMENT_TYPE,
@@ -95,6 +100,8 @@ def read_evidence(path: Path, where: str) -> Evidence:
             },
             metrics=predicate["metrics"],
             thresholds=tuple(Threshold(**entry) for entry in predicate["thresholds"]),
+            kind=predicate.get("kind", "evaluation"),
+            facts=predicate.get("facts", {}),
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise BlocksError(

@@ -5,7 +5,10 @@ from typing import Any
 
 import yaml
 
+from tfhub_blocks.records.digests import tree_digest
 from tfhub_blocks.records.folders import Folder, Format, open_folder
+from tfhub_blocks.records.lineage import Lineage
+from tfhub_blocks.records.runtimes import RUNTIME_NAME
 
 FORMAT = Format("model", 1)
 # Any other MLflow model, as check_latency gives it with its runtime.
@@ -22,3 +25,13 @@ def open_model(path: Path, where: str) -> tuple[Folder, dict[str, Any]]:
     folder = open_folder(path, FORMAT, where).check()
     record = yaml.safe_load((path / "MLmodel").read_text(encoding="utf-8"))
     return folder, record["metadata"]
+
+
+def bare_digest(lineage: Lineage) -> str:
+    """The digest of a model without its runtime: of the very files that were evaluated.
+
+    What evidence says of these holds for the model with any runtime, as far as that answers the
+    same, which ``check_latency`` proves.
+    """
+    files = {name: sha256 for name, sha256 in lineage.files.items() if name != RUNTIME_NAME}
+    return tree_digest(files)

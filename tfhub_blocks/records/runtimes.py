@@ -40,7 +40,7 @@ class Runtime:
     """How a model is served.
 
     ``own`` is the model's own program: its SavedModel as it is, or its MLflow pyfunc. Another
-    engine takes the part behind preprocessing. ``threads`` share each computation out, in all;
+    engine takes the part behind preprocessing. ``threads`` share one computation out, and
     ``concurrency`` computations are under way at once; the others wait. Requests that come within
     ``batch_window_ms`` of the first are computed together, at most ``largest_batch`` items.
     ``compute_size`` is the kind of machine that ``measured`` was measured on, and is meant for.

@@ -28,6 +28,7 @@ from tfhub_blocks.compute.evaluation.reports import (
     render_report,
 )
 from tfhub_blocks.compute.evaluation.reports import Threshold as ReportThreshold
+from tfhub_blocks.compute.evaluation.stored_answers import write_answers
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.evidence import Threshold
@@ -135,7 +136,8 @@ def write_report(
     facts: Sequence[tuple[str, str]],
     mistakes: int,
 ) -> None:
-    """Write ``metrics.json``, the figures as PNG, and one self-contained ``report.html``."""
+    """Write ``metrics.json``, answers, figures as PNG, and one self-contained ``report.html``."""
+    write_answers(folder, answers.ids, answers.probabilities)
     drawn = _figures(answers, metrics)
     for figure in drawn:
         (folder / f"{_file_name(figure.title)}.png").write_bytes(figure.png)

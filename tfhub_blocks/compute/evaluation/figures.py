@@ -52,7 +52,7 @@ STYLE: dict[str, Any] = {
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def drawn_in_style() -> Iterator[None]:
     """Draw with matplotlib's own defaults and `STYLE`, whatever the machine's matplotlibrc says."""
     defaults = {
         name: value
@@ -63,7 +63,7 @@ def _style() -> Iterator[None]:
         yield
 
 
-@_style()
+@drawn_in_style()
 def confusion_matrix_png(confusion: NDArray[np.integer], labels: Sequence[str]) -> bytes:
     """Return a matrix coloured by the share of each true class that got each prediction.
 
@@ -90,7 +90,7 @@ def confusion_matrix_png(confusion: NDArray[np.integer], labels: Sequence[str]) 
     cell_in = max(0.42, 0.11 * digits + 0.1) if counted else 0.2
     side_in = max(cell_in * len(names), 2.4)
     margin_in = 0.6 + 0.085 * max(len(name) for name in names)
-    figure = _figure(side_in + margin_in + 1.0, side_in + margin_in + 0.5)
+    figure = blank_figure(side_in + margin_in + 1.0, side_in + margin_in + 0.5)
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap=SHARES, norm=PowerNorm(0.6, 0, 1), interpolation="nearest")
     axes.set_title(title)
@@ -113,10 +113,10 @@ def confusion_matrix_png(confusion: NDArray[np.integer], labels: Sequence[str]) 
     bar.ax.tick_params(length=0, labelsize=8)
     bar.outline.set_visible(False)
     bar.set_label("Share of the true class", fontsize=9)
-    return _png(figure)
+    return as_png(figure)
 
 
-@_style()
+@drawn_in_style()
 def reliability_png(
     edges: Sequence[float],
     counts: Sequence[int],
@@ -137,7 +137,7 @@ def reliability_png(
     """
     left, width = np.asarray(edges[:-1]), np.diff(edges)
     used = np.asarray(counts) > 0
-    figure = _figure(5.6, 5.6)
+    figure = blank_figure(5.6, 5.6)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
     accuracy, confidence = np.asarray(accuracies)[used], np.asarray(confidences)[used]
     bars: dict[str, Any] = {"align": "edge", "edgecolor": "white", "linewidth": 1.0}
@@ -164,11 +164,11 @@ def reliability_png(
     lower.set_xlabel("Confidence (probability of the predicted class)")
     lower.set_xlim(0, 1)
     for axes in (upper, lower):
-        _plain(axes)
-    return _png(figure)
+        plain(axes)
+    return as_png(figure)
 
 
-@_style()
+@drawn_in_style()
 def precision_recall_png(
     labels: Sequence[str],
     precisions: Sequence[Sequence[float] | NDArray[np.float64]],
@@ -188,7 +188,7 @@ def precision_recall_png(
     """
     order = np.argsort(average_precisions, kind="stable")
     named, others = order[:MOST_LINES], order[MOST_LINES:]
-    figure = _figure(5.6, 5.2 + 0.2 * len(named))
+    figure = blank_figure(5.6, 5.2 + 0.2 * len(named))
     axes = figure.add_subplot()
     quiet: dict[str, Any] = {"color": "#b8c0ca", "linewidth": 0.8}
     for index in others.tolist():
@@ -210,7 +210,7 @@ def precision_recall_png(
     axes.set_ylabel("Precision (share of the found that is right)")
     axes.set_xlim(0, 1.01)
     axes.set_ylim(0, 1.02)
-    _plain(axes)
+    plain(axes)
     legend = figure.legend(
         loc="outside lower left",
         alignment="left",
@@ -219,10 +219,10 @@ def precision_recall_png(
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
-    return _png(figure)
+    return as_png(figure)
 
 
-@_style()
+@drawn_in_style()
 def curves_png(
     curves: Mapping[str, Sequence[float]], best: int, start: float, quantity: str = "Loss, in nats"
 ) -> bytes:
@@ -234,7 +234,7 @@ def curves_png(
         start: What stood before the training, drawn across.
         quantity: What is drawn.
     """
-    figure = _figure(6.2, 4.0)
+    figure = blank_figure(6.2, 4.0)
     axes = figure.add_subplot()
     for rank, (name, values) in enumerate(curves.items()):
         epochs = range(1, len(values) + 1)
@@ -247,16 +247,17 @@ def curves_png(
     axes.set_xlabel("Epoch")
     axes.set_ylabel(quantity)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _plain(axes)
+    plain(axes)
     axes.legend(loc="best")
-    return _png(figure)
+    return as_png(figure)
 
 
-def _figure(width_in: float, height_in: float) -> Figure:
+def blank_figure(width_in: float, height_in: float) -> Figure:
+    """Return a figure on a white ground, laid out so that nothing overlaps."""
     return Figure(figsize=(width_in, height_in), dpi=DPI, layout="constrained", facecolor="white")
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
     """Leave a light grid and the two lines that carry the scales."""
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
@@ -272,7 +273,8 @@ def _shortened(label: str) -> str:
     return line[: LONGEST_LABEL - tail - 1] + "…" + line[-tail:]
 
 
-def _png(figure: Figure) -> bytes:
+def as_png(figure: Figure) -> bytes:
+    """Return a figure as PNG."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # A label in a script that the font lacks is drawn as boxes; the report's tables spell it.

@@ -154,7 +154,8 @@ class EngineAnswerer(Answerer):
             UnfitError: The engine cannot run this here.
         """
         self.runtime = runtime
-        engine = ENGINES[runtime.engine].divided(runtime.threads, runtime.concurrency)
+        threads = runtime.threads * runtime.concurrency
+        engine = ENGINES[runtime.engine].divided(threads, runtime.concurrency)
         precision = cast(Precision, runtime.precision)
         self._forwards = [engine.compiled(c.forward, precision) for c in self._computations]
         return self
