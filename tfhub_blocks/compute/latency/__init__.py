@@ -1,0 +1,1 @@
+"""Latency: how soon a model answers, by which runtime, under which load."""

@@ -1,0 +1,119 @@
+"""A runtime measured as it will be served: over HTTP, with requests that arrive on schedule."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfhub_blocks.compute.latency.loads import Load, closed_loop, open_loop
+from tfhub_blocks.compute.latency.outputs import copy_with_runtime, format_of
+from tfhub_blocks.compute.latency.percentiles import PERCENTILES, Percentile, percentile
+from tfhub_blocks.compute.latency.servers import Server, serving
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.folders import begin_folder, finish_folder
+from tfhub_blocks.records.lineage import Provenance
+from tfhub_blocks.records.runtimes import Runtime, Speeds
+
+# Of what was answered while as many as can be always waited.
+SHARES = (0.2, 0.5, 0.8, 1.0, 1.2)
+# Where no rate is asked for, half the machine is left, so that what is measured is no queue.
+USUAL_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class ServingPlan:
+    """How a runtime is measured: at ``per_s`` if that is asked for, by so many ``requests``.
+
+    ``concurrency`` is how many requests wait at once while capacity is measured, for ``seconds``
+    in all.
+    """
+
+    concurrency: tuple[int, ...]
+    seconds: float
+    requests: int
+    per_s: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """What was measured of a runtime as it is served.
+
+    ``answers`` are those to the sample, float32 [n, classes]; ``capacity`` items in a second by
+    concurrency; ``main`` the load that the percentiles are of, ``curve`` others, rising.
+    """
+
+    runtime: Runtime
+    answers: NDArray[np.float32]
+    capacity: dict[int, float]
+    main: Load
+    curve: tuple[Load, ...]
+    percentiles: dict[int, Percentile]
+    speeds: Speeds
+
+
+def measure_served(
+    model: Path, runtime: Runtime, contents: Sequence[bytes], is_text: bool, plan: ServingPlan
+) -> Served:
+    """A runtime in the very program and folder that it would be served by.
+
+    The sample is asked for once, in order, which also warms up; nothing of that is timed.
+
+    Args:
+        model: The folder without the runtime.
+        runtime: What computes.
+        contents: The sample, one or more.
+        is_text: Whether they are texts.
+        plan: What is measured.
+
+    Raises:
+        BlocksError: The program did not become ready, or left requests unanswered.
+        ValueError: It did not answer an item of the sample.
+    """
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "model"
+        provenance = Provenance("check_latency", {}, (), "0" * 64, "0" * 64, "", "")
+        copy_with_runtime(model, begin_folder(folder, provenance), runtime)
+        finish_folder(folder, "model", format_of(model), provenance)
+        with serving(folder, is_text, "check_latency") as server:
+            answers = np.stack([server.score(content) for content in contents])
+            return _measured(server, runtime, contents, answers, plan)
+
+
+def _measured(
+    server: Server,
+    runtime: Runtime,
+    contents: Sequence[bytes],
+    answers: NDArray[np.float32],
+    plan: ServingPlan,
+) -> Served:
+    def send(number: int) -> None:
+        server.score(contents[number % len(contents)])
+
+    share_s = plan.seconds / len(plan.concurrency)
+    capacity = {each: closed_loop(send, each, share_s) for each in plan.concurrency}
+    most = max(capacity.values())
+    main = open_loop(send, plan.per_s or USUAL_SHARE * most, plan.requests)
+    if main.failed:
+        raise BlocksError(
+            "check_latency",
+            f"runtime {runtime.name}",
+            f"{main.failed} of {plan.requests} requests were not answered",
+            "an answer to each",
+            "look at what it says: tfhub-blocks serve MODEL",
+        )
+    few = max(plan.requests // 10, 20)
+    curve = tuple(open_loop(send, share * most, few) for share in SHARES)
+    found = {each: percentile(main.latencies_ms, each) for each in PERCENTILES}
+    speeds = Speeds(
+        p50_ms=found[50].value,
+        p95_ms=found[95].value,
+        p99_ms=found[99].value,
+        items_per_s=most,
+        cold_start_s=server.cold_start_s,
+        memory_mb=server.memory_mb,
+    )
+    named = replace(runtime, measured=speeds)
+    return Served(named, answers, capacity, main, curve, found, speeds)
