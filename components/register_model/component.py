@@ -9,19 +9,23 @@ from tfhub_blocks.compute.steps import step
 from tfhub_blocks.records.evidence import read_evidence
 from tfhub_blocks.records.folders import write_file
 from tfhub_blocks.records.models import open_model
+from tfhub_blocks.records.pins import PIN_NAME, read_pin
 
 
 @command_component(
     version="1.0.0",
     display_name="Register model",
     description="Register a model whose evidence is about exactly this model and met its "
-    "thresholds. The same model again gives the version that it has.",
+    "thresholds; for real time, with evidence of its latency on the machine that it is meant for. "
+    "The same model again gives the version that it has.",
     environment="azureml:tfhub-blocks-cpu:6887d457f02e",
     tags={"role": "cpu", "category": "register"},
     is_deterministic=False,
 )
 def register_model(
-    model: Input(type="mlflow_model", description="A model from train_head or fine_tune"),
+    model: Input(
+        type="mlflow_model", description="A model from train_head, fine_tune or check_latency"
+    ),
     evidence: Input(type="uri_file", description="evidence.json from evaluate"),
     registration: Output(type="uri_file", description="Name, version and digest, as JSON"),
     model_name: Input(type="string", description="Name in the model registry"),
@@ -29,14 +33,28 @@ def register_model(
     trigger_time: Input(
         type="string", optional=True, description="When the schedule fired that had it made"
     ) = None,
+    latency: Input(
+        type="uri_file",
+        optional=True,
+        description="evidence.json from check_latency, of a model for real time or with a runtime",
+    ) = None,
+    compute_size: Input(
+        type="string", optional=True, description="The machine that a model for real time runs on"
+    ) = None,
 ):
     """Never reused from a cache: registering is an effect outside its outputs."""
     with step(register_model, locals()) as run:
+        from tfhub_blocks.compute.registrations import check_evidence, check_speed
+
         folder, metadata = open_model(Path(model), "register_model")
         proof = read_evidence(Path(evidence), "register_model")
+        speed = read_evidence(Path(latency), "register_model") if latency else None
+        check_evidence(folder.lineage, proof)
+        decisions = read_pin(folder.file(PIN_NAME)).decisions
+        check_speed(folder.lineage, decisions, speed, compute_size)
 
         from tfhub_blocks.compute.registry import register
 
-        record = register(folder, metadata, proof, model_name, owner, trigger_time)
+        record = register(folder, metadata, proof, model_name, owner, trigger_time, speed)
         write_file(run.path("registration"), json.dumps(record, indent=1).encode())
         print(f"{record['name']} version {record['version']}, digest {record['digest']}")

@@ -8,13 +8,13 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from tfhub_blocks.records.digests import file_sha256
-from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.evidence import Evidence
 from tfhub_blocks.records.folders import Folder
 from tfhub_blocks.records.lineage import STATEMENT_NAME
 
-WHERE = "register_model"
 TAG = "tfhub_blocks."
+# What is told of a check of latency.
+SPEED_TAGS = ("latency_digest", "runtime", "compute_size")
 
 
 def register(
@@ -24,20 +24,20 @@ def register(
     name: str,
     owner: str,
     trigger_time: str | None = None,
+    latency: Evidence | None = None,
 ) -> dict[str, str]:
-    """Register a model that its evidence is about; name, version, digest and source of it.
+    """Register a model; name, version, digest and source of it.
 
     The same model under the same name is registered once: its version is given again.
     ``trigger_time`` is when the schedule fired that had it made, if one did.
-
-    Raises:
-        BlocksError: The evidence is of another model, or a threshold was not met.
+    That the evidence holds, ``registrations`` has checked.
     """
-    check_evidence(model.digest, evidence)
     client = MlflowClient()
     version = _find(client, name, model.digest)
     if version is None:
         tags = _tags(model, metadata, evidence, owner)
+        if latency:
+            tags |= _speed_tags(latency)
         if trigger_time:
             tags[f"{TAG}trigger_time"] = trigger_time
         version = _create(client, name, model, tags)
@@ -48,35 +48,6 @@ def register(
         "source": version.source,
         "owner": version.tags.get(f"{TAG}owner", owner),
     }
-
-
-def check_evidence(model_digest: str, evidence: Evidence) -> None:
-    """Check that evidence is about a model and met its thresholds.
-
-    Raises:
-        BlocksError: It is not, or did not.
-    """
-    if evidence.model_digest != model_digest:
-        raise BlocksError(
-            WHERE,
-            "evidence",
-            f"it is about the model with digest {evidence.model_digest}",
-            f"evidence about the model given, digest {model_digest}",
-            "evaluate this model and give that evidence",
-        )
-    failed = [
-        f"{threshold.name} asked {threshold.asked:g}, measured {threshold.measured:.4g}"
-        for threshold in evidence.thresholds
-        if not threshold.met
-    ]
-    if failed or not evidence.thresholds:
-        raise BlocksError(
-            WHERE,
-            "evidence",
-            "; ".join(failed) or "no threshold was asked for",
-            "evidence that met every threshold",
-            "improve the model, or ask for another threshold on purpose",
-        )
 
 
 def _find(client: MlflowClient, name: str, digest: str) -> Any:
@@ -122,3 +93,8 @@ def _tags(
         f"{TAG}made_by": made.step,
         f"{TAG}made": made.finished,
     }
+
+
+def _speed_tags(latency: Evidence) -> dict[str, str]:
+    told = {"latency_digest": latency.as_statement()["digest"], **latency.facts}
+    return {f"{TAG}{key}": str(told[key]) for key in SPEED_TAGS if told.get(key)}

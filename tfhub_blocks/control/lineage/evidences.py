@@ -9,6 +9,7 @@ from tfhub_blocks.control.lineage.findings import Verdict
 from tfhub_blocks.control.lineage.outputs import Output
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.evidence import PREDICATE_TYPE, Evidence, read_evidence
+from tfhub_blocks.records.models import bare_digest
 from tfhub_blocks.records.pins import PIN_NAME, read_pin
 from tfhub_blocks.records.snapshots import FORMAT, open_snapshot
 
@@ -130,7 +131,8 @@ def _check_registering(archive: Archive, chain: Chain, verdict: Verdict) -> None
             continue
         model, proof = archive.given(place, "model"), archive.given(place, "evidence")
         evidence = sound_evidence(proof) if proof and is_evidence(proof) else None
-        if model and evidence and model.digest != evidence.model_digest:
+        spoken_of = {model.digest, *_bare_digests(model)} if model else set()
+        if model and evidence and evidence.model_digest not in spoken_of:
             verdict.fault(
                 "replay",
                 place,
@@ -138,6 +140,10 @@ def _check_registering(archive: Archive, chain: Chain, verdict: Verdict) -> None
                 f"evidence about the model that was given, {model.digest}",
                 f"it is evidence about the model {evidence.model_digest}",
             )
+
+
+def _bare_digests(model: Output) -> list[str]:
+    return [bare_digest(model.lineage)] if model.lineage else []
 
 
 def encoder_digest(output: Output) -> str:

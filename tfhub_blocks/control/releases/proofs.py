@@ -17,6 +17,7 @@ from tfhub_blocks.records.environments import environment_digest
 from tfhub_blocks.records.errors import BlocksError, nearest
 from tfhub_blocks.records.evidence import Evidence, read_evidence
 from tfhub_blocks.records.lineage import STATEMENT_NAME, read_lineage
+from tfhub_blocks.records.models import bare_digest
 from tfhub_blocks.records.releases import LockedEvidence, LockedStep
 
 EVIDENCE_PORT = "evidence"
@@ -181,12 +182,14 @@ def _evidence(graph: Graph, made: Mapping[str, Stored]) -> LockedEvidence | None
     node, port = sources[0]
     path = made[node].outputs[port]
     found = read_evidence(path, "lock")
-    digests = {
-        read_lineage(output).digest
+    lineages = [
+        read_lineage(output)
         for stored in made.values()
         for output in stored.outputs.values()
         if (output / STATEMENT_NAME).is_file()
-    }
+    ]
+    # What check_latency made of a model is, but for its runtime, what was evaluated.
+    digests = {digest for it in lineages for digest in (it.digest, bare_digest(it))}
     if found.model_digest not in digests:
         raise BlocksError(
             "lock",
