@@ -51,7 +51,13 @@ def test_all_tells_of_each_pipeline_and_of_one_that_is_broken(project):
     outcome = project.main("check", "--all", "--profile", "strict", "--format", "json")
     assert outcome.status == 1
     record = json.loads(outcome.out)
-    assert set(record["pipelines"]) == {"toy", "gone", "transfer_learning", "fine_tuning"}
+    assert set(record["pipelines"]) == {
+        "toy",
+        "gone",
+        "transfer_learning",
+        "fine_tuning",
+        "latency_gate",
+    }
     found = {it["rule"]: it for it in record["findings"] if it["pipeline"] in ("toy", "gone")}
     assert found["team-ports"]["pipeline"] == "toy"
     assert (found["pipeline-compiles"]["file"], found["pipeline-compiles"]["problem"]) == (

@@ -1,0 +1,85 @@
+"""Latency gate: a model that was trained before, evaluated, made fast, held to it, registered."""
+
+from azure.ai.ml import Input, dsl
+
+from components import check_latency, evaluate, register_model
+
+
+@dsl.pipeline(
+    name="latency_gate",
+    display_name="Latency gate",
+    description="Evaluate a model, find the runtime that answers soonest and the same, and "
+    "register both if a latency budget is kept.",
+)
+def latency_gate(
+    model: Input(type="mlflow_model", description="A model from train_head or fine_tune"),
+    snapshot: Input(type="uri_folder", description="Snapshot whose test split is asked"),
+    owner: Input(type="string", description="Who answers for the model"),
+    compute_size: Input(
+        type="string",
+        optional=True,
+        description="What Azure calls the machine of this step and of the endpoint",
+    ) = None,
+    p50_ms: Input(type="number", optional=True, min=0.0, description="Budget: most p50") = None,
+    p95_ms: Input(type="number", optional=True, min=0.0, description="Budget: most p95") = None,
+    p99_ms: Input(
+        type="number",
+        optional=True,
+        min=0.0,
+        description="Budget: most p99; or what the encoder's pin decides, if that is less",
+    ) = None,
+    items_per_s: Input(
+        type="number", optional=True, min=0.001, description="Budget: least items in a second"
+    ) = None,
+    cold_start_s: Input(
+        type="number", optional=True, min=0.0, description="Budget: most seconds until ready"
+    ) = None,
+    memory_mb: Input(
+        type="number", optional=True, min=0.0, description="Budget: most memory, in 10**6 bytes"
+    ) = None,
+    tolerance: Input(
+        type="number", min=0.0, max=1.0, description="How far a served probability may be off"
+    ) = 1e-5,
+    min_accuracy: Input(
+        type="number", optional=True, min=0.0, max=1.0, description="Least accuracy to register"
+    ) = None,
+    model_name: Input(type="string", description="Name in the model registry") = "latency-gate",
+    trigger_time: Input(
+        type="string", optional=True, description="When a schedule fired; schedules fill it in"
+    ) = None,
+):
+    """The third pattern: no training; what was trained is put to work within a budget.
+
+    The runtime's answers are held against those of the evaluation, which is about the very files
+    that are registered, but for the runtime beside them.
+    """
+    evaluation = evaluate(model=model, snapshot=snapshot, min_accuracy=min_accuracy)
+    check = check_latency(
+        model=model,
+        snapshot=snapshot,
+        evaluation=evaluation.outputs.report,
+        compute_size=compute_size,
+        p50_ms=p50_ms,
+        p95_ms=p95_ms,
+        p99_ms=p99_ms,
+        items_per_s=items_per_s,
+        cold_start_s=cold_start_s,
+        memory_mb=memory_mb,
+        tolerance=tolerance,
+    )
+    registration = register_model(
+        model=check.outputs.served_model,
+        evidence=evaluation.outputs.evidence,
+        latency=check.outputs.evidence,
+        compute_size=compute_size,
+        model_name=model_name,
+        owner=owner,
+        trigger_time=trigger_time,
+    )
+    return {
+        "model": check.outputs.served_model,
+        "report": check.outputs.report,
+        "evidence": evaluation.outputs.evidence,
+        "latency": check.outputs.evidence,
+        "registration": registration.outputs.registration,
+    }
