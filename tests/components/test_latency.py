@@ -71,7 +71,6 @@ def test_model_with_its_fastest_runtime_is_registered_with_both_evidences(
     assert bare_digest(model) == read_lineage(colours_model).digest != model.digest
     runtime = read_runtime(checked / "served_model")
     assert (runtime.compute_size, runtime.budget.p99_ms) == (size, 60000)
-    assert runtime.measured.p50_ms <= runtime.measured.p99_ms
     assert model.provenance.facts["temperature"] > 0  # fine_tune starts from it
     evidence = read_evidence(checked / "evidence", "test")
     assert evidence.passed

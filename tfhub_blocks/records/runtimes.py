@@ -1,4 +1,4 @@
-"""Runtimes: what computes a served model's answers, as ``check_latency`` chose and measured it.
+"""Runtimes: what computes a served model's answers, as ``check_latency`` chose it.
 
 It is ``runtime.toml`` in the folder of a model. A model without one is served by its own program.
 """
@@ -43,7 +43,8 @@ class Runtime:
     engine takes the part behind preprocessing. ``threads`` share one computation out, and
     ``concurrency`` computations are under way at once; the others wait. Requests that come within
     ``batch_window_ms`` of the first are computed together, at most ``largest_batch`` items.
-    ``compute_size`` is the kind of machine that ``measured`` was measured on, and is meant for.
+    ``compute_size`` is the kind of machine on which it kept the ``budget``. What was measured is in
+    the evidence, and not here: the same choice is the same model, whatever the day.
     """
 
     engine: RuntimeEngine = "own"
@@ -54,7 +55,6 @@ class Runtime:
     largest_batch: int = 1
     compute_size: str | None = None
     budget: Speeds = Speeds()
-    measured: Speeds = Speeds()
 
     @property
     def name(self) -> str:

@@ -1,7 +1,7 @@
 """A runtime measured as it will be served: over HTTP, with requests that arrive on schedule."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -115,5 +115,4 @@ def _measured(
         cold_start_s=server.cold_start_s,
         memory_mb=server.memory_mb,
     )
-    named = replace(runtime, measured=speeds)
-    return Served(named, answers, capacity, main, curve, found, speeds)
+    return Served(runtime, answers, capacity, main, curve, found, speeds)
