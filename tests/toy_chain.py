@@ -73,12 +73,14 @@ def train_toy(
     """Doc."""
     with step(train_toy, locals()) as run:
         items = open_snapshot(Path(snapshot), "train_toy").manifest
+        pin = read_pin(Path(encoder) / PIN_NAME)
         metadata = {
-            "encoder_digest": read_pin(Path(encoder) / PIN_NAME).digest,
+            "encoder_digest": pin.digest,
             "snapshot_digest": items.digest,
             "labels": list(items.labels),
         }
         folder = run.begin_output("model", FORMAT)
+        pin.write(folder / PIN_NAME)
         (folder / "MLmodel").write_text(json.dumps({"metadata": metadata}))
         (folder / "weights").write_text(f"{strength} {balanced} {rounds}")
         run.facts["loss"] = 1 / strength

@@ -314,6 +314,13 @@ def encoder_without_a_version(promoting):
     return
 
 
+def realtime_without_latency(promoting):
+    """A decision for realtime, and nothing that shows how soon it answers."""
+    pin = str(promoting.output("encoder", "encoder") / PIN_NAME)
+    promoting.edit(pin, 'inference = "batch"', 'inference = "realtime"\nlatency_budget_ms = 50')
+    return
+
+
 def no_release(promoting):
     """A profile that takes locks."""
     promoting.profile('encoder_policy = "experiment"', LOCKS)
@@ -356,6 +363,7 @@ WAYS = [
     nobody_owns_it,
     undecided_encoder,
     encoder_without_a_version,
+    realtime_without_latency,
     no_release,
     profile_from_elsewhere,
     edited_profile,

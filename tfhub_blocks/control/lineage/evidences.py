@@ -35,13 +35,13 @@ def sound_evidence(output: Output) -> Evidence | None:
         return None
 
 
-def evidence_about(archive: Archive, model_digest: str) -> Iterator[Output]:
+def evidence_about(archive: Archive, *model_digests: str) -> Iterator[Output]:
     """What is kept as evidence about a model: by its own word, or by that of its step."""
     for output in archive.outputs.values():
         if is_evidence(output):
             evidence = sound_evidence(output)
-            says_so = evidence is not None and evidence.model_digest == model_digest
-            if says_so or model_digest in _models_beside(archive, output):
+            says_so = evidence is not None and evidence.model_digest in model_digests
+            if says_so or not _models_beside(archive, output).isdisjoint(model_digests):
                 yield output
 
 
@@ -131,8 +131,7 @@ def _check_registering(archive: Archive, chain: Chain, verdict: Verdict) -> None
             continue
         model, proof = archive.given(place, "model"), archive.given(place, "evidence")
         evidence = sound_evidence(proof) if proof and is_evidence(proof) else None
-        spoken_of = {model.digest, *_bare_digests(model)} if model else set()
-        if model and evidence and evidence.model_digest not in spoken_of:
+        if model and evidence and evidence.model_digest not in digests_of_model(model):
             verdict.fault(
                 "replay",
                 place,
@@ -142,8 +141,9 @@ def _check_registering(archive: Archive, chain: Chain, verdict: Verdict) -> None
             )
 
 
-def _bare_digests(model: Output) -> list[str]:
-    return [bare_digest(model.lineage)] if model.lineage else []
+def digests_of_model(model: Output) -> set[str]:
+    """The digests by which an evaluation may name a model: its own, and that without a runtime."""
+    return {model.digest} | ({bare_digest(model.lineage)} if model.lineage else set())
 
 
 def encoder_digest(output: Output) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tfhub_blocks.control.lineage.archives import Archive, Place
 from tfhub_blocks.control.lineage.chains import Chain, Knot
 from tfhub_blocks.control.lineage.evidences import (
+    digests_of_model,
     evidence_about,
     evidence_of_digest,
     sound_evidence,
@@ -84,11 +85,18 @@ class Case:
         """What that says."""
         return sound_evidence(self.proof) if self.proof else None
 
+    @property
+    def latency(self) -> Evidence | None:
+        """The evidence that it answers soon enough, with which it was registered."""
+        digest = self.version.tags.get("latency_digest", "")
+        proof = evidence_of_digest(self.archive, digest)
+        return sound_evidence(proof) if proof else None
+
     @cached_property
     def contrary(self) -> tuple[str, ...]:
         """The digests of other evidence about it here, which did not meet its thresholds."""
-        others = evidence_about(self.archive, self.model.digest) if self.model else ()
-        found = (sound_evidence(it) for it in others if it != self.proof)
+        others = self.model and evidence_about(self.archive, *digests_of_model(self.model))
+        found = (sound_evidence(it) for it in others or () if it != self.proof)
         failed = (it for it in found if it and not it.passed)
         return tuple(sorted(str(it.as_statement()["digest"]) for it in failed))
 

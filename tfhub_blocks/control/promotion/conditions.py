@@ -2,7 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from tfhub_blocks.control.lineage.evidences import encoder_digest, snapshot_digest
+from tfhub_blocks.control.lineage.evidences import (
+    digests_of_model,
+    encoder_digest,
+    snapshot_digest,
+)
 from tfhub_blocks.control.persons import is_same_person
 from tfhub_blocks.control.profiles import profile_folders
 from tfhub_blocks.control.promotion.cases import WHERE, Case
@@ -11,7 +15,8 @@ from tfhub_blocks.control.releases.repository import is_edited
 from tfhub_blocks.records.decisions import DEFAULT_POLICY, undecided
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.handles import is_mutable
-from tfhub_blocks.records.pins import PIN_NAME, read_pin
+from tfhub_blocks.records.pins import PIN_NAME, Pin, read_pin
+from tfhub_blocks.records.runtimes import RUNTIME_NAME
 
 _TOLD = 3
 _TUNING_STEP = "fine_tune"
@@ -79,7 +84,7 @@ def _evidence(case: Case) -> Iterator[BlocksError]:
         told = f"evidence {digest} is not here unchanged" if digest else "it has no evidence"
         yield _refusal(case, told, "the evidence that it was registered with", again)
         return
-    if model and evidence.model_digest != model.digest:
+    if model and evidence.model_digest not in digests_of_model(model):
         told = f"its evidence is about the model {evidence.model_digest}"
         yield _refusal(case, told, f"evidence about this model, {model.digest}", again)
     speaker = case.archive.speaker(proof)
@@ -98,6 +103,24 @@ def _evidence(case: Case) -> Iterator[BlocksError]:
             "; ".join(failed) or "no threshold was asked for",
             "evidence that met every threshold, and at least one",
             "improve the model, or ask for another threshold on purpose",
+        )
+
+
+def _latency(case: Case) -> Iterator[BlocksError]:
+    """It was measured that it answers soon enough, if it is meant to answer at once."""
+    model, pins = case.model, _pins(case)
+    has_runtime = model is not None and (model.path / RUNTIME_NAME).exists()
+    if not has_runtime and all(pin.decisions.inference != "realtime" for pin in pins):
+        return
+    latency = case.latency
+    is_about = model and latency and latency.digests.get("served_model") == model.digest
+    if latency is None or not is_about or latency.kind != "latency" or not latency.passed:
+        why = f"it has a {RUNTIME_NAME}" if has_runtime else "its pin decides for realtime"
+        yield _refusal(
+            case,
+            f"{why}, and no evidence here says that it answers soon enough",
+            "the evidence of latency that it was registered with, every bound met",
+            "register it by the pipeline latency_gate",
         )
 
 
@@ -127,10 +150,7 @@ def _encoder(case: Case) -> Iterator[BlocksError]:
         knot.output.lineage and knot.output.lineage.provenance.step == _TUNING_STEP
         for knot in case.behind
     )
-    for knot in case.behind:
-        if not encoder_digest(knot.output):
-            continue
-        pin = read_pin(knot.output.path / PIN_NAME)
+    for pin in _pins(case):
         told = [f"{name} is undecided" for name in undecided(pin.decisions)]
         if is_mutable(pin.handle):
             told.append(f"{pin.handle} names no version")
@@ -143,6 +163,12 @@ def _encoder(case: Case) -> Iterator[BlocksError]:
                 "an encoder that is decided about and named to the version",
                 "write the decisions into the pin, and make the model again with it",
             )
+
+
+def _pins(case: Case) -> list[Pin]:
+    """The pins of the encoders in it."""
+    encoders = (knot.output for knot in case.behind if encoder_digest(knot.output))
+    return [read_pin(output.path / PIN_NAME) for output in encoders]
 
 
 def _two_persons(case: Case) -> Iterator[BlocksError]:
@@ -208,6 +234,7 @@ _CONDITIONS: Mapping[str, Callable[[Case], Iterator[BlocksError]]] = {
     "chain": _chain,
     "origin": _origin,
     "evidence": _evidence,
+    "latency": _latency,
     "owner": _owner,
     "encoder": _encoder,
     "release": release_refusals,

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tfhub_blocks.control.lineage.chains import Knot
+from tfhub_blocks.control.lineage.evidences import digests_of_model
 from tfhub_blocks.control.promotion.cases import RELEASE_FACT, WHERE, Case, Release
 from tfhub_blocks.control.releases.names import FOLDER
 from tfhub_blocks.control.releases.repository import (
@@ -23,11 +24,12 @@ def with_release(case: Case) -> Case:
     A lock whose evidence names the model goes before one that its steps say they replayed.
     """
     model, replayed = case.model, _replayed(case)
+    named = digests_of_model(model) if model else set()
     found = None
     for path, lock in _locks():
         if lock is None:
             continue
-        if model and lock.evidence and lock.evidence.model_digest == model.digest:
+        if lock.evidence and lock.evidence.model_digest in named:
             return replace(case, release=Release(lock, path, is_replay=False))
         if lock.name == replayed:
             found = Release(lock, path, is_replay=True)
