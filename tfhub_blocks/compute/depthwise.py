@@ -23,7 +23,7 @@ def _gradients(operation: Any, given: Any) -> list[Any]:
         input_sizes=tf.shape(images), filter=filters, out_backprop=given, **attributes
     )
     if _is_split(images.shape, filters.shape, attributes):
-        return [by_input, _by_columns(images, filters.shape.as_list(), given, attributes)]
+        return [by_input, _by_columns(images, filters.shape.as_list(), given)]
     by_filter = tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
         input=images, filter_sizes=filters.shape, out_backprop=given, **attributes
     )
@@ -31,49 +31,36 @@ def _gradients(operation: Any, given: Any) -> list[Any]:
 
 
 def _is_split(images: Any, filters: Any, attributes: dict[str, Any]) -> bool:
+    """Whether each output is below the middle of what it sees, with nothing left out between."""
+    columns = filters[1]
     return (
         not has_gpu()
-        and filters[1] > MOST_COLUMNS
-        and images[1:3].is_fully_defined()
+        and columns > MOST_COLUMNS
+        and columns % 2 == 1
+        and images[2] is not None
+        and images[2] > columns // 2
+        and attributes["padding"] == b"SAME"
         and attributes["data_format"] == b"NHWC"
-        and set(attributes["dilations"]) == {1}
+        and set(attributes["strides"]) == set(attributes["dilations"]) == {1}
     )
 
 
-def _by_columns(images: Any, filters: list[int], given: Any, attributes: dict[str, Any]) -> Any:
-    """The gradient by the filter, a few of its columns at a time.
+def _by_columns(images: Any, filters: list[int], given: Any) -> Any:
+    """The gradient by the filter: of the columns in its middle at once, of each other by itself.
 
-    Columns see a part of the image that begins where they do, as a whole filter of their width.
+    A column that is so far off the middle sees the image shifted by as much.
     """
-    stride = attributes["strides"][2]
-    rows, columns = (_padding(images.shape[d], filters[d - 1], attributes, d) for d in (1, 2))
-    reach = (given.shape[2] - 1) * stride
-    parts = []
-    for start in range(0, filters[1], MOST_COLUMNS):
-        width = min(MOST_COLUMNS, filters[1] - start)
-        low = start - columns[0]
-        high = low + reach + width
-        seen = images[:, :, max(low, 0) : min(high, images.shape[2])]
-        around = (max(-low, 0), max(high - images.shape[2], 0))
-        parts.append(
-            tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
-                input=tf.pad(seen, [(0, 0), rows, around, (0, 0)]),
-                filter_sizes=[filters[0], width, *filters[2:]],
-                out_backprop=given,
-                strides=attributes["strides"],
-                padding="VALID",
-            )
+
+    def of(seen: Any, given: Any, columns: int) -> Any:
+        return tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
+            input=seen,
+            filter_sizes=[filters[0], columns, *filters[2:]],
+            out_backprop=given,
+            strides=[1, 1, 1, 1],
+            padding="SAME",
         )
-    return tf.concat(parts, axis=1)
 
-
-def _padding(size: int, width: int, attributes: dict[str, Any], dimension: int) -> tuple[int, int]:
-    """How many zeros TensorFlow puts before and after a dimension."""
-    if attributes["padding"] == b"VALID":
-        return 0, 0
-    if attributes["padding"] == b"EXPLICIT":
-        before, after = attributes["explicit_paddings"][2 * dimension : 2 * dimension + 2]
-        return before, after
-    stride = attributes["strides"][dimension]
-    needed = max((-(-size // stride) - 1) * stride + width - size, 0)
-    return needed // 2, needed - needed // 2
+    far = range(2, filters[1] // 2 + 1)
+    left = [of(images[:, :, :-shift], given[:, :, shift:], 1) for shift in reversed(far)]
+    right = [of(images[:, :, shift:], given[:, :, :-shift], 1) for shift in far]
+    return tf.concat([*left, of(images, given, MOST_COLUMNS), *right], axis=1)
