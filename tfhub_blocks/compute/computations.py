@@ -1,7 +1,7 @@
 """Computations: a vector for each item, batch by batch, by whichever engine."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +19,9 @@ from tfhub_blocks.records.errors import BlocksError
 Item = tuple[str, bytes]
 """Id and content."""
 Key = TypeVar("Key")
+OnFault = Callable[[str, str], None]
+"""Called with an item's id and why it has no vector."""
+NOT_FINITE = "the model gives numbers for it that are NaN or infinite"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +62,10 @@ class Computation:
         return self.preprocess(tf.constant([self.input.decode(content) for content in filled]))
 
     def vectors(
-        self, batches: Iterable[tuple[Key, list[Item]]], forward: Forward
+        self,
+        batches: Iterable[tuple[Key, list[Item]]],
+        forward: Forward,
+        on_fault: OnFault | None = None,
     ) -> Iterator[tuple[Key, list[str], NDArray[np.float32]]]:
         """Ids and vectors of batches of items, in order, each with its key.
 
@@ -67,15 +73,27 @@ class Computation:
         there is one batch more than cores, for what waits. Every batch is computed at full size.
         A few are under way at most, and go on while the caller works on what it got.
 
+        With ``on_fault`` an item that has no vector is left out, and told with the reason, from any
+        thread; a batch may be empty.
+
         Raises:
             BlocksError: An item cannot be decoded, or has a vector of no finite numbers.
         """
 
         def compute(key: Key, batch: list[Item]) -> tuple[Key, list[str], NDArray[np.float32]]:
-            ids = [item for item, _ in batch]
-            vectors = self.flat(forward(self.prepared(batch)))[: len(batch)]
-            check_finite(ids, vectors, self.where)
-            return key, ids, vectors
+            if on_fault is None:
+                ids = [item for item, _ in batch]
+                vectors = self.flat(forward(self.prepared(batch)))[: len(batch)]
+                check_finite(ids, vectors, self.where)
+                return key, ids, vectors
+            batch, prepared = self.readable(batch, on_fault)
+            if not batch:
+                return key, [], np.empty((0, self.dimension), np.float32)
+            vectors = self.flat(forward(prepared))[: len(batch)]
+            finite = np.isfinite(vectors).all(axis=1)
+            for row in np.flatnonzero(~finite):
+                on_fault(batch[row][0], NOT_FINITE)
+            return key, [batch[row][0] for row in np.flatnonzero(finite)], vectors[finite]
 
         threads = core_count() + 1
         waiting: deque[Future[tuple[Key, list[str], NDArray[np.float32]]]] = deque()
@@ -91,20 +109,47 @@ class Computation:
                 for future in waiting:
                     future.cancel()
 
-    def _undecodable(self, batch: Sequence[Item], error: Exception) -> Exception:
-        """The error that names the item that failed, or the error itself if none fails alone."""
+    def readable(self, batch: list[Item], on_fault: OnFault) -> tuple[list[Item], Any]:
+        """The items that can be decoded, and what ``forward`` takes for them if there are any."""
+        if not batch:
+            return [], None
+        try:
+            return batch, self._prepared([content for _, content in batch])
+        except (ValueError, tf.errors.InvalidArgumentError):
+            faults = dict(self._faults(batch))
+            if not faults:
+                raise
+        for item, reason in faults.items():
+            on_fault(item, reason)
+        rest = [(item, content) for item, content in batch if item not in faults]
+        return rest, self._prepared([content for _, content in rest]) if rest else None
+
+    def _faults(self, batch: Sequence[Item]) -> Iterator[tuple[str, str]]:
+        """The items of a batch that fail alone, and why."""
         for item, content in batch:
             try:
                 self._prepared([content])
             except (ValueError, tf.errors.InvalidArgumentError) as alone:
-                return BlocksError(
-                    self.where,
-                    f"item {item}",
-                    f"it cannot be decoded ({first_line(alone)})",
-                    f"{self.input.name} that can",
-                    "convert or remove it (sources.parquet locates it), and snapshot again",
-                )
+                yield item, f"it cannot be decoded ({_reason(alone)})"
+
+    def _undecodable(self, batch: Sequence[Item], error: Exception) -> Exception:
+        """The error that names the item that failed, or the error itself if none fails alone."""
+        for item, problem in self._faults(batch):
+            return BlocksError(
+                self.where,
+                f"item {item}",
+                problem,
+                f"{self.input.name} that can",
+                "convert or remove it (sources.parquet locates it), and snapshot again",
+            )
         return error
+
+
+def _reason(error: Exception) -> str:
+    """What a foreign error says; one of TensorFlow's does so before it names the operation."""
+    lines = str(error).splitlines()
+    node = next((n for n, line in enumerate(lines) if line.lstrip().startswith("[[{{")), 0)
+    return lines[node - 1].strip()[:200] if node else first_line(error)
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

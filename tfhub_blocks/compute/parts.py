@@ -1,4 +1,4 @@
-"""Parts: vectors that were computed, kept beside an unfinished output until all are there."""
+"""Parts: what was computed, kept beside an unfinished output until all of it is there."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,29 +20,23 @@ IdsAndVectors = tuple[list[str], NDArray[np.floating]]
 
 
 @dataclass(frozen=True)
-class Parts:
+class PartFiles:
     """A folder of parts, by their numbers, shared by all workers of a step.
 
     A part's name holds the digest of its bytes, so one that is cut short or changed is none.
     """
 
     folder: Path
-    dimension: int
-    dtype: str
 
-    def write(self, number: int, batches: Iterable[IdsAndVectors]) -> None:
+    def write_batches(
+        self, number: int, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
+    ) -> None:
         """Write a part, whole or not at all."""
-        fields = [
-            pa.field("id", pa.string(), nullable=False),
-            vector_field(self.dimension, self.dtype),
-        ]
-        schema = pa.schema(fields)
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = self.folder / f".{number:06d}.partial"
         with pa.ipc.new_file(str(partial), schema) as writer:
-            for ids, vectors in _joined(batches):
-                columns = [pa.array(ids), vector_column(vectors)]
-                writer.write_batch(pa.record_batch(columns, schema=schema))
+            for batch in batches:
+                writer.write_batch(batch)
         partial.rename(self.folder / f"{number:06d}-{file_sha256(partial)}.arrow")
 
     def count(self) -> int:
@@ -67,10 +61,33 @@ class Parts:
             time.sleep(POLL_S)
         return path
 
+    def table(self, number: int, on_wait: Callable[[int], None] = lambda _: None) -> pa.Table:
+        """The rows of a part, memory-mapped, which it waits for."""
+        with pa.memory_map(str(self.wait(number, on_wait))) as source:
+            return pa.ipc.open_file(source).read_all()
+
+
+@dataclass(frozen=True)
+class Parts(PartFiles):
+    """Parts that hold ids and vectors."""
+
+    dimension: int
+    dtype: str
+
+    def write(self, number: int, batches: Iterable[IdsAndVectors]) -> None:
+        """Write a part, whole or not at all."""
+        fields = [
+            pa.field("id", pa.string(), nullable=False),
+            vector_field(self.dimension, self.dtype),
+        ]
+        schema = pa.schema(fields)
+        arrays = ([pa.array(ids), vector_column(vectors)] for ids, vectors in _joined(batches))
+        record_batches = (pa.record_batch(columns, schema=schema) for columns in arrays)
+        self.write_batches(number, schema, record_batches)
+
     def read(self, number: int, on_wait: Callable[[int], None] = lambda _: None) -> IdsAndVectors:
         """Ids and vectors, [n, dimension], of a part, which it waits for."""
-        with pa.memory_map(str(self.wait(number, on_wait))) as source:
-            table = pa.ipc.open_file(source).read_all()
+        table = self.table(number, on_wait)
         ids = table["id"].to_pylist()
         return ids, np.concatenate([vectors_of(chunk) for chunk in table["vector"].chunks])
 

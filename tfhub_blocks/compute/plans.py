@@ -62,7 +62,8 @@ class Plan:
             value, low, high = (accuracy[key] for key in ("value", "low", "high"))
             yield f"a head on {name}, left one out: accuracy {value:.3f} [{low:.3f}, {high:.3f}]"
         if "not_reused" in report:
-            yield f"warning: earlier features are not reused: their {report['not_reused']}"
+            told = report.get("earlier", "features")
+            yield f"warning: earlier {told} are not reused: their {report['not_reused']}"
 
     def write(self, folder: Path) -> None:
         """Write it, whole or not at all."""

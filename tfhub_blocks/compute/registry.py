@@ -50,6 +50,24 @@ def register(
     }
 
 
+def version_of(name: str, digest: str) -> str:
+    """A registered model as ``name:version``, by its name and its digest.
+
+    Raises:
+        BlocksError: No version of that name is this model.
+    """
+    found = _find(MlflowClient(), name, digest)
+    if found is None:
+        raise BlocksError(
+            "registry",
+            name,
+            f"it has no version that is the model with digest {digest}",
+            "a model that was registered under this name",
+            "register it with register_model, or leave the name out",
+        )
+    return f"{name}:{found.version}"
+
+
 def _find(client: MlflowClient, name: str, digest: str) -> Any:
     try:
         versions = client.search_model_versions(f"name = '{name}'")

@@ -16,12 +16,16 @@ from tfhub_blocks.records.pins import PIN_NAME, Pin, read_pin
 
 @dataclass(frozen=True, eq=False)
 class ServedModel:
-    """A model of ours, loaded: contents to what the encoder takes, and that to probabilities."""
+    """A model of ours, loaded: contents to what the encoder takes, and that to probabilities.
+
+    ``digest`` is that of all its files.
+    """
 
     pin: Pin
     labels: tuple[str, ...]
     input: Modality
     loaded: Any
+    digest: str
 
     def computation(self, batch_size: int, where: str) -> Computation:
         """Probabilities, float32 [batch_size, classes], as a computation, as of an encoder."""
@@ -47,7 +51,7 @@ def load_served(path: Path, where: str) -> ServedModel:
         BlocksError: It is no finished model, a file differs, an operation's package is not
             installed, or it was made before models had halves.
     """
-    _, metadata = open_model(path, where)
+    folder, metadata = open_model(path, where)
     pin = read_pin(path / PIN_NAME)
     import_packages(pin.operations.packages, where)
     loaded = tf.saved_model.load(str(path / SAVED_MODEL_NAME))
@@ -60,4 +64,4 @@ def load_served(path: Path, where: str) -> ServedModel:
             "train it again, with this version",
         )
     encoder_input = read_input(pin.modality, pin.input, str(path / PIN_NAME))
-    return ServedModel(pin, tuple(metadata["labels"]), encoder_input, loaded)
+    return ServedModel(pin, tuple(metadata["labels"]), encoder_input, loaded, folder.digest)

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -64,7 +64,7 @@ class Step:
         self._outputs.append((self.path(port), port, folder_format))
         return begin_folder(self.path(port), self.provenance)
 
-    def work(self, port: str) -> Path:
+    def work(self, port: str, checked: Collection[str] = ()) -> Path:
         """The folder for finished parts of an output, which all workers share.
 
         It outlives this process: an attempt at the very same work (step, parameters, inputs, code
@@ -73,11 +73,16 @@ class Step:
         whole or renamed into place. The folder goes when the output is complete: a worker that has
         done its share looks into it no more.
 
+        Args:
+            port: The output.
+            checked: Inputs that may have no digest, because each part says of which content it is,
+                and is held against it.
+
         Raises:
             BlocksError: An input has no digest, so parts made from other content would be taken.
         """
         for material in self.provenance.materials:
-            if material.digest is None:
+            if material.digest is None and material.name not in checked:
                 raise BlocksError(
                     self.name,
                     material.name,

@@ -20,8 +20,11 @@ MAX_ITEM_BYTES = SHARD_BYTES
 Read = tuple[Place, bytes, str | None]
 
 
-def read_contents(source: Source, limits: Limits) -> Iterator[Read]:
+def read_contents(source: Source, limits: Limits, is_decoded: bool = True) -> Iterator[Read]:
     """Each place with its content and, if it cannot be an item, the reason; in the source's order.
+
+    Where somebody else will decode it, ``is_decoded`` is false and the reasons are those that can
+    be told without.
 
     Files are read and decoded by a few threads, which are at most a few files ahead.
     """
@@ -32,7 +35,7 @@ def read_contents(source: Source, limits: Limits) -> Iterator[Read]:
             content, fault = _read_file(place.content)
         elif isinstance(place.content, bytes):
             content = place.content
-        return place, content, fault or content_fault(content, source.modality, limits)
+        return place, content, fault or content_fault(content, source.modality, limits, is_decoded)
 
     if MODALITIES[source.modality].column == "text":
         yield from map(read, source.places)
@@ -48,13 +51,16 @@ def read_contents(source: Source, limits: Limits) -> Iterator[Read]:
             yield waiting.popleft().result()
 
 
-def content_fault(content: bytes, modality: str, limits: Limits) -> str | None:
+def content_fault(
+    content: bytes, modality: str, limits: Limits, is_decoded: bool = True
+) -> str | None:
     """Why a content cannot be an item of a modality, or None; a text is valid UTF-8 already."""
     if not content:
         return "it is empty"
     if len(content) > MAX_ITEM_BYTES:
         return f"it has {len(content)} bytes, more than {MAX_ITEM_BYTES}"
-    return MODALITIES[modality].content_fault(content, limits)
+    kind = MODALITIES[modality]
+    return (kind.content_fault if is_decoded else kind.header_fault)(content, limits)
 
 
 def _read_file(path: Path) -> tuple[bytes, str | None]:

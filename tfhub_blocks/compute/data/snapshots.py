@@ -24,7 +24,7 @@ from tfhub_blocks.compute.data.classes import (
 from tfhub_blocks.compute.data.contents import read_contents
 from tfhub_blocks.compute.data.fields import STEP_NAME, quoted, refusal
 from tfhub_blocks.compute.data.places import Indexes, Places, RejectedWriter
-from tfhub_blocks.compute.data.sources import Source, open_source
+from tfhub_blocks.compute.data.sources import ATTRIBUTION_NAME, Source, open_source
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.modalities.modality import Limits
 from tfhub_blocks.records.errors import BlocksError
@@ -36,8 +36,6 @@ from tfhub_blocks.records.snapshots import (
     Manifest,
 )
 
-# At the top of a source: what must be said wherever its items are shown.
-ATTRIBUTION_NAME = "ATTRIBUTION.txt"
 ATTRIBUTION_CHARACTERS = 2000
 BATCH_BYTES = 4 * 2**20
 # What an item's id, label and split weigh beside its content, about.

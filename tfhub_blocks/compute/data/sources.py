@@ -25,6 +25,8 @@ from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.records.errors import nearest
 from tfhub_blocks.records.snapshots import SPLITS
 
+# At the top of a source: what must be said wherever its items are shown.
+ATTRIBUTION_NAME = "ATTRIBUTION.txt"
 _IGNORED_NAMES = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX", "__pycache__"})
 
 
@@ -56,14 +58,18 @@ class Source:
     warnings: tuple[str, ...] = ()
 
 
-def open_source(path: Path, modality: str, respect_splits: bool) -> Source:
+def open_source(
+    path: Path, modality: str, respect_splits: bool = False, is_labelled: bool = True
+) -> Source:
     """The source at a path: a table, a folder with one table at its top, or folders of classes.
+
+    Without labels, each file below a folder is a place, and a table needs no column for them.
 
     Raises:
         BlocksError: There is nothing that can be understood as one of these.
     """
     if is_table(path) and path.is_file():
-        return _table_source(open_table(path), modality, respect_splits)
+        return _table_source(open_table(path), modality, respect_splits, is_labelled)
     if not path.is_dir():
         problem = "is a file, but no table" if path.exists() else "does not exist"
         raise refusal(
@@ -74,7 +80,7 @@ def open_source(path: Path, modality: str, respect_splits: bool) -> Source:
     top = [entry for entry in sorted(path.iterdir()) if not _is_ignored(entry.name)]
     tables = [entry for entry in top if is_table(entry) and entry.is_file()]
     if len(tables) == 1:
-        return _table_source(open_table(tables[0]), modality, respect_splits)
+        return _table_source(open_table(tables[0]), modality, respect_splits, is_labelled)
     if tables:
         names = ", ".join(table.name for table in tables)
         raise refusal(
@@ -82,6 +88,8 @@ def open_source(path: Path, modality: str, respect_splits: bool) -> Source:
             "one table, or folders of classes and no table",
             "leave one table, or move them out",
         )
+    if top and not is_labelled:
+        return _unlabelled_folder(path, modality)
     if not any(entry.is_dir() for entry in top):
         raise refusal(
             f"the folder holds {_seen(entry.name for entry in top)}, no table and no folders"
@@ -111,20 +119,33 @@ def _folder_source(folder: Path, modality: str, respect_splits: bool) -> Source:
         raise refusal(
             "the folder's class folders hold no files", "files in them", "check the folder"
         )
-    if modality == "auto":
-        modality = _modality_by_extension(Counter(map(_extension, files)))
-    elif MODALITIES[modality].column == "text":
-        raise refusal(
-            f"the folder holds files, and modality is {modality}",
-            "a table with the columns text and label",
-            "put each text into a row of a CSV, JSON Lines or Parquet file",
-        )
     return Source(
-        modality,
+        _modality_of_files(modality, files),
         _folder_places(folder, files, depth),
         len(files),
         tuple(sorted({printable(n.split("/")[depth]) for n in folders if n.count("/") >= depth})),
     )
+
+
+def _unlabelled_folder(folder: Path, modality: str) -> Source:
+    files = [name for name in _walk(folder)[0] if name != ATTRIBUTION_NAME]
+    if not files:
+        raise refusal("the folder holds no files", "files in it", "check the folder")
+    modality = _modality_of_files(modality, files)
+    places = (Place(printable(name), None, None, folder / name) for name in files)
+    return Source(modality, places, len(files))
+
+
+def _modality_of_files(modality: str, files: list[str]) -> str:
+    if modality == "auto":
+        return _modality_by_extension(Counter(map(_extension, files)))
+    if MODALITIES[modality].column == "text":
+        raise refusal(
+            f"the folder holds files, and modality is {modality}",
+            "a table with the column text",
+            "put each text into a row of a CSV, JSON Lines or Parquet file",
+        )
+    return modality
 
 
 def _folder_places(folder: Path, files: list[str], depth: int) -> Iterator[Place]:
@@ -172,24 +193,24 @@ def _require_splits(folders: list[str]) -> None:
         )
 
 
-def _table_source(table: Table, modality: str, respect_splits: bool) -> Source:
+def _table_source(table: Table, modality: str, respect_splits: bool, is_labelled: bool) -> Source:
     if modality == "auto" and "text" in table.columns:
         modality = next(name for name, kind in MODALITIES.items() if kind.column == "text")
     content = "path" if modality == "auto" else MODALITIES[modality].column
-    _require_columns(table, content, modality, respect_splits)
+    further = [*(["label"] if is_labelled else []), *(["split"] if respect_splits else [])]
+    _require_columns(table, content, modality, further)
     warnings = []
-    if "split" in table.columns and not respect_splits:
+    if "split" in table.columns and is_labelled and not respect_splits:
         warnings.append("the table's column split is not used: set respect_splits to use it")
     if modality == "auto":
         paths = (str(value or "") for (value,) in table.read(["path"]))
         modality = _modality_by_extension(Counter(map(_extension, paths)))
-    places = _table_places(table, content, respect_splits)
+    places = _table_places(table, content, further)
     return Source(modality, places, table.rows, warnings=tuple(warnings))
 
 
-def _require_columns(table: Table, content: str, modality: str, respect_splits: bool) -> None:
-    wanted = [content, "label", *(["split"] if respect_splits else [])]
-    missing = [name for name in wanted if name not in table.columns]
+def _require_columns(table: Table, content: str, modality: str, further: list[str]) -> None:
+    missing = [name for name in (content, *further) if name not in table.columns]
     if not missing:
         return
     name = missing[0]
@@ -203,17 +224,19 @@ def _require_columns(table: Table, content: str, modality: str, respect_splits: 
     raise refusal(
         f"the table {table.path.name} has no column {' or '.join(meant)}; its columns are "
         + ", ".join(shown),
-        "the columns path or text, and label" + (", and split" if respect_splits else ""),
+        ", and ".join(
+            ["the columns path or text" if further else "a column path or text", *further]
+        ),
         remedy,
     )
 
 
-def _table_places(table: Table, content: str, respect_splits: bool) -> Iterator[Place]:
+def _table_places(table: Table, content: str, further: list[str]) -> Iterator[Place]:
     name, folder = table.path.name, table.path.parent
-    columns = [content, "label", *(["split"] if respect_splits else [])]
-    for row, (value, label_value, *rest) in enumerate(table.read(columns), start=1):
-        split = as_split(f"row {row} of {name}", rest[0]) if rest else None
-        label, label_fault = as_label(label_value)
+    for row, (value, *rest) in enumerate(table.read([content, *further]), start=1):
+        told = dict(zip(further, rest, strict=True))
+        split = as_split(f"row {row} of {name}", told["split"]) if "split" in told else None
+        label, label_fault = as_label(told["label"]) if "label" in told else (None, None)
         path = f"{name}:{row}"
         found: bytes | Path
         if content == "text":

@@ -1,0 +1,123 @@
+"""score_batch: what a model answers for each item of some data, and nothing else of it."""
+
+from pathlib import Path
+
+from mldesigner import Input, Output, command_component
+
+from tfhub_blocks.compute.engines import ENGINES
+from tfhub_blocks.compute.steps import step
+from tfhub_blocks.records.predictions import open_predictions
+from tfhub_blocks.records.progress import Progress
+
+
+@command_component(
+    version="1.0.0",
+    display_name="Score batch",
+    description="Answer each item of a snapshot, a folder or a table with labels and "
+    "probabilities, in Parquet; what cannot be read gets the reason in its row.",
+    environment="azureml:tfhub-blocks-gpu:cf87ef4816ab",
+    tags={"role": "gpu", "category": "score", "workers": "many"},
+)
+def score_batch(
+    data: Input(
+        type="uri_folder",
+        description="A snapshot; or a folder of files, or one with a table (.csv, .jsonl, "
+        ".parquet) at its top that has the column text or path. No labels are needed.",
+    ),
+    model: Input(type="mlflow_model", description="A model from train_head or fine_tune."),
+    predictions: Output(
+        type="uri_folder",
+        description="Path, id, label, probabilities or error, and model version of each item, in "
+        "the order of the data, in Parquet shards; and summary.json.",
+    ),
+    previous_predictions: Input(
+        type="uri_folder",
+        optional=True,
+        description="Earlier predictions of the same model: their contents are not scored again.",
+    ) = None,
+    model_name: Input(
+        type="string",
+        optional=True,
+        description="The model's name in the registry: rows then hold name:version, not a digest.",
+    ) = None,
+    top_k: Input(
+        type="integer",
+        optional=True,
+        min=1,
+        max=1000,
+        description="Answers: keep so many of the largest probabilities; else that of each class.",
+    ) = None,
+    max_unreadable_fraction: Input(
+        type="number",
+        min=0.0,
+        max=1.0,
+        description="Limits: the share of items without an answer that ends the step.",
+    ) = 0.01,
+    max_pixels: Input(
+        type="integer",
+        min=1,
+        description="Limits: most pixels of an image; a larger one is not decoded.",
+    ) = 50_000_000,
+    max_seconds: Input(
+        type="number",
+        min=0.0,
+        description="Limits: the longest sound; a longer one is not decoded.",
+    ) = 600.0,
+    engine: Input(
+        type="string",
+        enum=["auto", *ENGINES],
+        description="Engine: what computes; auto is the fastest here that answers the same.",
+    ) = "auto",
+    engine_precision: Input(
+        type="string",
+        enum=["float32", "bfloat16", "float16"],
+        description="Engine: what products are computed in; fewer bits are faster.",
+    ) = "float32",
+    engine_max_difference: Input(
+        type="number",
+        optional=True,
+        min=0.0,
+        description="Engine: how far probabilities may be from those of the served model, relative "
+        "to their length; else 0.0001, and 0.3 for fewer bits.",
+    ) = None,
+    batch_size: Input(
+        type="integer",
+        min=1,
+        max=4096,
+        description="How many items a GPU computes at once; a CPU core computes at most 8.",
+    ) = 64,
+):
+    """Write a model's answer for each item of some data."""
+    with step(score_batch, locals()) as run:
+        from tfhub_blocks.compute.extraction import Options
+        from tfhub_blocks.compute.modalities.modality import Limits
+        from tfhub_blocks.compute.predictions.outputs import run_scoring
+        from tfhub_blocks.compute.predictions.places import open_places
+        from tfhub_blocks.compute.predictions.scoring import Scoring
+        from tfhub_blocks.compute.runtime import use_one_thread_per_operation
+        from tfhub_blocks.compute.served_models import load_served
+
+        earlier = previous_predictions and open_predictions(
+            Path(previous_predictions), "score_batch"
+        )
+        use_one_thread_per_operation()
+        served = load_served(run.path("model"), "score_batch")
+        version = served.digest
+        if model_name:
+            from tfhub_blocks.compute.registry import version_of
+
+            version = version_of(model_name, served.digest)
+        options = Options(
+            engine, engine_precision, max_difference=engine_max_difference, batch_size=batch_size
+        )
+        limits = Limits(max_pixels, max_seconds)
+        scoring = Scoring(
+            model=served,
+            places=open_places(run.path("data"), served.input.name, limits),
+            model_version=version,
+            options=options,
+            top_k=top_k,
+            previous=earlier,
+            max_unreadable=max_unreadable_fraction,
+        )
+        run_scoring(run, "predictions", scoring, Progress)

@@ -1,0 +1,147 @@
+"""score_batch, run as Azure would."""
+
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfhub_blocks.records.lineage import read_lineage
+from tfhub_blocks.records.predictions import open_predictions
+
+SCHEMA = ["path", "id", "label", "probability", "probabilities", "error", "model_version"]
+
+
+@pytest.fixture(scope="session")
+def loose_folder(coloured_snapshot: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty images without labels in two folders, one of them twice, and three that are none."""
+    source, folder = coloured_snapshot.parent / "source", tmp_path_factory.mktemp("loose")
+    for number in range(40):
+        place = folder / f"day{number % 2}/{number:02d}.png"
+        place.parent.mkdir(exist_ok=True)
+        shutil.copy(source / ("red", "green", "blue")[number % 3] / f"{number}.png", place)
+    shutil.copy(folder / "day0/00.png", folder / "day1/again.png")
+    (folder / "day0/cut.png").write_bytes((folder / "day0/00.png").read_bytes()[:200])
+    (folder / "day0/empty.png").touch()
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def rows_of(folder: Path) -> list[dict]:
+    opened = open_predictions(folder, "test")
+    return [row for batch in opened.batches() for row in batch.to_pylist()]
+
+
+def test_a_folder_without_labels_is_scored_and_what_cannot_be_read_is_told_in_its_row(
+    colours_model: Path, loose_folder: Path, execute_step, tmp_path: Path
+) -> None:
+    import mlflow
+
+    inputs = {"data": loose_folder, "model": colours_model, "max_unreadable_fraction": 0.1}
+
+    done = execute_step("score_batch", inputs, {"predictions": tmp_path / "predictions"})
+
+    assert done.returncode == 0, done.stderr
+    rows = rows_of(tmp_path / "predictions")
+    assert [row["path"] for row in rows] == sorted(
+        str(path.relative_to(loose_folder)) for path in loose_folder.rglob("*.*")
+    )
+    assert list(rows[0]) == SCHEMA
+    errors = {row["path"]: row["error"] for row in rows if row["error"]}
+    assert errors == {
+        "day0/cut.png": "it cannot be decoded (Invalid PNG data, size 200)",
+        "day0/empty.png": "it is empty",
+        "notes.txt": "it is not an image",
+    }
+    assert "44 rows, 40 contents scored, 3 unreadable: " in done.stdout
+    assert "unreadable: day0/cut.png: it cannot be decoded" in done.stdout
+    lineage = read_lineage(tmp_path / "predictions")
+    digest = read_lineage(colours_model).digest
+    assert {row["model_version"] for row in rows} == {digest}
+    assert lineage.material("model").digest == digest
+    assert lineage.provenance.facts["scored"] == 40
+    # The answers are those of the model as it is served.
+    read = [row for row in rows if not row["error"]]
+    served = mlflow.pyfunc.load_model(str(colours_model)).unwrap_python_model()
+    contents = [[(loose_folder / row["path"]).read_bytes()] for row in read]
+    answers = served.predict(None, np.array(contents, object))
+    assert [row["label"] for row in read] == answers["label"].tolist()
+    given = np.array([row["probabilities"] for row in read])
+    np.testing.assert_allclose(given, np.stack(answers["probabilities"]), rtol=0, atol=1e-5)
+    summary = json.loads((tmp_path / "predictions/summary.json").read_text())
+    assert (summary["rows"], summary["unreadable"], sum(summary["labels"].values())) == (44, 3, 41)
+
+
+def test_mistakes_end_a_step_with_one_line_and_no_output(
+    colours_model: Path,
+    loose_folder: Path,
+    coloured_snapshot: Path,
+    execute_step,
+    golden,
+    tmp_path: Path,
+) -> None:
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    (texts / "rows.csv").write_text("words\nhello\n")
+    cases = [
+        {"data": loose_folder},
+        {"data": texts},
+        {"data": colours_model},
+        {"data": coloured_snapshot, "top_k": 0},
+    ]
+    told = []
+    for inputs in cases:
+        output = tmp_path / "output"
+
+        done = execute_step(
+            "score_batch", {**inputs, "model": colours_model}, {"predictions": output}
+        )
+
+        assert done.returncode == 1, done.stdout
+        assert not (output / "lineage.json").exists()
+        shutil.rmtree(output, ignore_errors=True)
+        told.append(done.stderr.replace(str(colours_model), "MODEL"))
+    golden("score_batch_errors", "".join(told))
+
+
+@pytest.mark.parametrize(
+    "kills", [3, pytest.param(20, marks=pytest.mark.slow)], ids=["3 kills", "20 kills"]
+)
+def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(
+    kills: int, colours_model: Path, start_step, execute_step, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(kills)
+    data = tmp_path / "data"
+    data.mkdir()
+    for number in range(500 * kills):
+        pixels = random.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(data / f"{number:05d}.png", compress_level=1)
+    inputs = {"data": data, "model": colours_model, "engine": "tensorflow"}
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    for _ in range(kills):
+        process = start_step("score_batch", inputs, {"predictions": killed})
+        finished = len(list(killed.rglob("*.arrow")))
+        # Sometimes before anything is done, sometimes just after a part, or in the middle of one.
+        more, wait_s = int(random.integers(0, 3)), float(random.uniform(0, 0.3))
+        limit = time.monotonic() + 240
+        while process.poll() is None and len(list(killed.rglob("*.arrow"))) < finished + more:
+            assert time.monotonic() < limit, "there is no part in time"
+            time.sleep(0.005)
+        time.sleep(wait_s)
+        process.kill()
+        process.communicate()
+
+    done = execute_step("score_batch", inputs, {"predictions": killed})
+
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"goes on after \d+ finished parts", done.stdout)
+    undisturbed = execute_step("score_batch", inputs, {"predictions": whole})
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    paths = [row["path"] for row in rows_of(killed)]
+    assert paths == [f"{number:05d}.png" for number in range(500 * kills)]
+    assert read_lineage(killed).files == read_lineage(whole).files
+    assert not (killed / ".work").exists()

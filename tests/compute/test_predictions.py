@@ -1,0 +1,277 @@
+"""Predictions of folders, tables and snapshots, alone and shared, from nothing and from earlier."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from tfhub_blocks.compute.extraction import Options, Share
+from tfhub_blocks.compute.modalities.modality import Limits
+from tfhub_blocks.compute.predictions.answers import EarlierAnswers, answer_table
+from tfhub_blocks.compute.predictions.outputs import Summary, write_predictions
+from tfhub_blocks.compute.predictions.places import open_places
+from tfhub_blocks.compute.predictions.scoring import Scoring
+from tfhub_blocks.compute.served_models import ServedModel, load_served
+from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.folders import begin_folder, finish_folder
+from tfhub_blocks.records.lineage import Provenance
+from tfhub_blocks.records.predictions import (
+    FORMAT,
+    Manifest,
+    PredictionWriter,
+    open_predictions,
+    predictions_schema,
+)
+
+PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
+LIMITS = Limits(1_000_000, 60.0)
+
+
+@pytest.fixture(scope="module")
+def model(colours_model: Path) -> ServedModel:
+    return load_served(colours_model, "test")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """600 images of 12 px, of which every hundredth is that before it."""
+    folder, random = tmp_path_factory.mktemp("images"), np.random.default_rng(1)
+    for number in range(600):
+        if number % 100:
+            pixels = random.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        Image.fromarray(pixels if number else pixels_of(0)).save(folder / f"{number:03d}.png")
+    return folder
+
+
+def pixels_of(seed: int) -> Any:
+    return np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def score(model: ServedModel, tmp_path: Path) -> Callable[..., tuple[Path, Manifest, Summary]]:
+    """``score(data, name, workers=1, **scoring)`` scores as one process after the other does."""
+
+    def run(data: Path, name: str, workers: int = 1, **more: Any) -> tuple[Path, Manifest, Summary]:
+        more.setdefault("options", Options("tensorflow"))
+        work = tmp_path / f"{name}.work"
+        for index in range(workers):
+            # A worker opens the data itself.
+            places = open_places(data, model.input.name, LIMITS)
+            scoring = Scoring(model, places, model.digest, **more)
+            plan = scoring.compute(Share(work, index, workers), lambda *_: None)
+        partial = begin_folder(tmp_path / name, PROVENANCE)
+        share = Share(work, 0, workers)
+        manifest, summary = write_predictions(scoring, plan, share, partial, lambda *_: None)
+        finish_folder(tmp_path / name, "predictions", FORMAT, PROVENANCE)
+        return tmp_path / name, manifest, summary
+
+    return run
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    batches = open_predictions(folder, "test").batches()
+    return [row for batch in batches for row in batch.to_pylist()]
+
+
+def test_workers_share_and_give_the_same_files(images: Path, score) -> None:
+    alone, manifest, summary = score(images, "alone")
+    shared, _, _ = score(images, "shared", workers=2)
+
+    assert open_predictions(alone, "test").folder.digest == (
+        open_predictions(shared, "test").folder.digest
+    )
+    rows = rows_of(alone)
+    assert [row["path"] for row in rows] == [f"{number:03d}.png" for number in range(600)]
+    assert (manifest.rows, manifest.scored, summary.unreadable) == (600, 595, 0)
+    # The same content has one answer, wherever it is.
+    by_content: dict[str, set[tuple[float, ...]]] = {}
+    for row in rows:
+        by_content.setdefault(row["id"], set()).add(tuple(row["probabilities"]))
+    assert {len(answers) for answers in by_content.values()} == {1}
+
+
+def test_only_what_is_new_is_scored_and_the_outcome_is_that_of_all(
+    images: Path, score, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for path in sorted(images.iterdir())[:400]:
+        shutil.copy(path, data / path.name)
+    (data / "zero.png").touch()
+    first, _, _ = score(data, "first")
+    for path in sorted(images.iterdir())[400:]:
+        # Among those that are there already, so that no row is where it was.
+        shutil.copy(path, data / f"0{path.name}")
+
+    earlier = open_predictions(first, "test")
+    grown, manifest, _ = score(data, "grown", previous=earlier)
+
+    assert (manifest.rows, manifest.scored, manifest.unreadable) == (601, 198, 1)
+    whole, _, _ = score(data, "whole")
+    assert rows_of(grown) == rows_of(whole)
+    other, manifest, _ = score(data, "other", previous=earlier, top_k=2)
+    assert manifest.scored == 596 - 1
+    assert set(rows_of(other)[5]) >= {"top_labels", "top_probabilities"}
+
+
+def test_a_part_of_contents_that_changed_is_scored_anew(
+    images: Path, score, model: ServedModel, tmp_path: Path
+) -> None:
+    data = shutil.copytree(images, tmp_path / "data")
+    score(data, "before")
+    Image.fromarray(pixels_of(99)).save(data / "100.png")
+    Image.fromarray(pixels_of(98)).save(data / "599.png")
+    (tmp_path / "before.work").rename(tmp_path / "after.work")
+    kept = {path.name for path in (tmp_path / "after.work").rglob("*.arrow")}
+
+    after, _, _ = score(data, "after")
+
+    now = {path.name for path in (tmp_path / "after.work").rglob("*.arrow")}
+    assert len(kept) == len(now) == 3
+    assert len(kept & now) == 1
+    assert rows_of(after) == rows_of(score(data, "anew")[0])
+
+
+def test_a_table_of_paths_has_a_row_for_each_of_its_rows(
+    images: Path, score, model: ServedModel, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("010.png", "011.png"):
+        shutil.copy(images / name, data / name)
+    (data / "rows.csv").write_text("path,note\n011.png,x\ngone.png,\n010.png,\n011.png,again\n,\n")
+
+    folder, _, summary = score(data, "rows", max_unreadable=0.5)
+
+    rows = rows_of(folder)
+    assert [(row["path"], row["error"]) for row in rows] == [
+        ("011.png", None),
+        ("gone.png", "there is no such file"),
+        ("010.png", None),
+        ("011.png", None),
+        ("rows.csv:5", "it has no path"),
+    ]
+    assert rows[0] == rows[3]
+    assert rows[1]["id"] is None
+    assert summary.first_errors == [
+        "gone.png: there is no such file",
+        "rows.csv:5: it has no path",
+    ]
+    (data / "rows.csv").write_text("path\n../images/010.png\n")
+    with pytest.raises(BlocksError, match=r"score_batch > data\] rows\.csv:1 .* leaves"):
+        open_places(data, model.input.name, LIMITS)
+
+
+def test_a_snapshot_has_a_row_for_each_place_where_an_item_was_found(
+    coloured_snapshot: Path, score
+) -> None:
+    folder, manifest, _ = score(coloured_snapshot, "snapshot")
+
+    sources = pq.read_table(coloured_snapshot / "sources.parquet").to_pylist()
+    assert [(row["id"], row["path"]) for row in rows_of(folder)] == [
+        (row["id"], row["path"]) for row in sources
+    ]
+    assert manifest.scored == len({row["id"] for row in sources}) == 240
+    right = [row["label"] == row["path"].partition("/")[0] for row in rows_of(folder)]
+    assert np.mean(right) > 0.6
+
+
+def test_too_much_that_is_unreadable_ends_it_early_and_names_it(
+    images: Path, score, tmp_path: Path
+) -> None:
+    data = shutil.copytree(images, tmp_path / "data")
+    for number in range(7):
+        (data / f"00{number}.png").write_bytes(b"nothing")
+    with pytest.raises(BlocksError, match=r"7 of 600 items cannot be scored, such as 000\.png: it"):
+        score(data, "data")
+    # The second and third part were not begun.
+    assert len(list((tmp_path / "data.work").rglob("*.arrow"))) == 1
+    for path in data.iterdir():
+        path.write_bytes(b"nothing")
+    with pytest.raises(BlocksError, match="none of its 600 items can be decoded"):
+        score(data, "data", max_unreadable=1.0)
+
+
+def test_an_image_of_too_many_pixels_is_not_decoded(
+    images: Path, score, model: ServedModel, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    shutil.copy(images / "001.png", data / "1.png")
+    Image.new("1", (30_000, 30_000)).save(data / "bomb.png")
+    before = psutil.Process().memory_info().rss
+
+    folder, _, _ = score(data, "scored", max_unreadable=0.5)
+
+    assert psutil.Process().memory_info().rss - before < 500e6
+    told = "it has 30000 x 30000 pixels, more than 1000000 pixels"
+    assert [row["error"] for row in rows_of(folder)] == [None, told]
+
+
+def test_files_that_come_while_it_scores_end_it(
+    images: Path, model: ServedModel, tmp_path: Path
+) -> None:
+    data = shutil.copytree(images, tmp_path / "data")
+    places = open_places(data, model.input.name, LIMITS)
+    shutil.copy(data / "500.png", data / "500b.png")
+    rows = places.read([range(550, 600)], lambda _: True)
+    with pytest.raises(BlocksError, match="place 502 is another than when the step began"):
+        list(rows)
+
+
+@pytest.mark.parametrize("top_k", [None, 2, 9])
+def test_answers_are_the_largest_probabilities_and_the_first_of_equal_ones(top_k) -> None:
+    given = np.array([[0.2, 0.2, 0.6], [0.5, 0.5, 0.0]], np.float32)
+
+    rows = answer_table(given, ["a", "b", "c"], top_k).to_pylist()
+
+    assert [row["label"] for row in rows] == ["c", "a"]
+    if top_k is None:
+        assert [row["probabilities"] for row in rows] == given.tolist()
+    else:
+        assert [row["top_labels"] for row in rows] == [
+            ["c", "a", "b"][:top_k],
+            ["a", "b", "c"][:top_k],
+        ]
+        assert rows[0]["top_probabilities"] == pytest.approx([0.6, 0.2, 0.2][:top_k])
+
+
+def test_earlier_answers_are_found_in_any_order_and_over_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tfhub_blocks.records.predictions.GROUP_ROWS", 3)
+    monkeypatch.setattr("tfhub_blocks.records.predictions.SHARD_BYTES", 1)
+    partial = begin_folder(tmp_path / "earlier", PROVENANCE)
+    ids = [f"{number * 7 % 10:064x}" for number in range(10)]
+    given = np.arange(20, dtype=np.float32).reshape(10, 2)
+    schema = predictions_schema(None)
+    with PredictionWriter(partial, schema, {"labels": ["a", "b"]}) as writer:
+        for number, item in enumerate(ids):
+            answer = answer_table(given[number : number + 1], ["a", "b"], None).columns
+            if number == 4:
+                answer = [pa.nulls(1, column.type) for column in answer]
+            columns = [pa.array(["p"]), pa.array([item]), *answer, pa.nulls(1, pa.string())]
+            writer.write(pa.table([*columns, pa.array(["m"])], schema=schema))
+    labels = ("a", "b")
+    names = tuple(writer.names)
+    assert len(names) == 4
+    made = Manifest(10, 10, 1, labels, None, "", "m", "image", "tensorflow/cpu", "float32", names)
+    made.write(partial)
+    finish_folder(tmp_path / "earlier", "predictions", FORMAT, PROVENANCE)
+
+    earlier = EarlierAnswers(open_predictions(tmp_path / "earlier", "test"), None)
+
+    assert ids[4] not in earlier
+    assert "f" * 64 not in earlier
+    wanted = [ids[9], ids[0], ids[5]]
+    assert all(item in earlier for item in wanted)
+    assert [row["probabilities"] for row in earlier.take(wanted).to_pylist()] == (
+        given[[9, 0, 5]].tolist()
+    )
