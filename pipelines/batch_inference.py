@@ -54,4 +54,5 @@ def batch_inference(
         engine=engine,
         engine_precision=engine_precision,
     )
+    scored.outputs.predictions.name = "batch-predictions"
     return {"predictions": scored.outputs.predictions}

@@ -57,6 +57,7 @@ def test_all_tells_of_each_pipeline_and_of_one_that_is_broken(project):
         "transfer_learning",
         "fine_tuning",
         "latency_gate",
+        "batch_inference",
     }
     found = {it["rule"]: it for it in record["findings"] if it["pipeline"] in ("toy", "gone")}
     assert found["team-ports"]["pipeline"] == "toy"

@@ -27,6 +27,8 @@ def summary_lines(uses: Uses) -> Iterator[str]:
     """Where an item is, and what has to be done about the registered models."""
     for held in uses.held:
         yield f"item {held.item} is {held.path} in split {held.split} of {held.snapshot.path}"
+    for row in uses.scored:
+        yield f"item {row.item or '?'} is {row.path} among the predictions {row.predictions.path}"
     for snapshot, reason in uses.rejected:
         yield f"rejected when {snapshot.path} was made, so nothing has it: {reason}"
     kinds: dict[str, list[str]] = {}
@@ -34,7 +36,7 @@ def summary_lines(uses: Uses) -> Iterator[str]:
         kinds.setdefault(output.kind, []).append(short(output.digest))
     for kind, digests in kinds.items():
         yield f"{kind}: {', '.join(dict.fromkeys(digests))}"
-    word = "to be retrained without it" if uses.held else "made with it"
+    word = "to be retrained without it" if uses.held or uses.scored else "made with it"
     yield f"registered models {word}: {_names(uses.retrain)}"
     if uses.held:
         yield f"registered models to be measured again without it: {_names(uses.measured)}"

@@ -19,10 +19,12 @@ from tfhub_blocks.control.lineage.registrations import (
 from tfhub_blocks.records.digests import file_sha256
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.pins import PIN_NAME, read_pin
+from tfhub_blocks.records.predictions import FORMAT as PREDICTIONS
+from tfhub_blocks.records.predictions import open_predictions
 from tfhub_blocks.records.snapshots import REJECTED_NAME, SOURCES_NAME, open_snapshot
 
-# Of earlier features only those of items in the snapshot are taken over.
-_EARLIER = "previous_features"
+# Of earlier features and predictions only those of items that are given again are taken over.
+_EARLIER = frozenset({"previous_features", "previous_predictions"})
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,28 @@ class Held:
     split: str
 
 
+@dataclass(frozen=True)
+class Scored:
+    """A row of predictions about an item: its id, unless it could not be read, and its path."""
+
+    predictions: Output
+    item: str | None
+    path: str
+
+
 @dataclass
 class Uses:
     """All that was made of something: outputs, and registered versions.
 
     ``retrain`` are the versions that learned from it, ``measured`` those that were only measured
-    on it; ``held`` are the places of an item, ``rejected`` those where it was found unusable.
+    on it; ``held`` are the places of an item, ``rejected`` those where it was found unusable, and
+    ``scored`` the rows of predictions about it.
     """
 
     title: str
     held: list[Held] = field(default_factory=list)
     rejected: list[tuple[Output, str]] = field(default_factory=list)
+    scored: list[Scored] = field(default_factory=list)
     outputs: dict[Path, Output] = field(default_factory=dict)
     arrows: list[tuple[Output, str, Output]] = field(default_factory=list)
     retrain: list[Registration] = field(default_factory=list)
@@ -72,11 +85,14 @@ def find_uses(text: str, archive: Archive) -> Uses:
     for snapshot in _snapshots(archive):
         uses.held += _held(snapshot, text)
         uses.rejected += [(snapshot, reason) for reason in _rejected(snapshot, text)]
-    if not uses.held and not uses.rejected:
+    for predictions in archive.in_order():
+        if predictions.kind == PREDICTIONS.kind and predictions.lineage:
+            uses.scored += _scored(predictions, text)
+    if not uses.held and not uses.rejected and not uses.scored:
         raise BlocksError(
             "lineage",
             text,
-            f"it is no output in {archive.folder}, and no item of a snapshot there",
+            f"it is no output in {archive.folder}, and no item of a snapshot or prediction there",
             "a folder, a digest, an encoder, an item's id, or its path as in sources.parquet",
             "correct it; what was made elsewhere is not known here",
         )
@@ -116,12 +132,7 @@ def _held(snapshot: Output, text: str) -> Iterator[Held]:
     """The items that a text means: by id, by path in the source, or by a file's content."""
     opened = open_snapshot(snapshot.path, "lineage")
     places = pq.read_table(opened.folder.file(SOURCES_NAME))
-    wanted = {text}
-    if Path(text).is_file():
-        wanted.add(file_sha256(Path(text)))
-    rows = places.filter(
-        pc.or_(pc.is_in(places["id"], _texts(wanted)), pc.is_in(places["path"], _texts(wanted)))
-    ).to_pylist()
+    rows = _meant(places, text)
     if not rows:
         return
     index = opened.index()
@@ -129,6 +140,25 @@ def _held(snapshot: Output, text: str) -> Iterator[Held]:
     splits = dict(zip(chosen["id"].to_pylist(), chosen["split"].to_pylist(), strict=True))
     for row in rows:
         yield Held(snapshot, row["id"], row["path"], splits.get(row["id"], "?"))
+
+
+def _meant(places: pa.Table, text: str) -> list[dict[str, str]]:
+    """The rows of a table of ids and paths that a text means."""
+    wanted = {text}
+    if Path(text).is_file():
+        wanted.add(file_sha256(Path(text)))
+    is_meant = pc.or_(
+        pc.is_in(places["id"], _texts(wanted)), pc.is_in(places["path"], _texts(wanted))
+    )
+    rows: list[dict[str, str]] = places.filter(is_meant).to_pylist()
+    return rows
+
+
+def _scored(predictions: Output, text: str) -> Iterator[Scored]:
+    """The rows about an item, which may have been scored from no snapshot."""
+    for path in open_predictions(predictions.path, "lineage").files():
+        for row in _meant(pq.read_table(path, columns=["id", "path"]), text):
+            yield Scored(predictions, row["id"], row["path"])
 
 
 def _texts(values: set[str]) -> pa.Array:
@@ -173,11 +203,12 @@ def _follow(
 
 def _follow_items(uses: Uses, archive: Archive) -> None:
     """Follow each snapshot that has the item, by the split in which that is there."""
+    uses.outputs |= {row.predictions.path: row.predictions for row in uses.scored}
     learned = [held.snapshot for held in uses.held if held.split != "test"]
     tested = [held.snapshot for held in uses.held if held.split == "test"]
     for snapshots, versions in ((learned, uses.retrain), (tested, uses.measured)):
         if snapshots:
-            reached = _follow(uses, archive, snapshots, frozenset({_EARLIER}))
+            reached = _follow(uses, archive, snapshots, _EARLIER)
             data = {snapshot_digest(snapshot) for snapshot in snapshots}
             versions += [
                 version
