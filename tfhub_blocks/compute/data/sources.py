@@ -120,7 +120,7 @@ def _folder_source(folder: Path, modality: str, respect_splits: bool) -> Source:
             "the folder's class folders hold no files", "files in them", "check the folder"
         )
     return Source(
-        _modality_of_files(modality, files),
+        _modality_of_files(modality, files, "columns text and label"),
         _folder_places(folder, files, depth),
         len(files),
         tuple(sorted({printable(n.split("/")[depth]) for n in folders if n.count("/") >= depth})),
@@ -131,18 +131,18 @@ def _unlabelled_folder(folder: Path, modality: str) -> Source:
     files = [name for name in _walk(folder)[0] if name != ATTRIBUTION_NAME]
     if not files:
         raise refusal("the folder holds no files", "files in it", "check the folder")
-    modality = _modality_of_files(modality, files)
+    modality = _modality_of_files(modality, files, "column text")
     places = (Place(printable(name), None, None, folder / name) for name in files)
     return Source(modality, places, len(files))
 
 
-def _modality_of_files(modality: str, files: list[str]) -> str:
+def _modality_of_files(modality: str, files: list[str], columns: str) -> str:
     if modality == "auto":
         return _modality_by_extension(Counter(map(_extension, files)))
     if MODALITIES[modality].column == "text":
         raise refusal(
             f"the folder holds files, and modality is {modality}",
-            "a table with the column text",
+            f"a table with the {columns}",
             "put each text into a row of a CSV, JSON Lines or Parquet file",
         )
     return modality
