@@ -109,7 +109,9 @@ def test_mistakes_end_a_step_with_one_line_and_no_output(
 
 
 @pytest.mark.parametrize(
-    "kills", [3, pytest.param(20, marks=pytest.mark.slow)], ids=["3 kills", "20 kills"]
+    "kills",
+    [3, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])],
+    ids=["3 kills", "20 kills"],
 )
 def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(
     kills: int, colours_model: Path, start_step, execute_step, tmp_path: Path
