@@ -8,6 +8,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from tfhub_blocks.records.digests import file_sha256
+from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.evidence import Evidence
 from tfhub_blocks.records.folders import Folder
 from tfhub_blocks.records.lineage import STATEMENT_NAME
