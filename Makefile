@@ -7,7 +7,7 @@ COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate
 # Later ones may want a newer node than 20.
 AZURITE_VERSION := 3.35.0
 # Each a process of its own; what is in none of these folders is one more. The longest first.
-TEST_FOLDERS := control azureml compute
+TEST_FOLDERS := control azureml compute boundary
 TEST_PARTS := test-rest $(TEST_FOLDERS:%=test-%)
 # What each part prints stays together, where make knows how.
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)

@@ -1,0 +1,79 @@
+"""What ways are tried on: each gives what is told when a way is refused."""
+
+import json
+import os
+import re
+import sys
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy_project import ToyProject
+from ways import Way
+
+SUBMIT = ("submit", "first", "--profile", "strict")
+
+
+@dataclass
+class Outside:
+    """All that is not this machine: it counts who asks, and refuses."""
+
+    asked: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> "Outside":
+        asked = self.asked
+
+        class Refuse(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                asked.append(self.path)
+                self.send_error(403)
+
+            do_CONNECT = do_POST = do_GET  # noqa: N815
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Refuse)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+    def environment(self) -> dict[str, str]:
+        """The variables that let each request of the SDK come here."""
+        url = f"http://127.0.0.1:{self.server.server_port}"
+        return {"HTTPS_PROXY": url, "IDENTITY_ENDPOINT": f"{url}/token", "IDENTITY_HEADER": "x"}
+
+
+class ReleaseStand(ToyProject):
+    """A project with the committed lock of a release; whoever asks a workspace got through."""
+
+    def __init__(
+        self, folder: Path, capture: Any, monkeypatch: pytest.MonkeyPatch, outside: Outside
+    ) -> None:
+        super().__init__(folder, capture)
+        self.monkeypatch, self.outside = monkeypatch, outside
+        names = ("subscription_id", "resource_group", "workspace_name")
+        self.write("config.json", json.dumps(dict.fromkeys(names, "production")))
+        for name, value in outside.environment().items():
+            monkeypatch.setenv(name, value)
+
+    def refusal_of(self, way: Way) -> str:
+        """What is told of a way that is refused."""
+        outcome = self.main(*(way.act(self) or SUBMIT))
+        assert outcome.status != 0, outcome.out
+        assert self.outside.asked == [], outcome.err
+        assert "Traceback" not in outcome.err
+        return self.normal(outcome.err or outcome.out)
+
+    def normal(self, text: str) -> str:
+        """Text without what differs from place to place and from time to time."""
+        text = text.replace(str(self.folder), "PROJECT").replace(str(self.folder.parent), "BESIDE")
+        text = re.sub(r"judged-\d{8}T\d{6}Z(-\w+)?", "judged-TIME", text)
+        text = re.sub(r"\b[0-9a-f]{40,64}\b|\b[0-9a-f]{12}…?\b|\b[0-9a-f]{8}…", "DIGEST", text)
+        return text.replace(sys.prefix, "PREFIX").replace(os.sep, "/")
