@@ -1,22 +1,29 @@
 """The git repository that a release is made from: at which commit, and whether it is clean."""
 
+import hashlib
 import os
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from tfhub_blocks.records.errors import BlocksError
 
 _NAMED = 5
 _SOURCES = frozenset({"components", "pipelines", "tfhub_blocks"})
-_ELSEWHERE = frozenset({"GIT_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_WORK_TREE"})
+# Whatever a hook, a shell or the repository's configuration says: no commit that stands in for
+# another, no program that tells what changed, and paths that are paths.
+_PLAIN = {"GIT_NO_REPLACE_OBJECTS": "1", "GIT_GRAFT_FILE": os.devnull}
+_OPTIONS = ("--literal-pathspecs", "-c", "core.fsmonitor=false")
+_LINK = "120000"
 
 
 def clean_commit(where: str, written: Iterable[Path] = ()) -> str:
     """The commit of the working folder's repository, of which nothing here differs.
 
     Files that git was told to overlook (assume-unchanged, skip-worktree) count as differing; what
-    ``.gitignore`` names does where steps and pipelines are, for it would be part of them.
+    ``.gitignore`` names does where steps and pipelines are, for it would be part of them. There
+    each file is read and held against the commit, since a filter or an old time can hide an edit
+    from git, and links count as differing: what is behind them is not in the commit.
 
     Args:
         where: The command, for the error.
@@ -26,6 +33,14 @@ def clean_commit(where: str, written: Iterable[Path] = ()) -> str:
         BlocksError: This is no repository, it has no commit, or something in it is not committed.
     """
     root = Path(_git(where, "rev-parse", "--show-toplevel").strip())
+    if not Path.cwd().resolve().is_relative_to(root.resolve()):
+        raise BlocksError(
+            where,
+            "git",
+            f"its configuration (core.worktree) leads it to {root}",
+            "a repository of this folder",
+            "git config --unset core.worktree",
+        )
     commit = _git(where, "rev-parse", "--verify", "HEAD").strip()
     own = {path.resolve() for path in written}
     dirty = [name for name in _dirty(where) if (root / name).resolve() not in own]
@@ -92,14 +107,38 @@ def authors_of(path: Path) -> list[str]:
 
 
 def _dirty(where: str) -> list[str]:
-    words = ("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--ignored")
-    prefix = _git(where, "rev-parse", "--show-prefix").strip()
+    words = ["status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--ignored"]
+    words += ["--ignore-submodules=none"]
+    prefix = _git(where, "rev-parse", "--show-prefix").rstrip("\n")
     entries = [entry for entry in _git(where, *words).split("\0") if entry]
     names = [it[3:] for it in entries if not it.startswith("!!") or _counts(it[3:], prefix)]
     # A lower-case letter is assume-unchanged, S is skip-worktree.
-    listed = _git(where, "ls-files", "-v", "-z", "--full-name", ":/").split("\0")
+    top = _git(where, "rev-parse", "--show-cdup").strip() or "."
+    listed = _git(where, "ls-files", "-v", "-z", "--full-name", top).split("\0")
     hidden = [entry[2:] for entry in listed if entry and (entry[0].islower() or entry[0] == "S")]
-    return sorted({*names, *hidden})
+    return sorted({*names, *hidden, *_other_sources(where, prefix)})
+
+
+def _other_sources(where: str, prefix: str) -> Iterator[str]:
+    """What the commit has of steps and pipelines and is here with other bytes, or as a link."""
+    for entry in _git(where, "ls-tree", "-r", "-z", "HEAD", *sorted(_SOURCES)).split("\0"):
+        facts, _, name = entry.partition("\t")
+        mode, kind, digest = facts.split() if facts else ("", "", "")
+        if mode == _LINK:
+            yield f"{prefix}{name} (a link)"
+        elif kind == "blob" and _object_name(Path(name), len(digest)) != digest:
+            yield prefix + name
+
+
+def _object_name(path: Path, digits: int) -> str:
+    """What git calls a file's bytes as they are, without any filter."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return ""
+    kind = "sha1" if digits == 40 else "sha256"
+    head = f"blob {len(content)}\0".encode()
+    return hashlib.new(kind, head + content, usedforsecurity=False).hexdigest()
 
 
 def _counts(ignored: str, prefix: str) -> bool:
@@ -126,11 +165,11 @@ def _git(where: str, *words: str) -> str:
 
 
 def _run(*words: str) -> subprocess.CompletedProcess[str]:
-    # It is the repository of this folder that counts, whatever a hook or a shell has set.
-    variables = {name: text for name, text in os.environ.items() if name not in _ELSEWHERE}
+    variables = {name: text for name, text in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", *_OPTIONS, *words]
     try:
         return subprocess.run(
-            ["git", *words], capture_output=True, text=True, check=False, env=variables
+            command, capture_output=True, text=True, check=False, env=variables | _PLAIN
         )
     except OSError as error:
         return subprocess.CompletedProcess(words, 127, "", str(error))
