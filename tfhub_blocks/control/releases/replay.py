@@ -10,6 +10,7 @@ from tfhub_blocks.control.catalog import DATA_TYPES
 from tfhub_blocks.control.graphs import Graph, Node, OutputOf
 from tfhub_blocks.control.profiles import Profile, profile_folders
 from tfhub_blocks.control.releases.differences import differences
+from tfhub_blocks.control.releases.names import FOLDER
 from tfhub_blocks.control.releases.repository import (
     check_committed,
     check_descends,
@@ -35,6 +36,7 @@ def read_release(path: Path, profile: Profile) -> ReleaseLock:
     lock = read_lock(path)
     if profile.takes == "locks":
         _check_profile(profile)
+        _check_place(path)
         clean_commit("submit")
         check_committed("submit", path)
         check_descends("submit", lock.commit, str(path))
@@ -50,6 +52,18 @@ def _check_profile(profile: Profile) -> None:
             f"profile {profile.name}",
             f"it is {profile.path}, which is no file of pipelines/profiles/",
             "a profile that was committed, as the lock was",
+            "put it there, and let it be reviewed",
+        )
+
+
+def _check_place(path: Path) -> None:
+    """See that a lock is where locks are reviewed, and not just anywhere in the commit."""
+    if path.parent.resolve() != FOLDER.resolve():
+        raise BlocksError(
+            "submit",
+            str(path),
+            f"it is not in {FOLDER}/",
+            "a lock that was reviewed and committed",
             "put it there, and let it be reviewed",
         )
 
