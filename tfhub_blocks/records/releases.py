@@ -1,6 +1,7 @@
 """Release locks: everything that a run of a pipeline resolves, pinned in one file."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from tfhub_blocks.records.folders import write_file
 
 FORMAT_VERSION = 1
 SUFFIX = ".lock.toml"
+_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+# What a reference is made of; a place, a label or another reference is none of it.
+_ASSET_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HEAD = "# Written by `tfhub-blocks lock`, which tells how it differs from another: lock diff.\n"
 
 
@@ -146,9 +151,11 @@ def read_lock(path: Path) -> ReleaseLock:
     """A lock from its file.
 
     Raises:
-        BlocksError: It is none, of a newer format, or not what was written.
+        BlocksError: It is none, of a newer format, not what was written, or says what no lock can.
     """
     lock = read_document(path, ReleaseLock, FORMAT_VERSION)
+    for key, problem, expected in _faults(lock):
+        raise BlocksError(str(path), key, problem, expected, "write it again: tfhub-blocks lock")
     if not lock.is_sealed:
         raise BlocksError(
             str(path),
@@ -166,3 +173,23 @@ def read_lock(path: Path) -> ReleaseLock:
             "give the file its name back, or write another lock",
         )
     return lock
+
+
+def _faults(lock: ReleaseLock) -> Iterator[tuple[str, str, str]]:
+    """Key, problem and expectation of what the types alone do not rule out, as the schema does."""
+    if not lock.owner.strip():
+        yield "owner", "nobody is named", "who answers for the release"
+    if not _COMMIT.fullmatch(lock.commit):
+        yield "commit", f"it is {lock.commit!r}", "the whole name of a git commit"
+    for name, value in lock.inputs.items():
+        if not isinstance(value, str | int | float):
+            yield f"inputs.{name}", f"it is {value!r}", "a string, a number, true or false"
+    for name, given in lock.given.items():
+        table = "encoder" if name in lock.encoder else "data"
+        for key, word in (("name", given.name), ("version", given.version)):
+            if not _ASSET_WORD.fullmatch(word):
+                yield f"{table}.{name}.{key}", f"it is {word!r}", "that of a registered asset"
+        if not _DIGEST.fullmatch(given.digest):
+            yield f"{table}.{name}.digest", f"it is {given.digest!r}", "a SHA-256"
+        if name in lock.inputs or (name in lock.data and name in lock.encoder):
+            yield f"{table}.{name}", "it is given twice", "one table that says what it is"

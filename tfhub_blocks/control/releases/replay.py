@@ -31,10 +31,12 @@ def read_release(path: Path, profile: Profile) -> ReleaseLock:
     """The lock in a file; for a profile that takes locks only, from a clean commit that holds it.
 
     Raises:
-        BlocksError: It is no sound lock, or the tree is not that of a commit that has it.
+        BlocksError: It is no sound lock, its evidence says that it failed, or the tree is not that
+            of a commit that has it.
     """
     lock = read_lock(path)
     if profile.takes == "locks":
+        _check_evidence(lock)
         _check_profile(profile)
         _check_place(path)
         clean_commit("submit")
@@ -53,6 +55,19 @@ def _check_profile(profile: Profile) -> None:
             f"it is {profile.path}, which is no file of pipelines/profiles/",
             "a profile that was committed, as the lock was",
             "put it there, and let it be reviewed",
+        )
+
+
+def _check_evidence(lock: ReleaseLock) -> None:
+    """See that what the run that proves a lock reached is what was asked for."""
+    if lock.evidence and not lock.evidence.passed:
+        missed = ", ".join(lock.evidence.thresholds) or "no threshold was asked for"
+        raise BlocksError(
+            "submit",
+            f"release {lock.name} > evidence",
+            f"its run did not reach what was asked of it ({missed})",
+            "evidence that passed",
+            "lock a run that reaches it, or ask for something else on purpose",
         )
 
 
@@ -78,8 +93,13 @@ def check_resolution(lock: ReleaseLock, job: Any, graph: Graph) -> None:
     now = replace(
         lock, environments=here.environments, components=here.components, steps=here.steps
     )
-    if found := differences(lock, now):
-        told = "; ".join(map(str, found[:_TOLD]))
+    found = [str(it) for it in differences(lock, now)]
+    known = {it.reference for it in lock.given.values()}
+    for node in graph.nodes.values():
+        others = [it for it in map(str, _outside(node).values()) if it not in known]
+        found += [f"step {node.name} gets {it}, of which no digest is locked" for it in others]
+    if found:
+        told = "; ".join(found[:_TOLD])
         if len(found) > _TOLD:
             told += f"; and {len(found) - _TOLD} more"
         raise BlocksError(
