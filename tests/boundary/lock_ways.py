@@ -5,7 +5,7 @@ from dataclasses import replace
 from release_project import commit, edit, git, lock_file
 from ways import surface
 
-from tfhub_blocks.records.releases import lock_text, read_lock
+from tfhub_blocks.records.releases import LockedEvidence, lock_text, read_lock
 
 way = surface("The lock", "release")
 LOCK, SECOND = str(lock_file()), str(lock_file("second"))
@@ -83,3 +83,83 @@ def lock_newer_format(project):
 def lock_unknown_key(project):
     edit(project, LOCK, 'owner = "us"', 'owner = "us"\nskip_checks = true')
     commit(project)
+
+
+@way("take a lock of an older format, which this client no longer knows")
+def lock_older_format(project):
+    edit(project, LOCK, "format_version = 1", "format_version = 0")
+    commit(project)
+
+
+@way("say a key twice, so that a reader sees the first and a program the second")
+def lock_key_twice(project):
+    edit(project, LOCK, 'owner = "us"', 'owner = "us"\nowner = "them"')
+    commit(project)
+
+
+@way("hide a line behind a byte that editors do not show")
+def lock_nul(project):
+    edit(project, LOCK, 'owner = "us"', 'owner = "us"\x00')
+    commit(project)
+
+
+@way("leave the digest out")
+def lock_without_digest(project):
+    text = project.read(LOCK)
+    [line] = [line for line in text.splitlines() if line.startswith("digest = ")][:1]
+    project.write(LOCK, text.replace(line + "\n", "", 1))
+    commit(project)
+
+
+@way("give an input a value of a kind that no command line can, digest and all")
+def lock_odd_value(project):
+    edit(project, LOCK, "count = 3", "count = 2027-01-01")
+    commit(project)
+
+
+@way("name other data among the inputs than among the data, where it is reviewed")
+def lock_data_twice(project):
+    reseal(project, inputs={**read(project).inputs, "source": "azureml:others:1"})
+
+
+@way("name a place that may change as if it were a version of data")
+def lock_data_place(project):
+    data = replace(read(project).data["source"], name="//datastores/x/paths/y", version="z")
+    reseal(project, data={"source": data})
+
+
+@way("name data as text among the inputs, where no digest stands beside it")
+def lock_data_as_input(project):
+    inputs = {**read(project).inputs, "source": "azureml:others:1"}
+    reseal(project, data={}, inputs=inputs)
+
+
+@way("lock a release whose evidence says that it failed")
+def lock_failed_evidence(project):
+    evidence = LockedEvidence("1" * 64, "2" * 64, False, {"accuracy": {"asked": 0.9}})
+    reseal(project, evidence=evidence)
+
+
+@way("lock another pipeline under the release's name")
+def lock_other_pipeline(project):
+    reseal(project, pipeline="toy")
+
+
+@way("name a commit that is in no history")
+def lock_no_commit(project):
+    reseal(project, commit="1" * 40)
+
+
+@way("let the commit be something that git takes for an option or a range")
+def lock_commit_option(project):
+    reseal(project, commit="--help")
+
+
+@way("let the commit be a name that moves (HEAD)")
+def lock_commit_name(project):
+    reseal(project, commit="HEAD")
+
+
+@way("let nobody own it")
+def lock_no_owner(project):
+    reseal(project, owner=" ")
