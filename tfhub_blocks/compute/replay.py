@@ -8,6 +8,7 @@ from typing import Any
 
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.expectations import VARIABLE, code_digest, has_content, parse_expected
+from tfhub_blocks.records.lineage import STATEMENT_NAME, read_lineage
 
 _NAMED = 3
 _SHOWN_DIGITS = 12
@@ -27,7 +28,8 @@ def check_expected(
         code_files: The SHA-256 of each file of the code that runs.
         environment: NAME:VERSION that the code is pinned to, or nothing.
         parameters: As they arrived.
-        inputs: The path of each input by port; those that the lock knows are read in full.
+        inputs: The path of each input by port; those that the lock knows are read in full, and
+            other folders have to come from steps that replayed a lock.
 
     Raises:
         BlocksError: Something is not as it is locked; all of it is told.
@@ -58,6 +60,11 @@ def check_expected(
             problems.append(f"input {port} was not given")
         elif not has_content(path, digest):
             problems.append(f"input {port} has other content than {_short(digest)}")
+    problems += [
+        f"input {port} comes from a step that replayed no lock"
+        for port, path in sorted(inputs.items())
+        if port not in expected.inputs and path.is_dir() and not _is_released(path)
+    ]
     if problems:
         more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
         raise BlocksError(
@@ -68,6 +75,13 @@ def check_expected(
             "see who changed it, and submit the lock again",
         )
     return expected.lock
+
+
+def _is_released(output: Path) -> bool:
+    """Whether the step that made a folder compared what it was given with a lock, as this one."""
+    if not (output / STATEMENT_NAME).is_file():
+        return False
+    return bool(read_lineage(output).provenance.facts.get("release_lock"))
 
 
 def _short(text: str) -> str:
