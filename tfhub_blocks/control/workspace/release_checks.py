@@ -1,5 +1,6 @@
 """What a release lock names, held against what a workspace has, before anything is sent."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from tfhub_blocks.control.workspace.failures import find
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.releases import ReleaseLock
 
+_ENVIRONMENT_ID = re.compile(r"/environments/([^/]+)/versions/([^/]+)$")
 _PUBLISH = {
     "environment": "tfhub-blocks publish",
     "model": "tfhub-blocks publish --encoder DIR",
@@ -17,21 +19,25 @@ _PUBLISH = {
 }
 
 
-def check_assets(connection: Connection, lock: ReleaseLock) -> None:
+def check_assets(connection: Connection, lock: ReleaseLock, steps: Mapping[str, Any]) -> None:
     """See that every version which a lock names is there with the very content that it states.
+
+    A tag is only what somebody wrote: an environment has to be built of what lies under its digest,
+    and a step to be the code, the command and the environment that are here.
+
+    Args:
+        connection: The workspace.
+        lock: The release.
+        steps: The components as they are here, by name; the lock was held against them.
 
     Raises:
         BlocksError: One is not, or not so; all of them are told.
     """
     problems, remedy = [], ""
     for kind, name, version, digest in _named(lock):
-        tags = asset_tags(connection, "submit", kind, name, version)
-        found = None if tags is None else tags.get(DIGEST_TAG)
-        if found != digest:
-            state = "is not there" if tags is None else "is there with other content"
-            if tags is not None and found is None:
-                state = f"is there without the tag {DIGEST_TAG}, so nobody knows what it holds"
-            problems.append(f"{kind} {name}:{version} {state}")
+        found = _find(connection, "submit", kind, name, version)
+        if problem := _problem(connection, kind, found, digest, steps.get(name)):
+            problems.append(f"{kind} {name}:{version} {problem}")
             remedy = remedy or _PUBLISH[kind]
     if problems:
         raise BlocksError(
@@ -43,6 +49,47 @@ def check_assets(connection: Connection, lock: ReleaseLock) -> None:
         )
 
 
+def _problem(connection: Connection, kind: str, found: Any, digest: str, here: Any) -> str:
+    """In what a version there is not what is locked, or nothing."""
+    if found is None:
+        return "is not there"
+    stated = (found.tags or {}).get(DIGEST_TAG)
+    if stated is None:
+        return f"is there without the tag {DIGEST_TAG}, so nobody knows what it holds"
+    if stated != digest:
+        return "is there with other content"
+    if kind == "environment" and (found.build is None or f"/{digest}/" not in found.build.path):
+        made_of = found.image or (found.build and found.build.path)
+        return f"is made of {made_of}, and not of what was published under its digest"
+    if kind == "component":
+        return _step_problem(connection, found, here)
+    return ""
+
+
+def _step_problem(connection: Connection, found: Any, here: Any) -> str:
+    for what, there, wanted in (
+        ("command", found.command.split(), here.command.split()),
+        ("environment", _short(found.environment), _short(here.environment)),
+        ("is_deterministic", found.is_deterministic, here.is_deterministic),
+    ):
+        if there != wanted:
+            shown = " ".join(there) if isinstance(there, list) else there
+            return f"is there with another {what}: {shown}"
+    with here._build_code() as built:
+        wanted = built._hash_sha256
+    name, _, version = str(found.code).partition("/codes/")[2].partition("/versions/")
+    code = find("submit", f"code {name}", connection.client._code.get, name, version)
+    if code is None or (code.properties or {}).get("hash_sha256") != wanted:
+        return "is there with other code"
+    return ""
+
+
+def _short(reference: Any) -> str:
+    """An environment as NAME:VERSION, whether it is named so or by its whole id."""
+    match = _ENVIRONMENT_ID.search(str(reference))
+    return ":".join(match.groups()) if match else str(reference).removeprefix("azureml:")
+
+
 def asset_tags(
     connection: Connection, where: str, kind: str, name: str, version: str
 ) -> Mapping[str, str] | None:
@@ -51,6 +98,11 @@ def asset_tags(
     Raises:
         BlocksError: The workspace could not be asked.
     """
+    found = _find(connection, where, kind, name, version)
+    return None if found is None else dict(found.tags or {})
+
+
+def _find(connection: Connection, where: str, kind: str, name: str, version: str) -> Any:
     client = connection.client
     operations: Mapping[str, Any] = {
         "environment": client.environments,
@@ -58,8 +110,7 @@ def asset_tags(
         "data": client.data,
         "component": client.components,
     }
-    found = find(where, f"{kind} {name}:{version}", operations[kind].get, name, version)
-    return None if found is None else dict(found.tags or {})
+    return find(where, f"{kind} {name}:{version}", operations[kind].get, name, version)
 
 
 def published_tags(connection: Connection, kind: str, name: str, version: str) -> Mapping[str, str]:

@@ -104,7 +104,8 @@ def prepare(connection: Connection, request: Request, profile: Profile) -> Prepa
         check_resolution(lock, job, graph)
     refuse_above_budget(graph, profile)
     # Before the nodes are furnished: what a node is given may show in its component.
-    assets = {node.component: component_asset(node.entity) for node in graph.nodes.values()}
+    steps = {node.component: node.entity for node in graph.nodes.values()}
+    assets = {name: component_asset(step) for name, step in steps.items()}
     registered = dict(_registered(graph, request))
     job.settings.continue_on_step_failure = False
     job.settings.force_rerun = not request.reuse
@@ -124,7 +125,7 @@ def prepare(connection: Connection, request: Request, profile: Profile) -> Prepa
         job._validate(raise_error=True)
     _check_computes(connection, profile, graph, clusters_only=lock is not None)
     if lock:
-        check_assets(connection, lock)
+        check_assets(connection, lock, steps)
         published = dict.fromkeys(assets, True)
     else:
         _check_inputs(connection, request.pipeline, given)
