@@ -64,6 +64,11 @@ cost_centre = "toys"
 [roles.cpu]
 compute = "cpu-cluster"
 timeout_s = 60
+[clusters.cpu-cluster]
+size = "Standard_DS3_v2"
+max_nodes = 2
+[rules]
+cost-budget = "off" # prices get old
 """
 
 
@@ -76,7 +81,9 @@ def write_release_project(project, own_lock=False):
     lines = ""
     if own_lock:
         installed = {k: v for k, v in installed_packages().items() if k not in ("pip", "wheel")}
-        lines = "".join(f"{name}=={version}\n" for name, version in installed.items())
+        lines = "".join(
+            f"{name}=={version} --hash=sha256:{'0' * 64}\n" for name, version in installed.items()
+        )
     project.write(f"{environment}/Dockerfile", "FROM example.org/base:1@sha256:" + "1" * 64 + "\n")
     project.write(f"{environment}/requirements.in", "")
     python = ".".join(map(str, __import__("sys").version_info[:2]))

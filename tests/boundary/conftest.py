@@ -1,7 +1,10 @@
 """A release is made once; each way gets a copy of it to do something to."""
 
+import copy
+import importlib.util
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,19 @@ from typing import Any
 import pytest
 from release_project import STRICT, commit, write_release_project
 from stands import Outside, ReleaseStand
-from toy_project import ToyProject, forget_project
+from toy_project import ROOT, ToyProject, forget_project
+
+AZUREML = ROOT / "tests/azureml"
+sys.path.insert(0, str(AZUREML))
+_spec = importlib.util.spec_from_file_location("azureml_fixtures", AZUREML / "conftest.py")
+azureml = importlib.util.module_from_spec(_spec)
+sys.modules[_spec.name] = azureml
+_spec.loader.exec_module(azureml)
+# The servers, as the tests of the workspace have them.
+control_plane = azureml.control_plane
+
+from loopback.control_plane import ControlPlane  # noqa: E402
+from workspace_stands import RunStand, WorkspaceStand, restore  # noqa: E402
 
 LOCKED = ("lock", "judged", "--set", "source=src", "--set", "owner=us", "--name", "first")
 
@@ -40,3 +55,63 @@ def release(
     with Outside() as outside:
         yield ReleaseStand(folder, capfd, monkeypatch, outside)
     forget_project()
+
+
+@pytest.fixture(scope="session")
+def published(
+    control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[ControlPlane, Path, dict[str, dict[str, Any]]]:
+    """A release in a workspace: that, the repository, and all that the workspace holds."""
+    folder = tmp_path_factory.mktemp("published") / "project"
+    project = azureml.Project(folder, None, control_plane)
+    project.write("pipelines/profiles/strict.toml", STRICT)
+    write_release_project(project, own_lock=True)
+    control_plane.write_config(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in control_plane.environment().items():
+            patch.setenv(name, value)
+        words = ("--data", "source=words")
+        for command in (
+            ("publish", "make", "join", "judge", "--data", "words=src"),
+            ("compute", "apply", "--profile", "strict"),
+            (*LOCKED, *words),
+        ):
+            process = project.start(*command)
+            told = process.communicate()
+            assert process.returncode == 0, told
+    commit(project, "a release")
+    return control_plane, folder, copy.deepcopy(control_plane.workspace.resources)
+
+
+def _stand(kind: Any, published: Any, tmp_path: Path, patch: Any, capfd: Any) -> Iterator[Any]:
+    plane, made, resources = published
+    restore(plane, resources)
+    folder = tmp_path / "project"
+    shutil.copytree(made, folder, symlinks=True)
+    for name, value in plane.environment().items():
+        patch.setenv(name, value)
+    patch.setattr(tempfile, "tempdir", str(plane.temporary))
+    patch.setattr(sys, "dont_write_bytecode", True)
+    patch.chdir(folder)
+    stand = kind(folder, capfd, patch, plane)
+    yield stand
+    plane.end_jobs()
+    for undo in stand.undo:
+        undo()
+    forget_project()
+
+
+@pytest.fixture
+def workspace(
+    published: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> Iterator[WorkspaceStand]:
+    """A published release in a workspace, to be tampered with."""
+    yield from _stand(WorkspaceStand, published, tmp_path, monkeypatch, capfd)
+
+
+@pytest.fixture
+def run(
+    published: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> Iterator[RunStand]:
+    """The same with the release's job, which waits until somebody has tampered with it."""
+    yield from _stand(RunStand, published, tmp_path, monkeypatch, capfd)

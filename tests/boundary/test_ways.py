@@ -22,6 +22,12 @@ def test_release_that_nobody_touched_gets_to_the_workspace(release):
     assert release.outside.asked
 
 
+def test_release_that_nobody_touched_is_submitted(workspace):
+    outcome = workspace.main(*SUBMIT)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert len(workspace.jobs()) == 1
+
+
 def test_list_in_the_docs_is_that_of_the_cases():
     """After the cases, which write what the list tells."""
     text = (ROOT / DOCS).read_text(encoding="utf-8")
