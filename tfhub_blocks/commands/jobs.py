@@ -104,8 +104,12 @@ def _submit(options: argparse.Namespace) -> int:
         request = Request(options.pipeline, tuple(options.settings), register, not options.no_reuse)
     else:
         from tfhub_blocks.control.releases.replay import read_release
+        from tfhub_blocks.control.releases.standing import check_rules
 
-        request = Request.of_lock(read_release(path, profile), not options.no_reuse)
+        lock = read_release(path, profile)
+        if profile.takes == "locks":
+            check_rules(lock, profile)
+        request = Request.of_lock(lock, not options.no_reuse)
     connection = connect(options.workspace_config)
     made = submit(connection, prepare(connection, request, profile), _RUNS_DIR)
     stream = sys.stderr if options.json else sys.stdout

@@ -3,12 +3,15 @@
 import hashlib
 import os
 import subprocess
+import time
 from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime
 from pathlib import Path, PurePosixPath
 
 from tfhub_blocks.records.errors import BlocksError
 
 _NAMED = 5
+_LAST_COMMITS = 100
 _SOURCES = frozenset({"components", "pipelines", "tfhub_blocks"})
 # Whatever a hook, a shell or the repository's configuration says: no commit that stands in for
 # another, no program that tells what changed, and paths that are paths.
@@ -73,6 +76,16 @@ def check_descends(where: str, commit: str, what: str) -> None:
             "a lock of this history",
             "check out what it was written for, or write it again",
         )
+
+
+def latest_day(where: str) -> date:
+    """Today, or the day of the newest of the last commits if this machine's clock is behind it.
+
+    Raises:
+        BlocksError: This is no repository with a commit.
+    """
+    seconds = _git(where, "log", f"--max-count={_LAST_COMMITS}", "--format=%ct").split()
+    return datetime.fromtimestamp(max(time.time(), *map(int, seconds)), UTC).date()
 
 
 def check_committed(where: str, path: Path) -> None:
