@@ -46,6 +46,7 @@ class Workspace:
     check: Callable[["Workspace", str, dict[str, Any]], None]
     on_job: Callable[[str], None] = lambda _: None
     subscription: str = field(default_factory=lambda: str(uuid.uuid4()))
+    tags: dict[str, str] = field(default_factory=dict)
     # Sizes of machines that cannot be had, in small letters, each with Azure's reason.
     refused_sizes: dict[str, str] = field(default_factory=dict)
     # What runs did that are no jobs of their own, by run id.
@@ -129,7 +130,7 @@ class Workspace:
             "name": WORKSPACE,
             "type": f"{PROVIDER}/workspaces",
             "location": REGION,
-            "tags": {},
+            "tags": self.tags,
             "identity": {"type": "SystemAssigned", "principalId": OBJECT, "tenantId": TENANT},
             "properties": {
                 "workspaceId": str(uuid.uuid5(uuid.NAMESPACE_URL, self.id)),

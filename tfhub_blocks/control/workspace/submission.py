@@ -43,6 +43,8 @@ from tfhub_blocks.records.expectations import VARIABLE as EXPECTED_VARIABLE
 from tfhub_blocks.records.releases import ReleaseLock
 
 TAG = "tfhub_blocks."
+# Of a workspace: "locks" if it is one of production, whatever profile somebody names.
+TAKES_TAG = f"{TAG}takes"
 INTENTS_NAME = "intents"
 _IDENTITIES = {"managed": ManagedIdentityConfiguration, "user": UserIdentityConfiguration}
 
@@ -124,6 +126,8 @@ def prepare(connection: Connection, request: Request, profile: Profile) -> Prepa
     with told("submit", request.pipeline):
         job._validate(raise_error=True)
     _check_computes(connection, profile, graph, clusters_only=lock is not None)
+    if profile.takes != "locks":
+        _refuse_locks_only(connection, profile)
     if lock:
         check_assets(connection, lock, steps)
         published = dict.fromkeys(assets, True)
@@ -251,6 +255,19 @@ def _check_computes(
             # Else the ceiling that kept the budget was that of another machine.
             check_fixed("submit", name, profile.clusters[name], found)
             _check_region(name, profile, found)
+
+
+def _refuse_locks_only(connection: Connection, profile: Profile) -> None:
+    """See that the workspace itself does not take release locks alone, as its tag may say."""
+    found = find("submit", connection.name, connection.client.workspaces.get, connection.name)
+    if found is not None and (found.tags or {}).get(TAKES_TAG) == "locks":
+        raise BlocksError(
+            "submit",
+            f"workspace {connection.name}",
+            f"it takes release locks alone, and profile {profile.name} takes {profile.takes}",
+            'a profile with takes = "locks"',
+            "name one with --profile, or another workspace with --workspace-config",
+        )
 
 
 def _check_region(name: str, profile: Profile, found: Any) -> None:
