@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from release_project import STRICT, commit, write_release_project
-from stands import Outside, ReleaseStand
+from stands import ModelStand, Outside, ReleaseStand
 from toy_project import ROOT, ToyProject, forget_project
 
 AZUREML = ROOT / "tests/azureml"
@@ -65,6 +65,8 @@ def published(
     folder = tmp_path_factory.mktemp("published") / "project"
     project = azureml.Project(folder, None, control_plane)
     project.write("pipelines/profiles/strict.toml", STRICT)
+    trial = STRICT.replace('takes = "locks"\n', "").replace('"production"', '"experiment"')
+    project.write("pipelines/profiles/trial.toml", trial)
     write_release_project(project, own_lock=True)
     control_plane.write_config(folder)
     with pytest.MonkeyPatch.context() as patch:
@@ -115,3 +117,11 @@ def run(
 ) -> Iterator[RunStand]:
     """The same with the release's job, which waits until somebody has tampered with it."""
     yield from _stand(RunStand, published, tmp_path, monkeypatch, capfd)
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> ModelStand:
+    """A model and its evidence, to be tampered with; what registers it keeps it here."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("TFHUB_BLOCKS_ENVIRONMENT_POLICY", "record")
+    return ModelStand(tmp_path, capfd)

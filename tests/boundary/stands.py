@@ -12,6 +12,13 @@ import pytest
 from toy_project import ToyProject
 from ways import Way
 
+from tfhub_blocks.records.digests import files_sha256
+from tfhub_blocks.records.evidence import Evidence, Threshold
+from tfhub_blocks.records.folders import begin_folder, finish_folder
+from tfhub_blocks.records.lineage import STATEMENT_NAME, Lineage, Provenance
+from tfhub_blocks.records.models import FORMAT
+
+MADE = Provenance("train_head", {}, (), "0" * 64, "0" * 64, "", "")
 SUBMIT = ("submit", "first", "--profile", "strict")
 
 
@@ -75,3 +82,44 @@ def plain(text: str, folder: Path) -> str:
     text = text.replace(str(folder), "PROJECT").replace(str(folder.parent), "BESIDE")
     text = re.sub(r"judged-\d{8}T\d{6}Z(-\w+)?", "judged-TIME", text)
     return re.sub(r"\b[0-9a-f]{40,64}\b|\b[0-9a-f]{12}…?|\b[0-9a-f]{8}…", "DIGEST", text)
+
+
+class ModelStand:
+    """A model and its evidence, which are given to the step that registers models."""
+
+    def __init__(self, folder: Path, capture: Any) -> None:
+        self.folder, self.capture = folder, capture
+        self.model, self.evidence = folder / "model", folder / "evidence.json"
+        partial = begin_folder(self.model, MADE)
+        labels = {"labels": ["a"], "encoder_digest": "e", "snapshot_digest": "s"}
+        (partial / "MLmodel").write_text(json.dumps({"metadata": labels}))
+        (partial / "weights").write_text("7")
+        self.digest = finish_folder(self.model, "model", FORMAT, MADE).digest
+        thresholds = (Threshold("accuracy", 0.9, 0.95, True),)
+        Evidence(self.digest, {}, {}, thresholds).write(self.evidence)
+
+    def restate(self) -> None:
+        """Let the model's statement say what its files are now."""
+        files = files_sha256(self.model)
+        del files[STATEMENT_NAME]
+        Lineage("model", str(FORMAT), files, MADE).write(self.model)
+
+    def register(self) -> int:
+        """Run the step; its status."""
+        from components.register_model import component
+
+        registration = self.folder / "registration.json"
+        given = (str(self.model), str(self.evidence), str(registration), "toys", "us")
+        try:
+            component.register_model.__wrapped__(*given)
+        except SystemExit as end:
+            assert not registration.exists()
+            return int(end.code or 0)
+        return 0
+
+    def refusal_of(self, way: Way) -> str:
+        """What the step tells."""
+        way.act(self)
+        self.capture.readouterr()
+        assert self.register() == 1
+        return plain(self.capture.readouterr().err, self.folder)

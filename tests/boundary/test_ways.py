@@ -6,7 +6,7 @@ UPDATE_GOLDENS=1 renews what is told, and the list. A new way is a function in a
 import os
 
 import pytest
-from listing import DOCS, listed
+from listing import DOCS, ELSEWHERE, listed
 from stands import SUBMIT
 from toy_project import ROOT
 from ways import GOLDENS, WAYS
@@ -28,6 +28,16 @@ def test_release_that_nobody_touched_is_submitted(workspace):
     assert len(workspace.jobs()) == 1
 
 
+def test_model_that_nobody_touched_is_let_through_to_the_registry(model, monkeypatch):
+    taken = []
+    monkeypatch.setattr(
+        "tfhub_blocks.compute.registry.register", lambda *given: taken.append(given)
+    )
+    with pytest.raises(TypeError):  # nothing was registered of which it could tell
+        model.register()
+    assert taken[0][0].digest == model.digest
+
+
 def test_list_in_the_docs_is_that_of_the_cases():
     """After the cases, which write what the list tells."""
     text = (ROOT / DOCS).read_text(encoding="utf-8")
@@ -39,3 +49,9 @@ def test_list_in_the_docs_is_that_of_the_cases():
 
 def test_each_golden_is_of_a_way():
     assert {path.stem for path in GOLDENS.glob("*.txt")} == set(WAYS)
+
+
+@pytest.mark.parametrize("test", ELSEWHERE)
+def test_each_test_elsewhere_is_there(test):
+    file, _, name = test.partition("::")
+    assert f"def {name}" in (ROOT / file).read_text(encoding="utf-8")

@@ -104,4 +104,5 @@ def restore(plane: ControlPlane, resources: dict[str, dict[str, Any]]) -> None:
     """Let a workspace hold what it held."""
     plane.workspace.resources = copy.deepcopy(resources)
     plane.workspace.step_runs.clear()
+    plane.workspace.tags.clear()
     plane.recorder.clear()

@@ -1,6 +1,7 @@
 """Ways by the workspace: what it holds is not what the names promise."""
 
 from azure.ai.ml.entities import ComputeInstance
+from release_project import edit
 from ways import surface
 
 from tfhub_blocks.control.workspace.assets import DIGEST_TAG
@@ -82,3 +83,39 @@ def compute_instance(stand):
     client.compute.begin_delete("cpu-cluster").result()
     machine = ComputeInstance(name="cpu-cluster", size="Standard_DS3_v2")
     client.compute.begin_create_or_update(machine).result()
+
+
+@way("submit a pipeline to production's workspace, with the profile for trials")
+def workspace_trial(stand):
+    stand.plane.workspace.tags["tfhub_blocks.takes"] = "locks"
+    data = stand.plane.workspace.versions("data")[0]["name"]
+    words = ("--set", f"source=azureml:words:{data}", "--set", "owner=us")
+    return ("submit", "judged", "--profile", "trial", *words)
+
+
+@way("submit the lock to it with the profile for trials, which takes a tree that is not clean")
+def workspace_trial_of_lock(stand):
+    stand.plane.workspace.tags["tfhub_blocks.takes"] = "locks"
+    stand.write("note", "x")
+    return ("submit", "first", "--profile", "trial")
+
+
+@way('take takes = "locks" out of the profile, and commit nothing')
+def workspace_profile_edited(stand):
+    stand.plane.workspace.tags["tfhub_blocks.takes"] = "locks"
+    edit(stand, "pipelines/profiles/strict.toml", 'takes = "locks"\n', "")
+    data = stand.plane.workspace.versions("data")[0]["name"]
+    words = ("--set", f"source=azureml:words:{data}", "--set", "owner=us")
+    return ("submit", "judged", "--profile", "strict", *words)
+
+
+@way("let a schedule with the profile for trials submit to it")
+def workspace_schedule(stand):
+    stand.plane.workspace.tags["tfhub_blocks.takes"] = "locks"
+    data = stand.plane.workspace.versions("data")[0]["name"]
+    stand.write(
+        "pipelines/schedules/night.toml",
+        'format_version = 1\npipeline = "judged"\nprofile = "trial"\ntime_zone = "UTC"\n'
+        f'cron = "0 3 * * 1"\n[inputs]\nsource = "azureml:words:{data}"\nowner = "us"\n',
+    )
+    return ("schedule", "apply")

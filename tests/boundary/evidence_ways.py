@@ -1,0 +1,74 @@
+"""Ways by evidence: what was measured is not this model, or not what was asked."""
+
+import json
+from dataclasses import replace
+
+from ways import surface
+
+from tfhub_blocks.records.evidence import Evidence, Threshold, read_evidence
+
+way = surface("The evidence", "model")
+
+
+def edit(stand, change):
+    statement = json.loads(stand.evidence.read_text())
+    change(statement)
+    stand.evidence.write_text(json.dumps(statement))
+
+
+def rewrite(stand, **other):
+    """Write it anew with something else in it and a digest that fits."""
+    replace(read_evidence(stand.evidence, ""), **other).write(stand.evidence)
+
+
+@way("register a model with the evidence of a better one")
+def evidence_of_better_model(stand):
+    Evidence("b" * 64, {}, {}, (Threshold("accuracy", 0.9, 0.99, True),)).write(stand.evidence)
+
+
+@way("edit what was measured")
+def evidence_measured(stand):
+    edit(stand, lambda it: it["predicate"]["thresholds"][0].update(measured=0.99))
+
+
+@way("let the evidence be about this model, by hand")
+def evidence_subject(stand):
+    Evidence("b" * 64, {}, {}, (Threshold("accuracy", 0.9, 0.99, True),)).write(stand.evidence)
+    digest = {"dirHash": stand.digest}
+    edit(stand, lambda it: it["subject"][0].update(digest=digest))
+
+
+@way("say that a threshold was met which was not")
+def evidence_not_met(stand):
+    rewrite(stand, thresholds=(Threshold("accuracy", 0.9, 0.8, False),))
+
+
+@way("take away the thresholds, so that none was missed")
+def evidence_without_thresholds(stand):
+    rewrite(stand, thresholds=())
+
+
+@way("give evidence of an older format, which asked for less")
+def evidence_other_format(stand):
+    edit(stand, lambda it: it["predicate"].update(format="evidence/0"))
+
+
+@way("give something that is no evidence")
+def evidence_none(stand):
+    stand.evidence.write_text("{}")
+
+
+@way("change the model after it was measured")
+def evidence_model_changed(stand):
+    (stand.model / "weights").write_text("9")
+
+
+@way("add a file to the model after it was measured")
+def evidence_model_file_added(stand):
+    (stand.model / "loader.py").write_text("import os")
+
+
+@way("change the model and its statement, which says what its files are")
+def evidence_model_restated(stand):
+    (stand.model / "weights").write_text("9")
+    stand.restate()
