@@ -122,6 +122,7 @@ def run(
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> ModelStand:
     """A model and its evidence, to be tampered with; what registers it keeps it here."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setenv("TFHUB_BLOCKS_ENVIRONMENT_POLICY", "record")
     return ModelStand(tmp_path, capfd)

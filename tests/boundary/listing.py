@@ -6,34 +6,37 @@ from pathlib import Path
 from ways import WAYS
 
 DOCS = "docs/boundary.md"
-# Ways that tests beside what they are about hold, by the test.
-LINEAGE = "tests/control/lineage/test_verify.py"
+# Ways that tests hold which are beside what they are about: file, test, and what somebody does.
 ELSEWHERE = {
-    f"{LINEAGE}::test_edited_file_far_back_is_found_from_everything_made_of_it": "edit a file that "
-    "an earlier step made",
-    f"{LINEAGE}::test_swapped_folder_is_found_by_the_run_though_the_store_was_forged": "put another "
-    "model in its place, and forge the store's record",
-    f"{LINEAGE}::test_edited_parameter_is_found_by_the_run": "edit a parameter in a statement, and "
-    "forge the store's record",
-    f"{LINEAGE}::test_edited_code_beside_a_run_is_found": "edit the code that a run is said to have "
-    "run",
-    f"{LINEAGE}::test_replayed_evidence_is_found": "lay the evidence of another run beside a model",
-    f"{LINEAGE}::test_evidence_replayed_with_its_report_is_found_where_it_was_registered": "do so "
-    "with its report",
-    f"{LINEAGE}::test_evidence_of_a_better_model_in_the_registry_is_found": "let a registered "
-    "model's tag name the evidence of a better one",
-    f"{LINEAGE}::test_evidence_that_names_something_else_is_found": "write evidence anew that was "
-    "measured on other data, by other code, or of another encoder",
-    f"{LINEAGE}::test_evidence_written_anew_is_not_that_of_the_registry": "write it anew with "
-    "better numbers",
-    f"{LINEAGE}::test_edited_tag_is_found": "edit the tags of a registered model",
-    f"{LINEAGE}::test_edited_parameter_is_found_by_the_registry": "edit the statement in a "
-    "registered model",
-    "tests/control/releases/test_lock_command.py::test_run_that_the_tree_no_longer_makes_is_refused": "lock a run with an output that was edited, or that the tree no longer makes",
-    "tests/control/releases/test_lock_command.py::test_failed_run_proves_nothing": "lock a run that "
-    "failed",
-    "tests/azureml/test_release_submit.py::test_reference_without_a_known_content_is_not_locked": "lock data by @latest, by its address, or without a known content",
-    "tests/components/test_encoder_policy.py": "use an encoder that is undecided, or not pinned",
+    "tests/control/lineage/test_verify.py": {
+        "test_edited_file_far_back_is_found_from_everything_made_of_it": "edit what a step made",
+        "test_swapped_folder_is_found_by_the_run_though_the_store_was_forged": "put another model "
+        "in its place, and forge the store's record",
+        "test_edited_parameter_is_found_by_the_run": "edit a parameter in a statement, and forge "
+        "the store's record",
+        "test_edited_code_beside_a_run_is_found": "edit the code that a run is said to have run",
+        "test_replayed_evidence_is_found": "lay the evidence of another run beside a model",
+        "test_evidence_replayed_with_its_report_is_found_where_it_was_registered": "do so with "
+        "its report",
+        "test_evidence_of_a_better_model_in_the_registry_is_found": "let the tag of a registered "
+        "model name the evidence of a better one",
+        "test_evidence_that_names_something_else_is_found": "write evidence anew that was measured "
+        "on other data, by other code, or of another encoder",
+        "test_evidence_written_anew_is_not_that_of_the_registry": "write it anew with better "
+        "numbers",
+        "test_edited_tag_is_found": "edit the tags of a registered model",
+        "test_edited_parameter_is_found_by_the_registry": "edit the statement in a registered "
+        "model",
+    },
+    "tests/control/releases/test_lock_command.py": {
+        "test_run_that_the_tree_no_longer_makes_is_refused": "lock a run whose output was edited, "
+        "or that the tree no longer makes",
+        "test_failed_run_proves_nothing": "lock a run that failed",
+    },
+    "tests/azureml/test_release_submit.py": {
+        "test_reference_without_a_known_content_is_not_locked": "lock data by @latest, by its "
+        "address, or of which nobody knows the content",
+    },
 }
 BEGIN, END = "<!-- The ways: UPDATE_GOLDENS=1 pytest tests/boundary -->", "<!-- End of the ways -->"
 
@@ -54,7 +57,11 @@ def _ways() -> str:
 
 
 def _elsewhere() -> str:
-    rows = [f"| {deed} | `{test}` |" for test, deed in ELSEWHERE.items()]
+    rows = [
+        f"| {deed} | `{file}::{test}` |"
+        for file, tests in ELSEWHERE.items()
+        for test, deed in tests.items()
+    ]
     head = ["### Held by tests elsewhere\n", "| somebody may | test |", "|---|---|"]
     return "\n".join([*head, *rows, ""])
 
