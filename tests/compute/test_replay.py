@@ -13,7 +13,7 @@ from tfhub_blocks.records.code import write_step_package
 from tfhub_blocks.records.digests import files_sha256, tree_digest
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.expectations import VARIABLE, Expected, code_digest, has_content
-from tfhub_blocks.records.lineage import STATEMENT_NAME
+from tfhub_blocks.records.lineage import STATEMENT_NAME, Lineage, Provenance
 
 CODE = {"component.py": "1" * 64}
 POLICY = "TFHUB_BLOCKS_ENVIRONMENT_POLICY"
@@ -38,7 +38,7 @@ def promise(monkeypatch, given):
             "code": code_digest(CODE),
             "environment": "toy:1",
             "parameters": {"count": 3, "flag": True, "rate": 1, "text": "3"},
-            "inputs": {"source": tree_digest(files_sha256(given))},
+            "inputs": {"source": tree_digest(files_sha256(given))} | other.pop("inputs", {}),
             "policies": {POLICY: "refuse"},
         }
         monkeypatch.setenv(POLICY, "refuse")
@@ -89,6 +89,21 @@ def test_each_difference_ends_the_step(promise, given, other, message):
     assert caught.value.what == "release lock first"
     assert message in str(caught.value)
     assert ";" not in caught.value.problem
+
+
+@pytest.mark.parametrize("facts", [{"release_lock": "first"}, {}, None])
+def test_folder_of_a_step_is_taken_only_if_that_replayed_a_lock(promise, given, tmp_path, facts):
+    promise()
+    made = tmp_path / "made"
+    made.mkdir()
+    if facts is not None:
+        provenance = Provenance("make", {}, (), "0" * 64, "0" * 64, "", "", facts)
+        Lineage("made", "made/1", {}, provenance).write(made)
+    if facts:
+        assert check(given, inputs={"source": given, "made": made}) == "first"
+    else:
+        with pytest.raises(BlocksError, match="made comes from a step that replayed no lock"):
+            check(given, inputs={"source": given, "made": made})
 
 
 def test_several_differences_are_told_at_once(promise, given):
