@@ -3,9 +3,12 @@
 import json
 from dataclasses import replace
 
+from toy_pins import toy_pin
 from ways import surface
 
 from tfhub_blocks.records.evidence import Evidence, Threshold, read_evidence
+from tfhub_blocks.records.lineage import read_lineage
+from tfhub_blocks.records.pins import PIN_NAME, Decisions
 
 way = surface("The evidence", "model")
 
@@ -72,3 +75,15 @@ def evidence_model_file_added(stand):
 def evidence_model_restated(stand):
     (stand.model / "weights").write_text("9")
     stand.restate()
+
+
+@way("serve a model in real time whose answers nobody measured the latency of")
+def evidence_without_latency(stand):
+    path = stand.model / PIN_NAME
+    decisions = Decisions("mounted", "allowed", "realtime", 50.0)
+    path.unlink()
+    toy_pin("e", "https://tfhub.dev/e/1", stand.model, decisions).write(path)
+    stand.restate()
+    thresholds = (Threshold("accuracy", 0.9, 0.95, True),)
+    digest = read_lineage(stand.model).digest
+    Evidence(digest, {}, {}, thresholds).write(stand.evidence)
