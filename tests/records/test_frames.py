@@ -1,4 +1,8 @@
 import importlib
+import subprocess
+import sys
+
+from toy_project import ROOT
 
 from tfhub_blocks.records.frames import know_import_frames
 
@@ -26,3 +30,15 @@ def test_stack_of_an_import_is_the_same_and_its_frames_are_known(tmp_path, monke
     found = [after.modules[f"<frozen {name}>"] for name in names]
     assert [module.__name__ for module in found] == list(names)
     assert before.modules[f"<frozen {names[0]}>"] is None
+
+
+def test_frames_of_a_program_that_python_runs_as_a_module_are_known(tmp_path):
+    (tmp_path / "program.py").write_text(
+        "import inspect\nfrom tfhub_blocks.records.frames import know_import_frames\n"
+        "know_import_frames()\n"
+        "print([inspect.getmodule(it.frame).__name__ for it in inspect.stack()])\n"
+    )
+    words = [sys.executable, "-m", "program"]
+    variables = {"PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    ran = subprocess.run(words, env=variables, capture_output=True, text=True, check=True)
+    assert ran.stdout == "['__main__', 'runpy', 'runpy']\n"

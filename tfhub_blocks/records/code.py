@@ -5,6 +5,7 @@ With them travels the lock of the environment that it is pinned to, for the step
 
 import ast
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from tfhub_blocks.records.definitions import read_definition
@@ -35,7 +36,7 @@ def step_modules(component: Path, package: Path) -> dict[str, Path]:
     waiting = [component]
     while waiting:
         importer = waiting.pop()
-        for name, attribute in _imports(importer):
+        for name, attribute in _imports(str(importer), importer.read_text(encoding="utf-8")):
             for path in _module_files(name, attribute, package, importer):
                 relative = path.relative_to(package.parent).as_posix()
                 if relative not in found:
@@ -82,22 +83,25 @@ def step_lock(component: Path, package: Path) -> str | None:
     return None
 
 
-def _imports(path: Path) -> Iterator[tuple[str, str | None]]:
+# Steps share most of our modules; whoever loads several parses each once.
+@lru_cache(maxsize=1024)
+def _imports(path: str, text: str) -> tuple[tuple[str, str | None], ...]:
     """Each module that a file imports, with the name it takes from it, if any."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    for node in ast.walk(tree):
+    found: list[tuple[str, str | None]] = []
+    for node in ast.walk(ast.parse(text, path)):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, None) for alias in node.names)
+            found += ((alias.name, None) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             if node.level or any(alias.name == "*" for alias in node.names):
                 raise BlocksError(
-                    str(path),
+                    path,
                     f"line {node.lineno}",
                     "this import is relative or a star",
                     "absolute imports of names",
                     f"write it as: from {PACKAGE}... import NAME",
                 )
-            yield from ((str(node.module), alias.name) for alias in node.names)
+            found += ((str(node.module), alias.name) for alias in node.names)
+    return tuple(found)
 
 
 def _module_files(
