@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.runtime import tf, traced
 from tfhub_blocks.records.errors import BlocksError
 
 # Backward through a layer takes about two products of the size of the forward one.
@@ -98,7 +98,7 @@ def measured_forward_s(cut: CutEncoder) -> float:
     encoder = cut.encoder
     sample = encoder.input.decode(encoder.input.samples()[0])
     inputs = encoder.preprocess(tf.constant([sample] * BATCH_SIZE))
-    forward = tf.function(encoder.features)
+    forward = traced(encoder.features)
     forward(inputs)
     times_s = []
     for _ in range(REPEATS):

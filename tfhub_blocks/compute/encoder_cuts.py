@@ -19,7 +19,7 @@ from tfhub_blocks.compute.graph_halves import (
     trainable_upper_function,
     upper_function,
 )
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.runtime import tf, traced
 from tfhub_blocks.records.errors import BlocksError, nearest
 
 NEAR_SHARE = 0.05
@@ -125,7 +125,7 @@ def cut_encoder(encoder: Encoder, where: str) -> CutEncoder:
     sample = encoder.input.decode(encoder.input.samples()[0])
     inputs = encoder.preprocess(tf.constant([sample]))
     spec = tf.TensorSpec([None, *inputs.shape[1:]], inputs.dtype)
-    whole = tf.function(encoder.features).get_concrete_function(spec)
+    whole = traced(encoder.features).get_concrete_function(spec)
     flat = flat_graph(whole, encoder.loaded.trainable_variables)
     return CutEncoder(encoder, flat, spec, _cuts(flat, spec))
 

@@ -13,7 +13,7 @@ from tfhub_blocks.compute.loading import pinned_saved_model
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.modalities.modality import Modality
 from tfhub_blocks.compute.operations import import_packages
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.runtime import tf, traced
 from tfhub_blocks.compute.saved_objects import SavedObject, load_object
 from tfhub_blocks.records.documents import read_record
 from tfhub_blocks.records.errors import BlocksError
@@ -76,10 +76,10 @@ class Encoder:
     def computation(self, batch_size: int, where: str) -> Computation:
         """Features as a computation of batches of one size, for a step."""
         strings = tf.TensorSpec([batch_size], tf.string)
-        preprocess = tf.function(self.preprocess).get_concrete_function(strings)
+        preprocess = traced(self.preprocess).get_concrete_function(strings)
         # Apart from preprocessing, or optimizers fold its last product into the encoder.
         inputs = tf.TensorSpec.from_tensor(preprocess.outputs[0])
-        forward = tf.function(self.features).get_concrete_function(inputs)
+        forward = traced(self.features).get_concrete_function(inputs)
         return Computation(
             where=where,
             input=self.input,

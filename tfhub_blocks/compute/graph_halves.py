@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfhub_blocks.compute.cuts import FlatGraph, data_inputs
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.runtime import tf, traced
 from tfhub_blocks.compute.training_graphs import fast_to_train
 
 
@@ -39,7 +39,7 @@ def part_function(
             graph.watch_variable(variable)
         return tf.graph_util.import_graph_def(definition, given, [_full(end)], name="")[0]
 
-    part = tf.function(call, autograph=False).get_concrete_function(spec)
+    part = traced(call).get_concrete_function(spec)
     # It refers to variables weakly, and whoever has a part need not have the whole.
     part.held_variables = watched
     return part
@@ -48,7 +48,7 @@ def part_function(
 def lower_function(flat: FlatGraph, tensor: str, spec: Any) -> Any:
     """From the graph's input, of this spec, to a cut's tensor."""
     if tensor == flat.input:
-        return tf.function(tf.identity).get_concrete_function(spec)
+        return traced(tf.identity).get_concrete_function(spec)
     return part_function(flat, flat.input, tensor, spec)
 
 

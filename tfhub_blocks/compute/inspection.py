@@ -14,7 +14,7 @@ from tfhub_blocks.compute.licences import find_licence
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.modalities.modality import Modality
 from tfhub_blocks.compute.operations import read_operations
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.runtime import tf, traced
 from tfhub_blocks.compute.saved_objects import (
     SavedObject,
     first_line,
@@ -136,12 +136,12 @@ def _traced(
     loaded: SavedObject, spec: Any, told_key: Any, where: str
 ) -> tuple[str | None, Training]:
     """Which output holds the features, and what fine-tuning has to know of the graph to it."""
-    given = tf.function(loaded.call).get_concrete_function(spec).structured_outputs
+    given = traced(loaded.call).get_concrete_function(spec).structured_outputs
     key = _output_key(given, None if told_key is None else str(told_key), where)
     trainable = loaded.trainable_variables
     if not trainable:
         return key, Training(len(loaded.variables))
-    one = tf.function(lambda x: output_of(loaded.call(x), key)).get_concrete_function(spec)
+    one = traced(lambda x: output_of(loaded.call(x), key)).get_concrete_function(spec)
     ordered, cuts = trainable_order(one, trainable)
     names = tuple(variable.name.removesuffix(":0") for variable in ordered)
     return key, Training(len(loaded.variables), names, tuple(cuts))

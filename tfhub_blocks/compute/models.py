@@ -16,7 +16,7 @@ from mlflow.types.schema import Array
 from tfhub_blocks.compute import scoring
 from tfhub_blocks.compute.encoders import Encoder
 from tfhub_blocks.compute.heads import Head
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.runtime import tf, traced
 from tfhub_blocks.compute.saved_models import save_module
 from tfhub_blocks.records.folders import Folder
 from tfhub_blocks.records.models import SAVED_MODEL_NAME
@@ -50,11 +50,11 @@ class ServedModel(tf.Module):  # type: ignore[misc]
         second (``compute/served_models.py``).
         """
         strings = tf.TensorSpec([None], tf.string, name="contents")
-        self.preprocess = tf.function(self._encoder.preprocess, input_signature=[strings])
+        self.preprocess = traced(self._encoder.preprocess, input_signature=[strings])
         given = self.preprocess.get_concrete_function().structured_outputs
         inputs = tf.nest.map_structure(tf.TensorSpec.from_tensor, given)
-        self.classify = tf.function(self._classify, input_signature=[inputs])
-        self.serve = tf.function(self.__call__, input_signature=[strings])
+        self.classify = traced(self._classify, input_signature=[inputs])
+        self.serve = traced(self.__call__, input_signature=[strings])
         return self.serve
 
     def _classify(self, preprocessed: Any) -> tf.Tensor:

@@ -8,7 +8,7 @@ from tfhub_blocks.compute.computations import Computation
 from tfhub_blocks.compute.encoders import read_input
 from tfhub_blocks.compute.modalities.modality import Modality
 from tfhub_blocks.compute.operations import import_packages
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.runtime import tf, traced
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.models import SAVED_MODEL_NAME, open_model
 from tfhub_blocks.records.pins import PIN_NAME, Pin, read_pin
@@ -30,9 +30,9 @@ class ServedModel:
     def computation(self, batch_size: int, where: str) -> Computation:
         """Probabilities, float32 [batch_size, classes], as a computation, as of an encoder."""
         strings = tf.TensorSpec([batch_size], tf.string)
-        preprocess = tf.function(self.loaded.preprocess).get_concrete_function(strings)
+        preprocess = traced(self.loaded.preprocess).get_concrete_function(strings)
         inputs = tf.nest.map_structure(tf.TensorSpec.from_tensor, preprocess.structured_outputs)
-        forward = tf.function(self.loaded.classify).get_concrete_function(inputs)
+        forward = traced(self.loaded.classify).get_concrete_function(inputs)
         return Computation(
             where=where,
             input=self.input,

@@ -13,7 +13,7 @@ from tfhub_blocks.compute.encoders import Encoder, load_encoder
 from tfhub_blocks.compute.engines import ENGINES
 from tfhub_blocks.compute.engines.engine import Forward, Precision, UnfitError
 from tfhub_blocks.compute.modalities.modality import Modality
-from tfhub_blocks.compute.runtime import tf, use_threads
+from tfhub_blocks.compute.runtime import tf, traced, use_threads
 from tfhub_blocks.compute.saved_objects import first_line
 from tfhub_blocks.compute.served_models import ServedModel, load_served
 from tfhub_blocks.records import models, pins
@@ -226,7 +226,7 @@ def _of_encoder(encoder: Encoder, runtime: Runtime, where: str) -> Answerer:
     labels = [str(number) for number in range(encoder.dimension)]
     if runtime.engine == OWN:
         strings = tf.TensorSpec([None], tf.string)
-        call = tf.function(lambda c: encoder.features(encoder.preprocess(c)), [strings])
+        call = traced(lambda c: encoder.features(encoder.preprocess(c)), input_signature=[strings])
         return OwnAnswerer(labels, encoder.input, call, runtime)
     sizes = batch_sizes(runtime.largest_batch)
     computations = [encoder.computation(size, where) for size in sizes]

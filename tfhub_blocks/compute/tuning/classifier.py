@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfhub_blocks.compute.heads import Head
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.runtime import tf, traced
 from tfhub_blocks.compute.tuning.activations import Activations
 
 Values = list[NDArray[Any]]
@@ -62,7 +62,7 @@ class Classifier:
         self.variables = [*variables, self.weights, self.bias]
         # One trace for all sizes of batches, so that the same numbers come in any order of calls.
         self.spec = tf.TensorSpec(upper.inputs[0].shape, tf.float32)
-        self._logits = tf.function(self.logits, input_signature=[self.spec])
+        self._logits = traced(self.logits, input_signature=[self.spec])
 
     def logits(self, activations: Any) -> Any:
         """Logits, float32 [n, classes], before any temperature; in any graph."""

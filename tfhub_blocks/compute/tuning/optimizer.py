@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.runtime import tf, traced
 from tfhub_blocks.compute.tuning.classifier import Classifier, Values
 from tfhub_blocks.compute.tuning.replicas import Replicas
 
@@ -48,9 +48,7 @@ class AdamW:
         classes = tf.TensorSpec([None, len(classifiers[0].labels)], tf.float32)
         row, number = tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.float32)
         examples = [[each.spec, classes, row] for each in classifiers]
-        self._step = tf.function(
-            self._step_of_each, [examples, number, number, number], autograph=False
-        )
+        self._step = traced(self._step_of_each, input_signature=[examples, number, number, number])
 
     def step(
         self,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.runtime import tf, traced
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.workers import Worker
 
@@ -91,7 +91,7 @@ class Replicas:
             return self.run([partial(lambda value: self.summed([value])[0], g) for g in given])
 
         with self.told_if_lost():
-            told = tf.function(add, autograph=False)(*map(tf.constant, own)).numpy()
+            told = traced(add)(*map(tf.constant, own)).numpy()
         ends = np.cumsum([np.size(value) for value in values])
         parts = np.split(told, ends[:-1])
         return [part.reshape(np.shape(v)) for part, v in zip(parts, values, strict=True)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from tfhub_blocks.compute.modalities.images import Images
 from tfhub_blocks.compute.modalities.modality import Modality
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.runtime import tf, traced
 from tfhub_blocks.records.errors import BlocksError
 
 LEAST_AREA = 0.5
@@ -60,7 +60,7 @@ def viewed(preprocess: Any, images: Images, view: int) -> Any:
         cropped = tf.image.crop_and_resize(whole, boxes, numbers, size_px)
         return low + (high - low) * _coloured(cropped, draws[:, 5:])
 
-    return tf.function(call).get_concrete_function(preprocess.inputs[0])
+    return traced(call).get_concrete_function(preprocess.inputs[0])
 
 
 def _draws(contents: Any, view: int) -> Any:
