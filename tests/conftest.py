@@ -268,6 +268,15 @@ def keras_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "encoder"
 
 
+@pytest.fixture(scope="session")
+def images_run(imported_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the command line tells of a whole run of transfer_learning, by the small encoder."""
+    from test_main_job import run, write_images
+
+    folder = tmp_path_factory.mktemp("images")
+    return run(folder, write_images(folder / "pictures"), imported_encoder)
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """Hold a text to ``goldens/NAME.txt`` beside the test; UPDATE_GOLDENS=1 writes it there."""

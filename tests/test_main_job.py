@@ -1,4 +1,4 @@
-"""The main job through the command line: each step killed in turn; texts and sounds end to end."""
+"""The main job through the command line: images, texts and sounds; each step killed in turn."""
 
 import json
 import os
@@ -13,6 +13,8 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+
+from tfhub_blocks.records.lineage import read_lineage
 
 ROOT = Path(__file__).parents[1]
 STEPS = ["imported", "snapshot", "features", "head", "evaluation", "registration"]
@@ -74,6 +76,16 @@ def kill_in(folder: Path, arguments: list[str], step: str) -> dict:
     assert killed, output
     assert process.returncode == 1
     return json.loads(output)
+
+
+def test_images_run_end_to_end(images_run):
+    assert images_run["status"] == "Completed"
+    assert list(images_run["steps"]) == STEPS
+    assert images_run["metrics"]["accuracy"] > 0.8
+    registration = json.loads(Path(images_run["outputs"]["registration"]).read_text())
+    assert registration["version"] == "1"
+    report = (Path(images_run["outputs"]["report"]) / "report.html").read_text()
+    assert read_lineage(Path(images_run["outputs"]["model"])).digest in report
 
 
 @pytest.mark.slow
@@ -154,6 +166,7 @@ def test_texts_run_end_to_end_by_a_preprocessor_and_an_encoder(tmp_path):
     assert "<blockquote>" in report
 
 
+@pytest.mark.slow
 def test_sounds_run_end_to_end_by_an_encoder_of_a_third_party(tmp_path):
     from tfhub_blocks.compute.samples import audio_encoder
     from tfhub_blocks.compute.samples.sounds import write_sample_sounds

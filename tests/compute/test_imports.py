@@ -1,17 +1,21 @@
+import io
 import shutil
+import sys
 import tarfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
 import pytest
+import soundfile
 from frozen import frozen_vectors
 
-from tfhub_blocks.compute.encoders import load_encoder
+from tfhub_blocks.compute.encoders import Encoder, load_encoder
 from tfhub_blocks.compute.heads import Head
 from tfhub_blocks.compute.imports import Request, import_saved_model
 from tfhub_blocks.compute.models import write_model
@@ -239,15 +243,64 @@ def test_text_with_a_vocabulary_is_encoded_frozen_and_served(tmp_path: Path) -> 
     answer = frozen_vectors(encoder, [b"good bad", b"bad", b"neither"])
     assert answer.tolist() == [[0, 5], [-1, 3], [0, 0]]
 
-    head = Head(np.eye(2, dtype=np.float32), np.zeros(2, np.float32), ("few", "many"), 1.0)
-    partial = begin_folder(tmp_path / "model", PROVENANCE)
-    write_model(partial, encoder, head, {"preprocessing": dict(encoder.input.describe())})
-    finish_folder(tmp_path / "model", "model", MODEL_FORMAT, PROVENANCE)
-    model = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    model = served(encoder, tmp_path / "model")
     assert [c.type.name for c in model.metadata.get_input_schema().inputs] == ["string"]
     answers = model.predict(["good bad", "bad", "\N{PARTY POPPER} \0 good", ""])
     expected = [1 / (1 + np.exp(few - many)) for few, many in ((0, 5), (-1, 3), (1, 2), (0, 0))]
     assert answers["label"].tolist()[:3] == ["many", "many", "many"]
+    np.testing.assert_allclose([row[1] for row in answers["probabilities"]], expected, rtol=1e-5)
+
+
+def served(encoder: Encoder, folder: Path) -> Any:
+    """A model whose head tells which of the encoder's two features is larger."""
+    head = Head(np.eye(2, dtype=np.float32), np.zeros(2, np.float32), ("few", "many"), 1.0)
+    write_model(
+        begin_folder(folder, PROVENANCE),
+        encoder,
+        head,
+        {"preprocessing": dict(encoder.input.describe())},
+    )
+    finish_folder(folder, "model", MODEL_FORMAT, PROVENANCE)
+    return mlflow.pyfunc.load_model(str(folder))
+
+
+def test_sounds_are_encoded_frozen_and_served_with_what_decodes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = saved(
+        tmp_path / "loudness",
+        lambda windows: tf.stack(
+            [tf.reduce_mean(tf.abs(windows), 1), tf.reduce_max(windows, 1) * 0.6], 1
+        ),
+        tf.TensorSpec([None, 400], tf.float32),
+    )
+    partial = begin_folder(tmp_path / "encoder", PROVENANCE)
+    request = Request(str(source), None, None, "accept", "rate_hz=8000")
+    pin = import_saved_model(request, partial)
+    finish_folder(tmp_path / "encoder", "encoder", pins.FORMAT, PROVENANCE)
+    encoder = load_encoder(tmp_path / "encoder", "test")
+    assert (pin.modality, pin.output.dimension) == ("audio", 2)
+
+    time = np.arange(22050) / 22050
+    tone, steady = np.sin(2 * np.pi * 300 * time) / 2, np.full(22050, 0.4)
+    sounds = []
+    for samples, kind in ((tone, "FLAC"), (steady, "WAV"), (tone, "MP3")):
+        file = io.BytesIO()
+        soundfile.write(file, samples, 22050, format=kind)
+        sounds.append(file.getvalue())
+    features = encoder.encode(sounds)
+    np.testing.assert_allclose(frozen_vectors(encoder, sounds), features, rtol=1e-5)
+
+    with monkeypatch.context() as elsewhere:
+        # As if our library were not installed, where the model is loaded and asked.
+        model = served(encoder, tmp_path / "model")
+        for name in [name for name in sys.modules if name.partition(".")[0] == "tfhub_blocks"]:
+            elsewhere.setitem(sys.modules, name, None)
+        model = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+        answers = model.predict(sounds)
+    assert [c.type.name for c in model.metadata.get_input_schema().inputs] == ["binary"]
+    assert answers["label"].tolist() == ["few", "few", "few"]
+    expected = 1 / (1 + np.exp(features[:, 0] - features[:, 1]))
     np.testing.assert_allclose([row[1] for row in answers["probabilities"]], expected, rtol=1e-5)
 
 
