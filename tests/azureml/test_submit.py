@@ -195,13 +195,14 @@ def test_interrupt_ends_the_watching_and_not_the_job(toy):
     assert toy.main("status", job, "--wait").status == 0
 
 
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_submission_of_which_nobody_knows_whether_it_arrived_is_taken_up(
-    idle_toy, azure, quick_retries
+    idle_toy, azure, quick_retries, every
 ):
     idle_toy.submit()
-    requests = len(azure.recorder.requests)
+    indexes = azure.recorder.indexes(every)
     for fault in (Fault.LOST_ANSWER, Fault.FORBIDDEN):
-        for index in range(requests):
+        for index in indexes:
             before = len(idle_toy.jobs())
             azure.recorder.inject(fault, at=index)
             if idle_toy.submit(anew=False).status != 0:

@@ -82,6 +82,14 @@ class Recorder:
             assert time.monotonic() < limit, f"only {len(self.requests)} requests came"
             time.sleep(0.01)
 
+    def indexes(self, every: bool = True) -> list[int]:
+        """Those of all requests, or of the first, the last and those that write.
+
+        What only reads and fails is asked for again; what writes may have had its effect.
+        """
+        found = [it.index for it in self.requests if every or it.method not in ("GET", "HEAD")]
+        return sorted({0, *found, len(self.requests) - 1})
+
     def clear(self) -> None:
         """Forget all: indexes begin at 0 again."""
         with self._lock:
