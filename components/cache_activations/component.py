@@ -56,22 +56,24 @@ def cache_activations(
 ):
     """Write the activations at a cut of each item of a snapshot."""
     with step(cache_activations, locals()) as run:
+        from tfhub_blocks.compute.encoder_policy import tunable_pin
+
+        name = "cache_activations"
+        tunable_pin(run.path("encoder"), name)
+        items = open_snapshot(run.path("snapshot"), name)
+        earlier = None
+        if previous_activations is not None:
+            earlier = open_features(Path(previous_activations), name, ACTIVATIONS)
+
         from tfhub_blocks.compute.encoder_cuts import chosen_cut, cut_encoder
-        from tfhub_blocks.compute.encoder_policy import check_fine_tuning
         from tfhub_blocks.compute.encoders import load_encoder
         from tfhub_blocks.compute.extraction import Extraction, Options
         from tfhub_blocks.compute.features import run_extraction
         from tfhub_blocks.compute.runtime import use_one_thread_per_operation
         from tfhub_blocks.compute.tuning.caching import LowerPart
 
-        name = "cache_activations"
-        items = open_snapshot(run.path("snapshot"), name)
-        earlier = None
-        if previous_activations is not None:
-            earlier = open_features(Path(previous_activations), name, ACTIVATIONS)
         use_one_thread_per_operation()
         loaded = load_encoder(run.path("encoder"), name)
-        check_fine_tuning(loaded.pin, name)
         whole = cut_encoder(loaded, name)
         lower = LowerPart(whole, chosen_cut(whole, trainable, name))
         options = Options(engine, dtype=dtype, batch_size=batch_size)

@@ -106,24 +106,28 @@ def fine_tune(
     """Works without tuning: what is not given comes from the numbers of items and blocks."""
     with step(fine_tune, locals()) as run:
         begun = time.monotonic()
-        from tfhub_blocks.compute import cut_costs
-        from tfhub_blocks.compute.encoder_cuts import chosen_cut, cut_encoder
-        from tfhub_blocks.compute.encoder_policy import check_fine_tuning
-        from tfhub_blocks.compute.encoders import load_encoder
-        from tfhub_blocks.compute.models import write_model
-        from tfhub_blocks.compute.runtime import core_count, use_threads
-        from tfhub_blocks.compute.tuning import fine_tuning, records, starts
-        from tfhub_blocks.compute.tuning.replicas import replicas_here
+        from tfhub_blocks.compute.encoder_policy import tunable_pin
+        from tfhub_blocks.compute.tuning.starts import check_start
 
+        pin = tunable_pin(run.path("encoder"), "fine_tune")
         items = open_snapshot(run.path("snapshot"), "fine_tune")
         cached = activations and open_features(Path(activations), "fine_tune", ACTIVATIONS)
+        probe = start and open_model(Path(start), "fine_tune")
+        if probe:
+            check_start(probe[1], pin.digest)
+
+        from tfhub_blocks.compute import cut_costs
+        from tfhub_blocks.compute.encoder_cuts import chosen_cut, cut_encoder
+        from tfhub_blocks.compute.encoders import load_encoder
+        from tfhub_blocks.compute.models import read_head, write_model
+        from tfhub_blocks.compute.runtime import core_count, use_threads
+        from tfhub_blocks.compute.tuning import fine_tuning, records
+        from tfhub_blocks.compute.tuning.replicas import replicas_here
+
         use_threads(core_count())
         replicas = replicas_here(run.worker)
         loaded = load_encoder(run.path("encoder"), "fine_tune")
-        check_fine_tuning(loaded.pin, "fine_tune")
-        head = None
-        if start is not None:
-            head = starts.starting_head(*open_model(Path(start), "fine_tune"), loaded.digest)
+        head = read_head(*probe) if probe else None
         cut = cut_encoder(loaded, "fine_tune")
         if trainable == "auto":
             budget = cut_costs.Budget(most_s, None if most_disk_gb is None else most_disk_gb * 1e9)

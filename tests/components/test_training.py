@@ -257,14 +257,10 @@ def flipped(folder: Path, name: str, to: Path) -> Path:
     return to
 
 
-def test_mistakes_end_the_steps_with_one_line(chain, imported_encoder, execute_step, tmp_path):
-    other = tmp_path / "other"
-    run = execute_step(
-        "train_head",
-        {"features": chain.features, "encoder": imported_encoder, "strengths": "100"},
-        {"model": other},
-    )
-    assert run.returncode == 0, run.stderr
+def test_mistakes_end_the_steps_with_one_line(
+    chain, imported_encoder, write_test_model, execute_step, tmp_path
+):
+    other = write_test_model(tmp_path / "other", imported_encoder, chain.snapshot, strength=100.0)
     failed = tmp_path / "failed.json"
     run = execute_step(
         "evaluate",

@@ -1,5 +1,6 @@
 """What production demands of an encoder, beyond that its bytes are as pinned."""
 
+from pathlib import Path
 from typing import get_args
 
 from tfhub_blocks.compute.policies import policy
@@ -10,8 +11,9 @@ from tfhub_blocks.records.decisions import (
     undecided,
 )
 from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.folders import open_folder
 from tfhub_blocks.records.handles import is_mutable
-from tfhub_blocks.records.pins import Decisions, Pin
+from tfhub_blocks.records.pins import FORMAT, PIN_NAME, Decisions, Pin, read_pin
 
 _TRY = f"to try things, let the profile say encoder_policy = 'experiment' ({POLICY_VARIABLE})"
 
@@ -47,6 +49,17 @@ def check_decisions(decisions: Decisions, where: str) -> None:
             "a decision on each, taken on purpose",
             f"write it into the pin (`tfhub-blocks encoder show` says what each means); {_TRY}",
         )
+
+
+def tunable_pin(folder: Path, where: str) -> Pin:
+    """The pin of an encoder that import_encoder made and that may be fine-tuned.
+
+    Raises:
+        BlocksError: It is no finished encoder, or ``check_fine_tuning`` refuses it.
+    """
+    pin = read_pin(open_folder(folder, FORMAT, where).file(PIN_NAME))
+    check_fine_tuning(pin, where)
+    return pin
 
 
 def check_fine_tuning(pin: Pin, where: str) -> None:

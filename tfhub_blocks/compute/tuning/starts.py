@@ -1,16 +1,13 @@
-"""What a fine-tuning starts from: the head of a model that was trained on the encoder as it is."""
+"""What a fine-tuning starts from: a model that was trained on the encoder as it is."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from tfhub_blocks.compute.heads import Head
-from tfhub_blocks.compute.models import read_head
 from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import Folder
 
 
-def starting_head(model: Folder, metadata: Mapping[str, Any], encoder_digest: str) -> Head:
-    """The head of a model of ``train_head``.
+def check_start(metadata: Mapping[str, Any], encoder_digest: str) -> None:
+    """Refuse a model whose head cannot be gone on from.
 
     Raises:
         BlocksError: It belongs to another encoder, or to one that was tuned.
@@ -28,4 +25,3 @@ def starting_head(model: Folder, metadata: Mapping[str, Any], encoder_digest: st
             f"a model of train_head on the encoder that was given, digest {encoder_digest}",
             "give such a model, or none to have a head fitted first",
         )
-    return read_head(model, metadata)
