@@ -24,6 +24,14 @@ from tfhub_blocks.records.pins import (
 )
 
 DIGEST_TAG = "tfhub_blocks.digest"
+# Where the server that an endpoint runs is asked, in an environment that has it.
+_SERVER = "azureml-inference-server-http"
+_HEALTH = {"port": 5001, "path": "/"}
+_ROUTES = {
+    "liveness_route": _HEALTH,
+    "readiness_route": _HEALTH,
+    "scoring_route": {"port": 5001, "path": "/score"},
+}
 # Azure ML takes at most thirty characters for a version.
 VERSION_DIGITS = 12
 
@@ -73,6 +81,7 @@ def environment_asset(environment: DefinedEnvironment) -> Asset:
             version=definition.version,
             description=definition.description.purpose,
             build=BuildContext(path=address),
+            inference_config=_ROUTES if _SERVER in definition.lock.target_versions() else None,
             tags={DIGEST_TAG: digest, "owner": definition.description.owner},
         )
 
