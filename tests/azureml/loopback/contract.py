@@ -51,6 +51,9 @@ DEVIATIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
         {"required": ["system_metadata"], "propertyNames": {"enum": _MODEL_PROPERTIES}},
     ),
     "batch-auth-mode": ("/properties/authMode", {"const": "aadToken"}),
+    # Where Azure ML's own server says that it is well; the OpenAPI wants a letter in each path.
+    "liveness-path": ("/inferenceConfig/livenessRoute/path", {"const": "/"}),
+    "readiness-path": ("/inferenceConfig/readinessRoute/path", {"const": "/"}),
 }
 
 

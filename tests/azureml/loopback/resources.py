@@ -28,7 +28,8 @@ NO_QUOTA = (
 TRIGGER_TIME = "${{creation_context.trigger_time}}"
 
 VERSIONED = {"codes", "components", "data", "environments", "models"}
-_LONG_RUNNING = {"computes", "schedules"}
+ENDPOINTS = {"batchEndpoints", "onlineEndpoints"}
+_LONG_RUNNING = {"computes", "schedules"} | ENDPOINTS
 # What may change in a version that exists.
 _MUTABLE = {"tags", "description", "isArchived", "properties"}
 
@@ -98,6 +99,9 @@ class Workspace:
                     return self._list(tail, query)
                 case "GET", [_, _, "versions"]:
                     return self._list(tail, query)
+                case "GET", [collection, name, "deployments"] if collection in ENDPOINTS:
+                    self.get(f"{collection}/{name}")
+                    return self._list(tail, query)
                 case "GET", [collection, name] if collection in VERSIONED:
                     return self._container(collection, name)
                 case "GET", ["jobs", name] if name in self.step_runs:
@@ -105,11 +109,11 @@ class Workspace:
                     kind = f"{PROVIDER}/workspaces/jobs"
                     child = {"id": path, "name": name, "type": kind, "properties": None}
                     return Answer(200, child)
-                case "GET", [_, _] | [_, _, "versions", _]:
+                case "GET", [_, _] | [_, _, "versions" | "deployments", _]:
                     return Answer(200, self.get("/".join(tail)))
-                case "PUT", [_, _] | [_, _, "versions", _]:
+                case "PUT", [_, _] | [_, _, "versions" | "deployments", _]:
                     return self._put("/".join(tail), body)
-                case "DELETE", [_, _] | [_, _, "versions", _]:
+                case "DELETE", [_, _] | [_, _, "versions" | "deployments", _]:
                     return self._delete("/".join(tail))
                 case "POST", ["codes", _, "versions", _, "startPendingUpload"]:
                     return self._pending_upload()
@@ -217,9 +221,20 @@ class Workspace:
         found = [r for key, r in self.resources.items() if key.startswith(prefix.lower())]
         return found[::-1]
 
+    def endpoints(self, collection: str) -> list[dict[str, Any]]:
+        """The endpoints of a kind without their deployments, the newest first."""
+        return [r for r in self.versions(collection) if r["id"].split("/")[-2] == collection]
+
+    def deployments(self, collection: str, name: str) -> list[dict[str, Any]]:
+        """The deployments of an endpoint, the newest first."""
+        prefix = f"{collection}/{name}/deployments/".lower()
+        return [r for key, r in self.resources.items() if key.startswith(prefix)][::-1]
+
     def _list(self, tail: list[str], query: Mapping[str, str]) -> Answer:
         collection = tail[0]
-        if len(tail) == 1 and collection not in VERSIONED:
+        if collection in ENDPOINTS:
+            found = self.deployments(*tail[:2]) if tail[1:] else self.endpoints(collection)
+        elif len(tail) == 1 and collection not in VERSIONED:
             found = self.versions(collection)
         elif len(tail) == 1:
             names = dict.fromkeys(r["id"].split("/")[-3] for r in self.versions(collection))
@@ -290,10 +305,27 @@ class Workspace:
             raise Refusal(
                 400, "UserError", "Cannot delete an active schedule; please disable it first."
             )
+        if short_id.split("/")[0] in ENDPOINTS:
+            return self._delete_served(short_id)
         del self.resources[short_id.lower()]
         if short_id.split("/")[0] in _LONG_RUNNING:
             return self.operations.begin(Answer(202))
         return Answer(200)
+
+    def _delete_served(self, short_id: str) -> Answer:
+        """An endpoint goes with its deployments; a deployment does not go while it has traffic."""
+        endpoint, _, deployment = short_id.partition("/deployments/")
+        traffic = self.get(endpoint)["properties"].get("traffic") or {}
+        if deployment and traffic.get(deployment):
+            raise Refusal(
+                400, "UserError", f"Deployment {deployment} has {traffic[deployment]}% of traffic."
+            )
+
+        def finish() -> None:
+            self.forget(short_id)
+            self.resources.pop(short_id.lower(), None)
+
+        return self.operations.begin_located(Answer(202), finish)
 
     def _long_running(self, resource: dict[str, Any], status: int) -> Answer:
         resource["properties"]["provisioningState"] = "Creating"
@@ -400,6 +432,8 @@ def _complete(workspace_id: str, collection: str, resource: dict[str, Any]) -> N
         properties["outputs"] = outputs
     if collection == "schedules":
         properties.setdefault("isEnabled", True)
+    if collection in ENDPOINTS:
+        _complete_served(resource)
     if collection == "models":
         properties.setdefault("flavors", {})
     if collection == "environments":
@@ -408,6 +442,23 @@ def _complete(workspace_id: str, collection: str, resource: dict[str, Any]) -> N
         properties.setdefault("tags", {})
         properties.setdefault("properties", {})
         properties.setdefault("isArchived", False)
+
+
+def _complete_served(resource: dict[str, Any]) -> None:
+    """Add what Azure adds to an endpoint or a deployment."""
+    properties, name = resource["properties"], resource["name"]
+    for key in ("properties", "tags"):
+        place = resource if key == "tags" else properties
+        place[key] = place.get(key) or {}
+    if resource["type"].endswith("onlineEndpoints"):
+        for key in ("traffic", "mirrorTraffic"):
+            properties[key] = properties.get(key) or {}
+        properties["scoringUri"] = f"https://{name}.{REGION}.inference.ml.azure.com/score"
+        properties["swaggerUri"] = f"https://{name}.{REGION}.inference.ml.azure.com/swagger.json"
+    elif resource["type"].endswith("batchEndpoints"):
+        properties["scoringUri"] = f"https://{name}.{REGION}.inference.ml.azure.com/jobs"
+    elif resource["type"].endswith("onlineEndpoints/deployments"):
+        properties.setdefault("scaleSettings", {"scaleType": "Default"})
 
 
 def _content(resource: Mapping[str, Any]) -> Any:

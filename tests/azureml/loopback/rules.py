@@ -356,7 +356,76 @@ def _compute(workspace: Workspace, short_id: str, it: Mapping[str, Any]) -> Iter
         yield "scaleSettings: minNodeCount is above maxNodeCount"
 
 
+def _endpoint(workspace: Workspace, short_id: str, it: Mapping[str, Any]) -> Iterator[str]:
+    """An endpoint or, below it, a deployment."""
+    endpoint, _, deployment = short_id.partition("/deployments/")
+    name = deployment or endpoint.split("/")[1]
+    if not re.fullmatch(r"[a-zA-Z](?:[a-zA-Z0-9]|-(?=[a-zA-Z0-9])){2,31}", name):
+        yield f"{name!r} is no name: 3 to 32 letters, digits and single hyphens"
+    if deployment and workspace.find(endpoint) is None:
+        yield f"there is no {endpoint}"
+    elif deployment:
+        rule = _online_deployment if endpoint.startswith("online") else _batch_deployment
+        yield from rule(workspace, short_id, it)
+    else:
+        yield from _traffic(workspace, endpoint, it)
+
+
+def _traffic(workspace: Workspace, endpoint: str, it: Mapping[str, Any]) -> Iterator[str]:
+    traffic = it.get("traffic") or {}
+    if traffic and sum(traffic.values()) not in (0, 100):
+        yield f"traffic: {traffic} is not 100 percent together"
+    default = (it.get("defaults") or {}).get("deploymentName")
+    for name in {*traffic, *([default] if default else [])}:
+        found = workspace.find(f"{endpoint}/deployments/{name}")
+        if found is None or found["properties"].get("provisioningState") == "Failed":
+            yield f"there is no deployment {name} that could take anything"
+
+
+def _online_deployment(workspace: Workspace, short_id: str, it: Mapping[str, Any]) -> Iterator[str]:
+    size = str(it.get("instanceType") or "")
+    if problem := workspace.refused_sizes.get(size.lower()):
+        raise Refusal(400, "BadRequest", problem)
+    for key in ("model", "environmentId", "instanceType", "codeConfiguration"):
+        if not it.get(key):
+            yield f"{key}: it is missing"
+    known = workspace.find(short_id)
+    if known and known["properties"]["instanceType"] != size:
+        yield f"instanceType: it is {known['properties']['instanceType']}, and never changes"
+    code = it.get("codeConfiguration") or {}
+    if found := workspace.find_by_id(code.get("codeId") or ""):
+        script = f"{found['properties']['codeUri'].rstrip('/')}/{code['scoringScript']}"
+        yield from _blobs(workspace, "codeConfiguration.scoringScript", script)
+    settings = it.get("requestSettings") or {}
+    if settings.get("maxConcurrentRequestsPerInstance", 1) < 1:
+        yield "requestSettings.maxConcurrentRequestsPerInstance: it is below 1"
+    timeout = settings.get("requestTimeout")
+    if timeout and not 0 < isodate.parse_duration(timeout).total_seconds() <= 180:
+        yield f"requestSettings.requestTimeout: {timeout} is not within three minutes"
+    for probe in ("livenessProbe", "readinessProbe"):
+        for key, value in (it.get(probe) or {}).items():
+            seconds = value if isinstance(value, int) else isodate.parse_duration(value)
+            if not (seconds if isinstance(seconds, int) else seconds.total_seconds()) >= 1:
+                yield f"{probe}.{key}: {value} is below 1"
+
+
+def _batch_deployment(workspace: Workspace, short_id: str, it: Mapping[str, Any]) -> Iterator[str]:
+    configuration = it.get("deploymentConfiguration") or {}
+    if configuration.get("deploymentConfigurationType") != "PipelineComponent":
+        yield "deploymentConfiguration: no pipeline component is deployed"
+        return
+    found = workspace.find_by_id((configuration.get("componentId") or {}).get("assetId") or "")
+    if found is None or found["properties"]["componentSpec"]["type"] != "pipeline":
+        yield "deploymentConfiguration.componentId: it names no pipeline component"
+    compute = (configuration.get("settings") or {}).get("default_compute")
+    name = str(compute).removeprefix("azureml:").rpartition("/")[2]
+    if name != "serverless" and workspace.find(f"computes/{name}") is None:
+        yield f"deploymentConfiguration.settings.default_compute: there is no {compute}"
+
+
 _RULES = {
+    "batchEndpoints": _endpoint,
+    "onlineEndpoints": _endpoint,
     "codes": _code,
     "components": _component,
     "computes": _compute,
