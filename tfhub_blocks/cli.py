@@ -13,6 +13,7 @@ from tfhub_blocks.commands import (
     checks,
     compute,
     costs,
+    deployments,
     encoders,
     environments,
     jobs,
@@ -45,6 +46,7 @@ GROUPS = (
     promotions,
     serving,
     schedules,
+    deployments,
     costs,
 )
 

@@ -5,6 +5,7 @@ UPDATE_GOLDENS=1 renews what is told.
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from loopback.requests import Fault
@@ -49,6 +50,24 @@ def send(project, *words, what="first"):
 def normal(project, text):
     text = re.sub(r"judged-\d{8}T\d{6}Z(-\d+)?", "judged-TIME", project.normal(text))
     return re.sub(r"\b[0-9a-f]{8}…", "DIGEST__…", text)
+
+
+def test_release_is_deployed_with_everything_fixed(released):
+    until = str(datetime.now(UTC).date() + timedelta(1))
+    words = ("deploy", "batch", "first", "--profile", "strict", "--until", until, "--name", "first")
+    outcome = released.main(*words)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert "takes     nothing: everything is fixed" in outcome.out
+    workspace = released.plane.workspace
+    [component] = workspace.versions("components", "judged_batch")
+    spec = component["properties"]["componentSpec"]
+    assert not spec.get("inputs")
+    for node in spec["jobs"].values():
+        assert VARIABLE in node["environment_variables"]
+        assert "parent.inputs" not in str(node["inputs"])
+    [deployment] = workspace.deployments("batchEndpoints", "first")
+    assert deployment["tags"]["tfhub_blocks.lock"] == "first"
+    assert "takes a release lock" in released.main("deploy", "batch", "judged", *words[3:]).err
 
 
 def test_lock_is_submitted_by_its_name_or_its_path(released):

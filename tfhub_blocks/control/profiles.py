@@ -81,12 +81,21 @@ class Budget:
     """What may be spent: by one ``run``, and by what is scheduled in a ``month``.
 
     A step whose nodes may be taken away is counted as begun again ``restarts`` times.
+    ``endpoints`` is what all online endpoints may cost together until their ends.
     """
 
     currency: str
     run: float | None = None
     month: float | None = None
     restarts: int = 1
+    endpoints: float | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Deployments:
+    """How long an endpoint may live, from the day on which it is deployed."""
+
+    longest_days: int = 30
 
 
 @dataclass(frozen=True)
@@ -113,6 +122,7 @@ class Profile:
     ``environments`` names for an environment the one in which steps that are pinned to it run
     instead, both by name alone: one that continues it, with an encoder baked in.
     ``budget`` stops what may cost more before anything is sent.
+    ``deployments`` bounds what endpoints may be.
     ``takes`` says what is submitted with it: any pipeline, or release ``locks`` and nothing else.
     ``inputs`` goes to each pipeline that has an input of that name, as words like those of
     ``--set``. In them, and in what a job carries, ``$NAME`` is taken from the environment.
@@ -138,6 +148,7 @@ class Profile:
     rules: Mapping[str, Severity] = field(default_factory=dict, repr=False)
     exceptions: tuple[RuleException, ...] = field(default=(), repr=False)
     promotion: Promotions = field(default=Promotions(), repr=False)
+    deployments: Deployments = field(default=Deployments(), repr=False)
     name: str = ""
     path: Path = field(default=Path(), repr=False)
 
@@ -243,6 +254,9 @@ def _faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
         yield "budget", 'the engine is "local", where nothing is paid for', "no such table"
     if profile.promotion.registry and profile.promotion.workspace:
         yield "promotion", "it says both registry and workspace", "one of them, or neither"
+    if profile.deployments.longest_days < 1:
+        longest = profile.deployments.longest_days
+        yield "deployments.longest_days", f"it is {longest}", "at least 1"
     if profile.takes == "locks":
         yield from _lock_faults(profile)
     yield from faults(profile.rules, profile.exceptions)
@@ -275,7 +289,8 @@ def _lock_faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
 def _budget_faults(budget: Budget) -> Iterator[tuple[str, str, str]]:
     if budget.run is None and budget.month is None:
         yield "budget", "it says neither run nor month", "run, month or both"
-    for key, amount in (("run", budget.run), ("month", budget.month)):
+    amounts = {"run": budget.run, "month": budget.month, "endpoints": budget.endpoints}
+    for key, amount in amounts.items():
         # No comparison holds for nan, so it would let everything pass.
         if amount is not None and not (isfinite(amount) and amount > 0):
             yield f"budget.{key}", f"it is {amount}", "more than 0"

@@ -4,7 +4,7 @@ With them travels the lock of the environment that it is pinned to, for the step
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -52,11 +52,22 @@ def write_step_package(component: Path, package: Path, folder: Path) -> Path:
     lock = step_lock(component, package) if modules else None
     if lock is not None:
         (folder / PACKAGE / STEP_LOCK_NAME).write_text(lock, encoding="utf-8")
+    _write(modules, folder)
+    return folder / PACKAGE
+
+
+def write_program(module: Path, package: Path, folder: Path) -> str:
+    """Write a module of our package, and those that it imports; give its path in the folder."""
+    relative = module.relative_to(package.parent).as_posix()
+    _write({**step_modules(module, package), relative: module}, folder)
+    return relative
+
+
+def _write(modules: Mapping[str, Path], folder: Path) -> None:
     for relative, path in modules.items():
         target = folder / relative
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())
-    return folder / PACKAGE
 
 
 def step_lock(component: Path, package: Path) -> str | None:

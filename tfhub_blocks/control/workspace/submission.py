@@ -3,7 +3,7 @@
 import copy
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -27,7 +27,7 @@ from tfhub_blocks.control.instances import instance_count, role_of
 from tfhub_blocks.control.profiles import SERVERLESS, JobSettings, Profile
 from tfhub_blocks.control.releases.names import replay_settings
 from tfhub_blocks.control.releases.replay import check_resolution, expectations
-from tfhub_blocks.control.requests import pipeline_ports, prepare_job
+from tfhub_blocks.control.requests import pipeline_ports, prepare_draft, prepare_job
 from tfhub_blocks.control.store import content_digest
 from tfhub_blocks.control.workspace.assets import Asset, component_asset
 from tfhub_blocks.control.workspace.computes import check_fixed
@@ -53,7 +53,8 @@ _IDENTITIES = {"managed": ManagedIdentityConfiguration, "user": UserIdentityConf
 class Request:
     """What is asked for: a pipeline, its settings, and names to register outputs under.
 
-    If it is a release ``lock``, everything is from there.
+    If it is a release ``lock``, everything is from there. Of one that ``is_open`` inputs that
+    nobody gives stay open, to be given to each job that is made of it.
     """
 
     pipeline: str
@@ -61,6 +62,7 @@ class Request:
     register: Mapping[str, str]
     reuse: bool = True
     lock: ReleaseLock | None = None
+    is_open: bool = False
 
     @classmethod
     def of_lock(cls, lock: ReleaseLock, reuse: bool = True) -> "Request":
@@ -73,7 +75,7 @@ class Prepared:
     """A job that can be sent: the SDK's object, and the digest of all that it was made from.
 
     ``registered`` holds the type and the asset's name of each output that is to become an asset.
-    ``costs`` is what will be kept of its costs.
+    ``given`` is each input's value, of open ones none. ``costs`` is what will be kept of its costs.
     """
 
     pipeline: str
@@ -81,6 +83,7 @@ class Prepared:
     registered: Mapping[str, tuple[str, str]]
     digest: str
     costs: JobCosts
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     def with_outputs(self, version: str | None) -> Any:
         """The job, registering its outputs under a version, or one that Azure ML counts."""
@@ -101,7 +104,8 @@ def prepare(connection: Connection, request: Request, profile: Profile) -> Prepa
         profile.refuse_unlocked("submit", request.pipeline)
     else:
         profile, settings = replace(profile, inputs={}), _settings_of(lock, settings)
-    job, graph, given = prepare_job(request.pipeline, request.settings, profile)
+    make = prepare_draft if request.is_open else prepare_job
+    job, graph, given = make(request.pipeline, request.settings, profile)
     if lock:
         check_resolution(lock, job, graph)
     refuse_above_budget(graph, profile)
@@ -149,10 +153,11 @@ def prepare(connection: Connection, request: Request, profile: Profile) -> Prepa
         "components": {name: assets[node.component].digest for name, node in graph.nodes.items()},
         "instances": {name: instance_count(node, profile) for name, node in graph.nodes.items()},
         "lock": lock.digest if lock else "",
+        **({"open": True} if request.is_open else {}),
     }
     digests = {name: asset.digest for name, asset in assets.items()}
     costs = JobCosts(graph, profile, step_keys(graph, profile, digests, content))
-    return Prepared(request.pipeline, job, registered, record_digest(record), costs)
+    return Prepared(request.pipeline, job, registered, record_digest(record), costs, given)
 
 
 def _job_settings(profile: Profile) -> JobSettings:

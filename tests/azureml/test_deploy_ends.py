@@ -1,0 +1,237 @@
+"""Batch endpoints, what lists of endpoints tell, and the end of those that are past their date."""
+
+import copy
+import json
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from azure.ai.ml.entities import AmlCompute, BatchEndpoint
+from loopback.requests import Fault
+
+PRICES = f"""format_version = 1
+currency = "USD"
+region = "westeurope"
+[regions.westeurope]
+date = "{datetime.now(UTC).date()}"
+source = "a test"
+[regions.westeurope.sizes]
+Standard_DS3_v2 = {{ dedicated = 0.25 }}
+"""
+UNTIL = "tfhub_blocks.until"
+
+
+def day(days):
+    return (datetime.now(UTC).date() + timedelta(days)).isoformat()
+
+
+@pytest.fixture
+def toy(project):
+    project.furnish(run=False)
+    project.write("pipelines/prices.toml", PRICES)
+    return project
+
+
+def deploy(toy, *words, days=3):
+    return toy.main(
+        "deploy", "batch", "toy", "--profile", "toy", "--until", day(days), "--name", "toys", *words
+    )
+
+
+def put_online(azure, name, until, days_old=2, instances=2, size="Standard_DS3_v2"):
+    """An online endpoint with a deployment, as the workspace keeps it, made some days ago."""
+    tags = {UNTIL: until, "owner": "ada", "cost_centre": "toys"} if until else {"owner": "them"}
+    workspace, known = azure.workspace, {"location": "westeurope", "tags": tags}
+    endpoint = {"authMode": "AADToken", "traffic": {"m1": 100}, "provisioningState": "Succeeded"}
+    workspace.store(f"onlineEndpoints/{name}", {**known, "properties": endpoint})
+    deployment = {
+        "endpointComputeType": "Managed",
+        "instanceType": size,
+        "model": f"{workspace.id}/models/animals/versions/7",
+        "provisioningState": "Succeeded",
+        "properties": {},
+    }
+    kept = {**known, "tags": {}, "sku": {"name": "Default", "capacity": instances}}
+    workspace.store(f"onlineEndpoints/{name}/deployments/m1", {**kept, "properties": deployment})
+    made = (datetime.now(UTC) - timedelta(days_old)).isoformat()
+    for key in (f"onlineEndpoints/{name}", f"onlineEndpoints/{name}/deployments/m1"):
+        workspace.get(key)["systemData"]["createdAt"] = made
+
+
+def names(azure):
+    kinds = ("onlineEndpoints", "batchEndpoints")
+    return sorted(it["name"] for kind in kinds for it in azure.workspace.endpoints(kind))
+
+
+def normal(text):
+    for days in range(-5, 6):
+        text = text.replace(day(days), f"DAY{days:+d}")
+    text = re.sub(r"[\d.]+ USD so far", "SPENT USD so far", text)
+    text = re.sub(r"[\d.]+ more until", "SOME more until", text)
+    return re.sub(r"\bp[0-9a-f]{11}\b", "pDIGEST____", text)
+
+
+def test_pipeline_takes_what_is_left_open_and_has_the_rest_fixed(toy, azure):
+    outcome = deploy(toy, "--set", f"source={toy.words}", "--set", "count=2")
+    assert outcome.status == 0, outcome.err
+    assert "  takes     text, rate, flag, maybe\n" in outcome.out
+    [component] = azure.workspace.versions("components", "toy_batch")
+    spec = component["properties"]["componentSpec"]
+    assert set(spec["inputs"]) == {"text", "rate", "flag", "maybe"}
+    source = spec["jobs"]["left"]["inputs"]["source"]
+    assert source["uri"].endswith(f"/data/words/versions/{toy.words.rpartition(':')[2]}")
+    assert spec["jobs"]["right"]["inputs"]["count"]["value"] == "2"
+    assert spec["jobs"]["left"]["limits"]["timeout"] == "PT1M"
+    [deployment] = azure.workspace.deployments("batchEndpoints", "toys")
+    it = deployment["properties"]["deploymentConfiguration"]
+    assert it["componentId"]["assetId"] == component["id"]
+    assert it["settings"]["default_compute"] == "cpu-cluster"
+    endpoint = azure.workspace.get("batchEndpoints/toys")
+    assert endpoint["tags"][UNTIL] == day(3)
+    assert endpoint["properties"]["defaults"]["deploymentName"] == deployment["name"]
+    azure.recorder.clear()
+    again = deploy(toy, "--set", f"source={toy.words}", "--set", "count=2")
+    assert again.out.count("is so") == 2
+    assert {r.method for r in azure.recorder.requests} == {"GET"}
+
+
+def test_cluster_that_stays_up_takes_no_batch_endpoint(toy, azure):
+    cluster = AmlCompute(
+        name="cpu-cluster", size="Standard_DS3_v2", min_instances=1, max_instances=2
+    )
+    azure.client().compute.begin_create_or_update(cluster).result()
+    outcome = deploy(toy)
+    assert outcome.status == 2
+    assert "it keeps 1 nodes that are paid for while no step runs" in outcome.err
+    assert names(azure) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--set", "cuont=2"), "did you mean 'count'?"),
+        (("--until", day(400)), "toy allows 30"),
+        (("--profile", "local"), "its engine is local"),
+    ],
+)
+def test_wrong_batch_is_told_before_anything_is_made(toy, azure, words, message):
+    outcome = deploy(toy, *words)
+    assert outcome.status == 2
+    assert message in outcome.err
+    assert {r.method for r in azure.recorder.requests} <= {"GET"}
+
+
+def test_run_beyond_its_budget_is_not_deployed(toy, azure):
+    profile = toy.read("pipelines/profiles/toy.toml")
+    toy.write("pipelines/profiles/toy.toml", f'{profile}[budget]\ncurrency = "USD"\nrun = 0.001\n')
+    outcome = deploy(toy)
+    assert outcome.status == 2
+    assert "toy > budget.run] a run may cost" in outcome.err
+    assert names(azure) == []
+
+
+def test_list_tells_age_time_left_cost_and_traffic(toy, azure, golden):
+    put_online(azure, "alive", day(2))
+    put_online(azure, "old", day(-1), days_old=3)
+    put_online(azure, "forever", None)
+    put_online(azure, "strange", "soon", size="Standard_X9")
+    deploy(toy)
+    found = {it["name"]: it for it in json.loads(toy.main("deploy", "list", "--json").out)}
+    assert found["alive"]["cost_so_far"] == pytest.approx(2 * 24 * 2 * 0.25, rel=0.01)
+    assert found["alive"]["cost_to_come"] == pytest.approx(found["alive"]["hours_left"] * 0.5)
+    assert found["old"]["is_past"]
+    assert (found["forever"]["until"], found["forever"]["is_ours"]) == (None, False)
+    assert found["strange"]["cost_so_far"] is None
+    shown = re.sub(r"\d+ (hours|days) left", "SOME TIME left", toy.main("deploy", "list").out)
+    golden("deploy_list", normal(shown))
+
+
+def test_nothing_is_there(toy):
+    assert toy.main("deploy", "list").out == "there are no endpoints\n"
+    assert toy.main("deploy", "reap").out == "nothing is past its end date\n"
+
+
+def test_reap_deletes_what_is_past_its_end_and_nothing_else(toy, azure, golden):
+    put_online(azure, "alive", day(0))
+    put_online(azure, "old", day(-1))
+    put_online(azure, "forever", None)
+    deploy(toy)
+    azure.workspace.get("batchEndpoints/toys")["tags"][UNTIL] = day(-2)
+    dry = toy.main("deploy", "reap", "--dry-run")
+    assert names(azure) == ["alive", "forever", "old", "toys"]
+    first, again = toy.main("deploy", "reap"), toy.main("deploy", "reap")
+    assert (dry.status, first.status, again.status) == (0, 0, 0)
+    assert names(azure) == ["alive", "forever"]
+    assert azure.workspace.deployments("onlineEndpoints", "old") == []
+    golden("deploy_reap", normal(f"{dry.out}\n{first.out}\n{again.out}"))
+
+
+def test_reap_of_one_that_is_refused_goes_on_with_the_others(toy, azure, quick_retries):
+    for name in ("first", "second"):
+        put_online(azure, name, day(-1))
+    put_online(azure, "strange", "soon")
+    toy.main("deploy", "reap", "--dry-run")
+    listing = len(azure.recorder.requests)
+    azure.recorder.clear()
+    # After the lists come the first one's own request and its deployments, and then its end.
+    toy.main("deploy", "list")
+    listing = len(azure.recorder.requests)
+    azure.recorder.clear()
+    azure.recorder.inject(Fault.FORBIDDEN, at=listing + 2)
+    outcome = toy.main("deploy", "reap")
+    assert azure.recorder.faults == {}
+    assert outcome.status == 1
+    assert "[deploy reap > online endpoint first] this login has no role" in outcome.err
+    assert "its tag tfhub_blocks.until is 'soon', which is no day" in outcome.err
+    assert names(azure) == ["first", "strange"]
+    assert toy.main("deploy", "reap").status == 1
+    assert names(azure) == ["strange"]
+
+
+def test_endpoint_that_got_more_time_meanwhile_is_kept(toy, azure, monkeypatch):
+    from tfhub_blocks.control.deployments import endpoints
+
+    put_online(azure, "old", day(-1))
+    read = endpoints.read_endpoints
+
+    def read_and_extend(*arguments):
+        found = list(read(*arguments))
+        azure.workspace.get("onlineEndpoints/old")["tags"][UNTIL] = day(1)
+        return found
+
+    monkeypatch.setattr(endpoints, "read_endpoints", read_and_extend)
+    assert "was given more time" in toy.main("deploy", "reap").out
+    assert names(azure) == ["old"]
+
+
+def test_batch_endpoint_of_others_is_left_alone(toy, azure):
+    endpoint = BatchEndpoint(name="toys", tags={"owner": "them"})
+    azure.client().batch_endpoints.begin_create_or_update(endpoint).result()
+    assert "without an end date of ours" in deploy(toy).err
+    assert azure.workspace.get("batchEndpoints/toys")["tags"] == {"owner": "them"}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, marks=[] if fault is Fault.LOST_ANSWER else pytest.mark.slow)
+        for fault in Fault
+    ],
+)
+def test_any_write_may_fail_and_there_is_one_of_each(toy, azure, quick_retries, fault):
+    before = copy.deepcopy(azure.workspace.resources)
+    azure.recorder.clear()
+    deploy(toy)
+    writes = [r.index for r in azure.recorder.requests if r.method in ("PUT", "POST")]
+    assert len(writes) == 4  # the component, the endpoint, the deployment, the default
+    for index in writes:
+        azure.workspace.resources = copy.deepcopy(before)
+        azure.recorder.clear()
+        azure.recorder.inject(fault, at=index)
+        if deploy(toy).status != 0:
+            assert deploy(toy).status == 0, index
+        assert azure.recorder.faults == {}
+        assert len(azure.workspace.versions("components", "toy_batch")) == 1
+        [deployment] = azure.workspace.deployments("batchEndpoints", "toys")
+        endpoint = azure.workspace.get("batchEndpoints/toys")["properties"]
+        assert endpoint["defaults"]["deploymentName"] == deployment["name"], index

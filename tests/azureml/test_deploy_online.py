@@ -1,0 +1,358 @@
+"""Online endpoints: which models, how, until when and for how much; through the unmodified SDK."""
+
+import copy
+import re
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import mlflow
+import pytest
+from azure.ai.ml.entities import ManagedOnlineEndpoint, Model
+from loopback.requests import Fault
+from loopback.resources import NO_QUOTA
+
+from tfhub_blocks.control.store import content_digest
+from tfhub_blocks.records import pins
+from tfhub_blocks.records.runtimes import Runtime, Speeds
+
+SIZE = "Standard_DS3_v2"
+RUNTIME = Runtime(
+    engine="openvino",
+    threads=2,
+    concurrency=2,
+    batch_window_ms=2.0,
+    largest_batch=4,
+    compute_size=SIZE,
+    budget=Speeds(p99_ms=60.0, items_per_s=250.0, cold_start_s=4.2),
+)
+PRICES = f"""format_version = 1
+currency = "USD"
+region = "eastus"
+[regions.eastus]
+date = "{datetime.now(UTC).date()}"
+source = "a test"
+[regions.eastus.sizes]
+{SIZE} = {{ dedicated = 9.0 }}
+[regions.westeurope]
+date = "{datetime.now(UTC).date()}"
+source = "a test"
+[regions.westeurope.sizes]
+{SIZE} = {{ dedicated = 0.25 }}
+"""
+TERMS = """
+[budget]
+currency = "USD"
+run = 5.0
+endpoints = 60.0
+[deployments]
+longest_days = 10
+"""
+
+
+def write_model(folder, inference, runtime):
+    """The folder of a model that nobody computes here; its digest."""
+    folder.mkdir()
+    (folder / "MLmodel").write_text("flavors: {}\n")
+    (folder / "weights").write_text(folder.name)
+    files = {"saved_model.pb": pins.PinnedFile("0" * 64, 1)}
+    pins.Pin(
+        name="toy-encoder",
+        handle="https://tfhub.dev/toy/encoder/1",
+        digest=pins.files_digest(files),
+        loaded_class="reusable",
+        modality="image",
+        licence="Apache-2.0",
+        input={},
+        output=pins.EncoderOutput(4),
+        training=pins.Training(1),
+        operations=pins.Operations(("Add",)),
+        golden=pins.Golden(((0.5,),), 0.1, "2.21.0"),
+        decisions=pins.Decisions(
+            inference=inference, latency_budget_ms=100.0 if inference == "realtime" else None
+        ),
+        files=files,
+    ).write(folder / pins.PIN_NAME)
+    if runtime:
+        runtime.write(folder)
+    return content_digest(folder)
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder ``.runs`` with registered models, of which one may be deployed."""
+    runs = tmp_path_factory.mktemp("registry")
+    client = mlflow.MlflowClient(*[f"sqlite:///{runs}/mlflow.db"] * 2)
+    for name, inference, runtime, told in (
+        ("animals", "realtime", RUNTIME, {"latency_digest": "1" * 64, "compute_size": SIZE}),
+        ("nightly", "batch", RUNTIME, {"latency_digest": "1" * 64}),
+        ("open", "undecided", RUNTIME, {"latency_digest": "1" * 64}),
+        ("bare", "realtime", None, {"latency_digest": "1" * 64}),
+        ("claimed", "realtime", RUNTIME, {}),
+        ("placeless", "realtime", replace(RUNTIME, compute_size=None), {"latency_digest": "1"}),
+        ("edited", "realtime", RUNTIME, {"latency_digest": "1" * 64}),
+    ):
+        tags = {"model_digest": write_model(runs / name, inference, runtime), **told}
+        client.create_registered_model(name)
+        named = {f"tfhub_blocks.{key}": value for key, value in tags.items()}
+        client.create_model_version(name, str(runs / name), tags=named)
+    (runs / "edited" / "weights").write_text("others")
+    return runs
+
+
+@pytest.fixture
+def served(project, registry):
+    """A project whose profile has a budget for endpoints; ``served("animals")`` deploys."""
+    project.write("pipelines/prices.toml", PRICES)
+    profile = project.read("pipelines/profiles/toy.toml")
+    project.write("pipelines/profiles/toy.toml", profile + TERMS)
+
+    def deploy(model="animals", *words, days=3):
+        given = ("--profile", "toy", "--runs-dir", str(registry), "--until", day(days))
+        return project.main("deploy", "online", model, *given, *words, anew=False)
+
+    return deploy
+
+
+def day(days):
+    return (datetime.now(UTC).date() + timedelta(days)).isoformat()
+
+
+def only(resources):
+    [resource] = resources
+    return resource
+
+
+def normal(text):
+    """Text without what differs from day to day and from workspace to workspace."""
+    for days in range(-40, 41):
+        text = text.replace(day(days), f"DAY{days:+d}")
+    return text
+
+
+def test_model_is_deployed_as_it_was_measured(served, azure, project):
+    outcome = served()
+    assert outcome.status == 0, outcome.err
+    endpoint = only(azure.workspace.endpoints("onlineEndpoints"))
+    assert endpoint["properties"]["authMode"] == "AADToken"
+    assert (
+        endpoint["tags"].items()
+        >= {
+            "tfhub_blocks.until": day(3),
+            "tfhub_blocks.profile": "toy",
+            "owner": "tester",
+            "cost_centre": "toys",
+        }.items()
+    )
+    deployment = only(azure.workspace.deployments("onlineEndpoints", endpoint["name"]))
+    assert endpoint["properties"]["traffic"] == {deployment["name"]: 100}
+    it = deployment["properties"]
+    assert (it["instanceType"], deployment["sku"]["capacity"]) == (SIZE, 1)
+    # Two computations of four items, or 250 items/s for 60 ms, whichever is more.
+    assert it["requestSettings"] == {
+        "maxConcurrentRequestsPerInstance": 15,
+        "maxQueueWait": "PT0.06S",
+        "requestTimeout": "PT1.12S",
+    }
+    assert it["environmentVariables"] == {"WORKER_COUNT": "1", "GUNICORN_CMD_ARGS": "--threads 15"}
+    assert it["readinessProbe"]["initialDelay"] == "PT5S"
+    assert it["livenessProbe"]["failureThreshold"] == 6
+    assert deployment["tags"]["tfhub_blocks.runtime"] == RUNTIME.name
+    model = azure.workspace.find_by_id(it["model"])
+    assert model["properties"]["modelType"] == "mlflow_model"
+    assert model["properties"]["tags"]["tfhub_blocks.latency_digest"] == "1" * 64
+    environment = azure.workspace.find_by_id(it["environmentId"])
+    assert "/tfhub-blocks-serving/" in environment["id"]
+    routes = environment["properties"]["inferenceConfig"]
+    assert routes["scoringRoute"] == {"path": "/score", "port": 5001}
+    uri = azure.workspace.find_by_id(it["codeConfiguration"]["codeId"])["properties"]["codeUri"]
+    files = azure.storage.names(uri)
+    assert any(name.endswith(it["codeConfiguration"]["scoringScript"]) for name in files)
+    assert not any("/control/" in name or "/commands/" in name for name in files)
+
+
+def test_what_is_told(served, golden, azure):
+    first = normal(served().out)
+    azure.recorder.clear()
+    again = normal(served().out)
+    assert {r.method for r in azure.recorder.requests} == {"GET"}
+    [name] = {it["name"] for it in azure.workspace.endpoints("onlineEndpoints")}
+    text = f"{first}\n{again}".replace(name.rpartition("-")[2], "PLACE_")
+    golden("deploy_online", mask_hours(text))
+
+
+def mask_hours(text):
+    text = re.sub(r"at most [\d.]+ USD: \d+ hours", "at most COST USD: HOURS hours", text)
+    return re.sub(r"(tfhub-blocks-serving|animals):[0-9a-f]{12}", r"\1:VERSION", text)
+
+
+REFUSED = (
+    ("nightly",),
+    ("open",),
+    ("bare",),
+    ("claimed",),
+    ("placeless",),
+    ("edited",),
+    ("anmals",),
+    ("azureml:animals",),
+    ("animals", "--instance-type", "Standard_NC4as_T4_v3"),
+    ("animals", "--instances", "4"),
+    ("animals", "--instances", "0"),
+    ("animals", "--traffic", "101"),
+    ("animals", "--name", "a_b"),
+    ("animals", "--until", "tomorrow"),
+    ("animals", "--until", "2026-01-01"),
+    ("animals", "--until", "2999-01-01"),
+    ("animals", "--until", ""),
+    ("animals", "--profile", "local"),
+)
+
+
+def test_refused_before_anything_is_made(served, azure, golden, registry):
+    told = []
+    for case in REFUSED:
+        outcome = served(*case)
+        assert outcome.status == 2, case
+        assert outcome.err.count("\n") == 1, case
+        told.append(f"deploy online {' '.join(case)}\n  {outcome.err}")
+    assert {r.method for r in azure.recorder.requests} <= {"GET"}
+    text = normal("".join(told)).replace(str(registry), "RUNS")
+    text = re.sub(r"\b[0-9a-f]{64}\b", "DIGEST", text)
+    text = re.sub(r"is \d+ days away", "is N days away", text)
+    golden(
+        "deploy_online_refused",
+        re.sub(r"costs [\d.]+ USD until (\S+) \(\d+ hours", r"costs N USD until \1 (N hours", text),
+    )
+
+
+def test_endpoints_of_a_profile_share_its_budget(served, azure):
+    assert served("animals", "--instances", "2").status == 0
+    outcome = served("animals", "--instances", "2", "--name", "another")
+    assert outcome.status == 2
+    assert "and the others" in outcome.err
+    assert len(azure.workspace.endpoints("onlineEndpoints")) == 1
+
+
+def test_profile_without_a_budget_for_endpoints_deploys_none(served, azure, project):
+    profile = project.read("pipelines/profiles/toy.toml")
+    project.write("pipelines/profiles/toy.toml", profile.replace("endpoints = 60.0\n", ""))
+    outcome = served()
+    assert outcome.status == 2
+    assert "toy > budget.endpoints] it is not said" in outcome.err
+    assert azure.workspace.endpoints("onlineEndpoints") == []
+
+
+def test_profile_that_takes_locks_takes_promoted_models_alone(served, azure, project):
+    profile = project.read("pipelines/profiles/toy.toml").replace("experiment", "production")
+    profile = profile.replace('"record"', '"refuse"')
+    project.write("pipelines/profiles/toy.toml", f'takes = "locks"\n{profile.lstrip()}')
+    outcome = served()
+    assert outcome.status == 2
+    assert "tfhub-blocks promote animals:1 --profile toy" in outcome.err
+    # As promote leaves it there.
+    project.write("pipelines/profiles/toy.toml", profile)
+    assert served().status == 0
+    model = only(azure.workspace.versions("models"))
+    model["properties"]["tags"]["tfhub_blocks.promoted.toy"] = "2" * 64
+    project.write("pipelines/profiles/toy.toml", f'takes = "locks"\n{profile.lstrip()}')
+    assert served().status == 0
+
+
+def test_model_of_the_workspace_is_read_before_it_is_deployed(served, azure, registry):
+    digest = content_digest(registry / "animals")
+    tags = {"model_digest": digest, "latency_digest": "1" * 64, "compute_size": SIZE}
+    for version, folder in (("1", "animals"), ("2", "edited")):
+        azure.client().models.create_or_update(
+            Model(
+                name="theirs",
+                version=version,
+                path=registry / folder,
+                type="mlflow_model",
+                tags={f"tfhub_blocks.{key}": value for key, value in tags.items()},
+            )
+        )
+    outcome = served("azureml:theirs:1")
+    assert outcome.status == 0, outcome.err
+    [name] = {it["name"] for it in azure.workspace.endpoints("onlineEndpoints")}
+    it = only(azure.workspace.deployments("onlineEndpoints", name))["properties"]
+    assert it["model"].endswith("/models/theirs/versions/1")
+    assert "and it was registered with" in served("azureml:theirs:2").err
+    assert "has no such model" in served("azureml:theirs:3").err
+
+
+def test_endpoint_of_others_is_left_alone(served, azure):
+    endpoint = ManagedOnlineEndpoint(name="theirs", tags={"owner": "them"})
+    azure.client().online_endpoints.begin_create_or_update(endpoint).result()
+    outcome = served("animals", "--name", "theirs")
+    assert outcome.status == 2
+    assert "without an end date of ours" in outcome.err
+    assert only(azure.workspace.endpoints("onlineEndpoints"))["tags"] == {"owner": "them"}
+
+
+def test_another_end_and_another_model_change_what_is_there(served, azure, registry, tmp_path):
+    served("animals", "--name", "shared")
+    outcome = served("animals", "--name", "shared", days=5)
+    assert "endpoint shared: changed" in outcome.out
+    assert "is so" in outcome.out
+    endpoint = only(azure.workspace.endpoints("onlineEndpoints"))
+    assert endpoint["tags"]["tfhub_blocks.until"] == day(5)
+    first = only(azure.workspace.deployments("onlineEndpoints", "shared"))["name"]
+    runs = tmp_path / "runs"
+    shutil.copytree(registry, runs)
+    client = mlflow.MlflowClient(*[f"sqlite:///{runs}/mlflow.db"] * 2)
+    digest = write_model(runs / "better", "realtime", RUNTIME)
+    tags = {"model_digest": digest, "latency_digest": "1" * 64}
+    named = {f"tfhub_blocks.{key}": value for key, value in tags.items()}
+    client.create_model_version("animals", str(runs / "better"), tags=named)
+    more = ("--name", "shared", "--runs-dir", str(runs))
+    assert "traffic: " + f"{first} 100 %" in served("animals:2", *more).out
+    assert served("animals:2", *more, "--traffic", "30").status == 0
+    traffic = only(azure.workspace.endpoints("onlineEndpoints"))["properties"]["traffic"]
+    assert traffic == {first: 70, f"m{digest[:11]}": 30}
+    # Both are paid for.
+    assert "at 0.5000" in served("animals:2", *more).out
+
+
+def test_size_without_quota_leaves_nothing_that_is_paid_for(served, azure):
+    azure.workspace.refused_sizes[SIZE.lower()] = NO_QUOTA
+    outcome = served()
+    assert outcome.status == 2
+    assert "quota" in outcome.err
+    endpoint = only(azure.workspace.endpoints("onlineEndpoints"))
+    assert endpoint["tags"]["tfhub_blocks.until"] == day(3)
+    assert azure.workspace.deployments("onlineEndpoints", endpoint["name"]) == []
+    azure.workspace.refused_sizes.clear()
+    assert served().status == 0
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, marks=[] if fault is Fault.LOST_ANSWER else pytest.mark.slow)
+        for fault in Fault
+    ],
+)
+def test_any_write_may_fail_and_there_is_one_of_each(served, azure, quick_retries, fault):
+    served()
+    before = {
+        key: copy.deepcopy(value)
+        for key, value in azure.workspace.resources.items()
+        if not key.startswith(("onlineendpoints", "codes"))
+    }
+    azure.workspace.resources = copy.deepcopy(before)
+    azure.recorder.clear()
+    served()
+    requests = [r for r in azure.recorder.requests if not r.is_storage]
+    writes = [r.index for r in requests if r.method in ("PUT", "POST")]
+    assert len(writes) == 5  # the endpoint, its code twice, the deployment, the traffic
+    for index in writes:
+        azure.workspace.resources = copy.deepcopy(before)
+        azure.recorder.clear()
+        azure.recorder.inject(fault, at=index)
+        if served().status != 0:
+            assert served().status == 0, index
+        assert azure.recorder.faults == {}
+        endpoint = only(azure.workspace.endpoints("onlineEndpoints"))
+        deployment = only(azure.workspace.deployments("onlineEndpoints", endpoint["name"]))
+        assert endpoint["properties"]["traffic"] == {deployment["name"]: 100}, index

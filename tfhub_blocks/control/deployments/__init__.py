@@ -1,0 +1,1 @@
+"""Endpoints: what is deployed for a time, what it costs until its end, and its end."""

@@ -1,0 +1,37 @@
+"""Names of endpoints, which have to be one of a kind in a whole region of Azure."""
+
+import hashlib
+import re
+
+from tfhub_blocks.control.workspace.connection import Connection
+from tfhub_blocks.records.errors import BlocksError
+
+_NAME = re.compile(r"[a-zA-Z](?:[a-zA-Z0-9]|-(?=[a-zA-Z0-9])){2,31}")
+_SUFFIX_DIGITS = 6
+_LONGEST = 32
+
+
+def endpoint_name(given: str | None, what: str, connection: Connection, where: str) -> str:
+    """The name that was given, or one made of what is deployed and of the workspace.
+
+    The same in the same workspace, so that a repeated command finds what it made.
+
+    Raises:
+        BlocksError: What was given can be no name.
+    """
+    if given is not None:
+        if not _NAME.fullmatch(given):
+            raise BlocksError(
+                where,
+                f"--name {given}",
+                "it cannot be the name of an endpoint",
+                "3 to 32 letters, digits and single hyphens, a letter first",
+                "correct it",
+            )
+        return given
+    client = connection.client
+    place = f"{client.subscription_id}/{client.resource_group_name}/{connection.name}/{what}"
+    suffix = hashlib.sha256(place.encode()).hexdigest()[:_SUFFIX_DIGITS]
+    stem = re.sub(r"[^a-z0-9]+", "-", what.lower()).strip("-")
+    stem = stem if stem[:1].isalpha() else f"e-{stem}"
+    return f"{stem[: _LONGEST - _SUFFIX_DIGITS - 1].rstrip('-')}-{suffix}"
