@@ -11,6 +11,7 @@ from tfhub_blocks.control.deployments.ends import End
 from tfhub_blocks.control.profiles import Profile
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import told
+from tfhub_blocks.control.workspace.submission import refuse_locks_only
 from tfhub_blocks.records.errors import BlocksError
 
 _NAME_DIGITS = 11
@@ -59,9 +60,11 @@ def online_cost(connection: Connection, request: OnlineRequest, now: datetime) -
     """What the endpoint costs at most until its end, with all that is in it, within the budget.
 
     Raises:
-        BlocksError: That is too much, or nobody knows.
+        BlocksError: That is too much, or nobody knows; or the workspace takes releases alone.
     """
     prices, profile = load_prices(), request.profile
+    if profile.takes != "locks":
+        refuse_locks_only(connection, profile)
     with told(WHERE, connection.name):
         region = connection.client.workspaces.get(connection.name).location
     price = request.instances * prices.price_per_hour(request.size, "dedicated", region)

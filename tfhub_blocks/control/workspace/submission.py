@@ -131,7 +131,7 @@ def prepare(connection: Connection, request: Request, profile: Profile) -> Prepa
         job._validate(raise_error=True)
     _check_computes(connection, profile, graph, clusters_only=lock is not None)
     if profile.takes != "locks":
-        _refuse_locks_only(connection, profile)
+        refuse_locks_only(connection, profile)
     if lock:
         check_assets(connection, lock, steps)
         published = dict.fromkeys(assets, True)
@@ -262,8 +262,12 @@ def _check_computes(
             _check_region(name, profile, found)
 
 
-def _refuse_locks_only(connection: Connection, profile: Profile) -> None:
-    """See that the workspace itself does not take release locks alone, as its tag may say."""
+def refuse_locks_only(connection: Connection, profile: Profile) -> None:
+    """See that the workspace itself does not take release locks alone, as its tag may say.
+
+    Raises:
+        BlocksError: It does, or Azure could not be asked.
+    """
     found = find("submit", connection.name, connection.client.workspaces.get, connection.name)
     if found is not None and (found.tags or {}).get(TAKES_TAG) == "locks":
         raise BlocksError(
