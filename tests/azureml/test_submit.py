@@ -64,9 +64,10 @@ def test_submit_sends_no_more_than_it_needs(idle_toy, azure):
         idle_toy.submit()
         assert azure.recorder.uploaded_bytes == 0
         asked = [(r.method, r.path.split("/")[-4:][0]) for r in azure.recorder.requests]
-        # The last but one is the SDK's: where Studio is.
-        assert len(asked) == 6, asked
-        assert [method for method, _ in asked] == ["GET"] * 5 + ["PUT"]
+        # One asks whether the workspace takes release locks alone; the last but one is the SDK's:
+        # where Studio is.
+        assert len(asked) == 7, asked
+        assert [method for method, _ in asked] == ["GET"] * 6 + ["PUT"]
 
 
 def test_code_that_is_not_published_travels_once(idle_toy, azure):
@@ -212,11 +213,11 @@ def test_submission_of_which_nobody_knows_whether_it_arrived_is_taken_up(
 
 
 def test_killed_submission_is_taken_up(idle_toy, azure):
-    azure.recorder.inject(Fault.SLOW, at=5)
+    azure.recorder.inject(Fault.SLOW, at=6)
     process = idle_toy.start(
         *("submit", "toy", "--profile", "toy", "--set", f"source={idle_toy.words}")
     )
-    azure.recorder.wait_for(6)
+    azure.recorder.wait_for(7)
     time.sleep(0.2)  # the job is there, its answer is not
     process.kill()
     process.wait()
