@@ -54,6 +54,7 @@ lock-check: setup
 
 # Three at a time keep two cores busy: those beside Azure ML wait a good deal.
 test: check samples
+	@echo "Testing in $(words $(TEST_PARTS)) parts, about 20 minutes; each prints when it is done"
 	@$(MAKE) --no-print-directory --keep-going -j3 $(TOGETHER) $(TEST_PARTS)
 
 $(TEST_FOLDERS:%=test-%): test-%:
