@@ -15,7 +15,16 @@ def batch_inference(
         type="uri_folder",
         description="A snapshot, or an unlabelled folder of files or a table",
     ),
-    model: Input(type="mlflow_model", description="A model from train_head or fine_tune"),
+    model: Input(
+        type="mlflow_model",
+        optional=True,
+        description="A model from train_head or fine_tune, or any that MLflow wrote",
+    ) = None,
+    encoder: Input(
+        type="custom_model",
+        optional=True,
+        description="An encoder with a classifier of its own, instead of a model",
+    ) = None,
     previous_predictions: Input(
         type="uri_folder", optional=True, description="Earlier predictions, to add to"
     ) = None,
@@ -47,6 +56,7 @@ def batch_inference(
     scored = score_batch(
         data=data,
         model=model,
+        encoder=encoder,
         previous_predictions=previous_predictions,
         model_name=model_name,
         top_k=top_k,

@@ -24,12 +24,21 @@ def score_batch(
         description="A snapshot; or a folder of files, or one with a table (.csv, .jsonl, "
         ".parquet) at its top that has the column text or path. No labels are needed.",
     ),
-    model: Input(type="mlflow_model", description="A model from train_head or fine_tune."),
     predictions: Output(
         type="uri_folder",
         description="Path, id, label, probabilities or error, and model version of each item, in "
         "the order of the data, in Parquet shards; and summary.json.",
     ),
+    model: Input(
+        type="mlflow_model",
+        optional=True,
+        description="A model from train_head or fine_tune, or any that MLflow wrote.",
+    ) = None,
+    encoder: Input(
+        type="custom_model",
+        optional=True,
+        description="An encoder with a classifier of its own, instead of a model.",
+    ) = None,
     previous_predictions: Input(
         type="uri_folder",
         optional=True,
@@ -93,27 +102,25 @@ def score_batch(
         from tfhub_blocks.compute.modalities.modality import Limits
         from tfhub_blocks.compute.predictions.outputs import run_scoring
         from tfhub_blocks.compute.predictions.places import open_places
+        from tfhub_blocks.compute.predictions.scorers import open_scorer
         from tfhub_blocks.compute.predictions.scoring import Scoring
-        from tfhub_blocks.compute.runtime import use_one_thread_per_operation
-        from tfhub_blocks.compute.served_models import load_served
 
         earlier = previous_predictions and open_predictions(
             Path(previous_predictions), "score_batch"
         )
-        use_one_thread_per_operation()
-        served = load_served(run.path("model"), "score_batch")
-        version = served.digest
+        scorer = open_scorer(model and Path(model), encoder and Path(encoder))
+        version = scorer.digest
         if model_name:
             from tfhub_blocks.compute.registry import version_of
 
-            version = version_of(model_name, served.digest)
+            version = version_of(model_name, scorer.digest)
         options = Options(
             engine, engine_precision, max_difference=engine_max_difference, batch_size=batch_size
         )
         limits = Limits(max_pixels, max_seconds)
         scoring = Scoring(
-            model=served,
-            places=open_places(run.path("data"), served.input.name, limits),
+            model=scorer,
+            places=open_places(run.path("data"), scorer.modality, limits),
             model_version=version,
             options=options,
             top_k=top_k,

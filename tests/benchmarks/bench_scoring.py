@@ -32,6 +32,7 @@ from tfhub_blocks.compute.modalities.modality import Limits
 from tfhub_blocks.compute.models import write_model
 from tfhub_blocks.compute.predictions.outputs import write_predictions
 from tfhub_blocks.compute.predictions.places import open_places
+from tfhub_blocks.compute.predictions.scorers import of_model
 from tfhub_blocks.compute.predictions.scoring import Scoring
 from tfhub_blocks.compute.runtime import use_one_thread_per_operation
 from tfhub_blocks.compute.samples.encoder import write_sample_encoder
@@ -90,7 +91,7 @@ def main() -> int:
         work = Path(temporary)
         prepare(work, asked.images)
         encoder = load_encoder(work / "encoder", "bench")
-        model = load_served(work / "model", "bench")
+        model = of_model(load_served(work / "model", "bench"))
 
         def extract(folder: Path) -> None:
             extraction = Extraction(open_snapshot(work / "snapshot", "bench"), encoder, options)
@@ -100,7 +101,7 @@ def main() -> int:
             write_features(extraction, plan, share, folder / "out", lambda *_: None)
 
         def score(data: str, folder: Path) -> None:
-            places = open_places(work / data, model.input.name, Limits(50_000_000, 600.0))
+            places = open_places(work / data, model.modality, Limits(50_000_000, 600.0))
             scoring = Scoring(model, places, model.digest, options)
             plan = scoring.compute(Share(folder / "work"), lambda *_: None)
             (folder / "out").mkdir()

@@ -17,8 +17,9 @@ from tfhub_blocks.compute.modalities.modality import Limits
 from tfhub_blocks.compute.predictions.answers import EarlierAnswers, answer_table
 from tfhub_blocks.compute.predictions.outputs import Summary, write_predictions
 from tfhub_blocks.compute.predictions.places import open_places
+from tfhub_blocks.compute.predictions.scorers import EngineScorer, of_model
 from tfhub_blocks.compute.predictions.scoring import Scoring
-from tfhub_blocks.compute.served_models import ServedModel, load_served
+from tfhub_blocks.compute.served_models import load_served
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.folders import begin_folder, finish_folder
 from tfhub_blocks.records.lineage import Provenance
@@ -35,8 +36,8 @@ LIMITS = Limits(1_000_000, 60.0)
 
 
 @pytest.fixture(scope="module")
-def model(colours_model: Path) -> ServedModel:
-    return load_served(colours_model, "test")
+def model(colours_model: Path) -> EngineScorer:
+    return of_model(load_served(colours_model, "test"))
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def pixels_of(seed: int) -> Any:
 
 
 @pytest.fixture
-def score(model: ServedModel, tmp_path: Path) -> Callable[..., tuple[Path, Manifest, Summary]]:
+def score(model: EngineScorer, tmp_path: Path) -> Callable[..., tuple[Path, Manifest, Summary]]:
     """``score(data, name, workers=1, **scoring)`` scores as one process after the other does."""
 
     def run(data: Path, name: str, workers: int = 1, **more: Any) -> tuple[Path, Manifest, Summary]:
@@ -63,7 +64,7 @@ def score(model: ServedModel, tmp_path: Path) -> Callable[..., tuple[Path, Manif
         work = tmp_path / f"{name}.work"
         for index in range(workers):
             # A worker opens the data itself.
-            places = open_places(data, model.input.name, LIMITS)
+            places = open_places(data, model.modality, LIMITS)
             scoring = Scoring(model, places, model.digest, **more)
             plan = scoring.compute(Share(work, index, workers), lambda *_: None)
         partial = begin_folder(tmp_path / name, PROVENANCE)
@@ -122,7 +123,7 @@ def test_only_what_is_new_is_scored_and_the_outcome_is_that_of_all(
 
 
 def test_a_part_of_contents_that_changed_is_scored_anew(
-    images: Path, score, model: ServedModel, tmp_path: Path
+    images: Path, score, model: EngineScorer, tmp_path: Path
 ) -> None:
     data = shutil.copytree(images, tmp_path / "data")
     score(data, "before")
@@ -140,7 +141,7 @@ def test_a_part_of_contents_that_changed_is_scored_anew(
 
 
 def test_a_table_of_paths_has_a_row_for_each_of_its_rows(
-    images: Path, score, model: ServedModel, tmp_path: Path
+    images: Path, score, model: EngineScorer, tmp_path: Path
 ) -> None:
     data = tmp_path / "data"
     data.mkdir()
@@ -166,7 +167,7 @@ def test_a_table_of_paths_has_a_row_for_each_of_its_rows(
     ]
     (data / "rows.csv").write_text("path\n../images/010.png\n")
     with pytest.raises(BlocksError, match=r"score_batch > data\] rows\.csv:1 .* leaves"):
-        open_places(data, model.input.name, LIMITS)
+        open_places(data, model.modality, LIMITS)
 
 
 def test_a_snapshot_has_a_row_for_each_place_where_an_item_was_found(
@@ -200,7 +201,7 @@ def test_too_much_that_is_unreadable_ends_it_early_and_names_it(
 
 
 def test_an_image_of_too_many_pixels_is_not_decoded(
-    images: Path, score, model: ServedModel, tmp_path: Path
+    images: Path, score, model: EngineScorer, tmp_path: Path
 ) -> None:
     data = tmp_path / "data"
     data.mkdir()
@@ -216,10 +217,10 @@ def test_an_image_of_too_many_pixels_is_not_decoded(
 
 
 def test_files_that_come_while_it_scores_end_it(
-    images: Path, model: ServedModel, tmp_path: Path
+    images: Path, model: EngineScorer, tmp_path: Path
 ) -> None:
     data = shutil.copytree(images, tmp_path / "data")
-    places = open_places(data, model.input.name, LIMITS)
+    places = open_places(data, model.modality, LIMITS)
     shutil.copy(data / "500.png", data / "500b.png")
     rows = places.read([range(550, 600)], lambda _: True)
     with pytest.raises(BlocksError, match="place 502 is another than when the step began"):

@@ -19,6 +19,7 @@ from tfhub_blocks.records.errors import BlocksError
 Item = tuple[str, bytes]
 """Id and content."""
 Key = TypeVar("Key")
+Result = TypeVar("Result")
 OnFault = Callable[[str, str], None]
 """Called with an item's id and why it has no vector."""
 NOT_FINITE = "the model gives numbers for it that are NaN or infinite"
@@ -95,19 +96,7 @@ class Computation:
                 on_fault(batch[row][0], NOT_FINITE)
             return key, [batch[row][0] for row in np.flatnonzero(finite)], vectors[finite]
 
-        threads = core_count() + 1
-        waiting: deque[Future[tuple[Key, list[str], NDArray[np.float32]]]] = deque()
-        with ThreadPoolExecutor(threads) as pool:
-            try:
-                for key, batch in batches:
-                    waiting.append(pool.submit(compute, key, batch))
-                    if len(waiting) >= 2 * threads:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for future in waiting:
-                    future.cancel()
+        return in_order(batches, compute, core_count() + 1)
 
     def readable(self, batch: list[Item], on_fault: OnFault) -> tuple[list[Item], Any]:
         """The items that can be decoded, and what ``forward`` takes for them if there are any."""
@@ -150,6 +139,26 @@ def _reason(error: Exception) -> str:
     lines = str(error).splitlines()
     node = next((n for n, line in enumerate(lines) if line.lstrip().startswith("[[{{")), 0)
     return lines[node - 1].strip()[:200] if node else first_line(error)
+
+
+def in_order(
+    batches: Iterable[tuple[Key, list[Item]]],
+    compute: Callable[[Key, list[Item]], Result],
+    threads: int,
+) -> Iterator[Result]:
+    """What comes of each batch, in their order; threads are at most a batch each ahead."""
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for key, batch in batches:
+                waiting.append(pool.submit(compute, key, batch))
+                if len(waiting) >= 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -24,17 +24,22 @@ WORTHWHILE = 1.1
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Some real items, prepared, with the vectors that the model gives as it is served."""
+    """Some real items, prepared, with the vectors that the model gives as it is served.
+
+    ``counts`` are how many of each batch are items; the others fill it.
+    """
 
     computation: Computation
     ids: Sequence[str]
     batches: Sequence[Any]
+    counts: Sequence[int]
     reference: NDArray[np.float32]
 
     def vectors(self, forward: Forward) -> NDArray[np.float32]:
         """What a forward pass gives for the sample, [items, dimension]."""
-        given = [self.computation.flat(forward(batch)) for batch in self.batches]
-        return np.concatenate(given)[: len(self.ids)]
+        pairs = zip(self.batches, self.counts, strict=True)
+        given = [self.computation.flat(forward(batch))[:count] for batch, count in pairs]
+        return np.concatenate(given)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +62,25 @@ def take_sample(computation: Computation, items: Sequence[Item]) -> Sample:
     Raises:
         BlocksError: An item cannot be decoded or has features that are not finite numbers.
     """
-    ids = [item for item, _ in items]
-    batches = [computation.prepared(batch) for batch in batched(items, computation.batch_size)]
-    sample = Sample(computation, ids, batches, np.empty((0, computation.dimension), np.float32))
+    return sample_of(
+        computation,
+        [
+            ([item for item, _ in batch], computation.prepared(batch))
+            for batch in batched(items, computation.batch_size)
+        ],
+    )
+
+
+def sample_of(computation: Computation, held: Sequence[tuple[Sequence[str], Any]]) -> Sample:
+    """A sample of one batch or more that are prepared, each with the ids of its items.
+
+    Raises:
+        BlocksError: An item has features that are not finite numbers.
+    """
+    ids = [item for items, _ in held for item in items]
+    batches, counts = [prepared for _, prepared in held], [len(items) for items, _ in held]
+    none = np.empty((0, computation.dimension), np.float32)
+    sample = Sample(computation, ids, batches, counts, none)
     served = sample.vectors(
         lambda batch: np.asarray(tf.nest.flatten(computation.forward(batch))[0])
     )

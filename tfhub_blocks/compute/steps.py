@@ -183,7 +183,8 @@ def _begin(
             parameters[port] = value
         elif value is not None:
             paths[port] = Path(value)
-            materials.append(_material(name, port, paths[port]))
+            is_model = declared.type == "mlflow_model"
+            materials.append(_material(name, port, paths[port], is_model))
     pinned = environment.get("environment") or ""
     lock = check_expected(name, code_files, pinned, parameters, paths)
     provenance = Provenance(
@@ -224,7 +225,11 @@ def check_parameter(step_name: str, port: str, declared: Any, value: Any) -> Non
     raise BlocksError(step_name, port, f"it is {value!r}", expected, f"set {port} to such a value")
 
 
-def _material(step_name: str, port: str, path: Path) -> Material:
+def _material(step_name: str, port: str, path: Path, is_model: bool) -> Material:
+    """What is given at a port, with its digest if it has a lineage, is a file, or is a model.
+
+    Of other folders, such as data that is scored, reading every byte would cost too much.
+    """
     if not path.exists():
         raise BlocksError(
             step_name,
@@ -237,6 +242,8 @@ def _material(step_name: str, port: str, path: Path) -> Material:
         return Material(port, tree_digest({path.name: file_sha256(path)}))
     if (path / STATEMENT_NAME).is_file():
         return output_material(port, path)
+    if is_model and path.is_dir():
+        return Material(port, tree_digest(files_sha256(path)))
     return Material(port)
 
 

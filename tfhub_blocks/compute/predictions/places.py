@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from tfhub_blocks.compute.data.contents import read_contents
 from tfhub_blocks.compute.data.fields import STEP_NAME
 from tfhub_blocks.compute.data.sources import Place, Source, open_source
-from tfhub_blocks.compute.modalities.modality import Limits
+from tfhub_blocks.compute.modalities.modality import Limits, Modality
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.features import ids_of
 from tfhub_blocks.records.lineage import STATEMENT_NAME
@@ -60,7 +60,7 @@ def open_places(path: Path, modality: str, limits: Limits) -> Places:
 
     Args:
         path: Where it is.
-        modality: What the model takes.
+        modality: What the model takes; ``bytes`` if it takes whatever there is.
         limits: The largest items to take of what is no snapshot.
 
     Raises:
@@ -70,7 +70,7 @@ def open_places(path: Path, modality: str, limits: Limits) -> Places:
         places: Places = SnapshotPlaces(path)
     else:
         places = SourcePlaces(path, modality, limits)
-    if places.modality != modality:
+    if modality not in (places.modality, Modality.name):
         raise BlocksError(
             WHERE,
             PORT,

@@ -6,7 +6,7 @@ answer. What parts hold does not depend on how many workers there were, nor on i
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any
@@ -15,23 +15,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.computations import Computation, Item, batched
+from tfhub_blocks.compute.computations import Item
 from tfhub_blocks.compute.engines import ENGINES, REFERENCE
-from tfhub_blocks.compute.extraction import (
-    CPU_BATCH_SIZE,
-    PARITY_ITEMS,
-    PARTS_FOLDER,
-    Options,
-    Share,
-)
-from tfhub_blocks.compute.parity import usual_limit
+from tfhub_blocks.compute.extraction import PARTS_FOLDER, Options, Share
 from tfhub_blocks.compute.parts import PartFiles
-from tfhub_blocks.compute.plans import Plan, read_plan, rows_of_part
+from tfhub_blocks.compute.plans import MOST_ROWS, Plan, read_plan, rows_of_part
 from tfhub_blocks.compute.predictions.answers import EarlierAnswers, answer_table
 from tfhub_blocks.compute.predictions.places import PORT, WHERE, Places
-from tfhub_blocks.compute.runtime import has_gpu
-from tfhub_blocks.compute.selection import AUTO, Sample, select_engine, take_sample
-from tfhub_blocks.compute.served_models import ServedModel
+from tfhub_blocks.compute.predictions.scorers import Ready, Scorer
+from tfhub_blocks.compute.selection import AUTO
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.predictions import Predictions, predictions_schema
 
@@ -56,7 +48,7 @@ class Scoring:
     an answer, there are no predictions.
     """
 
-    model: ServedModel
+    model: Scorer
     places: Places
     model_version: str
     options: Options
@@ -79,29 +71,17 @@ class Scoring:
                 the data changed meanwhile.
         """
         share = self._own(share)
-        options = self.options
-        size = options.batch_size if has_gpu() else min(options.batch_size, CPU_BATCH_SIZE)
-        computation = self.model.computation(size, WHERE)
+        size = self.model.batch_size(self.options)
         plan = read_plan(share.folder, wait=share.index > 0)
-        limit = options.max_difference
-        selected = select_engine(
-            plan.engine if plan else self._asked(),
-            options.precision,
-            usual_limit(options.precision) if limit is None else limit,
-            self._sample(computation),
-        )
+        ready = self._ready(plan.engine if plan else self._asked())
         if plan is None:
-            report: dict[str, Any] = {
-                "candidates": dict(selected.candidates),
-                "parity": asdict(selected.parity),
-                "earlier": "predictions",
-            }
-            _, why_not = self.reusable(selected.engine.kind)
+            report: dict[str, Any] = {**ready.report, "earlier": "predictions"}
+            _, why_not = self.reusable(ready.kind)
             if why_not:
                 report["not_reused"] = why_not
-            rows, engine = np.arange(self.places.total), selected.engine
+            rows = np.arange(self.places.total)
             part_rows = rows_of_part(len(rows), size)
-            plan = Plan(engine.name, engine.kind, rows, part_rows, report)
+            plan = Plan(ready.engine, ready.kind, rows, part_rows, report)
             plan.write(share.folder)
         earlier = EarlierAnswers(self.reusable(plan.kind)[0], self.top_k)
         parts = self.parts(share)
@@ -113,7 +93,7 @@ class Scoring:
         read: dict[int, list[Read]] = {}
         faults: dict[str, str] = {}
         batches = self._batches(plan, missing, earlier, size, read)
-        computed = computation.vectors(batches, selected.forward, faults.__setitem__)
+        computed = ready.answers(batches, faults.__setitem__)
         # One stream over all parts: while one is written, cores work on the next.
         for number, of_part in groupby(computed, key=itemgetter(0)):
             ids: list[str] = []
@@ -186,18 +166,21 @@ class Scoring:
                 return name
         return REFERENCE if self.places.total < self.options.least_to_compare else AUTO
 
-    def _sample(self, computation: Computation) -> Sample:
-        """The first items that can be decoded."""
-        items: dict[str, bytes] = {}
-        rows = self.places.read([range(self.places.total)], lambda _: True)
-        contents = ((row.item, row.content) for row in rows if row.item and row.content is not None)
-        for batch in batched(contents, computation.batch_size):
-            readable, _ = computation.readable(batch, lambda *_: None)
-            items |= dict(readable)
-            if len(items) >= PARITY_ITEMS:
-                break
+    def _ready(self, asked: str) -> Ready:
+        """What computes, after it was tried on the first items."""
+        total, seen = self.places.total, set[str]()
+        spans = [range(s, min(s + MOST_ROWS, total)) for s in range(0, total, MOST_ROWS)]
+
+        def is_new(item: str) -> bool:
+            before = len(seen)
+            seen.add(item)
+            return len(seen) > before
+
+        rows = self.places.read(spans, is_new)
+        items = ((row.item, row.content) for row in rows if row.item and row.content is not None)
+        ready = self.model.ready(asked, self.options, items)
         rows.close()
-        if not items:
+        if ready is None:
             raise BlocksError(
                 WHERE,
                 PORT,
@@ -205,7 +188,7 @@ class Scoring:
                 f"{self.places.modality} that the model takes",
                 "check the data and the model",
             )
-        return take_sample(computation, list(items.items())[:PARITY_ITEMS])
+        return ready
 
     def _drop_changed(self, parts: PartFiles, plan: Plan, share: Share) -> None:
         """Remove parts of contents that are others now; the first worker looks at all parts."""

@@ -28,13 +28,22 @@ class PyfuncAnswerer(Answerer):
     def __init__(self, path: Path, runtime: Runtime, where: str) -> None:
         self.input, self.runtime = None, runtime
         self._where, self._path = where, path
-        self._model = mlflow.pyfunc.load_model(str(path))
+        try:
+            self._model = mlflow.pyfunc.load_model(str(path))
+        except Exception as error:  # it is somebody's code, too
+            raise BlocksError(
+                where,
+                str(path),
+                f"MLflow cannot load it ({first_line(error)})",
+                "a model whose packages are in this environment",
+                "add what it needs to the environment, or save it again for this one",
+            ) from error
         schema = self._model.metadata.get_input_schema()
         self._column = schema.input_names()[0] if schema and schema.has_input_names() else 0
         self._is_text = bool(schema) and str(schema.input_types()[0]).endswith("string")
         self._lock = threading.Lock()
         metadata = self._model.metadata.metadata or {}
-        self.labels = tuple(metadata.get("labels", ()))
+        self.labels = tuple(map(str, metadata.get("labels", ())))
 
     @property
     def served_as(self) -> Literal["binary", "string"]:
@@ -80,6 +89,14 @@ class PyfuncAnswerer(Answerer):
                 f"for {count} items it gives {rows.dtype} of shape {list(rows.shape)}",
                 f"numbers, [{count}, classes], or a column {PROBABILITIES!r} of lists of them",
                 "wrap the model so that it gives a number for each class",
+            )
+        if self.labels and len(self.labels) != rows.shape[1]:
+            raise BlocksError(
+                self._where,
+                str(self._path),
+                f"it gives {rows.shape[1]} numbers for an item and has {len(self.labels)} labels",
+                "a number for each label, the same ones for every item",
+                "correct `labels` in the model's metadata, or what it gives",
             )
         if not self.labels:
             self.labels = tuple(map(str, names or range(rows.shape[1])))
