@@ -33,6 +33,26 @@ from tfhub_blocks.records.snapshots import (
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 importlib.import_module("mlflow")
 
+BRIGHTNESS = """
+import io
+
+import mlflow
+import pandas as pd
+from PIL import Image, ImageStat
+
+
+class Brightness(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        rows = []
+        for content in model_input.iloc[:, 0]:
+            bright = ImageStat.Stat(Image.open(io.BytesIO(content)).convert("L")).mean[0] / 255
+            rows.append([float("nan") if bright == 1 else 1 - bright, bright])
+        return pd.DataFrame(rows, columns=["dark", "bright"])
+
+
+mlflow.models.set_model(Brightness())
+"""
+
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 
 
@@ -225,6 +245,24 @@ def colours_model(
     """A model of ``imported_encoder`` that tells the colours of ``coloured_snapshot``."""
     folder = tmp_path_factory.mktemp("colours") / "model"
     return write_test_model(folder, imported_encoder, coloured_snapshot)
+
+
+@pytest.fixture(scope="session")
+def brightness_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Somebody's pyfunc of image files: bright or dark, and NaN for white ones."""
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    folder = tmp_path_factory.mktemp("brightness")
+    (folder / "code.py").write_text(BRIGHTNESS)
+    mlflow.pyfunc.save_model(
+        folder / "model",
+        python_model=str(folder / "code.py"),
+        signature=ModelSignature(Schema([ColSpec(DataType.binary, "contents")])),
+        pip_requirements=[],
+    )
+    return folder / "model"
 
 
 @pytest.fixture(scope="session")

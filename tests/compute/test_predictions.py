@@ -12,12 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tfhub_blocks.compute.encoders import load_encoder
 from tfhub_blocks.compute.extraction import Options, Share
 from tfhub_blocks.compute.modalities.modality import Limits
 from tfhub_blocks.compute.predictions.answers import EarlierAnswers, answer_table
 from tfhub_blocks.compute.predictions.outputs import Summary, write_predictions
 from tfhub_blocks.compute.predictions.places import open_places
-from tfhub_blocks.compute.predictions.scorers import EngineScorer, of_model
+from tfhub_blocks.compute.predictions.scorers import EngineScorer, Scorer, of_model, open_scorer
 from tfhub_blocks.compute.predictions.scoring import Scoring
 from tfhub_blocks.compute.served_models import load_served
 from tfhub_blocks.records.errors import BlocksError
@@ -59,13 +60,15 @@ def pixels_of(seed: int) -> Any:
 def score(model: EngineScorer, tmp_path: Path) -> Callable[..., tuple[Path, Manifest, Summary]]:
     """``score(data, name, workers=1, **scoring)`` scores as one process after the other does."""
 
-    def run(data: Path, name: str, workers: int = 1, **more: Any) -> tuple[Path, Manifest, Summary]:
+    def run(
+        data: Path, name: str, workers: int = 1, by: Scorer = model, **more: Any
+    ) -> tuple[Path, Manifest, Summary]:
         more.setdefault("options", Options("tensorflow"))
         work = tmp_path / f"{name}.work"
         for index in range(workers):
             # A worker opens the data itself.
-            places = open_places(data, model.modality, LIMITS)
-            scoring = Scoring(model, places, model.digest, **more)
+            places = open_places(data, by.modality, LIMITS)
+            scoring = Scoring(by, places, by.digest, **more)
             plan = scoring.compute(Share(work, index, workers), lambda *_: None)
         partial = begin_folder(tmp_path / name, PROVENANCE)
         share = Share(work, 0, workers)
@@ -225,6 +228,81 @@ def test_files_that_come_while_it_scores_end_it(
     rows = places.read([range(550, 600)], lambda _: True)
     with pytest.raises(BlocksError, match="place 502 is another than when the step began"):
         list(rows)
+
+
+def test_somebodys_pyfunc_scores_what_it_can_and_says_why_not_in_the_row(
+    images: Path, brightness_model: Path, score, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for path in sorted(images.iterdir())[:70]:
+        shutil.copy(path, data)
+    (data / "000.png").write_bytes(b"nothing")
+    Image.new("L", (2, 2), 255).save(data / "white.png")
+    by = open_scorer(brightness_model, None)
+
+    folder, manifest, _ = score(data, "first", by=by, options=Options(), max_unreadable=0.5)
+
+    rows = rows_of(folder)
+    assert [row["path"] for row in rows] == sorted(path.name for path in data.iterdir())
+    assert manifest.labels == ("dark", "bright")
+    assert (manifest.engine, manifest.unreadable, manifest.model_digest) == ("own", 2, by.digest)
+    errors = [row["error"] for row in rows]
+    # What differs from run to run, such as where an object lies in memory, is left out.
+    told = "UnidentifiedImageError: cannot identify image file <_io.BytesIO object>"
+    assert errors[0] == f"the model does not answer it ({told})"
+    assert "NaN" in errors[-1]
+    for row in rows[1:-1]:
+        pixels = np.asarray(Image.open(data / row["path"]).convert("L"))
+        bright = pixels.mean() / 255
+        assert row["probabilities"] == pytest.approx([1 - bright, bright], abs=1e-6)
+        assert row["label"] == ("bright" if bright > 0.5 else "dark")
+    shutil.copy(images / "350.png", data)
+    _, manifest, _ = score(
+        data,
+        "second",
+        by=open_scorer(brightness_model, None),
+        options=Options(),
+        max_unreadable=0.5,
+        previous=open_predictions(folder, "test"),
+        workers=2,
+    )
+    assert (manifest.rows, manifest.scored, manifest.unreadable) == (72, 1, 2)
+
+
+def test_somebodys_pyfunc_is_another_where_a_byte_differs_and_takes_no_engine(
+    images: Path, brightness_model: Path, score, tmp_path: Path
+) -> None:
+    changed = shutil.copytree(brightness_model, tmp_path / "changed")
+    (changed / "note.txt").write_text("mine")
+    by = open_scorer(changed, None)
+    assert by.digest != open_scorer(brightness_model, None).digest
+    with pytest.raises(BlocksError, match=r"engine\] it is openvino, and no engine takes"):
+        score(images, "engine", by=by, options=Options("openvino"))
+    (changed / "MLmodel").write_text("flavors: {}")
+    with pytest.raises(BlocksError, match="MLflow cannot load it"):
+        open_scorer(changed, None)
+
+
+def test_an_encoder_scores_with_what_it_gives_by_its_numbers(
+    images: Path, imported_encoder: Path, score, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for number in range(5):
+        shutil.copy(images / f"00{number}.png", data)
+    loaded = load_encoder(imported_encoder, "test")
+    labels = tuple(map(str, range(loaded.dimension)))
+    by = EngineScorer(loaded, labels, "the encoder")
+
+    folder, manifest, _ = score(data, "scored", by=by, top_k=3)
+
+    given = loaded.encode([path.read_bytes() for path in sorted(data.iterdir())])
+    rows = rows_of(folder)
+    best = [[str(n) for n in np.argsort(-each, kind="stable")[:3]] for each in given]
+    assert [row["top_labels"] for row in rows] == best
+    np.testing.assert_allclose([row["probability"] for row in rows], given.max(axis=1), rtol=1e-4)
+    assert manifest.model_digest == "the encoder"
 
 
 @pytest.mark.parametrize("top_k", [None, 2, 9])

@@ -1,5 +1,6 @@
 """What scores: a model of ours or an encoder, by an engine; or somebody's pyfunc, as it is."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,6 +34,9 @@ from tfhub_blocks.records.runtimes import OWN, Runtime
 
 if TYPE_CHECKING:
     from tfhub_blocks.compute.serving.pyfuncs import PyfuncAnswerer
+
+# Of an object in memory: another in each process, and rows are the same whenever they are made.
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 Scored = tuple[int, list[str], NDArray[np.float32]]
 """The part that a batch is of, the ids that have an answer, and these, [ids, classes]."""
@@ -188,7 +192,8 @@ class ProgramScorer:
             rows = self.answerer([content for _, content in batch])
         except UndecodableError as error:
             if len(batch) == 1:
-                on_fault(batch[0][0], f"the model does not answer it ({error})")
+                reason = _ADDRESS.sub("", str(error))
+                on_fault(batch[0][0], f"the model does not answer it ({reason})")
                 return none
             alone = [self._answered([item], on_fault) for item in batch]
             return [ids[0] for ids, _ in alone if ids], np.concatenate([rows for _, rows in alone])
