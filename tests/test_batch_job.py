@@ -53,3 +53,21 @@ def test_a_day_is_added_to_the_predictions_and_an_item_is_found_in_them(
     found = blocks(tmp_path, "lineage", "--uses", str(images[3]))
     assert found.count("among the predictions") == 2
     assert "0 faults" in blocks(tmp_path, "verify", record["run"])
+
+
+def test_somebodys_pyfunc_scores_and_the_chain_begins_with_its_digest(
+    brightness_model: Path, coloured_snapshot: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    for path in sorted((coloured_snapshot.parent / "source/red").iterdir())[:5]:
+        shutil.copy(path, tmp_path / "data")
+    words = ["--set", "data=data", "--set", f"model={brightness_model}"]
+
+    record = json.loads(blocks(tmp_path, "run", "batch_inference", "--json", *words))
+
+    made = open_predictions(tmp_path / ".runs/runs/latest/outputs/predictions", "test")
+    assert (made.manifest.rows, made.manifest.labels) == (5, ("dark", "bright"))
+    assert made.folder.lineage.material("model").digest == made.manifest.model_digest
+    told = blocks(tmp_path, "verify", record["run"])
+    assert f"model <- {brightness_model}" in told
+    assert "0 faults" in told

@@ -76,31 +76,27 @@ def test_a_folder_without_labels_is_scored_and_what_cannot_be_read_is_told_in_it
     assert (summary["rows"], summary["unreadable"], sum(summary["labels"].values())) == (44, 3, 41)
 
 
-def test_somebodys_pyfunc_and_an_encoder_score_and_are_known_by_their_digests(
-    brightness_model: Path,
-    imported_encoder: Path,
-    loose_folder: Path,
-    execute_step,
-    tmp_path: Path,
+def test_an_encoder_scores_and_is_known_by_its_digest(
+    imported_encoder: Path, loose_folder: Path, execute_step, tmp_path: Path
 ) -> None:
-    by_port = {"model": brightness_model, "encoder": imported_encoder}
-    for port, path in by_port.items():
-        inputs = {"data": loose_folder, port: path, "max_unreadable_fraction": 0.1, "top_k": 2}
+    inputs = {"data": loose_folder, "encoder": imported_encoder}
+    inputs |= {"max_unreadable_fraction": 0.1, "top_k": 2}
 
-        done = execute_step("score_batch", inputs, {"predictions": tmp_path / port})
+    done = execute_step("score_batch", inputs, {"predictions": tmp_path / "predictions"})
 
-        assert done.returncode == 0, done.stderr
-        assert "44 rows, 40 contents scored, 3 unreadable: " in done.stdout
-        lineage = read_lineage(tmp_path / port)
-        rows = rows_of(tmp_path / port)
-        assert {row["model_version"] for row in rows} == {lineage.material(port).digest}
-        assert lineage.provenance.facts["model_digest"] == lineage.material(port).digest
-        assert [row["path"] for row in rows if row["error"]] == [
-            "day0/cut.png",
-            "day0/empty.png",
-            "notes.txt",
-        ]
-    assert lineage.material("encoder").digest == read_lineage(imported_encoder).digest
+    assert done.returncode == 0, done.stderr
+    assert "44 rows, 40 contents scored, 3 unreadable: " in done.stdout
+    lineage = read_lineage(tmp_path / "predictions")
+    digest = read_lineage(imported_encoder).digest
+    assert lineage.material("encoder").digest == digest
+    assert lineage.provenance.facts["model_digest"] == digest
+    rows = rows_of(tmp_path / "predictions")
+    assert {row["model_version"] for row in rows} == {digest}
+    assert [row["path"] for row in rows if row["error"]] == [
+        "day0/cut.png",
+        "day0/empty.png",
+        "notes.txt",
+    ]
 
 
 def test_mistakes_end_a_step_with_one_line_and_no_output(

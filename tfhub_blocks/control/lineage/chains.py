@@ -7,6 +7,8 @@ from pathlib import Path
 from tfhub_blocks.control.lineage.archives import Archive, Place
 from tfhub_blocks.control.lineage.outputs import Output, read_output
 from tfhub_blocks.control.lineage.registrations import Registration
+from tfhub_blocks.records.digests import files_sha256, tree_digest
+from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.lineage import STATEMENT_NAME, Material
 
 
@@ -31,7 +33,7 @@ class Link:
 
     @property
     def is_source(self) -> bool:
-        """Whether this is where the chain begins: it has no digest, or is a file of somebody's."""
+        """Whether the chain begins here: it has no digest, or is somebody's file or model."""
         return self.output is None and (bool(self.place) or self.material.digest is None)
 
     @property
@@ -154,8 +156,11 @@ def _is_alike(output: Output, other: Output) -> bool:
 
 def _is_at(material: Material, path: Path) -> bool:
     try:
+        if path.is_dir() and not (path / STATEMENT_NAME).is_file() and not material.statement:
+            # Somebody's model: no step made it, and the one that took it hashed it.
+            return tree_digest(files_sha256(path)) == material.digest
         return path.exists() and read_output(path).digest == material.digest
-    except OSError:
+    except (OSError, BlocksError):
         return False
 
 
