@@ -95,7 +95,9 @@ def test_step_that_ends_well_leaves_a_complete_output_with_its_lineage(make):
     assert provenance.step == "make"
     assert provenance.parameters == {"text": "a", "count": 1, "rate": 0.25}
     assert [material.name for material in provenance.materials] == ["source"]
-    assert provenance.facts == {"answer": 42, "environment": {"environment": None}}
+    facts = dict(provenance.facts)
+    assert facts.pop("machine")["cores"] >= 1
+    assert facts == {"answer": 42, "environment": {"environment": None}}
     assert provenance.started <= provenance.finished
     assert (done.folder / "note").read_text() == "note"
     assert done.out.startswith("make: done in ")
