@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from tfhub_blocks.commands.lineages import refuse_faults
-from tfhub_blocks.commands.pipelines import ended_as_by_interrupt, refuse_remote
+from tfhub_blocks.commands.pipelines import ended_as_by_interrupt
+from tfhub_blocks.commands.publishing import add_workspace
 from tfhub_blocks.commands.status import DONE, FAILED, INTERRUPTED
 from tfhub_blocks.records.errors import BlocksError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tfhub_blocks.control.reproduction.plans import Plan
     from tfhub_blocks.control.reproduction.reports import After, Before
     from tfhub_blocks.control.runs import RunRecord
+    from tfhub_blocks.control.workspace.connection import Connection
 
 
 def register(commands: Any) -> None:
@@ -42,11 +44,17 @@ def register(commands: Any) -> None:
         action="store_true",
         help="ask the registries for base images and for packages that are not installed alike",
     )
-    reproduce.add_argument("--profile", default="local", help="limits of its steps (local)")
+    reproduce.add_argument(
+        "--profile", default="local", help="where its steps run, and under which limits (local)"
+    )
+    reproduce.add_argument(
+        "--job", metavar="JOB", help="one on Azure ML that this command sent before: wait for that"
+    )
     reproduce.add_argument("--json", action="store_true", help="print one object on stdout")
     reproduce.add_argument(
         "--runs-dir", type=Path, default=Path(".runs"), metavar="DIR", help="where runs are (.runs)"
     )
+    add_workspace(reproduce)
     reproduce.set_defaults(command=_reproduce)
 
 
@@ -60,31 +68,54 @@ def _reproduce(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.runs import CANCELED
 
     profile = load_profile(options.profile)
-    refuse_remote(profile, "leave it out: a model is made again on this machine")
+    profile.refuse_unlocked("reproduce", options.what)
+    connection = _connection(profile, options)
     archive = Archive(options.runs_dir)
     chain = find_chain(options.what, archive, "reproduce")
     refuse_faults("reproduce", options.what, verify(chain, archive))
     stream = sys.stderr if options.json else sys.stdout
     with TemporaryDirectory() as scratch:
         plan = make_plan(chain, model_knot(chain, "reproduce"), archive, Path(scratch))
-        before = _before(plan, options.online)
+        before = _before(plan, options.online, profile, connection)
         print("\n".join(before.lines()), file=stream, flush=True)
-        _refuse_missing(plan, options.what)
+        _refuse_missing(plan, options.what, connection)
         if options.dry_run:
             if options.json:
                 print(json.dumps(before.as_dict(), indent=1, ensure_ascii=False))
             return DONE
-        record, folder = _run(plan, options.runs_dir, profile, stream)
-    if record.status == CANCELED:
+        if connection:
+            record, folder = _run_there(plan, options, profile, connection, stream)
+        else:
+            record, folder = _run(plan, options.runs_dir, profile, stream)
+    if record is None or record.status == CANCELED:
         return INTERRUPTED
-    after = _after(plan, chain, record, folder)
+    after = _after(plan, chain, record, folder, remote=connection is not None)
     print("\n".join(after.lines()), file=stream)
     if options.json:
         print(json.dumps(before.as_dict() | after.as_dict(), indent=1, ensure_ascii=False))
     return DONE if after.model.is_equal else FAILED
 
 
-def _before(plan: "Plan", online: bool) -> "Before":
+def _connection(profile: "Profile", options: argparse.Namespace) -> "Connection | None":
+    """The workspace, if the profile is of one."""
+    if profile.engine == "azureml":
+        from tfhub_blocks.control.workspace.connection import connect
+
+        return connect(options.workspace_config)
+    if options.job:
+        raise BlocksError(
+            "reproduce",
+            f"--job {options.job}",
+            f"the engine of profile {profile.name} is {profile.engine}",
+            'a profile with engine = "azureml"',
+            "name with --profile the one that the job was sent with",
+        )
+    return None
+
+
+def _before(
+    plan: "Plan", online: bool, profile: "Profile", connection: "Connection | None"
+) -> "Before":
     from tfhub_blocks.control.reproduction.availability import (
         base_images,
         packages_gone,
@@ -93,21 +124,36 @@ def _before(plan: "Plan", online: bool) -> "Before":
     from tfhub_blocks.control.reproduction.conditions import changed_packages, differences_before
     from tfhub_blocks.control.reproduction.reports import Before
 
-    gone = list(packages_gone(changed_packages(plan))) if online else []
     images = list(told_images(base_images(plan), online))
+    if connection:
+        from tfhub_blocks.control.workspace.reproductions import missing_there
+
+        # What is on this machine says nothing of where the steps run.
+        plan.missing.extend(missing_there(connection, plan, profile))
+        return Before(plan, [], images)
+    gone = list(packages_gone(changed_packages(plan))) if online else []
     return Before(plan, differences_before(plan), images, gone)
 
 
-def _refuse_missing(plan: "Plan", what: str) -> None:
-    if plan.missing:
-        more = f", and {len(plan.missing) - 1} more" if len(plan.missing) > 1 else ""
+def _refuse_missing(plan: "Plan", what: str, connection: "Connection | None") -> None:
+    if not plan.missing:
+        return
+    more = f", and {len(plan.missing) - 1} more" if len(plan.missing) > 1 else ""
+    if connection:
         raise BlocksError(
             "reproduce",
             what,
-            f"not here any more: {plan.missing[0]}{more}",
-            "each step's code, and what it was given",
-            "bring it back, from a copy of .runs or from the commit that made it, and try again",
+            f"missing: {plan.missing[0]}{more}",
+            f"all that its steps need, in this checkout and in {connection}",
+            "do what is told above, or make it again on this machine: leave --profile out",
         )
+    raise BlocksError(
+        "reproduce",
+        what,
+        f"not here any more: {plan.missing[0]}{more}",
+        "each step's code, and what it was given",
+        "bring it back, from a copy of .runs or from the commit that made it, and try again",
+    )
 
 
 def _run(plan: "Plan", runs_dir: Path, profile: "Profile", stream: Any) -> tuple["RunRecord", Path]:
@@ -123,20 +169,72 @@ def _run(plan: "Plan", runs_dir: Path, profile: "Profile", stream: Any) -> tuple
     with ended_as_by_interrupt(), live_table(stream) as on_change:
         engine = LocalEngine(folder, profile, on_change, reuse=False)
         record = engine.run(plan_graph(plan, name), {})
-    for step, done in record.steps.items():
-        if done.error:
-            print(f"error: step {step} ({done.component}): {done.error}", file=stream)
-            print(f"its log: {done.log}", file=stream)
+    _tell_errors(record, stream)
     return record, folder
 
 
-def _after(plan: "Plan", chain: "Chain", record: "RunRecord", folder: Path) -> "After":
+def _run_there(
+    plan: "Plan",
+    options: argparse.Namespace,
+    profile: "Profile",
+    connection: "Connection",
+    stream: Any,
+) -> tuple["RunRecord | None", Path]:
+    """Do the steps again on Azure ML, and fetch of what they made what is needed to compare.
+
+    Without a record if the waiting was interrupted.
+    """
+    from tfhub_blocks.control.costs.jobs import keep_record
+    from tfhub_blocks.control.display import live_table
+    from tfhub_blocks.control.workspace.jobs import Job
+    from tfhub_blocks.control.workspace.reproductions import check_job, fetch_made, prepare_plan
+    from tfhub_blocks.control.workspace.submission import submit
+
+    if options.job:
+        job = Job(connection, options.job)
+        check_job(job, plan)
+    else:
+        made = submit(connection, prepare_plan(connection, plan, profile), options.runs_dir)
+        print(f"{made.name}\n  {made.studio_url}", file=stream, flush=True)
+        job = Job(connection, made.name)
+    folder = options.runs_dir / "reproductions" / job.name
+    try:
+        with live_table(stream) as on_change:
+            record = job.wait(on_change)
+    except KeyboardInterrupt:
+        print(
+            f"the job goes on; to compare what it makes: tfhub-blocks reproduce {options.what} "
+            f"--profile {options.profile} --job {job.name}; "
+            f"to end it: tfhub-blocks cancel {job.name}",
+            file=sys.stderr,
+        )
+        return None, folder
+    keep_record(record, options.runs_dir)
+    _tell_errors(record, stream)
+    return fetch_made(job, plan, record, folder), folder
+
+
+def _tell_errors(record: "RunRecord", stream: Any) -> None:
+    for step, done in record.steps.items():
+        if done.error:
+            print(f"error: step {step} ({done.component}): {done.error}", file=stream)
+            told = done.log or f"tfhub-blocks logs {record.run} {step}"
+            print(f"its log: {told}", file=stream)
+
+
+def _after(
+    plan: "Plan", chain: "Chain", record: "RunRecord", folder: Path, remote: bool
+) -> "After":
     from tfhub_blocks.control.reproduction.comparisons import compare, has_variables
-    from tfhub_blocks.control.reproduction.conditions import differences_after, differences_before
+    from tfhub_blocks.control.reproduction.conditions import (
+        differences_after,
+        differences_before,
+        environments_after,
+    )
     from tfhub_blocks.control.reproduction.reports import After
 
     rows, provenances = compare(plan, record)
-    before = differences_before(plan)
+    before = environments_after(plan, provenances) if remote else differences_before(plan)
     differences = list(dict.fromkeys([*before, *differences_after(plan, provenances)]))
     after = After(plan, rows, differences, str(folder), record.status)
     row = after.model

@@ -172,7 +172,7 @@ def test_model_whose_files_are_gone_from_the_registry_is_made_again(chain):
         assert outcome.status == 0, outcome.err
 
 
-def test_profile_of_another_machine_is_refused(chain):
+def test_profile_of_a_workspace_needs_one(chain):
     remote = (
         'format_version = 1\ndescription = "x"\nengine = "azureml"\n'
         '[job]\nowner = "me"\ncost_centre = "us"\n[roles.cpu]\ncompute = "c"\ntimeout_s = 60\n'
@@ -180,8 +180,13 @@ def test_profile_of_another_machine_is_refused(chain):
     chain.write("pipelines/profiles/remote.toml", remote)
     outcome = reproduce(chain, "--profile", "remote")
     assert outcome.status == 2
-    assert "its engine is azureml" in outcome.err
-    assert "a model is made again on this machine" in outcome.err
+    assert "[workspace > config.json] there is none in" in outcome.err
+
+
+def test_job_without_a_profile_of_a_workspace_is_refused(chain, golden):
+    outcome = reproduce(chain, "--job", "reproduce_train_toy-1")
+    assert outcome.status == 2
+    golden("error_job_here", normal(chain, outcome.err))
 
 
 def test_run_without_a_model_is_told(chain, golden):

@@ -64,6 +64,16 @@ def differences_after(plan: Plan, rebuilt: Mapping[str, Provenance]) -> list[str
     return _by_step(found)
 
 
+def environments_after(plan: Plan, rebuilt: Mapping[str, Provenance]) -> list[str]:
+    """In which steps of a plan something else was installed when they ran again."""
+    return [
+        f"what was installed is not what was then ({name})"
+        for name, now in rebuilt.items()
+        if (lineage := plan.works[name].lineage)
+        and lineage.provenance.environment_digest != now.environment_digest
+    ]
+
+
 def changed_packages(plan: Plan) -> dict[str, str]:
     """The version then of each package that has another version here, or none."""
     here, found = installed_packages(), dict[str, str]()

@@ -13,9 +13,11 @@ from typing import Any
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobClient
 
+from tfhub_blocks.control.catalog import MODEL_TYPES
 from tfhub_blocks.control.runs import FINAL, RUNNING, RunRecord, StepRecord
 from tfhub_blocks.control.workspace.connection import Connection, poll_interval_s
 from tfhub_blocks.control.workspace.failures import redacted, told
+from tfhub_blocks.control.workspace.output_files import fetch_files, output_address
 from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError, nearest
 from tfhub_blocks.records.progress import PREFIX as PROGRESS_PREFIX
 
@@ -143,9 +145,14 @@ class Job:
             return target
         scratch = folder / f".{name}.partial"
         shutil.rmtree(scratch, ignore_errors=True)
-        with told("download", f"{self.name} > {name}"):
-            self.connection.client.jobs.download(self.name, output_name=name, download_path=scratch)
         found = scratch / "named-outputs" / name
+        with told("download", f"{self.name} > {name}"):
+            jobs = self.connection.client.jobs
+            if kind in MODEL_TYPES:
+                if address := output_address(jobs, self.name, name):
+                    fetch_files(jobs, address, found)
+            else:
+                jobs.download(self.name, output_name=name, download_path=scratch)
         if not found.exists():
             raise BlocksError(
                 "download",

@@ -27,7 +27,7 @@ from tfhub_blocks.control.instances import instance_count, role_of
 from tfhub_blocks.control.profiles import SERVERLESS, JobSettings, Profile
 from tfhub_blocks.control.releases.names import replay_settings
 from tfhub_blocks.control.releases.replay import check_resolution, expectations
-from tfhub_blocks.control.requests import pipeline_ports, prepare_draft, prepare_job
+from tfhub_blocks.control.requests import prepare_draft, prepare_job
 from tfhub_blocks.control.store import content_digest
 from tfhub_blocks.control.workspace.assets import Asset, component_asset
 from tfhub_blocks.control.workspace.computes import check_fixed
@@ -54,7 +54,7 @@ class Request:
     """What is asked for: a pipeline, its settings, and names to register outputs under.
 
     If it is a release ``lock``, everything is from there. Of one that ``is_open`` inputs that
-    nobody gives stay open, to be given to each job that is made of it.
+    nobody gives stay open, to be given to each job that is made of it. ``tags`` are for the job.
     """
 
     pipeline: str
@@ -63,6 +63,7 @@ class Request:
     reuse: bool = True
     lock: ReleaseLock | None = None
     is_open: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_lock(cls, lock: ReleaseLock, reuse: bool = True) -> "Request":
@@ -99,15 +100,34 @@ def prepare(connection: Connection, request: Request, profile: Profile) -> Prepa
         BlocksError: Something in the request or the profile is wrong, or the workspace lacks
             something that the job names.
     """
-    lock, settings = request.lock, _job_settings(profile)
+    lock, _ = request.lock, _job_settings(profile)
     if lock is None:
         profile.refuse_unlocked("submit", request.pipeline)
     else:
-        profile, settings = replace(profile, inputs={}), _settings_of(lock, settings)
+        profile = replace(profile, inputs={})
     make = prepare_draft if request.is_open else prepare_job
     job, graph, given = make(request.pipeline, request.settings, profile)
     if lock:
         check_resolution(lock, job, graph)
+    return prepare_made(connection, request, profile, job, graph, given)
+
+
+def prepare_made(
+    connection: Connection,
+    request: Request,
+    profile: Profile,
+    job: Any,
+    graph: Graph,
+    given: dict[str, Any],
+) -> Prepared:
+    """As ``prepare``, of a job that was made already, with its graph and its inputs.
+
+    Raises:
+        BlocksError: The profile is no good for it, or the workspace lacks something that it names.
+    """
+    lock, settings = request.lock, _job_settings(profile)
+    if lock:
+        settings = _settings_of(lock, settings)
     refuse_above_budget(graph, profile)
     # Before the nodes are furnished: what a node is given may show in its component.
     steps = {node.component: node.entity for node in graph.nodes.values()}
@@ -122,6 +142,7 @@ def prepare(connection: Connection, request: Request, profile: Profile) -> Prepa
         "cost_centre": settings.cost_centre,
         f"{TAG}profile": profile.name,
         f"{TAG}version": tfhub_blocks.__version__,
+        **request.tags,
     }
     for name, node in graph.nodes.items():
         _furnish(job.jobs[name], node, profile, settings)
@@ -136,7 +157,7 @@ def prepare(connection: Connection, request: Request, profile: Profile) -> Prepa
         check_assets(connection, lock, steps)
         published = dict.fromkeys(assets, True)
     else:
-        _check_inputs(connection, request.pipeline, given)
+        _check_inputs(connection, job, given)
         published = {n: _is_published(connection, it, settings) for n, it in assets.items()}
     _name_components(connection, job, graph, assets, published)
     uploads, content = Uploads(connection), cache(content_digest)
@@ -154,6 +175,7 @@ def prepare(connection: Connection, request: Request, profile: Profile) -> Prepa
         "instances": {name: instance_count(node, profile) for name, node in graph.nodes.items()},
         "lock": lock.digest if lock else "",
         **({"open": True} if request.is_open else {}),
+        **({"tags": dict(request.tags)} if request.tags else {}),
     }
     digests = {name: asset.digest for name, asset in assets.items()}
     costs = JobCosts(graph, profile, step_keys(graph, profile, digests, content))
@@ -293,9 +315,9 @@ def _check_region(name: str, profile: Profile, found: Any) -> None:
         )
 
 
-def _check_inputs(connection: Connection, pipeline: str, given: Mapping[str, Any]) -> None:
+def _check_inputs(connection: Connection, job: Any, given: Mapping[str, Any]) -> None:
     """See that each data or model asset that is given is there, where the SDK will look for it."""
-    ports, client = pipeline_ports(pipeline), connection.client
+    client = connection.client
     for name, value in given.items():
         reference = str(value).removeprefix("azureml:")
         if not str(value).startswith("azureml:") or reference.startswith("//"):
@@ -305,7 +327,7 @@ def _check_inputs(connection: Connection, pipeline: str, given: Mapping[str, Any
             raise BlocksError(
                 "submit", name, f"{value} names no version", "azureml:NAME:VERSION", "name one"
             )
-        operations = client.models if ports[name].type in MODEL_TYPES else client.data
+        operations = client.models if job.inputs[name].type in MODEL_TYPES else client.data
         if find("submit", name, operations.get, asset, version) is None:
             raise BlocksError(
                 "submit",
