@@ -135,7 +135,9 @@ def test_step_that_fails_there_is_told_with_its_log(reproducing):
     reproducing.write("pipelines/profiles/team.toml", strict)
     outcome = reproducing.reproduce("--json")
     assert outcome.status == 1, outcome.err
-    assert "error: step trained (train_toy): [train_toy > environment]" in outcome.err
+    assert re.search(
+        r"^error: step trained \(train_toy:\S+\): \[train_toy > environment\]", outcome.err, re.M
+    )
     [job] = reproducing.jobs()
     assert f"its log: tfhub-blocks logs {job['name']} trained" in outcome.err
     assert outcome.record["reasons"] == ["a step failed"]
@@ -157,7 +159,8 @@ def test_code_of_the_checkout_that_is_another_is_named(reproducing, golden):
 
 
 def test_profile_that_takes_locks_alone_is_refused(reproducing, golden):
-    reproducing.write("pipelines/profiles/team.toml", f'takes = "locks"\n{PROFILE}')
+    strict = PROFILE.replace('"record"', '"refuse"').replace('"experiment"', '"production"')
+    reproducing.write("pipelines/profiles/team.toml", f'takes = "locks"\n{strict}')
     outcome = reproducing.reproduce()
     assert outcome.status == 2
     golden("error_reproduce_locks", reproducing.told(outcome.err))

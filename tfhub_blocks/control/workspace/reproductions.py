@@ -51,7 +51,7 @@ def missing_there(connection: Connection, plan: Plan, profile: Profile) -> Itera
         if component is None:
             yield (
                 f"code of {work.name} ({work.step}) in this checkout: it is another than that of "
-                f"{work.code.origin}, and jobs on Azure ML are made of this checkout"
+                f"{work.code.origin}; check out the commit that had it"
             )
             continue
         components[work.step] = moved(component, profile.environments)
@@ -62,7 +62,8 @@ def missing_there(connection: Connection, plan: Plan, profile: Profile) -> Itera
     roles = {it.code.role for it in plan.works.values() if it.code} & profile.roles.keys()
     for compute in sorted({profile.roles[role].compute for role in roles} - {SERVERLESS}):
         if find("reproduce", f"compute {compute}", connection.client.compute.get, compute) is None:
-            yield f"compute {compute} in {connection}: tfhub-blocks compute apply"
+            remedy = f"tfhub-blocks compute apply --profile {profile.name}"
+            yield f"compute {compute} in {connection}: {remedy}"
 
 
 def _missing_for(connection: Connection, component: Any, profile: Profile) -> Iterator[str]:
