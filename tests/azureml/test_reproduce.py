@@ -5,11 +5,13 @@ UPDATE_GOLDENS=1 renews what is told.
 
 import re
 import shutil
+import signal
 
 import pytest
 from azure.ai.ml.entities import AmlCompute, Environment
 from chain_tampering import edit_json, forge
 from toy_chain import Chain
+from toy_project import wait_for
 
 from tfhub_blocks.records.lineage import STATEMENT_NAME
 
@@ -35,8 +37,8 @@ class Reproducing(Chain):
     def reproduce(self, *words, what="toy:2"):
         return self.main("reproduce", what, "--profile", "team", *words)
 
-    def furnish(self):
-        """All that the steps need there; jobs run."""
+    def furnish(self, run=True):
+        """All that the steps need there; jobs run, or only wait."""
         client = self.plane.client()
         cluster = AmlCompute(name="cpu-cluster", size="Standard_DS3_v2", max_instances=2)
         client.compute.begin_create_or_update(cluster).result()
@@ -44,7 +46,8 @@ class Reproducing(Chain):
         client.environments.create_or_update(image)
         outcome = self.main("publish", *STEPS)
         assert outcome.status == 0, outcome.err
-        self.plane.run_jobs()
+        if run:
+            self.plane.run_jobs()
         self.plane.recorder.clear()
 
     def told(self, text):
@@ -141,6 +144,18 @@ def test_step_that_fails_there_is_told_with_its_log(reproducing):
     [job] = reproducing.jobs()
     assert f"its log: tfhub-blocks logs {job['name']} trained" in outcome.err
     assert outcome.record["reasons"] == ["a step failed"]
+
+
+def test_interrupt_ends_the_watching_and_tells_how_to_compare_later(reproducing, golden):
+    reproducing.furnish(run=False)
+    process = reproducing.start("reproduce", "toy:2", "--profile", "team")
+    requests = reproducing.plane.recorder.requests
+    wait_for(lambda: any("/children" in it.path for it in requests))
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    golden("reproduce_interrupted", reproducing.told(err))
+    assert len(reproducing.jobs()) == 1
 
 
 def test_what_the_workspace_lacks_is_named_before_anything_is_sent(reproducing, golden):
