@@ -146,6 +146,7 @@ def test_step_that_fails_there_is_told_with_its_log(reproducing):
     assert outcome.record["reasons"] == ["a step failed"]
 
 
+@pytest.mark.slow
 def test_interrupt_ends_the_watching_and_tells_how_to_compare_later(reproducing, golden):
     reproducing.furnish(run=False)
     process = reproducing.start("reproduce", "toy:2", "--profile", "team")
