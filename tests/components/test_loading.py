@@ -102,6 +102,7 @@ def server(saved_encoder: Path, tmp_path: Path) -> Iterator[str]:
     running.server_close()
 
 
+@pytest.mark.slow
 def test_the_three_ways_give_the_same_features(
     decided, features, imported_encoder, no_sockets, server, tmp_path
 ):

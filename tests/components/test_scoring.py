@@ -13,6 +13,7 @@ from PIL import Image
 from tfhub_blocks.records.lineage import read_lineage
 from tfhub_blocks.records.predictions import open_predictions
 
+KILLS = 20
 SCHEMA = ["path", "id", "label", "probability", "probabilities", "error", "model_version"]
 
 
@@ -132,23 +133,20 @@ def test_mistakes_end_a_step_with_one_line_and_no_output(
     golden("score_batch_errors", "".join(told))
 
 
-@pytest.mark.parametrize(
-    "kills",
-    [3, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])],
-    ids=["3 kills", "20 kills"],
-)
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(
-    kills: int, colours_model: Path, start_step, execute_step, tmp_path: Path
+    colours_model: Path, start_step, execute_step, tmp_path: Path
 ) -> None:
-    random = np.random.default_rng(kills)
+    random = np.random.default_rng(20)
     data = tmp_path / "data"
     data.mkdir()
-    for number in range(500 * kills):
+    for number in range(500 * KILLS):
         pixels = random.integers(0, 256, (12, 12, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(data / f"{number:05d}.png", compress_level=1)
     inputs = {"data": data, "model": colours_model, "engine": "tensorflow"}
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    for _ in range(kills):
+    for _ in range(KILLS):
         process = start_step("score_batch", inputs, {"predictions": killed})
         finished = len(list(killed.rglob("*.arrow")))
         # Sometimes before anything is done, sometimes just after a part, or in the middle of one.
@@ -168,6 +166,6 @@ def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(
     undisturbed = execute_step("score_batch", inputs, {"predictions": whole})
     assert undisturbed.returncode == 0, undisturbed.stderr
     paths = [row["path"] for row in rows_of(killed)]
-    assert paths == [f"{number:05d}.png" for number in range(500 * kills)]
+    assert paths == [f"{number:05d}.png" for number in range(500 * KILLS)]
     assert read_lineage(killed).files == read_lineage(whole).files
     assert not (killed / ".work").exists()
