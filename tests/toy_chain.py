@@ -212,10 +212,9 @@ class Chain(ToyProject):
         return {fault["kind"] for fault in faults}
 
 
-@pytest.fixture(scope="session")
-def made_chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("chain") / "project"
-    project = Chain(folder, None)
+def write_project(folder: Path) -> None:
+    """The project, in which nothing was made yet."""
+    project = ToyProject(folder, None)
     # Whose lock the step then carries.
     pinned = re.search(
         r'environment="(\S+)"', (ROOT / "components/train_head/component.py").read_text()
@@ -233,6 +232,13 @@ def made_chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pixels = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / "pictures" / label / f"{index}.bmp")
     project.write("pictures/ATTRIBUTION.txt", "Drawn by Ada. License: CC BY 4.0")
+
+
+@pytest.fixture(scope="session")
+def made_chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("chain") / "project"
+    write_project(folder)
+    project = Chain(folder, None)
     for strength in ("7", "9"):
         given = {"source": "pictures", "saved": "saved", "owner": "ada", "strength": strength}
         words = [word for item in given.items() for word in ("--set", "=".join(item))]

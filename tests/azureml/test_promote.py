@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from azure.ai.ml.entities import Model
 from chain_tampering import edit_json, forge
+from loopback.identity import object_of
 from loopback.requests import Fault
 from toy_chain import Chain
 from toy_project import wait_for
@@ -55,7 +56,8 @@ class Promoting(Chain):
         return self.main("promote", what, "--to", to, "--reason", reason, *words, anew=False)
 
     def told(self, outcome):
-        text = (outcome.out + outcome.err).replace("72f988bf-0000-4000-8000-000000000002", "OBJECT")
+        person = object_of(self.plane.identity.person)
+        text = (outcome.out + outcome.err).replace(person, "OBJECT")
         text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME", self.normal(text))
         return re.sub(r"promotion-[0-9a-f]{12}|\b[0-9a-f]{40}\b", "promotion-DIGEST", text)
 

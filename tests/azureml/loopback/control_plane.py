@@ -82,6 +82,7 @@ class ControlPlane:
         self.executor = None
         self.storage.renew()
         self.workspace = Workspace(self.storage, rules.check)
+        self.workspace.person = lambda: self.identity.person
         self.tracking = Tracking(self.mlflow, self.workspace, self.identity)
         self.identity.lifetime_s, self.identity.person = LIFETIME_S, ""
         self.recorder.clear()

@@ -58,6 +58,8 @@ class Executor:
     faults: list[str] = field(default_factory=list)
     # Where the outputs of steps are in storage, by their paths here: a reused step shares them.
     stored: dict[str, str] = field(default_factory=dict)
+    # The run that made each, by the same paths.
+    makers: dict[str, str] = field(default_factory=dict)
     _jobs: dict[str, "_JobRun"] = field(default_factory=dict)
 
     def __call__(self, name: str) -> None:
@@ -228,6 +230,8 @@ class _JobRun:
 
     def _show_step(self, node: str, step: StepRecord) -> None:
         run, now = self.runs[node], datetime.now(UTC).isoformat()
+        makers = [self.executor.makers.setdefault(path, run) for path in step.outputs.values()]
+        reused = {"azureml.isreused": "true", "azureml.reusedrunid": "".join(makers[:1])}
         self.workspace.step_runs[run] = {
             "runId": run,
             "parentRunId": self.name,
@@ -237,7 +241,7 @@ class _JobRun:
             "runType": "azureml.StepRun",
             "startTimeUtc": now,
             "createdUtc": now,
-            "properties": {"azureml.isreused": "true"} if step.reused else {},
+            "properties": reused if step.reused else {},
             "tags": {},
             "outputs": {
                 port: output_of_run(self._store(path), self.output_types[node][port])

@@ -5,18 +5,25 @@ import json
 import secrets
 import threading
 import time
+import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 TENANT = "72f988bf-0000-4000-8000-000000000001"
 OBJECT = "72f988bf-0000-4000-8000-000000000002"
 LIFETIME_S = 24 * 3600
+
 _AUDIENCES = {
     "https://management.azure.com",
     "https://ml.azure.com",
     "https://storage.azure.com",
     "https://vault.azure.net",
 }
+
+
+def object_of(person: str) -> str:
+    """The object id of a person of this address; of the application if it is nobody's."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, person)) if person else OBJECT
 
 
 def make_token(audience: str, lifetime_s: int = LIFETIME_S, person: str = "") -> str:
@@ -32,8 +39,8 @@ def make_token(audience: str, lifetime_s: int = LIFETIME_S, person: str = "") ->
         "nbf": now - 60,
         "exp": now + lifetime_s,
         "tid": TENANT,
-        "oid": OBJECT,
-        "appid": OBJECT,
+        "oid": object_of(person),
+        "appid": object_of(person),
         "ver": "1.0",
         **({"idtyp": "user", "upn": person} if person else {"idtyp": "app"}),
     }

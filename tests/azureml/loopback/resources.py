@@ -40,12 +40,14 @@ class Workspace:
 
     (The SDK keeps the ids of components in a cache on disk, by subscription: an empty workspace in
     an old subscription would be sent ids that it does not know.) ``check`` is asked before a
-    resource is written, and raises a Refusal; ``on_job`` is told of each new job.
+    resource is written, and raises a Refusal; ``on_job`` is told of each new job; ``person`` tells
+    whose requests these are, nothing if an application's.
     """
 
     storage: Storage
     check: Callable[["Workspace", str, dict[str, Any]], None]
     on_job: Callable[[str], None] = lambda _: None
+    person: Callable[[], str] = lambda: ""
     subscription: str = field(default_factory=lambda: str(uuid.uuid4()))
     tags: dict[str, str] = field(default_factory=dict)
     # Sizes of machines that cannot be had, in small letters, each with Azure's reason.
@@ -151,7 +153,7 @@ class Workspace:
                 "systemDatastoresAuthMode": "accesskey",
                 "tenantId": TENANT,
             },
-            "systemData": _system_data(),
+            "systemData": _system_data(self.person()),
         }
 
     def find(self, short_id: str) -> dict[str, Any] | None:
@@ -194,7 +196,7 @@ class Workspace:
             "id": f"{self.asset_root}/{short_id}",
             "name": parts[-1],
             "type": kinds,
-            "systemData": {**_system_data(), **known.get("systemData", {})},
+            "systemData": {**_system_data(self.person()), **known.get("systemData", {})},
         }
         _complete(self.id, parts[0], resource)
         self.resources[short_id.lower()] = resource
@@ -402,10 +404,11 @@ class Workspace:
 FINAL = {"Completed", "Failed", "Canceled"}
 
 
-def _system_data() -> dict[str, str]:
+def _system_data(person: str) -> dict[str, str]:
     now = datetime.now(UTC).isoformat()
-    who = {"createdBy": "tests", "createdByType": "Application", "createdAt": now}
-    return {**who, "lastModifiedBy": "tests", "lastModifiedAt": now}
+    name, kind = (person, "User") if person else ("tests", "Application")
+    who = {"createdBy": name, "createdByType": kind, "createdAt": now}
+    return {**who, "lastModifiedBy": name, "lastModifiedAt": now}
 
 
 def _complete(workspace_id: str, collection: str, resource: dict[str, Any]) -> None:

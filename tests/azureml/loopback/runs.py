@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+from loopback.identity import object_of
 from loopback.requests import Request
 from loopback.resources import DATA_PLANE, Answer, Workspace
 
@@ -36,6 +37,8 @@ def answer(workspace: Workspace, request: Request, body: Any) -> Answer | None:
 def run_of_job(job: dict[str, Any]) -> dict[str, Any]:
     """A job as the run history shows it."""
     properties, now = job["properties"], datetime.now(UTC).isoformat()
+    made = job["systemData"]
+    person = made["createdBy"] if made["createdByType"] == "User" else ""
     return {
         "runId": job["name"],
         "rootRunId": job["name"],
@@ -44,6 +47,7 @@ def run_of_job(job: dict[str, Any]) -> dict[str, Any]:
         "runType": "azureml.PipelineRun",
         "startTimeUtc": now,
         "createdUtc": now,
+        "createdBy": {"userObjectId": object_of(person), "userName": made["createdBy"]},
         "properties": properties["properties"],
         "tags": properties["tags"],
         "outputs": {
