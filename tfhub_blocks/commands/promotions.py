@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from tfhub_blocks.commands.publishing import add_workspace
 from tfhub_blocks.commands.status import DONE, FAILED
+from tfhub_blocks.records.errors import BlocksError
 
 if TYPE_CHECKING:
+    from tfhub_blocks.control.lineage.registrations import Registration
     from tfhub_blocks.control.promotion.decisions import Proposal
 
 
@@ -18,14 +20,26 @@ def register(commands: Any) -> None:
     promote = commands.add_parser(
         "promote",
         help="let a registered model be used elsewhere: with evidence, lineage and two persons",
-        description="Put a model that is registered on this machine into the workspace or registry "
-        "of a profile, with the decision to do so, if its chain holds, its evidence met every "
-        "threshold, somebody answers for it, and somebody else than who made it asks. Status 1 if "
-        "a condition is not met.",
+        description="Put a model that is registered on this machine, or in a workspace, into the "
+        "workspace or registry of a profile, with the decision to do so, if its chain holds, its "
+        "evidence met every threshold, somebody answers for it, and somebody else than who made it "
+        "asks. Status 1 if a condition is not met.",
     )
     promote.add_argument("what", metavar="MODEL", help="a registered model, or MODEL:VERSION")
     promote.add_argument(
         "--to", required=True, metavar="PROFILE", help="the profile that says where, and how"
+    )
+    promote.add_argument(
+        "--from",
+        dest="source",
+        metavar="PROFILE",
+        help="the profile of the workspace in which a job registered it; else on this machine",
+    )
+    promote.add_argument(
+        "--from-config",
+        type=Path,
+        metavar="F",
+        help="that workspace's config.json; else the one in this folder or above",
     )
     promote.add_argument("--reason", required=True, metavar="TEXT", help="why, in a line")
     promote.add_argument(
@@ -46,11 +60,24 @@ def _promote(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.workspace.connection import connect
 
     reason, profile = check_reason(options.reason), read_profile(options.to)
+    if options.from_config and not options.source:
+        raise BlocksError(
+            "promote",
+            "--from-config",
+            "nothing says what the model is promoted from",
+            "--from PROFILE with it",
+            "name the profile, or leave this out for a model of this machine",
+        )
     connection = connect(options.workspace_config, profile.promotion.registry)
-    proposal = propose(options.what, Archive(options.runs_dir), profile, connection, reason)
-    record = as_record(proposal)
+    missing: list[str] = []
+    fetched = _fetch(options, missing) if options.source else None
+    archive = Archive(options.runs_dir)
+    proposal = propose(options.what, archive, profile, connection, reason, fetched)
+    record = as_record(proposal) | {"not_fetched": missing}
     if not options.json:
         _print(proposal)
+        for told in missing:
+            print(f"note: not fetched: {told}")
     lines: list[str] = []
     if proposal.holds and not options.dry_run:
 
@@ -72,10 +99,18 @@ def _promote(options: argparse.Namespace) -> int:
     return DONE if proposal.holds else FAILED
 
 
+def _fetch(options: argparse.Namespace, missing: list[str]) -> "Registration":
+    from tfhub_blocks.control.profiles import read_profile
+    from tfhub_blocks.control.promotion.sources import connect_source, fetch_model
+
+    source = connect_source(read_profile(options.source), options.from_config)
+    return fetch_model(options.what, source, options.runs_dir, missing.append)
+
+
 def _print(proposal: "Proposal") -> None:
     case, place = proposal.case, proposal.place
-    digest = case.model.digest[:12] if case.model else "not here"
-    print(f"model    {case.version}, digest {digest}, owner {case.owner or 'nobody'}")
+    digest = (case.model.digest[:12] or "unknown") if case.model else "not here"
+    print(f"model    {case.version.label}, digest {digest}, owner {case.owner or 'nobody'}")
     print(f"to       {proposal.connection}, as {place or 'nothing'}, profile {case.profile.name}")
     print(f"made by  {', '.join(case.authors) or 'nobody known'}")
     print(f"by       {', '.join(case.promoters) or 'nobody known'}")

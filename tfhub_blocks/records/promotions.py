@@ -20,13 +20,13 @@ NAME_DIGITS = 12
 class Promotion:
     """A decision: this very model may be used there.
 
-    ``model`` is NAME:VERSION where it was registered, ``asset`` where it goes, ``destination`` the
-    workspace or registry. ``statement`` is the SHA-256 of the model's ``lineage.json``,
-    ``evidence`` the digest that its evidence has over itself. ``promoters`` are the names that the
-    one who decided has, ``authors`` those of whoever made it. ``release`` and ``release_digest``
-    are of the lock that it comes from, if it was asked for. ``contrary`` names evidence about the
-    same model that did not meet its thresholds. ``chain`` holds the SHA-256 of each statement that
-    was verified.
+    ``model`` is NAME:VERSION where it was registered, with the workspace if it was in one,
+    ``asset`` where it goes, ``destination`` the workspace or registry. ``statement`` is the SHA-256
+    of the model's ``lineage.json``, ``evidence`` the digest that its evidence has over itself.
+    ``promoters`` are the names that the one who decided has, ``authors`` those of whoever made it.
+    ``release`` and ``release_digest`` are of the lock that it comes from, if it was asked for.
+    ``contrary`` names evidence about the same model that did not meet its thresholds. ``chain``
+    holds the SHA-256 of each statement that was verified.
     """
 
     model: str

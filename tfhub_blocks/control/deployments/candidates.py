@@ -11,7 +11,7 @@ from typing import Any
 from azure.ai.ml.entities import Model
 
 from tfhub_blocks.control.deployments.ends import TAG
-from tfhub_blocks.control.lineage.registrations import find_registration, registered
+from tfhub_blocks.control.lineage.registrations import find_registration, own_tags, registered
 from tfhub_blocks.control.profiles import Profile
 from tfhub_blocks.control.store import content_digest
 from tfhub_blocks.control.workspace.assets import DIGEST_TAG, VERSION_DIGITS, Asset
@@ -121,13 +121,9 @@ def _of_workspace(text: str, connection: Connection, scratch: Path) -> _Found:
     with told(WHERE, text):
         connection.client.models.download(name, version, download_path=str(scratch))
     folders = [path.parent for path in sorted(scratch.rglob("MLmodel"))]
-    tags = _own(found.tags or {})
+    tags = own_tags(found.tags)
     digest = _check_content(text, folders[0] if folders else scratch, tags)
     return _Found(f"{name}:{version}", name, version, folders[0], tags, digest, True)
-
-
-def _own(tags: Mapping[str, Any]) -> dict[str, str]:
-    return {k.removeprefix(TAG): str(v) for k, v in tags.items() if k.startswith(TAG)}
 
 
 def _check_content(text: str, folder: Path, tags: Mapping[str, str]) -> str:

@@ -12,8 +12,11 @@ from tfhub_blocks.control.lineage.outputs import (
     read_output,
     stored_outputs,
 )
-from tfhub_blocks.control.runs import RunRecord, StepRecord, past_runs
+from tfhub_blocks.control.runs import RunRecord, StepRecord, began, past_runs
 from tfhub_blocks.records.lineage import Material
+
+# What was fetched of workspaces: in itself a store, and records of jobs.
+FETCHED = "fetched"
 
 
 @dataclass(frozen=True)
@@ -42,15 +45,20 @@ class Archive:
 
     @cached_property
     def outputs(self) -> dict[tuple[str, str], Output]:
-        """Those in the store, by key and port; those that were fetched, by job and name."""
+        """Those in the store, by key and port; those of jobs, by job and name."""
         stored = stored_outputs(self.folder / "store")
-        fetched = downloaded_outputs(self.folder / "downloads")
-        return {(it.path.parent.name, it.path.name): it for it in (*stored, *fetched)}
+        fetched = stored_outputs(self.folder / FETCHED / "store")
+        loaded = downloaded_outputs(self.folder / "downloads")
+        found: dict[tuple[str, str], Output] = {}
+        for output in (*stored, *fetched, *loaded):
+            found.setdefault((output.path.parent.name, output.path.name), output)
+        return found
 
     @cached_property
     def runs(self) -> list[tuple[Path, RunRecord]]:
         """Runs and jobs with their folders, the newest first."""
-        return list(past_runs(self.folder))
+        found = [*past_runs(self.folder), *past_runs(self.folder / FETCHED)]
+        return sorted(found, key=lambda item: began(item[1].started), reverse=True)
 
     @cached_property
     def _by_digest(self) -> dict[str, list[Output]]:

@@ -15,6 +15,8 @@ from tfhub_blocks.records.promotions import NAME_DIGITS, Promotion, read_promoti
 
 # Of the tags of a registered version: promotion.DIGITS is the digest of a decision about it.
 TAG = "promotion."
+# With this begin those with which a promoted model says so where it went to.
+TAG_OF_ASSETS = "promoted"
 _INFIX = ".promotion-"
 _SUFFIX = ".json"
 
@@ -47,11 +49,12 @@ def promotions_of(chain: Chain) -> list[Promotion]:
 def keep_promotion(version: Registration, promotion: Promotion, folder: Path) -> Path:
     """Write a decision beside the model, and name it in the registry below ``.runs``.
 
-    Done again, it makes nothing twice.
+    That of a workspace is read alone. Done again, it makes nothing twice.
     """
     digest = promotion.digest
     path = promotion_path(version.source, digest)
-    set_tag(folder, version, TAG + digest[:NAME_DIGITS], digest)
+    if not version.workspace:
+        set_tag(folder, version, TAG + digest[:NAME_DIGITS], digest)
     write_file(path, promotion.as_text().encode())
     return path
 
@@ -69,7 +72,7 @@ def check_promotions(chain: Chain, archive: Archive, verdict: Verdict) -> None:
         except BlocksError as error:
             verdict.fault("promotion", path, "digest over itself", error.expected, error.problem)
             continue
-        for what, expected, found in _differences(path, promotion, knot.output, named, archive):
+        for what, expected, found in _differences(path, promotion, knot.output, version, archive):
             verdict.fault("promotion", path, what, expected, found)
     for digest in named.values():
         path = promotion_path(version.source, digest)
@@ -78,13 +81,14 @@ def check_promotions(chain: Chain, archive: Archive, verdict: Verdict) -> None:
 
 
 def _differences(
-    path: Path, promotion: Promotion, model: Output, named: dict[str, str], archive: Archive
+    path: Path, promotion: Promotion, model: Output, version: Registration, archive: Archive
 ) -> Iterator[tuple[str, str, str]]:
     """What a sound decision is not so about: what, expected and found."""
     digest = promotion.digest
+    named = version.tags.get(TAG + digest[:NAME_DIGITS])
     if path != promotion_path(model.path, digest):
         yield "name", promotion_path(model.path, digest).name, "that of another decision"
-    elif named.get(TAG + digest[:NAME_DIGITS]) != digest:
+    elif named != digest and not version.workspace:
         yield "registry", f"a tag that names decision {digest}", "none: nobody took it here"
     if promotion.model_digest != model.digest:
         yield "subject", f"the model beside it, {model.digest}", f"model {promotion.model_digest}"

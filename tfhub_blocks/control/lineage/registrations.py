@@ -15,17 +15,32 @@ TAG = "tfhub_blocks."
 
 @dataclass(frozen=True)
 class Registration:
-    """A version of a registered model; ``tags`` are ours, without their prefix."""
+    """A version of a registered model; ``tags`` are ours, without their prefix.
+
+    ``workspace`` is the one that it is registered in; of this machine's, nothing.
+    """
 
     name: str
-    version: int
+    version: int | str
     source: Path
     tags: Mapping[str, str]
     description: str = ""
+    workspace: str = ""
 
     def __str__(self) -> str:
         """As it is asked for."""
         return f"{self.name}:{self.version}"
+
+    @property
+    def label(self) -> str:
+        """As people tell it from others of that name."""
+        return f"{self} of workspace {self.workspace}" if self.workspace else str(self)
+
+
+def own_tags(tags: Mapping[str, Any] | None) -> dict[str, str]:
+    """Those of a model's tags that are ours, without their prefix."""
+    found = (tags or {}).items()
+    return {key.removeprefix(TAG): str(it) for key, it in found if key.startswith(TAG)}
 
 
 def registered(folder: Path) -> list[Registration]:
@@ -40,23 +55,18 @@ def registered(folder: Path) -> list[Registration]:
     while True:
         page = client.search_model_versions(page_token=token)
         for version in page:
-            tags = {
-                key.removeprefix(TAG): str(value)
-                for key, value in version.tags.items()
-                if key.startswith(TAG)
-            }
             found.append(
                 Registration(
                     version.name,
                     int(version.version),
                     _path(str(version.source), folder),
-                    tags,
+                    own_tags(version.tags),
                     version.description or described.get(version.name) or "",
                 )
             )
         token = page.token
         if not token:
-            return sorted(found, key=lambda it: (it.name, it.version))
+            return sorted(found, key=lambda it: (it.name, int(it.version)))
 
 
 def find_registration(folder: Path, text: str, where: str) -> Registration | None:

@@ -26,8 +26,18 @@ def find_chain(text: str, archive: Archive, where: str) -> Chain:
     if isinstance(found, RunRecord):
         return _of_run(found, archive)
     if isinstance(found, Registration):
-        return _of_model(found, archive)
+        return chain_of_model(found, archive)
     return _of_path(found, archive, where)
+
+
+def chain_of_model(version: Registration, archive: Archive) -> Chain:
+    """The chain behind a registered model and its evidence."""
+    roots = [read_output(version.source)] if version.source.is_dir() else []
+    proof = evidence_of_digest(archive, version.tags.get("evidence_digest", ""))
+    roots += _with_proofs(archive, version.tags.get("model_digest", ""), proof)
+    chain = trace(f"model {version}", archive, roots)
+    chain.registration = version
+    return chain
 
 
 def find_target(text: str, archive: Archive, where: str) -> RunRecord | Registration | Path:
@@ -88,15 +98,6 @@ def _run_at(folder: Path, where: str) -> RunRecord | None:
 def _of_run(run: RunRecord, archive: Archive) -> Chain:
     outputs = [output for _, _, output in archive.of_run(run) if output]
     return trace(f"run {run.run}", archive, outputs)
-
-
-def _of_model(version: Registration, archive: Archive) -> Chain:
-    roots = [read_output(version.source)] if version.source.is_dir() else []
-    proof = evidence_of_digest(archive, version.tags.get("evidence_digest", ""))
-    roots += _with_proofs(archive, version.tags.get("model_digest", ""), proof)
-    chain = trace(f"model {version}", archive, roots)
-    chain.registration = version
-    return chain
 
 
 def _of_path(path: Path, archive: Archive, where: str) -> Chain:

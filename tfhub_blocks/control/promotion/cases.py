@@ -16,7 +16,7 @@ from tfhub_blocks.control.lineage.evidences import (
 from tfhub_blocks.control.lineage.findings import Verdict
 from tfhub_blocks.control.lineage.outputs import Output
 from tfhub_blocks.control.lineage.registrations import Registration
-from tfhub_blocks.control.lineage.targets import find_chain
+from tfhub_blocks.control.lineage.targets import chain_of_model, find_chain
 from tfhub_blocks.control.lineage.verification import verify
 from tfhub_blocks.control.profiles import Profile
 from tfhub_blocks.control.releases.repository import authors_of
@@ -135,13 +135,21 @@ def _makings(knot: Knot) -> Sequence[Place]:
     return [place for place in knot.places if not place.step.reused] or knot.places
 
 
-def open_case(text: str, archive: Archive, profile: Profile) -> Case:
+def open_case(
+    text: str, archive: Archive, profile: Profile, fetched: Registration | None = None
+) -> Case:
     """A registered model with the verdict on its chain; who asks is not known yet.
+
+    Args:
+        text: What it is called.
+        archive: What is kept here.
+        profile: Where it is to go, and on what conditions.
+        fetched: The model, if it is a workspace's.
 
     Raises:
         BlocksError: It is no registered model, or no exact version where one is asked for.
     """
-    chain = find_chain(text, archive, WHERE)
+    chain = chain_of_model(fetched, archive) if fetched else find_chain(text, archive, WHERE)
     version = chain.registration
     if version is None:
         raise BlocksError(

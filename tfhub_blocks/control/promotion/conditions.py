@@ -36,13 +36,14 @@ def _chain(case: Case) -> Iterator[BlocksError]:
     """The whole chain is here and holds."""
     found = [*case.verdict.faults, *case.verdict.gaps]
     if found:
+        version = case.version
         told = "; ".join(f"{it.where} > {it.what}: {it.found}" for it in found[:_TOLD])
         more = f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
         yield _refusal(
             case,
             f"the chain behind it does not hold: {told}{more}",
             "a chain that is all here, and in which verify finds no fault",
-            f"see `tfhub-blocks verify {case.version}`",
+            f"see `tfhub-blocks verify {version.source if version.workspace else version}`",
         )
 
 

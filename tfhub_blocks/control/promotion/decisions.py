@@ -9,9 +9,11 @@ from typing import Any
 from tfhub_blocks.control.lineage.archives import Archive
 from tfhub_blocks.control.lineage.promotions import (
     TAG,
+    TAG_OF_ASSETS,
     keep_promotion,
     promotion_path,
 )
+from tfhub_blocks.control.lineage.registrations import Registration
 from tfhub_blocks.control.persons import local_names
 from tfhub_blocks.control.profiles import Profile
 from tfhub_blocks.control.promotion.cases import WHERE, Case, open_case
@@ -75,15 +77,22 @@ def check_reason(reason: str) -> str:
 
 
 def propose(
-    text: str, archive: Archive, profile: Profile, connection: Connection, reason: str
+    text: str,
+    archive: Archive,
+    profile: Profile,
+    connection: Connection,
+    reason: str,
+    fetched: Registration | None = None,
 ) -> Proposal:
     """Look at everything that has to hold; nothing is written.
+
+    ``fetched`` is the model, if it is not one of this machine's.
 
     Raises:
         BlocksError: There is no such model, something else has its place, or Azure cannot be asked.
     """
     login = find_login(connection, WHERE)
-    case = open_case(text, archive, profile)
+    case = open_case(text, archive, profile, fetched)
     names = tuple(dict.fromkeys((*login.names, *local_names())))
     by_git = any("@" in name for name in local_names())
     case = with_release(replace(case, promoters=names, is_known=login.is_person or by_git))
@@ -100,7 +109,8 @@ def propose(
             )
         )
     model = case.model
-    place = find_place(connection, case.version.name, model.digest) if model else None
+    digest = model.digest if model else ""  # nothing, if it has no lineage
+    place = find_place(connection, case.version.name, digest) if digest else None
     return Proposal(case, refused, reason, connection, place)
 
 
@@ -131,7 +141,9 @@ def promote(
         if proposal.decided not in ("", promotion.digest):
             return _earlier(case, proposal.decided, folder)
         if not proposal.decided:
-            tags = {k: v for k, v in case.version.tags.items() if not k.startswith(TAG)}
+            # A decision about it elsewhere is none about it there.
+            given = case.version.tags.items()
+            tags = {k: v for k, v in given if not k.startswith((TAG, TAG_OF_ASSETS))}
             send(place, promotion, model.path, proof.path, tags, on_change)
         return promotion, keep_promotion(case.version, promotion, folder)
 
@@ -141,7 +153,7 @@ def _promotion(proposal: Proposal, place: Place) -> Promotion:
     release = case.release.lock if case.release else None
     knots = case.chain.knots.values()
     return Promotion(
-        model=str(case.version),
+        model=case.version.label,
         model_digest=model.digest if model else "",
         statement=model.statement if model else "",
         evidence=str(evidence.as_statement()["digest"]) if evidence else "",
@@ -177,6 +189,7 @@ def as_record(proposal: Proposal) -> dict[str, Any]:
     case, place = proposal.case, proposal.place
     return {
         "model": str(case.version),
+        "workspace": case.version.workspace,
         "digest": case.model.digest if case.model else "",
         "owner": case.owner,
         "authors": list(case.authors),

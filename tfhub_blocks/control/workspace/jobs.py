@@ -40,7 +40,7 @@ class Job:
         Raises:
             BlocksError: There is no such job, or the workspace could not be asked.
         """
-        return self._record(self._runs())
+        return self._record(self.runs())
 
     def wait(self, on_change: Callable[[RunRecord], None]) -> RunRecord:
         """Wait for its end, telling of each change and of the running steps' progress.
@@ -50,7 +50,7 @@ class Job:
         """
         started = time.monotonic()
         while True:
-            runs = self._runs()
+            runs = self.runs()
             record = self._record(runs)
             for name, step in record.steps.items():
                 if step.status == RUNNING:
@@ -101,7 +101,7 @@ class Job:
         Raises:
             BlocksError: There is no such job or step.
         """
-        runs = self._runs()
+        runs = self.runs()
         for name in steps:
             if name not in runs:
                 raise BlocksError(
@@ -167,8 +167,12 @@ class Job:
         shutil.rmtree(scratch)
         return target
 
-    def _runs(self) -> dict[str, Any]:
-        """What the run history holds of each step that began, by its name in the pipeline."""
+    def runs(self) -> dict[str, Any]:
+        """What the run history holds of each step that began, by its name in the pipeline.
+
+        Raises:
+            BlocksError: There is no such job, or the workspace could not be asked.
+        """
         history = self.connection.client.jobs._runs_operations
         scope = (history._subscription_id, history._resource_group_name, history._workspace_name)
         with told("job", self.name):
