@@ -8,7 +8,12 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
 from tfhub_blocks.compute.encoders import load_encoder
-from tfhub_blocks.compute.serving.answerers import UndecodableError, batch_sizes, open_answerer
+from tfhub_blocks.compute.serving.answerers import (
+    UndecodableError,
+    answered_at_once,
+    batch_sizes,
+    open_answerer,
+)
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.runtimes import Runtime
 from tfhub_blocks.records.snapshots import open_snapshot
@@ -113,3 +118,22 @@ def test_sizes_of_batches_double_up_to_the_largest():
         [1, 2, 4, 6],
         [1, 2, 4, 8],
     ]
+
+
+def test_who_fails_alone_is_told_and_a_failure_of_all_together_is_the_programs_own():
+    asked = []
+
+    def ask(items):
+        asked.append(len(items))
+        if "broken" in items or "crowd" in items[:-1]:
+            raise UndecodableError("broken" in items and "it is broken") from ValueError("together")
+        return np.zeros((len(items), 2), np.float32)
+
+    assert answered_at_once(ask, ["a", "b"]).shape == (2, 2)
+    assert asked == [2]
+    with pytest.raises(UndecodableError, match="it is broken") as caught:
+        answered_at_once(ask, ["a", "broken", "b"])
+    assert caught.value.index == 1
+    assert asked == [2, 3, 1, 1]
+    with pytest.raises(ValueError, match="together"):
+        answered_at_once(ask, ["crowd", "a"])

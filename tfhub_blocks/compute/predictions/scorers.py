@@ -189,7 +189,7 @@ class ProgramScorer:
         if not batch:
             return none
         try:
-            rows = self.answerer([content for _, content in batch])
+            rows = self.answerer.ask([self.answerer.prepared(content) for _, content in batch])
         except UndecodableError as error:
             if len(batch) == 1:
                 reason = _ADDRESS.sub("", str(error))

@@ -1,7 +1,7 @@
 """Answerers: contents in, probabilities out, by the runtime that a model is served with."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -78,6 +78,32 @@ class Answerer(ABC):
         Raises:
             UndecodableError: An item cannot be decoded, where the model's own program does that.
         """
+
+
+def answered_at_once(
+    ask: Callable[[Sequence[Any]], NDArray[np.float32]], prepared: Sequence[Any]
+) -> NDArray[np.float32]:
+    """What a program that decodes by itself gives for several items.
+
+    Args:
+        ask: Calls it; raises ``UndecodableError`` if it fails, which does not tell for which item.
+        prepared: The items.
+
+    Raises:
+        UndecodableError: It fails for an item alone; the first such one is told.
+        Exception: What the program raised, if it fails for them together only.
+    """
+    try:
+        return ask(prepared)
+    except UndecodableError as error:
+        if len(prepared) == 1:
+            raise
+        for index, item in enumerate(prepared):
+            try:
+                ask([item])
+            except UndecodableError as alone:
+                raise UndecodableError(str(alone), index) from error
+        raise (error.__cause__ or error) from None
 
 
 def open_answerer(path: Path, runtime: Runtime | None, where: str) -> Answerer:
@@ -198,17 +224,13 @@ class OwnAnswerer(Answerer):
 
     def answered(self, prepared: Sequence[bytes]) -> NDArray[np.float32]:
         """All of them in one call."""
+        return answered_at_once(self._ask, prepared)
+
+    def _ask(self, prepared: Sequence[bytes]) -> NDArray[np.float32]:
         try:
             rows: NDArray[np.float32] = self._call(tf.constant(list(prepared), tf.string)).numpy()
         except tf.errors.InvalidArgumentError as error:
-            if len(prepared) == 1:
-                raise UndecodableError(first_line(error)) from error
-            for index, content in enumerate(prepared):
-                try:
-                    self.answered([content])
-                except UndecodableError as alone:
-                    raise UndecodableError(str(alone), index) from error
-            raise
+            raise UndecodableError(first_line(error)) from error
         return rows
 
 

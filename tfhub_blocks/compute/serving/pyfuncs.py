@@ -11,7 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tfhub_blocks.compute.saved_objects import first_line
-from tfhub_blocks.compute.serving.answerers import Answerer, Content, UndecodableError
+from tfhub_blocks.compute.serving.answerers import (
+    Answerer,
+    Content,
+    UndecodableError,
+    answered_at_once,
+)
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.runtimes import Runtime
 
@@ -61,18 +66,19 @@ class PyfuncAnswerer(Answerer):
 
     def answered(self, prepared: Sequence[Content]) -> NDArray[np.float32]:
         """All of them in one call; a model that fails for one item alone cannot decode that."""
+        return answered_at_once(self.ask, prepared)
+
+    def ask(self, prepared: Sequence[Content]) -> NDArray[np.float32]:
+        """As ``answered``, but who fails does not tell for which item.
+
+        Raises:
+            UndecodableError: The model fails.
+        """
         try:
             with self._lock:
                 given = self._model.predict(pd.DataFrame({self._column: list(prepared)}))
         except Exception as error:  # it is somebody's code
-            if len(prepared) == 1:
-                raise UndecodableError(first_line(error)) from error
-            for index, content in enumerate(prepared):
-                try:
-                    self.answered([content])
-                except UndecodableError as alone:
-                    raise UndecodableError(str(alone), index) from error
-            raise
+            raise UndecodableError(first_line(error)) from error
         return self._rows(given, len(prepared))
 
     def _rows(self, given: Any, count: int) -> NDArray[np.float32]:
