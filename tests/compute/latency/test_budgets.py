@@ -7,9 +7,10 @@ from tfhub_blocks.compute.latency.budgets import (
     with_decided,
 )
 from tfhub_blocks.compute.latency.checks import Choice
+from tfhub_blocks.compute.latency.trials import STAGES, Trial
 from tfhub_blocks.records.evidence import Threshold
 from tfhub_blocks.records.pins import Decisions
-from tfhub_blocks.records.runtimes import Speeds
+from tfhub_blocks.records.runtimes import Runtime, Speeds
 
 MEASURED = Speeds(5.0, 8.0, 12.0, items_per_s=180.0, cold_start_s=6.0, memory_mb=700.0)
 
@@ -58,3 +59,13 @@ def test_candidates_are_all_combinations_and_fill_the_cores():
     first = next(choice.runtimes(4))
     batches = [(it.largest_batch, it.batch_window_ms) for it in choice.windows(first)]
     assert batches == [(1, 0.0), (8, 0.0), (8, 2.0)]
+
+
+def test_three_of_the_fastest_are_tried_as_served_each_with_every_window():
+    choice = Choice(("openvino",), ("float32",), (1,), (1, 8), (0.0, 2.0))
+    trials = [
+        Trial(Runtime("tensorflow", threads=n), calls_ms={it: [float(n)] * 40 for it in STAGES})
+        for n in (4, 1, 3, 2)
+    ]
+    tried = [(it.threads, it.largest_batch) for _, it in choice.finalists(trials)]
+    assert tried == [(n, size) for n in (1, 2, 3) for size in (1, 8, 8)]

@@ -20,7 +20,8 @@ from tfhub_blocks.records.evidence import Threshold
 from tfhub_blocks.records.runtimes import OWN, Runtime, Speeds
 
 WHERE = "check_latency"
-# So many of the fastest are tried as they will be served, before none is found to keep the budget.
+# So many of the fastest are tried as they will be served, each with every batch window, before none
+# is found to keep the budget.
 FINALISTS = 3
 
 
@@ -59,6 +60,13 @@ class Choice:
         for size in self.batch_sizes:
             for window in self.windows_ms if size > 1 else ():
                 yield replace(runtime, largest_batch=size, batch_window_ms=window)
+
+    def finalists(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, Runtime]]:
+        """What to try as it will be served, of trials that passed, the fastest first."""
+        fastest = sorted(trials, key=lambda trial: trial.p50_ms)[:FINALISTS]
+        for trial in fastest:
+            for runtime in self.windows(trial.runtime):
+                yield trial, runtime
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,10 +119,8 @@ def check(
     passed = [trial for trial in trials if trial.passed]
     if OWN not in choice.engines:
         passed = passed[1:] or passed
-    passed.sort(key=lambda trial: trial.p50_ms)
-    candidates = [(trial, it) for trial in passed for it in choice.windows(trial.runtime)]
     found: list[Check] = []
-    for trial, runtime in candidates[:FINALISTS]:
+    for trial, runtime in choice.finalists(passed):
         served = measure_served(model, runtime, sample.contents, sample.is_text, serving_plan)
         differences = {FROM_OWN: _difference(served.answers, reference)}
         if sample.evaluated is not None:
