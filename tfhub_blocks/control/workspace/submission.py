@@ -100,7 +100,8 @@ def prepare(connection: Connection, request: Request, profile: Profile) -> Prepa
         BlocksError: Something in the request or the profile is wrong, or the workspace lacks
             something that the job names.
     """
-    lock, _ = request.lock, _job_settings(profile)
+    lock = request.lock
+    _job_settings(profile)  # a profile for another machine is told before its inputs are
     if lock is None:
         profile.refuse_unlocked("submit", request.pipeline)
     else:
