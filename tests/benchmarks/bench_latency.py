@@ -2,8 +2,8 @@
 
 Two networks with a linear head: EfficientNet-Lite0 (the sample encoder) and MobileNetV2 of tf_keras
 with random weights. Each runtime runs in a process of its own, as in the step, and is held to the
-SavedModel's probabilities to 1e-5 before it is timed; JPEGs in, JSON out. Then requests arrive on
-schedule, at half of what the runtime can do.
+SavedModel's probabilities to 1e-5 before it is timed; JPEGs in, JSON out. Then the fastest is
+served, and requests arrive over HTTP on schedule, at half of what it can do.
 
 Exits with 1 if the fastest that passed is less than 2.2 times as fast at p50, or its p99 is not
 below 3 times its p50. Other work on the machine disturbs both; how many cores it took is told.
@@ -24,8 +24,8 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from tfhub_blocks.compute.latency.loads import open_loop
-from tfhub_blocks.compute.latency.percentiles import LEAST_REQUESTS, percentile
+from tfhub_blocks.compute.latency.measurements import ServingPlan, measure_served
+from tfhub_blocks.compute.latency.percentiles import LEAST_REQUESTS
 from tfhub_blocks.compute.latency.trials import STAGES, Trial, TrialPlan, run_trial
 from tfhub_blocks.records import models, pins
 from tfhub_blocks.records.folders import Format, begin_folder, finish_folder
@@ -126,18 +126,15 @@ def _busy_s() -> float:
     return float(sum(times) - times.idle - times.iowait - times.guest - times.guest_nice)
 
 
-def spread(model: Path, runtime: Runtime, per_s: float) -> float:
-    """p99 over p50 of requests on schedule, in this process."""
-    from tfhub_blocks.compute.serving.answerers import open_answerer
-
-    answerer = open_answerer(model, runtime, "bench")
+def spread(model: Path, runtime: Runtime) -> float:
+    """p99 over p50 of requests on schedule, as the step measures them."""
+    plan = ServingPlan(concurrency=(1, 2), seconds=4.0, requests=LEAST_REQUESTS)
     contents = [jpeg(index) for index in range(ITEMS)]
-    for content in contents:
-        answerer([content])
-    load = open_loop(lambda n: answerer([contents[n % ITEMS]]), per_s, LEAST_REQUESTS)
-    p50, p99 = (percentile(load.latencies_ms, percent) for percent in (50, 99))
+    served = measure_served(model, runtime, contents, False, plan)
+    p50, p99 = served.percentiles[50], served.percentiles[99]
     print(
-        f"  at {per_s:.0f} requests/s: p50 {p50.value:.2f} ms ({p50.low:.2f} to {p50.high:.2f}), "
+        f"  served, {served.main.offered_per_s:.0f} requests/s: "
+        f"p50 {p50.value:.2f} ms ({p50.low:.2f} to {p50.high:.2f}), "
         f"p99 {p99.value:.2f} ms ({p99.low:.2f} to {p99.high:.2f})"
     )
     return p99.value / p50.value
@@ -152,7 +149,7 @@ def compare(work: Path, network: str, size_px: int, precision: str) -> bool:
     trials = [measured(model, it, reference, precision)[0] for it in runtimes(precision)]
     best = min((it for it in trials if it.passed), key=lambda it: it.p50_ms)
     ratio, cpu = base.p50_ms / best.p50_ms, base.cpu_ms / best.cpu_ms
-    wide = spread(model, best.runtime, best.throughput["1"] / 2)
+    wide = spread(model, best.runtime)
     print(
         f"{network}: {best.runtime.name} is {ratio:.2f} times as fast at p50 (at least "
         f"{LEAST_RATIO}), {cpu:.2f} times by processor time; p99 is {wide:.2f} times p50 "
