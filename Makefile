@@ -9,6 +9,7 @@ AZURITE_VERSION := 3.35.0
 # Each a process of its own; what is in none of these folders is one more. The longest first.
 TEST_FOLDERS := control azureml compute boundary
 TEST_PARTS := test-rest $(TEST_FOLDERS:%=test-%)
+WHICH := -m "not slow"
 # What each part prints stays together, where make knows how.
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
@@ -58,14 +59,15 @@ test: check samples
 	@$(MAKE) --no-print-directory --keep-going -j3 $(TOGETHER) $(TEST_PARTS)
 
 $(TEST_FOLDERS:%=test-%): test-%:
-	@$(BIN)/python -m pytest -m "not slow" tests/$*
+	@$(BIN)/python -m pytest $(WHICH) tests/$*
 
 # All that is not above, so that no test is in neither.
 test-rest:
-	@$(BIN)/python -m pytest -m "not slow" $(TEST_FOLDERS:%=--ignore=tests/%)
+	@$(BIN)/python -m pytest $(WHICH) $(TEST_FOLDERS:%=--ignore=tests/%)
 
 test-all: check samples .venv-torch/ready $(SAMPLES)/fashion-mnist
-	@TORCH_PYTHON=.venv-torch/bin/python $(BIN)/python -m pytest
+	@TORCH_PYTHON=.venv-torch/bin/python \
+		$(MAKE) --no-print-directory --keep-going WHICH= $(TEST_PARTS)
 
 test-azure: setup azurite
 	@$(BIN)/python -m pytest tests/azureml
