@@ -53,17 +53,18 @@ lock-check: setup
 		"requirements/dev.lock is not what pyproject.toml asks for; expected what \`make lock\`" \
 		"writes; run \`make lock\` and commit the result" >&2; exit 1; }
 
-# Three at a time keep two cores busy: those beside Azure ML wait a good deal.
+# Three at a time keep two cores busy: those beside Azure ML wait a good deal, and what they wait for
+# goes before what computes.
 test: check samples
 	@echo "Testing in $(words $(TEST_PARTS)) parts, about 20 minutes; each prints when it is done"
 	@$(MAKE) --no-print-directory --keep-going -j3 $(TOGETHER) $(TEST_PARTS)
 
 $(TEST_FOLDERS:%=test-%): test-%:
-	@$(BIN)/python -m pytest $(WHICH) tests/$*
+	@$(if $(filter-out azureml,$*),nice -n 5) $(BIN)/python -m pytest $(WHICH) tests/$*
 
 # All that is not above, so that no test is in neither.
 test-rest:
-	@$(BIN)/python -m pytest $(WHICH) $(TEST_FOLDERS:%=--ignore=tests/%)
+	@nice -n 5 $(BIN)/python -m pytest $(WHICH) $(TEST_FOLDERS:%=--ignore=tests/%)
 
 test-all: check samples .venv-torch/ready $(SAMPLES)/fashion-mnist
 	@TORCH_PYTHON=.venv-torch/bin/python \
