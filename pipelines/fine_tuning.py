@@ -37,6 +37,11 @@ def fine_tuning(
     max_rejected_fraction: Input(
         type="number", min=0.0, max=1.0, description="Share of unreadable items to put up with"
     ) = 0.01,
+    champion: Input(
+        type="mlflow_model",
+        optional=True,
+        description="The model in production, to compare with on the same test items",
+    ) = None,
     trainable: Input(
         type="string",
         description="Blocks from the top, share of the forward pass, or a variable's name "
@@ -50,6 +55,13 @@ def fine_tuning(
     seed: Input(type="integer", min=0, description="Of the order of items in training") = 0,
     min_accuracy: Input(
         type="number", optional=True, min=0.0, max=1.0, description="Least accuracy to register"
+    ) = None,
+    min_accuracy_gain: Input(
+        type="number",
+        optional=True,
+        min=-1.0,
+        max=1.0,
+        description="Least accuracy gain over the champion, by the lower end of its interval",
     ) = None,
     model_name: Input(type="string", description="Name in the model registry") = "fine-tuning",
     trigger_time: Input(
@@ -87,11 +99,14 @@ def fine_tuning(
     evaluation = evaluate(
         model=tuned.outputs.model,
         snapshot=snapshot.outputs.snapshot,
+        champion=champion,
         min_accuracy=min_accuracy,
+        min_accuracy_gain=min_accuracy_gain,
     )
     registration = register_model(
         model=tuned.outputs.model,
         evidence=evaluation.outputs.evidence,
+        champion=champion,
         model_name=model_name,
         owner=owner,
         trigger_time=trigger_time,

@@ -15,6 +15,11 @@ def latency_gate(
     model: Input(type="mlflow_model", description="A model from train_head or fine_tune"),
     snapshot: Input(type="uri_folder", description="Snapshot whose test split is asked"),
     owner: Input(type="string", description="Who answers for the model"),
+    champion: Input(
+        type="mlflow_model",
+        optional=True,
+        description="The model in production, to compare with on the same test items",
+    ) = None,
     compute_size: Input(
         type="string",
         optional=True,
@@ -43,6 +48,13 @@ def latency_gate(
     min_accuracy: Input(
         type="number", optional=True, min=0.0, max=1.0, description="Least accuracy to register"
     ) = None,
+    min_accuracy_gain: Input(
+        type="number",
+        optional=True,
+        min=-1.0,
+        max=1.0,
+        description="Least accuracy gain over the champion, by the lower end of its interval",
+    ) = None,
     model_name: Input(type="string", description="Name in the model registry") = "latency-gate",
     trigger_time: Input(
         type="string", optional=True, description="When a schedule fired; schedules fill it in"
@@ -53,7 +65,13 @@ def latency_gate(
     The runtime's answers are held against those of the evaluation, which is about the very files
     that are registered, but for the runtime beside them.
     """
-    evaluation = evaluate(model=model, snapshot=snapshot, min_accuracy=min_accuracy)
+    evaluation = evaluate(
+        model=model,
+        snapshot=snapshot,
+        champion=champion,
+        min_accuracy=min_accuracy,
+        min_accuracy_gain=min_accuracy_gain,
+    )
     check = check_latency(
         model=model,
         snapshot=snapshot,
@@ -72,6 +90,7 @@ def latency_gate(
         evidence=evaluation.outputs.evidence,
         latency=check.outputs.evidence,
         compute_size=compute_size,
+        champion=champion,
         model_name=model_name,
         owner=owner,
         trigger_time=trigger_time,

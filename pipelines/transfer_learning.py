@@ -35,6 +35,11 @@ def transfer_learning(
     max_rejected_fraction: Input(
         type="number", min=0.0, max=1.0, description="Share of unreadable items to put up with"
     ) = 0.01,
+    champion: Input(
+        type="mlflow_model",
+        optional=True,
+        description="The model in production, to compare with on the same test items",
+    ) = None,
     previous_features: Input(
         type="uri_folder", optional=True, description="Features of an earlier run, to add to"
     ) = None,
@@ -51,6 +56,13 @@ def transfer_learning(
     balance_classes: Input(type="boolean", description="Weigh rare classes up") = False,
     min_accuracy: Input(
         type="number", optional=True, min=0.0, max=1.0, description="Least accuracy to register"
+    ) = None,
+    min_accuracy_gain: Input(
+        type="number",
+        optional=True,
+        min=-1.0,
+        max=1.0,
+        description="Least accuracy gain over the champion, by the lower end of its interval",
     ) = None,
     model_name: Input(
         type="string", description="Name in the model registry"
@@ -79,11 +91,14 @@ def transfer_learning(
     evaluation = evaluate(
         model=head.outputs.model,
         snapshot=snapshot.outputs.snapshot,
+        champion=champion,
         min_accuracy=min_accuracy,
+        min_accuracy_gain=min_accuracy_gain,
     )
     registration = register_model(
         model=head.outputs.model,
         evidence=evaluation.outputs.evidence,
+        champion=champion,
         model_name=model_name,
         owner=owner,
         trigger_time=trigger_time,

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tfhub_blocks.records.errors import BlocksError
+
 ROOT = Path(__file__).parents[1]
 COMPOSE = """
 import sys
@@ -45,6 +47,18 @@ def test_pipelines_offer_what_their_steps_take():
                     assert list(offered.enum) == list(taken.enum), (name, port, step)
                     compared.add((name, port))
     assert ("transfer_learning", "engine") in compared
+
+
+def test_gain_over_no_champion_is_refused_before_anything_runs(tmp_path):
+    from tfhub_blocks.control.profiles import load_profile
+    from tfhub_blocks.control.requests import prepare_job
+
+    local = load_profile("local")
+    words = [f"source={tmp_path}", "owner=us", "min_accuracy_gain=0.01"]
+    with pytest.raises(BlocksError, match=r"min_accuracy_gain\].* champion is not given"):
+        prepare_job("transfer_learning", words, local)
+    _, graph, _ = prepare_job("transfer_learning", [*words, f"champion={tmp_path}"], local)
+    assert graph.nodes["evaluation"].inputs["champion"] == tmp_path
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""evaluate: how good a model is on the test split, with intervals, pictures and evidence."""
+"""evaluate: how good a model is on the test split, and whether it is better than the champion."""
 
 from pathlib import Path
 
@@ -15,15 +15,21 @@ from tfhub_blocks.records.snapshots import open_snapshot
     version="1.0.0",
     display_name="Evaluate",
     description="Measure a model on the test split of a snapshot, each number with a 95 % "
-    "interval; draw a report; and write evidence of which thresholds were met.",
+    "interval; compare it with the champion, item by item; draw a report; and write evidence of "
+    "which thresholds were met.",
     environment="azureml:tfhub-blocks-gpu:cf87ef4816ab",
-    tags={"role": "gpu", "category": "evaluate"},
+    tags={"role": "gpu", "category": "evaluate", "needs": "min_accuracy_gain champion"},
 )
 def evaluate(
     model: Input(type="mlflow_model", description="A model from train_head or fine_tune"),
     snapshot: Input(type="uri_folder", description="Snapshot whose test split is measured on"),
     report: Output(type="uri_folder", description="report.html, metrics.json and figures as PNG"),
     evidence: Output(type="uri_file", description="What was measured of what, as a statement"),
+    champion: Input(
+        type="mlflow_model",
+        optional=True,
+        description="The model in production, which is asked the same items and compared with",
+    ) = None,
     min_accuracy: Input(
         type="number", optional=True, min=0.0, max=1.0, description="Thresholds: least accuracy"
     ) = None,
@@ -43,6 +49,14 @@ def evaluate(
         max=1.0,
         description="Thresholds: most calibration error",
     ) = None,
+    min_accuracy_gain: Input(
+        type="number",
+        optional=True,
+        min=-1.0,
+        max=1.0,
+        description="Thresholds: least accuracy gain over the champion, which the lower end of its "
+        "95 % interval has to reach; -0.01 lets it be one item in a hundred worse",
+    ) = None,
     resamples: Input(
         type="integer",
         min=100,
@@ -58,8 +72,18 @@ def evaluate(
 ):
     """A threshold that is not met does not fail the step: register_model refuses the model."""
     with step(evaluate, locals()) as run:
+        from tfhub_blocks.compute.evaluation.champions import (
+            Model,
+            check_min_gain,
+            compare,
+            open_champion,
+        )
+
+        check_min_gain(min_accuracy_gain, champion)
         tested, metadata = open_model(Path(model), "evaluate")
         data = open_snapshot(Path(snapshot), "evaluate")
+        ours = Model(tested, metadata)
+        theirs = open_champion(Path(champion), ours) if champion else None
 
         from tfhub_blocks.compute.evaluation.answers import (
             answer_split,
@@ -74,6 +98,9 @@ def evaluate(
         labels = metadata["labels"]
         answers = answer_split(tested.path, labels, data, "test", Progress("items"))
         metrics = measure(answers.probabilities, answers.targets, answers.labels, resamples)
+        comparison = theirs and compare(
+            ours, theirs, answers, data, resamples, Progress("items by the champion")
+        )
         asked = {
             "min_accuracy": min_accuracy,
             "min_balanced_accuracy": min_balanced_accuracy,
@@ -94,7 +121,8 @@ def evaluate(
                 "environment": run.provenance.environment_digest,
             },
             metrics=metrics.summary(),
-            thresholds=hold_thresholds(metrics, asked),
+            thresholds=hold_thresholds(metrics, asked, comparison, min_accuracy_gain),
+            comparison=comparison,
         )
         folder = run.begin_output("report", FORMAT)
         facts = [
@@ -108,8 +136,16 @@ def evaluate(
             ),
             ("Model made", f"{made.started} to {made.finished}"),
         ]
-        write_report(folder, answers, metrics, proof.thresholds, data, facts, mistakes)
-        track("evaluate", summary_values(metrics), {"model_digest": tested.digest}, folder)
+        tags = {"model_digest": tested.digest}
+        if comparison:
+            facts += [
+                ("Champion", comparison.champion),
+                ("Champion's training snapshot", comparison.training_snapshot),
+            ]
+            tags["champion_digest"] = comparison.champion
+            print(comparison.told(), *comparison.warnings(), sep="\n")
+        write_report(folder, answers, metrics, proof.thresholds, data, facts, mistakes, comparison)
+        track("evaluate", summary_values(metrics, comparison), tags, folder)
         proof.write(run.path("evidence"))
         for threshold in proof.thresholds:
             verdict = "met" if threshold.met else "NOT met"

@@ -160,6 +160,7 @@ def fine_tune(
             print(tuned.comparison.told())
             threads = fine_tuning.threading_facts() | {"replicas": replicas.count}
             run.facts.update(tuned.facts() | {"threads": threads, "seed": seed})
+            run.facts["splits"] = dict(items.manifest.split_rule)
             facts = {
                 "encoder_digest": loaded.digest,
                 "snapshot_digest": items.manifest.digest,

@@ -41,15 +41,26 @@ def register_model(
     compute_size: Input(
         type="string", optional=True, description="The machine that a model for real time runs on"
     ) = None,
+    champion: Input(
+        type="mlflow_model",
+        optional=True,
+        description="The model in production: the evidence has to compare with exactly this one",
+    ) = None,
 ):
     """Never reused from a cache: registering is an effect outside its outputs."""
     with step(register_model, locals()) as run:
-        from tfhub_blocks.compute.registrations import check_evidence, check_speed
+        from tfhub_blocks.compute.registrations import (
+            check_champion,
+            check_evidence,
+            check_speed,
+        )
 
         folder, metadata = open_model(Path(model), "register_model")
         proof = read_evidence(Path(evidence), "register_model")
         speed = read_evidence(Path(latency), "register_model") if latency else None
         check_evidence(folder.lineage, proof)
+        if champion:
+            check_champion(open_model(Path(champion), "register_model")[0].lineage, proof)
         decisions = read_pin(folder.file(PIN_NAME)).decisions
         check_speed(folder.lineage, decisions, speed, compute_size)
 

@@ -66,6 +66,8 @@ def train_head(
         print(f"{fit.method}: {fit.reason}")
         print(f"chosen: strength {fit.strength:g}, temperature {fit.head.temperature:.3f}")
         run.facts.update(fit.as_dict())
+        if splits := cached.folder.lineage.provenance.facts.get("splits"):
+            run.facts["splits"] = splits
         facts = {
             "encoder_digest": loaded.digest,
             "snapshot_digest": cached.manifest.snapshot_digest,

@@ -80,6 +80,25 @@ def chain(tmp_path_factory, execute_step, imported_encoder) -> Chain:
     return made
 
 
+@pytest.fixture(scope="module")
+def champion(chain, write_test_model, imported_encoder) -> Path:
+    return write_test_model(chain.folder / "champion", imported_encoder, chain.snapshot, 1e6)
+
+
+@pytest.fixture(scope="module")
+def compared(chain, champion, execute_step) -> Chain:
+    """An evaluation with a champion, which misses what was asked of it."""
+    folder = chain.folder / "compared"
+    given = {"model": chain.model, "champion": champion, "snapshot": chain.snapshot}
+    asked = {"max_log_loss": 0.0001, "min_accuracy_gain": -0.5}
+    ports = {port: folder / port for port in ("report", "evidence")}
+    run = execute_step("evaluate", given | asked, ports)
+    assert run.returncode == 0, run.stderr
+    assert "max_log_loss 0.0001" in run.stdout
+    assert "is better than the" in run.stdout
+    return Chain(folder)
+
+
 def test_model_carries_the_pin_of_its_encoder(chain, imported_encoder):
     assert read_pin(chain.model / "encoder.toml") == read_pin(imported_encoder / "encoder.toml")
 
@@ -87,6 +106,7 @@ def test_model_carries_the_pin_of_its_encoder(chain, imported_encoder):
 def test_lineage_says_how_the_head_was_found(chain):
     facts = read_lineage(chain.model).provenance.facts
     assert facts["method"] == "held"
+    assert facts["splits"] == open_snapshot(chain.snapshot, "test").manifest.split_rule
     assert "MiB are held" in facts["reason"]
     assert {record["strength"] for record in facts["sweep"]} > {facts["strength"]}
 
@@ -221,6 +241,39 @@ def test_evidence_names_digests_and_thresholds(chain, tracking):
     assert figure.read_bytes() == (chain.report / "confusion-matrix.png").read_bytes()
 
 
+def test_champion_is_asked_the_same_items(chain, champion, compared):
+    contents, labels, _ = items_of(chain, "test")
+    import mlflow
+
+    right = [
+        np.array(mlflow.pyfunc.load_model(str(path)).predict(contents)["label"]) == labels
+        for path in (chain.model, champion)
+    ]
+    evidence = read_evidence(compared.evidence, "test")
+    found = evidence.comparison
+    assert found.champion == read_lineage(champion).digest
+    assert found.champion == read_lineage(compared.report).material("champion").digest
+    assert found.snapshot == evidence.digests["snapshot"] == found.training_snapshot
+    assert found.may_have_seen == ()
+    assert (found.only_model_right, found.only_champion_right) == (
+        (right[0] & ~right[1]).sum(),
+        (~right[0] & right[1]).sum(),
+    )
+    assert found.metrics["accuracy"]["value"] == pytest.approx(right[1].mean())
+    gain = found.changes["accuracy"]
+    assert gain["value"] == pytest.approx(right[0].mean() - right[1].mean())
+    assert gain["low"] < gain["value"] < gain["high"]
+    held = {threshold.name: threshold for threshold in evidence.thresholds}
+    met = gain["low"] >= -0.5
+    assert held["min_accuracy_gain"] == Threshold("min_accuracy_gain", -0.5, gain["low"], met)
+    # What was measured of the model is what it is without a champion.
+    assert evidence.metrics == read_evidence(chain.evidence, "test").metrics
+    page = (compared.report / "report.html").read_text()
+    assert "Against the champion" in page
+    assert found.champion in page
+    assert f"{gain['low']:+.4f} to {gain['high']:+.4f}" in page
+
+
 def test_same_model_is_registered_once(chain, execute_step, tmp_path):
     records = []
     for name in ("first", "second"):
@@ -258,17 +311,9 @@ def flipped(folder: Path, name: str, to: Path) -> Path:
 
 
 def test_mistakes_end_the_steps_with_one_line(
-    chain, imported_encoder, write_test_model, execute_step, tmp_path
+    chain, champion, compared, imported_encoder, execute_step, tmp_path
 ):
-    other = write_test_model(tmp_path / "other", imported_encoder, chain.snapshot, strength=100.0)
-    failed = tmp_path / "failed.json"
-    run = execute_step(
-        "evaluate",
-        {"model": chain.model, "snapshot": chain.snapshot, "max_log_loss": 0.0001},
-        {"report": tmp_path / "report", "evidence": failed},
-    )
-    assert run.returncode == 0, run.stderr
-    assert "max_log_loss 0.0001" in run.stdout
+    other, failed = champion, compared.evidence
     edited = tmp_path / "edited.json"
     edited.write_text(chain.evidence.read_text().replace('"asked": 0.5', '"asked": 0.1'))
     registered = {"model": chain.model, "evidence": chain.evidence} | {

@@ -52,6 +52,7 @@ def run_extraction(
         computed=len(plan.rows),
         dimension=manifest.dimension,
         snapshot_digest=manifest.snapshot_digest,
+        splits=dict(extraction.snapshot.manifest.split_rule),
         encoder_digest=manifest.encoder_digest,
         engine={"kind": plan.kind, **plan.report},
     )

@@ -27,7 +27,25 @@ def check_evidence(model: Lineage, evidence: Evidence) -> None:
             f"evidence about the model given, digest {model.digest}",
             "evaluate this model and give that evidence",
         )
+    for problem, expected in evidence.contradictions():
+        raise _refused("evidence", problem, expected, "evaluate it again, and give that evidence")
     _check_thresholds("evidence", evidence)
+
+
+def check_champion(champion: Lineage, evidence: Evidence) -> None:
+    """Check that an evaluation compared with a champion, and not with another model.
+
+    Raises:
+        BlocksError: It did not.
+    """
+    found = evidence.comparison.champion if evidence.comparison else ""
+    if found not in (champion.digest, bare_digest(champion)):
+        raise _refused(
+            "champion",
+            f"the evidence compares with the model {found}" if found else "nothing was compared",
+            f"evidence that compares with the champion given, digest {champion.digest}",
+            "evaluate the model against this champion, and give that evidence",
+        )
 
 
 def check_speed(

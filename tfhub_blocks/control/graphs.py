@@ -16,6 +16,9 @@ _BINDING = re.compile(r"^\$\{\{parent\.(?:inputs\.(\w+)|jobs\.(\w+)\.outputs\.(\
 _OUTPUT_BINDING = re.compile(r"^\$\{\{parent\.outputs\.(\w+)\}\}$")
 _OPTIONAL = re.compile(r"\$\[\[(.*?)\]\]")
 _PLACEHOLDER = re.compile(r"\$\{\{(inputs|outputs)\.(\w+)\}\}")
+# A tag of a step: the optional port that is of no use without another one, and that one, with a
+# space between. The step says so, too; but it may be the last to run.
+_NEEDS_TAG = "needs"
 
 
 @dataclass(frozen=True)
@@ -234,6 +237,15 @@ def _read_node(
             )
     limits, resources = getattr(job_node, "limits", None), getattr(job_node, "resources", None)
     tags = component.get("tags") or {}
+    port, _, needed = str(tags.get(_NEEDS_TAG, "")).partition(" ")
+    if port in inputs and needed not in inputs:
+        raise BlocksError(
+            "pipeline",
+            f"{name}.{port}",
+            f"it is {inputs[port]}, and {needed} is not given",
+            f"{needed}, without which it means nothing",
+            f"give {needed}, or leave {port} out",
+        )
     return Node(
         name=name,
         component=component["name"],

@@ -5,11 +5,12 @@ https://github.com/in-toto/attestation/blob/main/spec/predicates/test-result.md.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from tfhub_blocks.records.comparisons import MIN_GAIN, Comparison, read_comparison
 from tfhub_blocks.records.digests import record_digest
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.folders import write_file
@@ -35,7 +36,8 @@ class Evidence:
 
     ``digests`` names, each by its digest, the snapshot, the encoder, the code and the environment
     that the model was made with and measured on. ``facts`` is what else has to hold wherever
-    somebody relies on it, such as the kind of machine.
+    somebody relies on it, such as the kind of machine. ``comparison`` is with the champion, if
+    there was one.
     """
 
     model_digest: str
@@ -44,11 +46,32 @@ class Evidence:
     thresholds: tuple[Threshold, ...]
     kind: Literal["evaluation", "latency"] = "evaluation"
     facts: Mapping[str, str] = field(default_factory=dict)
+    comparison: Comparison | None = None
 
     @property
     def passed(self) -> bool:
         """Whether every threshold was met, and there was one."""
         return bool(self.thresholds) and all(threshold.met for threshold in self.thresholds)
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """What it says of the champion that cannot be, each as found and expected."""
+        gains = [threshold for threshold in self.thresholds if threshold.name == MIN_GAIN]
+        if self.comparison is None:
+            if gains:
+                yield f"it holds {MIN_GAIN}, and compares with no champion", "a comparison"
+            return
+        data, low = self.digests.get("snapshot"), self.comparison.changes["accuracy"]["low"]
+        if self.comparison.snapshot != data:
+            yield (
+                f"its champion was measured on the snapshot {self.comparison.snapshot}",
+                f"the snapshot that the model was measured on, {data}",
+            )
+        for threshold in gains:
+            if threshold.measured != low:
+                yield (
+                    f"{MIN_GAIN} was held against {threshold.measured:.4g}",
+                    f"the lower end of its own comparison, {low:.4g}",
+                )
 
     def as_statement(self) -> dict[str, Any]:
         """As an in-toto statement, with a digest over itself."""
@@ -66,6 +89,8 @@ class Evidence:
         }
         if self.kind != "evaluation":  # as it was before there were others
             predicate |= {"kind": self.kind, "facts": dict(self.facts)}
+        if self.comparison:
+            predicate["comparison"] = self.comparison.as_dict()
         subject = [{"name": "model", "digest": {"dirHash": self.model_digest}}]
         statement = {
             "_type": STATEMENT_TYPE,
@@ -102,6 +127,9 @@ def read_evidence(path: Path, where: str) -> Evidence:
             thresholds=tuple(Threshold(**entry) for entry in predicate["thresholds"]),
             kind=predicate.get("kind", "evaluation"),
             facts=predicate.get("facts", {}),
+            comparison=read_comparison(predicate["comparison"])
+            if "comparison" in predicate
+            else None,
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise BlocksError(

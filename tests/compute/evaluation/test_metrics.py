@@ -3,13 +3,17 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from scipy.stats import bootstrap
 from sklearn import metrics as reference
 
 from tfhub_blocks.compute.evaluation.metrics import (
+    MEASURES,
     Estimate,
+    differences,
     measure,
     most_confident_mistakes,
     precision_recall_curves,
+    resampled,
 )
 from tfhub_blocks.records.errors import BlocksError
 
@@ -234,3 +238,67 @@ def test_answers_that_cannot_be_measured_are_refused(probabilities, targets, mes
 def test_no_resamples_are_refused():
     with pytest.raises(BlocksError, match="resamples"):
         measure(np.ones((1, 2)) / 2, np.array([0]), names(2), resamples=0)
+
+
+def pair(items=400, classes=3, seed=3):
+    """Answers of a model and of a champion, hard and easy for both on much the same items."""
+    random = np.random.default_rng(seed)
+    targets = random.integers(classes, size=items)
+    hardness = random.normal(size=(items, classes))
+    found = []
+    for sharpness in (1.3, 1.0):
+        logits = hardness + random.normal(0, 0.5, (items, classes))
+        scores = np.exp(logits + sharpness * np.eye(classes)[targets])
+        found.append(scores / scores.sum(axis=1, keepdims=True))
+    return (*found, targets, names(classes))
+
+
+def test_difference_is_that_of_both_and_its_interval_is_of_pairs():
+    """Against the normal interval of McNemar's two kinds of pairs, and scipy's paired bootstrap."""
+    ours, theirs, targets, labels = pair()
+    found = differences(ours, theirs, targets, labels, resamples=4000)
+    both = [measure(it, targets, labels, resamples=2) for it in (ours, theirs)]
+    for name in MEASURES:
+        one, other = (getattr(it, name).value for it in both)
+        assert found[name].value == pytest.approx(one - other, **EXACT), name
+
+    hits = [it.argmax(axis=1) == targets for it in (ours, theirs)]
+    gained, lost = int((hits[0] & ~hits[1]).sum()), int((~hits[0] & hits[1]).sum())
+    items, change = len(targets), found["accuracy"]
+    spread = np.sqrt(gained + lost - (gained - lost) ** 2 / items) / items
+    assert change.value == pytest.approx((gained - lost) / items)
+    assert change.low == pytest.approx(change.value - 1.96 * spread, abs=0.004)
+    assert change.high == pytest.approx(change.value + 1.96 * spread, abs=0.004)
+    alone = np.hypot(*(it.std() / np.sqrt(items) for it in hits))
+    assert spread < 0.8 * alone  # so much is won by pairing
+
+    def loss(index):
+        return -np.log(ours[index, targets[index]]) + np.log(theirs[index, targets[index]])
+
+    sample = loss(np.arange(items))
+    reference_interval = bootstrap(
+        (sample,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(1)
+    ).confidence_interval
+    width = reference_interval.high - reference_interval.low
+    change = found["log_loss"]
+    assert [change.low, change.high] == pytest.approx(list(reference_interval), abs=0.05 * width)
+
+
+def test_difference_is_drawn_over_the_resamples_of_the_measures():
+    ours, theirs, targets, labels = pair(items=50)
+    hopeless = np.full_like(theirs, 1 / 3)  # always the first class
+    found = differences(ours, hopeless, targets, labels, resamples=200, seed=5)
+    times = list(resampled(len(targets), 200, seed=5))
+    hits = [(it.argmax(axis=1) == targets).astype(float) for it in (ours, hopeless)]
+    drawn = [(each * (hits[0] - hits[1])).sum() / 50 for each in times]
+    assert [found["accuracy"].low, found["accuracy"].high] == pytest.approx(
+        np.percentile(drawn, [2.5, 97.5]).tolist()
+    )
+    alone = measure(ours, targets, labels, resamples=200, seed=5).accuracy
+    drawn = [(each * hits[0]).sum() / 50 for each in times]
+    assert [alone.low, alone.high] == pytest.approx(np.percentile(drawn, [2.5, 97.5]).tolist())
+
+
+def test_nothing_differs_from_itself():
+    ours, _, targets, labels = pair(items=30)
+    assert set(differences(ours, ours, targets, labels, 100).values()) == {Estimate(0, 0, 0)}

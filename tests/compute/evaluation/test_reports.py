@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from tfhub_blocks.compute.evaluation.reports import (
+    Against,
+    AgainstRow,
     ClassRow,
     MetricRow,
     Mistake,
@@ -55,6 +57,14 @@ def tiny_report() -> Report:
         ],
         facts=[("Model", "sha256:" + "0f" * 32), ("Evaluation took", "1.2 s")],
         notes=["Pictures: CC BY 4.0."],
+        against=Against(
+            "The model is better than the champion.",
+            [
+                AgainstRow("Accuracy", 0.925, 0.9, 0.025, (0.0051, 0.0449), "better"),
+                AgainstRow("Log-loss", 0.31, 0.3, 0.01, (-0.002, 0.022), "not surely either"),
+            ],
+            ["The champion may have seen test items."],
+        ),
     )
 
 
@@ -118,8 +128,9 @@ def test_every_text_is_escaped_and_shown_as_it_is():
     assert [tag for tag, _ in page.elements] == [tag for tag, _ in plain.elements]
     shown = "".join(page.texts)
     # Title twice, and once: summary; name and condition of 2 thresholds; name and meaning of
-    # 2 metrics; 2 classes; caption; 2 labels and id of 2 mistakes, 1 text; 2 facts; note.
-    assert shown.count(HOSTILE) == 2 + 1 + 4 + 4 + 2 + 1 + 6 + 1 + 4 + 1
+    # 2 metrics; of the champion verdict, warning, name and verdict of 2 rows; 2 classes; caption;
+    # 2 labels and id of 2 mistakes, 1 text; 2 facts; note.
+    assert shown.count(HOSTILE) == 2 + 1 + 4 + 4 + 6 + 2 + 1 + 6 + 1 + 4 + 1
     alternatives = [attributes["alt"] for attributes in page.attributes("img")]
     assert HOSTILE in alternatives
 

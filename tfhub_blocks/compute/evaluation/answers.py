@@ -20,6 +20,8 @@ from tfhub_blocks.compute.evaluation.metrics import (
     precision_recall_curves,
 )
 from tfhub_blocks.compute.evaluation.reports import (
+    Against,
+    AgainstRow,
     ClassRow,
     MetricRow,
     Mistake,
@@ -30,6 +32,7 @@ from tfhub_blocks.compute.evaluation.reports import (
 from tfhub_blocks.compute.evaluation.reports import Threshold as ReportThreshold
 from tfhub_blocks.compute.evaluation.stored_answers import write_answers
 from tfhub_blocks.compute.modalities import MODALITIES
+from tfhub_blocks.records.comparisons import MIN_GAIN, Comparison
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.evidence import Threshold
 from tfhub_blocks.records.snapshots import SOURCES_NAME, Snapshot
@@ -48,6 +51,7 @@ TITLES = {
     ),
 }
 BETTER_THAN_MAJORITY = "accuracy_low > majority_share"
+BETTER_IF_LESS = frozenset({"log_loss", "expected_calibration_error"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,11 +108,17 @@ def answer_split(
     return Answers(tuple(ids), np.array(targets), np.array(rows, np.float32), tuple(labels))
 
 
-def hold_thresholds(metrics: Metrics, asked: Mapping[str, float | None]) -> tuple[Threshold, ...]:
+def hold_thresholds(
+    metrics: Metrics,
+    asked: Mapping[str, float | None],
+    comparison: Comparison | None = None,
+    min_gain: float | None = None,
+) -> tuple[Threshold, ...]:
     """Each bound that was asked for, by name (``min_accuracy``, ``max_log_loss``), and one always.
 
     That one: the accuracy's interval lies above the share of the majority class. A model that may
-    be no better than always answering the commonest class has nothing to show.
+    be no better than always answering the commonest class has nothing to show. A gain over the
+    champion is held against the lower end of its interval, too: what is in production is known.
     """
     held = [
         Threshold(
@@ -124,6 +134,9 @@ def hold_thresholds(metrics: Metrics, asked: Mapping[str, float | None]) -> tupl
             value = getattr(metrics, measure_name).value
             met = value >= bound if kind == "min" else value <= bound
             held.append(Threshold(name, bound, value, met))
+    if comparison and min_gain is not None:
+        low = comparison.changes["accuracy"]["low"]
+        held.append(Threshold(MIN_GAIN, min_gain, low, low >= min_gain))
     return tuple(held)
 
 
@@ -135,14 +148,16 @@ def write_report(
     snapshot: Snapshot,
     facts: Sequence[tuple[str, str]],
     mistakes: int,
+    comparison: Comparison | None = None,
 ) -> None:
     """Write ``metrics.json``, answers, figures as PNG, and one self-contained ``report.html``."""
     write_answers(folder, answers.ids, answers.probabilities)
     drawn = _figures(answers, metrics)
     for figure in drawn:
         (folder / f"{_file_name(figure.title)}.png").write_bytes(figure.png)
+    record = metrics.as_dict() | ({"comparison": comparison.as_dict()} if comparison else {})
     (folder / "metrics.json").write_text(
-        json.dumps(metrics.as_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
     report = Report(
         title="Evaluation",
@@ -166,14 +181,20 @@ def write_report(
         mistakes=_mistakes(answers, snapshot, mistakes),
         facts=facts,
         notes=[*filter(None, [snapshot.manifest.attribution]), *snapshot.manifest.warnings],
+        against=_against(metrics, comparison) if comparison else None,
     )
     (folder / "report.html").write_text(render_report(report), encoding="utf-8")
 
 
-def summary_values(metrics: Metrics) -> dict[str, float]:
-    """Each measure, and the ends of its interval, by a name that MLflow takes."""
+def summary_values(metrics: Metrics, comparison: Comparison | None = None) -> dict[str, float]:
+    """Each measure, and the ends of its interval, by a name that MLflow takes.
+
+    Of what a model differs by from the champion the names end in ``_change``.
+    """
     values: dict[str, float] = {}
-    for name, estimate in metrics.summary().items():
+    changes = comparison.changes if comparison else {}
+    estimates = metrics.summary() | {f"{name}_change": it for name, it in changes.items()}
+    for name, estimate in estimates.items():
         values |= {
             name: estimate["value"],
             f"{name}_low": estimate["low"],
@@ -233,9 +254,32 @@ def _metric_row(metrics: Metrics, name: str) -> MetricRow:
     return MetricRow(title, estimate.value, (estimate.low, estimate.high), meaning)
 
 
+def _against(metrics: Metrics, comparison: Comparison) -> Against:
+    verdict = comparison.told()
+    rows = []
+    for name, change in comparison.changes.items():
+        low, high = change["low"], change["high"]
+        if name in BETTER_IF_LESS:
+            low, high = -high, -low
+        told = "better" if low > 0 else "worse" if high < 0 else "not surely either"
+        rows.append(
+            AgainstRow(
+                TITLES[name][0],
+                getattr(metrics, name).value,
+                comparison.metrics[name]["value"],
+                change["value"],
+                (change["low"], change["high"]),
+                told,
+            )
+        )
+    return Against(f"{verdict[0].upper()}{verdict[1:]}.", rows, tuple(comparison.warnings()))
+
+
 def _told(threshold: Threshold) -> ReportThreshold:
     if threshold.name == BETTER_THAN_MAJORITY:
         name, asked = "Accuracy, low end", f"above the majority class, {threshold.asked:.4g}"
+    elif threshold.name == MIN_GAIN:
+        name, asked = "Accuracy gain over the champion, low end", f"at least {threshold.asked:g}"
     else:
         kind, _, measure_name = threshold.name.partition("_")
         name = TITLES[measure_name][0]

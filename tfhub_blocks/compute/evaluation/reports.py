@@ -39,6 +39,27 @@ class MetricRow:
 
 
 @dataclass(frozen=True)
+class AgainstRow:
+    """A measure of the model and of the champion; ``change`` is the one less the other."""
+
+    name: str
+    model: float
+    champion: float
+    change: float
+    interval: tuple[float, float]
+    verdict: str  # such as "better"
+
+
+@dataclass(frozen=True)
+class Against:
+    """The model against the champion: the verdict in a sentence, measures, what limits it."""
+
+    verdict: str
+    rows: Sequence[AgainstRow]
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class ClassRow:
     """The numbers of one class, intervals as (low, high)."""
 
@@ -85,6 +106,7 @@ class Report:
     facts: Sequence[tuple[str, str]]
     """How it came to be: digests, parameters, durations, as (name, value)."""
     notes: Sequence[str] = ()
+    against: Against | None = None
 
 
 def render_report(report: Report) -> str:
@@ -95,6 +117,7 @@ def render_report(report: Report) -> str:
     """
     sections = [
         _metrics(report.metrics),
+        _against(report.against),
         _figures(report.figures),
         _classes(report.classes),
         _mistakes(report.mistakes),
@@ -145,6 +168,23 @@ def _metrics(metrics: Sequence[MetricRow]) -> str:
     ]
     head = ["Measure", "Value", "95 % interval"]
     return _section("Measures", _table(head, rows, numbers={1, 2})) if rows else ""
+
+
+def _against(against: Against | None) -> str:
+    if against is None:
+        return ""
+    rows = [
+        f'<tr><th scope="row">{html.escape(row.name)}</th>'
+        f'<td class="number">{_number(row.champion)}</td>'
+        f'<td class="number">{_number(row.model)}</td>'
+        f'<td class="number strong">{row.change:+.4f}</td>'
+        f'<td class="number">{row.interval[0]:+.4f} to {row.interval[1]:+.4f}</td>'
+        f"<td>{html.escape(row.verdict)}</td></tr>"
+        for row in against.rows
+    ]
+    told = "".join(f"<p>{html.escape(it)}</p>" for it in (against.verdict, *against.warnings))
+    head = ["Measure", "Champion", "This model", "Difference", "95 % interval", "This model is"]
+    return _section("Against the champion", told + _table(head, rows, numbers={1, 2, 3, 4}))
 
 
 def _classes(classes: Sequence[ClassRow]) -> str:
