@@ -87,3 +87,45 @@ def evidence_without_latency(stand):
     thresholds = (Threshold("accuracy", 0.9, 0.95, True),)
     digest = read_lineage(stand.model).digest
     Evidence(digest, {}, {}, thresholds).write(stand.evidence)
+
+
+@way("compare with a champion that was measured on other data")
+def evidence_champion_on_other_data(stand):
+    stand.compare(snapshot="another")
+
+
+@way("give evidence that compares with another, weaker model than the champion")
+def evidence_of_another_champion(stand):
+    stand.compare(champion="b" * 64)
+
+
+@way("give evidence that compares with no champion, where there is one")
+def evidence_without_champion(stand):
+    stand.compare()
+    rewrite(stand, comparison=None, thresholds=(Threshold("accuracy", 0.9, 0.95, True),))
+
+
+@way("put another model in the champion's place after it was measured, statement and all")
+def evidence_champion_swapped(stand):
+    stand.compare()
+    (stand.champion / "weights").write_text("8")
+    stand.restate(stand.champion)
+
+
+@way("change the champion after it was measured")
+def evidence_champion_changed(stand):
+    stand.compare()
+    (stand.champion / "weights").write_text("8")
+
+
+@way("hold the least gain against the measured one, and not against what is certain of it")
+def evidence_gain_by_the_point(stand):
+    stand.compare()
+    rewrite(stand, thresholds=(Threshold("min_accuracy_gain", 0.08, 0.1, True),))
+
+
+@way("leave out what a gain was measured against")
+def evidence_gain_over_nothing(stand):
+    stand.compare()
+    stand.champion = None
+    rewrite(stand, comparison=None)

@@ -28,6 +28,18 @@ ELSEWHERE = {
         "test_edited_parameter_is_found_by_the_registry": "edit the statement in a registered "
         "model",
     },
+    "tests/control/lineage/test_champions.py": {
+        "test_champion_that_was_swapped_after_the_evaluation_is_found": "put another model in the "
+        "champion's place after the evaluation",
+        "test_evidence_that_compares_with_another_champion_is_found": "let evidence compare with "
+        "another champion than its step was given",
+        "test_evidence_that_leaves_its_champion_out_is_found": "leave the champion out of evidence "
+        "that lost against it",
+        "test_champion_that_was_measured_on_other_data_is_found": "let the champion have been "
+        "measured on other data",
+        "test_step_that_makes_a_model_of_what_it_calls_a_champion_hides_nothing": "make a model of "
+        "another one that is called a champion, so that nobody looks behind it",
+    },
     "tests/control/releases/test_lock_command.py": {
         "test_run_that_the_tree_no_longer_makes_is_refused": "lock a run whose output was edited, "
         "or that the tree no longer makes",

@@ -3,7 +3,7 @@
 import json
 import re
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from toy_pins import toy_pin
 from toy_project import ToyProject
 from ways import Way
 
+from tfhub_blocks.records.comparisons import Comparison
 from tfhub_blocks.records.digests import files_sha256
 from tfhub_blocks.records.evidence import Evidence, Threshold
 from tfhub_blocks.records.folders import begin_folder, finish_folder
@@ -94,21 +95,37 @@ class ModelStand:
     def __init__(self, folder: Path, capture: Any) -> None:
         self.folder, self.capture = folder, capture
         self.model, self.evidence = folder / "model", folder / "evidence.json"
-        partial = begin_folder(self.model, MADE)
-        labels = {"labels": ["a"], "encoder_digest": "e", "snapshot_digest": "s"}
-        (partial / "MLmodel").write_text(json.dumps({"metadata": labels}))
-        (partial / "weights").write_text("7")
-        decisions = Decisions("mounted", "allowed", "batch")
-        toy_pin("e", "https://tfhub.dev/e/1", partial, decisions).write(partial / PIN_NAME)
-        self.digest = finish_folder(self.model, "model", FORMAT, MADE).digest
+        self.champion: Path | None = None
+        self.digest = self.make(self.model, "7")
         thresholds = (Threshold("accuracy", 0.9, 0.95, True),)
         Evidence(self.digest, {}, {}, thresholds).write(self.evidence)
 
-    def restate(self) -> None:
-        """Let the model's statement say what its files are now."""
-        files = files_sha256(self.model)
+    def make(self, folder: Path, weights: str) -> str:
+        """Make a model; its digest."""
+        partial = begin_folder(folder, MADE)
+        labels = {"labels": ["a"], "encoder_digest": "e", "snapshot_digest": "s"}
+        (partial / "MLmodel").write_text(json.dumps({"metadata": labels}))
+        (partial / "weights").write_text(weights)
+        decisions = Decisions("mounted", "allowed", "batch")
+        toy_pin("e", "https://tfhub.dev/e/1", partial, decisions).write(partial / PIN_NAME)
+        return finish_folder(folder, "model", FORMAT, MADE).digest
+
+    def compare(self, **other: Any) -> None:
+        """Let the evidence compare with a champion, which the step is given from now on."""
+        self.champion = self.folder / "champion"
+        gain = {"accuracy": {"value": 0.1, "low": 0.05, "high": 0.15}}
+        digest = self.make(self.champion, "6")
+        found = Comparison(digest, "s", "s", 100, 12, 2, {}, gain)
+        thresholds = (Threshold("min_accuracy_gain", 0.02, 0.05, True),)
+        found, digests = replace(found, **other), {"snapshot": "s"}
+        Evidence(self.digest, digests, {}, thresholds, comparison=found).write(self.evidence)
+
+    def restate(self, model: Path | None = None) -> None:
+        """Let a model's statement say what its files are now."""
+        model = model or self.model
+        files = files_sha256(model)
         del files[STATEMENT_NAME]
-        Lineage("model", str(FORMAT), files, MADE).write(self.model)
+        Lineage("model", str(FORMAT), files, MADE).write(model)
 
     def register(self) -> int:
         """Run the step; its status."""
@@ -117,7 +134,9 @@ class ModelStand:
         registration = self.folder / "registration.json"
         given = (str(self.model), str(self.evidence), str(registration), "toys", "us")
         try:
-            component.register_model.__wrapped__(*given)
+            component.register_model.__wrapped__(
+                *given, champion=self.champion and str(self.champion)
+            )
         except SystemExit as end:
             assert not registration.exists()
             return int(end.code or 0)

@@ -32,6 +32,11 @@ def test_model_that_nobody_touched_is_registered(model):
     assert model.register() == 0
 
 
+def test_model_that_is_better_than_the_champion_is_registered(model):
+    model.compare()
+    assert model.register() == 0
+
+
 def test_list_in_the_docs_is_that_of_the_cases():
     """After the cases, which write what the list tells."""
     text = (ROOT / DOCS).read_text(encoding="utf-8")

@@ -95,7 +95,7 @@ def compared(chain, champion, execute_step) -> Chain:
     run = execute_step("evaluate", given | asked, ports)
     assert run.returncode == 0, run.stderr
     assert "max_log_loss 0.0001" in run.stdout
-    assert "is better than the" in run.stdout
+    assert read_evidence(folder / "evidence", "test").comparison.told() in run.stdout
     return Chain(folder)
 
 

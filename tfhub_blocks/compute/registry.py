@@ -107,6 +107,8 @@ def _tags(
         "statement_digest": file_sha256(model.path / STATEMENT_NAME),
         "making": model.lineage.making,
     }
+    if evidence.comparison:
+        digests["champion_digest"] = evidence.comparison.champion
     return {f"{TAG}{key}": value for key, value in digests.items()} | {
         f"{TAG}owner": owner,
         f"{TAG}made_by": made.step,

@@ -41,7 +41,8 @@ class LockedData:
 class LockedEncoder(LockedData):
     """A version of a pinned encoder: ``digest`` is of all its files, with the pin.
 
-    ``encoder_digest`` is of the SavedModel's files, as the pin states it.
+    ``encoder_digest`` is of the SavedModel's files, as the pin states it. A model that a pipeline
+    is given, such as a champion, is one as well: ``digest`` is then that of its content.
     """
 
     encoder_digest: str = ""

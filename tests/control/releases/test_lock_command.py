@@ -10,9 +10,15 @@ import pytest
 from release_project import commit, edit, git, lock_file, pin, write_release_project
 from toy_project import ROOT
 
+from tfhub_blocks.control.releases.resolution import resolve_inputs
+from tfhub_blocks.control.requests import pipeline_ports
 from tfhub_blocks.control.store import content_digest
 from tfhub_blocks.records.digests import record_digest
-from tfhub_blocks.records.releases import read_lock
+from tfhub_blocks.records.expectations import has_content
+from tfhub_blocks.records.folders import begin_folder, finish_folder
+from tfhub_blocks.records.lineage import Provenance
+from tfhub_blocks.records.models import FORMAT
+from tfhub_blocks.records.releases import LockedEncoder, read_lock
 
 SET = ("--set", "source=src", "--set", "owner=us")
 
@@ -104,6 +110,21 @@ def test_lock_from_settings_says_that_no_run_proved_it(release):
     assert it.inputs["owner"] == "them"
     assert lock(release, *SET, "--data", "source=words", name="named").status == 0
     assert locked(release, "named").data["source"].name == "words"
+
+
+def test_model_is_locked_as_promote_names_it_by_its_content(tmp_path):
+    made = Provenance("train_head", {}, (), "0" * 64, "0" * 64, "", "")
+    (begin_folder(tmp_path / "model", made) / "weights").write_text("7")
+    digest = finish_folder(tmp_path / "model", "model", FORMAT, made).digest
+    ports = {"champion": pipeline_ports("transfer_learning")["champion"]}
+    promoted = {"tfhub_blocks.digest": digest, "tfhub_blocks.encoder_digest": "e"}
+    for value, encoder in ((tmp_path / "model", ""), (f"azureml:toys:{digest[:12]}", "e")):
+        found = resolve_inputs(
+            ports, {"champion": value}, {"champion": "toys"}, lambda *_: promoted
+        ).encoder["champion"]
+        expected = LockedEncoder("toys", digest[:12], digest, "mlflow_model", encoder)
+        assert found == expected
+        assert has_content(tmp_path / "model", found.digest)
 
 
 def edit_step(project):

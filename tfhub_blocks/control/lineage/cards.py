@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tfhub_blocks.control.costs.accounts import account
 from tfhub_blocks.control.costs.terms import total
 from tfhub_blocks.control.lineage.model_facts import ModelFacts
+from tfhub_blocks.records.comparisons import Comparison
 from tfhub_blocks.records.evidence import Evidence
 from tfhub_blocks.records.snapshots import SPLITS, Manifest
 
@@ -110,6 +111,24 @@ def _metrics(evidence: Evidence | None) -> "Iterator[str | Table]":
         for it in evidence.thresholds
     )
     yield Table(("Threshold", "Asked", "Measured", ""), asked)
+    if evidence.comparison:
+        yield from _comparison(evidence.comparison)
+
+
+def _comparison(comparison: Comparison) -> "Iterator[str | Table]":
+    told = comparison.told()
+    yield f"{told[0].upper()}{told[1:]}."
+    rows = tuple(
+        (
+            name.replace("_", " ").capitalize(),
+            f"{comparison.metrics[name]['value']:.4g}" if name in comparison.metrics else "?",
+            f"{change['value']:+.4g}",
+            f"{change['low']:+.4g} to {change['high']:+.4g}",
+        )
+        for name, change in comparison.changes.items()
+    )
+    yield Table(("Metric", "Champion", "Difference", "Interval"), rows)
+    yield from comparison.warnings()
 
 
 def _measured(evidence: Evidence) -> Iterator[tuple[str, float, str]]:
@@ -203,4 +222,6 @@ def _digests(facts: ModelFacts) -> Table:
     ]
     if facts.evidence:
         rows.append(("evidence", str(facts.evidence.as_statement()["digest"])))
+    if facts.evidence and facts.evidence.comparison:
+        rows.append(("champion", facts.evidence.comparison.champion))
     return Table(("What", "SHA-256"), tuple(rows))

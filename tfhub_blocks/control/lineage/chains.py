@@ -1,15 +1,19 @@
 """The chain behind an output: what each step was given, as far back as what no step made."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tfhub_blocks.control.lineage.archives import Archive, Place
 from tfhub_blocks.control.lineage.outputs import Output, read_output
 from tfhub_blocks.control.lineage.registrations import Registration
+from tfhub_blocks.records.comparisons import CHAMPION_PORT
 from tfhub_blocks.records.digests import files_sha256, tree_digest
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.lineage import STATEMENT_NAME, Material
+
+# As compute/evaluation/reports.py calls what it writes, and the step that asks who was compared.
+_REPORT, _REGISTERS = "report", "register_model"
 
 
 @dataclass(frozen=True)
@@ -18,13 +22,15 @@ class Link:
 
     ``bound`` says whether the statement of the step tells it, by digest; else only the record of
     the run does. ``place`` is where what no step made was, if a run tells that. With neither
-    output nor place, it could not be found here.
+    output nor place, it could not be found here. ``compared`` is a champion: a report says how it
+    compares, and nothing was made of it.
     """
 
     material: Material
     output: Output | None = None
     place: str = ""
     bound: bool = True
+    compared: bool = False
 
     @property
     def port(self) -> str:
@@ -44,11 +50,15 @@ class Link:
 
 @dataclass(frozen=True)
 class Knot:
-    """One output of the chain, what its step was given, and the runs that tell of it."""
+    """One output of the chain, what its step was given, and the runs that tell of it.
+
+    ``is_champion`` is of a model that is only there because another one was compared with it.
+    """
 
     output: Output
     links: tuple[Link, ...]
     places: tuple[Place, ...]
+    is_champion: bool = False
 
 
 @dataclass
@@ -80,7 +90,7 @@ class Chain:
             current = waiting.pop(0)
             yield current
             for link in current.links:
-                if link.output and link.output.path not in seen:
+                if link.output and not link.compared and link.output.path not in seen:
                     seen.add(link.output.path)
                     waiting.append(self.knots[link.output.path])
 
@@ -98,13 +108,15 @@ def trace(title: str, archive: Archive, roots: list[Output]) -> Chain:
         waiting += [
             link.output
             for link in knot.links
-            if link.output and link.material.digest in (None, link.output.digest)
+            if link.output
+            and link.material.digest in (None, link.output.digest)
+            and not link.compared
         ]
-    # What lies in place of what was meant is looked at, and nothing behind it.
+    # What lies in place of what was meant is looked at, and nothing behind it; so is a champion.
     for knot in list(chain.knots.values()):
         for link in knot.links:
             if link.output and link.output.path not in chain.knots:
-                chain.knots[link.output.path] = Knot(link.output, (), ())
+                chain.knots[link.output.path] = Knot(link.output, (), (), link.compared)
     return chain
 
 
@@ -113,9 +125,23 @@ def _knot(archive: Archive, output: Output) -> Knot:
     # A file carries no statement: what its step made beside it, in a folder, does.
     speaker = archive.speaker(output)
     if speaker is None or speaker.lineage is None:
-        return Knot(output, tuple(_recorded_links(archive, places)), places)
-    materials = speaker.lineage.provenance.materials
-    return Knot(output, tuple(_link(archive, m, places) for m in materials), places)
+        links = tuple(_recorded_links(archive, places))
+    else:
+        links = tuple(_link(archive, m, places) for m in speaker.lineage.provenance.materials)
+    found = (replace(it, compared=is_compared(it.port, archive, output)) for it in links)
+    return Knot(output, tuple(found), places)
+
+
+def is_compared(port: str, archive: Archive, output: Output) -> bool:
+    """Whether an output says how what its step was given at a port compares, and no more.
+
+    What else has such a port, and gives a model or data, may have made it of that.
+    """
+    speaker = archive.speaker(output)
+    if port != CHAMPION_PORT or (speaker and speaker.kind != _REPORT):
+        return False
+    places = archive.places(output)
+    return bool(speaker) or {it.step.component for it in places} == {_REGISTERS}
 
 
 def _stored_twin(archive: Archive, output: Output) -> Output:

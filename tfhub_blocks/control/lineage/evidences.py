@@ -7,6 +7,7 @@ from tfhub_blocks.control.lineage.archives import Archive
 from tfhub_blocks.control.lineage.chains import Chain, Knot
 from tfhub_blocks.control.lineage.findings import Verdict
 from tfhub_blocks.control.lineage.outputs import Output
+from tfhub_blocks.records.comparisons import CHAMPION_PORT
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.evidence import PREDICATE_TYPE, Evidence, read_evidence
 from tfhub_blocks.records.models import bare_digest
@@ -76,6 +77,7 @@ def check_evidence(chain: Chain, archive: Archive, verdict: Verdict) -> None:
                     f"the model that its step was given, {model}",
                     f"it is evidence about the model {evidence.model_digest}",
                 )
+        _hold_champion(knot, given, evidence, verdict)
         _hold_digests(chain, archive, knot, evidence, verdict)
     _check_registering(archive, chain, verdict)
 
@@ -86,6 +88,25 @@ def _given(knot: Knot) -> list[tuple[str, str]]:
     if not found:
         found = [(link.port, link.output.digest) for link in knot.links if link.output]
     return [(port, digest) for port, digest in found if digest]
+
+
+def _hold_champion(
+    knot: Knot, given: list[tuple[str, str]], evidence: Evidence, verdict: Verdict
+) -> None:
+    """Find a comparison with a model that its step was not given, or on other data."""
+    found = {evidence.comparison.champion} if evidence.comparison else set[str]()
+    champions = {link for port, link in given if port == CHAMPION_PORT}
+    if found != champions:
+        expected, said = (", ".join(sorted(it)) or "no model" for it in (champions, found))
+        verdict.fault(
+            "replay",
+            knot.output.path,
+            CHAMPION_PORT,
+            f"a comparison with the champion that its step was given, {expected}",
+            f"it compares with {said}",
+        )
+    for problem, wanted in evidence.contradictions():
+        verdict.fault("evidence", knot.output.path, CHAMPION_PORT, wanted, problem)
 
 
 def _models_beside(archive: Archive, output: Output) -> set[str]:

@@ -119,7 +119,8 @@ def model_knot(chain: Chain, where: str) -> Knot:
             [knot] if knot else [it for it in chain.knots.values() if it.output.digest == digest]
         )
     else:
-        models = {knot.output.digest: knot for knot in reversed(chain.of_kind("model"))}
+        known = [knot for knot in chain.of_kind("model") if not knot.is_champion]
+        models = {knot.output.digest: knot for knot in reversed(known)}
         # A model that another one started from is no end of the chain.
         inner = {
             link.material.digest

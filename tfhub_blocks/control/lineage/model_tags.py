@@ -38,6 +38,15 @@ def check_registration(chain: Chain, archive: Archive, verdict: Verdict) -> None
             f"evidence about the model {tags.get('model_digest')}",
             f"it is evidence about the model {evidence.model_digest}",
         )
+    champion = evidence.comparison.champion if evidence and evidence.comparison else ""
+    if evidence and tags.get("champion_digest", "") != champion:
+        verdict.fault(
+            "registry",
+            version,
+            "tag champion_digest",
+            tags.get("champion_digest", "no champion"),
+            f"{champion or 'no champion'} in its evidence",
+        )
 
 
 def _hold_tags(chain: Chain, source: object, tags: Mapping[str, str], verdict: Verdict) -> None:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from tfhub_blocks.control.lineage import vault_keys
-from tfhub_blocks.control.lineage.chains import Chain
+from tfhub_blocks.control.lineage.chains import Chain, Knot
 from tfhub_blocks.control.lineage.evidences import is_evidence
 from tfhub_blocks.control.lineage.findings import Verdict
 from tfhub_blocks.control.lineage.outputs import ENVELOPE_SUFFIX, Output
@@ -121,7 +121,7 @@ def _no_key(path: Path, problem: str) -> BlocksError:
 def sign_chain(chain: Chain, signer: Signer) -> list[Path]:
     """Sign each statement of a chain, with evidence and decisions about it; give the envelopes."""
     written = []
-    for knot in chain.knots.values():
+    for knot in _own(chain):
         path = _statement(knot.output)
         signed = [] if path is None else [(path, envelope_path(knot.output.path))]
         signed += [(it, envelope_path(it)) for it in promotion_files(knot.output)]
@@ -134,7 +134,7 @@ def sign_chain(chain: Chain, signer: Signer) -> list[Path]:
 
 def check_signatures(chain: Chain, key: PublicKey, verdict: Verdict) -> None:
     """Find each statement of a chain that this key did not sign as it is now."""
-    for knot in chain.knots.values():
+    for knot in _own(chain):
         path, expected = _statement(knot.output), f"it signed by key {key_id(key)[:12]}"
         if path is not None:
             problem = _problem(envelope_path(knot.output.path), path.read_bytes(), key)
@@ -146,6 +146,11 @@ def check_signatures(chain: Chain, key: PublicKey, verdict: Verdict) -> None:
                 verdict.note(f"{decision}: {problem}")
             elif problem:
                 verdict.fault("signature", decision.parent, decision.name, expected, problem)
+
+
+def _own(chain: Chain) -> list[Knot]:
+    """What was made in a chain: not what was compared with, which is signed where it was made."""
+    return [knot for knot in chain.knots.values() if not knot.is_champion]
 
 
 def envelope_path(path: Path) -> Path:

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tfhub_blocks.control.lineage.archives import Archive
+from tfhub_blocks.control.lineage.chains import is_compared
 from tfhub_blocks.control.lineage.evidences import encoder_digest, snapshot_digest
 from tfhub_blocks.control.lineage.outputs import Output, read_output
 from tfhub_blocks.control.lineage.registrations import (
@@ -197,7 +198,8 @@ def _follow(
         for port, user in edges.get(output.digest, ()):
             uses.arrows.append((output, port, user))
             uses.outputs[user.path] = user
-            waiting.append(user)
+            if not is_compared(port, archive, user):
+                waiting.append(user)
     return reached
 
 

@@ -43,6 +43,9 @@ def _check_link(knot: Knot, link: Link, verdict: Verdict) -> None:
         source = f"{knot.output.path} {link.port} <- {link.place or 'a folder without lineage'}"
         if source not in verdict.sources:
             verdict.sources.append(source)
+    elif output is None and link.compared:
+        told = f"{knot.output.path} was compared with the champion {material.digest}, not here"
+        verdict.note(told)
     elif output is None:
         verdict.gap(
             "input", knot.output.path, link.port, f"content {material.digest}", "it is not here"

@@ -12,6 +12,7 @@ from tfhub_blocks.control.profiles import profile_folders
 from tfhub_blocks.control.promotion.cases import WHERE, Case
 from tfhub_blocks.control.promotion.releases import release_refusals
 from tfhub_blocks.control.releases.repository import is_edited
+from tfhub_blocks.records.comparisons import CHAMPION_PORT
 from tfhub_blocks.records.decisions import DEFAULT_POLICY, undecided
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.handles import is_mutable
@@ -93,6 +94,13 @@ def _evidence(case: Case) -> Iterator[BlocksError]:
     if given is None or given.digest != evidence.model_digest:
         told = f"no step tells that it measured this model to write {proof.path.name}"
         yield _refusal(case, told, "evidence beside the statement of the step that wrote it", again)
+    champion = speaker.lineage.material(CHAMPION_PORT) if speaker and speaker.lineage else None
+    said = evidence.comparison.champion if evidence.comparison else None
+    if said != (champion.digest if champion else None):
+        told = f"no step tells that it compared with the model {said} to write {proof.path.name}"
+        yield _refusal(case, told, "a comparison with what that step was given as champion", again)
+    for told, expected in evidence.contradictions():
+        yield _refusal(case, told, expected, again)
     failed = [
         f"{it.name} asked {it.asked:g}, measured {it.measured:.4g}"
         for it in evidence.thresholds

@@ -10,8 +10,10 @@ from typing import Any
 from tfhub_blocks.control.catalog import DATA_TYPES, MODEL_TYPES
 from tfhub_blocks.control.environments import read_definitions
 from tfhub_blocks.control.graphs import Graph, Node, OutputOf
+from tfhub_blocks.control.store import content_digest
 from tfhub_blocks.control.workspace.assets import (
     DIGEST_TAG,
+    VERSION_DIGITS,
     component_asset,
     component_code_digest,
     data_asset,
@@ -32,6 +34,7 @@ from tfhub_blocks.records.releases import (
 )
 
 _BINDING = re.compile(r"^\$\{\{parent\.([\w.]+)\}\}$")
+_MODEL = "mlflow_model"
 # Gives what a workspace has of an asset: kind, name and version in, its tags out.
 Published = Callable[[str, str, str], Mapping[str, str]]
 
@@ -65,7 +68,8 @@ def resolve_inputs(
     Args:
         ports: The declared inputs.
         given: What was given: paths or references for data, values for the rest.
-        names: The asset's name of data that is given by its path, by input; else the path's own.
+        names: The asset's name of data or of a model that is given by its path, by input; else the
+            path's own.
         published: Asked for what is given by reference.
 
     Raises:
@@ -76,7 +80,9 @@ def resolve_inputs(
         value = given.get(name, port.default)
         if value is None:
             continue
-        if port.type in MODEL_TYPES:
+        if port.type == _MODEL:
+            encoders[name] = _model(name, value, names.get(name), published)
+        elif port.type in MODEL_TYPES:
             encoders[name] = _encoder(name, value, port.type, published)
         elif port.type in DATA_TYPES:
             data[name] = _data(name, value, port.type, names.get(name), published)
@@ -201,6 +207,20 @@ def _encoder(port: str, value: Any, kind: str, published: Published) -> LockedEn
     tags = published("model", name, version)
     digest = tags[DIGEST_TAG]
     return LockedEncoder(name, version, digest, kind, tags.get("encoder_digest", ""))
+
+
+def _model(port: str, value: Any, name: str | None, published: Published) -> LockedEncoder:
+    """A model, as ``promote`` puts it into a workspace: its version is made from its content."""
+    if isinstance(value, Path):
+        digest = content_digest(value)
+        pin = read_pin(value / PIN_NAME) if (value / PIN_NAME).is_file() else None
+        known = (pin.digest, pin.handle) if pin else ("", None)
+        version = digest[:VERSION_DIGITS]
+        return LockedEncoder(name or value.name, version, digest, _MODEL, *known)
+    name, version = _reference(port, value)
+    tags = published("model", name, version)
+    encoder = tags.get("tfhub_blocks.encoder_digest", "")
+    return LockedEncoder(name, version, tags[DIGEST_TAG], _MODEL, encoder)
 
 
 def _reference(port: str, value: Any) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from tfhub_blocks.control.workspace.assets import DIGEST_TAG
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import find
 from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.releases import ReleaseLock
+from tfhub_blocks.records.releases import LockedEncoder, ReleaseLock
 
 _ENVIRONMENT_ID = re.compile(r"/environments/([^/]+)/versions/([^/]+)$")
 _PUBLISH = {
@@ -38,7 +38,8 @@ def check_assets(connection: Connection, lock: ReleaseLock, steps: Mapping[str, 
         found = _find(connection, "submit", kind, name, version)
         if problem := _problem(connection, kind, found, digest, steps.get(name)):
             problems.append(f"{kind} {name}:{version} {problem}")
-            remedy = remedy or _PUBLISH[kind]
+            is_model = (kind, name) in {("model", it.name) for it in _models(lock)}
+            remedy = remedy or ("tfhub-blocks promote" if is_model else _PUBLISH[kind])
     if problems:
         raise BlocksError(
             "submit",
@@ -130,6 +131,11 @@ def published_tags(connection: Connection, kind: str, name: str, version: str) -
             _PUBLISH[kind],
         )
     return tags
+
+
+def _models(lock: ReleaseLock) -> list[LockedEncoder]:
+    """What is a whole model, and no encoder."""
+    return [it for it in lock.encoder.values() if it.type == "mlflow_model"]
 
 
 def _named(lock: ReleaseLock) -> Iterator[tuple[str, str, str, str]]:
