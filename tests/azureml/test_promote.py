@@ -23,6 +23,7 @@ from toy_project import wait_for
 
 from tfhub_blocks.control.lineage.registrations import find_registration
 from tfhub_blocks.control.workspace.intents import intent
+from tfhub_blocks.records.comparisons import Comparison
 from tfhub_blocks.records.evidence import Threshold, read_evidence
 from tfhub_blocks.records.lineage import STATEMENT_NAME, read_lineage
 from tfhub_blocks.records.pins import PIN_NAME
@@ -276,9 +277,16 @@ def evidence_of_nothing(promoting):
     return rewritten(promoting, ())
 
 
-def rewritten(promoting, thresholds):
+def champion_of_nobody(promoting):
+    """Evidence, written anew, that is better than a model which its step was never given."""
+    gain = {"accuracy": {"value": 0.2, "low": 0.1, "high": 0.3}}
+    found = Comparison("c" * 64, "d" * 64, "d" * 64, 7, 2, 0, {}, gain)
+    rewritten(promoting, (Threshold("min_accuracy_gain", 0.05, 0.2, True),), comparison=found)
+
+
+def rewritten(promoting, thresholds, **other):
     proof = promoting.output("measured", "evidence")
-    written = replace(read_evidence(proof, ""), thresholds=thresholds)
+    written = replace(read_evidence(proof, ""), thresholds=thresholds, **other)
     written.write(proof)
     forge(proof)
     promoting.tag("evidence_digest", written.as_statement()["digest"])
@@ -362,6 +370,7 @@ WAYS = [
     evidence_that_says_it_passed,
     evidence_of_nothing,
     evidence_by_hand,
+    champion_of_nobody,
     nobody_owns_it,
     undecided_encoder,
     encoder_without_a_version,

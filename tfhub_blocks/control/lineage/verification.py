@@ -39,6 +39,8 @@ def verify(chain: Chain, archive: Archive) -> Verdict:
 def _check_link(knot: Knot, link: Link, verdict: Verdict) -> None:
     """Hold what a statement names against what is there."""
     material, output = link.material, link.output
+    if link.is_source and link.compared:
+        return  # it is no beginning of what was made, and a statement binds it elsewhere
     if link.is_source:
         source = f"{knot.output.path} {link.port} <- {link.place or 'a folder without lineage'}"
         if source not in verdict.sources:
