@@ -54,6 +54,7 @@ def test_a_model_is_tuned_from_a_head_and_serves_as_it_did(
     facts = folder.lineage.provenance.facts
     assert facts["temperature"] == chosen["temperature"]
     assert facts["threads"]["intra_op_threads"] >= 1
+    assert facts["splits"]["salt"] == "splits-1"
     assert folder.lineage.material("start").digest == start.digest
     assert chosen["share"] > 0
     assert metadata.pop("fine_tuned") == {

@@ -131,6 +131,15 @@ def test_champion_that_is_gone_is_told_and_lacks_in_no_chain(compared):
     assert "was compared with the champion" in " ".join(outcome["notes"])
 
 
+def test_evidence_whose_report_is_not_here_is_not_taken_for_a_replay(compared):
+    fetched = compared.folder / ".runs/downloads/job"
+    fetched.mkdir(parents=True)
+    shutil.copytree(compared.output("trained", "model"), fetched / "model")
+    shutil.copy(compared.output("measured", "evidence"), fetched / "evidence")
+    shutil.rmtree(compared.output("measured", "evidence").parent)
+    assert compared.kinds(str(fetched / "model")) == set()
+
+
 def test_nothing_behind_a_champion_is_behind_the_model(compared):
     archive = Archive(compared.folder / ".runs")
     report = archive.at(compared.output("measured", "report").absolute())

@@ -77,7 +77,7 @@ def check_evidence(chain: Chain, archive: Archive, verdict: Verdict) -> None:
                     f"the model that its step was given, {model}",
                     f"it is evidence about the model {evidence.model_digest}",
                 )
-        _hold_champion(knot, given, evidence, verdict)
+        _hold_champion(knot, evidence, verdict)
         _hold_digests(chain, archive, knot, evidence, verdict)
     _check_registering(archive, chain, verdict)
 
@@ -90,13 +90,17 @@ def _given(knot: Knot) -> list[tuple[str, str]]:
     return [(port, digest) for port, digest in found if digest]
 
 
-def _hold_champion(
-    knot: Knot, given: list[tuple[str, str]], evidence: Evidence, verdict: Verdict
-) -> None:
+def _hold_champion(knot: Knot, evidence: Evidence, verdict: Verdict) -> None:
     """Find a comparison with a model that its step was not given, or on other data."""
     found = {evidence.comparison.champion} if evidence.comparison else set[str]()
-    champions = {link for port, link in given if port == CHAMPION_PORT}
-    if found != champions:
+    links = [link for link in knot.links if link.port == CHAMPION_PORT]
+    digests = [
+        link.material.digest or (link.output.digest if link.output else "") for link in links
+    ]
+    champions = set(filter(None, digests))
+    # Of what was fetched alone nothing tells what its step was given.
+    is_known = bool(knot.links) and all(digests)
+    if is_known and found != champions:
         expected, said = (", ".join(sorted(it)) or "no model" for it in (champions, found))
         verdict.fault(
             "replay",
