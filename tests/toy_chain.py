@@ -31,7 +31,8 @@ def pin_toy(
     """Doc."""
     with step(pin_toy, locals()) as run:
         folder = run.begin_output("encoder", pins.FORMAT)
-        files = pins.copy_files(Path(source), folder / pins.SAVED_MODEL_FOLDER)
+        pinned = Path(source) / pins.SAVED_MODEL_FOLDER
+        files = pins.copy_files(pinned if pinned.is_dir() else Path(source), folder / pinned.name)
         pins.Pin(
             name="toy-encoder",
             handle="https://tfhub.dev/toy/encoder/1",

@@ -11,7 +11,7 @@ from chain_tampering import edit_json, forge, swap
 
 from tfhub_blocks.control.lineage.archives import Archive
 from tfhub_blocks.records.evidence import read_evidence
-from tfhub_blocks.records.lineage import STATEMENT_NAME
+from tfhub_blocks.records.lineage import STATEMENT_NAME, read_lineage
 
 
 def parameters(statement):
@@ -327,6 +327,19 @@ def test_step_that_was_reused_on_what_other_code_made_holds(chain):
     made = outcome.record["steps"]["encoder"]["outputs"]["encoder"]
     assert Path(made).parent.name != chain.output("encoder", "encoder").parent.name
     assert chain.kinds("latest") == set()
+
+
+def test_encoder_that_was_made_of_one_with_the_same_content_holds(chain):
+    """An encoder that was imported is given to be imported, and comes out as it was."""
+    earlier = chain.output("encoder", "encoder")
+    given = {"source": "pictures", "saved": earlier, "owner": "ada", "strength": "9"}
+    words = [word for item in given.items() for word in ("--set", f"{item[0]}={item[1]}")]
+    outcome = chain.main("run", "toy_model", *words, "--json")
+    made = Path(outcome.record["steps"]["encoder"]["outputs"]["encoder"])
+    assert read_lineage(made).digest == read_lineage(earlier).digest
+    assert chain.kinds("latest") == set()
+    edit_json(earlier / STATEMENT_NAME, lambda s: parameters(s).update(more=1))
+    assert "statement" in chain.kinds("latest")
 
 
 def test_what_was_fetched_of_a_job_holds_by_its_statements(chain):

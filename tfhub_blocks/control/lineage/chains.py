@@ -161,9 +161,11 @@ def _link(archive: Archive, material: Material, places: tuple[Place, ...]) -> Li
     found = archive.find(material)
     if found is not None and found.digest == material.digest:
         if found.statement != material.statement:
-            # Of several that were made alike, the one that a run took.
+            # Of several that were made alike, the one that a run took; of several with the same
+            # content, as an encoder that was imported again, the one that lies where it was given.
             taken = (archive.given(place, port) for place in places)
             found = next((it for it in taken if it and _is_alike(it, found)), found)
+            found = next(_stated_at(material, places), found)
         return Link(material, found)
     for place in places:
         given = archive.given(place, port)
@@ -173,6 +175,16 @@ def _link(archive: Archive, material: Material, places: tuple[Place, ...]) -> Li
         if path and _is_at(material, Path(path)):
             return _link_to(material, Path(path))
     return Link(material, found)
+
+
+def _stated_at(material: Material, places: tuple[Place, ...]) -> Iterator[Output]:
+    """What carries the very statement that a step was given, where a run says that it lay."""
+    for place in places:
+        path = Path(place.step.inputs.get(material.name, {}).get("path") or "")
+        if (path / STATEMENT_NAME).is_file():
+            given = read_output(path)
+            if given.statement == material.statement:
+                yield given
 
 
 def _is_alike(output: Output, other: Output) -> bool:
