@@ -36,6 +36,12 @@ def rule_services(project):
     lock_again(project)
 
 
+@way("lock a step that makes an endpoint which never ends")
+def rule_endpoint(project):
+    edit(project, STEP, "# EFFECT", 'client.online_endpoints.begin_create_or_update("e")')
+    lock_again(project)
+
+
 @way("lock a pipeline that gives a secret as a parameter")
 def rule_secret(project):
     port = 'api_key: Input(type="string", description="x") = "hunter2"'

@@ -26,6 +26,10 @@ API_KEY = 'Input(type="string", description="A key") = "none"'
 LOW = "max_nodes = {}\nlow_priority = true"
 LETTERS = "letters = words(source=source)"
 ENVIRONMENT = 'environment="azureml:toy-env:VERSION"'
+MAKES = 'endpoint = ManagedOnlineEndpoint(name="e"{})'
+DATED = ', tags={"tfhub_blocks.until": until}'
+DEPLOYS = "client.online_endpoints.begin_create_or_update(endpoint)"
+AZ = "az ml online-endpoint create"
 BAKED = replace(DECIDED, loading="baked")
 MOVES = '[environments]\ntoy-env = "tfhub-blocks-lite"\n'
 IN_BAKED = (PROFILE, "[roles.cpu]", f"{MOVES}\n[roles.cpu]")
@@ -75,6 +79,12 @@ GOOD = {
     "compute-priority": Spoiled(edits=((PROFILE, "max_nodes = 1", LOW.format(1)),)),
     "compute-timeout": Spoiled(edits=(after(LETTERS, "letters.set_limits(timeout=9)"),)),
     "cost-twice": Spoiled(edits=(after(LETTERS, "more = words(source=source, count=2)"),)),
+    "cost-endpoint": Spoiled(
+        edits=(
+            (PROFILE, "", "\n[deployments]\nlongest_days = 366\n"),
+            (WORDS, "    pass", f"    {MAKES.format(DATED)}\n    {DEPLOYS}"),
+        )
+    ),
     "team-names": Spoiled(
         edits=(
             (PROFILE, "cpus", "toy-cpus"),
@@ -187,6 +197,15 @@ BAD = {
     ),
     "cost-budget": Spoiled(edits=((PROFILE, "run = 1.0", "run = 0.01"),)),
     "cost-twice": Spoiled(edits=(after(LETTERS, "more = words(source=source)"),)),
+    "cost-endpoint": Spoiled(
+        edits=(
+            (PROFILE, "", "\n[deployments]\nlongest_days = 3650\n"),
+            (WORDS, "    pass", f"    {MAKES.format('')}\n    {DEPLOYS}"),
+            (IMPORT, "    pass", f'    subprocess.run(["{AZ}", "-f", "e.yaml"], check=True)'),
+            (TUNE, "run.work('model')", "client.online_endpoints.begin_create_or_update(given)"),
+            (TOY, "    imported", "    lambda: load_batch_endpoint('e.yaml')\n    imported"),
+        )
+    ),
     "team-owner": Spoiled(
         edits=((PROFILE, '"us"', '" "'), (PROFILE, '"42"', '"$NOBODY_SETS_THIS"'))
     ),

@@ -1,12 +1,25 @@
-"""What a run may cost at most, and what is made again although it is there."""
+"""What a run may cost at most, what is made again although it is there, and what never ends."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from tfhub_blocks.control.costs.budgets import budget_findings
+from tfhub_blocks.control.deployments.ends import UNTIL_TAG
 from tfhub_blocks.control.rules.effects import effects
+from tfhub_blocks.control.rules.places import Sources
 from tfhub_blocks.control.rules.rule import Finding, rule
 from tfhub_blocks.control.rules.subject import Subject
 from tfhub_blocks.records.errors import BlocksError
+
+# What makes an endpoint, of azure-ai-ml and of az; what is put below one ends with it.
+_ENDPOINTS = re.compile(
+    r"(^|\.)((Managed|Kubernetes)?Online|Batch|Serverless)Endpoint$"
+    r"|(^|\.)load_(online|batch|serverless)_endpoint$"
+)
+_SENDS = re.compile(r"(^|[._])(online|batch|serverless)_endpoints\.(begin_)?create_or_update$")
+_AZ = re.compile(r"\baz\s+ml\s+(online|batch|serverless)-endpoint\s+create\b")
+_LONGEST_DAYS = 366
 
 
 @rule(
@@ -67,3 +80,47 @@ def cost_twice(subject: Subject) -> Iterator[Finding]:
         if other != node.name:
             problem = f"it is {node.component} with the inputs of {other}"
             yield subject.at_node(node, problem, f"use the outputs of {other}")
+
+
+@rule(
+    "cost-endpoint",
+    demand="no endpoint is made without an end date",
+    why="an online endpoint is paid for day and night until somebody deletes it",
+)
+def cost_endpoint(subject: Subject) -> Iterator[Finding]:
+    """What a step or a pipeline makes by itself carries the tag by which ``deploy reap`` ends it.
+
+    A profile's own limit is one that is felt.
+    """
+    remedy = f"deploy with tfhub-blocks deploy --until, or give it the tag {UNTIL_TAG}"
+    for node in subject.nodes:
+        if (found := _AZ.search(node.command)) and UNTIL_TAG not in node.command:
+            yield subject.at_node(node, _made_by(found[0]), remedy)
+    for step in subject.steps.values():
+        for made, line in _endpoints(subject.sources, step.path) if step.path else ():
+            yield subject.at_step(step.name, _made_by(made), remedy, line=line)
+    for made, line in _endpoints(subject.sources, subject.path):
+        yield subject.at_pipeline(_made_by(made), remedy, line)
+    days = subject.profile.deployments.longest_days
+    if days > _LONGEST_DAYS:
+        problem = f"{days} days are as good as no end"
+        remedy = f"allow at most {_LONGEST_DAYS}: deploying again gives another end"
+        yield subject.at_profile("deployments.longest_days", problem, remedy)
+
+
+def _made_by(name: str) -> str:
+    return f"{name} makes an endpoint without an end date"
+
+
+def _endpoints(sources: Sources, path: Path) -> Iterator[tuple[str, int]]:
+    """By what a source makes endpoints to which it gives no end date, and in which lines."""
+    calls = sources.calls(path)
+    made = [it for it in calls if _ENDPOINTS.search(it.name)]
+    # One that is sent is one that was made in the same file, or comes from elsewhere.
+    for call in made or [it for it in calls if _SENDS.search(it.name)]:
+        if UNTIL_TAG not in call.texts:
+            yield call.name, call.line
+    for call in sources.commands(path):
+        told = " ".join(call.texts)
+        if (found := _AZ.search(told)) and UNTIL_TAG not in told:
+            yield found[0], call.line

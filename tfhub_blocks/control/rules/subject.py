@@ -176,9 +176,10 @@ class Subject:
         """A finding about one node."""
         return Finding(problem, remedy, node.name, self.pipeline, self._place(node))
 
-    def at_pipeline(self, problem: str, remedy: str) -> Finding:
-        """A finding about the pipeline as a whole."""
+    def at_pipeline(self, problem: str, remedy: str, line: int = 0) -> Finding:
+        """A finding about the pipeline as a whole, or about a line of its file."""
         place = self.sources.node(self.path, "")
+        place = replace(place, line=line) if line else place
         return Finding(problem, remedy, f"pipeline {self.pipeline}", self.pipeline, place)
 
     def at_step(
