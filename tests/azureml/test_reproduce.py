@@ -11,9 +11,10 @@ import pytest
 from azure.ai.ml.entities import AmlCompute, Environment
 from chain_tampering import edit_json, forge
 from toy_chain import Chain
-from toy_project import wait_for
+from toy_project import ROOT, wait_for
 
 from tfhub_blocks.records.lineage import STATEMENT_NAME
+from tfhub_blocks.records.locks import LOCK_NAME, parse_lock
 
 STEPS = ("pin_toy", "snapshot_data", "train_toy")
 PROFILE = """
@@ -163,6 +164,21 @@ def test_what_the_workspace_lacks_is_named_before_anything_is_sent(reproducing, 
     outcome = reproducing.reproduce()
     assert outcome.status == 2
     golden("error_reproduce_missing", reproducing.told(outcome.out + outcome.err))
+    assert {it.method for it in reproducing.plane.recorder.requests} == {"GET"}
+
+
+def test_packages_are_asked_for_that_the_images_there_are_built_with(reproducing, monkeypatch):
+    """All in the lock, whatever is installed here, and before anything is sent."""
+    monkeypatch.setattr("tfhub_blocks.control.reproduction.availability.TIMEOUT_S", 0.0)
+    # Nobody is asked for the base image of an environment that is another one by now.
+    environment = reproducing.folder / "components/environments/cpu"
+    shutil.copytree(ROOT / "components/environments/cpu", environment)
+    (environment / "Dockerfile").write_text("FROM example.org/later:1\n")
+    outcome = reproducing.reproduce("--online")
+    assert outcome.status == 2
+    lock = parse_lock((environment / LOCK_NAME).read_text(), "lock")
+    told = re.findall(r"^package gone: (\S+): pip did not say within 0 s$", outcome.out, re.M)
+    assert set(told) == {f"{name}=={it}" for name, it in lock.target_versions().items()}
     assert {it.method for it in reproducing.plane.recorder.requests} == {"GET"}
 
 

@@ -42,7 +42,8 @@ def register(commands: Any) -> None:
     reproduce.add_argument(
         "--online",
         action="store_true",
-        help="ask the registries for base images and for packages that are not installed alike",
+        help="ask the registries for base images, and for packages: those that are not installed "
+        "alike here, or all that an image on Azure ML is built with",
     )
     reproduce.add_argument(
         "--profile", default="local", help="where its steps run, and under which limits (local)"
@@ -121,17 +122,22 @@ def _before(
         packages_gone,
         told_images,
     )
-    from tfhub_blocks.control.reproduction.conditions import changed_packages, differences_before
+    from tfhub_blocks.control.reproduction.conditions import (
+        changed_packages,
+        differences_before,
+        locked_packages,
+    )
     from tfhub_blocks.control.reproduction.reports import Before
 
     images = list(told_images(base_images(plan), online))
     if connection:
         from tfhub_blocks.control.workspace.reproductions import missing_there
 
-        # What is on this machine says nothing of where the steps run.
         plan.missing.extend(missing_there(connection, plan, profile))
-        return Before(plan, [], images)
-    gone = list(packages_gone(changed_packages(plan))) if online else []
+        # What is on this machine says nothing of where the steps run.
+        gone = list(packages_gone(locked_packages(plan))) if online else []
+        return Before(plan, [], images, gone)
+    gone = list(packages_gone(changed_packages(plan).items())) if online else []
     return Before(plan, differences_before(plan), images, gone)
 
 

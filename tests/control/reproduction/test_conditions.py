@@ -14,6 +14,7 @@ from tfhub_blocks.control.reproduction.conditions import (
     changed_packages,
     differences_after,
     differences_before,
+    locked_packages,
 )
 from tfhub_blocks.control.reproduction.plans import Plan, Work
 from tfhub_blocks.records.definitions import Image
@@ -142,6 +143,20 @@ def test_package_that_pip_does_not_get_any_more_is_named(tmp_path, write_wheel, 
     write_wheel(tmp_path / "index", "toy-package", "1.0")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
-    gone = list(packages_gone({"toy-package": "1.0", "lost-package": "2.0"}))
-    assert len(gone) == 1
+    wanted = [("toy-package", "1.0"), ("toy-package", "0.9"), ("lost-package", "2.0")]
+    gone = list(packages_gone(wanted))
+    assert len(gone) == 2
     assert gone[0].startswith("lost-package==2.0: No matching distribution found")
+    assert gone[1] == "toy-package==0.9: the index has other versions of it, the newest is 1.0"
+
+
+def test_index_that_does_not_answer_in_time_is_told(monkeypatch):
+    monkeypatch.setattr("tfhub_blocks.control.reproduction.availability.TIMEOUT_S", 0.0)
+    assert list(packages_gone([("toy-package", "1.0")])) == [
+        "toy-package==1.0: pip did not say within 0 s"
+    ]
+
+
+def test_images_are_built_with_all_that_the_steps_locks_hold(facts, tmp_path):
+    plan = plan_of(tmp_path, facts)
+    assert locked_packages(plan) == {("numpy", version("numpy")), ("six", "0.0.1")}

@@ -1,17 +1,30 @@
 """What an environment of then would need that is elsewhere: base images, other packages."""
 
+import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+
+from packaging.version import Version
 
 from tfhub_blocks.control.environments import read_definitions
 from tfhub_blocks.control.image_registry import LookupFailedError, image_digest
 from tfhub_blocks.control.reproduction.plans import Plan
 from tfhub_blocks.records.definitions import Image
 
-_PIP = ("-m", "pip", "install", "--dry-run", "--no-deps", "--ignore-installed", "--no-input")
-_QUIET = ("--quiet", "--disable-pip-version-check")
-TIMEOUT_S = 120.0
+# Asks the index for one package after the other as `pip index versions` does, importing pip once.
+_ASK = """
+import contextlib, io, json, runpy, sys
+for name in sys.argv[1:]:
+    out, err = io.StringIO(), io.StringIO()
+    sys.argv = ["pip", "index", "versions", name, "--pre", "--disable-pip-version-check"]
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with contextlib.suppress(SystemExit):
+            runpy.run_module("pip", run_name="__main__", alter_sys=True)
+    print(json.dumps([name, out.getvalue(), err.getvalue()]), flush=True)
+"""
+_VERSIONS = "Available versions: "
+TIMEOUT_S = 600.0
 
 
 def base_images(plan: Plan) -> dict[str, Image | None]:
@@ -48,16 +61,36 @@ def _state(image: Image) -> str:
     return "there" if digest == image.digest else f"its tag is another image by now, {digest}"
 
 
-def packages_gone(packages: Mapping[str, str]) -> Iterator[str]:
-    """Each package of a version that pip does not get any more, with the reason."""
-    for name, version in packages.items():
-        command = [sys.executable, *_PIP, *_QUIET, f"{name}=={version}"]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
-        except subprocess.TimeoutExpired:
+def packages_gone(packages: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Each package, by name and version, that the index of pip does not have any more, and why."""
+    wanted = sorted(set(packages))
+    answers = _ask(dict.fromkeys(name for name, _ in wanted))
+    for name, version in wanted:
+        if name not in answers:
             yield f"{name}=={version}: pip did not say within {TIMEOUT_S:g} s"
-            continue
-        if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
-            reason = lines[-1].removeprefix("ERROR: ") if lines else f"status {done.returncode}"
-            yield f"{name}=={version}: {reason}"
+        elif problem := _problem(version, *answers[name]):
+            yield f"{name}=={version}: {problem}"
+
+
+def _ask(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """What pip says of each package, on stdout and stderr, as far as it came in time."""
+    command = [sys.executable, "-c", _ASK, *names]
+    try:
+        told = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S).stdout
+    except subprocess.TimeoutExpired as late:
+        told = late.stdout or b""
+    # The last line may have been cut off.
+    answers = (json.loads(line) for line in told.splitlines(keepends=True) if line.endswith(b"\n"))
+    return {name: (out, err) for name, out, err in answers}
+
+
+def _problem(version: str, out: str, err: str) -> str:
+    """Why a version is not to be had, or nothing."""
+    found = [it for it in out.splitlines() if it.startswith(_VERSIONS)]
+    if not found:
+        lines = [it for it in err.splitlines() if it.startswith("ERROR: ")]
+        return lines[-1].removeprefix("ERROR: ") if lines else "pip does not know it"
+    versions = found[0].removeprefix(_VERSIONS).split(", ")
+    if Version(version) in map(Version, versions):
+        return ""
+    return f"the index has other versions of it, the newest is {versions[0]}"

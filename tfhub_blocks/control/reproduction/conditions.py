@@ -85,6 +85,12 @@ def changed_packages(plan: Plan) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def locked_packages(plan: Plan) -> set[tuple[str, str]]:
+    """Name and version of each package that the images of a plan's steps are built with."""
+    locks = [work.code.lock for work in plan.works.values() if work.code]
+    return {package for lock in locks if lock for package in lock.target_versions().items()}
+
+
 def _package_differences(made: Provenance, code: StepCode | None) -> Iterator[str]:
     if made.environment_digest == environment_digest():
         return
