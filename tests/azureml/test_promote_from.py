@@ -31,6 +31,7 @@ timeout_s = 60
 workspace = "loopback"
 """
 SHARED = f'{TEAM}[promotion]\nregistry = "shared"\n'
+APART = f'{TEAM}[promotion]\nworkspace = "production"\n'
 GIVEN = {"source": "azureml:pictures:1", "saved": "azureml:saved:1", "owner": "us"}
 ADA, BOB, CAROL = (f"{name}@example.org" for name in ("ada", "bob", "carol"))
 
@@ -63,6 +64,10 @@ class Elsewhere(Promoting):
 
     def models(self):
         return self.plane.workspace.registries["shared"].versions("models")
+
+    def resources(self):
+        """What is in the workspace where the model was made."""
+        return sorted(self.plane.workspace.resources)
 
     def forget(self):
         """Be as on another machine."""
@@ -164,6 +169,23 @@ def test_model_of_a_job_is_promoted_with_its_chain_and_not_without(working, gold
     assert {ADA, "us"} <= set(decision.authors)
     assert BOB in decision.promoters
     assert len(decision.chain) == 4
+
+    # To another workspace, the one that its profile names; and nothing is written in the first.
+    working.write("pipelines/profiles/apart.toml", APART)
+    production, own = working.plane.add_workspace("production"), working.resources()
+    there = working.plane.write_config(working.write("beside/x", "").parent, production)
+    words = ("--workspace-config", str(there), "--from-config", "config.json")
+    for state in ("published", "is there: promoted by"):
+        outcome = working.promote(*words, to="apart")
+        assert outcome.status == 0, outcome.out + outcome.err
+        assert state in outcome.out
+    [apart] = production.versions("models")
+    assert (apart["name"], "/workspaces/production/" in apart["id"]) == (model["name"], True)
+    found = apart["properties"]["tags"]
+    assert found["tfhub_blocks.owner"] == "us"
+    [data] = production.versions("data")
+    assert found["tfhub_blocks.promotion.apart"] == f"toy-promotion:{data['name']}"
+    assert working.resources() == own
 
     # Again, here and on another machine: nothing is made twice.
     for _ in range(2):

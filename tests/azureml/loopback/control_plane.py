@@ -47,6 +47,8 @@ class ControlPlane:
     certificates: Certificates = field(init=False)
     storage: Storage = field(init=False)
     workspace: Workspace = field(init=False)
+    # Those beside it, which hold assets and run nothing.
+    others: list[Workspace] = field(default_factory=list)
     mlflow: MlflowServer = field(init=False)
     tracking: Tracking = field(init=False)
 
@@ -83,6 +85,7 @@ class ControlPlane:
         self.storage.renew()
         self.workspace = Workspace(self.storage, rules.check)
         self.workspace.person = lambda: self.identity.person
+        self.others = []
         self.tracking = Tracking(self.mlflow, self.workspace, self.identity)
         self.identity.lifetime_s, self.identity.person = LIFETIME_S, ""
         self.recorder.clear()
@@ -132,6 +135,13 @@ class ControlPlane:
         """A new, empty registry."""
         return registries.add_registry(self.workspace, name)
 
+    def add_workspace(self, name: str) -> Workspace:
+        """A new, empty workspace beside the other, with the same storage."""
+        made = Workspace(self.storage, rules.check, name=name)
+        made.person = self.workspace.person
+        self.others.append(made)
+        return made
+
     def registry_client(self, name: str) -> Any:
         """A plain ``MLClient`` for a registry, for a process that has ``environment()``."""
         from azure.ai.ml import MLClient
@@ -139,13 +149,13 @@ class ControlPlane:
 
         return MLClient(DefaultAzureCredential(), registry_name=name)
 
-    def write_config(self, folder: Path) -> Path:
+    def write_config(self, folder: Path, workspace: Workspace | None = None) -> Path:
         """A workspace's ``config.json``, as Studio's download button gives it."""
-        path = folder / "config.json"
+        path, of = folder / "config.json", workspace or self.workspace
         names = {
-            "subscription_id": self.workspace.subscription,
+            "subscription_id": of.subscription,
             "resource_group": GROUP,
-            "workspace_name": WORKSPACE,
+            "workspace_name": of.name,
         }
         path.write_text(json.dumps(names))
         return path
@@ -202,6 +212,9 @@ class ControlPlane:
         for registry in self.workspace.registries.values():
             if path.lower().startswith(f"{registry.id}/".lower()):
                 return registry
+        for other in self.others:
+            if f"{path}/".lower().startswith(f"{other.id}/".lower()):
+                return other
         return self.workspace
 
     def _known(self, request: Request, answer: Answer | None) -> Answer:

@@ -61,6 +61,7 @@ class Workspace:
     resources: dict[str, dict[str, Any]] = field(default_factory=dict)
     operations: Operations = field(default_factory=Operations)
     lock: RLock = field(default_factory=RLock)
+    name: str = WORKSPACE
 
     def __post_init__(self) -> None:
         for name in ("workspaceblobstore", "workspaceartifactstore"):
@@ -74,7 +75,7 @@ class Workspace:
     @property
     def id(self) -> str:
         """The workspace's id."""
-        return f"{self.group_id}/providers/{PROVIDER}/workspaces/{WORKSPACE}"
+        return f"{self.group_id}/providers/{PROVIDER}/workspaces/{self.name}"
 
     @property
     def asset_root(self) -> str:
@@ -133,14 +134,14 @@ class Workspace:
         providers = f"{self.group_id}/providers"
         return {
             "id": self.id,
-            "name": WORKSPACE,
+            "name": self.name,
             "type": f"{PROVIDER}/workspaces",
             "location": REGION,
             "tags": self.tags,
             "identity": {"type": "SystemAssigned", "principalId": OBJECT, "tenantId": TENANT},
             "properties": {
                 "workspaceId": str(uuid.uuid5(uuid.NAMESPACE_URL, self.id)),
-                "friendlyName": WORKSPACE,
+                "friendlyName": self.name,
                 "description": "",
                 "keyVault": f"{providers}/Microsoft.KeyVault/vaults/loopback",
                 "applicationInsights": f"{providers}/Microsoft.Insights/components/loopback",
@@ -183,7 +184,7 @@ class Workspace:
         """
         found = self.find(short_id)
         if found is None:
-            raise Refusal(404, "NotFound", f"there is no {short_id} in workspace {WORKSPACE}")
+            raise Refusal(404, "NotFound", f"there is no {short_id} in workspace {self.name}")
         return found
 
     def store(self, short_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
