@@ -5,9 +5,11 @@ UPDATE_GOLDENS=1 renews what is told.
 
 import json
 import re
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from chain_tampering import edit_json
 from loopback.requests import Fault
 from release_project import STRICT, commit, edit, lock_file, write_release_project
 
@@ -15,6 +17,20 @@ from tfhub_blocks.control.workspace.assets import DIGEST_TAG
 from tfhub_blocks.records.expectations import VARIABLE
 from tfhub_blocks.records.releases import read_lock
 
+INLINE = """
+format_version = 1
+description = "x"
+engine = "azureml"
+environment_policy = "record"
+encoder_policy = "experiment"
+[job]
+owner = "tester"
+cost_centre = "toys"
+components = "inline"
+[roles.cpu]
+compute = "cpu-cluster"
+timeout_s = 60
+"""
 SOURCE = ("--set", "source=src", "--set", "owner=us")
 
 
@@ -88,7 +104,7 @@ def test_lock_is_submitted_by_its_name_or_its_path(released):
         assert expected["policies"]["TFHUB_BLOCKS_ENVIRONMENT_POLICY"] == "refuse"
 
 
-def test_replayed_release_makes_what_its_run_made(project, tmp_path):
+def test_replayed_release_makes_what_its_run_made(project, tmp_path, golden):
     release(project, run=True)
     outcome = send(project, "--wait")
     assert outcome.status == 0, outcome.out + outcome.err
@@ -96,8 +112,67 @@ def test_replayed_release_makes_what_its_run_made(project, tmp_path):
     assert project.main("compare", job, "latest").out.count("same     output") == 2
     assert project.main("download", job, "--output", "made").status == 0
     lineage = json.loads(project.read(f".runs/downloads/{job}/made/lineage.json"))
-    definition = lineage["predicate"]["buildDefinition"]
-    assert definition["internalParameters"]["facts"]["release_lock"] == "first"
+    assert facts(lineage)["release_lock"] == "first"
+
+    # The job proves a release as well, by what is in the workspace.
+    told = lock_of(project, job, "second")
+    assert (told.status, told.err) == (0, "")
+    lock = read_lock(project.folder / lock_file("second"))
+    assert (lock.run, lock.profile) == (job, "strict")
+    found = json.loads(project.main("lock", "diff", "first", "second", "--json").out)
+    keys = {(it["subject"], it["key"]) for it in found}
+    assert keys <= {(it, "") for it in ("name", "commit", "run", "profile", "cost_centre")} | {
+        ("evidence", "evidence_digest")
+    }
+
+    # Not of another tree, nor with what was changed there since.
+    edit(project, "components/make/component.py", "# EFFECT", "print(1)")
+    edit(project, "pipelines/judged.py", "flag=True", "flag=False")
+    commit(project)
+    run = next(it for it in project.plane.workspace.step_runs.values() if it["rootRunId"] == job)
+    made = run["outputs"]["made"]["assetId"]
+    storage, statement = project.plane.storage, tmp_path / "lineage.json"
+    storage.download(f"{made}/lineage.json", statement)
+    edit_json(statement, lambda it: facts(it)["environment"].update(missing={"alpha": "1.0"}))
+    for path in (statement, project.write(".runs/f.txt", "other")):
+        storage.upload(path, f"{made}/{path.name}")
+    shutil.rmtree(project.folder / ".runs/fetched")
+    outcome = lock_of(project, job, "third")
+    assert outcome.status == 2
+    golden("lock_job_differs", normal(project, outcome.err))
+
+    # What travelled with a job is known by its code.
+    project.write("pipelines/profiles/inline.toml", INLINE)
+    commit(project)
+    words = ("--profile", "inline", "--set", f"source={project.words}", "--set", "owner=us")
+    outcome = project.main("submit", "judged", *words, "--wait")
+    assert outcome.status == 0, outcome.out + outcome.err
+    inline = outcome.out.partition("\n")[0]
+    told = lock_of(project, inline, "third")
+    assert (told.status, told.err) == (0, "")
+    lock = read_lock(project.folder / lock_file("third"))
+    assert (lock.profile, lock.steps["first"].parameters["flag"]) == ("inline", False)
+    assert lock.evidence.passed
+
+
+def facts(statement):
+    return statement["predicate"]["buildDefinition"]["internalParameters"]["facts"]
+
+
+def lock_of(project, job, name):
+    return project.main("lock", "judged", "--from-run", job, "--name", name)
+
+
+def test_job_that_is_no_proof_is_told(released, golden):
+    outcome = lock_of(released, "judged-20270101T000000Z-abcdef", "second")
+    assert outcome.status == 2
+    send(released)
+    [job] = released.jobs()
+    told = outcome.err + lock_of(released, job["name"], "second").err
+    job["properties"]["status"] = "Completed"
+    job["properties"]["tags"].pop("tfhub_blocks.profile")
+    told += lock_of(released, job["name"], "second").err
+    golden("lock_job_error", normal(released, told))
 
 
 def test_encoder_is_locked_by_its_pin_and_looked_for_among_models(released, imported_encoder):

@@ -12,6 +12,7 @@ from tfhub_blocks.commands.status import DONE, FAILED
 from tfhub_blocks.records.errors import BlocksError
 
 if TYPE_CHECKING:
+    from tfhub_blocks.control.releases.proofs import Proof
     from tfhub_blocks.control.workspace.connection import Connection
 
 DIFF = "diff"
@@ -23,14 +24,18 @@ def register(commands: Any) -> None:
         "lock",
         help="pin everything that a pipeline resolves, as production takes it; lock diff A B",
         description="Write pipelines/releases/NAME.lock.toml: data, encoders, environments, steps "
-        "and every parameter of a pipeline, from a run on this machine that proves it or from "
-        "settings, at a clean commit. `lock diff A B`: how two locks differ; exit status 0 if they "
+        "and every parameter of a pipeline, from a run or a job that proves it or from settings, "
+        "at a clean commit. `lock diff A B`: how two locks differ; exit status 0 if they "
         "do not, 1 if they do.",
     )
     lock.add_argument("what", metavar="PIPELINE", help="a pipeline, or diff")
     lock.add_argument("locks", metavar="LOCK", nargs="*", help="of diff: two names or paths")
     lock.add_argument("--name", help="of the release")
-    lock.add_argument("--from-run", metavar="RUN", help="the run that proves it (latest: the last)")
+    lock.add_argument(
+        "--from-run",
+        metavar="RUN",
+        help="the run that proves it (latest: the last), or the job on Azure ML",
+    )
     lock.add_argument(
         "--set",
         dest="settings",
@@ -75,12 +80,11 @@ def _lock(options: argparse.Namespace) -> int:
     if options.from_run is None:
         profile = load_profile(options.profile or "local")
 
-    from tfhub_blocks.control.releases.proofs import find_proof
     from tfhub_blocks.control.releases.writing import Wanted, keep_lock, make_lock
 
     proof = None
     if options.from_run is not None:
-        proof = find_proof(options.from_run, options.runs_dir, options.what)
+        proof = _proof(options)
         proven_under = proof.record.profile
         if options.profile not in (None, proven_under):
             raise BlocksError(
@@ -109,6 +113,19 @@ def _lock(options: argparse.Namespace) -> int:
     print(f"  {lock.pipeline} at commit {lock.commit[:12]}{proven}, {len(lock.steps)} steps")
     print(f"  commit it, then: tfhub-blocks submit {lock.name} --profile production")
     return DONE
+
+
+def _proof(options: argparse.Namespace) -> "Proof":
+    """The run that proves the release, of this machine or of the workspace."""
+    from tfhub_blocks.control.releases.job_proofs import fetch_proof, is_job
+    from tfhub_blocks.control.releases.proofs import find_proof
+
+    if not is_job(options.from_run, options.runs_dir):
+        return find_proof(options.from_run, options.runs_dir, options.what)
+    from tfhub_blocks.control.workspace.connection import connect
+
+    connection = connect(options.workspace_config)
+    return fetch_proof(connection, options.from_run, options.runs_dir, options.what)
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -1,6 +1,5 @@
 """A run on this machine as the proof of a release: what it made is what is here would make."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,18 +8,29 @@ from typing import Any
 
 from tfhub_blocks.control.graphs import Graph, Node
 from tfhub_blocks.control.profiles import Profile
+from tfhub_blocks.control.releases.evidence import proven_evidence
+from tfhub_blocks.control.releases.resolution import Resolved
 from tfhub_blocks.control.runs import COMPLETED, RECORD_NAME, RunRecord, read_run
 from tfhub_blocks.control.step_maker import StepMaker
 from tfhub_blocks.control.store import Store, Stored, content_digest
-from tfhub_blocks.records.digests import file_sha256, files_sha256, record_digest
+from tfhub_blocks.records.digests import files_sha256
 from tfhub_blocks.records.environments import environment_digest
 from tfhub_blocks.records.errors import BlocksError, nearest
-from tfhub_blocks.records.evidence import Evidence, read_evidence
-from tfhub_blocks.records.lineage import STATEMENT_NAME, read_lineage
-from tfhub_blocks.records.models import bare_digest
+from tfhub_blocks.records.lineage import STATEMENT_NAME, Provenance, read_lineage
 from tfhub_blocks.records.releases import LockedEvidence, LockedStep
 
-EVIDENCE_PORT = "evidence"
+
+@dataclass(frozen=True)
+class Here:
+    """What the inputs of a run give here, under the profile that the run was made under.
+
+    ``job`` is the pipeline as azure-ai-ml has it, ``resolved`` what each step of it resolves to.
+    """
+
+    job: Any
+    graph: Graph
+    resolved: Resolved
+    profile: Profile
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,23 @@ class Proof:
     def settings(self) -> tuple[str, ...]:
         """Its inputs, as words like those of ``--set``."""
         return tuple(f"{name}={text}" for name, text in self.record.inputs.items())
+
+    @property
+    def again(self) -> str:
+        """The command that makes such a run again."""
+        return f"tfhub-blocks run {self.record.pipeline} --profile {self.record.profile}"
+
+    def check(self, here: Here) -> LockedEvidence | None:
+        """See that it made what the same inputs make here now; give the evidence that it reached.
+
+        Each step's outputs lie under the digest of code, environment, parameters and all that they
+        were made from; that digest is computed again, from what is here, and the outputs are read
+        in full.
+
+        Raises:
+            BlocksError: Something differs, each named, or an output was changed.
+        """
+        return _check_made(self, here.graph, here.resolved.steps, here.profile)
 
 
 def find_proof(name: str, runs_dir: Path, pipeline: str) -> Proof:
@@ -58,6 +85,16 @@ def find_proof(name: str, runs_dir: Path, pipeline: str) -> Proof:
         raise BlocksError(
             "lock", f"--from-run {name}", str(error), "a run.json that a run wrote", "run it again"
         ) from error
+    check_run(record, pipeline)
+    return Proof(record, runs_dir)
+
+
+def check_run(record: RunRecord, pipeline: str) -> None:
+    """See that a run is one of a pipeline, and ended well.
+
+    Raises:
+        BlocksError: It is not.
+    """
     for what, found, wanted in (
         ("status", record.status, COMPLETED),
         ("pipeline", record.pipeline, pipeline),
@@ -65,36 +102,21 @@ def find_proof(name: str, runs_dir: Path, pipeline: str) -> Proof:
         if found != wanted:
             raise BlocksError(
                 "lock",
-                f"--from-run {name}",
+                f"--from-run {record.run}",
                 f"its {what} is {found}",
                 wanted,
                 f"name another run, or tfhub-blocks run {pipeline}",
             )
-    return Proof(record, runs_dir)
 
 
-def check_proof(
+def _check_made(
     proof: Proof, graph: Graph, steps: Mapping[str, LockedStep], profile: Profile
 ) -> LockedEvidence | None:
-    """See that a run made what the same inputs make here now; give the evidence that it reached.
-
-    Each step's outputs lie under the digest of code, environment, parameters and all that they were
-    made from; that digest is computed again, from what is here, and the outputs are read in full.
-
-    Args:
-        proof: The run.
-        graph: The pipeline with the inputs of the run.
-        steps: What each step resolves to.
-        profile: The one that the run was made under.
-
-    Raises:
-        BlocksError: Something differs, each named, or an output was changed.
-    """
     record, made = proof.record, dict[str, Stored]()
     maker = StepMaker(record.run, Store(proof.runs_dir.absolute() / "store"), profile, {}, True)
     if record.steps.keys() != graph.nodes.keys():
         names = sorted(record.steps.keys() ^ graph.nodes.keys())
-        raise _differs(proof, [f"{name} is a step of one of the two only" for name in names])
+        raise differs(proof, [f"{name} is a step of one of the two only" for name in names])
     problems: list[str] = []
     for node in graph.nodes.values():
         if not node.needs <= made.keys():
@@ -112,8 +134,8 @@ def check_proof(
             made[node.name] = stored
         problems += told
     if problems:
-        raise _differs(proof, problems)
-    return _evidence(graph, made)
+        raise differs(proof, problems)
+    return proven_evidence(graph, made)
 
 
 def _folders(record: RunRecord, node: Node) -> set[str]:
@@ -164,69 +186,27 @@ def _lineage_reasons(record: RunRecord, node: Node, step: LockedStep) -> Iterato
             yield f"it was pinned to {facts['environment']}, here it is to {pinned}"
         if made.environment_digest != environment_digest():
             yield "what is installed here is not what it ran in"
-        for name in sorted(made.parameters.keys() | step.parameters.keys()):
-            before, now = made.parameters.get(name), step.parameters.get(name)
-            if before != now:
-                yield f"parameter {name} was {before!r}, here it is {now!r}"
+        yield from parameter_reasons(made, step)
         return
 
 
-def _evidence(graph: Graph, made: Mapping[str, Stored]) -> LockedEvidence | None:
-    """The evidence that a pipeline gives out, or that its last evaluation made."""
-    sources = [(out.node, out.port) for out in graph.outputs.values() if out.port == EVIDENCE_PORT]
-    sources += [
-        (n.name, EVIDENCE_PORT) for n in graph.nodes.values() if EVIDENCE_PORT in n.output_types
-    ]
-    if not sources:
-        return None
-    node, port = sources[0]
-    path = made[node].outputs[port]
-    found = read_evidence(path, "lock")
-    lineages = [
-        read_lineage(output)
-        for stored in made.values()
-        for output in stored.outputs.values()
-        if (output / STATEMENT_NAME).is_file()
-    ]
-    # What check_latency made of a model is, but for its runtime, what was evaluated.
-    digests = {digest for it in lineages for digest in (it.digest, bare_digest(it))}
-    if found.model_digest not in digests:
-        raise BlocksError(
-            "lock",
-            f"step {node}",
-            f"its evidence is of model {found.model_digest}, which the run did not make",
-            "evidence of a model of this run",
-            "run the pipeline again",
-        )
-    return _locked(found, path)
+def parameter_reasons(made: Provenance, step: LockedStep) -> Iterator[str]:
+    """Which parameters of a step were others than here, as its statement tells."""
+    for name in sorted(made.parameters.keys() | step.parameters.keys()):
+        before, now = made.parameters.get(name), step.parameters.get(name)
+        if before != now:
+            yield f"parameter {name} was {before!r}, here it is {now!r}"
 
 
-def _locked(found: Evidence, path: Path) -> LockedEvidence:
-    thresholds: dict[str, dict[str, float]] = {
-        it.name: {"asked": it.asked, "measured": it.measured} for it in found.thresholds
-    }
-    metrics: dict[str, dict[str, float]] = {
-        name: {key: float(value) for key, value in metric.items() if _is_number(value)}
-        for name, metric in sorted(found.metrics.items())
-    }
-    statement = json.loads(path.read_text(encoding="utf-8"))
-    digest = str(statement.get("digest") or record_digest(statement) or file_sha256(path))
-    return LockedEvidence(found.model_digest, digest, found.passed, thresholds, metrics)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _differs(proof: Proof, problems: list[str]) -> BlocksError:
+def differs(proof: Proof, problems: list[str]) -> BlocksError:
+    """What is told of a run that is not what is here now would make."""
     told = "; ".join(problems[:5])
     if len(problems) > 5:
         told += f"; and {len(problems) - 5} more"
-    record = proof.record
     return BlocksError(
         "lock",
-        f"--from-run {record.run}",
+        f"--from-run {proof.record.run}",
         f"the run is not what is here now would make: {told}",
         "a run of the commit that is checked out",
-        f"run it again: tfhub-blocks run {record.pipeline} --profile {record.profile}",
+        f"run it again: {proof.again}",
     )

@@ -117,7 +117,7 @@ def expectations(lock: ReleaseLock, graph: Graph, profile: Profile) -> dict[str,
     snapshots: dict[str, tuple[str, str]] = {}
     for node in graph.nodes.values():
         if node.component not in snapshots:
-            snapshots[node.component] = _snapshot(node)
+            snapshots[node.component] = snapshot(node)
     return {
         name: Expected(
             lock=lock.name,
@@ -140,7 +140,7 @@ def _outside(node: Node) -> Mapping[str, Any]:
     }
 
 
-def _snapshot(node: Node) -> tuple[str, str]:
+def snapshot(node: Node) -> tuple[str, str]:
     """The digest of a node's code snapshot, and the environment that the lock in it states.
 
     For a step that runs in a baked environment, that is the one which it continues.

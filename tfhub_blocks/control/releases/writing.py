@@ -7,7 +7,7 @@ from pathlib import Path
 from tfhub_blocks.control.profiles import Profile
 from tfhub_blocks.control.releases.differences import Difference, differences
 from tfhub_blocks.control.releases.names import FOLDER, lock_path
-from tfhub_blocks.control.releases.proofs import Proof, check_proof
+from tfhub_blocks.control.releases.proofs import Here, Proof
 from tfhub_blocks.control.releases.repository import clean_commit
 from tfhub_blocks.control.releases.resolution import Published, resolve_graph, resolve_inputs
 from tfhub_blocks.control.requests import pipeline_ports, prepare_job
@@ -63,7 +63,7 @@ def make_lock(
         bare = replace(profile, inputs={})
         job, graph, _ = prepare_job(wanted.pipeline, settings, bare)
         resolved = resolve_graph(job, graph)
-        evidence = check_proof(proof, graph, resolved.steps, profile)
+        evidence = proof.check(Here(job, graph, resolved, profile))
     if wanted.owner and _OWNER_INPUT in ports:
         settings = (*settings, f"{_OWNER_INPUT}={wanted.owner}")
     job, graph, given = prepare_job(

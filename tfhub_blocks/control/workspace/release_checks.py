@@ -63,11 +63,12 @@ def _problem(connection: Connection, kind: str, found: Any, digest: str, here: A
         made_of = found.image or (found.build and found.build.path)
         return f"is made of {made_of}, and not of what was published under its digest"
     if kind == "component":
-        return _step_problem(connection, found, here)
+        return step_problem(connection, found, here)
     return ""
 
 
-def _step_problem(connection: Connection, found: Any, here: Any) -> str:
+def step_problem(connection: Connection, found: Any, here: Any) -> str:
+    """In what a step of a workspace is not the component that is here, or nothing."""
     for what, there, wanted in (
         ("command", found.command.split(), here.command.split()),
         ("environment", _short(found.environment), _short(here.environment)),
