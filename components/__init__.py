@@ -42,8 +42,8 @@ def __getattr__(name: str) -> Any:
     # Not as additional_includes: their paths become part of the component, which then is another
     # one each time that a program starts.
     component.code = str(folder)
-    # Else the SDK writes it as YAML each time that it is called, for the documentation of a function
-    # that nobody sees: nine tenths of the time in which a pipeline is compiled.
+    # Else the SDK writes it as YAML each time that it is called, for the documentation of a
+    # function that nobody sees: nine tenths of the time in which a pipeline is compiled.
     component._yaml_str = f"name: {name}"
     globals()[name] = component
     return component

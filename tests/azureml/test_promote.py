@@ -395,6 +395,42 @@ def test_condition_that_is_not_met_is_told_and_nothing_is_sent(promoting, golden
     golden(f"promote_{way.__name__}", promoting.told(outcome))
 
 
+AGAIN = '''"""again: measures a model on other data."""
+
+from azure.ai.ml import Input, dsl
+
+from components import measure_toy, snapshot_data
+
+
+@dsl.pipeline(name="again")
+def again(
+    source: Input(type="uri_folder", description="Pictures"),
+    model: Input(type="mlflow_model", description="A model"),
+):
+    snapshot = snapshot_data(source=source)
+    measured = measure_toy(model=model, snapshot=snapshot.outputs.snapshot)
+    return {"evidence": measured.outputs.evidence}
+'''
+
+
+def test_evidence_of_other_data_lets_no_model_pass(promoting, monkeypatch, golden):
+    """Sound and by a step, but of pictures that somebody chose."""
+    be(monkeypatch, promoting.folder, "ada")
+    promoting.write("pipelines/again.py", AGAIN)
+    for path in (promoting.folder / "pictures").glob("*/?.bmp"):
+        path.unlink()
+    model = promoting.output("trained", "model")
+    words = ("--set", f"model={model}", "--set", "source=pictures")
+    assert promoting.main("run", "again", *words).status == 0
+    run = json.loads(promoting.read(".runs/runs/latest/run.json"))
+    proof = read_evidence(Path(run["outputs"]["evidence"]), "")
+    promoting.tag("evidence_digest", proof.as_statement()["digest"])
+    be(monkeypatch, promoting.folder, "bob")
+    outcome = promoting.promote("--dry-run")
+    assert outcome.status == 1
+    golden("promote_other_data", promoting.told(outcome))
+
+
 class Released(Promoting):
     """The chain in a repository, with a profile that takes locks alone."""
 

@@ -94,6 +94,12 @@ def _evidence(case: Case) -> Iterator[BlocksError]:
     if given is None or given.digest != evidence.model_digest:
         told = f"no step tells that it measured this model to write {proof.path.name}"
         yield _refusal(case, told, "evidence beside the statement of the step that wrote it", again)
+    data, own = (evidence.digests.get(it, "") for it in ("snapshot", "training_snapshot"))
+    # What a lock holds was reviewed, its data too; whether this is of one is asked by itself.
+    if data != own and not (case.release and case.profile.takes == "locks"):
+        told = f"it was measured on data {data or 'unknown'}, and learned from {own or 'unknown'}"
+        expected = "evidence of the test split of its own data, as other models' is of it"
+        yield _refusal(case, told, expected, again)
     champion = speaker.lineage.material(CHAMPION_PORT) if speaker and speaker.lineage else None
     said = evidence.comparison.champion if evidence.comparison else None
     if said != (champion.digest if champion else None):
