@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tfhub_blocks.control.workspace.failures import find
 from tfhub_blocks.control.workspace.job_outputs import fetch_job
 from tfhub_blocks.control.workspace.jobs import Job
 from tfhub_blocks.control.workspace.release_checks import step_problem
+from tfhub_blocks.records.drift import Drift
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.lineage import Provenance
 from tfhub_blocks.records.releases import LockedEvidence, LockedStep
@@ -31,8 +32,6 @@ from tfhub_blocks.records.releases import LockedEvidence, LockedStep
 _JOB_NAME = re.compile(r"-\d{8}T\d{6}Z-[0-9a-f]{6}")
 _COMPONENT = re.compile(r"(?:azureml:|.*/components/)([^/:]+)(?::|/versions/)([^/:]+)")
 _ANONYMOUS = "azureml_anonymous"
-# What a step records if it ran in just what its lock holds.
-_DRIFT = ("missing", "other")
 
 
 def is_job(name: str, runs_dir: Path) -> bool:
@@ -187,8 +186,16 @@ def _made_reasons(
 
 
 def _environment_reasons(told: Provenance, pinned: str) -> Iterator[str]:
-    facts = told.facts.get("environment") or {}
+    """Whether a step ran in another environment than it is pinned to here, or in more or less."""
+    facts = dict(told.facts.get("environment") or {})
     if facts.get("environment") != pinned:
         yield f"it was pinned to {facts.get('environment') or 'nothing'}, here it is to {pinned}"
-    elif any(facts.get(kind) for kind in _DRIFT) or (facts.get("extra") or {}).get("count"):
-        yield f"what was installed where it ran is not what {pinned} locks"
+        return
+    beside = (facts.pop("extra", None) or {}).get("count", 0)
+    known = {it.name: facts[it.name] for it in fields(Drift) if it.name in facts}
+    found = Drift(**known, extra={}).differences(extra_counts=False)
+    if beside:
+        found.append(f"{beside} packages are not in the lock")
+    if found:
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        yield f"where it ran, {found[0]}{more}"
