@@ -45,6 +45,27 @@ def latency_gate(
     tolerance: Input(
         type="number", min=0.0, max=1.0, description="How far a served probability may be off"
     ) = 1e-5,
+    engines: Input(
+        type="string", description="Candidates: what computes, with commas between"
+    ) = "own, tensorflow, openvino",
+    precisions: Input(
+        type="string", description="Candidates: what products are computed in"
+    ) = "float32, bfloat16",
+    threads: Input(
+        type="string", description="Candidates: threads of one computation; auto is 1 and all cores"
+    ) = "auto",
+    batch_sizes: Input(
+        type="string", description="Candidates: most items that are computed together"
+    ) = "1",
+    windows_ms: Input(
+        type="string", description="Candidates: how long a batch waits for more items"
+    ) = "2",
+    requests: Input(
+        type="integer", min=400, max=1000000, description="Load: requests behind the percentiles"
+    ) = 1000,
+    seconds: Input(
+        type="number", min=0.2, max=600.0, description="Load: how long each candidate is timed"
+    ) = 4.0,
     min_accuracy: Input(
         type="number", optional=True, min=0.0, max=1.0, description="Least accuracy to register"
     ) = None,
@@ -84,6 +105,13 @@ def latency_gate(
         cold_start_s=cold_start_s,
         memory_mb=memory_mb,
         tolerance=tolerance,
+        engines=engines,
+        precisions=precisions,
+        threads=threads,
+        batch_sizes=batch_sizes,
+        windows_ms=windows_ms,
+        requests=requests,
+        seconds=seconds,
     )
     registration = register_model(
         model=check.outputs.served_model,
