@@ -213,6 +213,35 @@ class Chain(ToyProject):
         return {fault["kind"] for fault in faults}
 
 
+def decision(folder: Path, what: str = "toy:2", **parts: Any) -> tuple[Any, Any]:
+    """A registered model as it is, and a decision about it, which promote would write."""
+    from tfhub_blocks.control.lineage.archives import Archive
+    from tfhub_blocks.control.lineage.targets import find_chain
+    from tfhub_blocks.records.promotions import Promotion
+
+    archive = Archive(folder / ".runs")
+    found = find_chain(what, archive, "test")
+    version = found.registration
+    model = found.knots[version.source].output
+    said = {
+        "model": what,
+        "model_digest": model.digest,
+        "statement": model.statement,
+        "evidence": version.tags["evidence_digest"],
+        "destination": "workspace ours",
+        "asset": f"toy:{model.digest[:12]}",
+        "profile": "team",
+        "profile_digest": "1" * 64,
+        "promoters": ("bob",),
+        "authors": ("ada",),
+        "two_persons": True,
+        "owner": "ada",
+        "reason": "It held",
+        "decided": "2026-01-02T03:04:05Z",
+    }
+    return version, Promotion(**said | parts)
+
+
 def write_project(folder: Path) -> None:
     """The project, in which nothing was made yet."""
     project = ToyProject(folder, None)

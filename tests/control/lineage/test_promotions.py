@@ -8,43 +8,17 @@ import pytest
 from chain_tampering import edit_json
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from signing_keys import write_keys
+from toy_chain import decision
 
-from tfhub_blocks.control.lineage.archives import Archive
 from tfhub_blocks.control.lineage.promotions import keep_promotion, promotion_path
 from tfhub_blocks.control.lineage.registrations import find_registration
-from tfhub_blocks.control.lineage.targets import find_chain
 from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.promotions import Promotion, read_promotion
-
-
-def decision(chain, what="toy:2", **parts):
-    """One about a model as it is, which promote would write."""
-    archive = Archive(chain.folder / ".runs")
-    found = find_chain(what, archive, "test")
-    version = found.registration
-    model = found.knots[version.source].output
-    said = {
-        "model": what,
-        "model_digest": model.digest,
-        "statement": model.statement,
-        "evidence": version.tags["evidence_digest"],
-        "destination": "workspace ours",
-        "asset": f"toy:{model.digest[:12]}",
-        "profile": "team",
-        "profile_digest": "1" * 64,
-        "promoters": ("bob",),
-        "authors": ("ada",),
-        "two_persons": True,
-        "owner": "ada",
-        "reason": "It held",
-        "decided": "2026-01-02T03:04:05Z",
-    }
-    return version, Promotion(**said | parts)
+from tfhub_blocks.records.promotions import read_promotion
 
 
 @pytest.fixture
 def promoted(chain):
-    chain.path = keep_promotion(*decision(chain), chain.folder / ".runs")
+    chain.path = keep_promotion(*decision(chain.folder), chain.folder / ".runs")
     return chain
 
 
@@ -64,7 +38,7 @@ def faults(chain, what="toy:2"):
 def test_chain_with_a_decision_holds(promoted):
     assert promoted.kinds("toy:2") == set()
     assert promoted.kinds() == set()
-    assert keep_promotion(*decision(promoted), promoted.folder / ".runs") == promoted.path
+    assert keep_promotion(*decision(promoted.folder), promoted.folder / ".runs") == promoted.path
 
 
 @pytest.mark.parametrize(
@@ -107,15 +81,15 @@ def test_decision_about_another_model_is_found(promoted):
     other = find_registration(runs, "toy:1", "test").source
     shutil.copy(promoted.path, other.parent)
     assert "none: nobody took it here" in faults(promoted, "toy:1")
-    _, about_two = decision(promoted)
-    version, _ = decision(promoted, "toy:1")
+    _, about_two = decision(promoted.folder)
+    version, _ = decision(promoted.folder, "toy:1")
     keep_promotion(version, about_two, runs)
     assert f"model {about_two.model_digest}" in faults(promoted, "toy:1")
 
 
 def test_decision_on_other_evidence_is_found(chain):
-    _, other = decision(chain, "toy:1")
-    version, made = decision(chain, evidence=other.evidence)
+    _, other = decision(chain.folder, "toy:1")
+    version, made = decision(chain.folder, evidence=other.evidence)
     keep_promotion(version, made, chain.folder / ".runs")
     assert f"it is about {other.model_digest}, passed: True" in faults(chain)
 
@@ -151,7 +125,7 @@ def test_decision_is_signed_with_the_chain_or_by_who_took_it(promoted):
     old = read_promotion(promoted.path, "")
     promoted.path.unlink()
     made = replace(old, promoters=("carol",))
-    version, _ = decision(promoted)
+    version, _ = decision(promoted.folder)
     path = keep_promotion(version, made, promoted.folder / ".runs")
     path.with_name(f"{path.name}.dsse.json").write_bytes(kept)
     found = json.loads(promoted.verify("toy:2", "--key", "key.pub").out)["faults"]

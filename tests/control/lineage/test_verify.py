@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from chain_tampering import edit_json, forge, swap
 
+from tfhub_blocks.control.lineage import registrations
 from tfhub_blocks.control.lineage.archives import Archive
+from tfhub_blocks.control.lineage.registrations import find_registration
 from tfhub_blocks.records.evidence import read_evidence
 from tfhub_blocks.records.lineage import STATEMENT_NAME, read_lineage
 
@@ -232,6 +234,17 @@ def test_edited_evidence_is_found(chain):
     edit_json(proof, lambda s: s["predicate"]["metrics"]["accuracy"].update(value=0.99))
     forge(proof)
     assert chain.kinds() == {"evidence"}
+
+
+def test_evidence_of_latency_is_that_of_the_registered_model_and_is_here(chain):
+    folder = chain.folder / ".runs"
+    version = find_registration(folder, "toy:2", "test")
+    another = read_evidence(chain.output("measured", "evidence", run=0), "")
+    registrations.set_tag(folder, version, "latency_digest", another.as_statement()["digest"])
+    assert chain.kinds("toy:2") == {"replay"}
+    registrations.set_tag(folder, version, "latency_digest", "1" * 64)
+    gaps = json.loads(chain.verify("toy:2").out)["gaps"]
+    assert [gap["what"] for gap in gaps] == ["tag latency_digest"]
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ def model_card(facts: ModelFacts) -> Card:
             Section("Encoder", tuple(_encoder(facts))),
             Section("Training", tuple(_training(facts))),
             Section("Metrics", tuple(_metrics(facts.evidence))),
+            *([Section("Latency", tuple(_latency(facts.latency)))] if facts.latency else []),
             Section("Limits", (tuple(limits(facts)),)),
             Section("Licences", (tuple(_licences(facts)),)),
             Section("Cost", tuple(_cost(facts))),
@@ -89,7 +90,7 @@ def _encoder(facts: ModelFacts) -> Iterator[str]:
 
 
 def _training(facts: ModelFacts) -> "Iterator[str | Table]":
-    made = facts.lineage.provenance
+    made = facts.trained.provenance
     yield f"{made.step}, {made.started} to {made.finished}"
     rows = tuple((k, str(v)) for k, v in made.parameters.items() if v is not None)
     if rows:
@@ -100,19 +101,31 @@ def _metrics(evidence: Evidence | None) -> "Iterator[str | Table]":
     if evidence is None:
         yield "There is no evidence about it here."
         return
+    yield "On the test split; the intervals are those that the evidence states."
+    yield from _tables(evidence)
+    if evidence.comparison:
+        yield from _comparison(evidence.comparison)
+
+
+def _latency(evidence: Evidence) -> "Iterator[str | Table]":
+    told = evidence.facts
+    place = told.get("compute_size") or "a machine that nobody named"
+    yield f"{told.get('runtime', 'Its runtime')}, as it is served, on {place}."
+    yield from _tables(evidence)
+
+
+def _tables(evidence: Evidence) -> Iterator[Table]:
+    """What was measured, and what was asked."""
     rows = tuple(
         (name.replace("_", " ").capitalize(), f"{value:.4g}", interval)
         for name, value, interval in _measured(evidence)
     )
-    yield "On the test split; the intervals are those that the evidence states."
     yield Table(("Metric", "Value", "Interval"), rows)
     asked = tuple(
         (it.name, f"{it.asked:.4g}", f"{it.measured:.4g}", "met" if it.met else "NOT met")
         for it in evidence.thresholds
     )
     yield Table(("Threshold", "Asked", "Measured", ""), asked)
-    if evidence.comparison:
-        yield from _comparison(evidence.comparison)
 
 
 def _comparison(comparison: Comparison) -> "Iterator[str | Table]":
@@ -224,4 +237,6 @@ def _digests(facts: ModelFacts) -> Table:
         rows.append(("evidence", str(facts.evidence.as_statement()["digest"])))
     if facts.evidence and facts.evidence.comparison:
         rows.append(("champion", facts.evidence.comparison.champion))
+    if facts.latency:
+        rows.append(("evidence of latency", str(facts.latency.as_statement()["digest"])))
     return Table(("What", "SHA-256"), tuple(rows))

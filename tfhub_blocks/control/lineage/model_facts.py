@@ -10,6 +10,7 @@ import yaml
 from tfhub_blocks.control.lineage.archives import Archive, Place
 from tfhub_blocks.control.lineage.chains import Chain, Knot
 from tfhub_blocks.control.lineage.evidences import (
+    digests_of_model,
     encoder_digest,
     evidence_of_digest,
     is_evidence,
@@ -22,6 +23,7 @@ from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.evidence import Evidence
 from tfhub_blocks.records.lineage import Lineage
 from tfhub_blocks.records.locks import STEP_LOCK_NAME, Lock, parse_lock
+from tfhub_blocks.records.models import bare_digest
 from tfhub_blocks.records.pins import PIN_NAME, Pin, read_pin
 from tfhub_blocks.records.promotions import Promotion
 from tfhub_blocks.records.snapshots import Manifest, open_snapshot
@@ -42,9 +44,10 @@ class ModelFacts:
     """A model and what stands behind it; None, or nothing, is what is not here.
 
     ``data`` are the snapshots that it learned from, by folder digest; ``measured_on`` that of its
-    evidence. ``makers`` are the steps of runs that made it and all behind it, itself first;
-    ``lock`` is the environment that the first of them ran in. ``promotions`` are decisions about
-    the version that is registered.
+    evidence; ``latency`` is evidence of how soon it answers. ``trained`` is its lineage, or that of
+    the same model without a runtime. ``makers`` are the steps of runs that made it and all behind
+    it, itself first; ``lock`` is the environment that the first of them ran in. ``promotions`` are
+    decisions about the version that is registered.
     """
 
     name: str
@@ -58,6 +61,8 @@ class ModelFacts:
     measured_on: Manifest | None
     encoders: tuple[Pin, ...]
     evidence: Evidence | None
+    latency: Evidence | None
+    trained: Lineage
     makers: tuple[Place, ...]
     lock: Lock | None
     promotions: tuple[Promotion, ...] = ()
@@ -81,8 +86,10 @@ def gather(chain: Chain, archive: Archive, given: Given) -> ModelFacts:
             WHERE, str(output.path), "it has no lineage", "a model of a step", "make it again"
         )
     behind = [it.output for it in chain.behind(knot)]
-    evidence_output = _evidence(chain, archive, output.digest)
-    evidence = sound_evidence(evidence_output) if evidence_output else None
+    evidence = _evidence(chain, archive, output, "evaluation")
+    bare = bare_digest(output.lineage)
+    trained = next((it for it in chain.behind(knot) if it.output.digest == bare), knot)
+    learned_from = (it.output for it in chain.behind(trained))
     makers = _makers(chain, knot)
     place = next((it for it in makers if it in knot.places), None)
     owner = place.run.owner if place else ""
@@ -95,10 +102,12 @@ def gather(chain: Chain, archive: Archive, given: Given) -> ModelFacts:
         output=output,
         lineage=output.lineage,
         metadata=_metadata(output.path),
-        data={it.digest: _manifest(it) for it in behind if snapshot_digest(it)},
+        data={it.digest: _manifest(it) for it in learned_from if snapshot_digest(it)},
         measured_on=_measured_on(archive, evidence),
         encoders=_encoders(behind),
         evidence=evidence,
+        latency=_evidence(chain, archive, output, "latency"),
+        trained=trained.output.lineage or output.lineage,
         makers=makers,
         lock=_lock(place),
         promotions=tuple(promotions_of(chain)),
@@ -150,17 +159,22 @@ def _makers(chain: Chain, knot: Knot) -> tuple[Place, ...]:
     return tuple(found.values())
 
 
-def _evidence(chain: Chain, archive: Archive, model_digest: str) -> Output | None:
+def _evidence(chain: Chain, archive: Archive, model: Output, kind: str) -> Evidence | None:
+    """The evidence of a kind that a model was registered with; else the last one about it."""
     if chain.registration:
-        return evidence_of_digest(archive, chain.registration.tags.get("evidence_digest", ""))
-    found = [
-        output
-        for output in archive.in_order()
-        if is_evidence(output)
-        and (evidence := sound_evidence(output))
-        and evidence.model_digest == model_digest
-    ]
-    return found[-1] if found else None
+        tag = "evidence_digest" if kind == "evaluation" else f"{kind}_digest"
+        proof = evidence_of_digest(archive, chain.registration.tags.get(tag, ""))
+        return sound_evidence(proof) if proof else None
+    outputs = (output for output in archive.in_order() if is_evidence(output))
+    found = [evidence for output in outputs if (evidence := sound_evidence(output))]
+    about = [it for it in found if it.kind == kind and _is_about(it, model)]
+    return about[-1] if about else None
+
+
+def _is_about(evidence: Evidence, model: Output) -> bool:
+    if evidence.kind == "latency":  # of one model it may have timed several runtimes
+        return evidence.digests.get("served_model") == model.digest
+    return evidence.model_digest in digests_of_model(model)
 
 
 def _metadata(model: Path) -> dict[str, Any]:

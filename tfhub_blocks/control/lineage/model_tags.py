@@ -5,12 +5,15 @@ from collections.abc import Iterable, Mapping
 from tfhub_blocks.control.lineage.archives import Archive
 from tfhub_blocks.control.lineage.chains import Chain
 from tfhub_blocks.control.lineage.evidences import (
+    digests_of_model,
     encoder_digest,
     evidence_of_digest,
     snapshot_digest,
     sound_evidence,
 )
 from tfhub_blocks.control.lineage.findings import Verdict
+from tfhub_blocks.control.lineage.registrations import Registration
+from tfhub_blocks.records.evidence import Evidence
 
 
 def check_registration(chain: Chain, archive: Archive, verdict: Verdict) -> None:
@@ -25,19 +28,19 @@ def check_registration(chain: Chain, archive: Archive, verdict: Verdict) -> None
         )
     else:
         _hold_tags(chain, version.source, tags, verdict)
-    digest = tags.get("evidence_digest", "")
-    proof = evidence_of_digest(archive, digest)
-    evidence = sound_evidence(proof) if proof else None
-    if evidence is None:
-        verdict.gap("evidence", version, "tag evidence_digest", f"evidence {digest}", "not here")
-    elif evidence.model_digest != tags.get("model_digest"):
-        verdict.fault(
-            "replay",
-            version,
-            "tag evidence_digest",
-            f"evidence about the model {tags.get('model_digest')}",
-            f"it is evidence about the model {evidence.model_digest}",
-        )
+    digest = tags.get("model_digest", "")
+    outputs = [it.output for it in chain.knots.values() if it.output.digest == digest]
+    evaluated = {digest, *(it for output in outputs for it in digests_of_model(output))}
+    if tags.get("latency_digest"):
+        latency = _told(archive, version, "latency_digest", verdict)
+        served = latency.digests.get("served_model", latency.model_digest) if latency else digest
+        if served != digest:
+            _replayed(version, "latency_digest", served, verdict)
+        elif latency and not outputs:  # without its files, what it was made from is told there
+            evaluated.add(latency.model_digest)
+    evidence = _told(archive, version, "evidence_digest", verdict)
+    if evidence and evidence.model_digest not in evaluated:
+        _replayed(version, "evidence_digest", evidence.model_digest, verdict)
     champion = evidence.comparison.champion if evidence and evidence.comparison else ""
     if evidence and tags.get("champion_digest", "") != champion:
         verdict.fault(
@@ -47,6 +50,26 @@ def check_registration(chain: Chain, archive: Archive, verdict: Verdict) -> None
             tags.get("champion_digest", "no champion"),
             f"{champion or 'no champion'} in its evidence",
         )
+
+
+def _told(archive: Archive, version: Registration, tag: str, verdict: Verdict) -> Evidence | None:
+    """The evidence that a tag names, if it is here unchanged."""
+    digest = version.tags.get(tag, "")
+    proof = evidence_of_digest(archive, digest)
+    evidence = sound_evidence(proof) if proof else None
+    if evidence is None:
+        verdict.gap("evidence", version, f"tag {tag}", f"evidence {digest}", "not here")
+    return evidence
+
+
+def _replayed(version: Registration, tag: str, about: str, verdict: Verdict) -> None:
+    verdict.fault(
+        "replay",
+        version,
+        f"tag {tag}",
+        f"evidence about the model {version.tags.get('model_digest')}",
+        f"it is evidence about the model {about}",
+    )
 
 
 def _hold_tags(chain: Chain, source: object, tags: Mapping[str, str], verdict: Verdict) -> None:

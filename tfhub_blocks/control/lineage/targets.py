@@ -1,10 +1,15 @@
 """What a person names: a run, a registered model, or a folder; as the chain behind it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from tfhub_blocks.control.lineage.archives import Archive
 from tfhub_blocks.control.lineage.chains import Chain, trace
-from tfhub_blocks.control.lineage.evidences import evidence_about, evidence_of_digest
+from tfhub_blocks.control.lineage.evidences import (
+    digests_of_model,
+    evidence_about,
+    evidence_of_digest,
+)
 from tfhub_blocks.control.lineage.findings import Verdict
 from tfhub_blocks.control.lineage.outputs import Output, read_output
 from tfhub_blocks.control.lineage.registrations import (
@@ -33,8 +38,10 @@ def find_chain(text: str, archive: Archive, where: str) -> Chain:
 def chain_of_model(version: Registration, archive: Archive) -> Chain:
     """The chain behind a registered model and its evidence."""
     roots = [read_output(version.source)] if version.source.is_dir() else []
-    proof = evidence_of_digest(archive, version.tags.get("evidence_digest", ""))
-    roots += _with_proofs(archive, version.tags.get("model_digest", ""), proof)
+    registered_with = (version.tags.get(f"{kind}_digest", "") for kind in ("evidence", "latency"))
+    proofs = [evidence_of_digest(archive, digest) for digest in registered_with if digest]
+    about = list(evidence_about(archive, version.tags.get("model_digest", "")))
+    roots += _beside(archive, [*about, *filter(None, proofs)])
     chain = trace(f"model {version}", archive, roots)
     chain.registration = version
     return chain
@@ -113,13 +120,16 @@ def _of_path(path: Path, archive: Archive, where: str) -> Chain:
             "the folder of a finished output",
             "give the output of a finished run",
         )
-    proofs = _with_proofs(archive, output.digest) if output.kind == "model" else []
-    return trace(f"{output.kind} {path}", archive, [output, *proofs])
+    is_model = output.kind == "model"
+    proofs = evidence_about(archive, *digests_of_model(output)) if is_model else ()
+    return trace(f"{output.kind} {path}", archive, [output, *_beside(archive, proofs)])
 
 
-def _with_proofs(archive: Archive, model_digest: str, proof: Output | None = None) -> list[Output]:
-    """The evidence about a model, each with what its step made beside it."""
-    found = list(evidence_about(archive, model_digest))
-    if proof and proof not in found:
-        found.append(proof)
-    return [output for proof in found for output in (proof, *archive.beside(proof))]
+def _beside(archive: Archive, proofs: Iterable[Output]) -> list[Output]:
+    """Evidence, each with what its step made beside it but for a model, which is another one."""
+    return [
+        output
+        for proof in proofs
+        for output in (proof, *archive.beside(proof))
+        if output.kind != "model"
+    ]
