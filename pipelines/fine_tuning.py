@@ -112,6 +112,7 @@ def fine_tuning(
         trigger_time=trigger_time,
     )
     return {
+        "snapshot": snapshot.outputs.snapshot,
         "model": tuned.outputs.model,
         "record": tuned.outputs.record,
         "probe_report": probe.outputs.report,

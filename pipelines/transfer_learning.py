@@ -104,6 +104,7 @@ def transfer_learning(
         trigger_time=trigger_time,
     )
     return {
+        "snapshot": snapshot.outputs.snapshot,
         "features": features.outputs.features,
         "model": head.outputs.model,
         "report": evaluation.outputs.report,
