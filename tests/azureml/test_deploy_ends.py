@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from azure.ai.ml.entities import AmlCompute, BatchEndpoint
+from azure.ai.ml.entities import AmlCompute, BatchEndpoint, Model
 from loopback.requests import Fault
 
 PRICES = f"""format_version = 1
@@ -93,6 +93,36 @@ def test_pipeline_takes_what_is_left_open_and_has_the_rest_fixed(toy, azure):
     again = deploy(toy, "--set", f"source={toy.words}", "--set", "count=2")
     assert again.out.count("is so") == 2
     assert {r.method for r in azure.recorder.requests} == {"GET"}
+
+
+def test_batch_inference_is_deployed_with_its_model_and_ends_at_its_date(toy, azure):
+    role = '[roles.gpu]\ncompute = "cpu-cluster"\ntimeout_s = 60\n[clusters'
+    profile = toy.read("pipelines/profiles/toy.toml").replace("[clusters", role)
+    toy.write("pipelines/profiles/toy.toml", profile)
+    toy.main("publish", "score_batch")
+    model = Model(name="flowers", version="7", path=toy.folder / "src", type="mlflow_model")
+    azure.client().models.create_or_update(model)
+    fixed = ("--set", "model=azureml:flowers:7", "--set", "engine=openvino")
+    words = ("--profile", "toy", "--until", day(3), "--name", "scoring", *fixed)
+    outcome = toy.main("deploy", "batch", "batch_inference", *words)
+    assert outcome.status == 0, outcome.err
+    assert "  takes     data, encoder, previous_predictions, model_name, top_k, max" in outcome.out
+    [component] = azure.workspace.versions("components", "batch_inference_batch")
+    spec = component["properties"]["componentSpec"]
+    [node] = spec["jobs"].values()
+    assert node["inputs"]["data"]["value"] == "${{parent.inputs.data}}"
+    assert node["inputs"]["model"]["uri"].endswith("/models/flowers/versions/7")
+    assert node["inputs"]["engine"]["value"] == "openvino"
+    assert "/components/score_batch/versions/" in node["componentId"]
+    assert node["computeId"].endswith("/computes/cpu-cluster")
+    assert not spec["inputs"]["data"].get("optional")
+    assert spec["outputs"] == {"predictions": {"type": "uri_folder"}}
+    told = toy.main("deploy", "list").out
+    assert "scoring  batch, tester (toys), 0 hours old" in told
+    assert "batch_inference, its jobs are paid for" in told
+    azure.workspace.get("batchEndpoints/scoring")["tags"][UNTIL] = day(-1)
+    assert toy.main("deploy", "reap").status == 0
+    assert names(azure) == []
 
 
 def test_cluster_that_stays_up_takes_no_batch_endpoint(toy, azure):
