@@ -127,3 +127,22 @@ def test_budget_that_no_runtime_keeps_fails_the_step_and_leaves_its_report_in_ml
     assert not (folder / "served_model" / "runtime.toml").exists()
     assert not (folder / "evidence").exists()
     assert list(tracking.glob("artifacts/**/check_latency/latency-histogram.png"))
+
+
+@pytest.mark.slow
+def test_somebodys_pyfunc_and_an_encoder_come_out_with_a_runtime_too(
+    run, brightness_model, imported_encoder, coloured_snapshot
+):
+    ports = ["report", "evidence", "served_model"]
+    for port, given, engine, kind in (
+        ("model", brightness_model, "own", "pyfunc/1"),
+        ("encoder", imported_encoder, "openvino", "encoder/1"),
+    ):
+        inputs = QUICK | {port: given, "snapshot": coloured_snapshot, "engines": engine}
+        folder, done = run("check_latency", inputs, ports)
+        assert done.returncode == 0, done.stderr
+        model = read_lineage(folder / "served_model")
+        assert (model.format, read_runtime(folder / "served_model").engine) == (kind, engine)
+        evidence = read_evidence(folder / "evidence", "test")
+        assert evidence.digests["served_model"] == model.digest
+        assert evidence.model_digest == bare_digest(model)
