@@ -36,6 +36,8 @@ BUDGET_MS = 500.0
 # Of the first start: what a killed server may take until it is ready again.
 COLD_START_SLACK = 1.5
 RECOVERY_S = 5.0
+# Of those refused at twice the capacity, 99 of 100 hear of it so soon.
+MOST_SHED_MS = 100.0
 
 
 def write_served(folder: Path, runtime: Runtime | None) -> Path:
@@ -94,7 +96,7 @@ def measure(server: Server, files: list[bytes], seconds: float) -> list[str]:
     if near["answered"] < near["requests"] or near["p99_ms"] > BUDGET_MS:
         missed.append("at 80 %")
     beyond = told("at 200 %", offer(port, files, 2 * capacity, seconds / 4))
-    if beyond["other"] or not beyond["shed"] or beyond["shed_p99_ms"] > 2 * BUDGET_MS:
+    if beyond["other"] or not beyond["shed"] or beyond["shed_p99_ms"] > MOST_SHED_MS:
         missed.append("at 200 %")
     after = offer(port, files, 0.5 * capacity, 2 * RECOVERY_S)
     late = told("from 5 s after it", after[len(after) // 2 :])

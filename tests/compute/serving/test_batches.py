@@ -12,10 +12,13 @@ from tfhub_blocks.compute.serving.refusals import Refusal
 
 
 class Toy:
-    """Doubles numbers; ``gate`` holds up a batch, ``batches`` are those that came."""
+    """Doubles numbers; ``gate`` holds up a batch, and it takes ``seconds``.
+
+    ``batches`` are those that came.
+    """
 
     def __init__(self):
-        self.batches, self.gate = [], threading.Event()
+        self.batches, self.gate, self.seconds = [], threading.Event(), 0.0
         self.gate.set()
         self.entered = threading.Event()
 
@@ -27,6 +30,7 @@ class Toy:
     def answer(self, prepared):
         self.entered.set()
         assert self.gate.wait(30)
+        time.sleep(self.seconds)
         self.batches.append(list(prepared))
         if "undecodable" in prepared:
             raise UndecodableError("it is no number", prepared.index("undecodable"))
@@ -133,6 +137,34 @@ def test_what_waited_longer_than_its_answer_is_worth_is_refused(toy, batcher):
     assert [1] not in toy.batches
     # The slow batch was an exception, and does not keep the next ones out.
     assert made.submit([2])[0].result(30) == 4
+
+
+def test_what_would_wait_too_long_is_refused_at_once_and_what_is_taken_is_answered(toy, batcher):
+    made = batcher(budget_s=1.0, largest=1, waiting=100)
+    toy.seconds = 0.05
+    wait([made.submit([1])[0] for _ in range(12)])
+    taken = []
+    while not made.is_slow:
+        taken += made.submit([2])
+    with pytest.raises(Refusal) as told:
+        made.submit([2])
+    assert told.value.status == 429
+    assert 8 < len(taken) < 17
+    assert {outcome(each) for each in taken} == {4}
+    assert made.submit([3])[0].result(30) == 6
+
+
+def test_a_machine_that_stood_still_does_not_keep_the_next_ones_out(toy, batcher):
+    made = batcher(budget_s=1.0, largest=1)
+    wait([made.submit([1])[0] for _ in range(12)])
+    first = held_up(toy, made)
+    rest = [made.submit([1])[0] for _ in range(3)]
+    time.sleep(0.8)
+    toy.gate.set()
+    wait([*first, *rest])
+    toy.gate.clear()
+    for _ in range(15):
+        made.submit([1])
 
 
 def test_an_item_that_is_refused_or_undecodable_leaves_the_others_alone(toy, batcher):

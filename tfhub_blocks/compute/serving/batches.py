@@ -6,11 +6,13 @@ Items are held in bounded number, and refused as soon as their answer would come
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
+from statistics import median
 from typing import Any
 
 from tfhub_blocks.compute.serving.answerers import UndecodableError
@@ -18,6 +20,11 @@ from tfhub_blocks.compute.serving.refusals import Refusal, too_many
 
 # How much of what the last batch took counts as what the next one will.
 _SMOOTHING = 0.2
+# So many batches tell how fast items are answered. Half of them may have come while the machine
+# stood still.
+_PACES = 16
+# What is taken is expected to be answered in this share of the budget: some will take longer.
+_TAKEN_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,9 @@ class Batcher:
         self._lock = threading.Lock()
         self._held = 0
         self._batch_s = 0.0
+        # Seconds for an item, of batches after which others waited already, and the last such end.
+        self._paces: deque[float] = deque(maxlen=_PACES)
+        self._busy_since: float | None = None
         self._closed = False
         self._prepared: SimpleQueue[tuple[_Item, Any] | None] = SimpleQueue()
         self._pool = ThreadPoolExecutor(batching.preparing, "prepare")
@@ -77,8 +87,23 @@ class Batcher:
 
     @property
     def is_full(self) -> bool:
-        """Whether one more item would be refused."""
+        """Whether so many items wait that one more would be refused."""
         return self._held >= self._batching.waiting
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether one more item would be refused because its answer would probably come too late.
+
+        It is refused if those before it take so long, each as long as one did of late while others
+        waited. Enough for the next batches are always taken.
+        """
+        pace_s = median(self._paces or [0.0])
+        is_late = (self._held + 1) * pace_s > _TAKEN_SHARE * self._batching.budget_s
+        return is_late and self._held >= self._next_ones
+
+    @property
+    def _next_ones(self) -> int:
+        return self._batching.largest * self._batching.concurrency
 
     def submit(self, contents: Sequence[Any]) -> list[Future[Any]]:
         """An answer to come for each content, all or none of which are taken.
@@ -86,12 +111,12 @@ class Batcher:
         One that does not come raises a ``Refusal``, or whatever fault of the model it was.
 
         Raises:
-            Refusal: Too many wait already, or the batcher was closed.
+            Refusal: Too many wait already, or for too long, or the batcher was closed.
         """
         with self._lock:
             if self._closed:
                 raise Refusal(503, "the server is stopping: send it again")
-            if self._held + len(contents) > self._batching.waiting:
+            if self.is_slow or self._held + len(contents) > self._batching.waiting:
                 raise too_many()
             self._held += len(contents)
             deadline = time.monotonic() + self._batching.budget_s
@@ -166,9 +191,17 @@ class Batcher:
         self._batch_s += _SMOOTHING * (took_s - self._batch_s)
         for (item, _), row in pairs:
             item.answer.set_result(row)
+        self._note_pace(len(pairs))
         with suppress(Exception):  # what is counted must not stop what is answered
             self._seen(len(batch), took_s)
         return []
+
+    def _note_pace(self, answered: int) -> None:
+        now = time.monotonic()
+        with self._lock:
+            if self._busy_since is not None:
+                self._paces.append((now - self._busy_since) / answered)
+            self._busy_since = now if self._held >= self._next_ones else None
 
     def _is_late(self, item: _Item) -> bool:
         """Whether its answer would come too late; it is refused, then."""
