@@ -1,6 +1,8 @@
 """Predictions of folders, tables and snapshots, alone and shared, from nothing and from earlier."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -354,3 +356,47 @@ def test_earlier_answers_are_found_in_any_order_and_over_shards(
     assert [row["probabilities"] for row in earlier.take(wanted).to_pylist()] == (
         given[[9, 0, 5]].tolist()
     )
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+from tfhub_blocks.compute.extraction import Options, Share
+from tfhub_blocks.compute.modalities.modality import Limits
+from tfhub_blocks.compute.predictions.outputs import write_predictions
+from tfhub_blocks.compute.predictions.places import open_places
+from tfhub_blocks.compute.predictions.scorers import of_model
+from tfhub_blocks.compute.predictions.scoring import Scoring
+from tfhub_blocks.compute.served_models import load_served
+model, data, out = map(Path, sys.argv[1:])
+scorer = of_model(load_served(model, "test"))
+places = open_places(data, scorer.modality, Limits(1_000_000, 60.0))
+scoring = Scoring(scorer, places, scorer.digest, options=Options("tensorflow"))
+share = Share(out / "work", 0, 1)
+plan = scoring.compute(share, lambda *_: None)
+manifest, _ = write_predictions(scoring, plan, share, out, lambda *_: None)
+# Not ru_maxrss, which begins at what the process that started this one had.
+status = Path("/proc/self/status").read_text()
+print(manifest.scored, int(status.partition("VmHWM:")[2].split()[0]) // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_hold_the_contents(colours_model: Path, tmp_path: Path) -> None:
+    def scored_in_a_process(count: int) -> int:
+        """The process's peak memory in MiB."""
+        data, out = tmp_path / f"data-{count}", tmp_path / f"out-{count}"
+        data.mkdir()
+        out.mkdir()
+        random = np.random.default_rng(count)
+        for number in range(count):
+            pixels = random.integers(0, 256, (256, 256, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(data / f"{number}.bmp")
+        command = [sys.executable, "-c", MEASURE, *map(str, (colours_model, data, out))]
+        run = subprocess.run(command, check=True, capture_output=True, text=True)
+        scored, peak_mib = map(int, run.stdout.splitlines()[-1].split())
+        assert scored == count
+        return peak_mib
+
+    # 3,000 more weigh 563 MiB.
+    assert scored_in_a_process(4_000) - scored_in_a_process(1_000) < 100
