@@ -52,6 +52,9 @@ def _folded_into(node: Any, nodes: Mapping[str, Any], used: Mapping[str, int]) -
     ):
         return None
     convolution = nodes.get(node.input[0].removesuffix(":0"))
+    # What a function of Keras gave is passed on by one or more of these.
+    while convolution is not None and convolution.op == "Identity" and used[convolution.name] == 1:
+        convolution = nodes.get(convolution.input[0].removesuffix(":0"))
     if convolution is None or convolution.op not in CONVOLUTIONS or used[convolution.name] != 1:
         return None
     is_fixed = not node.attr["is_training"].b and node.attr["data_format"].s != b"NCHW"

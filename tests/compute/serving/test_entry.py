@@ -1,13 +1,18 @@
 """The entry script of Azure ML's server, from the very files that a deployment would get."""
 
 import base64
+import http.client
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
+from contextlib import suppress
 
 import pytest
-from serving_process import ROOT
+from serving_process import ROOT, ask
 
 from tfhub_blocks.records.code import step_modules
 
@@ -60,3 +65,37 @@ def test_init_loads_the_mounted_model_and_run_answers_or_refuses(code, colours_m
         {"error": "the JSON is nested too deeply"},
     ]
     assert lines[-1] == "others []"
+
+
+@pytest.mark.slow
+def test_mlflow_serves_it_without_code_of_ours_and_answers_alike(colours_model, items, server):
+    """The no-code way: MLflow's own scoring server, on the model's folder."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"]
+    process = subprocess.Popen(
+        [*command, "--model-uri", str(colours_model), "--port", str(port)],
+        cwd=colours_model.parent,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        data = [[base64.b64encode(item).decode()] for item in items[:5]]
+        body = json.dumps({"dataframe_split": {"columns": ["contents"], "data": data}})
+        until, answer = time.monotonic() + 120, None
+        while answer is None:
+            assert process.poll() is None
+            assert time.monotonic() < until
+            with suppress(ConnectionError):
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+                answer = ask(connection, "POST", "/invocations", body, "application/json")
+            time.sleep(0.2)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    ours = [server.score(item)[1]["predictions"][0] for item in items[:5]]
+    for there, here in zip(json.loads(answer[2])["predictions"], ours, strict=True):
+        assert there["label"] == here["label"]
+        assert there["probabilities"] == pytest.approx(here["probabilities"], abs=1e-6)
