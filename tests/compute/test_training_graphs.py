@@ -19,7 +19,8 @@ class Network(tf.Module):
         super().__init__()
         random = tf.random.Generator.from_seed(0)
         width = 8 if kind != "one_each" else 4
-        shape = [3, 3, 4, 8] if kind == "wide" else [5, 5, 4, width // 4]
+        self.is_wide = kind in ("wide", "passed_on", "passed_on_twice")
+        shape = [3, 3, 4, 8] if self.is_wide else [5, 5, 4, width // 4]
         self.kind = kind
         self.filters = tf.Variable(random.normal(shape), name="filters")
         self.scale = tf.Variable(random.uniform([width], 0.5, 2), name="scale")
@@ -28,8 +29,10 @@ class Network(tf.Module):
         self.variance = tf.Variable(random.uniform([width], 0.5, 2), trainable=False)
 
     def __call__(self, images):
-        convolve = tf.nn.conv2d if self.kind == "wide" else tf.nn.depthwise_conv2d
+        convolve = tf.nn.conv2d if self.is_wide else tf.nn.depthwise_conv2d
         given = convolve(images, self.filters, [1, 1, 1, 1], "SAME")
+        if self.kind.startswith("passed_on"):
+            given = tf.identity(given)
         fixed = [self.scale, self.offset, self.mean, self.variance]
         if self.kind == "moments_of_the_batch":
             normal, *_ = tf.compat.v1.nn.fused_batch_norm(given, *fixed[:2], is_training=True)
@@ -37,7 +40,7 @@ class Network(tf.Module):
             normal, *_ = tf.compat.v1.nn.fused_batch_norm(
                 given, *fixed, epsilon=0.01, is_training=False
             )
-        rest = given if self.kind == "convolution_used_twice" else 0.0
+        rest = given if self.kind.endswith("twice") else 0.0
         return tf.reduce_sum(tf.nn.relu6(normal) + rest, [1, 2])
 
 
@@ -59,8 +62,8 @@ def gradients(network, function, images):
     return given, tape.gradient(loss, [images, *network.trainable_variables])
 
 
-KINDS = ["wide", "one_each", "two_each"]
-KEPT = ["moments_of_the_batch", "convolution_used_twice"]
+KINDS = ["wide", "one_each", "two_each", "passed_on"]
+KEPT = ["moments_of_the_batch", "convolution_used_twice", "passed_on_twice"]
 
 
 @pytest.mark.parametrize("kind", KINDS + KEPT)
