@@ -65,7 +65,7 @@ def test_the_scale_of_the_features_changes_no_head(
     factor: float, tunable: CutEncoder, cut: Cut, classifier, data
 ) -> None:
     """It is a power of two, so that a probe that wins is served to the bit."""
-    head, upper = classifier.head(2.0), tunable.upper(cut)
+    head, upper = classifier.head(2.0), tunable.trainable_upper(cut)
     scale = feature_scale(features_of(upper, data.validation) * np.float32(factor))
 
     scaled = Classifier(upper, tunable.variables_above(cut), head, scale)
