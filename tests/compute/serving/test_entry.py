@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from serving_process import ROOT, ask
@@ -77,6 +78,8 @@ def test_mlflow_serves_it_without_code_of_ours_and_answers_alike(colours_model, 
     process = subprocess.Popen(
         [*command, "--model-uri", str(colours_model), "--port", str(port)],
         cwd=colours_model.parent,
+        # It starts uvicorn by its name.
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -93,7 +96,8 @@ def test_mlflow_serves_it_without_code_of_ours_and_answers_alike(colours_model, 
                 answer = ask(connection, "POST", "/invocations", body, "application/json")
             time.sleep(0.2)
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     ours = [server.score(item)[1]["predictions"][0] for item in items[:5]]
     for there, here in zip(json.loads(answer[2])["predictions"], ours, strict=True):
