@@ -144,7 +144,7 @@ def test_what_would_wait_too_long_is_refused_at_once_and_what_is_taken_is_answer
     toy.seconds = 0.05
     wait([made.submit([1])[0] for _ in range(12)])
     taken = []
-    while not made.is_slow:
+    while not made.is_slow():
         taken += made.submit([2])
     with pytest.raises(Refusal) as told:
         made.submit([2])
@@ -164,6 +164,25 @@ def test_a_machine_that_stood_still_does_not_keep_the_next_ones_out(toy, batcher
     wait([*first, *rest])
     toy.gate.clear()
     for _ in range(15):
+        made.submit([1])
+
+
+def test_a_server_that_was_slow_takes_more_again_when_it_is_fast(toy, batcher):
+    """Also if so few are taken meanwhile that none waits for another."""
+    made = batcher(budget_s=0.3, largest=1)
+    toy.seconds = 0.1
+    for _ in range(4):
+        wait([made.submit([1])[0] for _ in range(2)])
+    toy.gate.clear()
+    held = [made.submit([1])[0] for _ in range(2)]
+    assert made.is_slow()
+    toy.gate.set()
+    wait(held)
+    toy.seconds = 0.0
+    for number in range(20):
+        assert made.submit([number])[0].result(30) == 2 * number
+    toy.gate.clear()
+    for _ in range(10):
         made.submit([1])
 
 

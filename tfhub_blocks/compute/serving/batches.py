@@ -90,15 +90,14 @@ class Batcher:
         """Whether so many items wait that one more would be refused."""
         return self._held >= self._batching.waiting
 
-    @property
-    def is_slow(self) -> bool:
-        """Whether one more item would be refused because its answer would probably come too late.
+    def is_slow(self, more: int = 1) -> bool:
+        """Whether so many more items would be refused because they would probably be late.
 
-        It is refused if those before it take so long, each as long as one did of late while others
-        waited. Enough for the next batches are always taken.
+        They are refused if those before them and they take so long, each as long as one did of late
+        while others waited. Enough for the next batches are always taken.
         """
-        pace_s = median(self._paces or [0.0])
-        is_late = (self._held + 1) * pace_s > _TAKEN_SHARE * self._batching.budget_s
+        expected_s = (self._held + more) * median(self._paces or [0.0])
+        is_late = expected_s > _TAKEN_SHARE * self._batching.budget_s
         return is_late and self._held >= self._next_ones
 
     @property
@@ -116,7 +115,7 @@ class Batcher:
         with self._lock:
             if self._closed:
                 raise Refusal(503, "the server is stopping: send it again")
-            if self.is_slow or self._held + len(contents) > self._batching.waiting:
+            if self.is_slow(len(contents)) or self._held + len(contents) > self._batching.waiting:
                 raise too_many()
             self._held += len(contents)
             deadline = time.monotonic() + self._batching.budget_s
@@ -191,16 +190,20 @@ class Batcher:
         self._batch_s += _SMOOTHING * (took_s - self._batch_s)
         for (item, _), row in pairs:
             item.answer.set_result(row)
-        self._note_pace(len(pairs))
+        self._note_pace(len(pairs), took_s)
         with suppress(Exception):  # what is counted must not stop what is answered
             self._seen(len(batch), took_s)
         return []
 
-    def _note_pace(self, answered: int) -> None:
+    def _note_pace(self, answered: int, took_s: float) -> None:
         now = time.monotonic()
         with self._lock:
             if self._busy_since is not None:
                 self._paces.append((now - self._busy_since) / answered)
+            elif self._paces:
+                # Nobody waited: it tells no more than that items are not slower. Without it, what
+                # was slow once would keep out those who could show that it is fast again.
+                self._paces.append(min(took_s / answered, median(self._paces)))
             self._busy_since = now if self._held >= self._next_ones else None
 
     def _is_late(self, item: _Item) -> bool:
