@@ -1,35 +1,60 @@
-"""The steps, by name: ``from components import extract_features``.
+"""The steps by name: ``from tfhub_blocks.components import extract_features``.
 
-What comes back is the azure-ai-ml component of ``components/NAME/component.py``, with the code
-snapshot that Azure ML would get; call it inside a ``@dsl.pipeline`` to make a node. Components in
-a folder named ``components`` where the program was started are found as well, and first.
+Each name is the azure-ai-ml component of ``components/NAME/component.py`` with the code snapshot
+that Azure ML would receive. Call it inside a ``@dsl.pipeline`` function to add a node. Steps in the
+folder ``components`` of the working directory are found too, and hide installed ones.
 """
 
 import atexit
 import shutil
+import sys
 import tempfile
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import tfhub_blocks
 from tfhub_blocks.records.code import write_step_package
 from tfhub_blocks.records.frames import know_import_frames
 
-_OWN_FOLDERS = Path.cwd() / "components"
-if _OWN_FOLDERS.is_dir() and str(_OWN_FOLDERS) not in __path__:
-    __path__.insert(0, str(_OWN_FOLDERS))
+_INSTALLED = Path(__file__).parent
+
+
+class _Steps(ModuleType):
+    """A package whose attributes are components, never the folders that define them."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The import system binds each imported submodule to its package.
+        if not (isinstance(value, ModuleType) and name in names()):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Steps
 
 
 def names() -> list[str]:
-    """The names of all steps."""
-    found = {path.parent.name for root in __path__ for path in Path(root).glob("*/component.py")}
+    """Return the names of all steps, sorted."""
+    folders = (Path(folder) for folder in _search_path())
+    found = {path.parent.name for root in folders for path in root.glob("*/component.py")}
     return sorted(found)
 
 
+def _search_path() -> list[str]:
+    """Return the folders of steps, the working directory's first, and import from them."""
+    own = Path.cwd() / "components"
+    folders = [str(own)] if own.is_dir() and own.resolve() != _INSTALLED.resolve() else []
+    __path__[:] = [*folders, str(_INSTALLED)]
+    return __path__
+
+
+def __dir__() -> list[str]:
+    return names()
+
+
 def __getattr__(name: str) -> Any:
-    if name not in names():
-        raise AttributeError(f"there is no component {name!r}; there are: {', '.join(names())}")
+    if name.startswith("__") or name not in names():
+        raise AttributeError(f"no step is named {name!r}. The steps are {', '.join(names())}.")
     know_import_frames()
     module = import_module(f"{__name__}.{name}.component")
     # The decorated function makes nodes without this code; its component makes them with.
@@ -37,8 +62,9 @@ def __getattr__(name: str) -> Any:
     scratch = tempfile.mkdtemp(prefix="tfhub-blocks-")
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     folder = Path(scratch) / name  # the name that Studio shows for it
-    write_step_package(Path(module.__file__), Path(tfhub_blocks.__file__).parent, folder)
-    shutil.copy(module.__file__, folder)
+    source = Path(str(module.__file__))
+    write_step_package(source, Path(str(tfhub_blocks.__file__)).parent, folder)
+    shutil.copy(source, folder)
     # Not as additional_includes: their paths become part of the component, which then is another
     # one each time that a program starts.
     component.code = str(folder)

@@ -1,1 +1,39 @@
-"""The pipelines: one ``@dsl.pipeline`` a file, named as its file."""
+"""The pipelines that tfhub-blocks ships, by name: ``from tfhub_blocks.pipelines import NAME``.
+
+One file defines one ``@dsl.pipeline`` function, which has the file's name.
+"""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+class _Pipelines(ModuleType):
+    """A package whose attributes are pipeline functions, never the modules that define them."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The import system binds each imported submodule to its package.
+        if not (isinstance(value, ModuleType) and name in names()):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Pipelines
+
+
+def names() -> list[str]:
+    """Return the names of the pipelines that are installed, sorted."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+
+
+def __dir__() -> list[str]:
+    return names()
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("__") or name not in names():
+        raise AttributeError(f"no pipeline is named {name!r}. There are {', '.join(names())}.")
+    function = getattr(import_module(f"{__name__}.{name}"), name)
+    globals()[name] = function
+    return function

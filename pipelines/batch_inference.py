@@ -2,7 +2,7 @@
 
 from azure.ai.ml import Input, dsl
 
-from components import score_batch
+from tfhub_blocks.components import score_batch
 
 
 @dsl.pipeline(

@@ -2,7 +2,7 @@
 
 from azure.ai.ml import Input, dsl
 
-from components import (
+from tfhub_blocks.components import (
     evaluate,
     extract_features,
     fine_tune,

@@ -2,7 +2,7 @@
 
 from azure.ai.ml import Input, dsl
 
-from components import check_latency, evaluate, register_model
+from tfhub_blocks.components import check_latency, evaluate, register_model
 
 
 @dsl.pipeline(

@@ -35,7 +35,7 @@ JUDGED = '''"""judged: makes something and judges it."""
 
 from azure.ai.ml import Input, dsl
 
-from components import judge, make
+from tfhub_blocks.components import judge, make
 
 
 @dsl.pipeline(name="judged")

@@ -14,7 +14,7 @@ COMPOSE = """
 import sys
 from tfhub_blocks.control.catalog import pipeline_files
 from tfhub_blocks.control.requests import draft_graph
-import components
+from tfhub_blocks import components
 for name in pipeline_files():
     assert draft_graph(name).nodes
 for name in components.names():
@@ -33,7 +33,7 @@ def test_composing_every_pipeline_imports_nothing_that_computes():
 
 def test_pipelines_offer_what_their_steps_take():
     """A pipeline says its choices in words of its own, for composing it imports no engines."""
-    import components
+    from tfhub_blocks import components
     from tfhub_blocks.control.catalog import pipeline_files
     from tfhub_blocks.control.requests import draft_graph, pipeline_ports
 

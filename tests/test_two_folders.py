@@ -21,7 +21,7 @@ FROZEN = '''"""frozen: a head on features of a frozen encoder, and no more."""
 
 from azure.ai.ml import Input, dsl
 
-from components import extract_features, snapshot_data, train_head
+from tfhub_blocks.components import extract_features, snapshot_data, train_head
 
 
 @dsl.pipeline(name="frozen")

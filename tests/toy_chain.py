@@ -134,7 +134,7 @@ TOY_MODEL = '''"""toy_model: a snapshot, an encoder, a model, its evidence, and 
 
 from azure.ai.ml import Input, dsl
 
-from components import measure_toy, pin_toy, register_model, snapshot_data, train_toy
+from tfhub_blocks.components import measure_toy, pin_toy, register_model, snapshot_data, train_toy
 
 
 @dsl.pipeline(name="toy_model")

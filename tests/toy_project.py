@@ -111,7 +111,7 @@ TOY = '''"""toy: two steps and one that joins them."""
 
 from azure.ai.ml import Input, dsl
 
-from components import join, make
+from tfhub_blocks.components import join, make
 
 
 @dsl.pipeline(name="toy")
@@ -133,7 +133,7 @@ SHARED = '''"""shared: one step, and one that several workers share."""
 
 from azure.ai.ml import Input, dsl
 
-from components import make, share
+from tfhub_blocks.components import make, share
 
 
 @dsl.pipeline(name="shared")
@@ -216,7 +216,8 @@ class ToyProject:
 
 def forget_project() -> None:
     """Forget modules of the project that was in use, and what the SDK did to its components."""
-    for name in [n for n in sys.modules if n.partition(".")[0] in ("components", "pipelines")]:
+    roots = ("tfhub_blocks.components", "tfhub_blocks.pipelines", "components", "pipelines")
+    for name in [n for n in sys.modules if any(f"{n}.".startswith(f"{r}.") for r in roots)]:
         del sys.modules[name]
 
 

@@ -86,7 +86,7 @@ class Furnished:
 
     def job(self, **inputs: Any) -> Any:
         """A job of the pipeline transfer_learning, not yet submitted."""
-        from pipelines.transfer_learning import transfer_learning
+        from tfhub_blocks.pipelines.transfer_learning import transfer_learning
 
         images = Input(type="uri_folder", path="azureml:images:1")
         encoder = Input(type="custom_model", path="azureml:encoder:1")
@@ -354,6 +354,6 @@ max_nodes = 2
 @pytest.fixture
 def own_components() -> list[Any]:
     """The components of this repository."""
-    import components
+    from tfhub_blocks import components
 
     return [getattr(components, name) for name in components.names()]

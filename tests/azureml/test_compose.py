@@ -12,7 +12,7 @@ from loopback.contract import ROOT
 NOTEBOOK = """
 from azure.ai.ml import Input, MLClient, dsl
 from azure.identity import DefaultAzureCredential
-from components import make
+from tfhub_blocks.components import make
 
 client = MLClient.from_config(DefaultAzureCredential())
 join = client.components.get("join", "{join}")

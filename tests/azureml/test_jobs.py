@@ -9,7 +9,7 @@ NODES = {"imported", "snapshot", "features", "head", "evaluation", "registration
 
 
 def test_component_is_registered_with_its_code(furnished):
-    from components import snapshot_data
+    from tfhub_blocks.components import snapshot_data
 
     made = furnished.client.components.create_or_update(snapshot_data)
     code = furnished.plane.workspace.find_by_id(made.code.removeprefix("azureml:"))
@@ -55,7 +55,7 @@ def test_submit_from_another_machine_uploads_no_code(furnished):
     program = (
         "from azure.ai.ml import MLClient, Input\n"
         "from azure.identity import DefaultAzureCredential\n"
-        "from pipelines.transfer_learning import transfer_learning\n"
+        "from tfhub_blocks.pipelines.transfer_learning import transfer_learning\n"
         "data = Input(type='uri_folder', path='azureml:images:1')\n"
         "job = transfer_learning(source=data, encoder=data, owner='me')\n"
         "job.settings.default_compute = 'cpu-cluster'\n"

@@ -399,7 +399,7 @@ AGAIN = '''"""again: measures a model on other data."""
 
 from azure.ai.ml import Input, dsl
 
-from components import measure_toy, snapshot_data
+from tfhub_blocks.components import measure_toy, snapshot_data
 
 
 @dsl.pipeline(name="again")

@@ -276,7 +276,7 @@ COMPONENT_CHANGES = {
 
 
 def test_each_mistake_in_a_component_is_found_where_it_is(furnished):
-    from components import evaluate
+    from tfhub_blocks.components import evaluate
 
     made = furnished.client.components.create_or_update(evaluate)
     workspace = furnished.plane.workspace

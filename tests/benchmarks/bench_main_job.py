@@ -38,7 +38,7 @@ EMPTY_PIPELINE = '''"""Steps that do nothing."""
 
 from azure.ai.ml import Input, dsl
 
-from components import empty
+from tfhub_blocks.components import empty
 
 
 @dsl.pipeline(name="empties")

@@ -67,7 +67,7 @@ def write_project(folder: Path) -> Path:
 
 
 def measure(title: str, plane: object, publish: Callable[[object], None]) -> float:
-    for name in [n for n in sys.modules if n.partition(".")[0] == "components"]:
+    for name in [n for n in sys.modules if n.startswith("tfhub_blocks.components")]:
         del sys.modules[name]
     plane.recorder.clear()
     started = time.monotonic()
@@ -88,7 +88,7 @@ def ours(_: object) -> None:
 def peer(plane: object) -> None:
     from azure.ai.ml.entities import BuildContext, Environment
 
-    import components
+    from tfhub_blocks import components
     from tfhub_blocks.control.environments import find_environments
 
     client = plane.client()

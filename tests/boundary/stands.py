@@ -129,7 +129,7 @@ class ModelStand:
 
     def register(self) -> int:
         """Run the step; its status."""
-        from components.register_model import component
+        from tfhub_blocks.components.register_model import component
 
         registration = self.folder / "registration.json"
         given = (str(self.model), str(self.evidence), str(registration), "toys", "us")

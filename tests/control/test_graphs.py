@@ -65,7 +65,7 @@ def graph(project):
         lines = "\n    ".join(body.splitlines())
         project.write(
             "pipelines/drawn.py",
-            "from azure.ai.ml import Input, dsl\nfrom components import join, make\n"
+            "from azure.ai.ml import Input, dsl\nfrom tfhub_blocks.components import join, make\n"
             f"@dsl.pipeline(name='drawn')\ndef drawn({ports}):\n    {lines}\n",
         )
         return prepare_job("drawn", ["source=src", *settings], load_profile("local"))[1]

@@ -100,7 +100,7 @@ def test_show_mermaid(project, golden):
 def test_show_needs_no_values(project):
     project.write(
         "pipelines/typed.py",
-        "from azure.ai.ml import Input, dsl\nfrom components import make\n"
+        "from azure.ai.ml import Input, dsl\nfrom tfhub_blocks.components import make\n"
         "@dsl.pipeline(name='typed')\n"
         "def typed(source: Input(type='uri_folder'), text: Input(type='string', enum=['b']),\n"
         "    count: Input(type='integer', min=2), rate: Input(type='number'),\n"
@@ -123,7 +123,7 @@ def test_own_pipeline_and_step_hide_the_installed_ones(project):
     project.write(
         "pipelines/transfer_learning.py",
         '"""transfer_learning: ours."""\nfrom azure.ai.ml import Input, dsl\n'
-        "from components import train_head\n"
+        "from tfhub_blocks.components import train_head\n"
         "@dsl.pipeline(name='x')\ndef transfer_learning(source: Input(type='uri_folder')):\n"
         "    train_head(left=source, right=source)\n",
     )

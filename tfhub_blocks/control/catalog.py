@@ -1,6 +1,7 @@
 """Pipelines by name, and what is set for one on the command line."""
 
 import ast
+import importlib
 import importlib.util
 import math
 import sys
@@ -39,20 +40,24 @@ class SourceFile:
 
 
 def pipeline_files() -> dict[str, SourceFile]:
-    """Each pipeline by name; one in the working folder hides an installed one of that name."""
+    """Return each pipeline by name. A project's pipeline hides an installed one of that name."""
     paths = [path for folder in _folders("pipelines") for path in sorted(folder.glob("[!_]*.py"))]
     return {path.stem: SourceFile(path.stem, path) for path in paths}
 
 
 def component_files() -> dict[str, SourceFile]:
-    """Each step by name, installed or in the working folder."""
+    """Return each step by name. A project's step hides an installed one of that name."""
     folders = _folders("components")
     paths = [path for folder in folders for path in sorted(folder.glob("*/component.py"))]
     return {path.parent.name: SourceFile(path.parent.name, path) for path in paths}
 
 
-def _folders(package: str) -> list[Path]:
-    return [Path(str(files(package))), Path.cwd() / package]
+def _folders(kind: str) -> list[Path]:
+    return [_installed(kind), Path.cwd() / kind]
+
+
+def _installed(kind: str) -> Path:
+    return Path(str(files(f"tfhub_blocks.{kind}")))
 
 
 def find_pipeline(name: str) -> SourceFile:
@@ -80,7 +85,7 @@ def load_pipeline(name: str) -> Any:
         BlocksError: There is no such pipeline, or its file does not define it.
     """
     path = find_pipeline(name).path
-    module = sys.modules.get(f"pipelines.{name}") or _load_module(name, path)
+    module = sys.modules.get(module_name(path)) or _load_module(path)
     function = getattr(module, name, None)
     if not getattr(function, "_is_dsl_func", False):
         raise BlocksError(
@@ -93,14 +98,35 @@ def load_pipeline(name: str) -> Any:
     return function
 
 
-def _load_module(name: str, path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"pipelines.{name}", path)
+def module_name(path: Path) -> str:
+    """Return the name under which the file of a pipeline is imported.
+
+    A project's own pipeline keeps the name that its neighbours import it by, ``pipelines.NAME``.
+    """
+    shipped = path.parent.resolve() == _installed("pipelines").resolve()
+    return f"tfhub_blocks.pipelines.{path.stem}" if shipped else f"pipelines.{path.stem}"
+
+
+def _load_module(path: Path) -> ModuleType:
+    name = module_name(path)
+    know_import_frames()
+    if name.startswith("tfhub_blocks."):
+        return importlib.import_module(name)
+    # What Python does for a script: its neighbours, and what lies beside them, can be imported.
+    for folder in (path.parent, path.parent.parent):
+        if str(folder) in sys.path:
+            sys.path.remove(str(folder))
+        sys.path.insert(0, str(folder))
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} cannot be imported")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    know_import_frames()
-    spec.loader.exec_module(module)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]  # half a module must not be found by whoever asks next
+        raise
     return module
 
 

@@ -71,7 +71,7 @@ def read_definitions() -> dict[str, Definition]:
     """Each definition by its folder's name; one in the working folder hides an installed one."""
     folders = {
         path.name: path
-        for root in (Path(str(files("components"))), Path.cwd() / "components")
+        for root in (Path(str(files("tfhub_blocks.components"))), Path.cwd() / "components")
         for path in root.glob("environments/[!_.]*")
         if path.is_dir()
     }

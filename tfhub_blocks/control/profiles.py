@@ -184,7 +184,10 @@ class Profile:
 
 def profile_folders() -> list[Path]:
     """Where profiles are looked for, in order: the working folder's, then the installed ones."""
-    return [Path.cwd() / "pipelines" / "profiles", Path(str(files("pipelines"))) / "profiles"]
+    return [
+        Path.cwd() / "pipelines" / "profiles",
+        Path(str(files("tfhub_blocks.pipelines"))) / "profiles",
+    ]
 
 
 def load_profile(name: str) -> Profile:

@@ -119,7 +119,7 @@ def _components_unchanged() -> Iterator[None]:
 
     The component as such, by whose digest it was published, says nothing of where it runs.
     """
-    package = import_module("components")
+    package = import_module("tfhub_blocks.components")
     steps = [it for it in vars(package).values() if isinstance(it, CommandComponent)]
     before = [copy.deepcopy(step.resources) for step in steps]
     try:

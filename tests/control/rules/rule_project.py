@@ -91,7 +91,7 @@ FILES = {
 
 from azure.ai.ml import Input, dsl
 
-from components import fine_tune, import_encoder, register_model, words
+from tfhub_blocks.components import fine_tune, import_encoder, register_model, words
 
 
 @dsl.pipeline(name="toy")
@@ -138,7 +138,7 @@ OTHER = '''"""other: another pipeline."""
 
 from azure.ai.ml import Input, dsl
 
-from components import words
+from tfhub_blocks.components import words
 
 
 @dsl.pipeline(name="other")

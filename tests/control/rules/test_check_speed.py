@@ -14,7 +14,7 @@ from tfhub_blocks.control.rules.repository import Repository
 LARGE = """
 from azure.ai.ml import Input, dsl
 
-from components import import_encoder, words
+from tfhub_blocks.components import import_encoder, words
 
 
 @dsl.pipeline(name="toy")

@@ -101,7 +101,7 @@ class Prices:
 def prices_path() -> Path:
     """The file of prices: the working folder's, else the installed one."""
     here = own_prices_path()
-    return here if here.is_file() else Path(str(files("pipelines"))) / FILE_NAME
+    return here if here.is_file() else Path(str(files("tfhub_blocks.pipelines"))) / FILE_NAME
 
 
 def own_prices_path() -> Path:

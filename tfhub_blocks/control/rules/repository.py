@@ -1,7 +1,6 @@
 """The repository around a pipeline: what rules ask of it, read when it is first asked for."""
 
 import re
-import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -159,8 +158,6 @@ class Repository:
         lines = [frame.lineno or 1 for frame in frames if frame.filename == str(path)]
         if isinstance(error, SyntaxError) and error.filename == str(path):
             lines.append(error.lineno or 1)
-        # Half a module is not to be found by whoever asks next.
-        sys.modules.pop(f"pipelines.{pipeline}", None)
         what = error.what.partition(".")[0] if isinstance(error, BlocksError) else ""
         place = self.sources.node(path, what)
         place = replace(place, line=lines[-1]) if lines else place

@@ -139,7 +139,7 @@ def data_asset(name: str, path: Path) -> Asset:
 
 def load_components(names: Iterable[str]) -> list[Any]:
     """The components of steps of these names."""
-    package = import_module("components")
+    package = import_module("tfhub_blocks.components")
     return [getattr(package, name) for name in names]
 
 

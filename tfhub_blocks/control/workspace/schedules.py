@@ -54,7 +54,7 @@ class Definition:
 
 def schedule_files() -> dict[str, Path]:
     """Each schedule's file by name; one in the working folder hides an installed one."""
-    folders = (Path(str(files("pipelines"))), Path.cwd() / "pipelines")
+    folders = (Path(str(files("tfhub_blocks.pipelines"))), Path.cwd() / "pipelines")
     paths = [path for folder in folders for path in sorted(folder.glob("schedules/*.toml"))]
     return {path.stem: path for path in paths}
 
