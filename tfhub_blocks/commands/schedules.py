@@ -46,9 +46,10 @@ def register(commands: Any) -> None:
 
 
 def _apply(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.project.schedule_files import read_definition, schedule_files
     from tfhub_blocks.control.workspace.connection import connect
     from tfhub_blocks.control.workspace.schedule_budgets import check_budgets
-    from tfhub_blocks.control.workspace.schedules import apply, read_definition, schedule_files
+    from tfhub_blocks.control.workspace.schedules import apply
 
     definitions = [read_definition(name) for name in options.names or schedule_files()]
     if not definitions:

@@ -1,6 +1,5 @@
 """The outputs of one step: taken from the store, or made by a process and put there."""
 
-import os
 import signal
 import threading
 import time
@@ -13,14 +12,13 @@ from pathlib import Path
 
 from tfhub_blocks.control.environment_bakes import encoders_folder
 from tfhub_blocks.control.graphs import Node, OutputOf
-from tfhub_blocks.control.instances import free_addresses, instance_count, run_together
+from tfhub_blocks.control.instances import instance_count
+from tfhub_blocks.control.local.local_workers import free_addresses, run_together
 from tfhub_blocks.control.processes import StepProcess, step_environment, stop
 from tfhub_blocks.control.profiles import Profile
+from tfhub_blocks.control.project.step_keys import StepKeys
 from tfhub_blocks.control.runs import CANCELED, COMPLETED, FAILED, StepRecord
-from tfhub_blocks.control.store import Store, Stored, content_digest
-from tfhub_blocks.records import decisions, drift
-from tfhub_blocks.records.digests import files_sha256, record_digest, tree_digest
-from tfhub_blocks.records.environments import environment_digest
+from tfhub_blocks.control.store import Store, Stored
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.pins import IMAGE_VARIABLE
 from tfhub_blocks.records.workers import VARIABLE, Worker, tf_config
@@ -38,11 +36,12 @@ class StepMaker:
     profile: Profile
     variables: Mapping[str, str]
     reuse: bool
-    _environment: str = field(default_factory=environment_digest)
-    _digests: dict[Path, str] = field(default_factory=dict)
-    _digests_lock: threading.Lock = field(default_factory=threading.Lock)
+    keys: StepKeys = field(init=False)
     _interrupted: threading.Event = field(default_factory=threading.Event)
     _processes: list[StepProcess] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.keys = StepKeys(self.run, self.profile)
 
     def make(
         self, node: Node, made: Mapping[str, Stored], folder: Path, step: StepRecord
@@ -81,7 +80,7 @@ class StepMaker:
     def _reuse_or_run(
         self, node: Node, made: Mapping[str, Stored], folder: Path, step: StepRecord
     ) -> Stored | None:
-        key = self.key(node, made, folder / "code")
+        key = self.keys.key(node, made, folder / "code")
 
         def on_wait() -> None:
             step.progress = "waits for another run that makes the same"
@@ -151,46 +150,6 @@ class StepMaker:
     def _end_if_interrupted(self) -> None:
         if self._interrupted.is_set():
             raise CancelledError
-
-    def key(self, node: Node, made: Mapping[str, Stored], code: Path) -> str:
-        """What a step's outputs are a function of, as one digest; with the run, if of that too."""
-        contents = {}
-        for port, value in node.inputs.items():
-            if isinstance(value, OutputOf):
-                contents[port] = made[value.node].digests[value.port]
-            elif isinstance(value, Path):
-                contents[port] = self._input_digest(value)
-            else:
-                contents[port] = node.text(port, value)
-        # What refuses something takes nothing that was made where it was not refused.
-        strict = [policy for policy in self._policies() if policy in ("refuse", "production")]
-        key = record_digest(
-            {
-                "code": tree_digest(files_sha256(code)),
-                "environment": [node.environment, self._environment, *strict],
-                "command": node.command,
-                "inputs": contents,
-                "outputs": dict(node.output_types),
-            }
-        )[:40]
-        return key if node.deterministic else f"{key}-{self.run}"
-
-    def _input_digest(self, path: Path) -> str:
-        with self._digests_lock:
-            if path not in self._digests:
-                self._digests[path] = content_digest(path)
-            return self._digests[path]
-
-    def _policies(self) -> list[str]:
-        """What counts in steps: what the profile says, else their environment, else the default."""
-        defaults = {
-            drift.POLICY_VARIABLE: drift.DEFAULT_POLICY,
-            decisions.POLICY_VARIABLE: decisions.DEFAULT_POLICY,
-        }
-        return [
-            self.profile.policies.get(name) or os.environ.get(name) or default
-            for name, default in defaults.items()
-        ]
 
 
 def _place(addresses: Sequence[str], index: int) -> dict[str, str]:

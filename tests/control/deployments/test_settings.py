@@ -5,10 +5,11 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from tfhub_blocks.control.deployments.ends import UNTIL_TAG, End, end_of
+from tfhub_blocks.control.deployments.ends import End, end_of
 from tfhub_blocks.control.deployments.settings import online_settings
 from tfhub_blocks.control.deployments.traffic import share_traffic
 from tfhub_blocks.control.profiles import read_profile
+from tfhub_blocks.control.project.tags import UNTIL_TAG
 from tfhub_blocks.records.errors import BlocksError
 from tfhub_blocks.records.runtimes import Runtime, Speeds
 

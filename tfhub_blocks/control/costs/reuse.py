@@ -7,8 +7,8 @@ from tempfile import TemporaryDirectory
 
 from tfhub_blocks.control.graphs import Graph, OutputOf
 from tfhub_blocks.control.profiles import Profile
+from tfhub_blocks.control.project.step_keys import StepKeys
 from tfhub_blocks.control.runs import COMPLETED, past_runs
-from tfhub_blocks.control.step_maker import StepMaker
 from tfhub_blocks.control.store import Store, Stored, content_digest
 from tfhub_blocks.records.digests import record_digest
 
@@ -43,14 +43,14 @@ def made_steps(graph: Graph, profile: Profile, folder: Path) -> dict[str, str]:
 
 
 def _stored(graph: Graph, profile: Profile, folder: Path) -> dict[str, Stored]:
-    maker = StepMaker("", Store(folder / "store"), profile, {}, reuse=True)
+    keys, store = StepKeys("", profile), Store(folder / "store")
     made: dict[str, Stored] = {}
     for node in graph.nodes.values():
         if node.deterministic and node.needs <= made.keys():
             with TemporaryDirectory() as scratch:
                 node.write_code(Path(scratch) / "code")
-                key = maker.key(node, made, Path(scratch) / "code")
-            if stored := maker.store.peek(key):
+                key = keys.key(node, made, Path(scratch) / "code")
+            if stored := store.peek(key):
                 made[node.name] = stored
     return made
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from azure.ai.ml.entities import Model
 
-from tfhub_blocks.control.deployments.ends import TAG
 from tfhub_blocks.control.lineage.registrations import find_registration, own_tags, registered
 from tfhub_blocks.control.profiles import Profile
+from tfhub_blocks.control.project.tags import TAG
 from tfhub_blocks.control.store import content_digest
 from tfhub_blocks.control.workspace.assets import DIGEST_TAG, VERSION_DIGITS, Asset
 from tfhub_blocks.control.workspace.connection import Connection, connect

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from tfhub_blocks.control.costs.prices import Prices
 from tfhub_blocks.control.costs.terms import total
-from tfhub_blocks.control.deployments.ends import PROFILE_TAG, TAG, UNTIL_TAG, End, end_of
+from tfhub_blocks.control.deployments.ends import End, end_of
+from tfhub_blocks.control.project.tags import PROFILE_TAG, TAG, UNTIL_TAG
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import told
 from tfhub_blocks.records.errors import BlocksError

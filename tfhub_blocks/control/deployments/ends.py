@@ -6,12 +6,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from tfhub_blocks.control.profiles import Profile
+from tfhub_blocks.control.project.tags import UNTIL_TAG
 from tfhub_blocks.records.errors import BlocksError
 
-TAG = "tfhub_blocks."
-# The last day, as YYYY-MM-DD. By this tag an endpoint is ours, and reap may delete it.
-UNTIL_TAG = f"{TAG}until"
-PROFILE_TAG = f"{TAG}profile"
 _HOUR_S = 3600.0
 
 

@@ -17,13 +17,13 @@ from azure.ai.ml.entities import (
 import tfhub_blocks
 from tfhub_blocks.control.deployments.candidates import WHERE
 from tfhub_blocks.control.deployments.endpoints import WHAT_TAG
-from tfhub_blocks.control.deployments.ends import TAG
 from tfhub_blocks.control.deployments.ownership import check_ours, endpoint_tags, is_so
 from tfhub_blocks.control.deployments.requests import OnlineRequest
 from tfhub_blocks.control.deployments.settings import OnlineSettings, online_settings
 from tfhub_blocks.control.deployments.traffic import share_traffic
 from tfhub_blocks.control.environments import find_environments
 from tfhub_blocks.control.profiles import Profile
+from tfhub_blocks.control.project.tags import TAG
 from tfhub_blocks.control.workspace.assets import DIGEST_TAG, Asset, environment_asset
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import find, told

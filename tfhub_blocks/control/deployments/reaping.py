@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Literal
 
 from tfhub_blocks.control.deployments.endpoints import Endpoint, operations
-from tfhub_blocks.control.deployments.ends import UNTIL_TAG, end_of
+from tfhub_blocks.control.deployments.ends import end_of
+from tfhub_blocks.control.project.tags import UNTIL_TAG
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import find, told
 from tfhub_blocks.records.errors import BlocksError

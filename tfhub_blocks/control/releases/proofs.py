@@ -8,10 +8,10 @@ from typing import Any
 
 from tfhub_blocks.control.graphs import Graph, Node
 from tfhub_blocks.control.profiles import Profile
+from tfhub_blocks.control.project.step_keys import StepKeys
 from tfhub_blocks.control.releases.evidence import proven_evidence
 from tfhub_blocks.control.releases.resolution import Resolved
 from tfhub_blocks.control.runs import COMPLETED, RECORD_NAME, RunRecord, read_run
-from tfhub_blocks.control.step_maker import StepMaker
 from tfhub_blocks.control.store import Store, Stored, content_digest
 from tfhub_blocks.records.digests import files_sha256
 from tfhub_blocks.records.environments import environment_digest
@@ -113,7 +113,7 @@ def _check_made(
     proof: Proof, graph: Graph, steps: Mapping[str, LockedStep], profile: Profile
 ) -> LockedEvidence | None:
     record, made = proof.record, dict[str, Stored]()
-    maker = StepMaker(record.run, Store(proof.runs_dir.absolute() / "store"), profile, {}, True)
+    keys, store = StepKeys(record.run, profile), Store(proof.runs_dir.absolute() / "store")
     if record.steps.keys() != graph.nodes.keys():
         names = sorted(record.steps.keys() ^ graph.nodes.keys())
         raise differs(proof, [f"{name} is a step of one of the two only" for name in names])
@@ -124,9 +124,9 @@ def _check_made(
         with TemporaryDirectory() as scratch:
             code = Path(scratch) / "code"
             node.write_code(code)
-            key, stored = maker.key(node, made, code), None
+            key, stored = keys.key(node, made, code), None
             if key in _folders(record, node):
-                stored = maker.store.peek(key)
+                stored = store.peek(key)
             told = [] if stored else _reasons(proof, node, steps[node.name], code)
         if stored and (changed := _changed(stored)):
             told = [f"step {node.name}: its output {changed} was changed after it was made"]

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from tfhub_blocks.control.environments import CUDA
 from tfhub_blocks.control.profiles import SERVERLESS
+from tfhub_blocks.control.project.clusters import would_stay_up
 from tfhub_blocks.control.rules.rule import Finding, rule
 from tfhub_blocks.control.rules.subject import Subject
-from tfhub_blocks.control.workspace.computes import would_stay_up
 
 _GPU_SIZE = re.compile(r"Standard_N[A-Z]", re.I)
 _KEEPS_WORK = re.compile(r"(^|\.)run\.work$")

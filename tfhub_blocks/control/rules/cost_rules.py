@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tfhub_blocks.control.costs.budgets import budget_findings
-from tfhub_blocks.control.deployments.ends import UNTIL_TAG
+from tfhub_blocks.control.project.tags import UNTIL_TAG
 from tfhub_blocks.control.rules.effects import effects
 from tfhub_blocks.control.rules.places import Sources
 from tfhub_blocks.control.rules.rule import Finding, rule

@@ -17,11 +17,11 @@ from tfhub_blocks.control.catalog import (
 )
 from tfhub_blocks.control.environments import locked_version, read_definitions
 from tfhub_blocks.control.profiles import Profile, profile_files, read_profile
+from tfhub_blocks.control.project.schedule_files import FORMAT_VERSION, ScheduleFile, schedule_files
 from tfhub_blocks.control.requests import pipeline_ports, prepare_draft
 from tfhub_blocks.control.rules.places import Place, Sources
 from tfhub_blocks.control.rules.subject import Port, Step, Subject
 from tfhub_blocks.control.workspace.assets import VERSION_DIGITS
-from tfhub_blocks.control.workspace.schedules import FORMAT_VERSION, ScheduleFile, schedule_files
 from tfhub_blocks.records.definitions import Definition
 from tfhub_blocks.records.digests import files_sha256, tree_digest
 from tfhub_blocks.records.documents import read_document

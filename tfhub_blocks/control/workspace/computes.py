@@ -1,17 +1,15 @@
 """Clusters whose nodes exist only while a step runs."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from azure.ai.ml.entities import AmlCompute, IdentityConfiguration
 
 from tfhub_blocks.control.profiles import Cluster, Profile
+from tfhub_blocks.control.project.clusters import would_stay_up
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import find, told
 from tfhub_blocks.records.errors import BlocksError
 
-# A node that idles longer is paid for more than it is waited for.
-MAX_IDLE_S = 1800
 _TIERS = {True: "low_priority", False: "dedicated"}
 
 
@@ -40,16 +38,6 @@ def apply(connection: Connection, profile: Profile, name: str) -> str:
     with told("compute apply", what):
         client.compute.begin_create_or_update(_entity(name, cluster, profile)).result()
     return "made" if found is None else "changed"
-
-
-def would_stay_up(cluster: Cluster) -> Iterator[tuple[str, str, str]]:
-    """Key, problem and expectation of what would let nodes stay that no step uses."""
-    if cluster.min_nodes != 0:
-        yield "min_nodes", f"it is {cluster.min_nodes}", "0"
-    if not 0 < cluster.idle_s <= MAX_IDLE_S:
-        yield "idle_s", f"it is {cluster.idle_s}", f"1 to {MAX_IDLE_S}"
-    if cluster.max_nodes < 1:
-        yield "max_nodes", f"it is {cluster.max_nodes}", "at least 1"
 
 
 def _entity(name: str, cluster: Cluster, profile: Profile) -> Any:

@@ -20,18 +20,9 @@ from azure.core.exceptions import (
 from marshmallow.exceptions import ValidationError
 
 from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.redaction import redacted
 
 _LONGEST_TOLD = 300
-# Signatures of storage addresses, bearer tokens, keys of accounts and anything that is a JWT.
-_SECRET = re.compile(
-    r"(?i)(\b(?:sig|sv|se|skoid|sktid)=)[^&\s\"']+|(bearer\s+)\S+|(AccountKey=)[^;\s\"']+"
-    r"|()eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"
-)
-
-
-def redacted(text: str) -> str:
-    """A text without signatures, tokens and keys."""
-    return _SECRET.sub(lambda match: "".join(g or "" for g in match.groups()) + "***", text)
 
 
 @dataclass(frozen=True)

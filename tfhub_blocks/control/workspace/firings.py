@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tfhub_blocks.control.project.schedule_files import read_definition, schedule_files
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import told
-from tfhub_blocks.control.workspace.schedules import (
-    frozen_versions,
-    read_definition,
-    schedule_files,
-)
+from tfhub_blocks.control.workspace.schedules import frozen_versions
 from tfhub_blocks.control.workspace.triggers import Trigger
 
 # How far back missed firings are looked for, and how late a firing may be.

@@ -16,10 +16,11 @@ from azure.storage.blob import BlobClient
 from tfhub_blocks.control.catalog import MODEL_TYPES
 from tfhub_blocks.control.runs import FINAL, RUNNING, RunRecord, StepRecord
 from tfhub_blocks.control.workspace.connection import Connection, poll_interval_s
-from tfhub_blocks.control.workspace.failures import redacted, told
+from tfhub_blocks.control.workspace.failures import told
 from tfhub_blocks.control.workspace.output_files import fetch_files, output_address
 from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError, nearest
 from tfhub_blocks.records.progress import PREFIX as PROGRESS_PREFIX
+from tfhub_blocks.records.redaction import redacted
 
 # A step on several nodes has a log for each process.
 _LOG_NAME = re.compile(r"user_logs/std_log(?:_process_(\d+))?\.txt")

@@ -7,19 +7,19 @@ from datetime import UTC, datetime, timedelta
 from tfhub_blocks.control.costs.budgets import month_findings, refuse_above_budget
 from tfhub_blocks.control.costs.ceilings import Ceiling
 from tfhub_blocks.control.profiles import Profile
-from tfhub_blocks.control.requests import prepare_job
-from tfhub_blocks.control.workspace.schedules import (
-    Definition,
+from tfhub_blocks.control.project.schedule_files import (
+    ScheduleDefinition,
     read_definition,
     schedule_files,
-    settings,
 )
+from tfhub_blocks.control.requests import prepare_job
+from tfhub_blocks.control.workspace.schedules import settings
 from tfhub_blocks.records.errors import BlocksError
 
 _MONTH = timedelta(days=31)
 
 
-def check_budgets(definitions: Iterable[Definition]) -> None:
+def check_budgets(definitions: Iterable[ScheduleDefinition]) -> None:
     """See that schedules keep the budgets of their profiles.
 
     The budget of a month is for all schedules of a profile that are defined here: those that are
@@ -43,8 +43,8 @@ def check_budgets(definitions: Iterable[Definition]) -> None:
 
 
 def _others(
-    applied: Mapping[str, Definition], profiles: Mapping[str, Profile]
-) -> Iterator[Definition]:
+    applied: Mapping[str, ScheduleDefinition], profiles: Mapping[str, Profile]
+) -> Iterator[ScheduleDefinition]:
     """The other schedules of these profiles; one that cannot be read was not applied as it is."""
     for name in sorted(schedule_files().keys() - applied.keys()) if profiles else ():
         with suppress(BlocksError):

@@ -1,85 +1,28 @@
 """Schedules: pipelines that run by themselves, as files of the repository and in the workspace."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from azure.ai.ml.entities import JobSchedule
 
 from tfhub_blocks.control.catalog import DATA_TYPES, MODEL_TYPES
-from tfhub_blocks.control.profiles import Profile, load_profile
+from tfhub_blocks.control.project.schedule_files import ScheduleDefinition
 from tfhub_blocks.control.requests import pipeline_ports
 from tfhub_blocks.control.workspace.assets import DIGEST_TAG
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import find, told
 from tfhub_blocks.control.workspace.intents import intent
 from tfhub_blocks.control.workspace.submission import Request, prepare
-from tfhub_blocks.control.workspace.triggers import Recurrence, Trigger, make_trigger
 from tfhub_blocks.records.digests import record_digest
-from tfhub_blocks.records.documents import read_document
-from tfhub_blocks.records.errors import BlocksError, nearest
+from tfhub_blocks.records.errors import BlocksError
 
-FORMAT_VERSION = 1
 # An input of this name gets the time at which the schedule fired.
 TRIGGER_TIME_INPUT = "trigger_time"
 TRIGGER_TIME = "${{creation_context.trigger_time}}"
 
 
-@dataclass(frozen=True)
-class ScheduleFile:
-    """``pipelines/schedules/NAME.toml``: what runs when, and with what."""
-
-    pipeline: str
-    profile: str
-    time_zone: str
-    cron: str | None = None
-    recurrence: Recurrence | None = None
-    description: str = ""
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    register: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Definition:
-    """A schedule as it is defined here."""
-
-    name: str
-    file: ScheduleFile
-    trigger: Trigger
-    profile: Profile
-
-
-def schedule_files() -> dict[str, Path]:
-    """Each schedule's file by name; one in the working folder hides an installed one."""
-    folders = (Path(str(files("tfhub_blocks.pipelines"))), Path.cwd() / "pipelines")
-    paths = [path for folder in folders for path in sorted(folder.glob("schedules/*.toml"))]
-    return {path.stem: path for path in paths}
-
-
-def read_definition(name: str) -> Definition:
-    """A schedule that is defined here.
-
-    Raises:
-        BlocksError: There is none of that name, or something in it is wrong.
-    """
-    known = schedule_files()
-    if name not in known:
-        raise BlocksError(
-            "schedule",
-            name,
-            "there is no such schedule here",
-            "one of " + ", ".join(known) if known else "pipelines/schedules/NAME.toml",
-            nearest(name, known) or "write its file",
-        )
-    file = read_document(known[name], ScheduleFile, FORMAT_VERSION)
-    trigger = make_trigger(str(known[name]), file.time_zone, file.cron, file.recurrence)
-    return Definition(name, file, trigger, load_profile(file.profile))
-
-
-def apply(connection: Connection, definition: Definition) -> tuple[str, tuple[str, ...]]:
+def apply(connection: Connection, definition: ScheduleDefinition) -> tuple[str, tuple[str, ...]]:
     """Bring the workspace's schedule to what is defined.
 
     Returns:
@@ -107,7 +50,7 @@ def apply(connection: Connection, definition: Definition) -> tuple[str, tuple[st
     return "made" if found is None else "changed", frozen_versions(made.create_job)
 
 
-def settings(definition: Definition) -> tuple[str, ...]:
+def settings(definition: ScheduleDefinition) -> tuple[str, ...]:
     """What the job gets, as words like those of ``--set``.
 
     Raises:
@@ -116,7 +59,7 @@ def settings(definition: Definition) -> tuple[str, ...]:
     return tuple(f"{key}={text}" for key, text in _inputs(definition).items())
 
 
-def _inputs(definition: Definition) -> dict[str, str]:
+def _inputs(definition: ScheduleDefinition) -> dict[str, str]:
     """What the job gets: what the file says, and the time of firing if the pipeline takes it."""
     file, ports = definition.file, pipeline_ports(definition.file.pipeline)
     for key, text in file.inputs.items():

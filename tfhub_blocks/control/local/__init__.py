@@ -1,0 +1,1 @@
+"""The engine that runs a graph as processes on the local machine."""

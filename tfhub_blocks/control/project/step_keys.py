@@ -1,0 +1,71 @@
+"""The cache keys of steps: digests of everything that their outputs depend on."""
+
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tfhub_blocks.control.graphs import Node, OutputOf
+from tfhub_blocks.control.profiles import Profile
+from tfhub_blocks.control.store import Stored, content_digest
+from tfhub_blocks.records import decisions, drift
+from tfhub_blocks.records.digests import files_sha256, record_digest, tree_digest
+from tfhub_blocks.records.environments import environment_digest
+
+
+@dataclass
+class StepKeys:
+    """The cache keys of the steps of one run; several threads may ask at once.
+
+    Each input folder is digested once.
+    """
+
+    run: str
+    profile: Profile
+    _environment: str = field(default_factory=environment_digest)
+    _digests: dict[Path, str] = field(default_factory=dict)
+    _digests_lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def key(self, node: Node, made: Mapping[str, Stored], code: Path) -> str:
+        """Return the cache key of a step: a digest of code, environment, command and inputs.
+
+        The key of a non-deterministic step includes the run's name.
+        """
+        contents = {}
+        for port, value in node.inputs.items():
+            if isinstance(value, OutputOf):
+                contents[port] = made[value.node].digests[value.port]
+            elif isinstance(value, Path):
+                contents[port] = self._input_digest(value)
+            else:
+                contents[port] = node.text(port, value)
+        # What refuses something takes nothing that was made where it was not refused.
+        strict = [policy for policy in self._policies() if policy in ("refuse", "production")]
+        key = record_digest(
+            {
+                "code": tree_digest(files_sha256(code)),
+                "environment": [node.environment, self._environment, *strict],
+                "command": node.command,
+                "inputs": contents,
+                "outputs": dict(node.output_types),
+            }
+        )[:40]
+        return key if node.deterministic else f"{key}-{self.run}"
+
+    def _input_digest(self, path: Path) -> str:
+        with self._digests_lock:
+            if path not in self._digests:
+                self._digests[path] = content_digest(path)
+            return self._digests[path]
+
+    def _policies(self) -> list[str]:
+        """Return the policies in force: the profile's, else the environment's, else the defaults."""
+        defaults = {
+            drift.POLICY_VARIABLE: drift.DEFAULT_POLICY,
+            decisions.POLICY_VARIABLE: decisions.DEFAULT_POLICY,
+        }
+        return [
+            self.profile.policies.get(name) or os.environ.get(name) or default
+            for name, default in defaults.items()
+        ]
