@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tfhub_blocks.records.definitions import read_definition
 from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.locks import STEP_LOCK_NAME
+from tfhub_blocks.records.locks import step_lock_path
 from tfhub_blocks.records.references import environment_reference
 
 PACKAGE = "tfhub_blocks"
@@ -51,7 +51,7 @@ def write_step_package(component: Path, package: Path, folder: Path) -> Path:
     modules = step_modules(component, package)
     lock = step_lock(component, package) if modules else None
     if lock is not None:
-        (folder / PACKAGE / STEP_LOCK_NAME).write_text(lock, encoding="utf-8")
+        step_lock_path(folder / PACKAGE).write_text(lock, encoding="utf-8")
     _write(modules, folder)
     return folder / PACKAGE
 

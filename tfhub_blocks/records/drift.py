@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from tfhub_blocks.records.digests import record_digest
 from tfhub_blocks.records.environments import installed_packages
-from tfhub_blocks.records.locks import STEP_LOCK_NAME, Lock, parse_lock
+from tfhub_blocks.records.locks import STEP_LOCK_NAME, Lock, parse_lock, step_lock_path
 
 # What a step does about a difference: writes it into its lineage, says so as well, or ends.
 Policy = Literal["record", "warn", "refuse"]
@@ -60,7 +60,7 @@ class Drift:
 
 def read_step_lock() -> Lock | None:
     """The lock that this step's code snapshot carries, or None; a checkout carries none."""
-    path = Path(__file__).parents[1] / STEP_LOCK_NAME
+    path = step_lock_path()
     if not path.is_file():
         return None
     return parse_lock(path.read_text(encoding="utf-8"), STEP_LOCK_NAME)

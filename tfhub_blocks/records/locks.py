@@ -4,7 +4,9 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+import tfhub_blocks
 from tfhub_blocks.records.errors import BlocksError
 
 LOCK_NAME = "requirements.lock"
@@ -124,3 +126,12 @@ def _holds(marker: str, surroundings: Mapping[str, str] | None) -> bool:
     from packaging.markers import Marker
 
     return Marker(marker).evaluate(dict(surroundings) if surroundings else None)
+
+
+def step_lock_path(package: Path | None = None) -> Path:
+    """Return the path of the lock inside a code snapshot.
+
+    Args:
+        package: The folder of the ``tfhub_blocks`` package; the imported one by default.
+    """
+    return (package or Path(str(tfhub_blocks.__file__)).parent) / STEP_LOCK_NAME

@@ -60,7 +60,7 @@ class StepKeys:
             return self._digests[path]
 
     def _policies(self) -> list[str]:
-        """Return the policies in force: the profile's, else the environment's, else the defaults."""
+        """Return the policies in force: the profile's, else the environment's, else default."""
         defaults = {
             drift.POLICY_VARIABLE: drift.DEFAULT_POLICY,
             decisions.POLICY_VARIABLE: decisions.DEFAULT_POLICY,
