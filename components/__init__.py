@@ -15,8 +15,8 @@ from types import ModuleType
 from typing import Any
 
 import tfhub_blocks
-from tfhub_blocks.records.code import write_step_package
-from tfhub_blocks.records.frames import know_import_frames
+from tfhub_blocks.records.base.import_frames import know_import_frames
+from tfhub_blocks.records.environment.code_snapshots import write_step_package
 
 _INSTALLED = Path(__file__).parent
 

@@ -18,9 +18,9 @@ import pytest
 from PIL import Image
 from toy_chain import chain, made_chain  # noqa: F401
 
-from tfhub_blocks.records.folders import begin_folder, finish_folder
-from tfhub_blocks.records.lineage import Provenance
-from tfhub_blocks.records.snapshots import (
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.formats.snapshots import (
     FORMAT,
     ITEM_SCHEMA,
     ItemWriter,
@@ -177,7 +177,7 @@ def saved_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def imported_encoder(saved_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small encoder as import_encoder makes it."""
     from tfhub_blocks.compute.imports import Request, import_saved_model
-    from tfhub_blocks.records import pins
+    from tfhub_blocks.records.pins import pins
 
     folder = tmp_path_factory.mktemp("imported") / "encoder"
     partial = begin_folder(folder, PROVENANCE)
@@ -212,7 +212,7 @@ def write_test_model() -> Callable[..., Path]:
         from tfhub_blocks.compute.encoders import load_encoder
         from tfhub_blocks.compute.heads import Split, fit_head
         from tfhub_blocks.compute.models import write_model
-        from tfhub_blocks.records.models import FORMAT as MODEL_FORMAT
+        from tfhub_blocks.records.formats.models import FORMAT as MODEL_FORMAT
 
         loaded, items = load_encoder(encoder, "test"), open_snapshot(snapshot, "test")
         rows = [row for batch in items.batches() for row in batch.to_pylist()]
@@ -275,7 +275,7 @@ def keras_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import tf_keras
 
     from tfhub_blocks.compute.imports import Request, import_saved_model
-    from tfhub_blocks.records import pins
+    from tfhub_blocks.records.pins import pins
 
     layers = tf_keras.layers
     tf_keras.utils.set_random_seed(0)

@@ -5,7 +5,10 @@ from pathlib import Path
 
 from toy_project import JOIN, MAKE, TOY
 
-from tfhub_blocks.records.environments import definition_version, installed_packages
+from tfhub_blocks.records.environment.installed_packages import (
+    definition_version,
+    installed_packages,
+)
 
 JUDGE = '''"""judge: measures what was made."""
 
@@ -14,8 +17,8 @@ from pathlib import Path
 from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.steps import step
-from tfhub_blocks.records.evidence import Evidence, Threshold
-from tfhub_blocks.records.lineage import read_lineage
+from tfhub_blocks.records.formats.evidence import Evidence, Threshold
+from tfhub_blocks.records.base.lineage import read_lineage
 
 
 @command_component(version="1.0.0", environment="azureml:x:1", tags={"role": "cpu"})

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from tfhub_blocks.records.features import (
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.base.shards import ShardWriter
+from tfhub_blocks.records.formats.features import (
     FORMAT,
     Manifest,
     features_schema,
     vector_column,
 )
-from tfhub_blocks.records.folders import begin_folder, finish_folder
-from tfhub_blocks.records.lineage import Provenance
-from tfhub_blocks.records.shards import ShardWriter
 
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 SPLITS = np.array(["train", "validation", "test"])

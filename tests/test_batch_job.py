@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tfhub_blocks.records.predictions import open_predictions
+from tfhub_blocks.records.formats.predictions import open_predictions
 
 ROOT = Path(__file__).parents[1]
 

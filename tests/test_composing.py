@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = """

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tfhub_blocks.records.code import step_modules
-from tfhub_blocks.records.environments import definition_version
+from tfhub_blocks.records.environment.code_snapshots import step_modules
+from tfhub_blocks.records.environment.installed_packages import definition_version
 
 ROOT = Path(__file__).parents[1]
 COMPONENTS = sorted((ROOT / "components").glob("*/component.py"))

@@ -13,8 +13,11 @@ from types import SimpleNamespace
 import pytest
 
 from tfhub_blocks.compute import guard
-from tfhub_blocks.records.code import write_step_package
-from tfhub_blocks.records.environments import definition_version, installed_packages
+from tfhub_blocks.records.environment.code_snapshots import write_step_package
+from tfhub_blocks.records.environment.installed_packages import (
+    definition_version,
+    installed_packages,
+)
 
 ROOT = Path(__file__).parents[1]
 COMPONENT = '''"""make: a toy."""
@@ -22,7 +25,7 @@ COMPONENT = '''"""make: a toy."""
 from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.steps import step
-from tfhub_blocks.records.folders import Format
+from tfhub_blocks.records.base.folders import Format
 
 
 @command_component(version="1", environment="azureml:toy-env:{version}")

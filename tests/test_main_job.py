@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tfhub_blocks.records.lineage import read_lineage
+from tfhub_blocks.records.base.lineage import read_lineage
 
 ROOT = Path(__file__).parents[1]
 STEPS = ["imported", "snapshot", "features", "head", "evaluation", "registration"]

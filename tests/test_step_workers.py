@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from toy_project import SHARE
 
-from tfhub_blocks.records.folders import (
+from tfhub_blocks.records.base.folders import (
     WORK_NAME,
     Format,
     begin_folder,
     finish_folder,
     open_folder,
 )
-from tfhub_blocks.records.lineage import Provenance
-from tfhub_blocks.records.workers import tf_config
+from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.base.worker_group import tf_config
 
 ROOT = Path(__file__).parents[1]
 SHARED = Format("shared", 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tfhub_blocks.records.folders import Format, open_folder
+from tfhub_blocks.records.base.folders import Format, open_folder
 
 ROOT = Path(__file__).parents[1]
 COMPONENT = '''
@@ -19,8 +19,8 @@ from pathlib import Path
 from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.steps import step
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import Format, write_file
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import Format, write_file
 
 
 @command_component(version="1", environment="azureml:x:1")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from test_main_job import ROOT, run, write_images
 
-from tfhub_blocks.records.lineage import read_lineage
+from tfhub_blocks.records.base.lineage import read_lineage
 
 SAMPLES = ROOT / ".samples"
 FROZEN = '''"""frozen: a head on features of a frozen encoder, and no more."""

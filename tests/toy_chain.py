@@ -57,9 +57,9 @@ from pathlib import Path
 from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.steps import step
-from tfhub_blocks.records.models import FORMAT
-from tfhub_blocks.records.pins import PIN_NAME, read_pin
-from tfhub_blocks.records.snapshots import open_snapshot
+from tfhub_blocks.records.formats.models import FORMAT
+from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
+from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 
 @command_component(version="1.0.0", environment="ENVIRONMENT", tags={"role": "cpu"})
@@ -93,10 +93,10 @@ from pathlib import Path
 from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.steps import step
-from tfhub_blocks.records.evidence import Evidence, Threshold
-from tfhub_blocks.records.folders import Format
-from tfhub_blocks.records.models import open_model
-from tfhub_blocks.records.snapshots import open_snapshot
+from tfhub_blocks.records.formats.evidence import Evidence, Threshold
+from tfhub_blocks.records.base.folders import Format
+from tfhub_blocks.records.formats.models import open_model
+from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 
 @command_component(version="1.0.0", environment="azureml:x:1", tags={"role": "cpu"})
@@ -217,7 +217,7 @@ def decision(folder: Path, what: str = "toy:2", **parts: Any) -> tuple[Any, Any]
     """A registered model as it is, and a decision about it, which promote would write."""
     from tfhub_blocks.control.lineage.archives import Archive
     from tfhub_blocks.control.lineage.targets import find_chain
-    from tfhub_blocks.records.promotions import Promotion
+    from tfhub_blocks.records.formats.promotions import Promotion
 
     archive = Archive(folder / ".runs")
     found = find_chain(what, archive, "test")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tfhub_blocks.records.pins import (
+from tfhub_blocks.records.pins.pins import (
     Decisions,
     EncoderOutput,
     Golden,

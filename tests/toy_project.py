@@ -25,7 +25,7 @@ from pathlib import Path
 from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.steps import step
-from tfhub_blocks.records.folders import Format
+from tfhub_blocks.records.base.folders import Format
 
 
 @command_component(version="1.0.0", environment="azureml:x:1", tags={"role": "cpu"})
@@ -74,7 +74,7 @@ from pathlib import Path
 from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.steps import step
-from tfhub_blocks.records.folders import Format, write_file
+from tfhub_blocks.records.base.folders import Format, write_file
 
 
 @command_component(

@@ -28,7 +28,7 @@ from tfhub_blocks.commands import (
     serving,
 )
 from tfhub_blocks.commands.status import DONE, INTERRUPTED, WRONG_REQUEST
-from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError
+from tfhub_blocks.records.base.errors import ERROR_PREFIX, BlocksError
 
 # In the order in which --help tells of them.
 GROUPS = (

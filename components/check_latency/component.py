@@ -7,9 +7,9 @@ from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.engines import ENGINES
 from tfhub_blocks.compute.steps import step
-from tfhub_blocks.records.evidence import Evidence
-from tfhub_blocks.records.runtimes import OWN, Speeds
-from tfhub_blocks.records.snapshots import open_snapshot
+from tfhub_blocks.records.formats.evidence import Evidence
+from tfhub_blocks.records.formats.runtimes import OWN, Speeds
+from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 
 @command_component(

@@ -5,10 +5,10 @@ from pathlib import Path
 from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.steps import step
-from tfhub_blocks.records.evidence import Evidence
-from tfhub_blocks.records.models import open_model
-from tfhub_blocks.records.progress import Progress
-from tfhub_blocks.records.snapshots import open_snapshot
+from tfhub_blocks.records.base.progress import Progress
+from tfhub_blocks.records.formats.evidence import Evidence
+from tfhub_blocks.records.formats.models import open_model
+from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 
 @command_component(

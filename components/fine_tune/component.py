@@ -7,10 +7,10 @@ from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.engines import ENGINES
 from tfhub_blocks.compute.steps import step
-from tfhub_blocks.records.features import ACTIVATIONS, open_features
-from tfhub_blocks.records.models import FORMAT, open_model
-from tfhub_blocks.records.progress import Progress
-from tfhub_blocks.records.snapshots import open_snapshot
+from tfhub_blocks.records.base.progress import Progress
+from tfhub_blocks.records.formats.features import ACTIVATIONS, open_features
+from tfhub_blocks.records.formats.models import FORMAT, open_model
+from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 
 @command_component(

@@ -3,7 +3,7 @@
 from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.steps import step
-from tfhub_blocks.records.pins import FORMAT, PIN_NAME
+from tfhub_blocks.records.pins.pins import FORMAT, PIN_NAME
 
 
 @command_component(

@@ -6,10 +6,10 @@ from pathlib import Path
 from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.steps import step
-from tfhub_blocks.records.evidence import read_evidence
-from tfhub_blocks.records.folders import write_file
-from tfhub_blocks.records.models import open_model
-from tfhub_blocks.records.pins import PIN_NAME, read_pin
+from tfhub_blocks.records.base.folders import write_file
+from tfhub_blocks.records.formats.evidence import read_evidence
+from tfhub_blocks.records.formats.models import open_model
+from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
 
 
 @command_component(

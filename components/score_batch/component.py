@@ -6,8 +6,8 @@ from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.engines import ENGINES
 from tfhub_blocks.compute.steps import step
-from tfhub_blocks.records.predictions import open_predictions
-from tfhub_blocks.records.progress import Progress
+from tfhub_blocks.records.base.progress import Progress
+from tfhub_blocks.records.formats.predictions import open_predictions
 
 
 @command_component(

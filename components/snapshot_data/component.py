@@ -4,8 +4,8 @@ from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.steps import step
-from tfhub_blocks.records.progress import Progress
-from tfhub_blocks.records.snapshots import FORMAT
+from tfhub_blocks.records.base.progress import Progress
+from tfhub_blocks.records.formats.snapshots import FORMAT
 
 
 @command_component(

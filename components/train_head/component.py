@@ -5,8 +5,8 @@ from pathlib import Path
 from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.steps import step
-from tfhub_blocks.records.features import open_features
-from tfhub_blocks.records.models import FORMAT
+from tfhub_blocks.records.formats.features import open_features
+from tfhub_blocks.records.formats.models import FORMAT
 
 
 @command_component(

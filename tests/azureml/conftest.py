@@ -21,7 +21,7 @@ from loopback.control_plane import ControlPlane
 from loopback.storage import missing_program
 from toy_project import JOIN, MAKE, TOY, Outcome, ToyProject, forget_project
 
-from tfhub_blocks.records.environments import definition_version
+from tfhub_blocks.records.environment.installed_packages import definition_version
 
 AZURITE = ROOT / ".azurite"
 

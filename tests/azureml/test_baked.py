@@ -7,8 +7,8 @@ import pytest
 from azure.ai.ml.entities import BuildContext, Environment
 
 from tfhub_blocks.control.environment_bakes import bake, move_steps
-from tfhub_blocks.records.environments import definition_version
-from tfhub_blocks.records.pins import read_pin
+from tfhub_blocks.records.environment.installed_packages import definition_version
+from tfhub_blocks.records.pins.pins import read_pin
 
 SAMPLE = Path(__file__).parents[2] / ".samples" / "encoder"
 

@@ -14,8 +14,8 @@ from loopback.requests import Fault
 from loopback.resources import NO_QUOTA
 
 from tfhub_blocks.control.store import content_digest
-from tfhub_blocks.records import pins
-from tfhub_blocks.records.runtimes import Runtime, Speeds
+from tfhub_blocks.records.formats.runtimes import Runtime, Speeds
+from tfhub_blocks.records.pins import pins
 
 SIZE = "Standard_DS3_v2"
 RUNTIME = Runtime(

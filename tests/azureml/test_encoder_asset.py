@@ -5,7 +5,7 @@ from pathlib import Path
 from azure.ai.ml.entities import Model
 
 from tfhub_blocks.cli import main
-from tfhub_blocks.records.pins import read_pin
+from tfhub_blocks.records.pins.pins import read_pin
 
 
 def test_a_model_asset_is_pinned_from_the_workspace(

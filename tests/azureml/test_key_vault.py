@@ -17,8 +17,8 @@ from loopback.identity import IdentityEndpoint
 from loopback.key_vault import KeyVaultServer
 from toy_project import ToyProject
 
-from tfhub_blocks.records.folders import Format, begin_folder, finish_folder
-from tfhub_blocks.records.lineage import STATEMENT_NAME, Provenance
+from tfhub_blocks.records.base.folders import Format, begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Provenance
 
 ADDRESS = "azurekeyvault://team-vault/statements"
 

@@ -23,18 +23,18 @@ from toy_project import wait_for
 
 from tfhub_blocks.control.lineage.registrations import find_registration
 from tfhub_blocks.control.workspace.intents import intent
-from tfhub_blocks.records.comparisons import Comparison
-from tfhub_blocks.records.evidence import Threshold, read_evidence
-from tfhub_blocks.records.lineage import STATEMENT_NAME, read_lineage
-from tfhub_blocks.records.pins import PIN_NAME
-from tfhub_blocks.records.promotions import read_promotion
-from tfhub_blocks.records.releases import (
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, read_lineage
+from tfhub_blocks.records.formats.champion_comparison import Comparison
+from tfhub_blocks.records.formats.evidence import Threshold, read_evidence
+from tfhub_blocks.records.formats.promotions import read_promotion
+from tfhub_blocks.records.formats.releases import (
     LockedComponent,
     LockedEvidence,
     LockedStep,
     ReleaseLock,
     write_lock,
 )
+from tfhub_blocks.records.pins.pins import PIN_NAME
 
 TEAM = """
 format_version = 1

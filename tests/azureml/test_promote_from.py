@@ -12,7 +12,7 @@ from test_promote import BECAUSE, TEAM, Promoting, be
 from toy_chain import write_project
 
 from tfhub_blocks.control.lineage.archives import FETCHED
-from tfhub_blocks.records.promotions import read_promotion
+from tfhub_blocks.records.formats.promotions import read_promotion
 
 RESEARCH = """
 format_version = 1

@@ -14,8 +14,8 @@ from loopback.requests import Fault
 from release_project import STRICT, commit, edit, lock_file, write_release_project
 
 from tfhub_blocks.control.workspace.assets import DIGEST_TAG
-from tfhub_blocks.records.expectations import VARIABLE
-from tfhub_blocks.records.releases import read_lock
+from tfhub_blocks.records.formats.locked_expectations import VARIABLE
+from tfhub_blocks.records.formats.releases import read_lock
 
 INLINE = """
 format_version = 1

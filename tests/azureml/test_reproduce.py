@@ -13,8 +13,8 @@ from chain_tampering import edit_json, forge
 from toy_chain import Chain
 from toy_project import ROOT, wait_for
 
-from tfhub_blocks.records.lineage import STATEMENT_NAME
-from tfhub_blocks.records.locks import LOCK_NAME, parse_lock
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME
+from tfhub_blocks.records.environment.package_locks import LOCK_NAME, parse_lock
 
 STEPS = ("pin_toy", "snapshot_data", "train_toy")
 PROFILE = """

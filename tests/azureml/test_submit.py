@@ -112,8 +112,9 @@ def test_failed_step_is_told_with_its_reason(toy, golden):
     make = toy.read("components/make/component.py")
     broken = make.replace("# EFFECT", 'raise BlocksError("make", "it", "bad", "good", "mend it")')
     broken = broken.replace(
-        "from tfhub_blocks.records.folders",
-        "from tfhub_blocks.records.errors import BlocksError\nfrom tfhub_blocks.records.folders",
+        "from tfhub_blocks.records.base.folders",
+        "from tfhub_blocks.records.base.errors import BlocksError\n"
+        "from tfhub_blocks.records.base.folders",
     )
     toy.write("components/make/component.py", broken)
     toy.publish()

@@ -38,8 +38,8 @@ import psutil
 from PIL import Image
 
 from tfhub_blocks.compute.computations import batched
-from tfhub_blocks.records.folders import Format, begin_folder, finish_folder
-from tfhub_blocks.records.lineage import Provenance
+from tfhub_blocks.records.base.folders import Format, begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import Provenance
 
 STARTED = time.perf_counter()
 PROVENANCE = Provenance("bench", {}, (), "0" * 64, "0" * 64, "", "")
@@ -122,7 +122,7 @@ def run_ours(work: Path, encoder: str, images: str, precision: str) -> None:
     from tfhub_blocks.compute.extraction import CPU_BATCH_SIZE, Extraction, Options, Share
     from tfhub_blocks.compute.features import write_features
     from tfhub_blocks.compute.runtime import tf, use_one_thread_per_operation
-    from tfhub_blocks.records.snapshots import open_snapshot
+    from tfhub_blocks.records.formats.snapshots import open_snapshot
 
     use_one_thread_per_operation()
     loaded = load_encoder(work / encoder, "bench")
@@ -179,7 +179,8 @@ def prepare(work: Path, count: int) -> None:
     from tfhub_blocks.compute.imports import Request, import_saved_model
     from tfhub_blocks.compute.samples.encoder import write_sample_encoder
     from tfhub_blocks.compute.samples.images import write_sample_images
-    from tfhub_blocks.records import pins, snapshots
+    from tfhub_blocks.records.formats import snapshots
+    from tfhub_blocks.records.pins import pins
 
     for encoder, write in (("lite0", write_sample_encoder), ("mobilenet", write_mobilenet)):
         if not (work / encoder).exists():

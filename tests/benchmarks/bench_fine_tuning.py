@@ -32,16 +32,16 @@ import psutil
 import pyarrow as pa
 from PIL import Image
 
-from tfhub_blocks.records import pins
-from tfhub_blocks.records.folders import Format, begin_folder, finish_folder
-from tfhub_blocks.records.lineage import Provenance
-from tfhub_blocks.records.snapshots import (
+from tfhub_blocks.records.base.folders import Format, begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.formats.snapshots import (
     FORMAT,
     ITEM_SCHEMA,
     ItemWriter,
     Manifest,
     open_snapshot,
 )
+from tfhub_blocks.records.pins import pins
 
 PROVENANCE = Provenance("bench", {}, (), "0" * 64, "0" * 64, "", "")
 NETWORKS = ("efficientnet_lite0", "mobilenet_v2")

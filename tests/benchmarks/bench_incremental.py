@@ -22,10 +22,10 @@ from tfhub_blocks.compute.encoders import load_encoder
 from tfhub_blocks.compute.extraction import Extraction, Options, Share
 from tfhub_blocks.compute.features import write_features
 from tfhub_blocks.compute.runtime import use_one_thread_per_operation
-from tfhub_blocks.records import snapshots
-from tfhub_blocks.records.features import FORMAT, open_features
-from tfhub_blocks.records.folders import begin_folder, finish_folder
-from tfhub_blocks.records.snapshots import open_snapshot
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.formats import snapshots
+from tfhub_blocks.records.formats.features import FORMAT, open_features
+from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 MOST_SHARE = 0.03
 

@@ -27,10 +27,11 @@ from PIL import Image
 from tfhub_blocks.compute.latency.measurements import ServingPlan, measure_served
 from tfhub_blocks.compute.latency.percentiles import LEAST_REQUESTS
 from tfhub_blocks.compute.latency.trials import STAGES, Trial, TrialPlan, run_trial
-from tfhub_blocks.records import models, pins
-from tfhub_blocks.records.folders import Format, begin_folder, finish_folder
-from tfhub_blocks.records.lineage import Provenance
-from tfhub_blocks.records.runtimes import Runtime
+from tfhub_blocks.records.base.folders import Format, begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.formats import models
+from tfhub_blocks.records.formats.runtimes import Runtime
+from tfhub_blocks.records.pins import pins
 
 PROVENANCE = Provenance("bench", {}, (), "0" * 64, "0" * 64, "", "", {"temperature": 1.0})
 NETWORKS = ("efficientnet_lite0", "mobilenet_v2")

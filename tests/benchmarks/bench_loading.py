@@ -22,9 +22,9 @@ from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from tfhub_blocks.records import pins
-from tfhub_blocks.records.folders import begin_folder, finish_folder
-from tfhub_blocks.records.lineage import Provenance
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.pins import pins
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / ".samples" / "encoder"

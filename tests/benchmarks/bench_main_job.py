@@ -21,7 +21,7 @@ EMPTY_STEP = '''"""empty: what a step costs that does nothing."""
 from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.steps import step
-from tfhub_blocks.records.folders import Format
+from tfhub_blocks.records.base.folders import Format
 
 
 @command_component(version="1.0.0", environment="azureml:none:1", is_deterministic=False)

@@ -37,9 +37,10 @@ from tfhub_blocks.compute.predictions.scoring import Scoring
 from tfhub_blocks.compute.runtime import use_one_thread_per_operation
 from tfhub_blocks.compute.samples.encoder import write_sample_encoder
 from tfhub_blocks.compute.served_models import load_served
-from tfhub_blocks.records import models, pins, snapshots
-from tfhub_blocks.records.folders import begin_folder, finish_folder
-from tfhub_blocks.records.snapshots import open_snapshot
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.formats import models, snapshots
+from tfhub_blocks.records.formats.snapshots import open_snapshot
+from tfhub_blocks.records.pins import pins
 
 ASKED = 0.9
 CLASSES = 10

@@ -24,10 +24,10 @@ from serving_process import Server, serving  # noqa: E402
 from tfhub_blocks.compute.encoders import load_pinned  # noqa: E402
 from tfhub_blocks.compute.heads import Head  # noqa: E402
 from tfhub_blocks.compute.models import write_model  # noqa: E402
-from tfhub_blocks.records.folders import begin_folder, finish_folder  # noqa: E402
-from tfhub_blocks.records.lineage import Provenance  # noqa: E402
-from tfhub_blocks.records.models import FORMAT  # noqa: E402
-from tfhub_blocks.records.runtimes import Runtime  # noqa: E402
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder  # noqa: E402
+from tfhub_blocks.records.base.lineage import Provenance  # noqa: E402
+from tfhub_blocks.records.formats.models import FORMAT  # noqa: E402
+from tfhub_blocks.records.formats.runtimes import Runtime  # noqa: E402
 
 SAMPLE = ROOT / ".samples" / "encoder"
 PROVENANCE = Provenance("bench", {}, (), "0" * 64, "0" * 64, "", "")

@@ -6,9 +6,9 @@ from dataclasses import replace
 from toy_pins import toy_pin
 from ways import surface
 
-from tfhub_blocks.records.evidence import Evidence, Threshold, read_evidence
-from tfhub_blocks.records.lineage import read_lineage
-from tfhub_blocks.records.pins import PIN_NAME, Decisions
+from tfhub_blocks.records.base.lineage import read_lineage
+from tfhub_blocks.records.formats.evidence import Evidence, Threshold, read_evidence
+from tfhub_blocks.records.pins.pins import PIN_NAME, Decisions
 
 way = surface("The evidence", "model")
 

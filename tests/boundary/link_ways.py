@@ -6,7 +6,7 @@ from lock_ways import LOCK, read
 from release_project import commit, git
 from ways import surface
 
-from tfhub_blocks.records.releases import lock_text
+from tfhub_blocks.records.formats.releases import lock_text
 
 way = surface("Links and paths", "release")
 PROFILE = "pipelines/profiles/strict.toml"

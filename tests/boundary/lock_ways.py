@@ -5,7 +5,7 @@ from dataclasses import replace
 from release_project import commit, edit, git, lock_file
 from ways import surface
 
-from tfhub_blocks.records.releases import LockedEvidence, lock_text, read_lock
+from tfhub_blocks.records.formats.releases import LockedEvidence, lock_text, read_lock
 
 way = surface("The lock", "release")
 LOCK, SECOND = str(lock_file()), str(lock_file("second"))

@@ -2,8 +2,8 @@
 
 from ways import surface
 
-from tfhub_blocks.records.drift import POLICY_VARIABLE
-from tfhub_blocks.records.expectations import VARIABLE
+from tfhub_blocks.records.environment.environment_drift import POLICY_VARIABLE
+from tfhub_blocks.records.formats.locked_expectations import VARIABLE
 
 way = surface("After the submission", "run")
 

@@ -13,13 +13,13 @@ from toy_pins import toy_pin
 from toy_project import ToyProject
 from ways import Way
 
-from tfhub_blocks.records.comparisons import Comparison
-from tfhub_blocks.records.digests import files_sha256
-from tfhub_blocks.records.evidence import Evidence, Threshold
-from tfhub_blocks.records.folders import begin_folder, finish_folder
-from tfhub_blocks.records.lineage import STATEMENT_NAME, Lineage, Provenance
-from tfhub_blocks.records.models import FORMAT
-from tfhub_blocks.records.pins import PIN_NAME, Decisions
+from tfhub_blocks.records.base.digests import files_sha256
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, Provenance
+from tfhub_blocks.records.formats.champion_comparison import Comparison
+from tfhub_blocks.records.formats.evidence import Evidence, Threshold
+from tfhub_blocks.records.formats.models import FORMAT
+from tfhub_blocks.records.pins.pins import PIN_NAME, Decisions
 
 MADE = Provenance("train_head", {}, (), "0" * 64, "0" * 64, "", "")
 SUBMIT = ("submit", "first", "--profile", "strict")

@@ -11,11 +11,15 @@ import pytest
 
 import tfhub_blocks
 from tfhub_blocks.control.processes import step_environment
-from tfhub_blocks.records import decisions, drift
-from tfhub_blocks.records.code import write_step_package
+from tfhub_blocks.records.environment import environment_drift
+from tfhub_blocks.records.environment.code_snapshots import write_step_package
+from tfhub_blocks.records.pins import encoder_decisions
 
 # These tests run in what develops the project, not in what steps are pinned to.
-POLICIES = {drift.POLICY_VARIABLE: "record", decisions.POLICY_VARIABLE: "experiment"}
+POLICIES = {
+    environment_drift.POLICY_VARIABLE: "record",
+    encoder_decisions.POLICY_VARIABLE: "experiment",
+}
 PACKAGE = Path(tfhub_blocks.__file__).parent
 COMPONENTS = PACKAGE.parent / "components"
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tfhub_blocks.records.pins import Decisions, read_pin
+from tfhub_blocks.records.pins.pins import Decisions, read_pin
 
 PRODUCTION = {"TFHUB_BLOCKS_ENCODER_POLICY": "production"}
 DECIDED = Decisions("mounted", "forbidden", "batch")

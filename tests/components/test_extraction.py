@@ -8,9 +8,9 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from tfhub_blocks.records.features import open_features
-from tfhub_blocks.records.lineage import read_lineage
-from tfhub_blocks.records.pins import read_pin
+from tfhub_blocks.records.base.lineage import read_lineage
+from tfhub_blocks.records.formats.features import open_features
+from tfhub_blocks.records.pins.pins import read_pin
 
 
 def test_an_encoder_is_imported_then_applied_to_a_snapshot(

@@ -14,10 +14,10 @@ from test_batch_job import blocks
 from toy_chain import decision
 
 from tfhub_blocks.control.lineage.promotions import keep_promotion
-from tfhub_blocks.records.evidence import read_evidence
-from tfhub_blocks.records.lineage import read_lineage
-from tfhub_blocks.records.models import bare_digest
-from tfhub_blocks.records.runtimes import read_runtime
+from tfhub_blocks.records.base.lineage import read_lineage
+from tfhub_blocks.records.formats.evidence import read_evidence
+from tfhub_blocks.records.formats.models import bare_digest
+from tfhub_blocks.records.formats.runtimes import read_runtime
 
 QUICK = {
     "engines": "own, openvino",

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tfhub_blocks.control.processes import step_environment
-from tfhub_blocks.records.features import open_features
-from tfhub_blocks.records.lineage import read_lineage
-from tfhub_blocks.records.pins import Decisions, Pin, read_pin
+from tfhub_blocks.records.base.lineage import read_lineage
+from tfhub_blocks.records.formats.features import open_features
+from tfhub_blocks.records.pins.pins import Decisions, Pin, read_pin
 
 # What a step's process may not do where nothing is downloaded; it ends at once if it does.
 NO_SOCKETS = """

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfhub_blocks.records.lineage import read_lineage
-from tfhub_blocks.records.predictions import open_predictions
+from tfhub_blocks.records.base.lineage import read_lineage
+from tfhub_blocks.records.formats.predictions import open_predictions
 
 KILLS = 20
 SCHEMA = ["path", "id", "label", "probability", "probabilities", "error", "model_version"]

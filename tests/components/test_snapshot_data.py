@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import PARTIAL_NAME
-from tfhub_blocks.records.lineage import read_lineage
-from tfhub_blocks.records.snapshots import open_snapshot
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import PARTIAL_NAME
+from tfhub_blocks.records.base.lineage import read_lineage
+from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 
 def write_rows(folder: Path, rows: int, filler: str = "") -> Path:

@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
-from tfhub_blocks.records.evidence import Threshold, read_evidence
-from tfhub_blocks.records.features import open_features
-from tfhub_blocks.records.lineage import read_lineage
-from tfhub_blocks.records.models import open_model
-from tfhub_blocks.records.pins import read_pin
-from tfhub_blocks.records.snapshots import open_snapshot
+from tfhub_blocks.records.base.lineage import read_lineage
+from tfhub_blocks.records.formats.evidence import Threshold, read_evidence
+from tfhub_blocks.records.formats.features import open_features
+from tfhub_blocks.records.formats.models import open_model
+from tfhub_blocks.records.formats.snapshots import open_snapshot
+from tfhub_blocks.records.pins.pins import read_pin
 
 COLOURS = {"blue": (60, 90, 200), "green": (70, 180, 60), "red": (210, 60, 60)}
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfhub_blocks.records import pins
-from tfhub_blocks.records.features import ACTIVATIONS, open_features
-from tfhub_blocks.records.folders import begin_folder, finish_folder
-from tfhub_blocks.records.lineage import Provenance, read_lineage
-from tfhub_blocks.records.models import open_model
-from tfhub_blocks.records.pins import Decisions, read_pin
-from tfhub_blocks.records.snapshots import open_snapshot
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import Provenance, read_lineage
+from tfhub_blocks.records.formats.features import ACTIVATIONS, open_features
+from tfhub_blocks.records.formats.models import open_model
+from tfhub_blocks.records.formats.snapshots import open_snapshot
+from tfhub_blocks.records.pins import pins
+from tfhub_blocks.records.pins.pins import Decisions, read_pin
 
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 

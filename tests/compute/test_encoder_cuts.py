@@ -11,7 +11,7 @@ from tfhub_blocks.compute.encoder_cuts import CutEncoder, chosen_cut, cut_encode
 from tfhub_blocks.compute.encoders import Encoder, load_encoder, load_pinned
 from tfhub_blocks.compute.flops import flops_of
 from tfhub_blocks.compute.runtime import tf
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 SAMPLE_ENCODER = Path(".samples/encoder")
 

@@ -16,12 +16,12 @@ from tfhub_blocks.compute.encoders import Encoder, load_encoder
 from tfhub_blocks.compute.extraction import CPU_BATCH_SIZE, Extraction, Options, Share
 from tfhub_blocks.compute.features import write_features
 from tfhub_blocks.compute.runtime import tf
-from tfhub_blocks.records.digests import files_sha256
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.features import FORMAT, open_features
-from tfhub_blocks.records.folders import begin_folder, finish_folder
-from tfhub_blocks.records.lineage import STATEMENT_NAME, Lineage, Provenance
-from tfhub_blocks.records.snapshots import open_snapshot
+from tfhub_blocks.records.base.digests import files_sha256
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, Provenance
+from tfhub_blocks.records.formats.features import FORMAT, open_features
+from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 TENSORFLOW = Options("tensorflow")
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")

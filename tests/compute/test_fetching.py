@@ -27,8 +27,8 @@ from tfhub_blocks.compute.fetching import (
     fetch_saved_model,
 )
 from tfhub_blocks.compute.sources.archives import unpack
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.pins import Pin, hashed_files
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.pins.pins import Pin, hashed_files
 
 PATH = "/someone/small/1"
 
@@ -381,8 +381,8 @@ FETCH = """
 import json, sys
 from pathlib import Path
 from tfhub_blocks.compute.loading import pinned_saved_model
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.pins import read_pin
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.pins.pins import read_pin
 try:
     print(pinned_saved_model(read_pin(Path(sys.argv[1])), Path(), "step"))
 except BlocksError as error:
@@ -391,7 +391,7 @@ except BlocksError as error:
 
 
 def fetch_in_process(pin: Pin, folder: Path, cache: Path, prefix=(), limit=None) -> str:
-    from tfhub_blocks.records.pins import Decisions
+    from tfhub_blocks.records.pins.pins import Decisions
 
     replace(pin, decisions=Decisions("downloaded")).write(folder / "encoder.toml")
     done = subprocess.run(

@@ -16,8 +16,8 @@ from tfhub_blocks.compute import calibration, heads, splits
 from tfhub_blocks.compute.calibration import calibrate_temperature
 from tfhub_blocks.compute.heads import Head, fit_head
 from tfhub_blocks.compute.splits import Split
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.features import open_features
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.features import open_features
 
 PROBLEMS = [
     # items, dim, classes, distance between the classes
@@ -231,7 +231,7 @@ import numpy as np
 from simulated_features import World, write_features
 from tfhub_blocks.compute import heads
 from tfhub_blocks.compute.splits import Split
-from tfhub_blocks.records.features import open_features
+from tfhub_blocks.records.formats.features import open_features
 given = json.loads(sys.argv[1])
 if given["whole_step"]:
     from tfhub_blocks.compute.runtime import tf  # as train_head has it beside

@@ -20,12 +20,12 @@ from tfhub_blocks.compute.heads import Head
 from tfhub_blocks.compute.imports import Request, import_saved_model
 from tfhub_blocks.compute.models import write_model
 from tfhub_blocks.compute.runtime import tf
-from tfhub_blocks.records import pins
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import begin_folder, finish_folder
-from tfhub_blocks.records.lineage import Provenance
-from tfhub_blocks.records.models import FORMAT as MODEL_FORMAT
-from tfhub_blocks.records.pins import EncoderOutput, Operations, Pin, Training, read_pin
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.formats.models import FORMAT as MODEL_FORMAT
+from tfhub_blocks.records.pins import pins
+from tfhub_blocks.records.pins.pins import EncoderOutput, Operations, Pin, Training, read_pin
 
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 

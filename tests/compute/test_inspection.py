@@ -14,11 +14,11 @@ from tfhub_blocks.compute.facts import parse_facts
 from tfhub_blocks.compute.imports import Request, import_saved_model
 from tfhub_blocks.compute.modalities.texts import Texts
 from tfhub_blocks.compute.runtime import saved_model_pb2, tf
-from tfhub_blocks.records import pins
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import begin_folder, finish_folder
-from tfhub_blocks.records.lineage import Provenance
-from tfhub_blocks.records.pins import EncoderOutput, read_pin
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.pins import pins
+from tfhub_blocks.records.pins.pins import EncoderOutput, read_pin
 
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 WAVEFORM = tf.TensorSpec([None], tf.float32)

@@ -10,10 +10,10 @@ from tfhub_blocks.compute.encoders import load_encoder
 from tfhub_blocks.compute.heads import Head
 from tfhub_blocks.compute.model_differences import model_difference
 from tfhub_blocks.compute.models import write_model
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import begin_folder, finish_folder
-from tfhub_blocks.records.lineage import Provenance, read_lineage
-from tfhub_blocks.records.models import FORMAT
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import Provenance, read_lineage
+from tfhub_blocks.records.formats.models import FORMAT
 
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 LABELS = ("blue", "green", "red")

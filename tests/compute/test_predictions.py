@@ -23,10 +23,10 @@ from tfhub_blocks.compute.predictions.places import open_places
 from tfhub_blocks.compute.predictions.scorers import EngineScorer, Scorer, of_model, open_scorer
 from tfhub_blocks.compute.predictions.scoring import Scoring
 from tfhub_blocks.compute.served_models import load_served
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import begin_folder, finish_folder
-from tfhub_blocks.records.lineage import Provenance
-from tfhub_blocks.records.predictions import (
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.formats.predictions import (
     FORMAT,
     Manifest,
     PredictionWriter,
@@ -327,8 +327,8 @@ def test_answers_are_the_largest_probabilities_and_the_first_of_equal_ones(top_k
 def test_earlier_answers_are_found_in_any_order_and_over_shards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tfhub_blocks.records.predictions.GROUP_ROWS", 3)
-    monkeypatch.setattr("tfhub_blocks.records.predictions.SHARD_BYTES", 1)
+    monkeypatch.setattr("tfhub_blocks.records.formats.predictions.GROUP_ROWS", 3)
+    monkeypatch.setattr("tfhub_blocks.records.formats.predictions.SHARD_BYTES", 1)
     partial = begin_folder(tmp_path / "earlier", PROVENANCE)
     ids = [f"{number * 7 % 10:064x}" for number in range(10)]
     given = np.arange(20, dtype=np.float32).reshape(10, 2)

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from tfhub_blocks.compute.registrations import check_evidence, check_speed
-from tfhub_blocks.records.digests import tree_digest
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.evidence import Evidence, Threshold
-from tfhub_blocks.records.lineage import Lineage, Provenance
-from tfhub_blocks.records.pins import Decisions
+from tfhub_blocks.records.base.digests import tree_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.lineage import Lineage, Provenance
+from tfhub_blocks.records.formats.evidence import Evidence, Threshold
+from tfhub_blocks.records.pins.pins import Decisions
 
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 FILES = {"MLmodel": "a" * 64}

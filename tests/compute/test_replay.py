@@ -9,11 +9,16 @@ import pytest
 from toy_project import ROOT
 
 from tfhub_blocks.compute.replay import check_expected
-from tfhub_blocks.records.code import write_step_package
-from tfhub_blocks.records.digests import files_sha256, tree_digest
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.expectations import VARIABLE, Expected, code_digest, has_content
-from tfhub_blocks.records.lineage import STATEMENT_NAME, Lineage, Provenance
+from tfhub_blocks.records.base.digests import files_sha256, tree_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, Provenance
+from tfhub_blocks.records.environment.code_snapshots import write_step_package
+from tfhub_blocks.records.formats.locked_expectations import (
+    VARIABLE,
+    Expected,
+    code_digest,
+    has_content,
+)
 
 CODE = {"component.py": "1" * 64}
 POLICY = "TFHUB_BLOCKS_ENVIRONMENT_POLICY"
@@ -147,7 +152,7 @@ def test_it_costs_less_than_a_tenth_of_a_second(tmp_path):
         "import time; begun = time.process_time()\n"
         "from pathlib import Path\n"
         "from tfhub_blocks.compute.replay import check_expected\n"
-        "from tfhub_blocks.records.digests import files_sha256\n"
+        "from tfhub_blocks.records.base.digests import files_sha256\n"
         "assert check_expected('x', files_sha256(Path.cwd()), 'x:1', {'a': 1}, {}) == 'first'\n"
         "print(time.process_time() - begun)"
     )

@@ -5,7 +5,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tfhub_blocks.compute import ridge
 from tfhub_blocks.compute.ridge import leave_one_out
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 
 def problem(items: int, dim: int, classes: int, distance: float = 0.4, seed: int = 0):

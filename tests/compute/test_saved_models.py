@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tfhub_blocks.compute.saved_models import save_module
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 
 class Scaler(tf.Module):

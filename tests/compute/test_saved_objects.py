@@ -16,9 +16,9 @@ from tfhub_blocks.compute.modalities.images import Images
 from tfhub_blocks.compute.models import ServedModel
 from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.compute.saved_models import save_module
-from tfhub_blocks.records import pins
-from tfhub_blocks.records.folders import begin_folder, finish_folder
-from tfhub_blocks.records.lineage import Provenance
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.pins import pins
 
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 KERNEL = np.random.default_rng(0).normal(0, 0.3, (5, 5, 3, 4)).astype(np.float32)

@@ -17,7 +17,7 @@ from tfhub_blocks.compute.engines.engine import Engine, Forward, UnfitError
 from tfhub_blocks.compute.parity import measure_parity
 from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.compute.selection import Sample, select_engine, take_sample
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 
 @pytest.fixture(scope="module")

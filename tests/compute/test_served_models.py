@@ -8,8 +8,8 @@ import pytest
 from tfhub_blocks.compute.computations import batched
 from tfhub_blocks.compute.engines import ENGINES
 from tfhub_blocks.compute.served_models import load_served
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.snapshots import open_snapshot
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.handles import canonical_handle, is_mutable
-from tfhub_blocks.records.pins import Decisions, read_pin
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.pins.handles import canonical_handle, is_mutable
+from tfhub_blocks.records.pins.pins import Decisions, read_pin
 
 DECIDED = ["--loading", "mounted", "--fine-tuning", "forbidden", "--inference", "batch"]
 

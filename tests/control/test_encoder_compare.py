@@ -28,7 +28,7 @@ def toy_encoders(tmp_path_factory, saved_encoder) -> Path:
     """Pinned: ``colours``, ``brightness``, which cannot see colours, ``words``, ``damaged``."""
     from tfhub_blocks.compute.pinning import pin_encoder
     from tfhub_blocks.compute.runtime import tf
-    from tfhub_blocks.records.pins import Decisions
+    from tfhub_blocks.records.pins.pins import Decisions
 
     class Toy(tf.Module):
         def __init__(self, call, spec):

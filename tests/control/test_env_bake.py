@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 from toy_pins import toy_pin
 
-from tfhub_blocks.records.environments import definition_version, installed_packages
-from tfhub_blocks.records.lineage import read_lineage
-from tfhub_blocks.records.pins import Decisions, hashed_files
+from tfhub_blocks.records.base.lineage import read_lineage
+from tfhub_blocks.records.environment.installed_packages import (
+    definition_version,
+    installed_packages,
+)
+from tfhub_blocks.records.pins.pins import Decisions, hashed_files
 
 SHOW_ENCODERS = """import os
 place = os.environ.get("TFHUB_BLOCKS_ENCODERS", "none")

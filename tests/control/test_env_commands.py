@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from image_registry_server import serve_registry
 
-from tfhub_blocks.records.environments import definition_version
+from tfhub_blocks.records.environment.installed_packages import definition_version
 
 FILES = {
     "Dockerfile": "FROM {host}/azureml/toy-cuda12.4:1.0\nRUN conda create python=3.11\n",

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tfhub_blocks.records.environments import definition_version, installed_packages
+from tfhub_blocks.records.environment.installed_packages import (
+    definition_version,
+    installed_packages,
+)
 
 NONE_REUSED = {"left": False, "right": False, "joined": False}
 ALL_REUSED = dict.fromkeys(NONE_REUSED, True)

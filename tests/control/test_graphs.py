@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tfhub_blocks.control.graphs import Node, OutputOf
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 COMMAND = (
     "run --inputs source='${{inputs.source}}' flag='${{inputs.flag}}' "

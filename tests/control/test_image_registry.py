@@ -3,7 +3,7 @@ from image_registry_server import serve_registry
 
 from tfhub_blocks.control import image_registry
 from tfhub_blocks.control.image_registry import LookupFailedError, image_digest
-from tfhub_blocks.records.definitions import Image
+from tfhub_blocks.records.environment.environment_definitions import Image
 
 
 @pytest.fixture

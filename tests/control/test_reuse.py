@@ -82,7 +82,9 @@ def test_changed_unrelated_module_reruns_nothing(project, own_library):
 
 def test_changed_environment_reruns(project, monkeypatch):
     project.run()
-    monkeypatch.setattr("tfhub_blocks.records.environments.installed_packages", dict)
+    monkeypatch.setattr(
+        "tfhub_blocks.records.environment.installed_packages.installed_packages", dict
+    )
     assert project.run().reused() == NONE_REUSED
 
 

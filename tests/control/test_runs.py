@@ -134,7 +134,7 @@ def test_step_that_waits_for_a_place_does_not_start_after_a_failure(project):
 
 def test_mistake_that_a_step_tells_is_the_error_of_the_run(project):
     project.effect(
-        "from tfhub_blocks.records.errors import BlocksError\n"
+        "from tfhub_blocks.records.base.errors import BlocksError\n"
         'raise BlocksError("make", "x", "it is bad", "good", "mend")'
     )
     outcome = project.run()

@@ -151,7 +151,7 @@ def test_interrupted_run_keeps_its_work(sharing):
 
 def test_what_a_worker_says_is_the_error_of_the_step(sharing):
     sharing.write(
-        "from tfhub_blocks.records.errors import BlocksError\n"
+        "from tfhub_blocks.records.base.errors import BlocksError\n"
         "if run.worker.index == 2:\n"
         '    raise BlocksError("share", "x", "it is bad", "good", "mend")'
     )

@@ -1,8 +1,8 @@
 import pytest
 
-from tfhub_blocks.records.code import step_modules, write_step_package
-from tfhub_blocks.records.digests import files_sha256, tree_digest
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.digests import files_sha256, tree_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.environment.code_snapshots import step_modules, write_step_package
 
 FILES = {
     "__init__.py": "",

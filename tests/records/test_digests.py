@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tfhub_blocks.records.digests import (
+from tfhub_blocks.records.base.digests import (
     file_sha256,
     files_sha256,
     is_safe_relative_path,
     record_digest,
     tree_digest,
 )
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 # What the documentation of tree_digest tells a reader to type; names with spaces need xargs.
 SHELL = "find . -type f | cut -c3- | LC_ALL=C sort | tr '\\n' '\\0' | xargs -0r sha256sum --"

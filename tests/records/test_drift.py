@@ -5,9 +5,14 @@ import platform
 
 import pytest
 
-from tfhub_blocks.records import drift
-from tfhub_blocks.records.drift import Drift, drift_from, tampered_files, with_tampered_files
-from tfhub_blocks.records.locks import parse_lock
+from tfhub_blocks.records.environment import environment_drift
+from tfhub_blocks.records.environment.environment_drift import (
+    Drift,
+    drift_from,
+    tampered_files,
+    with_tampered_files,
+)
+from tfhub_blocks.records.environment.package_locks import parse_lock
 
 importlib.import_module("packaging.markers")  # whose folder tests take from the path
 PYTHON = ".".join(platform.python_version_tuple()[:2])
@@ -134,7 +139,7 @@ def test_what_pip_installed_is_as_its_record_says():
 
 
 def test_a_checkout_carries_no_lock():
-    assert drift.read_step_lock() is None
+    assert environment_drift.read_step_lock() is None
 
 
 def test_no_difference_in_words_without_differences():

@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.evidence import Evidence, Threshold, read_evidence
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.evidence import Evidence, Threshold, read_evidence
 
 MET = Threshold("accuracy", asked=0.9, measured=0.95, met=True)
 MISSED = Threshold("macro_f1", asked=0.9, measured=0.85, met=False)

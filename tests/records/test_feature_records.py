@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 from simulated_features import World, write_features
 
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.features import open_features
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.features import open_features
 
 WORLD = World(dim=8, classes=3)
 ITEMS = 3000

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import (
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import (
     NAMES_NAME,
     PARTIAL_NAME,
     WORK_NAME,
@@ -18,7 +18,7 @@ from tfhub_blocks.records.folders import (
     work_folder,
     write_file,
 )
-from tfhub_blocks.records.lineage import STATEMENT_NAME, Material, Provenance
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Material, Provenance
 
 ROOT = Path(__file__).parents[2]
 TOY = Format("toy", 2)
@@ -57,8 +57,8 @@ make(folder)
 print(count)
 """
 MAKE = """
-from tfhub_blocks.records.folders import Format, begin_folder, finish_folder, work_folder
-from tfhub_blocks.records.lineage import Material, Provenance
+from tfhub_blocks.records.base.folders import Format, begin_folder, finish_folder, work_folder
+from tfhub_blocks.records.base.lineage import Material, Provenance
 
 MADE = Provenance("make", {"n": 1}, (Material("x", "0" * 64),), "1" * 64, "2" * 64, "", "")
 
@@ -230,7 +230,7 @@ A_SHA = "982d9e3eb996f559e633f4d194def3761d909f5a3b647d1a851fead67c32c9d1"
 
 
 def test_flipped_byte_is_found(tmp_path):
-    from tfhub_blocks.records.digests import file_sha256
+    from tfhub_blocks.records.base.digests import file_sha256
 
     folder = make(tmp_path / "x")
     (folder / "a").write_text("tExt")

@@ -4,7 +4,7 @@ import sys
 
 from toy_project import ROOT
 
-from tfhub_blocks.records.frames import know_import_frames
+from tfhub_blocks.records.base.import_frames import know_import_frames
 
 LOOKS = """
 import inspect
@@ -34,7 +34,7 @@ def test_stack_of_an_import_is_the_same_and_its_frames_are_known(tmp_path, monke
 
 def test_frames_of_a_program_that_python_runs_as_a_module_are_known(tmp_path):
     (tmp_path / "program.py").write_text(
-        "import inspect\nfrom tfhub_blocks.records.frames import know_import_frames\n"
+        "import inspect\nfrom tfhub_blocks.records.base.import_frames import know_import_frames\n"
         "know_import_frames()\n"
         "print([inspect.getmodule(it.frame).__name__ for it in inspect.stack()])\n"
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tfhub_blocks.records.environments import (
+from tfhub_blocks.records.environment.installed_packages import (
     definition_version,
     environment_digest,
     installed_packages,
@@ -23,7 +23,7 @@ print(json.dumps(found))
 """
 BY_NAMES = """
 import json
-from tfhub_blocks.records.environments import installed_packages
+from tfhub_blocks.records.environment.installed_packages import installed_packages
 print(json.dumps(installed_packages()))
 """
 

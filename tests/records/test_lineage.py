@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.lineage import (
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.lineage import (
     STATEMENT_NAME,
     Lineage,
     Material,

@@ -1,7 +1,7 @@
 import pytest
 
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.locks import (
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.environment.package_locks import (
     LockedPackage,
     parse_lock,
     requirements_digest,

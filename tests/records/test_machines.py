@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from tfhub_blocks.records import machines
-from tfhub_blocks.records.machines import machine_facts
+from tfhub_blocks.records.environment import machine_facts as facts_module
+from tfhub_blocks.records.environment.machine_facts import machine_facts
 
 X86 = """processor : 0
 model name : Some CPU @ 2.00GHz
@@ -27,13 +27,13 @@ ARM = "processor : 0\nFeatures : fp asimd sve\nCPU part : 0xd40\n\n"
 )
 def test_processor_is_told_with_its_vector_instructions(text, expected, tmp_path, monkeypatch):
     (tmp_path / "cpuinfo").write_text(text)
-    monkeypatch.setattr(machines, "CPU_FILE", tmp_path / "cpuinfo")
+    monkeypatch.setattr(facts_module, "CPU_FILE", tmp_path / "cpuinfo")
     facts = machine_facts()
     assert (facts["processor"], facts["instructions"]) == expected
 
 
 def test_system_that_does_not_tell_of_its_processor_is_no_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(machines, "CPU_FILE", tmp_path / "nothing")
+    monkeypatch.setattr(facts_module, "CPU_FILE", tmp_path / "nothing")
     assert machine_facts()["instructions"] == ""
 
 

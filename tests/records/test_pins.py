@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.pins import (
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.pins.pins import (
     Decisions,
     EncoderOutput,
     Golden,

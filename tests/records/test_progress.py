@@ -1,7 +1,7 @@
 import pytest
 
-from tfhub_blocks.records import progress
-from tfhub_blocks.records.progress import Progress
+from tfhub_blocks.records.base import progress
+from tfhub_blocks.records.base.progress import Progress
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 import pytest
 
-from tfhub_blocks.records.references import environment_reference
+from tfhub_blocks.records.environment.environment_references import environment_reference
 
 SOURCE = '''"""é: a step."""
 from mldesigner import command_component

@@ -1,7 +1,7 @@
 import pytest
 
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.runtimes import Runtime, Speeds, read_runtime
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.runtimes import Runtime, Speeds, read_runtime
 
 RUNTIME = Runtime(
     "openvino",

@@ -1,10 +1,10 @@
 import pyarrow as pa
 import pytest
 
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import Format, begin_folder, finish_folder, open_folder
-from tfhub_blocks.records.lineage import Provenance
-from tfhub_blocks.records.shards import ShardWriter, read_batches
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import Format, begin_folder, finish_folder, open_folder
+from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.base.shards import ShardWriter, read_batches
 
 TABLE = Format("table", 1)
 PROVENANCE = Provenance("make", {}, (), "1" * 64, "2" * 64, "", "")

@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import WORK_NAME
-from tfhub_blocks.records.workers import Worker, gather, tf_config, worker_of_this_process
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import WORK_NAME
+from tfhub_blocks.records.base.worker_group import Worker, gather, tf_config, worker_of_this_process
 
 WORK = {"step": "x", "parameter n": 1, "input snapshot": "a" * 64, "code": "c" * 64}
 ADDRESSES = ["10.0.0.4:2222", "10.0.0.5:2222", "10.0.0.6:2222"]

@@ -1,1 +1,1 @@
-"""The command line's commands, a module for each group: they parse, print and delegate."""
+"""The command line, one module a command."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_blocks.commands.status import DONE, FAILED
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 FORMATS = ("text", "json", "sarif", "junit")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfhub_blocks.commands.status import DONE, FAILED
-from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError
+from tfhub_blocks.records.base.errors import ERROR_PREFIX, BlocksError
 
 if TYPE_CHECKING:
     from tfhub_blocks.compute.comparisons import Trial
@@ -45,7 +45,7 @@ def _compare(options: argparse.Namespace) -> int:
     # What is printed on the way is not the answer.
     with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as temporary:
         from tfhub_blocks.compute.data.draws import draw
-        from tfhub_blocks.records.progress import Progress
+        from tfhub_blocks.records.base.progress import Progress
 
         drawn = draw(
             options.source,
@@ -77,7 +77,7 @@ def _tried(folders: Sequence[Path], drawn: "Drawn") -> list["Trial"]:
     """Try each encoder that can be, in the order of their ranks; tell what is wrong with others."""
     from tfhub_blocks.compute.comparisons import ranked, tried
     from tfhub_blocks.compute.runtime import use_one_thread_per_operation
-    from tfhub_blocks.records.progress import Progress
+    from tfhub_blocks.records.base.progress import Progress
 
     # A process that has computed before, as a notebook may, keeps its threads.
     with contextlib.suppress(RuntimeError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from tfhub_blocks.commands.publishing import add_workspace
 from tfhub_blocks.commands.status import DONE
-from tfhub_blocks.records.errors import BlocksError, nearest
+from tfhub_blocks.records.base.errors import BlocksError, nearest
 
 if TYPE_CHECKING:
     from tfhub_blocks.control.costs.accounts import By
@@ -243,7 +243,7 @@ def _history(options: argparse.Namespace) -> int:
         print("\n".join(spending_lines(rows, by)))
     if options.plot and rows:
         from tfhub_blocks.control.costs.figures import spending_png
-        from tfhub_blocks.records.folders import write_file
+        from tfhub_blocks.records.base.folders import write_file
 
         write_file(options.plot, spending_png(rows, by))
         print(options.plot, file=sys.stderr if options.json else sys.stdout)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tfhub_blocks.commands.costs import warn_of_prices
 from tfhub_blocks.commands.publishing import add_workspace
 from tfhub_blocks.commands.status import DONE, FAILED
-from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError
+from tfhub_blocks.records.base.errors import ERROR_PREFIX, BlocksError
 
 if TYPE_CHECKING:
     from tfhub_blocks.control.deployments.budgets import EndpointCost

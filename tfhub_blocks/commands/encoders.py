@@ -9,8 +9,8 @@ from typing import Any, get_args, get_type_hints
 
 from tfhub_blocks.commands import comparisons
 from tfhub_blocks.commands.status import DONE, FAILED
-from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError
-from tfhub_blocks.records.pins import PIN_NAME, SAVED_MODEL_FOLDER, Decisions, Pin, read_pin
+from tfhub_blocks.records.base.errors import ERROR_PREFIX, BlocksError
+from tfhub_blocks.records.pins.pins import PIN_NAME, SAVED_MODEL_FOLDER, Decisions, Pin, read_pin
 
 _FOLDER = Path("encoders")
 _DECISIONS = ("loading", "fine_tuning", "inference")
@@ -71,8 +71,8 @@ def _choices(decision: str) -> list[str]:
 
 
 def _pin(options: argparse.Namespace) -> int:
-    from tfhub_blocks.records.decisions import undecided
-    from tfhub_blocks.records.handles import is_mutable
+    from tfhub_blocks.records.pins.encoder_decisions import undecided
+    from tfhub_blocks.records.pins.handles import is_mutable
 
     given = {name: getattr(options, name) for name in _DECISIONS if getattr(options, name)}
     given["latency_budget_ms"] = options.latency_budget_ms
@@ -145,7 +145,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from tfhub_blocks.records.decisions import explained
+    from tfhub_blocks.records.pins.encoder_decisions import explained
 
     pin = read_pin(options.folder / PIN_NAME)
     print(pin.name)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_blocks.commands.status import DONE, FAILED
-from tfhub_blocks.records.errors import ERROR_PREFIX
+from tfhub_blocks.records.base.errors import ERROR_PREFIX
 
 
 def register(commands: Any) -> None:

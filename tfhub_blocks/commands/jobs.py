@@ -10,7 +10,7 @@ from tfhub_blocks.commands.costs import warn_of_prices
 from tfhub_blocks.commands.pipelines import add_settings
 from tfhub_blocks.commands.publishing import add_workspace
 from tfhub_blocks.commands.status import DONE, FAILED, INTERRUPTED
-from tfhub_blocks.records.errors import BlocksError, nearest
+from tfhub_blocks.records.base.errors import BlocksError, nearest
 
 if TYPE_CHECKING:
     from tfhub_blocks.control.runs import RunRecord

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfhub_blocks.commands.status import DONE, FAILED
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import write_file
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import write_file
 
 if TYPE_CHECKING:
     from tfhub_blocks.control.lineage.findings import Verdict

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfhub_blocks.commands.publishing import add_workspace
 from tfhub_blocks.commands.status import DONE, FAILED
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 if TYPE_CHECKING:
     from tfhub_blocks.control.releases.proofs import Proof
@@ -170,7 +170,7 @@ def _diff(options: argparse.Namespace) -> int:
         )
     from tfhub_blocks.control.releases.differences import differences
     from tfhub_blocks.control.releases.names import require_lock
-    from tfhub_blocks.records.releases import read_lock
+    from tfhub_blocks.records.formats.releases import read_lock
 
     old, new = (read_lock(require_lock(word)) for word in options.locks)
     found = differences(old, new)

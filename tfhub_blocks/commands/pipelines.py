@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfhub_blocks.commands.status import DONE, FAILED, INTERRUPTED
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 if TYPE_CHECKING:
     from tfhub_blocks.control.profiles import Profile

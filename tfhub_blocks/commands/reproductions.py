@@ -11,7 +11,7 @@ from tfhub_blocks.commands.lineages import refuse_faults
 from tfhub_blocks.commands.pipelines import ended_as_by_interrupt
 from tfhub_blocks.commands.publishing import add_workspace
 from tfhub_blocks.commands.status import DONE, FAILED, INTERRUPTED
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 if TYPE_CHECKING:
     from tfhub_blocks.control.lineage.chains import Chain

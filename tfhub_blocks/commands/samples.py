@@ -55,7 +55,7 @@ def register(commands: Any) -> None:
 
 def _images(options: argparse.Namespace) -> int:
     from tfhub_blocks.compute.samples.images import write_sample_images
-    from tfhub_blocks.records.progress import Progress
+    from tfhub_blocks.records.base.progress import Progress
 
     count = write_sample_images(options.folder, progress=Progress("images"))
     print(f"{options.folder}: {count} images, OpenMoji, CC BY-SA 4.0 (ATTRIBUTION.txt)")
@@ -71,7 +71,7 @@ def _text(options: argparse.Namespace) -> int:
 
 def _audio(options: argparse.Namespace) -> int:
     from tfhub_blocks.compute.samples.sounds import write_sample_sounds
-    from tfhub_blocks.records.progress import Progress
+    from tfhub_blocks.records.base.progress import Progress
 
     count = write_sample_sounds(options.folder, Progress("sounds"))
     print(f"{options.folder}: {count} notes")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_blocks.commands.status import DONE
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 _LOOPBACK = "127.0.0.1"
 _MEBIBYTE = 2**20

@@ -1,1 +1,1 @@
-"""What runs inside a step: snapshots, encoders, features, heads, metrics. Never the workspace."""
+"""The code that runs inside a step. TensorFlow, never the workspace."""

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import locked
-from tfhub_blocks.records.pins import Pin, check_files, copy_files, hashed_files
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import locked
+from tfhub_blocks.records.pins.pins import Pin, check_files, copy_files, hashed_files
 
 CACHE_VARIABLE = "TFHUB_BLOCKS_CACHE"
 

@@ -14,7 +14,7 @@ from tfhub_blocks.compute.engines.engine import Forward
 from tfhub_blocks.compute.modalities.modality import Modality
 from tfhub_blocks.compute.runtime import core_count, tf
 from tfhub_blocks.compute.saved_objects import first_line
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 Item = tuple[str, bytes]
 """Id and content."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder
 from tfhub_blocks.compute.runtime import tf, traced
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 # Backward through a layer takes about two products of the size of the forward one.
 TRAINING_TO_FORWARD = 3

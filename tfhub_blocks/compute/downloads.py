@@ -14,8 +14,8 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from tfhub_blocks.compute.cache import cache_folder, cache_trouble
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import locked
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import locked
 
 TIMEOUT_S = 60.0
 BACKOFF_S = (1.0, 2.0, 4.0, 8.0)

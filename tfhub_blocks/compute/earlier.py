@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tfhub_blocks.records.features import Features, check_rising, ids_of, vectors_of
+from tfhub_blocks.records.formats.features import Features, check_rising, ids_of, vectors_of
 
 WHERE = "previous_features"
 

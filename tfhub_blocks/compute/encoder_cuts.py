@@ -20,7 +20,7 @@ from tfhub_blocks.compute.graph_halves import (
     upper_function,
 )
 from tfhub_blocks.compute.runtime import tf, traced
-from tfhub_blocks.records.errors import BlocksError, nearest
+from tfhub_blocks.records.base.errors import BlocksError, nearest
 
 NEAR_SHARE = 0.05
 ALL = "all"

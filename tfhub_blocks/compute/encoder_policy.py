@@ -4,16 +4,16 @@ from pathlib import Path
 from typing import get_args
 
 from tfhub_blocks.compute.policies import policy
-from tfhub_blocks.records.decisions import (
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import open_folder
+from tfhub_blocks.records.pins.encoder_decisions import (
     DEFAULT_POLICY,
     POLICY_VARIABLE,
     EncoderPolicy,
     undecided,
 )
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import open_folder
-from tfhub_blocks.records.handles import is_mutable
-from tfhub_blocks.records.pins import FORMAT, PIN_NAME, Decisions, Pin, read_pin
+from tfhub_blocks.records.pins.handles import is_mutable
+from tfhub_blocks.records.pins.pins import FORMAT, PIN_NAME, Decisions, Pin, read_pin
 
 _TRY = f"to try things, let the profile say encoder_policy = 'experiment' ({POLICY_VARIABLE})"
 

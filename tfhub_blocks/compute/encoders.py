@@ -15,10 +15,10 @@ from tfhub_blocks.compute.modalities.modality import Modality
 from tfhub_blocks.compute.operations import import_packages
 from tfhub_blocks.compute.runtime import tf, traced
 from tfhub_blocks.compute.saved_objects import SavedObject, load_object
-from tfhub_blocks.records.documents import read_record
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import open_folder
-from tfhub_blocks.records.pins import (
+from tfhub_blocks.records.base.documents import read_record
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import open_folder
+from tfhub_blocks.records.pins.pins import (
     FORMAT,
     PIN_NAME,
     EncoderOutput,

@@ -30,9 +30,9 @@ from tfhub_blocks.compute.plans import Plan, read_plan, rows_of_part
 from tfhub_blocks.compute.ridge import leave_one_out
 from tfhub_blocks.compute.runtime import has_gpu
 from tfhub_blocks.compute.selection import AUTO, Sample, Selected, select_engine, take_sample
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.features import Features, check_rising, ids_of
-from tfhub_blocks.records.snapshots import Snapshot
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.features import Features, check_rising, ids_of
+from tfhub_blocks.records.formats.snapshots import Snapshot
 
 WHERE = "extract_features"
 # Larger batches leave a core's cache; on a GPU they do not.

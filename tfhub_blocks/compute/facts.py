@@ -3,9 +3,9 @@
 from typing import Any
 
 from tfhub_blocks.compute.golden import check_golden
-from tfhub_blocks.records.documents import as_record
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.pins import PIN_NAME, Pin
+from tfhub_blocks.records.base.documents import as_record
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.pins.pins import PIN_NAME, Pin
 
 LONGEST_TOLD = 200
 

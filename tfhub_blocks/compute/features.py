@@ -11,9 +11,9 @@ from tfhub_blocks.compute.earlier import EarlierFeatures
 from tfhub_blocks.compute.extraction import Extraction, Share
 from tfhub_blocks.compute.plans import Plan
 from tfhub_blocks.compute.steps import Step
-from tfhub_blocks.records.features import Manifest, features_schema, ids_of, vector_column
-from tfhub_blocks.records.folders import Format
-from tfhub_blocks.records.shards import ShardWriter
+from tfhub_blocks.records.base.folders import Format
+from tfhub_blocks.records.base.shards import ShardWriter
+from tfhub_blocks.records.formats.features import Manifest, features_schema, ids_of, vector_column
 
 # An Arrow batch is what readers take at once, and what others draw from in another order.
 ROWS_PER_WRITE = 1024

@@ -11,8 +11,8 @@ from tfhub_blocks.compute.sources.hub import HubSource
 from tfhub_blocks.compute.sources.kaggle import KaggleSource
 from tfhub_blocks.compute.sources.mlflow_models import MlflowSource
 from tfhub_blocks.compute.sources.source import MAX_BYTES, Source
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.pins import SAVED_MODEL_FOLDER, SAVED_MODEL_NAME, Pin
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.pins.pins import SAVED_MODEL_FOLDER, SAVED_MODEL_NAME, Pin
 
 # In the order in which they are tried.
 LOCAL_SOURCES: tuple[Source, ...] = (FolderSource(), ArchiveSource())

@@ -3,8 +3,8 @@
 import numpy as np
 
 from tfhub_blocks.compute.runtime import tf
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.pins import Golden
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.pins.pins import Golden
 
 PARTS = 8
 # Other kernels and cores differ by about 1e-5, a GPU's TF32 by 1e-3; another range by far more.

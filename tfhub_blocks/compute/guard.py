@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from tfhub_blocks.compute.policies import policy
-from tfhub_blocks.records.drift import (
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.environment.environment_drift import (
     DEFAULT_POLICY,
     FILES_VARIABLE,
     POLICY_VARIABLE,
@@ -16,7 +17,6 @@ from tfhub_blocks.records.drift import (
     read_step_lock,
     with_tampered_files,
 )
-from tfhub_blocks.records.errors import BlocksError
 
 DRIVER_FILE = Path("/proc/driver/nvidia/version")
 _NAMED = 3

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tfhub_blocks.compute import regression
 from tfhub_blocks.compute.calibration import calibrate_temperature, log_loss, log_softmax
 from tfhub_blocks.compute.splits import WHERE, Split, check_splits, class_weights
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 DEFAULT_STRENGTHS = tuple(float(f"{10**exponent:.3g}") for exponent in np.arange(-2, 6.5, 0.5))
 """0.01 to 1,000,000, two values a decade.

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tfhub_blocks.compute.fetching import LOCAL_SOURCES, REMOTE_SOURCES, fetch_saved_model
 from tfhub_blocks.compute.loading import pinned_saved_model
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.handles import canonical_handle
-from tfhub_blocks.records.pins import (
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.pins.handles import canonical_handle
+from tfhub_blocks.records.pins.pins import (
     PIN_NAME,
     SAVED_MODEL_FOLDER,
     SAVED_MODEL_NAME,

@@ -22,8 +22,8 @@ from tfhub_blocks.compute.saved_objects import (
     told_tensor,
     unfit,
 )
-from tfhub_blocks.records.errors import BlocksError, nearest
-from tfhub_blocks.records.pins import (
+from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.pins.pins import (
     EncoderOutput,
     Golden,
     Pin,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from tfhub_blocks.compute.cache import cached_saved_model
 from tfhub_blocks.compute.fetching import REMOTE_SOURCES, fetch_saved_model
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.pins import (
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.pins.pins import (
     IMAGE_FOLDER,
     IMAGE_VARIABLE,
     SAVED_MODEL_FOLDER,

@@ -10,8 +10,8 @@ import numpy as np
 
 from tfhub_blocks.compute.evaluation.answers import answer_split
 from tfhub_blocks.compute.runtime import tf
-from tfhub_blocks.records.models import SAVED_MODEL_NAME, open_model
-from tfhub_blocks.records.snapshots import open_snapshot
+from tfhub_blocks.records.formats.models import SAVED_MODEL_NAME, open_model
+from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 # Read when MLflow loads a model: no bar for each of a few files beside what is told here.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

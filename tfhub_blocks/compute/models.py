@@ -18,9 +18,9 @@ from tfhub_blocks.compute.encoders import Encoder
 from tfhub_blocks.compute.heads import Head
 from tfhub_blocks.compute.runtime import tf, traced
 from tfhub_blocks.compute.saved_models import save_module
-from tfhub_blocks.records.folders import Folder
-from tfhub_blocks.records.models import SAVED_MODEL_NAME
-from tfhub_blocks.records.pins import PIN_NAME
+from tfhub_blocks.records.base.folders import Folder
+from tfhub_blocks.records.formats.models import SAVED_MODEL_NAME
+from tfhub_blocks.records.pins.pins import PIN_NAME
 
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "tensorflow")
 

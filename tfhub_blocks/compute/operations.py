@@ -9,8 +9,8 @@ from google.protobuf.message import DecodeError
 
 from tfhub_blocks.compute.runtime import registered_operations, saved_model_pb2, tf
 from tfhub_blocks.compute.saved_objects import first_line
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.pins import SAVED_MODEL_NAME, OperationPackage, Operations
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.pins.pins import SAVED_MODEL_NAME, OperationPackage, Operations
 
 PACKAGES: tuple[OperationPackage, ...] = get_args(OperationPackage)
 # Taken before any package is imported: what needs none.

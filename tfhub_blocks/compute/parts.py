@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tfhub_blocks.records.digests import file_sha256
-from tfhub_blocks.records.features import vector_column, vector_field, vectors_of
+from tfhub_blocks.records.base.digests import file_sha256
+from tfhub_blocks.records.formats.features import vector_column, vector_field, vectors_of
 
 POLL_S = 0.2
 # Of an Arrow batch, which is what readers take at once.

@@ -10,9 +10,9 @@ from tfhub_blocks.compute.fetching import LOCAL_SOURCES, REMOTE_SOURCES, fetch_s
 from tfhub_blocks.compute.imports import Request, import_saved_model
 from tfhub_blocks.compute.loading import pinned_saved_model
 from tfhub_blocks.compute.runtime import tf
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.handles import canonical_handle
-from tfhub_blocks.records.pins import PIN_NAME, SAVED_MODEL_FOLDER, Decisions, Pin, read_pin
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.pins.handles import canonical_handle
+from tfhub_blocks.records.pins.pins import PIN_NAME, SAVED_MODEL_FOLDER, Decisions, Pin, read_pin
 
 WHERE = "encoder pin"
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfhub_blocks.records.folders import write_file
+from tfhub_blocks.records.base.folders import write_file
 
 PLAN_NAME, ROWS_NAME = "plan.json", "rows.i64"
 POLL_S = 0.2

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from tfhub_blocks.records.errors import BlocksError, nearest
+from tfhub_blocks.records.base.errors import BlocksError, nearest
 
 
 def policy(step_name: str, variable: str, known: Sequence[str], default: str) -> str:

@@ -1,12 +1,12 @@
 """What registering a model takes: evidence that it is good, and that it answers soon enough."""
 
 from tfhub_blocks.compute.latency.budgets import FLOAT32_TOLERANCE, FROM_EVALUATION, threshold_name
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.evidence import Evidence
-from tfhub_blocks.records.lineage import Lineage
-from tfhub_blocks.records.models import bare_digest
-from tfhub_blocks.records.pins import Decisions
-from tfhub_blocks.records.runtimes import RUNTIME_NAME
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.lineage import Lineage
+from tfhub_blocks.records.formats.evidence import Evidence
+from tfhub_blocks.records.formats.models import bare_digest
+from tfhub_blocks.records.formats.runtimes import RUNTIME_NAME
+from tfhub_blocks.records.pins.pins import Decisions
 
 WHERE = "register_model"
 GATE = "let check_latency give model and evidence, as pipelines/latency_gate.py does"

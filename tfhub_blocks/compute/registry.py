@@ -7,11 +7,11 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from tfhub_blocks.records.digests import file_sha256
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.evidence import Evidence
-from tfhub_blocks.records.folders import Folder
-from tfhub_blocks.records.lineage import STATEMENT_NAME
+from tfhub_blocks.records.base.digests import file_sha256
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import Folder
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME
+from tfhub_blocks.records.formats.evidence import Evidence
 
 TAG = "tfhub_blocks."
 # What is told of a check of latency.

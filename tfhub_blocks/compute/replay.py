@@ -6,9 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.expectations import VARIABLE, code_digest, has_content, parse_expected
-from tfhub_blocks.records.lineage import STATEMENT_NAME, read_lineage
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, read_lineage
+from tfhub_blocks.records.formats.locked_expectations import (
+    VARIABLE,
+    code_digest,
+    has_content,
+    parse_expected,
+)
 
 _NAMED = 3
 _SHOWN_DIGITS = 12

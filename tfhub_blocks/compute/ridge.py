@@ -20,7 +20,7 @@ from scipy import linalg
 
 from tfhub_blocks.compute import estimates
 from tfhub_blocks.compute.estimates import Estimate
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 Float64 = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from tfhub_blocks.compute.runtime import function_pb2, saved_model_pb2, tf
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 NUMBER = re.compile(r"\d+")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_blocks.compute.runtime import tf
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.pins import SAVED_MODEL_NAME, LoadedClass
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.pins.pins import SAVED_MODEL_NAME, LoadedClass
 
 TF1_HUB_NAME = "tfhub_module.pb"
 # Inside an encoder's folder: a SavedModel that gives what the encoder takes.

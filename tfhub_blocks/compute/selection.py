@@ -14,7 +14,7 @@ from tfhub_blocks.compute.engines import ENGINES, REFERENCE
 from tfhub_blocks.compute.engines.engine import Engine, Forward, Precision, UnfitError
 from tfhub_blocks.compute.parity import Parity, measure_parity
 from tfhub_blocks.compute.runtime import core_count, tf
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 AUTO = "auto"
 TIMED_S = 1.0

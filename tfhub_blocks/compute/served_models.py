@@ -9,9 +9,9 @@ from tfhub_blocks.compute.encoders import read_input
 from tfhub_blocks.compute.modalities.modality import Modality
 from tfhub_blocks.compute.operations import import_packages
 from tfhub_blocks.compute.runtime import tf, traced
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.models import SAVED_MODEL_NAME, open_model
-from tfhub_blocks.records.pins import PIN_NAME, Pin, read_pin
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.models import SAVED_MODEL_NAME, open_model
+from tfhub_blocks.records.pins.pins import PIN_NAME, Pin, read_pin
 
 
 @dataclass(frozen=True, eq=False)

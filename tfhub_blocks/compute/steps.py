@@ -14,14 +14,21 @@ from typing import Any
 
 from tfhub_blocks.compute.guard import accelerator_facts, check_environment
 from tfhub_blocks.compute.replay import check_expected
-from tfhub_blocks.records.digests import file_sha256, files_sha256, tree_digest
-from tfhub_blocks.records.environments import environment_digest
-from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError
-from tfhub_blocks.records.expectations import code_digest
-from tfhub_blocks.records.folders import Format, begin_folder, finish_folder, work_folder
-from tfhub_blocks.records.lineage import STATEMENT_NAME, Material, Provenance, output_material
-from tfhub_blocks.records.machines import machine_facts
-from tfhub_blocks.records.workers import MANY, TAG, VARIABLE, Worker, gather, worker_of_this_process
+from tfhub_blocks.records.base.digests import file_sha256, files_sha256, tree_digest
+from tfhub_blocks.records.base.errors import ERROR_PREFIX, BlocksError
+from tfhub_blocks.records.base.folders import Format, begin_folder, finish_folder, work_folder
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Material, Provenance, output_material
+from tfhub_blocks.records.base.worker_group import (
+    MANY,
+    TAG,
+    VARIABLE,
+    Worker,
+    gather,
+    worker_of_this_process,
+)
+from tfhub_blocks.records.environment.installed_packages import environment_digest
+from tfhub_blocks.records.environment.machine_facts import machine_facts
+from tfhub_blocks.records.formats.locked_expectations import code_digest
 
 PRIMITIVES = {"string", "integer", "number", "boolean"}
 

@@ -1,1 +1,1 @@
-"""What runs beside the workspace: code snapshots, the local engine, profiles. Never TensorFlow."""
+"""The code that runs next to the workspace. Azure, never TensorFlow."""

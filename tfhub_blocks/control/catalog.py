@@ -12,8 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tfhub_blocks.records.errors import BlocksError, nearest
-from tfhub_blocks.records.frames import know_import_frames
+from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.base.import_frames import know_import_frames
 
 MODEL_TYPES = {"mlflow_model", "custom_model", "triton_model"}
 DATA_TYPES = {"uri_folder", "uri_file", "mltable"} | MODEL_TYPES

@@ -31,7 +31,7 @@ from tfhub_blocks.control.runs import (
 )
 from tfhub_blocks.control.step_maker import StepMaker
 from tfhub_blocks.control.store import Store, Stored
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 
 @dataclass

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_blocks.control.environments import Environment, find_environments, read_definitions
-from tfhub_blocks.records.definitions import (
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import write_file
+from tfhub_blocks.records.environment.environment_definitions import (
     DESCRIPTION_NAME,
     DOCKERFILE_NAME,
     REQUIREMENTS_NAME,
@@ -15,10 +17,8 @@ from tfhub_blocks.records.definitions import (
     read_definition,
     with_facts,
 )
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import write_file
-from tfhub_blocks.records.locks import LOCK_NAME
-from tfhub_blocks.records.pins import (
+from tfhub_blocks.records.environment.package_locks import LOCK_NAME
+from tfhub_blocks.records.pins.pins import (
     IMAGE_FOLDER,
     PIN_NAME,
     SAVED_MODEL_FOLDER,

@@ -17,11 +17,20 @@ from tfhub_blocks.control.environments import (
     locked_version,
     short_path,
 )
-from tfhub_blocks.records.definitions import DESCRIPTION_NAME, DOCKERFILE_NAME, REQUIREMENTS_NAME
-from tfhub_blocks.records.digests import files_sha256, tree_digest
-from tfhub_blocks.records.errors import BlocksError, nearest
-from tfhub_blocks.records.locks import LOCK_NAME, Lock, requirement_lines, requirements_digest
-from tfhub_blocks.records.pins import SAVED_MODEL_FOLDER
+from tfhub_blocks.records.base.digests import files_sha256, tree_digest
+from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.environment.environment_definitions import (
+    DESCRIPTION_NAME,
+    DOCKERFILE_NAME,
+    REQUIREMENTS_NAME,
+)
+from tfhub_blocks.records.environment.package_locks import (
+    LOCK_NAME,
+    Lock,
+    requirement_lines,
+    requirements_digest,
+)
+from tfhub_blocks.records.pins.pins import SAVED_MODEL_FOLDER
 
 # What no step may have: with it, a step could talk to the workspace.
 FORBIDDEN = "azure-ai-ml"

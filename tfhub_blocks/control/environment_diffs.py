@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_blocks.control.environments import CUDA, CUDNN, find_environments, locked_version
-from tfhub_blocks.records.definitions import (
+from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.environment.environment_definitions import (
     DESCRIPTION_NAME,
     DOCKERFILE_NAME,
     REQUIREMENTS_NAME,
     Definition,
     read_definition,
 )
-from tfhub_blocks.records.errors import BlocksError, nearest
-from tfhub_blocks.records.locks import LOCK_NAME, parse_lock
+from tfhub_blocks.records.environment.package_locks import LOCK_NAME, parse_lock
 
 FOLDER = "components/environments"
 ABSENT = "-"

@@ -10,7 +10,9 @@ from pathlib import Path
 from tfhub_blocks.control.environment_bakes import follow
 from tfhub_blocks.control.environments import Environment
 from tfhub_blocks.control.image_registry import LookupFailedError, image_digest
-from tfhub_blocks.records.definitions import (
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import write_file
+from tfhub_blocks.records.environment.environment_definitions import (
     DESCRIPTION_NAME,
     DOCKERFILE_NAME,
     REQUIREMENTS_NAME,
@@ -21,9 +23,7 @@ from tfhub_blocks.records.definitions import (
     with_facts,
     with_image,
 )
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import write_file
-from tfhub_blocks.records.locks import LOCK_NAME, with_header
+from tfhub_blocks.records.environment.package_locks import LOCK_NAME, with_header
 
 COMMAND = "tfhub-blocks env lock"
 

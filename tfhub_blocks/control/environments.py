@@ -7,13 +7,13 @@ from importlib.resources import files
 from pathlib import Path
 
 from tfhub_blocks.control.catalog import component_files
-from tfhub_blocks.records.definitions import (
+from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.environment.environment_definitions import (
     Definition,
     read_definition,
 )
-from tfhub_blocks.records.errors import BlocksError, nearest
-from tfhub_blocks.records.locks import Lock
-from tfhub_blocks.records.references import Reference, environment_reference
+from tfhub_blocks.records.environment.environment_references import Reference, environment_reference
+from tfhub_blocks.records.environment.package_locks import Lock
 
 CUDA = re.compile(r"nvidia-cuda-runtime(-cu\d+)?")
 CUDNN = re.compile(r"nvidia-cudnn(-cu\d+)?")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_blocks.control.catalog import DATA_TYPES
-from tfhub_blocks.records import workers
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base import worker_group
+from tfhub_blocks.records.base.errors import BlocksError
 
 _BINDING = re.compile(r"^\$\{\{parent\.(?:inputs\.(\w+)|jobs\.(\w+)\.outputs\.(\w+))\}\}$")
 _OUTPUT_BINDING = re.compile(r"^\$\{\{parent\.outputs\.(\w+)\}\}$")
@@ -259,7 +259,7 @@ def _read_node(
         output_types={p: s["type"] for p, s in (component.get("outputs") or {}).items()},
         inputs=inputs,
         entity=job_node.component,
-        shares_work=tags.get(workers.TAG) == workers.MANY,
+        shares_work=tags.get(worker_group.TAG) == worker_group.MANY,
         instance_count=resources.instance_count if resources is not None else None,
         registers=dict(_registered(entry, outputs)),
         services=tuple(str(it.get("type")) for it in (entry.get("services") or {}).values()),

@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Mapping
 from email.message import Message
 
-from tfhub_blocks.records.definitions import Image
+from tfhub_blocks.records.environment.environment_definitions import Image
 
 TIMEOUT_S = 10.0
 DEFAULT_HOST = "registry-1.docker.io"

@@ -2,8 +2,8 @@
 
 from tfhub_blocks.control.graphs import Node
 from tfhub_blocks.control.profiles import Profile, Role
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.workers import MANY, TAG
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.worker_group import MANY, TAG
 
 
 def role_of(node: Node, profile: Profile) -> Role:

@@ -13,9 +13,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TextIO
 
-from tfhub_blocks.records.errors import ERROR_PREFIX
-from tfhub_blocks.records.progress import PREFIX as PROGRESS_PREFIX
-from tfhub_blocks.records.workers import VARIABLE as TF_CONFIG
+from tfhub_blocks.records.base.errors import ERROR_PREFIX
+from tfhub_blocks.records.base.progress import PREFIX as PROGRESS_PREFIX
+from tfhub_blocks.records.base.worker_group import VARIABLE as TF_CONFIG
 
 WARNING_PREFIX = "warning: "
 # How long a step gets between being asked to end and being ended.

@@ -12,11 +12,12 @@ from typing import Literal, get_args
 
 from tfhub_blocks.control.persons import login_name
 from tfhub_blocks.control.rules.exceptions import RuleException, Severity, faults
-from tfhub_blocks.records import decisions, drift
-from tfhub_blocks.records.decisions import EncoderPolicy
-from tfhub_blocks.records.documents import read_document
-from tfhub_blocks.records.drift import Policy
-from tfhub_blocks.records.errors import BlocksError, nearest
+from tfhub_blocks.records.base.documents import read_document
+from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.environment import environment_drift
+from tfhub_blocks.records.environment.environment_drift import Policy
+from tfhub_blocks.records.pins import encoder_decisions
+from tfhub_blocks.records.pins.encoder_decisions import EncoderPolicy
 
 FORMAT_VERSION = 1
 _VARIABLE = re.compile(r"\$(\w+|\{\w+\})")
@@ -161,8 +162,8 @@ class Profile:
     def policies(self) -> dict[str, str]:
         """What it says of policies, as environment variables of steps."""
         said = {
-            drift.POLICY_VARIABLE: self.environment_policy,
-            decisions.POLICY_VARIABLE: self.encoder_policy,
+            environment_drift.POLICY_VARIABLE: self.environment_policy,
+            encoder_decisions.POLICY_VARIABLE: self.encoder_policy,
         }
         return {name: policy for name, policy in said.items() if policy}
 
@@ -282,7 +283,11 @@ def _lock_faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
     for key, found, wanted in (
         ("engine", profile.engine, "azureml"),
         ("environment_policy", profile.environment_policy, "refuse"),
-        ("encoder_policy", profile.encoder_policy or decisions.DEFAULT_POLICY, "production"),
+        (
+            "encoder_policy",
+            profile.encoder_policy or encoder_decisions.DEFAULT_POLICY,
+            "production",
+        ),
         ("job.components", profile.job.components if profile.job else "published", "published"),
     ):
         if found != wanted:

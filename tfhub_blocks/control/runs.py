@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_blocks.control.costs.terms import Terms, read_terms
-from tfhub_blocks.records.folders import write_file
+from tfhub_blocks.records.base.folders import write_file
 
 # The words that Azure ML uses.
 NOT_STARTED = "NotStarted"

@@ -19,9 +19,9 @@ from tfhub_blocks.control.profiles import Profile
 from tfhub_blocks.control.project.step_keys import StepKeys
 from tfhub_blocks.control.runs import CANCELED, COMPLETED, FAILED, StepRecord
 from tfhub_blocks.control.store import Store, Stored
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.pins import IMAGE_VARIABLE
-from tfhub_blocks.records.workers import VARIABLE, Worker, tf_config
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.worker_group import VARIABLE, Worker, tf_config
+from tfhub_blocks.records.pins.pins import IMAGE_VARIABLE
 
 
 @dataclass

@@ -11,16 +11,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfhub_blocks.records.digests import file_sha256, files_sha256, tree_digest
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import (
+from tfhub_blocks.records.base.digests import file_sha256, files_sha256, tree_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import (
     PARTIAL_NAME,
     WORK_NAME,
     WORKERS_NAME,
     without_remains,
     write_file,
 )
-from tfhub_blocks.records.lineage import STATEMENT_NAME
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME
 
 RECORD_NAME = "step.json"
 _POLL_S = 0.1

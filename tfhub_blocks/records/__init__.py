@@ -1,1 +1,1 @@
-"""What steps hand each other: formats, digests, lineage. Knows neither TensorFlow nor Azure."""
+"""The records that steps hand each other. No TensorFlow, no Azure."""

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from tfhub_blocks.compute.data.snapshots import SnapshotOptions, split_of, write_snapshot
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.snapshots import (
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.snapshots import (
     ITEM_SCHEMA,
     REJECTED_NAME,
     SOURCES_NAME,

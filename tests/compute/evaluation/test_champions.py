@@ -15,13 +15,13 @@ from tfhub_blocks.compute.evaluation.champions import (
     open_champion,
 )
 from tfhub_blocks.compute.evaluation.metrics import measure
-from tfhub_blocks.records.digests import files_sha256
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.evidence import Evidence, Threshold, read_evidence
-from tfhub_blocks.records.folders import begin_folder, finish_folder
-from tfhub_blocks.records.lineage import STATEMENT_NAME, Lineage, Provenance, read_lineage
-from tfhub_blocks.records.models import FORMAT, PYFUNC, open_model
-from tfhub_blocks.records.snapshots import open_snapshot
+from tfhub_blocks.records.base.digests import files_sha256
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, Provenance, read_lineage
+from tfhub_blocks.records.formats.evidence import Evidence, Threshold, read_evidence
+from tfhub_blocks.records.formats.models import FORMAT, PYFUNC, open_model
+from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 RULE = {

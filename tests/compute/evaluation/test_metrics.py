@@ -15,7 +15,7 @@ from tfhub_blocks.compute.evaluation.metrics import (
     precision_recall_curves,
     resampled,
 )
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 # Items, classes, classes that are never a target, classes that are never predicted.
 CASES = [

@@ -8,9 +8,9 @@ from tfhub_blocks.compute.latency.budgets import (
 )
 from tfhub_blocks.compute.latency.checks import Choice
 from tfhub_blocks.compute.latency.trials import STAGES, Trial
-from tfhub_blocks.records.evidence import Threshold
-from tfhub_blocks.records.pins import Decisions
-from tfhub_blocks.records.runtimes import Runtime, Speeds
+from tfhub_blocks.records.formats.evidence import Threshold
+from tfhub_blocks.records.formats.runtimes import Runtime, Speeds
+from tfhub_blocks.records.pins.pins import Decisions
 
 MEASURED = Speeds(5.0, 8.0, 12.0, items_per_s=180.0, cold_start_s=6.0, memory_mb=700.0)
 

@@ -9,12 +9,12 @@ from tfhub_blocks.compute.evaluation.reports import FORMAT as EVALUATION
 from tfhub_blocks.compute.evaluation.stored_answers import write_answers
 from tfhub_blocks.compute.latency.outputs import copy_with_runtime, format_of, output_digest
 from tfhub_blocks.compute.latency.subjects import open_subject, parsed, positive, take_sample
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import begin_folder, finish_folder
-from tfhub_blocks.records.lineage import Material, Provenance, read_lineage
-from tfhub_blocks.records.models import bare_digest, open_model
-from tfhub_blocks.records.runtimes import Runtime
-from tfhub_blocks.records.snapshots import open_snapshot
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import Material, Provenance, read_lineage
+from tfhub_blocks.records.formats.models import bare_digest, open_model
+from tfhub_blocks.records.formats.runtimes import Runtime
+from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tfhub_blocks.compute.latency.trials import STAGES, TrialPlan, run_trial
-from tfhub_blocks.records.runtimes import Runtime
-from tfhub_blocks.records.snapshots import open_snapshot
+from tfhub_blocks.records.formats.runtimes import Runtime
+from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 PLAN = TrialPlan(seconds=0.2, concurrency=(2,), batch_sizes=(4,))
 

@@ -11,7 +11,7 @@ from tfhub_blocks.compute.modalities.modality import Limits, Modality
 from tfhub_blocks.compute.modalities.sounds import Sounds
 from tfhub_blocks.compute.modalities.texts import Texts
 from tfhub_blocks.compute.runtime import tf
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 LIMITS = Limits(max_pixels=1_000_000, max_seconds=10)
 INPUTS = [Images((20, 30), (0.0, 1.0)), Texts(), Sounds((-1,), 16000)]

@@ -14,7 +14,7 @@ from PIL import Image
 from tfhub_blocks.compute.samples import encoder as sample_encoder
 from tfhub_blocks.compute.samples.encoder import WEIGHT_DECAY, write_sample_encoder
 from tfhub_blocks.compute.samples.images import write_sample_images
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tfhub_blocks.compute.samples.images import GROUPS, _drawings, write_sample_images
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 SKIN_TONES = {f"1F3F{tone}" for tone in "BCDEF"}
 

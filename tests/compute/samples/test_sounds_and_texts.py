@@ -12,8 +12,8 @@ from tfhub_blocks.compute.modalities.sounds import Sounds
 from tfhub_blocks.compute.samples import audio_encoder
 from tfhub_blocks.compute.samples.sounds import NOTES, write_sample_sounds
 from tfhub_blocks.compute.samples.texts import write_sample_texts
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.pins import EncoderOutput, read_pin
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.pins.pins import EncoderOutput, read_pin
 
 
 def digest(folder: Path) -> str:

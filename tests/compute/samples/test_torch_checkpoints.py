@@ -14,7 +14,7 @@ from tfhub_blocks.compute.samples.torch_checkpoints import (
     LEGACY_PROTOCOL,
     read_checkpoint,
 )
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 VALUES = np.arange(12, dtype="<f4")
 

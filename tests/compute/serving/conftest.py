@@ -9,7 +9,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from serving_process import Server, serving
 
-from tfhub_blocks.records.snapshots import open_snapshot
+from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 LONG_OR_SHORT = """
 import mlflow

@@ -14,9 +14,9 @@ from tfhub_blocks.compute.serving.answerers import (
     batch_sizes,
     open_answerer,
 )
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.runtimes import Runtime
-from tfhub_blocks.records.snapshots import open_snapshot
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.runtimes import Runtime
+from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 RUNTIMES = [
     Runtime(),

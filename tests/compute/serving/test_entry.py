@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from serving_process import ROOT, ask
 
-from tfhub_blocks.records.code import step_modules
+from tfhub_blocks.records.environment.code_snapshots import step_modules
 
 ENTRY = ROOT / "tfhub_blocks/compute/serving/entry.py"
 PROGRAM = """

@@ -12,7 +12,7 @@ from tfhub_blocks.compute.extraction import Options, Share
 from tfhub_blocks.compute.heads import Head
 from tfhub_blocks.compute.tuning.caching import Cache, Examples, LowerPart
 from tfhub_blocks.compute.tuning.classifier import Classifier
-from tfhub_blocks.records.snapshots import Snapshot, open_snapshot
+from tfhub_blocks.records.formats.snapshots import Snapshot, open_snapshot
 
 
 @pytest.fixture(scope="package")

@@ -17,9 +17,9 @@ from tfhub_blocks.compute.encoder_cuts import chosen_cut, cut_encoder
 from tfhub_blocks.compute.encoders import Encoder, load_pinned
 from tfhub_blocks.compute.heads import Head, Split, fit_head
 from tfhub_blocks.compute.tuning.fine_tuning import Options, fine_tune
-from tfhub_blocks.records.folders import begin_folder, finish_folder
-from tfhub_blocks.records.lineage import Provenance
-from tfhub_blocks.records.snapshots import FORMAT, SPLITS, Snapshot, open_snapshot
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.formats.snapshots import FORMAT, SPLITS, Snapshot, open_snapshot
 
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 SAMPLES = Path(".samples")

@@ -15,8 +15,8 @@ from tfhub_blocks.compute.selection import select_engine
 from tfhub_blocks.compute.tuning import caching
 from tfhub_blocks.compute.tuning.activations import open_activations
 from tfhub_blocks.compute.tuning.caching import Examples
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.snapshots import Snapshot, open_snapshot
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.snapshots import Snapshot, open_snapshot
 
 
 def rows_of(snapshot: Snapshot, split: str) -> list[dict]:

@@ -18,12 +18,12 @@ from tfhub_blocks.compute.tuning.caching import Examples, LowerPart
 from tfhub_blocks.compute.tuning.classifier import features_of
 from tfhub_blocks.compute.tuning.fine_tuning import Options, Tuned, fine_tune
 from tfhub_blocks.compute.tuning.records import write_record
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.features import ACTIVATIONS, Features, open_features
-from tfhub_blocks.records.folders import begin_folder, finish_folder
-from tfhub_blocks.records.lineage import Provenance
-from tfhub_blocks.records.pins import Decisions
-from tfhub_blocks.records.snapshots import Snapshot
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.formats.features import ACTIVATIONS, Features, open_features
+from tfhub_blocks.records.formats.snapshots import Snapshot
+from tfhub_blocks.records.pins.pins import Decisions
 
 OPTIONS = Options(epochs=3)
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
@@ -184,7 +184,7 @@ def test_a_start_of_other_classes_or_features_is_refused(
 def test_a_snapshot_without_validation_is_refused(
     write_test_snapshot, jpeg, tunable: CutEncoder, cut: Cut, tmp_path: Path
 ) -> None:
-    from tfhub_blocks.records.snapshots import open_snapshot
+    from tfhub_blocks.records.formats.snapshots import open_snapshot
 
     folder = write_test_snapshot(tmp_path / "snapshot", map(jpeg, range(20)))
     with pytest.raises(BlocksError, match="its validation split is empty"):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tfhub_blocks.compute.tuning.replicas import ALONE, Replicas
-from tfhub_blocks.records.workers import Worker, tf_config, worker_of_this_process
+from tfhub_blocks.records.base.worker_group import Worker, tf_config, worker_of_this_process
 
 TRAIN = """
 import json, os, sys
@@ -21,8 +21,8 @@ from tfhub_blocks.compute.encoder_cuts import cut_encoder
 from tfhub_blocks.compute.encoders import load_encoder
 from tfhub_blocks.compute.tuning.fine_tuning import Options, fine_tune
 from tfhub_blocks.compute.tuning.replicas import Replicas, replicas_here
-from tfhub_blocks.records.snapshots import open_snapshot
-from tfhub_blocks.records.workers import Worker, worker_of_this_process
+from tfhub_blocks.records.formats.snapshots import open_snapshot
+from tfhub_blocks.records.base.worker_group import Worker, worker_of_this_process
 
 snapshot, encoder, work, devices, batch_size = sys.argv[1:]
 if int(devices) > 1:

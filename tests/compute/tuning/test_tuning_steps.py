@@ -17,8 +17,8 @@ from tfhub_blocks.compute.tuning.replicas import ALONE
 from tfhub_blocks.compute.tuning.schedule import Schedule, default_schedule
 from tfhub_blocks.compute.tuning.targets import soft_targets
 from tfhub_blocks.compute.tuning.training import Safety, Trained, train
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.snapshots import Snapshot
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.snapshots import Snapshot
 
 FACTORS = [1.0] * 5
 

@@ -14,8 +14,8 @@ from tfhub_blocks.compute.modalities.texts import Texts
 from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.compute.tuning.caching import Examples
 from tfhub_blocks.compute.tuning.views import check_viewable, viewed
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.snapshots import Snapshot
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.snapshots import Snapshot
 
 IMAGES = Images((32, 32), (-1.0, 1.0))
 

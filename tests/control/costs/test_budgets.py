@@ -7,7 +7,7 @@ from tfhub_blocks.control.costs.ceilings import ceiling
 from tfhub_blocks.control.costs.prices import Prices, RegionPrices, SizePrices
 from tfhub_blocks.control.graphs import Graph, Node
 from tfhub_blocks.control.profiles import Budget, Cluster, JobSettings, Profile, Role, load_profile
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 PRICES = Prices(
     "USD",

@@ -7,7 +7,7 @@ import pytest
 
 from tfhub_blocks.control.costs.prices import load_prices
 from tfhub_blocks.control.profiles import load_profile
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 ROOT = Path(__file__).parents[3]
 PRICES = """format_version = 1

@@ -10,8 +10,8 @@ from tfhub_blocks.control.deployments.settings import online_settings
 from tfhub_blocks.control.deployments.traffic import share_traffic
 from tfhub_blocks.control.profiles import read_profile
 from tfhub_blocks.control.project.tags import UNTIL_TAG
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.runtimes import Runtime, Speeds
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.runtimes import Runtime, Speeds
 
 
 def test_end_is_when_its_last_day_is_over():

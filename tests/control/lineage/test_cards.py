@@ -8,8 +8,8 @@ import pytest
 from chain_tampering import edit_json
 from test_lineage_command import Page
 
-from tfhub_blocks.records.lineage import STATEMENT_NAME
-from tfhub_blocks.records.locks import parse_lock
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME
+from tfhub_blocks.records.environment.package_locks import parse_lock
 
 PURPOSE = "Tell *cats* from dogs | <script>alert(1)</script>"
 TEXT = {"type": "string", "minLength": 1}

@@ -11,10 +11,10 @@ from tfhub_blocks.control.lineage.archives import Archive
 from tfhub_blocks.control.lineage.chains import trace
 from tfhub_blocks.control.lineage.model_facts import model_knot
 from tfhub_blocks.control.lineage.outputs import read_output
-from tfhub_blocks.records.comparisons import Comparison
-from tfhub_blocks.records.digests import file_sha256
-from tfhub_blocks.records.evidence import Threshold, read_evidence
-from tfhub_blocks.records.lineage import STATEMENT_NAME, output_material, read_lineage
+from tfhub_blocks.records.base.digests import file_sha256
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, output_material, read_lineage
+from tfhub_blocks.records.formats.champion_comparison import Comparison
+from tfhub_blocks.records.formats.evidence import Threshold, read_evidence
 
 
 def estimates(value):

@@ -8,7 +8,7 @@ import pytest
 
 from tfhub_blocks.control.lineage.archives import Archive
 from tfhub_blocks.control.lineage.uses import find_uses
-from tfhub_blocks.records.snapshots import open_snapshot
+from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 
 def places(chain):
@@ -113,7 +113,7 @@ def test_item_of_other_data_is_in_no_model(chain):
 
 @pytest.mark.parametrize("what", ["folder", "digest", "name", "handle"])
 def test_uses_of_an_encoder(what, chain):
-    from tfhub_blocks.records.pins import read_pin
+    from tfhub_blocks.records.pins.pins import read_pin
 
     folder = chain.output("encoder", "encoder")
     pin = read_pin(folder / "encoder.toml")

@@ -6,7 +6,7 @@ import pytest
 
 from tfhub_blocks.control.lineage.archives import Archive
 from tfhub_blocks.control.lineage.model_folders import find_model_folder
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 
 @pytest.fixture

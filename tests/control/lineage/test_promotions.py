@@ -12,8 +12,8 @@ from toy_chain import decision
 
 from tfhub_blocks.control.lineage.promotions import keep_promotion, promotion_path
 from tfhub_blocks.control.lineage.registrations import find_registration
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.promotions import read_promotion
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.promotions import read_promotion
 
 
 @pytest.fixture

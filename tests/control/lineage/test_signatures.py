@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from signing_keys import write_keys
 
-from tfhub_blocks.records.lineage import STATEMENT_NAME
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME
 
 
 @pytest.fixture

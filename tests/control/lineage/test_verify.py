@@ -12,8 +12,8 @@ from chain_tampering import edit_json, forge, swap
 from tfhub_blocks.control.lineage import registrations
 from tfhub_blocks.control.lineage.archives import Archive
 from tfhub_blocks.control.lineage.registrations import find_registration
-from tfhub_blocks.records.evidence import read_evidence
-from tfhub_blocks.records.lineage import STATEMENT_NAME, read_lineage
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, read_lineage
+from tfhub_blocks.records.formats.evidence import read_evidence
 
 
 def parameters(statement):

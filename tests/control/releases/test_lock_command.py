@@ -13,12 +13,12 @@ from toy_project import ROOT
 from tfhub_blocks.control.releases.resolution import resolve_inputs
 from tfhub_blocks.control.requests import pipeline_ports
 from tfhub_blocks.control.store import content_digest
-from tfhub_blocks.records.digests import record_digest
-from tfhub_blocks.records.expectations import has_content
-from tfhub_blocks.records.folders import begin_folder, finish_folder
-from tfhub_blocks.records.lineage import Provenance
-from tfhub_blocks.records.models import FORMAT
-from tfhub_blocks.records.releases import LockedEncoder, read_lock
+from tfhub_blocks.records.base.digests import record_digest
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.formats.locked_expectations import has_content
+from tfhub_blocks.records.formats.models import FORMAT
+from tfhub_blocks.records.formats.releases import LockedEncoder, read_lock
 
 SET = ("--set", "source=src", "--set", "owner=us")
 

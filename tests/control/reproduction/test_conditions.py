@@ -17,12 +17,12 @@ from tfhub_blocks.control.reproduction.conditions import (
     locked_packages,
 )
 from tfhub_blocks.control.reproduction.plans import Plan, Work
-from tfhub_blocks.records.definitions import Image
-from tfhub_blocks.records.drift import drift_from
-from tfhub_blocks.records.environments import environment_digest
-from tfhub_blocks.records.lineage import Lineage, Provenance
-from tfhub_blocks.records.locks import STEP_LOCK_NAME, parse_lock
-from tfhub_blocks.records.machines import machine_facts
+from tfhub_blocks.records.base.lineage import Lineage, Provenance
+from tfhub_blocks.records.environment.environment_definitions import Image
+from tfhub_blocks.records.environment.environment_drift import drift_from
+from tfhub_blocks.records.environment.installed_packages import environment_digest
+from tfhub_blocks.records.environment.machine_facts import machine_facts
+from tfhub_blocks.records.environment.package_locks import STEP_LOCK_NAME, parse_lock
 
 TENSORFLOW = {"version": "2.21.0", "build": "v2.21.0, Clang 18", "threads": [2, 2], "gpus": []}
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tfhub_blocks.control.reproduction.plans import command_texts
-from tfhub_blocks.records.lineage import Provenance
+from tfhub_blocks.records.base.lineage import Provenance
 
 
 def texts(parameters, **facts):

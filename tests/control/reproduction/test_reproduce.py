@@ -8,7 +8,7 @@ import shutil
 import pytest
 from chain_tampering import edit_json, forge
 
-from tfhub_blocks.records.lineage import STATEMENT_NAME
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME
 
 SOURCES = ("pictures", "saved")
 

@@ -15,9 +15,9 @@ from tfhub_blocks.control.profiles import read_profile
 from tfhub_blocks.control.rules.checks import Report, Rules, check, load_rules
 from tfhub_blocks.control.rules.repository import Repository, Uncompiled
 from tfhub_blocks.control.rules.subject import Subject
-from tfhub_blocks.records.digests import files_sha256, tree_digest
-from tfhub_blocks.records.environments import definition_version
-from tfhub_blocks.records.pins import Decisions
+from tfhub_blocks.records.base.digests import files_sha256, tree_digest
+from tfhub_blocks.records.environment.installed_packages import definition_version
+from tfhub_blocks.records.pins.pins import Decisions
 
 TODAY = date(2027, 1, 1)
 DECIDED = Decisions(loading="mounted", fine_tuning="allowed", inference="batch")

@@ -12,7 +12,7 @@ from tfhub_blocks.control.rules.checks import Rules, check, load_rules
 from tfhub_blocks.control.rules.exceptions import RuleException
 from tfhub_blocks.control.rules.repository import Repository, Uncompiled
 from tfhub_blocks.control.rules.rule import rule
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 PROFILE = "pipelines/profiles/strict.toml"
 WORDS = "components/words/component.py"

@@ -1,1 +1,1 @@
-"""From files or a table that may change to a snapshot that cannot."""
+"""The way from a changing data set to a snapshot."""

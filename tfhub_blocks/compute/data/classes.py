@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfhub_blocks.compute.data.fields import quoted, refusal
-from tfhub_blocks.records.snapshots import SPLITS
+from tfhub_blocks.records.formats.snapshots import SPLITS
 
 MIN_CLASS_ITEMS = 3
 NAMES_SHOWN = 10

@@ -10,7 +10,7 @@ from pathlib import Path
 from tfhub_blocks.compute.data.sources import Place, Source
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.modalities.modality import Limits
-from tfhub_blocks.records.shards import SHARD_BYTES
+from tfhub_blocks.records.base.shards import SHARD_BYTES
 
 # Each may hold a decoded image, so more of them would cost memory by the number of cores.
 MAX_THREADS = 8

@@ -12,10 +12,10 @@ import pyarrow as pa
 from tfhub_blocks.compute.data.contents import read_contents
 from tfhub_blocks.compute.data.snapshots import SnapshotOptions
 from tfhub_blocks.compute.data.sources import Place, open_source
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import begin_folder, finish_folder
-from tfhub_blocks.records.lineage import Provenance
-from tfhub_blocks.records.snapshots import (
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.formats.snapshots import (
     FORMAT,
     ITEM_SCHEMA,
     ItemWriter,

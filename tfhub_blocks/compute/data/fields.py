@@ -5,8 +5,8 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.snapshots import SPLITS
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.snapshots import SPLITS
 
 STEP_NAME = "snapshot_data"
 # What people call the splits; compared in lower case.

@@ -11,7 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfhub_blocks.compute.data.sources import Place
-from tfhub_blocks.records.snapshots import REJECTED_NAME, REJECTED_SCHEMA, SOURCES_SCHEMA, SPLITS
+from tfhub_blocks.records.formats.snapshots import (
+    REJECTED_NAME,
+    REJECTED_SCHEMA,
+    SOURCES_SCHEMA,
+    SPLITS,
+)
 
 SPILL_NAME = "contents.spill"
 CHUNK_ROWS = 16384

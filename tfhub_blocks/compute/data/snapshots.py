@@ -27,8 +27,8 @@ from tfhub_blocks.compute.data.places import Indexes, Places, RejectedWriter
 from tfhub_blocks.compute.data.sources import ATTRIBUTION_NAME, Source, open_source
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.modalities.modality import Limits
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.snapshots import (
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.snapshots import (
     ITEM_SCHEMA,
     SOURCES_NAME,
     SPLITS,

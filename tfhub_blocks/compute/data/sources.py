@@ -22,8 +22,8 @@ from tfhub_blocks.compute.data.fields import (
 )
 from tfhub_blocks.compute.data.tables import Table, is_table, open_table
 from tfhub_blocks.compute.modalities import MODALITIES
-from tfhub_blocks.records.errors import nearest
-from tfhub_blocks.records.snapshots import SPLITS
+from tfhub_blocks.records.base.errors import nearest
+from tfhub_blocks.records.formats.snapshots import SPLITS
 
 # At the top of a source: what must be said wherever its items are shown.
 ATTRIBUTION_NAME = "ATTRIBUTION.txt"

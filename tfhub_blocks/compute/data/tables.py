@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfhub_blocks.compute.data.fields import refusal
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 PARQUET_BATCH_ROWS = 256
 PARQUET_BUFFER_BYTES = 2**20

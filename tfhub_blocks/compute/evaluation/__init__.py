@@ -1,1 +1,1 @@
-"""What a model's answers are worth: measured, drawn, reported."""
+"""The measurement of a model on a split, the comparison with the champion, and the report."""

@@ -32,10 +32,10 @@ from tfhub_blocks.compute.evaluation.reports import (
 from tfhub_blocks.compute.evaluation.reports import Threshold as ReportThreshold
 from tfhub_blocks.compute.evaluation.stored_answers import write_answers
 from tfhub_blocks.compute.modalities import MODALITIES
-from tfhub_blocks.records.comparisons import MIN_GAIN, Comparison
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.evidence import Threshold
-from tfhub_blocks.records.snapshots import SOURCES_NAME, Snapshot
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.champion_comparison import MIN_GAIN, Comparison
+from tfhub_blocks.records.formats.evidence import Threshold
+from tfhub_blocks.records.formats.snapshots import SOURCES_NAME, Snapshot
 
 WHERE = "evaluate"
 BATCH_SIZE = 64

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from tfhub_blocks.compute.evaluation.answers import WHERE, Answers, answer_split
 from tfhub_blocks.compute.evaluation.metrics import Metrics, differences, measure
-from tfhub_blocks.records.comparisons import CHAMPION_PORT, MIN_GAIN, Comparison
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import Folder
-from tfhub_blocks.records.models import bare_digest, open_model
-from tfhub_blocks.records.snapshots import Snapshot
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import Folder
+from tfhub_blocks.records.formats.champion_comparison import CHAMPION_PORT, MIN_GAIN, Comparison
+from tfhub_blocks.records.formats.models import bare_digest, open_model
+from tfhub_blocks.records.formats.snapshots import Snapshot
 
 # The rule by which a snapshot puts an item into a split, whatever other items there are.
 _BY_CONTENT = "salted-sha256"

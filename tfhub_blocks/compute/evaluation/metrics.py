@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfhub_blocks.compute.estimates import Estimate
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 WHERE = "evaluate"
 RELIABILITY_BINS = 15

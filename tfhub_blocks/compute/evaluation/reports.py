@@ -13,7 +13,7 @@ from string import Template
 
 from tfhub_blocks.compute.evaluation.report_style import PAGE, STYLE
 from tfhub_blocks.compute.modalities.modality import Shown
-from tfhub_blocks.records.folders import Format
+from tfhub_blocks.records.base.folders import Format
 
 FORMAT = Format("report", 1)
 

@@ -1,1 +1,1 @@
-"""Latency: how soon a model answers, by which runtime, under which load."""
+"""Measurement of a model's runtimes as they will be served, and the choice of one."""

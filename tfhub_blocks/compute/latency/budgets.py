@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import fields, replace
 
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.evidence import Threshold
-from tfhub_blocks.records.pins import Decisions
-from tfhub_blocks.records.runtimes import Speeds
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.evidence import Threshold
+from tfhub_blocks.records.formats.runtimes import Speeds
+from tfhub_blocks.records.pins.pins import Decisions
 
 # Of these, the other way round, the least is asked for.
 LEAST = ("items_per_s",)

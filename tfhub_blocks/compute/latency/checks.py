@@ -15,9 +15,9 @@ from tfhub_blocks.compute.latency.budgets import (
 )
 from tfhub_blocks.compute.latency.measurements import Served, ServingPlan, measure_served
 from tfhub_blocks.compute.latency.trials import Trial, TrialPlan, difference, run_trial
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.evidence import Threshold
-from tfhub_blocks.records.runtimes import OWN, Runtime, Speeds
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.evidence import Threshold
+from tfhub_blocks.records.formats.runtimes import OWN, Runtime, Speeds
 
 WHERE = "check_latency"
 # So many of the fastest are tried as they will be served, each with every batch window, before none

@@ -12,10 +12,10 @@ from tfhub_blocks.compute.latency.loads import Load, closed_loop, open_loop
 from tfhub_blocks.compute.latency.outputs import copy_with_runtime, format_of
 from tfhub_blocks.compute.latency.percentiles import PERCENTILES, Percentile, percentile
 from tfhub_blocks.compute.latency.servers import Server, serving
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import begin_folder, finish_folder
-from tfhub_blocks.records.lineage import Provenance
-from tfhub_blocks.records.runtimes import Runtime, Speeds
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.formats.runtimes import Runtime, Speeds
 
 # Of what was answered while as many as can be always waited.
 SHARES = (0.2, 0.5, 0.8, 1.0, 1.2)

@@ -3,12 +3,12 @@
 import shutil
 from pathlib import Path
 
-from tfhub_blocks.records import models
-from tfhub_blocks.records.digests import files_sha256, folder_files, tree_digest
-from tfhub_blocks.records.folders import Format, without_remains
-from tfhub_blocks.records.lineage import STATEMENT_NAME, read_lineage
-from tfhub_blocks.records.pins import FORMAT as ENCODER
-from tfhub_blocks.records.runtimes import RUNTIME_NAME, Runtime
+from tfhub_blocks.records.base.digests import files_sha256, folder_files, tree_digest
+from tfhub_blocks.records.base.folders import Format, without_remains
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, read_lineage
+from tfhub_blocks.records.formats import models
+from tfhub_blocks.records.formats.runtimes import RUNTIME_NAME, Runtime
+from tfhub_blocks.records.pins.pins import FORMAT as ENCODER
 
 
 def format_of(model: Path) -> Format:

@@ -14,7 +14,7 @@ from tfhub_blocks.compute.latency.figures import histogram_png, throughput_png
 from tfhub_blocks.compute.latency.loads import Load
 from tfhub_blocks.compute.latency.percentiles import percentile
 from tfhub_blocks.compute.latency.trials import Trial
-from tfhub_blocks.records.folders import Format
+from tfhub_blocks.records.base.folders import Format
 
 FORMAT = Format("latency_report", 1)
 METHOD = (

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfhub_blocks.compute.latency.processes import command
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 HOST = "127.0.0.1"
 MOST_START_S = 600.0

@@ -13,14 +13,14 @@ from tfhub_blocks.compute.evaluation.stored_answers import ANSWERS_NAME, read_an
 from tfhub_blocks.compute.latency.checks import WHERE, Sample
 from tfhub_blocks.compute.latency.outputs import format_of
 from tfhub_blocks.compute.modalities import MODALITIES
-from tfhub_blocks.records import models
-from tfhub_blocks.records.digests import files_sha256, tree_digest
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import Folder, open_folder
-from tfhub_blocks.records.models import open_model
-from tfhub_blocks.records.pins import FORMAT as ENCODER
-from tfhub_blocks.records.pins import PIN_NAME, Pin, read_pin
-from tfhub_blocks.records.snapshots import Snapshot
+from tfhub_blocks.records.base.digests import files_sha256, tree_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import Folder, open_folder
+from tfhub_blocks.records.formats import models
+from tfhub_blocks.records.formats.models import open_model
+from tfhub_blocks.records.formats.snapshots import Snapshot
+from tfhub_blocks.records.pins.pins import FORMAT as ENCODER
+from tfhub_blocks.records.pins.pins import PIN_NAME, Pin, read_pin
 
 Value = TypeVar("Value")
 # So many answers are held against those of evaluate.

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from tfhub_blocks.compute.latency.loads import closed_loop
 from tfhub_blocks.compute.latency.percentiles import STEADY_CALLS, steady_from
 from tfhub_blocks.compute.latency.processes import command
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.runtimes import Runtime
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.runtimes import Runtime
 
 STAGES = ("decode", "forward", "serialise")
 LEAST_CALLS = 6 * STEADY_CALLS
@@ -146,7 +146,7 @@ def _trial(
     told: dict[str, Any],
 ) -> tuple[Trial, NDArray[np.float32]]:
     from tfhub_blocks.compute.serving.answerers import apply_threads, open_answerer
-    from tfhub_blocks.records.runtimes import read_runtime
+    from tfhub_blocks.records.formats.runtimes import read_runtime
 
     plan = TrialPlan(**told["plan"])
     runtime = read_runtime(request) or Runtime()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from tfhub_blocks.records.pins import Pooling
+from tfhub_blocks.records.pins.pins import Pooling
 
 SNIPPET_BYTES = 300
 

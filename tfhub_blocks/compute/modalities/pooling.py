@@ -1,7 +1,7 @@
 """Pooling: from several vectors an item to one."""
 
 from tfhub_blocks.compute.runtime import tf
-from tfhub_blocks.records.pins import Pooling
+from tfhub_blocks.records.pins.pins import Pooling
 
 
 def pooled(vectors: tf.Tensor, pooling: Pooling) -> tf.Tensor:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from tfhub_blocks.compute.modalities.modality import Decoder, Limits, Modality, Shown
-from tfhub_blocks.records.pins import Pooling
+from tfhub_blocks.records.pins.pins import Pooling
 
 FREE = -1
 # What networks for speech and sounds look at before they give a first frame, and a bit more.

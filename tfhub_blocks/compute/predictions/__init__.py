@@ -1,1 +1,1 @@
-"""From data to what a model answers for each of its places."""
+"""Scoring of unlabelled data in batches."""

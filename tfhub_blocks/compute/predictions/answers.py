@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tfhub_blocks.records.features import ids_of
-from tfhub_blocks.records.predictions import Predictions, answer_schema
+from tfhub_blocks.records.formats.features import ids_of
+from tfhub_blocks.records.formats.predictions import Predictions, answer_schema
 
 # Row groups of earlier predictions that are held at once.
 GROUPS_HELD = 2

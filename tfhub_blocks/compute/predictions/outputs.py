@@ -15,7 +15,7 @@ from tfhub_blocks.compute.plans import Plan
 from tfhub_blocks.compute.predictions.answers import EarlierAnswers
 from tfhub_blocks.compute.predictions.scoring import FAULTS_SHOWN, Scoring
 from tfhub_blocks.compute.steps import Step
-from tfhub_blocks.records.predictions import (
+from tfhub_blocks.records.formats.predictions import (
     FORMAT,
     SUMMARY_NAME,
     Manifest,

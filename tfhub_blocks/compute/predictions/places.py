@@ -16,10 +16,10 @@ from tfhub_blocks.compute.data.contents import read_contents
 from tfhub_blocks.compute.data.fields import STEP_NAME
 from tfhub_blocks.compute.data.sources import Place, Source, open_source
 from tfhub_blocks.compute.modalities.modality import Limits, Modality
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.features import ids_of
-from tfhub_blocks.records.lineage import STATEMENT_NAME
-from tfhub_blocks.records.snapshots import SOURCES_NAME, open_snapshot
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME
+from tfhub_blocks.records.formats.features import ids_of
+from tfhub_blocks.records.formats.snapshots import SOURCES_NAME, open_snapshot
 
 WHERE, PORT = "score_batch", "data"
 

@@ -25,12 +25,13 @@ from tfhub_blocks.compute.runtime import has_gpu, use_one_thread_per_operation
 from tfhub_blocks.compute.selection import AUTO, sample_of, select_engine
 from tfhub_blocks.compute.served_models import ServedModel, load_served
 from tfhub_blocks.compute.serving.answerers import UndecodableError
-from tfhub_blocks.records import models, pins
-from tfhub_blocks.records.digests import files_sha256, tree_digest
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import open_folder
-from tfhub_blocks.records.lineage import STATEMENT_NAME, read_lineage
-from tfhub_blocks.records.runtimes import OWN, Runtime
+from tfhub_blocks.records.base.digests import files_sha256, tree_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import open_folder
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, read_lineage
+from tfhub_blocks.records.formats import models
+from tfhub_blocks.records.formats.runtimes import OWN, Runtime
+from tfhub_blocks.records.pins import pins
 
 if TYPE_CHECKING:
     from tfhub_blocks.compute.serving.pyfuncs import PyfuncAnswerer

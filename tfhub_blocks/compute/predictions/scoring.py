@@ -24,8 +24,8 @@ from tfhub_blocks.compute.predictions.answers import EarlierAnswers, answer_tabl
 from tfhub_blocks.compute.predictions.places import PORT, WHERE, Places
 from tfhub_blocks.compute.predictions.scorers import Ready, Scorer
 from tfhub_blocks.compute.selection import AUTO
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.predictions import Predictions, predictions_schema
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.predictions import Predictions, predictions_schema
 
 FAULTS_SHOWN = 20
 

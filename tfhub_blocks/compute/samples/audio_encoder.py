@@ -8,8 +8,8 @@ import importlib.util
 from pathlib import Path
 
 from tfhub_blocks.compute.samples.pinned import write_pinned
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.pins import Pin, copy_files, files_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.pins.pins import Pin, copy_files, files_digest
 
 PACKAGE = "basic_pitch"
 NAME = "basic-pitch"

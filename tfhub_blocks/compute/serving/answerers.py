@@ -16,10 +16,11 @@ from tfhub_blocks.compute.modalities.modality import Modality
 from tfhub_blocks.compute.runtime import tf, traced, use_threads
 from tfhub_blocks.compute.saved_objects import first_line
 from tfhub_blocks.compute.served_models import ServedModel, load_served
-from tfhub_blocks.records import models, pins
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.lineage import STATEMENT_NAME, read_lineage
-from tfhub_blocks.records.runtimes import OWN, Runtime, read_runtime
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, read_lineage
+from tfhub_blocks.records.formats import models
+from tfhub_blocks.records.formats.runtimes import OWN, Runtime, read_runtime
+from tfhub_blocks.records.pins import pins
 
 Content = bytes | str
 """Of one item: a file's bytes, or a text."""

@@ -13,7 +13,7 @@ from tfhub_blocks.compute.serving.limits import usual_limits
 from tfhub_blocks.compute.serving.logs import log, log_fault
 from tfhub_blocks.compute.serving.program import Program, open_program
 from tfhub_blocks.compute.serving.refusals import Refusal
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 MODEL_VARIABLE = "AZUREML_MODEL_DIR"
 _MARKS = ("MLmodel", "encoder.toml")

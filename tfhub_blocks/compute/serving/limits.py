@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfhub_blocks.records.runtimes import read_runtime
+from tfhub_blocks.records.formats.runtimes import read_runtime
 
 
 @dataclass(frozen=True)

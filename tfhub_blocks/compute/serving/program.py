@@ -21,7 +21,7 @@ from tfhub_blocks.compute.serving.batches import Batcher, Batching
 from tfhub_blocks.compute.serving.bodies import body_types, read_body
 from tfhub_blocks.compute.serving.limits import ServingLimits
 from tfhub_blocks.compute.serving.refusals import Refusal
-from tfhub_blocks.records.runtimes import Runtime, read_runtime
+from tfhub_blocks.records.formats.runtimes import Runtime, read_runtime
 
 # Without a runtime that was measured. More in a batch would answer few items a second more.
 UNMEASURED_BATCH = 8

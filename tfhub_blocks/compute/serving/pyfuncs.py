@@ -17,8 +17,8 @@ from tfhub_blocks.compute.serving.answerers import (
     UndecodableError,
     answered_at_once,
 )
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.runtimes import Runtime
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.runtimes import Runtime
 
 PROBABILITIES = "probabilities"
 

@@ -15,7 +15,7 @@ import uvicorn
 from tfhub_blocks.compute.serving.app import Service, application
 from tfhub_blocks.compute.serving.limits import ServingLimits
 from tfhub_blocks.compute.serving.logs import log, use_json_logs
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 # How long requests that were taken may need at the end; Azure ML waits so long, too.
 GRACE_S = 30

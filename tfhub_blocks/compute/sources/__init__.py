@@ -1,1 +1,1 @@
-"""Where encoders come from: one interface, a class and a file for each."""
+"""The places that encoders come from: folders, TF Hub, Kaggle, MLflow, downloads, and the cache."""

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from tfhub_blocks.records.digests import is_safe_relative_path
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.digests import is_safe_relative_path
+from tfhub_blocks.records.base.errors import BlocksError
 
 MAX_MEMBERS = 100_000
 # tarfile reads a header whole into memory, whatever size it states.

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 PREFIX = "azureml:"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tfhub_blocks.compute.downloads import downloaded
 from tfhub_blocks.compute.sources.archives import unpack
-from tfhub_blocks.records.handles import canonical_handle, is_address
+from tfhub_blocks.records.pins.handles import canonical_handle, is_address
 
 FORMAT_QUERY = "?tf-hub-format=compressed"
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 PREFIX = "kagglehub:"
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 
 class MlflowSource:

@@ -1,1 +1,1 @@
-"""Partial fine-tuning: the lower part of an encoder once for each item, the upper part trained."""
+"""Fine-tuning of the upper part of an encoder."""

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tfhub_blocks.records.features import vectors_of
+from tfhub_blocks.records.formats.features import vectors_of
 
 # An Arrow batch is read as a whole: a few make a window, and their order is shuffled.
 WINDOW_BYTES = 128 * 2**20

@@ -20,10 +20,10 @@ from tfhub_blocks.compute.modalities.modality import Modality
 from tfhub_blocks.compute.runtime import tf
 from tfhub_blocks.compute.tuning import views
 from tfhub_blocks.compute.tuning.activations import Activations, open_activations
-from tfhub_blocks.records.digests import record_digest
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.features import Features
-from tfhub_blocks.records.snapshots import Snapshot
+from tfhub_blocks.records.base.digests import record_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.features import Features
+from tfhub_blocks.records.formats.snapshots import Snapshot
 
 SPLITS = ("train", "validation")
 

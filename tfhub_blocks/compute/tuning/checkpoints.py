@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfhub_blocks.records.folders import write_file
+from tfhub_blocks.records.base.folders import write_file
 
 NAME = "checkpoint.npz"
 _RECORD = "record"

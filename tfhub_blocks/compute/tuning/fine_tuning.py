@@ -27,9 +27,9 @@ from tfhub_blocks.compute.tuning.comparison import Comparison, choose_blend
 from tfhub_blocks.compute.tuning.replicas import ALONE, Replicas
 from tfhub_blocks.compute.tuning.schedule import Schedule, default_schedule
 from tfhub_blocks.compute.tuning.training import Safety, Trained, train
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.features import Features
-from tfhub_blocks.records.snapshots import Snapshot
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.features import Features
+from tfhub_blocks.records.formats.snapshots import Snapshot
 
 WHERE = "fine_tune"
 

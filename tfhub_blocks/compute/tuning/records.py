@@ -8,7 +8,7 @@ from typing import Any
 
 from tfhub_blocks.compute.evaluation.figures import curves_png
 from tfhub_blocks.compute.tuning.fine_tuning import Tuned
-from tfhub_blocks.records.folders import Format
+from tfhub_blocks.records.base.folders import Format
 
 FORMAT = Format("training", 1)
 RECORD_NAME = "training.json"

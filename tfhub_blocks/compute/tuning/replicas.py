@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfhub_blocks.compute.runtime import tf, traced
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.workers import Worker
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.worker_group import Worker
 
 Arrays = list[NDArray[Any]]
 

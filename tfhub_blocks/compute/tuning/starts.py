@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 
 def check_start(metadata: Mapping[str, Any], encoder_digest: str) -> None:

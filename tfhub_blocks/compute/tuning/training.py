@@ -24,7 +24,7 @@ from tfhub_blocks.compute.tuning.optimizer import AdamW
 from tfhub_blocks.compute.tuning.replicas import Replicas
 from tfhub_blocks.compute.tuning.schedule import Schedule
 from tfhub_blocks.compute.tuning.targets import mixed, soft_targets
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 # As a shell tells of SIGTERM.
 STATUS_TERMINATED = 143

@@ -10,7 +10,7 @@ from typing import Any
 from tfhub_blocks.compute.modalities.images import Images
 from tfhub_blocks.compute.modalities.modality import Modality
 from tfhub_blocks.compute.runtime import tf, traced
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 LEAST_AREA = 0.5
 MOST_ASPECT = 4 / 3

@@ -1,1 +1,1 @@
-"""What a run may cost, what it is expected to, and what it did."""
+"""Ceilings, forecasts, accounts, and prices."""

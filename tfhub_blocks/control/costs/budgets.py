@@ -8,7 +8,7 @@ from tfhub_blocks.control.costs.prices import Prices, load_prices
 from tfhub_blocks.control.costs.terms import Terms
 from tfhub_blocks.control.graphs import Graph
 from tfhub_blocks.control.profiles import Profile
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from tfhub_blocks.control.costs.terms import Terms, total
 from tfhub_blocks.control.graphs import Graph, Node
 from tfhub_blocks.control.instances import instance_count, role_of
 from tfhub_blocks.control.profiles import SERVERLESS, Budget, Profile, Role
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 LOCAL = "local"
 

@@ -8,7 +8,7 @@ from statistics import median
 
 from tfhub_blocks.control.costs.terms import Terms
 from tfhub_blocks.control.runs import COMPLETED, past_runs
-from tfhub_blocks.records.progress import PREFIX
+from tfhub_blocks.records.base.progress import PREFIX
 
 # Of one component the newest, so that a change of it counts soon.
 MOST_RUNS = 10

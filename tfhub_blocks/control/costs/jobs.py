@@ -13,7 +13,7 @@ from tfhub_blocks.control.graphs import Graph, Node
 from tfhub_blocks.control.persons import local_names
 from tfhub_blocks.control.profiles import Profile
 from tfhub_blocks.control.runs import NOT_STARTED, RECORD_NAME, RunRecord, StepRecord, read_run
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Literal
 
 import tomli_w
 
-from tfhub_blocks.records.documents import VERSION_KEY, as_record, read_document
-from tfhub_blocks.records.errors import BlocksError, nearest
-from tfhub_blocks.records.folders import write_file
+from tfhub_blocks.records.base.documents import VERSION_KEY, as_record, read_document
+from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.base.folders import write_file
 
 FORMAT_VERSION = 1
 FILE_NAME = "prices.toml"

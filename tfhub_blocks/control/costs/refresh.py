@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from tfhub_blocks.control.costs.prices import Prices, RegionPrices
 from tfhub_blocks.control.costs.retail import Source
 from tfhub_blocks.control.profiles import profile_folders
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 
 @dataclass(frozen=True)

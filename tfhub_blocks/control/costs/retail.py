@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tfhub_blocks.control.costs.prices import SizePrices, Tier
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 URL = "https://prices.azure.com/api/retail/prices"
 # Filters tell cases apart from this version on.

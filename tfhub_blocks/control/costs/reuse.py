@@ -10,7 +10,7 @@ from tfhub_blocks.control.profiles import Profile
 from tfhub_blocks.control.project.step_keys import StepKeys
 from tfhub_blocks.control.runs import COMPLETED, past_runs
 from tfhub_blocks.control.store import Store, Stored, content_digest
-from tfhub_blocks.records.digests import record_digest
+from tfhub_blocks.records.base.digests import record_digest
 
 
 def made_steps(graph: Graph, profile: Profile, folder: Path) -> dict[str, str]:

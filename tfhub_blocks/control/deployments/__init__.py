@@ -1,1 +1,1 @@
-"""Endpoints: what is deployed for a time, what it costs until its end, and its end."""
+"""Online and batch endpoints with an owner, a budget, and an end date."""

@@ -21,7 +21,7 @@ from tfhub_blocks.control.workspace.assets import DIGEST_TAG, VERSION_DIGITS
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import find, told
 from tfhub_blocks.control.workspace.submission import Prepared, Request, prepare
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 WHERE = "deploy batch"
 _NAME_DIGITS = 11

@@ -10,7 +10,7 @@ from tfhub_blocks.control.costs.terms import total
 from tfhub_blocks.control.deployments.endpoints import Endpoint
 from tfhub_blocks.control.deployments.ends import End
 from tfhub_blocks.control.profiles import Profile
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from tfhub_blocks.control.workspace.assets import DIGEST_TAG, VERSION_DIGITS, As
 from tfhub_blocks.control.workspace.connection import Connection, connect
 from tfhub_blocks.control.workspace.failures import find, told
 from tfhub_blocks.control.workspace.promotions import find_place
-from tfhub_blocks.records.errors import BlocksError, nearest
-from tfhub_blocks.records.pins import PIN_NAME, read_pin
-from tfhub_blocks.records.runtimes import Runtime, read_runtime
+from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.formats.runtimes import Runtime, read_runtime
+from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
 
 WHERE = "deploy online"
 _GATE = "run the pipeline latency_gate, which measures a model as it is served, and registers it"

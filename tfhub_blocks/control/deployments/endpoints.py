@@ -11,7 +11,7 @@ from tfhub_blocks.control.deployments.ends import End, end_of
 from tfhub_blocks.control.project.tags import PROFILE_TAG, TAG, UNTIL_TAG
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import told
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 Kind = Literal["online", "batch"]
 WHAT_TAG = f"{TAG}what"

@@ -7,7 +7,7 @@ from typing import Any
 
 from tfhub_blocks.control.profiles import Profile
 from tfhub_blocks.control.project.tags import UNTIL_TAG
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 _HOUR_S = 3600.0
 

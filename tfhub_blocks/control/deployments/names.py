@@ -4,7 +4,7 @@ import hashlib
 import re
 
 from tfhub_blocks.control.workspace.connection import Connection
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 _NAME = re.compile(r"[a-zA-Z](?:[a-zA-Z0-9]|-(?=[a-zA-Z0-9])){2,31}")
 _SUFFIX_DIGITS = 6

@@ -28,9 +28,9 @@ from tfhub_blocks.control.workspace.assets import DIGEST_TAG, Asset, environment
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import find, told
 from tfhub_blocks.control.workspace.publishing import Planned, plan, publish
-from tfhub_blocks.records.code import write_program
-from tfhub_blocks.records.digests import files_sha256, record_digest, tree_digest
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.digests import files_sha256, record_digest, tree_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.environment.code_snapshots import write_program
 
 SERVING = "tfhub-blocks-serving"
 _PACKAGE = Path(tfhub_blocks.__file__).parent

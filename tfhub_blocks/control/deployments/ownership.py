@@ -8,7 +8,7 @@ from tfhub_blocks.control.deployments.ends import End
 from tfhub_blocks.control.profiles import JobSettings, Profile
 from tfhub_blocks.control.project.tags import PROFILE_TAG, TAG, UNTIL_TAG
 from tfhub_blocks.control.workspace.assets import DIGEST_TAG
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 
 def check_ours(where: str, name: str, found: Any) -> None:

@@ -10,7 +10,7 @@ from tfhub_blocks.control.deployments.ends import end_of
 from tfhub_blocks.control.project.tags import UNTIL_TAG
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import find, told
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 WHERE = "deploy reap"
 

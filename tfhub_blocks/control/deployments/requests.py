@@ -12,7 +12,7 @@ from tfhub_blocks.control.profiles import Profile
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import told
 from tfhub_blocks.control.workspace.submission import refuse_locks_only
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 _NAME_DIGITS = 11
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from tfhub_blocks.records.runtimes import Runtime
+from tfhub_blocks.records.formats.runtimes import Runtime
 
 # As compute/serving/limits.py has it, for a runtime that was held to no p99_ms.
 USUAL_BUDGET_MS = 1000.0

@@ -1,1 +1,1 @@
-"""The chain of statements behind an output: found, verified, drawn, followed forward, and told."""
+"""Reading, verification, signing, and drawing of the chain behind an output."""

@@ -13,7 +13,7 @@ from tfhub_blocks.control.lineage.outputs import (
     stored_outputs,
 )
 from tfhub_blocks.control.runs import RunRecord, StepRecord, began, past_runs
-from tfhub_blocks.records.lineage import Material
+from tfhub_blocks.records.base.lineage import Material
 
 # What was fetched of workspaces: in itself a store, and records of jobs.
 FETCHED = "fetched"

@@ -11,8 +11,8 @@ from typing import Any
 from tfhub_blocks import __version__
 from tfhub_blocks.control.lineage.cards import limits
 from tfhub_blocks.control.lineage.model_facts import ModelFacts
-from tfhub_blocks.records.pins import Pin
-from tfhub_blocks.records.snapshots import Manifest
+from tfhub_blocks.records.formats.snapshots import Manifest
+from tfhub_blocks.records.pins.pins import Pin
 
 SPEC_VERSION = "1.6"
 # The SPDX identifiers that encoders and data commonly have; others are given by name.

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from tfhub_blocks.control.costs.accounts import account
 from tfhub_blocks.control.costs.terms import total
 from tfhub_blocks.control.lineage.model_facts import ModelFacts
-from tfhub_blocks.records.comparisons import Comparison
-from tfhub_blocks.records.evidence import Evidence
-from tfhub_blocks.records.snapshots import SPLITS, Manifest
+from tfhub_blocks.records.formats.champion_comparison import Comparison
+from tfhub_blocks.records.formats.evidence import Evidence
+from tfhub_blocks.records.formats.snapshots import SPLITS, Manifest
 
 NOT_STATED = "Not stated by the owner."
 NOT_HERE = "Not recorded here."

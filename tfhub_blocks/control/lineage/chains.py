@@ -7,10 +7,10 @@ from pathlib import Path
 from tfhub_blocks.control.lineage.archives import Archive, Place
 from tfhub_blocks.control.lineage.outputs import Output, read_output
 from tfhub_blocks.control.lineage.registrations import Registration
-from tfhub_blocks.records.comparisons import CHAMPION_PORT
-from tfhub_blocks.records.digests import files_sha256, tree_digest
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.lineage import STATEMENT_NAME, Material
+from tfhub_blocks.records.base.digests import files_sha256, tree_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Material
+from tfhub_blocks.records.formats.champion_comparison import CHAMPION_PORT
 
 # As compute/evaluation/reports.py calls what it writes, and the step that asks who was compared.
 _REPORT, _REGISTERS = "report", "register_model"

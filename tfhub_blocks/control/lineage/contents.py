@@ -2,10 +2,10 @@
 
 from tfhub_blocks.control.lineage.findings import Verdict
 from tfhub_blocks.control.lineage.outputs import Output
-from tfhub_blocks.records.digests import file_sha256, files_sha256, tree_digest
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import without_remains
-from tfhub_blocks.records.lineage import STATEMENT_NAME
+from tfhub_blocks.records.base.digests import file_sha256, files_sha256, tree_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import without_remains
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME
 
 
 def check_content(output: Output, verdict: Verdict) -> None:

@@ -13,9 +13,9 @@ from tfhub_blocks.control.lineage.evidences import (
 )
 from tfhub_blocks.control.lineage.outputs import Output
 from tfhub_blocks.control.lineage.promotions import promotions_of
-from tfhub_blocks.records.pins import PIN_NAME, read_pin
-from tfhub_blocks.records.promotions import Promotion
-from tfhub_blocks.records.snapshots import open_snapshot
+from tfhub_blocks.records.formats.promotions import Promotion
+from tfhub_blocks.records.formats.snapshots import open_snapshot
+from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
 
 SHORT = 12
 _MOST_CHARACTERS = 60

@@ -7,12 +7,12 @@ from tfhub_blocks.control.lineage.archives import Archive
 from tfhub_blocks.control.lineage.chains import Chain, Knot
 from tfhub_blocks.control.lineage.findings import Verdict
 from tfhub_blocks.control.lineage.outputs import Output
-from tfhub_blocks.records.comparisons import CHAMPION_PORT
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.evidence import PREDICATE_TYPE, Evidence, read_evidence
-from tfhub_blocks.records.models import bare_digest
-from tfhub_blocks.records.pins import PIN_NAME, read_pin
-from tfhub_blocks.records.snapshots import FORMAT, open_snapshot
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.champion_comparison import CHAMPION_PORT
+from tfhub_blocks.records.formats.evidence import PREDICATE_TYPE, Evidence, read_evidence
+from tfhub_blocks.records.formats.models import bare_digest
+from tfhub_blocks.records.formats.snapshots import FORMAT, open_snapshot
+from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
 
 _MAX_BYTES = 16 * 2**20
 

@@ -19,14 +19,14 @@ from tfhub_blocks.control.lineage.evidences import (
 )
 from tfhub_blocks.control.lineage.outputs import Output
 from tfhub_blocks.control.lineage.promotions import promotions_of
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.evidence import Evidence
-from tfhub_blocks.records.lineage import Lineage
-from tfhub_blocks.records.locks import STEP_LOCK_NAME, Lock, parse_lock
-from tfhub_blocks.records.models import bare_digest
-from tfhub_blocks.records.pins import PIN_NAME, Pin, read_pin
-from tfhub_blocks.records.promotions import Promotion
-from tfhub_blocks.records.snapshots import Manifest, open_snapshot
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.lineage import Lineage
+from tfhub_blocks.records.environment.package_locks import STEP_LOCK_NAME, Lock, parse_lock
+from tfhub_blocks.records.formats.evidence import Evidence
+from tfhub_blocks.records.formats.models import bare_digest
+from tfhub_blocks.records.formats.promotions import Promotion
+from tfhub_blocks.records.formats.snapshots import Manifest, open_snapshot
+from tfhub_blocks.records.pins.pins import PIN_NAME, Pin, read_pin
 
 WHERE = "card"
 

@@ -6,7 +6,7 @@ from tfhub_blocks.control.lineage.archives import Archive
 from tfhub_blocks.control.lineage.registrations import Registration
 from tfhub_blocks.control.lineage.targets import find_target
 from tfhub_blocks.control.runs import RunRecord
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 _MODEL_FILE = "MLmodel"
 

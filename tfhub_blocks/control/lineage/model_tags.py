@@ -13,7 +13,7 @@ from tfhub_blocks.control.lineage.evidences import (
 )
 from tfhub_blocks.control.lineage.findings import Verdict
 from tfhub_blocks.control.lineage.registrations import Registration
-from tfhub_blocks.records.evidence import Evidence
+from tfhub_blocks.records.formats.evidence import Evidence
 
 
 def check_registration(chain: Chain, archive: Archive, verdict: Verdict) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_blocks.control.store import RECORD_NAME
-from tfhub_blocks.records.digests import file_sha256, is_safe_relative_path, tree_digest
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.lineage import STATEMENT_NAME, Lineage, read_lineage
+from tfhub_blocks.records.base.digests import file_sha256, is_safe_relative_path, tree_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, read_lineage
 
 # What lies beside an output in the store: the record of its step, and signatures.
 ENVELOPE_SUFFIX = ".dsse.json"

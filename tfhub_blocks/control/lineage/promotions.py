@@ -13,9 +13,9 @@ from tfhub_blocks.control.lineage.evidences import (
 from tfhub_blocks.control.lineage.findings import Verdict
 from tfhub_blocks.control.lineage.outputs import ENVELOPE_SUFFIX, Output
 from tfhub_blocks.control.lineage.registrations import Registration, set_tag
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import write_file
-from tfhub_blocks.records.promotions import NAME_DIGITS, Promotion, read_promotion
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import write_file
+from tfhub_blocks.records.formats.promotions import NAME_DIGITS, Promotion, read_promotion
 
 # Of the tags of a registered version: promotion.DIGITS is the digest of a decision about it.
 TAG = "promotion."

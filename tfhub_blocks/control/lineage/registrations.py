@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from tfhub_blocks.records.errors import BlocksError, nearest
+from tfhub_blocks.records.base.errors import BlocksError, nearest
 
 DATABASE_NAME = "mlflow.db"
 # As compute/registry.py writes them.

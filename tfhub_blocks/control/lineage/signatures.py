@@ -21,9 +21,9 @@ from tfhub_blocks.control.lineage.evidences import is_evidence
 from tfhub_blocks.control.lineage.findings import Verdict
 from tfhub_blocks.control.lineage.outputs import ENVELOPE_SUFFIX, Output
 from tfhub_blocks.control.lineage.promotions import promotion_files
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import write_file
-from tfhub_blocks.records.lineage import STATEMENT_NAME
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import write_file
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 _UNSIGNED = "it is not signed"

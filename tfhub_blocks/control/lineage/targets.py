@@ -18,7 +18,7 @@ from tfhub_blocks.control.lineage.registrations import (
     registered,
 )
 from tfhub_blocks.control.runs import FOLDERS, RECORD_NAME, RunRecord, read_run
-from tfhub_blocks.records.errors import BlocksError, nearest
+from tfhub_blocks.records.base.errors import BlocksError, nearest
 
 
 def find_chain(text: str, archive: Archive, where: str) -> Chain:

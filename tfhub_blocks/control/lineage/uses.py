@@ -17,12 +17,12 @@ from tfhub_blocks.control.lineage.registrations import (
     find_registration,
     registered,
 )
-from tfhub_blocks.records.digests import file_sha256
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.pins import PIN_NAME, read_pin
-from tfhub_blocks.records.predictions import FORMAT as PREDICTIONS
-from tfhub_blocks.records.predictions import open_predictions
-from tfhub_blocks.records.snapshots import REJECTED_NAME, SOURCES_NAME, open_snapshot
+from tfhub_blocks.records.base.digests import file_sha256
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.predictions import FORMAT as PREDICTIONS
+from tfhub_blocks.records.formats.predictions import open_predictions
+from tfhub_blocks.records.formats.snapshots import REJECTED_NAME, SOURCES_NAME, open_snapshot
+from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
 
 # Of earlier features and predictions only those of items that are given again are taken over.
 _EARLIER = frozenset({"previous_features", "previous_predictions"})

@@ -10,9 +10,9 @@ from tfhub_blocks.control.lineage.evidences import check_evidence
 from tfhub_blocks.control.lineage.findings import Verdict
 from tfhub_blocks.control.lineage.model_tags import check_registration
 from tfhub_blocks.control.lineage.promotions import check_promotions
-from tfhub_blocks.records.digests import files_sha256, tree_digest
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.lineage import STATEMENT_NAME, Provenance
+from tfhub_blocks.records.base.digests import files_sha256, tree_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Provenance
 
 
 def verify(chain: Chain, archive: Archive) -> Verdict:

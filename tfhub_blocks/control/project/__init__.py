@@ -1,1 +1,1 @@
-"""What one project is: profiles, graphs, requests, run records, the output store, cache keys."""
+"""One project: profiles, graphs, requests, run records, the output store, and cache keys."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tfhub_blocks.control.profiles import Profile, load_profile
 from tfhub_blocks.control.workspace.triggers import Recurrence, Trigger, make_trigger
-from tfhub_blocks.records.documents import read_document
-from tfhub_blocks.records.errors import BlocksError, nearest
+from tfhub_blocks.records.base.documents import read_document
+from tfhub_blocks.records.base.errors import BlocksError, nearest
 
 FORMAT_VERSION = 1
 

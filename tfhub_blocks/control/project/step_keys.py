@@ -9,9 +9,10 @@ from pathlib import Path
 from tfhub_blocks.control.graphs import Node, OutputOf
 from tfhub_blocks.control.profiles import Profile
 from tfhub_blocks.control.store import Stored, content_digest
-from tfhub_blocks.records import decisions, drift
-from tfhub_blocks.records.digests import files_sha256, record_digest, tree_digest
-from tfhub_blocks.records.environments import environment_digest
+from tfhub_blocks.records.base.digests import files_sha256, record_digest, tree_digest
+from tfhub_blocks.records.environment import environment_drift
+from tfhub_blocks.records.environment.installed_packages import environment_digest
+from tfhub_blocks.records.pins import encoder_decisions
 
 
 @dataclass
@@ -62,8 +63,8 @@ class StepKeys:
     def _policies(self) -> list[str]:
         """Return the policies in force: the profile's, else the environment's, else default."""
         defaults = {
-            drift.POLICY_VARIABLE: drift.DEFAULT_POLICY,
-            decisions.POLICY_VARIABLE: decisions.DEFAULT_POLICY,
+            environment_drift.POLICY_VARIABLE: environment_drift.DEFAULT_POLICY,
+            encoder_decisions.POLICY_VARIABLE: encoder_decisions.DEFAULT_POLICY,
         }
         return [
             self.profile.policies.get(name) or os.environ.get(name) or default

@@ -1,1 +1,1 @@
-"""Promotions: which model may go where, on what conditions, decided by whom."""
+"""The decision that a registered model may go where others use it."""

@@ -20,9 +20,9 @@ from tfhub_blocks.control.lineage.targets import chain_of_model, find_chain
 from tfhub_blocks.control.lineage.verification import verify
 from tfhub_blocks.control.profiles import Profile
 from tfhub_blocks.control.releases.repository import authors_of
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.evidence import Evidence
-from tfhub_blocks.records.releases import ReleaseLock
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.evidence import Evidence
+from tfhub_blocks.records.formats.releases import ReleaseLock
 
 WHERE = "promote"
 # The fact by which a step tells that it replayed a lock (compute/steps.py).

@@ -12,12 +12,12 @@ from tfhub_blocks.control.profiles import profile_folders
 from tfhub_blocks.control.promotion.cases import WHERE, Case
 from tfhub_blocks.control.promotion.releases import release_refusals
 from tfhub_blocks.control.releases.repository import is_edited
-from tfhub_blocks.records.comparisons import CHAMPION_PORT
-from tfhub_blocks.records.decisions import DEFAULT_POLICY, undecided
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.handles import is_mutable
-from tfhub_blocks.records.pins import PIN_NAME, Pin, read_pin
-from tfhub_blocks.records.runtimes import RUNTIME_NAME
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.champion_comparison import CHAMPION_PORT
+from tfhub_blocks.records.formats.runtimes import RUNTIME_NAME
+from tfhub_blocks.records.pins.encoder_decisions import DEFAULT_POLICY, undecided
+from tfhub_blocks.records.pins.handles import is_mutable
+from tfhub_blocks.records.pins.pins import PIN_NAME, Pin, read_pin
 
 _TOLD = 3
 _TUNING_STEP = "fine_tune"

@@ -24,9 +24,9 @@ from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.intents import intent
 from tfhub_blocks.control.workspace.logins import find_login
 from tfhub_blocks.control.workspace.promotions import Place, find_place, send
-from tfhub_blocks.records.digests import file_sha256
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.promotions import Promotion, parse_promotion, read_promotion
+from tfhub_blocks.records.base.digests import file_sha256
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.promotions import Promotion, parse_promotion, read_promotion
 
 INTENTS_NAME = "intents"
 # Azure takes no longer text in a tag.

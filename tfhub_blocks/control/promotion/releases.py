@@ -13,9 +13,9 @@ from tfhub_blocks.control.releases.repository import (
     check_descends,
     clean_commit,
 )
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.lineage import Provenance
-from tfhub_blocks.records.releases import SUFFIX, ReleaseLock, read_lock
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.formats.releases import SUFFIX, ReleaseLock, read_lock
 
 
 def with_release(case: Case) -> Case:

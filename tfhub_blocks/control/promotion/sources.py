@@ -16,7 +16,7 @@ from tfhub_blocks.control.store import Store
 from tfhub_blocks.control.workspace.connection import Connection, connect
 from tfhub_blocks.control.workspace.failures import find, told
 from tfhub_blocks.control.workspace.job_outputs import fetch_job
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 _MODEL = re.compile(r"(?P<name>[^/:@]+):(?P<version>[^/:@]+)")
 _PORT = "model"

@@ -1,1 +1,1 @@
-"""Release locks: written from what resolves here, held against it, and told apart."""
+"""Release locks: resolving, proving, writing, and replaying them."""

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tfhub_blocks.records.documents import as_record
-from tfhub_blocks.records.releases import ReleaseLock
+from tfhub_blocks.records.base.documents import as_record
+from tfhub_blocks.records.formats.releases import ReleaseLock
 
 _DIGEST = re.compile(r"[0-9a-f]{40,64}")
 _SHOWN_DIGITS = 8

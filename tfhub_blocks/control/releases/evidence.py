@@ -7,12 +7,12 @@ from typing import Any
 
 from tfhub_blocks.control.graphs import Graph
 from tfhub_blocks.control.store import Stored
-from tfhub_blocks.records.digests import file_sha256, record_digest
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.evidence import Evidence, read_evidence
-from tfhub_blocks.records.lineage import STATEMENT_NAME, read_lineage
-from tfhub_blocks.records.models import bare_digest
-from tfhub_blocks.records.releases import LockedEvidence
+from tfhub_blocks.records.base.digests import file_sha256, record_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, read_lineage
+from tfhub_blocks.records.formats.evidence import Evidence, read_evidence
+from tfhub_blocks.records.formats.models import bare_digest
+from tfhub_blocks.records.formats.releases import LockedEvidence
 
 EVIDENCE_PORT = "evidence"
 

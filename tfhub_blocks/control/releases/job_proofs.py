@@ -23,10 +23,10 @@ from tfhub_blocks.control.workspace.failures import find
 from tfhub_blocks.control.workspace.job_outputs import fetch_job
 from tfhub_blocks.control.workspace.jobs import Job
 from tfhub_blocks.control.workspace.release_checks import step_problem
-from tfhub_blocks.records.drift import Drift
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.lineage import Provenance
-from tfhub_blocks.records.releases import LockedEvidence, LockedStep
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.environment.environment_drift import Drift
+from tfhub_blocks.records.formats.releases import LockedEvidence, LockedStep
 
 # As jobs are called that were sent by this product.
 _JOB_NAME = re.compile(r"-\d{8}T\d{6}Z-[0-9a-f]{6}")

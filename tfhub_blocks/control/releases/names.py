@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_blocks.control.catalog import pipeline_files
-from tfhub_blocks.records.errors import BlocksError, nearest
-from tfhub_blocks.records.releases import SUFFIX, ReleaseLock, read_lock
+from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.formats.releases import SUFFIX, ReleaseLock, read_lock
 
 FOLDER = Path("pipelines") / "releases"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")

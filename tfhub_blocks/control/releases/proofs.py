@@ -13,11 +13,11 @@ from tfhub_blocks.control.releases.evidence import proven_evidence
 from tfhub_blocks.control.releases.resolution import Resolved
 from tfhub_blocks.control.runs import COMPLETED, RECORD_NAME, RunRecord, read_run
 from tfhub_blocks.control.store import Store, Stored, content_digest
-from tfhub_blocks.records.digests import files_sha256
-from tfhub_blocks.records.environments import environment_digest
-from tfhub_blocks.records.errors import BlocksError, nearest
-from tfhub_blocks.records.lineage import STATEMENT_NAME, Provenance, read_lineage
-from tfhub_blocks.records.releases import LockedEvidence, LockedStep
+from tfhub_blocks.records.base.digests import files_sha256
+from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Provenance, read_lineage
+from tfhub_blocks.records.environment.installed_packages import environment_digest
+from tfhub_blocks.records.formats.releases import LockedEvidence, LockedStep
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from tfhub_blocks.control.releases.repository import (
     clean_commit,
 )
 from tfhub_blocks.control.releases.resolution import resolve_graph
-from tfhub_blocks.records.code import PACKAGE
-from tfhub_blocks.records.digests import files_sha256
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.expectations import Expected, code_digest
-from tfhub_blocks.records.locks import STEP_LOCK_NAME, parse_lock
-from tfhub_blocks.records.releases import ReleaseLock, read_lock
+from tfhub_blocks.records.base.digests import files_sha256
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.environment.code_snapshots import PACKAGE
+from tfhub_blocks.records.environment.package_locks import STEP_LOCK_NAME, parse_lock
+from tfhub_blocks.records.formats.locked_expectations import Expected, code_digest
+from tfhub_blocks.records.formats.releases import ReleaseLock, read_lock
 
 _TOLD = 5
 

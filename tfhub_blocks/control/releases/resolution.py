@@ -20,18 +20,18 @@ from tfhub_blocks.control.workspace.assets import (
     encoder_asset,
     typed,
 )
-from tfhub_blocks.records.definitions import Definition
-from tfhub_blocks.records.environments import definition_digest
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.locks import LOCK_NAME
-from tfhub_blocks.records.pins import PIN_NAME, read_pin
-from tfhub_blocks.records.releases import (
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.environment.environment_definitions import Definition
+from tfhub_blocks.records.environment.installed_packages import definition_digest
+from tfhub_blocks.records.environment.package_locks import LOCK_NAME
+from tfhub_blocks.records.formats.releases import (
     LockedComponent,
     LockedData,
     LockedEncoder,
     LockedEnvironment,
     LockedStep,
 )
+from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
 
 _BINDING = re.compile(r"^\$\{\{parent\.([\w.]+)\}\}$")
 _MODEL = "mlflow_model"

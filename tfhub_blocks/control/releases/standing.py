@@ -7,8 +7,8 @@ from tfhub_blocks.control.releases.names import replay_settings
 from tfhub_blocks.control.releases.repository import latest_day
 from tfhub_blocks.control.rules.checks import check, load_rules
 from tfhub_blocks.control.rules.repository import Repository
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.releases import ReleaseLock
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.releases import ReleaseLock
 
 _TOLD = 3
 

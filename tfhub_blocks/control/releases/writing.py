@@ -11,8 +11,8 @@ from tfhub_blocks.control.releases.proofs import Here, Proof
 from tfhub_blocks.control.releases.repository import clean_commit
 from tfhub_blocks.control.releases.resolution import Published, resolve_graph, resolve_inputs
 from tfhub_blocks.control.requests import pipeline_ports, prepare_job
-from tfhub_blocks.records.errors import BlocksError, nearest
-from tfhub_blocks.records.releases import SUFFIX, ReleaseLock, read_lock, write_lock
+from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.formats.releases import SUFFIX, ReleaseLock, read_lock, write_lock
 
 _OWNER_INPUT = "owner"
 

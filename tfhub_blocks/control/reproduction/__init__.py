@@ -1,1 +1,1 @@
-"""A model made again from its lineage: planned, compared with what is here, run, and compared."""
+"""A second build of a registered model from its lineage, and the comparison of both."""

@@ -10,7 +10,7 @@ from packaging.version import Version
 from tfhub_blocks.control.environments import read_definitions
 from tfhub_blocks.control.image_registry import LookupFailedError, image_digest
 from tfhub_blocks.control.reproduction.plans import Plan
-from tfhub_blocks.records.definitions import Image
+from tfhub_blocks.records.environment.environment_definitions import Image
 
 # Asks the index for one package after the other as `pip index versions` does, importing pip once.
 _ASK = """

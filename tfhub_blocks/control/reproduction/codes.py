@@ -9,11 +9,11 @@ from pathlib import Path
 import tfhub_blocks
 from tfhub_blocks.control.catalog import component_files
 from tfhub_blocks.control.lineage.archives import Place
-from tfhub_blocks.records.code import write_step_package
-from tfhub_blocks.records.digests import files_sha256, tree_digest
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.locks import STEP_LOCK_NAME, Lock, parse_lock
-from tfhub_blocks.records.references import environment_reference
+from tfhub_blocks.records.base.digests import files_sha256, tree_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.environment.code_snapshots import write_step_package
+from tfhub_blocks.records.environment.environment_references import environment_reference
+from tfhub_blocks.records.environment.package_locks import STEP_LOCK_NAME, Lock, parse_lock
 
 COMPONENT_NAME = "component.py"
 CODE_FOLDER = "code"

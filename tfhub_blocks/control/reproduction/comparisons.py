@@ -9,11 +9,17 @@ import numpy as np
 from tfhub_blocks.control.lineage.outputs import Output, read_output
 from tfhub_blocks.control.reproduction.plans import Plan, Recorded
 from tfhub_blocks.control.runs import RunRecord
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.features import ACTIVATIONS, FORMAT, ids_of, open_features, vectors_of
-from tfhub_blocks.records.lineage import Provenance
-from tfhub_blocks.records.models import SAVED_MODEL_NAME
-from tfhub_blocks.records.snapshots import open_snapshot
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.formats.features import (
+    ACTIVATIONS,
+    FORMAT,
+    ids_of,
+    open_features,
+    vectors_of,
+)
+from tfhub_blocks.records.formats.models import SAVED_MODEL_NAME
+from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 _NAMED = 3
 

@@ -6,11 +6,14 @@ from typing import Any
 
 from tfhub_blocks.control.reproduction.codes import StepCode
 from tfhub_blocks.control.reproduction.plans import Plan
-from tfhub_blocks.records.drift import drift_from
-from tfhub_blocks.records.environments import environment_digest, installed_packages
-from tfhub_blocks.records.lineage import Provenance
-from tfhub_blocks.records.locks import Lock
-from tfhub_blocks.records.machines import machine_facts
+from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.environment.environment_drift import drift_from
+from tfhub_blocks.records.environment.installed_packages import (
+    environment_digest,
+    installed_packages,
+)
+from tfhub_blocks.records.environment.machine_facts import machine_facts
+from tfhub_blocks.records.environment.package_locks import Lock
 
 _MACHINE = {
     "type": "machine type",

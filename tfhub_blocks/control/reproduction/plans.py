@@ -10,9 +10,9 @@ from tfhub_blocks.control.lineage.chains import Chain, Knot, Link, trace
 from tfhub_blocks.control.lineage.outputs import Output
 from tfhub_blocks.control.reproduction.codes import StepCode, find_code
 from tfhub_blocks.control.reproduction.sources import why_not_again
-from tfhub_blocks.records.digests import record_digest
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.lineage import Lineage, Provenance
+from tfhub_blocks.records.base.digests import record_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.lineage import Lineage, Provenance
 
 # What a measured speed decides may be decided otherwise the next time.
 AUTO = "auto"

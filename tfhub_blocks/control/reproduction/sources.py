@@ -6,10 +6,10 @@ from pathlib import Path, PurePosixPath
 import pyarrow.parquet as pq
 
 from tfhub_blocks.control.lineage.outputs import Output
-from tfhub_blocks.records.digests import file_sha256, files_sha256, folder_files
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.pins import PIN_NAME, SAVED_MODEL_FOLDER, SAVED_MODEL_NAME, read_pin
-from tfhub_blocks.records.snapshots import REJECTED_NAME, SOURCES_NAME
+from tfhub_blocks.records.base.digests import file_sha256, files_sha256, folder_files
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.snapshots import REJECTED_NAME, SOURCES_NAME
+from tfhub_blocks.records.pins.pins import PIN_NAME, SAVED_MODEL_FOLDER, SAVED_MODEL_NAME, read_pin
 
 _TABLES = frozenset({".csv", ".jsonl", ".parquet"})
 

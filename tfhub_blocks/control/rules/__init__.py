@@ -1,1 +1,1 @@
-"""Rules: what a pipeline and its profile are held to before anything runs."""
+"""The checks that run before anything else runs."""

@@ -23,7 +23,7 @@ from tfhub_blocks.control.rules.places import Place
 from tfhub_blocks.control.rules.repository import Uncompiled
 from tfhub_blocks.control.rules.rule import Finding, Rule, rule
 from tfhub_blocks.control.rules.subject import Subject
-from tfhub_blocks.records.errors import BlocksError, nearest
+from tfhub_blocks.records.base.errors import BlocksError, nearest
 
 # Under this name installed distributions give their rules: a Rule, or a module that holds some.
 ENTRY_POINTS = "tfhub_blocks.rules"

@@ -10,7 +10,7 @@ from tfhub_blocks.control.rules.effects import effects
 from tfhub_blocks.control.rules.places import Sources
 from tfhub_blocks.control.rules.rule import Finding, rule
 from tfhub_blocks.control.rules.subject import Subject
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 # What makes an endpoint, of azure-ai-ml and of az; what is put below one ends with it.
 _ENDPOINTS = re.compile(

@@ -9,9 +9,9 @@ from tfhub_blocks.control.graphs import Node, OutputOf
 from tfhub_blocks.control.requests import NotGiven
 from tfhub_blocks.control.rules.rule import Finding, rule
 from tfhub_blocks.control.rules.subject import Subject, told
-from tfhub_blocks.records.decisions import undecided
-from tfhub_blocks.records.handles import is_mutable
-from tfhub_blocks.records.pins import PIN_NAME, Pin, read_pin
+from tfhub_blocks.records.pins.encoder_decisions import undecided
+from tfhub_blocks.records.pins.handles import is_mutable
+from tfhub_blocks.records.pins.pins import PIN_NAME, Pin, read_pin
 
 _PIN = "pin it: `tfhub-blocks encoder pin HANDLE --to DIR`"
 _DECIDE = f"decide, and write it into {PIN_NAME}; `tfhub-blocks encoder show` says what each means"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from tfhub_blocks.control.environments import CUDA, CUDNN
 from tfhub_blocks.control.rules.rule import Finding, rule
 from tfhub_blocks.control.rules.subject import Subject
-from tfhub_blocks.records.definitions import DESCRIPTION_NAME
-from tfhub_blocks.records.locks import LOCK_NAME
+from tfhub_blocks.records.environment.environment_definitions import DESCRIPTION_NAME
+from tfhub_blocks.records.environment.package_locks import LOCK_NAME
 
 _LOCK = "run `tfhub-blocks env lock`"
 _VERSIONED = re.compile(r"azureml:(//\S+/versions/[^/@\s]+|[^/:@\s]+:[^/:@\s]+)")

@@ -22,12 +22,12 @@ from tfhub_blocks.control.requests import pipeline_ports, prepare_draft
 from tfhub_blocks.control.rules.places import Place, Sources
 from tfhub_blocks.control.rules.subject import Port, Step, Subject
 from tfhub_blocks.control.workspace.assets import VERSION_DIGITS
-from tfhub_blocks.records.definitions import Definition
-from tfhub_blocks.records.digests import files_sha256, tree_digest
-from tfhub_blocks.records.documents import read_document
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.locks import Lock
-from tfhub_blocks.records.pins import PIN_NAME, Pin, read_pin
+from tfhub_blocks.records.base.digests import files_sha256, tree_digest
+from tfhub_blocks.records.base.documents import read_document
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.environment.environment_definitions import Definition
+from tfhub_blocks.records.environment.package_locks import Lock
+from tfhub_blocks.records.pins.pins import PIN_NAME, Pin, read_pin
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from tfhub_blocks.control.profiles import Cluster, Profile, Role
 from tfhub_blocks.control.requests import NotGiven
 from tfhub_blocks.control.rules.places import Place, Sources
 from tfhub_blocks.control.rules.rule import Finding
-from tfhub_blocks.records.definitions import Definition
+from tfhub_blocks.records.environment.environment_definitions import Definition
 
 if TYPE_CHECKING:
     from tfhub_blocks.control.rules.repository import Repository

@@ -1,1 +1,1 @@
-"""First on the path of every step that the local engine starts."""
+"""The folder on a step's PYTHONPATH that hides azure-ai-ml from it."""

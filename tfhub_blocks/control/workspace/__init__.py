@@ -1,1 +1,1 @@
-"""The workspace of Azure ML: what is published, submitted, watched and scheduled there."""
+"""One Azure ML workspace: connection, clusters, assets, uploads, and errors."""

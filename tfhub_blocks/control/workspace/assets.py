@@ -12,10 +12,10 @@ from azure.ai.ml.entities import BuildContext, Data, Environment, Model
 from tfhub_blocks.control.environment_bakes import ENCODERS
 from tfhub_blocks.control.environments import Environment as DefinedEnvironment
 from tfhub_blocks.control.store import content_digest
-from tfhub_blocks.records.digests import files_sha256, record_digest, tree_digest
-from tfhub_blocks.records.environments import definition_digest
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.pins import (
+from tfhub_blocks.records.base.digests import files_sha256, record_digest, tree_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.environment.installed_packages import definition_digest
+from tfhub_blocks.records.pins.pins import (
     PIN_NAME,
     SAVED_MODEL_FOLDER,
     check_files,

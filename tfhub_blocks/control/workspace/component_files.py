@@ -12,7 +12,7 @@ from tfhub_blocks.control.workspace.assets import (
     component_interface,
     load_components,
 )
-from tfhub_blocks.records.folders import write_file
+from tfhub_blocks.records.base.folders import write_file
 
 SCHEMA = "https://azuremlschemas.azureedge.net/latest/commandComponent.schema.json"
 

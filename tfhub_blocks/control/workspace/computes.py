@@ -8,7 +8,7 @@ from tfhub_blocks.control.profiles import Cluster, Profile
 from tfhub_blocks.control.project.clusters import would_stay_up
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import find, told
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 _TIERS = {True: "low_priority", False: "dedicated"}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 CONFIG_NAME = "config.json"
 _KEYS = ("subscription_id", "resource_group", "workspace_name")

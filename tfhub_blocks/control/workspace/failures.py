@@ -19,7 +19,7 @@ from azure.core.exceptions import (
 )
 from marshmallow.exceptions import ValidationError
 
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.redaction import redacted
 
 _LONGEST_TOLD = 300

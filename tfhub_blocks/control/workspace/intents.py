@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tfhub_blocks.records.folders import locked, write_file
+from tfhub_blocks.records.base.folders import locked, write_file
 
 # How long an interrupted command is taken up by the same command.
 TAKEN_UP_S = 3600

@@ -14,7 +14,7 @@ from tfhub_blocks.control.runs import FINAL, RunRecord
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import find, told
 from tfhub_blocks.control.workspace.jobs import PROFILE_TAG, Job
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 
 def costed_record(job: Job, runs_dir: Path) -> RunRecord:

@@ -11,7 +11,7 @@ from tfhub_blocks.control.store import Store, Stored
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import told
 from tfhub_blocks.control.workspace.jobs import Job
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 WHERE = "fetch"
 # How Azure ML names a component that was not published.

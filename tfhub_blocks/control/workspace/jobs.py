@@ -18,8 +18,8 @@ from tfhub_blocks.control.runs import FINAL, RUNNING, RunRecord, StepRecord
 from tfhub_blocks.control.workspace.connection import Connection, poll_interval_s
 from tfhub_blocks.control.workspace.failures import told
 from tfhub_blocks.control.workspace.output_files import fetch_files, output_address
-from tfhub_blocks.records.errors import ERROR_PREFIX, BlocksError, nearest
-from tfhub_blocks.records.progress import PREFIX as PROGRESS_PREFIX
+from tfhub_blocks.records.base.errors import ERROR_PREFIX, BlocksError, nearest
+from tfhub_blocks.records.base.progress import PREFIX as PROGRESS_PREFIX
 from tfhub_blocks.records.redaction import redacted
 
 # A step on several nodes has a log for each process.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tfhub_blocks.control.workspace.connection import connect
 from tfhub_blocks.control.workspace.failures import told
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 _ASSET = re.compile(
     r"azureml:(?://registries/(?P<registry>[^/]+)/models/(?P<shared>[^/]+)/versions/(?P<of>[^/@]+)"

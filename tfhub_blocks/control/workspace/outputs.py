@@ -14,7 +14,7 @@ from tfhub_blocks.control.store import content_digest
 from tfhub_blocks.control.workspace.assets import DIGEST_TAG, VERSION_DIGITS
 from tfhub_blocks.control.workspace.failures import told
 from tfhub_blocks.control.workspace.jobs import Job
-from tfhub_blocks.records.errors import BlocksError, nearest
+from tfhub_blocks.records.base.errors import BlocksError, nearest
 
 ABSENT = "-"
 

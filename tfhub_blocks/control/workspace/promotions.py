@@ -19,8 +19,8 @@ from tfhub_blocks.control.workspace.assets import (
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import find, told
 from tfhub_blocks.control.workspace.publishing import NEW, THERE, Planned, plan, publish
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.promotions import Promotion
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.promotions import Promotion
 
 WHERE = "promote"
 TAG = "tfhub_blocks."

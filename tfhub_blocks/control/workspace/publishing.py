@@ -21,8 +21,8 @@ from tfhub_blocks.control.workspace.assets import (
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import find, told
 from tfhub_blocks.control.workspace.uploads import Uploads
-from tfhub_blocks.records.errors import BlocksError, nearest
-from tfhub_blocks.records.pins import PIN_NAME
+from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.pins.pins import PIN_NAME
 
 # What each kind needs comes before it: components name environments.
 _OPERATIONS = {

@@ -7,8 +7,8 @@ from typing import Any
 from tfhub_blocks.control.workspace.assets import DIGEST_TAG
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import find
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.releases import LockedEncoder, ReleaseLock
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.releases import LockedEncoder, ReleaseLock
 
 _ENVIRONMENT_ID = re.compile(r"/environments/([^/]+)/versions/([^/]+)$")
 _PUBLISH = {

@@ -26,9 +26,9 @@ from tfhub_blocks.control.workspace.jobs import Job
 from tfhub_blocks.control.workspace.output_files import fetch_files, output_address
 from tfhub_blocks.control.workspace.publishing import published_digest
 from tfhub_blocks.control.workspace.submission import TAG, Prepared, Request, prepare_made
-from tfhub_blocks.records.digests import files_sha256, record_digest, tree_digest
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.lineage import STATEMENT_NAME
+from tfhub_blocks.records.base.digests import files_sha256, record_digest, tree_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME
 
 PLAN_TAG = f"{TAG}reproduces"
 STATEMENTS_NAME = "statements"

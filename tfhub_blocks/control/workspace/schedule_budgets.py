@@ -14,7 +14,7 @@ from tfhub_blocks.control.project.schedule_files import (
 )
 from tfhub_blocks.control.requests import prepare_job
 from tfhub_blocks.control.workspace.schedules import settings
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 _MONTH = timedelta(days=31)
 

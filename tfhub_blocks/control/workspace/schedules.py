@@ -14,8 +14,8 @@ from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import find, told
 from tfhub_blocks.control.workspace.intents import intent
 from tfhub_blocks.control.workspace.submission import Request, prepare
-from tfhub_blocks.records.digests import record_digest
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.digests import record_digest
+from tfhub_blocks.records.base.errors import BlocksError
 
 # An input of this name gets the time at which the schedule fired.
 TRIGGER_TIME_INPUT = "trigger_time"

@@ -37,10 +37,10 @@ from tfhub_blocks.control.workspace.intents import intent
 from tfhub_blocks.control.workspace.publishing import published_digest
 from tfhub_blocks.control.workspace.release_checks import check_assets
 from tfhub_blocks.control.workspace.uploads import Uploads
-from tfhub_blocks.records.digests import record_digest
-from tfhub_blocks.records.errors import BlocksError, nearest
-from tfhub_blocks.records.expectations import VARIABLE as EXPECTED_VARIABLE
-from tfhub_blocks.records.releases import ReleaseLock
+from tfhub_blocks.records.base.digests import record_digest
+from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.formats.locked_expectations import VARIABLE as EXPECTED_VARIABLE
+from tfhub_blocks.records.formats.releases import ReleaseLock
 
 TAG = "tfhub_blocks."
 # Of a workspace: "locks" if it is one of production, whatever profile somebody names.

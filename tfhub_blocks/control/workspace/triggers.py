@@ -10,7 +10,7 @@ from azure.ai.ml.entities import CronTrigger, RecurrencePattern, RecurrenceTrigg
 from dateutil.rrule import DAILY, HOURLY, MINUTELY, MONTHLY, WEEKLY, rrule
 from tzlocal.windows_tz import tz_win, win_tz
 
-from tfhub_blocks.records.errors import BlocksError, nearest
+from tfhub_blocks.records.base.errors import BlocksError, nearest
 
 Frequency = Literal["minute", "hour", "day", "week", "month"]
 Day = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]

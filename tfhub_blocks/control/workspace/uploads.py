@@ -17,9 +17,9 @@ from azure.storage.blob import ContainerClient, ContentSettings
 
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.failures import told
-from tfhub_blocks.records.digests import folder_files
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import without_remains
+from tfhub_blocks.records.base.digests import folder_files
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import without_remains
 
 PREFIX = "tfhub-blocks"
 # Several small files at once: each waits for an answer most of its time.

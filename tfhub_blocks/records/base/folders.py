@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tfhub_blocks.records.digests import file_sha256, files_sha256, folder_files, record_digest
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.lineage import STATEMENT_NAME, Lineage, Provenance, read_lineage
+from tfhub_blocks.records.base.digests import file_sha256, files_sha256, folder_files, record_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, Provenance, read_lineage
 
 PARTIAL_NAME = ".partial"
 NAMES_NAME = ".partial.names"

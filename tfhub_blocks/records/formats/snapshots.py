@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import Folder, Format, open_folder
-from tfhub_blocks.records.shards import SHARD_BYTES, ShardWriter, read_batches
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import Folder, Format, open_folder
+from tfhub_blocks.records.base.shards import SHARD_BYTES, ShardWriter, read_batches
 
 FORMAT = Format("snapshot", 2)
 MANIFEST_NAME = "manifest.json"

@@ -3,7 +3,7 @@
 import re
 from urllib.parse import urlsplit
 
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 _ADDRESS = re.compile(r"https?://", re.I)
 # What names one version and no other, of each kind of handle that may name a changing one.

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfhub_blocks.records.digests import record_digest
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import WORK_NAME, WORKERS_NAME, write_file
+from tfhub_blocks.records.base.digests import record_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import WORK_NAME, WORKERS_NAME, write_file
 
 VARIABLE = "TF_CONFIG"
 # A component says by this tag that it can run on several workers.

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tfhub_blocks.records.digests import (
+from tfhub_blocks.records.base.digests import (
     file_sha256,
     is_safe_relative_path,
     record_digest,
     tree_digest,
 )
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 STATEMENT_NAME = "lineage.json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tfhub_blocks.records.digests import (
+from tfhub_blocks.records.base.digests import (
     files_sha256,
     folder_files,
     is_safe_relative_path,
     tree_digest,
 )
-from tfhub_blocks.records.documents import read_document, write_document
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import Format
+from tfhub_blocks.records.base.documents import read_document, write_document
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import Format
 
 FORMAT = Format("encoder", 1)
 PIN_NAME = "encoder.toml"

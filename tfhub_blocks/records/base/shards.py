@@ -6,7 +6,7 @@ from typing import Self
 
 import pyarrow as pa
 
-from tfhub_blocks.records.folders import Folder
+from tfhub_blocks.records.base.folders import Folder
 
 SHARD_BYTES = 128 * 2**20
 SHARDS_FOLDER = "shards"

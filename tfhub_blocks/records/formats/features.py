@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import Folder, Format, open_folder
-from tfhub_blocks.records.shards import read_batches
-from tfhub_blocks.records.snapshots import INDEX_SCHEMA
-from tfhub_blocks.records.vectors import Ids, SplitRows, Vectors
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import Folder, Format, open_folder
+from tfhub_blocks.records.base.shards import read_batches
+from tfhub_blocks.records.base.vectors import Ids, SplitRows, Vectors
+from tfhub_blocks.records.formats.snapshots import INDEX_SCHEMA
 
 FORMAT = Format("features", 2)
 ACTIVATIONS = Format("activations", 1)

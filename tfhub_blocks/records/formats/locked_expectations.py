@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tfhub_blocks.records.digests import file_sha256, files_sha256, tree_digest
-from tfhub_blocks.records.folders import without_remains
-from tfhub_blocks.records.lineage import STATEMENT_NAME
+from tfhub_blocks.records.base.digests import file_sha256, files_sha256, tree_digest
+from tfhub_blocks.records.base.folders import without_remains
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME
 
 VARIABLE = "TFHUB_BLOCKS_EXPECTED"
 # What Azure ML puts beside a step's code while it runs.

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tfhub_blocks.records.folders import Folder
-from tfhub_blocks.records.shards import read_batches
+from tfhub_blocks.records.base.folders import Folder
+from tfhub_blocks.records.base.shards import read_batches
 
 
 @dataclass(frozen=True)

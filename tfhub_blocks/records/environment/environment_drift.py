@@ -8,9 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from tfhub_blocks.records.digests import record_digest
-from tfhub_blocks.records.environments import installed_packages
-from tfhub_blocks.records.locks import STEP_LOCK_NAME, Lock, parse_lock, step_lock_path
+from tfhub_blocks.records.base.digests import record_digest
+from tfhub_blocks.records.environment.installed_packages import installed_packages
+from tfhub_blocks.records.environment.package_locks import (
+    STEP_LOCK_NAME,
+    Lock,
+    parse_lock,
+    step_lock_path,
+)
 
 # What a step does about a difference: writes it into its lineage, says so as well, or ends.
 Policy = Literal["record", "warn", "refuse"]

@@ -8,10 +8,15 @@ from pathlib import Path
 
 import yaml
 
-from tfhub_blocks.records.documents import read_record
-from tfhub_blocks.records.environments import DEFINITION_FILES, content_version
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.locks import DEFAULT_PYTHON, LOCK_NAME, Lock, parse_lock
+from tfhub_blocks.records.base.documents import read_record
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.environment.installed_packages import DEFINITION_FILES, content_version
+from tfhub_blocks.records.environment.package_locks import (
+    DEFAULT_PYTHON,
+    LOCK_NAME,
+    Lock,
+    parse_lock,
+)
 
 DOCKERFILE_NAME = "Dockerfile"
 REQUIREMENTS_NAME = "requirements.in"

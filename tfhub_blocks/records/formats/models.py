@@ -5,10 +5,10 @@ from typing import Any
 
 import yaml
 
-from tfhub_blocks.records.digests import tree_digest
-from tfhub_blocks.records.folders import Folder, Format, open_folder
-from tfhub_blocks.records.lineage import Lineage
-from tfhub_blocks.records.runtimes import RUNTIME_NAME
+from tfhub_blocks.records.base.digests import tree_digest
+from tfhub_blocks.records.base.folders import Folder, Format, open_folder
+from tfhub_blocks.records.base.lineage import Lineage
+from tfhub_blocks.records.formats.runtimes import RUNTIME_NAME
 
 FORMAT = Format("model", 1)
 # Any other MLflow model, as check_latency gives it with its runtime.

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from tfhub_blocks.records.definitions import read_definition
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.locks import step_lock_path
-from tfhub_blocks.records.references import environment_reference
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.environment.environment_definitions import read_definition
+from tfhub_blocks.records.environment.environment_references import environment_reference
+from tfhub_blocks.records.environment.package_locks import step_lock_path
 
 PACKAGE = "tfhub_blocks"
 

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tfhub_blocks.records.digests import record_digest, tree_digest
-from tfhub_blocks.records.locks import LOCK_NAME
+from tfhub_blocks.records.base.digests import record_digest, tree_digest
+from tfhub_blocks.records.environment.package_locks import LOCK_NAME
 
 OWN_NAME = "tfhub-blocks"
 DEFINITION_FILES = ("Dockerfile", LOCK_NAME)

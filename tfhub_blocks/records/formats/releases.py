@@ -8,10 +8,10 @@ from typing import Any
 
 import tomli_w
 
-from tfhub_blocks.records.digests import record_digest
-from tfhub_blocks.records.documents import VERSION_KEY, as_record, read_document
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import write_file
+from tfhub_blocks.records.base.digests import record_digest
+from tfhub_blocks.records.base.documents import VERSION_KEY, as_record, read_document
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import write_file
 
 FORMAT_VERSION = 1
 SUFFIX = ".lock.toml"

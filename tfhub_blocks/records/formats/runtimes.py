@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tfhub_blocks.records.documents import read_document, write_document
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.documents import read_document, write_document
+from tfhub_blocks.records.base.errors import BlocksError
 
 RUNTIME_NAME = "runtime.toml"
 RUNTIME_VERSION = 1

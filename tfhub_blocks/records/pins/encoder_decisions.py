@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tfhub_blocks.records.pins import Decisions
+from tfhub_blocks.records.pins.pins import Decisions
 
 # Whether an encoder may be tried as it is, or has to be decided about and named to the version.
 EncoderPolicy = Literal["experiment", "production"]

@@ -10,8 +10,8 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfhub_blocks.records.folders import Folder, Format, open_folder
-from tfhub_blocks.records.shards import SHARD_BYTES, SHARDS_FOLDER
+from tfhub_blocks.records.base.folders import Folder, Format, open_folder
+from tfhub_blocks.records.base.shards import SHARD_BYTES, SHARDS_FOLDER
 
 FORMAT = Format("predictions", 1)
 MANIFEST_NAME, SUMMARY_NAME = "manifest.json", "summary.json"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfhub_blocks.records.digests import record_digest
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.lineage import STATEMENT_NAME, STATEMENT_TYPE
+from tfhub_blocks.records.base.digests import record_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, STATEMENT_TYPE
 
 PREDICATE_TYPE = "urn:tfhub-blocks:predicate:promotion"
 FORMAT = "promotion/1"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tfhub_blocks
-from tfhub_blocks.records.errors import BlocksError
+from tfhub_blocks.records.base.errors import BlocksError
 
 LOCK_NAME = "requirements.lock"
 # What a step's code snapshot carries, inside our package.

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tfhub_blocks.records.comparisons import MIN_GAIN, Comparison, read_comparison
-from tfhub_blocks.records.digests import record_digest
-from tfhub_blocks.records.errors import BlocksError
-from tfhub_blocks.records.folders import write_file
-from tfhub_blocks.records.lineage import STATEMENT_TYPE
+from tfhub_blocks.records.base.digests import record_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import write_file
+from tfhub_blocks.records.base.lineage import STATEMENT_TYPE
+from tfhub_blocks.records.formats.champion_comparison import MIN_GAIN, Comparison, read_comparison
 
 PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
 FORMAT = "evidence/1"

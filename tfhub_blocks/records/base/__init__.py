@@ -1,0 +1,1 @@
+"""Digests, folders, lineage statements, shards, documents, errors, progress, and worker groups."""

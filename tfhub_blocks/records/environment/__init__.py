@@ -1,0 +1,1 @@
+"""Environment definitions, package locks, environment drift, machine facts, and code snapshots."""

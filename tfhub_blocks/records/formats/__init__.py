@@ -1,0 +1,1 @@
+"""The formats of outputs and statements, with their readers and writers."""

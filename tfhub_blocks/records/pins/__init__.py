@@ -1,0 +1,1 @@
+"""Pins of encoders, and the encoder decisions in them."""
