@@ -142,7 +142,7 @@ def write_test_snapshot() -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def saved_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A reusable SavedModel: images of 32 px, 24 features, batch normalization, dropout."""
-    from tfhub_blocks.compute.runtime import tf
+    from tfhub_blocks.compute.tf.tensorflow_setup import tf
 
     class SmallEncoder(tf.Module):
         # tf.Module's own are properties, which are not saved.
@@ -176,7 +176,7 @@ def saved_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def imported_encoder(saved_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small encoder as import_encoder makes it."""
-    from tfhub_blocks.compute.imports import Request, import_saved_model
+    from tfhub_blocks.compute.encoders.encoder_import import Request, import_saved_model
     from tfhub_blocks.records.pins import pins
 
     folder = tmp_path_factory.mktemp("imported") / "encoder"
@@ -189,7 +189,7 @@ def imported_encoder(saved_encoder: Path, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session")
 def coloured_snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """240 noisy images of 20 px in the classes blue, green and red, as snapshot_data makes it."""
-    from tfhub_blocks.compute.data.snapshots import SnapshotOptions, write_snapshot
+    from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, write_snapshot
 
     folder, random = tmp_path_factory.mktemp("coloured"), np.random.default_rng(5)
     for channel, label in enumerate(("red", "green", "blue")):
@@ -209,9 +209,9 @@ def write_test_model() -> Callable[..., Path]:
     """``write_test_model(folder, encoder, snapshot, strength=1.0)`` gives a model as train_head."""
 
     def write(folder: Path, encoder: Path, snapshot: Path, strength: float = 1.0) -> Path:
-        from tfhub_blocks.compute.encoders import load_encoder
-        from tfhub_blocks.compute.heads import Split, fit_head
-        from tfhub_blocks.compute.models import write_model
+        from tfhub_blocks.compute.encoders.encoder import load_encoder
+        from tfhub_blocks.compute.heads.linear_head import Split, fit_head
+        from tfhub_blocks.compute.models.model_writing import write_model
         from tfhub_blocks.records.formats.models import FORMAT as MODEL_FORMAT
 
         loaded, items = load_encoder(encoder, "test"), open_snapshot(snapshot, "test")
@@ -274,7 +274,7 @@ def keras_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     import tf_keras
 
-    from tfhub_blocks.compute.imports import Request, import_saved_model
+    from tfhub_blocks.compute.encoders.encoder_import import Request, import_saved_model
     from tfhub_blocks.records.pins import pins
 
     layers = tf_keras.layers

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfhub_blocks.compute.encoders import Encoder
-from tfhub_blocks.compute.selection import select_engine, take_sample
+from tfhub_blocks.compute.encoders.encoder import Encoder
+from tfhub_blocks.compute.inference.engine_selection import select_engine, take_sample
 
 
 def frozen_vectors(encoder: Encoder, contents: Sequence[bytes]) -> np.ndarray:

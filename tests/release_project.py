@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.steps import step
+from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.formats.evidence import Evidence, Threshold
 from tfhub_blocks.records.base.lineage import read_lineage
 

@@ -59,7 +59,7 @@ def locked(name):
 # Imported only where it is asked for, which then says that it is not there; and by engines, which
 # compute on no role of a step in the environment "cpu".
 LEFT_OUT = {"serving": {"kagglehub"}, "gpu": {"kagglehub"}, "cpu": {"kagglehub", "openvino"}}
-SCORING = ROOT / "tfhub_blocks/compute/serving/entry.py"
+SCORING = ROOT / "tfhub_blocks/compute/serving/azure_entry.py"
 PROGRAMS = [("serving", SCORING)]
 PROGRAMS += [(re.search(r"tfhub-blocks-(\w+):", it.read_text())[1], it) for it in COMPONENTS]
 

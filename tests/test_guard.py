@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tfhub_blocks.compute import guard
+from tfhub_blocks.compute.step import environment_check
 from tfhub_blocks.records.environment.code_snapshots import write_step_package
 from tfhub_blocks.records.environment.installed_packages import (
     definition_version,
@@ -24,7 +24,7 @@ COMPONENT = '''"""make: a toy."""
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.steps import step
+from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.base.folders import Format
 
 
@@ -196,7 +196,7 @@ def test_unknown_policy_is_told(node):
 
 def test_tensorflow_is_asked_what_it_sees_only_where_it_was_imported(monkeypatch, tmp_path):
     monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
-    assert guard.accelerator_facts() == {}
+    assert environment_check.accelerator_facts() == {}
     assert "tensorflow" not in sys.modules
     build = {"cuda_version": "12.5.1", "cudnn_version": "9"}
     gpu = {"device_name": "Tesla T4", "compute_capability": (7, 5)}
@@ -216,8 +216,8 @@ def test_tensorflow_is_asked_what_it_sees_only_where_it_was_imported(monkeypatch
     )
     monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)
     (tmp_path / "version").write_text("NVRM version: 570.1\nGCC version: 12\n")
-    monkeypatch.setattr(guard, "DRIVER_FILE", tmp_path / "version")
-    assert guard.accelerator_facts()["tensorflow"] == {
+    monkeypatch.setattr(environment_check, "DRIVER_FILE", tmp_path / "version")
+    assert environment_check.accelerator_facts()["tensorflow"] == {
         "version": "2.21.0",
         "build": "v2.21.0-1, Clang 18",
         "threads": [2, 0],
@@ -234,7 +234,7 @@ def test_guard_costs_less_than_a_tenth_of_a_second(tmp_path):
     write_step_package(component, ROOT / "tfhub_blocks", tmp_path)
     script = (
         "import time; begun = time.process_time()\n"
-        "from tfhub_blocks.compute.guard import check_environment\n"
+        "from tfhub_blocks.compute.step.environment_check import check_environment\n"
         "assert check_environment('x')['environment']\n"
         "print(time.process_time() - begun)"
     )

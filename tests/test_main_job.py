@@ -147,8 +147,8 @@ def ask_elsewhere(model: str, items: list[str], folder: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_texts_run_end_to_end_by_a_preprocessor_and_an_encoder(tmp_path):
-    from tfhub_blocks.compute.samples import text_encoder
-    from tfhub_blocks.compute.samples.texts import write_sample_texts
+    from tfhub_blocks.samples import text_encoder
+    from tfhub_blocks.samples.sample_texts import write_sample_texts
 
     write_sample_texts(tmp_path / "texts")
     text_encoder.write_sample(tmp_path / "encoder")
@@ -168,8 +168,8 @@ def test_texts_run_end_to_end_by_a_preprocessor_and_an_encoder(tmp_path):
 
 @pytest.mark.slow
 def test_sounds_run_end_to_end_by_an_encoder_of_a_third_party(tmp_path):
-    from tfhub_blocks.compute.samples import audio_encoder
-    from tfhub_blocks.compute.samples.sounds import write_sample_sounds
+    from tfhub_blocks.samples import audio_encoder
+    from tfhub_blocks.samples.sample_sounds import write_sample_sounds
 
     write_sample_sounds(tmp_path / "sounds", lambda *_: None)
     # A few items that are none, to be put up with.

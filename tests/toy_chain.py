@@ -19,7 +19,7 @@ from pathlib import Path
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.steps import step
+from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records import pins
 
 
@@ -56,7 +56,7 @@ from pathlib import Path
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.steps import step
+from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.formats.models import FORMAT
 from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
 from tfhub_blocks.records.formats.snapshots import open_snapshot
@@ -92,7 +92,7 @@ from pathlib import Path
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.steps import step
+from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.formats.evidence import Evidence, Threshold
 from tfhub_blocks.records.base.folders import Format
 from tfhub_blocks.records.formats.models import open_model

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.steps import step
+from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.base.folders import Format
 
 
@@ -73,7 +73,7 @@ from pathlib import Path
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.steps import step
+from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.base.folders import Format, write_file
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.engines import ENGINES
-from tfhub_blocks.compute.steps import step
+from tfhub_blocks.compute.inference.engine_list import ENGINES
+from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.base.progress import Progress
 from tfhub_blocks.records.formats.features import ACTIVATIONS, open_features
 from tfhub_blocks.records.formats.snapshots import open_snapshot
@@ -56,7 +56,7 @@ def cache_activations(
 ):
     """Write the activations at a cut of each item of a snapshot."""
     with step(cache_activations, locals()) as run:
-        from tfhub_blocks.compute.encoder_policy import tunable_pin
+        from tfhub_blocks.compute.encoders.encoder_policy import tunable_pin
 
         name = "cache_activations"
         tunable_pin(run.path("encoder"), name)
@@ -65,11 +65,11 @@ def cache_activations(
         if previous_activations is not None:
             earlier = open_features(Path(previous_activations), name, ACTIVATIONS)
 
-        from tfhub_blocks.compute.encoder_cuts import chosen_cut, cut_encoder
-        from tfhub_blocks.compute.encoders import load_encoder
-        from tfhub_blocks.compute.extraction import Extraction, Options
-        from tfhub_blocks.compute.features import run_extraction
-        from tfhub_blocks.compute.runtime import use_one_thread_per_operation
+        from tfhub_blocks.compute.cutting.encoder_cuts import chosen_cut, cut_encoder
+        from tfhub_blocks.compute.encoders.encoder import load_encoder
+        from tfhub_blocks.compute.extraction.extraction import Extraction, Options
+        from tfhub_blocks.compute.extraction.feature_output import run_extraction
+        from tfhub_blocks.compute.tf.tensorflow_setup import use_one_thread_per_operation
         from tfhub_blocks.compute.tuning.caching import LowerPart
 
         use_one_thread_per_operation()

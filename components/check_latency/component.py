@@ -5,8 +5,8 @@ from pathlib import Path
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.engines import ENGINES
-from tfhub_blocks.compute.steps import step
+from tfhub_blocks.compute.inference.engine_list import ENGINES
+from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.formats.evidence import Evidence
 from tfhub_blocks.records.formats.runtimes import OWN, Speeds
 from tfhub_blocks.records.formats.snapshots import open_snapshot
@@ -103,27 +103,31 @@ def check_latency(
 ):
     """The same files come out, and runtime.toml, by which they are served."""
     with step(check_latency, locals()) as run:
-        from tfhub_blocks.compute.latency.budgets import missed_error, with_decided
-        from tfhub_blocks.compute.latency.checks import Choice, check
-        from tfhub_blocks.compute.latency.machines import machine_facts
-        from tfhub_blocks.compute.latency.measurements import ServingPlan
-        from tfhub_blocks.compute.latency.outputs import copy_with_runtime, format_of, output_digest
-        from tfhub_blocks.compute.latency.reports import (
+        from tfhub_blocks.compute.latency.accelerated_model import (
+            copy_with_runtime,
+            format_of,
+            output_digest,
+        )
+        from tfhub_blocks.compute.latency.latency_budget import missed_error, with_decided
+        from tfhub_blocks.compute.latency.latency_check import Choice, check
+        from tfhub_blocks.compute.latency.latency_machine import machine_facts
+        from tfhub_blocks.compute.latency.latency_report import (
             FORMAT,
             metrics_of,
             summary_values,
             write_report,
         )
-        from tfhub_blocks.compute.latency.subjects import (
+        from tfhub_blocks.compute.latency.latency_subject import (
             open_subject,
             parsed,
             positive,
             take_sample,
             words_of,
         )
+        from tfhub_blocks.compute.latency.measurements import ServingPlan
         from tfhub_blocks.compute.latency.trials import TrialPlan
-        from tfhub_blocks.compute.runtime import core_count
-        from tfhub_blocks.compute.tracking import track
+        from tfhub_blocks.compute.step.tracking import track
+        from tfhub_blocks.compute.tf.tensorflow_setup import core_count
 
         subject = open_subject(model and Path(model), encoder and Path(encoder))
         data = open_snapshot(run.path("snapshot"), "check_latency")

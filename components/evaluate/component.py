@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.steps import step
+from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.base.progress import Progress
 from tfhub_blocks.records.formats.evidence import Evidence
 from tfhub_blocks.records.formats.models import open_model
@@ -72,7 +72,7 @@ def evaluate(
 ):
     """A threshold that is not met does not fail the step: register_model refuses the model."""
     with step(evaluate, locals()) as run:
-        from tfhub_blocks.compute.evaluation.champions import (
+        from tfhub_blocks.compute.evaluation.champion import (
             Model,
             check_min_gain,
             compare,
@@ -85,15 +85,15 @@ def evaluate(
         ours = Model(tested, metadata)
         theirs = open_champion(Path(champion), ours) if champion else None
 
-        from tfhub_blocks.compute.evaluation.answers import (
+        from tfhub_blocks.compute.evaluation.classification_metrics import measure
+        from tfhub_blocks.compute.evaluation.evaluation_report import FORMAT
+        from tfhub_blocks.compute.evaluation.evaluation_run import (
             answer_split,
             hold_thresholds,
             summary_values,
             write_report,
         )
-        from tfhub_blocks.compute.evaluation.metrics import measure
-        from tfhub_blocks.compute.evaluation.reports import FORMAT
-        from tfhub_blocks.compute.tracking import track
+        from tfhub_blocks.compute.step.tracking import track
 
         labels = metadata["labels"]
         answers = answer_split(tested.path, labels, data, "test", Progress("items"))

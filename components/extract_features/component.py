@@ -4,8 +4,8 @@ from pathlib import Path
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.engines import ENGINES
-from tfhub_blocks.compute.steps import step
+from tfhub_blocks.compute.inference.engine_list import ENGINES
+from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.base.progress import Progress
 from tfhub_blocks.records.formats.features import FORMAT, open_features
 from tfhub_blocks.records.formats.snapshots import open_snapshot
@@ -65,10 +65,10 @@ def extract_features(
         items = open_snapshot(run.path("snapshot"), "extract_features")
         earlier = previous_features and open_features(Path(previous_features), "extract_features")
 
-        from tfhub_blocks.compute.encoders import load_encoder
-        from tfhub_blocks.compute.extraction import Extraction, Options
-        from tfhub_blocks.compute.features import run_extraction
-        from tfhub_blocks.compute.runtime import use_one_thread_per_operation
+        from tfhub_blocks.compute.encoders.encoder import load_encoder
+        from tfhub_blocks.compute.extraction.extraction import Extraction, Options
+        from tfhub_blocks.compute.extraction.feature_output import run_extraction
+        from tfhub_blocks.compute.tf.tensorflow_setup import use_one_thread_per_operation
 
         use_one_thread_per_operation()
         pinned = load_encoder(run.path("encoder"), "extract_features")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.engines import ENGINES
-from tfhub_blocks.compute.steps import step
+from tfhub_blocks.compute.inference.engine_list import ENGINES
+from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.base.progress import Progress
 from tfhub_blocks.records.formats.features import ACTIVATIONS, open_features
 from tfhub_blocks.records.formats.models import FORMAT, open_model
@@ -106,8 +106,8 @@ def fine_tune(
     """Works without tuning: what is not given comes from the numbers of items and blocks."""
     with step(fine_tune, locals()) as run:
         begun = time.monotonic()
-        from tfhub_blocks.compute.encoder_policy import tunable_pin
-        from tfhub_blocks.compute.tuning.starts import check_start
+        from tfhub_blocks.compute.encoders.encoder_policy import tunable_pin
+        from tfhub_blocks.compute.tuning.starting_models import check_start
 
         pin = tunable_pin(run.path("encoder"), "fine_tune")
         items = open_snapshot(run.path("snapshot"), "fine_tune")
@@ -116,12 +116,12 @@ def fine_tune(
         if probe:
             check_start(probe[1], pin.digest)
 
-        from tfhub_blocks.compute import cut_costs
-        from tfhub_blocks.compute.encoder_cuts import chosen_cut, cut_encoder
-        from tfhub_blocks.compute.encoders import load_encoder
-        from tfhub_blocks.compute.models import read_head, write_model
-        from tfhub_blocks.compute.runtime import core_count, use_threads
-        from tfhub_blocks.compute.tuning import fine_tuning, records
+        from tfhub_blocks.compute.cutting import cut_costs
+        from tfhub_blocks.compute.cutting.encoder_cuts import chosen_cut, cut_encoder
+        from tfhub_blocks.compute.encoders.encoder import load_encoder
+        from tfhub_blocks.compute.models.model_writing import read_head, write_model
+        from tfhub_blocks.compute.tf.tensorflow_setup import core_count, use_threads
+        from tfhub_blocks.compute.tuning import training_log, tuning_run
         from tfhub_blocks.compute.tuning.replicas import replicas_here
 
         use_threads(core_count())
@@ -132,13 +132,13 @@ def fine_tune(
         if trainable == "auto":
             budget = cut_costs.Budget(most_s, None if most_disk_gb is None else most_disk_gb * 1e9)
             asked = (budget, epochs, dtype, augment_views)
-            chosen = fine_tuning.planned_cut(items, cut, *asked, replicas)
+            chosen = tuning_run.planned_cut(items, cut, *asked, replicas)
         else:
             chosen = chosen_cut(cut, trainable, "fine_tune")
         print(f"trained: {len(chosen.above)} variables from {chosen.above[0]} on")
         if not chosen.below:
             print(f"that is all of the encoder: {cut_costs.told_whole(cut, items.manifest.items)}")
-        options = fine_tuning.Options(
+        options = tuning_run.Options(
             dtype=dtype,
             engine=engine,
             augment_views=augment_views,
@@ -153,12 +153,12 @@ def fine_tune(
         )
         output = run.begin_output("model", FORMAT) if run.worker.is_first else None
         work = run.work("model")
-        tuned = fine_tuning.fine_tune(
+        tuned = tuning_run.fine_tune(
             items, cut, chosen, head, options, work, Progress, cached, replicas
         )
         if output and tuned:
             print(tuned.comparison.told())
-            threads = fine_tuning.threading_facts() | {"replicas": replicas.count}
+            threads = tuning_run.threading_facts() | {"replicas": replicas.count}
             run.facts.update(tuned.facts() | {"threads": threads, "seed": seed})
             run.facts["splits"] = dict(items.manifest.split_rule)
             facts = {
@@ -169,5 +169,5 @@ def fine_tune(
             }
             write_model(output, loaded, tuned.head, facts)
             costs = {"whole_s": time.monotonic() - begun, "training_s": tuned.trained.seconds}
-            records.write_record(run.begin_output("record", records.FORMAT), tuned, costs)
+            training_log.write_record(run.begin_output("record", training_log.FORMAT), tuned, costs)
         replicas.wait()

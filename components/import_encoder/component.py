@@ -2,7 +2,7 @@
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.steps import step
+from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.pins.pins import FORMAT, PIN_NAME
 
 
@@ -58,8 +58,8 @@ def import_encoder(
 ):
     """Copy, verify, load and describe a pretrained encoder."""
     with step(import_encoder, locals()) as run:
-        from tfhub_blocks.compute.encoder_policy import check_decisions, check_handle
-        from tfhub_blocks.compute.imports import Request, import_saved_model
+        from tfhub_blocks.compute.encoders.encoder_import import Request, import_saved_model
+        from tfhub_blocks.compute.encoders.encoder_policy import check_decisions, check_handle
 
         check_handle(handle or "", "import_encoder")
         folder = run.begin_output("encoder", FORMAT)

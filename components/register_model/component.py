@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.steps import step
+from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.base.folders import write_file
 from tfhub_blocks.records.formats.evidence import read_evidence
 from tfhub_blocks.records.formats.models import open_model
@@ -49,7 +49,7 @@ def register_model(
 ):
     """Never reused from a cache: registering is an effect outside its outputs."""
     with step(register_model, locals()) as run:
-        from tfhub_blocks.compute.registrations import (
+        from tfhub_blocks.compute.registration.registration_conditions import (
             check_champion,
             check_evidence,
             check_speed,
@@ -64,7 +64,7 @@ def register_model(
         decisions = read_pin(folder.file(PIN_NAME)).decisions
         check_speed(folder.lineage, decisions, speed, compute_size)
 
-        from tfhub_blocks.compute.registry import register
+        from tfhub_blocks.compute.registration.model_registry import register
 
         record = register(folder, metadata, proof, model_name, owner, trigger_time, speed)
         write_file(run.path("registration"), json.dumps(record, indent=1).encode())

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.engines import ENGINES
-from tfhub_blocks.compute.steps import step
+from tfhub_blocks.compute.inference.engine_list import ENGINES
+from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.base.progress import Progress
 from tfhub_blocks.records.formats.predictions import open_predictions
 
@@ -98,12 +98,12 @@ def score_batch(
 ):
     """Write a model's answer for each item of some data."""
     with step(score_batch, locals()) as run:
-        from tfhub_blocks.compute.extraction import Options
+        from tfhub_blocks.compute.extraction.extraction import Options
         from tfhub_blocks.compute.modalities.modality import Limits
-        from tfhub_blocks.compute.predictions.outputs import run_scoring
-        from tfhub_blocks.compute.predictions.places import open_places
+        from tfhub_blocks.compute.predictions.batch_scoring import Scoring
+        from tfhub_blocks.compute.predictions.prediction_output import run_scoring
         from tfhub_blocks.compute.predictions.scorers import open_scorer
-        from tfhub_blocks.compute.predictions.scoring import Scoring
+        from tfhub_blocks.compute.predictions.scoring_rows import open_places
 
         earlier = previous_predictions and open_predictions(
             Path(previous_predictions), "score_batch"
@@ -111,7 +111,7 @@ def score_batch(
         scorer = open_scorer(model and Path(model), encoder and Path(encoder))
         version = scorer.digest
         if model_name:
-            from tfhub_blocks.compute.registry import version_of
+            from tfhub_blocks.compute.registration.model_registry import version_of
 
             version = version_of(model_name, scorer.digest)
         options = Options(

@@ -3,7 +3,7 @@
 from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.modalities import MODALITIES
-from tfhub_blocks.compute.steps import step
+from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.base.progress import Progress
 from tfhub_blocks.records.formats.snapshots import FORMAT
 
@@ -70,7 +70,7 @@ def snapshot_data(
 ):
     """Write a snapshot of a data set that may change."""
     with step(snapshot_data, locals()) as run:
-        from tfhub_blocks.compute.data.snapshots import SnapshotOptions, write_snapshot
+        from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, write_snapshot
 
         options = SnapshotOptions(
             modality=modality,

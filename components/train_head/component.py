@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.steps import step
+from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.formats.features import open_features
 from tfhub_blocks.records.formats.models import FORMAT
 
@@ -37,14 +37,14 @@ def train_head(
 ):
     """The head is the optimum of its convex loss, so it depends on nothing but features."""
     with step(train_head, locals()) as run:
-        from tfhub_blocks.compute.heads import fit_head, parse_strengths
-        from tfhub_blocks.compute.splits import Split
+        from tfhub_blocks.compute.heads.feature_splits import Split
+        from tfhub_blocks.compute.heads.linear_head import fit_head, parse_strengths
 
         tried = parse_strengths(strengths)
         cached = open_features(Path(features), "train_head")
 
-        from tfhub_blocks.compute.encoders import load_encoder
-        from tfhub_blocks.compute.models import write_model
+        from tfhub_blocks.compute.encoders.encoder import load_encoder
+        from tfhub_blocks.compute.models.model_writing import write_model
 
         loaded = load_encoder(Path(encoder), "train_head")
         cached.check_encoder(loaded.digest, "train_head")

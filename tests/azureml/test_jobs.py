@@ -15,7 +15,7 @@ def test_component_is_registered_with_its_code(furnished):
     code = furnished.plane.workspace.find_by_id(made.code.removeprefix("azureml:"))
     names = furnished.plane.storage.names(code["properties"]["codeUri"])
     assert any(name.endswith("/component.py") for name in names)
-    assert any(name.endswith("/tfhub_blocks/compute/steps.py") for name in names)
+    assert any(name.endswith("/tfhub_blocks/compute/step/step_frame.py") for name in names)
     found = furnished.client.components.get("snapshot_data", made.version)
     assert found.inputs["source"]["type"] == "uri_folder"
 

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import RestException
 from PIL import Image
 
-from tfhub_blocks.compute import registry
+from tfhub_blocks.compute.registration import model_registry
 
 
 @pytest.fixture
@@ -71,10 +71,10 @@ def test_registered_model_is_a_model_of_the_workspace(tracked, ml_client, tmp_pa
 
 
 def test_registry_that_does_not_answer_is_no_registry_without_the_model(tracked, azure):
-    assert registry._find(tracked, "upper", "digest") is None
+    assert model_registry._find(tracked, "upper", "digest") is None
     azure.recorder.inject(Fault.FORBIDDEN)
     with pytest.raises(RestException):
-        registry._find(tracked, "upper", "digest")
+        model_registry._find(tracked, "upper", "digest")
 
 
 def test_mistake_has_the_code_of_mlflow_and_the_form_of_azure(tracked):

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tfhub_blocks.compute.heads import Head
-from tfhub_blocks.compute.parts import Parts
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.heads.linear_head import Head
+from tfhub_blocks.compute.inference.parts import Parts
+from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.compute.tuning.activations import Activations, open_activations
 from tfhub_blocks.compute.tuning.caching import Examples
 from tfhub_blocks.compute.tuning.checkpoints import Preemption
 from tfhub_blocks.compute.tuning.classifier import Classifier
+from tfhub_blocks.compute.tuning.learning_schedule import default_schedule
 from tfhub_blocks.compute.tuning.replicas import ALONE
-from tfhub_blocks.compute.tuning.schedule import default_schedule
 from tfhub_blocks.compute.tuning.training import Safety, train
 
 ROWS, PART_ROWS = 16, 4096

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tfhub_blocks.compute.extraction import CPU_BATCH_SIZE
+from tfhub_blocks.compute.extraction.extraction import CPU_BATCH_SIZE
 from tfhub_blocks.compute.modalities.images import Images
-from tfhub_blocks.compute.runtime import tf, use_one_thread_per_operation
+from tfhub_blocks.compute.tf.tensorflow_setup import tf, use_one_thread_per_operation
 
 LEAST_RATIO = 1.5
 SIZES = ((500, 375), (1600, 1200), (4000, 3000))

@@ -37,7 +37,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from tfhub_blocks.compute.computations import batched
+from tfhub_blocks.compute.inference.computations import batched
 from tfhub_blocks.records.base.folders import Format, begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance
 
@@ -117,11 +117,16 @@ def run_peer(work: Path, encoder: str, images: str, _: str) -> None:
 
 def run_ours(work: Path, encoder: str, images: str, precision: str) -> None:
     """As the step does it, reading and writing included; then what bounds it."""
-    from tfhub_blocks.compute.encoders import load_encoder
-    from tfhub_blocks.compute.engines import ENGINES
-    from tfhub_blocks.compute.extraction import CPU_BATCH_SIZE, Extraction, Options, Share
-    from tfhub_blocks.compute.features import write_features
-    from tfhub_blocks.compute.runtime import tf, use_one_thread_per_operation
+    from tfhub_blocks.compute.encoders.encoder import load_encoder
+    from tfhub_blocks.compute.extraction.extraction import (
+        CPU_BATCH_SIZE,
+        Extraction,
+        Options,
+        Share,
+    )
+    from tfhub_blocks.compute.extraction.feature_output import write_features
+    from tfhub_blocks.compute.inference.engine_list import ENGINES
+    from tfhub_blocks.compute.tf.tensorflow_setup import tf, use_one_thread_per_operation
     from tfhub_blocks.records.formats.snapshots import open_snapshot
 
     use_one_thread_per_operation()
@@ -152,7 +157,7 @@ def run_ours(work: Path, encoder: str, images: str, precision: str) -> None:
 
 def _decoding(images: Any) -> Callable[[Any], Any]:
     """Decoding alone: of a batch of encoded images the heights."""
-    from tfhub_blocks.compute.runtime import tf
+    from tfhub_blocks.compute.tf.tensorflow_setup import tf
 
     def heights(contents: Any) -> Any:
         def height(content: Any) -> Any:
@@ -175,12 +180,12 @@ def _rate(call: Callable[[Any], Any], batches: list[Any]) -> tuple[float, list[A
 
 def prepare(work: Path, count: int) -> None:
     """Write images, their snapshots, and the encoders, where they are not yet."""
-    from tfhub_blocks.compute.data.snapshots import SnapshotOptions, write_snapshot
-    from tfhub_blocks.compute.imports import Request, import_saved_model
-    from tfhub_blocks.compute.samples.encoder import write_sample_encoder
-    from tfhub_blocks.compute.samples.images import write_sample_images
+    from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, write_snapshot
+    from tfhub_blocks.compute.encoders.encoder_import import Request, import_saved_model
     from tfhub_blocks.records.formats import snapshots
     from tfhub_blocks.records.pins import pins
+    from tfhub_blocks.samples.image_encoder import write_sample_encoder
+    from tfhub_blocks.samples.sample_images import write_sample_images
 
     for encoder, write in (("lite0", write_sample_encoder), ("mobilenet", write_mobilenet)):
         if not (work / encoder).exists():

@@ -55,7 +55,7 @@ BOUNDS = {"partial": (2.5, 3.5), "full": (7.0, 10.0)}
 
 def prepare(work: Path, network: str, items: int) -> None:
     """Write the encoder, and a snapshot of smooth JPEGs whose class is a tint."""
-    from tfhub_blocks.compute.imports import Request, import_saved_model
+    from tfhub_blocks.compute.encoders.encoder_import import Request, import_saved_model
 
     if not (work / network / "encoder").exists():
         saved_model = work / network / "saved_model"
@@ -72,7 +72,7 @@ def prepare(work: Path, network: str, items: int) -> None:
 
 def _write_network(network: str, folder: Path) -> None:
     if network == "efficientnet_lite0":
-        from tfhub_blocks.compute.samples.encoder import write_sample_encoder
+        from tfhub_blocks.samples.image_encoder import write_sample_encoder
 
         write_sample_encoder(folder)
         return
@@ -138,10 +138,10 @@ def train_rows(work: Path) -> tuple[list[bytes], np.ndarray]:
 
 def run_ours(work: Path, network: str, epochs: int) -> dict[str, float]:
     """As the step does it."""
-    from tfhub_blocks.compute.encoder_cuts import chosen_cut, cut_encoder
-    from tfhub_blocks.compute.encoders import load_encoder
-    from tfhub_blocks.compute.runtime import core_count, use_threads
-    from tfhub_blocks.compute.tuning.fine_tuning import Options, fine_tune
+    from tfhub_blocks.compute.cutting.encoder_cuts import chosen_cut, cut_encoder
+    from tfhub_blocks.compute.encoders.encoder import load_encoder
+    from tfhub_blocks.compute.tf.tensorflow_setup import core_count, use_threads
+    from tfhub_blocks.compute.tuning.tuning_run import Options, fine_tune
 
     use_threads(core_count())
     cut = cut_encoder(load_encoder(work / network / "encoder", "bench"), "bench")
@@ -218,8 +218,8 @@ def run_peer(work: Path, network: str, epochs: int, whole: bool) -> dict[str, fl
 
 
 def _layer(work: Path, network: str, hub: Any, tf: Any) -> tuple[Any, list[Any], Any, Any]:
-    from tfhub_blocks.compute.encoder_cuts import chosen_cut, cut_encoder
-    from tfhub_blocks.compute.encoders import load_encoder
+    from tfhub_blocks.compute.cutting.encoder_cuts import chosen_cut, cut_encoder
+    from tfhub_blocks.compute.encoders.encoder import load_encoder
 
     cut = cut_encoder(load_encoder(work / network / "encoder", "bench"), "bench")
     names = set(chosen_cut(cut, TRAINABLE, "bench").above)
@@ -241,9 +241,9 @@ def run_equal(work: Path, network: str, epochs: int) -> dict[str, float]:
     import tensorflow as tf
     import tensorflow_hub as hub
 
-    from tfhub_blocks.compute.encoder_cuts import chosen_cut, cut_encoder
-    from tfhub_blocks.compute.encoders import load_encoder
-    from tfhub_blocks.compute.heads import Head
+    from tfhub_blocks.compute.cutting.encoder_cuts import chosen_cut, cut_encoder
+    from tfhub_blocks.compute.encoders.encoder import load_encoder
+    from tfhub_blocks.compute.heads.linear_head import Head
     from tfhub_blocks.compute.tuning.classifier import Classifier
     from tfhub_blocks.compute.tuning.optimizer import AdamW
     from tfhub_blocks.compute.tuning.replicas import ALONE
@@ -296,10 +296,10 @@ def run_floor(work: Path, network: str, epochs: int) -> dict[str, float]:
     """
     import tensorflow as tf
 
-    from tfhub_blocks.compute.encoder_cuts import chosen_cut, cut_encoder
-    from tfhub_blocks.compute.encoders import load_encoder
-    from tfhub_blocks.compute.flops import flops_of
-    from tfhub_blocks.compute.graph_halves import upper_function
+    from tfhub_blocks.compute.cutting.encoder_cuts import chosen_cut, cut_encoder
+    from tfhub_blocks.compute.cutting.graph_halves import upper_function
+    from tfhub_blocks.compute.encoders.encoder import load_encoder
+    from tfhub_blocks.compute.tf.flops import flops_of
 
     cut = cut_encoder(load_encoder(work / network / "encoder", "bench"), "bench")
     chosen = chosen_cut(cut, TRAINABLE, "bench")

@@ -28,8 +28,8 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from simulated_features import World
 
-from tfhub_blocks.compute import heads
-from tfhub_blocks.compute.splits import Split
+from tfhub_blocks.compute.heads import linear_head
+from tfhub_blocks.compute.heads.feature_splits import Split
 
 MAX_CPU_S = 15.0
 MAX_RELATIVE_DIFFERENCE = 1e-3
@@ -53,7 +53,7 @@ def two_splits(items: int) -> tuple[Split, Split, tuple[str, ...]]:
 def sweep(peer_strengths: int) -> bool:
     train, validation, labels = two_splits(5000)
     start = time.process_time(), time.perf_counter()
-    fit = heads.fit_head(train, validation, labels, STRENGTHS)
+    fit = linear_head.fit_head(train, validation, labels, STRENGTHS)
     cpu_s, wall_s = time.process_time() - start[0], time.perf_counter() - start[1]
 
     start = time.process_time(), time.perf_counter()
@@ -85,10 +85,10 @@ def streaming(items: int) -> bool:
     size = train.size_bytes / 2**20
     fits = {}
     for method, budget in (("held", train.size_bytes), ("streamed", train.size_bytes // 8)):
-        heads.HELD_BYTES = budget
-        heads.SAMPLE_BYTES = train.size_bytes // 16
+        linear_head.HELD_BYTES = budget
+        linear_head.SAMPLE_BYTES = train.size_bytes // 16
         start = time.process_time(), time.perf_counter()
-        fits[method] = heads.fit_head(train, validation, labels)
+        fits[method] = linear_head.fit_head(train, validation, labels)
         cpu_s, wall_s = time.process_time() - start[0], time.perf_counter() - start[1]
         print(
             f"{method}: {items} x 1,280 ({size:.0f} MiB), {cpu_s:.1f} processor s, {wall_s:.1f} s"

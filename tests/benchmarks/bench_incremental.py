@@ -17,11 +17,11 @@ from pathlib import Path
 
 from bench_extraction import PROVENANCE, made, prepare, write_jpegs
 
-from tfhub_blocks.compute.data.snapshots import SnapshotOptions, write_snapshot
-from tfhub_blocks.compute.encoders import load_encoder
-from tfhub_blocks.compute.extraction import Extraction, Options, Share
-from tfhub_blocks.compute.features import write_features
-from tfhub_blocks.compute.runtime import use_one_thread_per_operation
+from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, write_snapshot
+from tfhub_blocks.compute.encoders.encoder import load_encoder
+from tfhub_blocks.compute.extraction.extraction import Extraction, Options, Share
+from tfhub_blocks.compute.extraction.feature_output import write_features
+from tfhub_blocks.compute.tf.tensorflow_setup import use_one_thread_per_operation
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.formats import snapshots
 from tfhub_blocks.records.formats.features import FORMAT, open_features

@@ -42,10 +42,10 @@ TOLERANCE = {"float32": 1e-5, "bfloat16": 0.2}
 
 def prepare(work: Path, network: str, size_px: int) -> Path:
     """Write a model of the network with a random head; its folder."""
-    from tfhub_blocks.compute.encoders import load_encoder
-    from tfhub_blocks.compute.heads import Head
-    from tfhub_blocks.compute.imports import Request, import_saved_model
-    from tfhub_blocks.compute.models import write_model
+    from tfhub_blocks.compute.encoders.encoder import load_encoder
+    from tfhub_blocks.compute.encoders.encoder_import import Request, import_saved_model
+    from tfhub_blocks.compute.heads.linear_head import Head
+    from tfhub_blocks.compute.models.model_writing import write_model
 
     folder = work / network
     if not (folder / "model").exists():
@@ -62,7 +62,7 @@ def prepare(work: Path, network: str, size_px: int) -> Path:
 
 def _write_network(network: str, folder: Path, size_px: int) -> None:
     if network == "efficientnet_lite0":
-        from tfhub_blocks.compute.samples.encoder import write_sample_encoder
+        from tfhub_blocks.samples.image_encoder import write_sample_encoder
 
         write_sample_encoder(folder)
         return

@@ -36,8 +36,8 @@ STEP = """
 import json, sys, time
 from pathlib import Path
 begun = time.perf_counter()
-from tfhub_blocks.compute.encoders import load_encoder
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.encoders.encoder import load_encoder
+from tfhub_blocks.compute.tf.tensorflow_setup import tf
 imported = time.perf_counter()
 encoder = load_encoder(Path(sys.argv[1]), "bench")
 loaded = time.perf_counter()
@@ -51,7 +51,7 @@ def write_padded(source: Path, folder: Path) -> None:
     """The sample encoder with a large variable more."""
     import numpy as np
 
-    from tfhub_blocks.compute.runtime import tf
+    from tfhub_blocks.compute.tf.tensorflow_setup import tf
 
     class Padded(tf.Module):
         def __init__(self) -> None:

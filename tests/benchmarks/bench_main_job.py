@@ -20,7 +20,7 @@ EMPTY_STEP = '''"""empty: what a step costs that does nothing."""
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.steps import step
+from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.base.folders import Format
 
 

@@ -22,25 +22,25 @@ from typing import Any
 import numpy as np
 from bench_extraction import PROVENANCE, made, write_jpegs
 
-from tfhub_blocks.compute.data.snapshots import SnapshotOptions, write_snapshot
-from tfhub_blocks.compute.encoders import load_encoder
-from tfhub_blocks.compute.extraction import Extraction, Options, Share
-from tfhub_blocks.compute.features import write_features
-from tfhub_blocks.compute.heads import Head
-from tfhub_blocks.compute.imports import Request, import_saved_model
+from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, write_snapshot
+from tfhub_blocks.compute.encoders.encoder import load_encoder
+from tfhub_blocks.compute.encoders.encoder_import import Request, import_saved_model
+from tfhub_blocks.compute.extraction.extraction import Extraction, Options, Share
+from tfhub_blocks.compute.extraction.feature_output import write_features
+from tfhub_blocks.compute.heads.linear_head import Head
 from tfhub_blocks.compute.modalities.modality import Limits
-from tfhub_blocks.compute.models import write_model
-from tfhub_blocks.compute.predictions.outputs import write_predictions
-from tfhub_blocks.compute.predictions.places import open_places
+from tfhub_blocks.compute.models.model_writing import write_model
+from tfhub_blocks.compute.models.served_model import load_served
+from tfhub_blocks.compute.predictions.batch_scoring import Scoring
+from tfhub_blocks.compute.predictions.prediction_output import write_predictions
 from tfhub_blocks.compute.predictions.scorers import of_model
-from tfhub_blocks.compute.predictions.scoring import Scoring
-from tfhub_blocks.compute.runtime import use_one_thread_per_operation
-from tfhub_blocks.compute.samples.encoder import write_sample_encoder
-from tfhub_blocks.compute.served_models import load_served
+from tfhub_blocks.compute.predictions.scoring_rows import open_places
+from tfhub_blocks.compute.tf.tensorflow_setup import use_one_thread_per_operation
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.formats import models, snapshots
 from tfhub_blocks.records.formats.snapshots import open_snapshot
 from tfhub_blocks.records.pins import pins
+from tfhub_blocks.samples.image_encoder import write_sample_encoder
 
 ASKED = 0.9
 CLASSES = 10

@@ -21,9 +21,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 from open_load import Sent, offer, percentile, saturate  # noqa: E402
 from serving_process import Server, serving  # noqa: E402
 
-from tfhub_blocks.compute.encoders import load_pinned  # noqa: E402
-from tfhub_blocks.compute.heads import Head  # noqa: E402
-from tfhub_blocks.compute.models import write_model  # noqa: E402
+from tfhub_blocks.compute.encoders.encoder import load_pinned  # noqa: E402
+from tfhub_blocks.compute.heads.linear_head import Head  # noqa: E402
+from tfhub_blocks.compute.models.model_writing import write_model  # noqa: E402
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder  # noqa: E402
 from tfhub_blocks.records.base.lineage import Provenance  # noqa: E402
 from tfhub_blocks.records.formats.models import FORMAT  # noqa: E402

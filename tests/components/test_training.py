@@ -159,8 +159,8 @@ def test_model_answers_alone_as_the_cached_features_do(chain, imported_encoder, 
     answered = json.loads(run.stdout.splitlines()[-1])
     assert answered["order"] == sorted(COLOURS)
 
-    from tfhub_blocks.compute.heads import fit_head
-    from tfhub_blocks.compute.splits import Split
+    from tfhub_blocks.compute.heads.feature_splits import Split
+    from tfhub_blocks.compute.heads.linear_head import fit_head
 
     features = open_features(chain.features, "test")
     fit = fit_head(
@@ -336,8 +336,8 @@ def test_mistakes_end_the_steps_with_one_line(
         (
             "register_model",
             registered,
-            {"model": flipped(chain.model, "scoring.py", tmp_path / "m")},
-            "> scoring.py] its sha256 is",
+            {"model": flipped(chain.model, "packed_scorer.py", tmp_path / "m")},
+            "> packed_scorer.py] its sha256 is",
         ),
     ]
     ports = {"train_head": "model", "register_model": "registration"}

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tfhub_blocks.compute.cuts import trainable_order
-from tfhub_blocks.compute.runtime import inlined_graph, tf
+from tfhub_blocks.compute.tf.flat_graph import trainable_order
+from tfhub_blocks.compute.tf.tensorflow_setup import inlined_graph, tf
 
 INPUT = tf.TensorSpec([None, 4], tf.float32)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfhub_blocks.compute.cuts import flat_graph
-from tfhub_blocks.compute.depthwise import GRADIENT
-from tfhub_blocks.compute.graph_halves import trainable_upper_function
+from tfhub_blocks.compute.cutting.depthwise import GRADIENT
+from tfhub_blocks.compute.cutting.graph_halves import trainable_upper_function
+from tfhub_blocks.compute.tf.flat_graph import flat_graph
 
 EXPLICIT = [[0, 0], [2, 1], [3, 0], [0, 0]]
 

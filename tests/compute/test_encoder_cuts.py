@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfhub_blocks.compute.cut_costs import Budget, deepest_within
-from tfhub_blocks.compute.encoder_cuts import CutEncoder, chosen_cut, cut_encoder
-from tfhub_blocks.compute.encoders import Encoder, load_encoder, load_pinned
-from tfhub_blocks.compute.flops import flops_of
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.cutting.cut_costs import Budget, deepest_within
+from tfhub_blocks.compute.cutting.encoder_cuts import CutEncoder, chosen_cut, cut_encoder
+from tfhub_blocks.compute.encoders.encoder import Encoder, load_encoder, load_pinned
+from tfhub_blocks.compute.tf.flops import flops_of
+from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.records.base.errors import BlocksError
 
 SAMPLE_ENCODER = Path(".samples/encoder")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from tfhub_blocks.compute.estimates import paired_difference, share
+from tfhub_blocks.compute.heads.interval_estimates import paired_difference, share
 
 
 @pytest.mark.parametrize(("hits", "items"), [(0, 10), (10, 10), (7, 10), (391, 400)])

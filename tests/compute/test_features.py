@@ -12,10 +12,10 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from tfhub_blocks.compute.encoders import Encoder, load_encoder
-from tfhub_blocks.compute.extraction import CPU_BATCH_SIZE, Extraction, Options, Share
-from tfhub_blocks.compute.features import write_features
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.encoders.encoder import Encoder, load_encoder
+from tfhub_blocks.compute.extraction.extraction import CPU_BATCH_SIZE, Extraction, Options, Share
+from tfhub_blocks.compute.extraction.feature_output import write_features
+from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.records.base.digests import files_sha256
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder

@@ -19,14 +19,14 @@ import pytest
 from model_server import serve_models
 from toy_pins import toy_pin
 
-from tfhub_blocks.compute import downloads
-from tfhub_blocks.compute.cache import cached_saved_model
-from tfhub_blocks.compute.fetching import (
+from tfhub_blocks.compute.sources import downloads
+from tfhub_blocks.compute.sources.download_cache import cached_saved_model
+from tfhub_blocks.compute.sources.fetching import (
     LOCAL_SOURCES,
     REMOTE_SOURCES,
     fetch_saved_model,
 )
-from tfhub_blocks.compute.sources.archives import unpack
+from tfhub_blocks.compute.sources.unpacking import unpack
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.pins.pins import Pin, hashed_files
 
@@ -380,7 +380,7 @@ def test_what_was_changed_in_the_cache_is_fetched_again(server, pin):
 FETCH = """
 import json, sys
 from pathlib import Path
-from tfhub_blocks.compute.loading import pinned_saved_model
+from tfhub_blocks.compute.encoders.encoder_loading import pinned_saved_model
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.pins.pins import read_pin
 try:

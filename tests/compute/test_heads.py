@@ -12,10 +12,10 @@ from simulated_features import World, write_features
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from tfhub_blocks.compute import calibration, heads, splits
-from tfhub_blocks.compute.calibration import calibrate_temperature
-from tfhub_blocks.compute.heads import Head, fit_head
-from tfhub_blocks.compute.splits import Split
+from tfhub_blocks.compute.heads import calibration, feature_splits, linear_head
+from tfhub_blocks.compute.heads.calibration import calibrate_temperature
+from tfhub_blocks.compute.heads.feature_splits import Split
+from tfhub_blocks.compute.heads.linear_head import Head, fit_head
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.features import open_features
 
@@ -111,7 +111,7 @@ def test_wide_sweep_takes_few_iterations():
 def test_choice_has_the_lowest_validation_log_loss():
     train = correlated_split(300, 60, 4, 0.3, part=0)
     validation = correlated_split(300, 60, 4, 0.3, part=1)
-    seen: list[heads.SweepRecord] = []
+    seen: list[linear_head.SweepRecord] = []
     fit = fit_head(train, validation, names(4), progress=seen.append)
     assert tuple(seen) == fit.sweep
     best = min(fit.sweep, key=lambda record: record.validation_log_loss)
@@ -134,7 +134,7 @@ def test_fit_is_deterministic():
 def test_items_over_several_chunks_give_the_same_head(monkeypatch):
     train = correlated_split(300, 20, 3, 0.5)
     whole = fit_head(train, train, names(3), [1.0]).head
-    monkeypatch.setattr(heads.regression, "CHUNK_ITEMS", 64)
+    monkeypatch.setattr(linear_head.regression, "CHUNK_ITEMS", 64)
     parts = fit_head(train, train, names(3), [1.0]).head
     np.testing.assert_allclose(
         parts.probabilities(train.features), whole.probabilities(train.features), atol=2e-3
@@ -144,9 +144,9 @@ def test_items_over_several_chunks_give_the_same_head(monkeypatch):
 @pytest.fixture
 def streaming(monkeypatch):
     """Features are streamed whatever their size, with a sample of 1,000 items of 48 features."""
-    monkeypatch.setattr(heads, "HELD_BYTES", 0)
-    monkeypatch.setattr(heads, "SAMPLE_BYTES", 1000 * 48 * 4)
-    monkeypatch.setattr(splits, "CHUNK_BYTES", 700 * 48 * 4)
+    monkeypatch.setattr(linear_head, "HELD_BYTES", 0)
+    monkeypatch.setattr(linear_head, "SAMPLE_BYTES", 1000 * 48 * 4)
+    monkeypatch.setattr(feature_splits, "CHUNK_BYTES", 700 * 48 * 4)
 
 
 def two_splits(dim: int = 48) -> list[Split]:
@@ -230,11 +230,11 @@ from pathlib import Path
 import numpy as np
 from simulated_features import World, write_features
 from tfhub_blocks.compute import heads
-from tfhub_blocks.compute.splits import Split
+from tfhub_blocks.compute.heads.feature_splits import Split
 from tfhub_blocks.records.formats.features import open_features
 given = json.loads(sys.argv[1])
 if given["whole_step"]:
-    from tfhub_blocks.compute.runtime import tf  # as train_head has it beside
+    from tfhub_blocks.compute.tf.tensorflow_setup import tf  # as train_head has it beside
 else:
     heads.HELD_BYTES, heads.SAMPLE_BYTES = 4 * 2**20, 2 * 2**20
 world = World(given["dim"], given["classes"])
@@ -283,7 +283,7 @@ def test_memory_does_not_grow_with_the_items(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize(
-    ("dtype", "strengths"), [("float16", heads.DEFAULT_STRENGTHS), ("float32", (1e3, 1e2))]
+    ("dtype", "strengths"), [("float16", linear_head.DEFAULT_STRENGTHS), ("float32", (1e3, 1e2))]
 )
 def test_a_million_items_of_1280_features_stay_under_2_gib(dtype, strengths, tmp_path):
     made = written_and_used(

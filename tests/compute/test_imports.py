@@ -15,11 +15,11 @@ import pytest
 import soundfile
 from frozen import frozen_vectors
 
-from tfhub_blocks.compute.encoders import Encoder, load_encoder
-from tfhub_blocks.compute.heads import Head
-from tfhub_blocks.compute.imports import Request, import_saved_model
-from tfhub_blocks.compute.models import write_model
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.encoders.encoder import Encoder, load_encoder
+from tfhub_blocks.compute.encoders.encoder_import import Request, import_saved_model
+from tfhub_blocks.compute.heads.linear_head import Head
+from tfhub_blocks.compute.models.model_writing import write_model
+from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance

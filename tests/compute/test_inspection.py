@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from frozen import frozen_vectors
 
-from tfhub_blocks.compute import operations
-from tfhub_blocks.compute.encoders import Encoder, load_encoder
-from tfhub_blocks.compute.facts import parse_facts
-from tfhub_blocks.compute.imports import Request, import_saved_model
+from tfhub_blocks.compute.encoders.encoder import Encoder, load_encoder
+from tfhub_blocks.compute.encoders.encoder_facts import parse_facts
+from tfhub_blocks.compute.encoders.encoder_import import Request, import_saved_model
 from tfhub_blocks.compute.modalities.texts import Texts
-from tfhub_blocks.compute.runtime import saved_model_pb2, tf
+from tfhub_blocks.compute.tf import operations
+from tfhub_blocks.compute.tf.tensorflow_setup import saved_model_pb2, tf
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfhub_blocks.compute.encoders import load_encoder
-from tfhub_blocks.compute.heads import Head
-from tfhub_blocks.compute.model_differences import model_difference
-from tfhub_blocks.compute.models import write_model
+from tfhub_blocks.compute.encoders.encoder import load_encoder
+from tfhub_blocks.compute.evaluation.model_differences import model_difference
+from tfhub_blocks.compute.heads.linear_head import Head
+from tfhub_blocks.compute.models.model_writing import write_model
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance, read_lineage

@@ -14,15 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tfhub_blocks.compute.encoders import load_encoder
-from tfhub_blocks.compute.extraction import Options, Share
+from tfhub_blocks.compute.encoders.encoder import load_encoder
+from tfhub_blocks.compute.extraction.extraction import Options, Share
 from tfhub_blocks.compute.modalities.modality import Limits
-from tfhub_blocks.compute.predictions.answers import EarlierAnswers, answer_table
-from tfhub_blocks.compute.predictions.outputs import Summary, write_predictions
-from tfhub_blocks.compute.predictions.places import open_places
+from tfhub_blocks.compute.models.served_model import load_served
+from tfhub_blocks.compute.predictions.batch_scoring import Scoring
+from tfhub_blocks.compute.predictions.prediction_columns import EarlierAnswers, answer_table
+from tfhub_blocks.compute.predictions.prediction_output import Summary, write_predictions
 from tfhub_blocks.compute.predictions.scorers import EngineScorer, Scorer, of_model, open_scorer
-from tfhub_blocks.compute.predictions.scoring import Scoring
-from tfhub_blocks.compute.served_models import load_served
+from tfhub_blocks.compute.predictions.scoring_rows import open_places
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance
@@ -361,13 +361,13 @@ def test_earlier_answers_are_found_in_any_order_and_over_shards(
 MEASURE = """
 import sys
 from pathlib import Path
-from tfhub_blocks.compute.extraction import Options, Share
+from tfhub_blocks.compute.extraction.extraction import Options, Share
 from tfhub_blocks.compute.modalities.modality import Limits
-from tfhub_blocks.compute.predictions.outputs import write_predictions
-from tfhub_blocks.compute.predictions.places import open_places
+from tfhub_blocks.compute.predictions.prediction_output import write_predictions
+from tfhub_blocks.compute.predictions.scoring_rows import open_places
 from tfhub_blocks.compute.predictions.scorers import of_model
-from tfhub_blocks.compute.predictions.scoring import Scoring
-from tfhub_blocks.compute.served_models import load_served
+from tfhub_blocks.compute.predictions.batch_scoring import Scoring
+from tfhub_blocks.compute.models.served_model import load_served
 model, data, out = map(Path, sys.argv[1:])
 scorer = of_model(load_served(model, "test"))
 places = open_places(data, scorer.modality, Limits(1_000_000, 60.0))

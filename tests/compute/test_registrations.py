@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tfhub_blocks.compute.registrations import check_evidence, check_speed
+from tfhub_blocks.compute.registration.registration_conditions import check_evidence, check_speed
 from tfhub_blocks.records.base.digests import tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import Lineage, Provenance

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from toy_project import ROOT
 
-from tfhub_blocks.compute.replay import check_expected
+from tfhub_blocks.compute.step.lock_check import check_expected
 from tfhub_blocks.records.base.digests import files_sha256, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, Provenance
@@ -151,7 +151,7 @@ def test_it_costs_less_than_a_tenth_of_a_second(tmp_path):
     script = (
         "import time; begun = time.process_time()\n"
         "from pathlib import Path\n"
-        "from tfhub_blocks.compute.replay import check_expected\n"
+        "from tfhub_blocks.compute.step.lock_check import check_expected\n"
         "from tfhub_blocks.records.base.digests import files_sha256\n"
         "assert check_expected('x', files_sha256(Path.cwd()), 'x:1', {'a': 1}, {}) == 'first'\n"
         "print(time.process_time() - begun)"

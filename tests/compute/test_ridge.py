@@ -3,8 +3,8 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from tfhub_blocks.compute import ridge
-from tfhub_blocks.compute.ridge import leave_one_out
+from tfhub_blocks.compute.heads import ridge
+from tfhub_blocks.compute.heads.ridge import leave_one_out
 from tfhub_blocks.records.base.errors import BlocksError
 
 

@@ -5,7 +5,7 @@ import sys
 
 KERAS = """
 import sys
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.tf.tensorflow_setup import tf
 assert "keras" not in sys.modules, "TensorFlow imported it by itself"
 from tensorflow.keras.optimizers import Adam
 assert tf.keras.optimizers.Adam is Adam and Adam.__module__.startswith("keras.")

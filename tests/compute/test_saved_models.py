@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfhub_blocks.compute.saved_models import save_module
+from tfhub_blocks.compute.tf.saved_model_writing import save_module
 from tfhub_blocks.records.base.errors import BlocksError
 
 

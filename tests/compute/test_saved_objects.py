@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from frozen import frozen_vectors
 
-from tfhub_blocks.compute.encoders import Encoder, load_encoder
-from tfhub_blocks.compute.heads import Head
-from tfhub_blocks.compute.imports import Request, import_saved_model
+from tfhub_blocks.compute.encoders.encoder import Encoder, load_encoder
+from tfhub_blocks.compute.encoders.encoder_import import Request, import_saved_model
+from tfhub_blocks.compute.heads.linear_head import Head
 from tfhub_blocks.compute.modalities.images import Images
-from tfhub_blocks.compute.models import ServedModel
-from tfhub_blocks.compute.runtime import tf
-from tfhub_blocks.compute.saved_models import save_module
+from tfhub_blocks.compute.models.model_writing import ServedModel
+from tfhub_blocks.compute.tf.saved_model_writing import save_module
+from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance
 from tfhub_blocks.records.pins import pins

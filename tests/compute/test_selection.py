@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from tfhub_blocks.compute import selection
-from tfhub_blocks.compute.computations import Computation
-from tfhub_blocks.compute.encoders import load_encoder
-from tfhub_blocks.compute.engines import ENGINES, openvino
-from tfhub_blocks.compute.engines.engine import Engine, Forward, UnfitError
-from tfhub_blocks.compute.parity import measure_parity
-from tfhub_blocks.compute.runtime import tf
-from tfhub_blocks.compute.selection import Sample, select_engine, take_sample
+from tfhub_blocks.compute.encoders.encoder import load_encoder
+from tfhub_blocks.compute.engines import ENGINES
+from tfhub_blocks.compute.inference import engine_selection, openvino_engine
+from tfhub_blocks.compute.inference.computations import Computation
+from tfhub_blocks.compute.inference.engine_interface import Engine, Forward, UnfitError
+from tfhub_blocks.compute.inference.engine_selection import Sample, select_engine, take_sample
+from tfhub_blocks.compute.inference.parity import measure_parity
+from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.records.base.errors import BlocksError
 
 
@@ -53,9 +53,9 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Puts engines in the place of those that there are."""
 
     def put(**engines: Engine) -> None:
-        monkeypatch.setattr(selection, "ENGINES", engines)
+        monkeypatch.setattr(engine_selection, "ENGINES", engines)
 
-    monkeypatch.setattr(selection, "TIMED_S", 0.2)
+    monkeypatch.setattr(engine_selection, "TIMED_S", 0.2)
     return put
 
 
@@ -98,7 +98,7 @@ def test_auto_takes_the_fastest_of_those_that_are_right(
 
     selected = select_engine("auto", "float32", 1e-4, sample)
 
-    assert selected.engine is selection.ENGINES[taken]
+    assert selected.engine is engine_selection.ENGINES[taken]
     assert selected.candidates["other"]["parity"]["largest"] == pytest.approx(factor - 1, abs=1e-6)
 
 
@@ -120,7 +120,7 @@ def test_an_engine_that_is_not_installed_says_how_to_install_it(
     def version(name: str) -> str:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(openvino, "version", version)
+    monkeypatch.setattr(openvino_engine, "version", version)
 
     with pytest.raises(BlocksError, match="openvino: it is not installed: pip install openvino"):
         select_engine("openvino", "float32", 1e-4, sample)

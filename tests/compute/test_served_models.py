@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfhub_blocks.compute.computations import batched
-from tfhub_blocks.compute.engines import ENGINES
-from tfhub_blocks.compute.served_models import load_served
+from tfhub_blocks.compute.inference.computations import batched
+from tfhub_blocks.compute.inference.engine_list import ENGINES
+from tfhub_blocks.compute.models.served_model import load_served
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.snapshots import open_snapshot
 

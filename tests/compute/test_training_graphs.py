@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfhub_blocks.compute.cuts import flat_graph
-from tfhub_blocks.compute.graph_halves import part_function, trainable_upper_function
+from tfhub_blocks.compute.cutting.graph_halves import part_function, trainable_upper_function
+from tfhub_blocks.compute.tf.flat_graph import flat_graph
 
 SPEC = tf.TensorSpec([None, 9, 9, 4])
 

@@ -26,8 +26,8 @@ def write_pictures(folder: Path, each: int) -> None:
 @pytest.fixture(scope="session")
 def toy_encoders(tmp_path_factory, saved_encoder) -> Path:
     """Pinned: ``colours``, ``brightness``, which cannot see colours, ``words``, ``damaged``."""
-    from tfhub_blocks.compute.pinning import pin_encoder
-    from tfhub_blocks.compute.runtime import tf
+    from tfhub_blocks.compute.encoders.pinning import pin_encoder
+    from tfhub_blocks.compute.tf.tensorflow_setup import tf
     from tfhub_blocks.records.pins.pins import Decisions
 
     class Toy(tf.Module):

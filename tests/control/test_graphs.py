@@ -136,6 +136,6 @@ def test_snapshot_is_the_component_and_the_modules_it_imports(graph, tmp_path):
         found.nodes[name].write_code(tmp_path / name)
     written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("[ab]/**/*.py")}
     assert "a/component.py" in written
-    assert "a/tfhub_blocks/compute/steps.py" in written
+    assert "a/tfhub_blocks/compute/step/step_frame.py" in written
     assert "a/tfhub_blocks/cli.py" not in written
     assert {name for name in written if name.startswith("b/")} == {"b/component.py"}

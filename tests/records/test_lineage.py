@@ -103,7 +103,7 @@ def test_statement_is_in_toto_with_slsa_provenance():
 
 
 def test_time_of_a_step_is_what_in_toto_calls_a_timestamp():
-    from tfhub_blocks.compute.steps import _now
+    from tfhub_blocks.compute.step.step_frame import _now
 
     assert re.fullmatch(TIMESTAMP["pattern"], _now())
 

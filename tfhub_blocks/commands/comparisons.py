@@ -13,9 +13,9 @@ from tfhub_blocks.commands.status import DONE, FAILED
 from tfhub_blocks.records.base.errors import ERROR_PREFIX, BlocksError
 
 if TYPE_CHECKING:
-    from tfhub_blocks.compute.comparisons import Trial
     from tfhub_blocks.compute.data.draws import Drawn
-    from tfhub_blocks.compute.estimates import Estimate
+    from tfhub_blocks.compute.heads.interval_estimates import Estimate
+    from tfhub_blocks.compute.ranking.encoder_ranking import Trial
 
 
 def register(encoder: Any) -> None:
@@ -75,8 +75,8 @@ def _check(options: argparse.Namespace) -> None:
 
 def _tried(folders: Sequence[Path], drawn: "Drawn") -> list["Trial"]:
     """Try each encoder that can be, in the order of their ranks; tell what is wrong with others."""
-    from tfhub_blocks.compute.comparisons import ranked, tried
-    from tfhub_blocks.compute.runtime import use_one_thread_per_operation
+    from tfhub_blocks.compute.ranking.encoder_ranking import ranked, tried
+    from tfhub_blocks.compute.tf.tensorflow_setup import use_one_thread_per_operation
     from tfhub_blocks.records.base.progress import Progress
 
     # A process that has computed before, as a notebook may, keeps its threads.
@@ -94,7 +94,7 @@ def _tried(folders: Sequence[Path], drawn: "Drawn") -> list["Trial"]:
 
 def _lines(drawn: "Drawn", trials: Sequence["Trial"], options: argparse.Namespace) -> list[str]:
     """The answer as text: the draw, a table, and what it does not show."""
-    from tfhub_blocks.compute.comparisons import lead
+    from tfhub_blocks.compute.ranking.encoder_ranking import lead
 
     manifest = drawn.snapshot.manifest
     columns: dict[str, Callable[[Trial], str]] = {
@@ -134,7 +134,7 @@ def _lines(drawn: "Drawn", trials: Sequence["Trial"], options: argparse.Namespac
 def _record(
     drawn: "Drawn", trials: Sequence["Trial"], options: argparse.Namespace
 ) -> dict[str, Any]:
-    from tfhub_blocks.compute.comparisons import lead
+    from tfhub_blocks.compute.ranking.encoder_ranking import lead
 
     manifest = drawn.snapshot.manifest
     return {

@@ -80,7 +80,7 @@ def _pin(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         fetched = _asset(options.handle, Path(temporary))
 
-        from tfhub_blocks.compute.pinning import pin_encoder
+        from tfhub_blocks.compute.encoders.pinning import pin_encoder
 
         pin = pin_encoder(
             options.handle,
@@ -130,7 +130,7 @@ def _answer(question: str) -> str:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from tfhub_blocks.compute.pinning import verify_encoder
+    from tfhub_blocks.compute.encoders.pinning import verify_encoder
 
     status = DONE
     for folder in options.folders or _pinned(_FOLDER):
@@ -175,15 +175,15 @@ def _variables(pin: Pin) -> str:
 def _load(folder: Path, pin: Pin) -> str:
     if not (folder / SAVED_MODEL_FOLDER).is_dir():
         return "a time that is measured where the model is"
-    from tfhub_blocks.compute.pinning import measured_load_s
+    from tfhub_blocks.compute.encoders.pinning import measured_load_s
 
     return f"{measured_load_s(folder, pin):.1f} s"
 
 
 def _cuts(options: argparse.Namespace) -> int:
-    from tfhub_blocks.compute.cut_costs import cut_lines, measured_forward_s
-    from tfhub_blocks.compute.encoder_cuts import check_cuts, cut_encoder
-    from tfhub_blocks.compute.encoders import load_pinned
+    from tfhub_blocks.compute.cutting.cut_costs import cut_lines, measured_forward_s
+    from tfhub_blocks.compute.cutting.encoder_cuts import check_cuts, cut_encoder
+    from tfhub_blocks.compute.encoders.encoder import load_pinned
 
     where = "encoder cuts"
     if options.items < 1:

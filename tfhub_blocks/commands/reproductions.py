@@ -245,7 +245,7 @@ def _after(
     after = After(plan, rows, differences, str(folder), record.status)
     row = after.model
     if not row.is_equal and row.before and row.after and has_variables(row):
-        from tfhub_blocks.compute.model_differences import model_difference
+        from tfhub_blocks.compute.evaluation.model_differences import model_difference
 
         there = [knot.output.path for knot in chain.of_kind("snapshot")]
         there += [it.after for it in rows if it.kind == "snapshot" and it.after]

@@ -54,8 +54,8 @@ def register(commands: Any) -> None:
 
 
 def _images(options: argparse.Namespace) -> int:
-    from tfhub_blocks.compute.samples.images import write_sample_images
     from tfhub_blocks.records.base.progress import Progress
+    from tfhub_blocks.samples.sample_images import write_sample_images
 
     count = write_sample_images(options.folder, progress=Progress("images"))
     print(f"{options.folder}: {count} images, OpenMoji, CC BY-SA 4.0 (ATTRIBUTION.txt)")
@@ -63,15 +63,15 @@ def _images(options: argparse.Namespace) -> int:
 
 
 def _text(options: argparse.Namespace) -> int:
-    from tfhub_blocks.compute.samples.texts import write_sample_texts
+    from tfhub_blocks.samples.sample_texts import write_sample_texts
 
     print(f"{options.folder}: {write_sample_texts(options.folder)} names of emoji")
     return DONE
 
 
 def _audio(options: argparse.Namespace) -> int:
-    from tfhub_blocks.compute.samples.sounds import write_sample_sounds
     from tfhub_blocks.records.base.progress import Progress
+    from tfhub_blocks.samples.sample_sounds import write_sample_sounds
 
     count = write_sample_sounds(options.folder, Progress("sounds"))
     print(f"{options.folder}: {count} notes")
@@ -79,7 +79,8 @@ def _audio(options: argparse.Namespace) -> int:
 
 
 def _encoder(options: argparse.Namespace) -> int:
-    module = import_module(f"tfhub_blocks.compute.samples.{options.what.replace('-', '_')}")
+    name = "image_encoder" if options.what == "encoder" else options.what.replace("-", "_")
+    module = import_module(f"tfhub_blocks.samples.{name}")
     pin = module.write_sample(options.folder)
     print(f"{options.folder}: {pin.name}, {pin.output.dimension} features, digest {pin.digest}")
     return DONE

@@ -1,6 +1,6 @@
 import pytest
 
-from tfhub_blocks.compute.data.contents import MAX_ITEM_BYTES, content_fault
+from tfhub_blocks.compute.data.place_contents import MAX_ITEM_BYTES, content_fault
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.modalities.modality import Limits
 

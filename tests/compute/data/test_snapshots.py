@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tfhub_blocks.compute.data.snapshots import SnapshotOptions, split_of, write_snapshot
+from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, split_of, write_snapshot
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.snapshots import (
     ITEM_SCHEMA,
@@ -189,8 +189,8 @@ def test_hidden_files_and_files_at_the_top_are_no_items(tmp_path, take):
 
 
 def test_content_larger_than_a_batch_and_many_shards_come_back(tmp_path, take, monkeypatch):
-    monkeypatch.setattr("tfhub_blocks.compute.data.snapshots.BATCH_BYTES", 2000)
-    item_writer = "tfhub_blocks.compute.data.snapshots.ItemWriter"
+    monkeypatch.setattr("tfhub_blocks.compute.data.snapshot_writing.BATCH_BYTES", 2000)
+    item_writer = "tfhub_blocks.compute.data.snapshot_writing.ItemWriter"
     monkeypatch.setattr(item_writer, lambda folder: ItemWriter(folder, 8000))
     files = {f"{'ab'[n % 2]}/{n}": bytes([n]) * (n * 100 + 1) for n in range(60)}
     taken = take(write_files(tmp_path / "source", files), modality="bytes")
@@ -652,7 +652,7 @@ def test_progress_counts_items(tmp_path):
 MEASURE = """
 import sys
 from pathlib import Path
-from tfhub_blocks.compute.data.snapshots import SnapshotOptions, write_snapshot
+from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, write_snapshot
 folder = Path(sys.argv[2])
 folder.mkdir()
 manifest = write_snapshot(Path(sys.argv[1]), folder, SnapshotOptions(), lambda *_: None)

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tfhub_blocks.compute.evaluation.answers import answer_split, hold_thresholds
-from tfhub_blocks.compute.evaluation.champions import (
+from tfhub_blocks.compute.evaluation.champion import (
     Model,
     check_min_gain,
     compare,
     open_champion,
 )
-from tfhub_blocks.compute.evaluation.metrics import measure
+from tfhub_blocks.compute.evaluation.classification_metrics import measure
+from tfhub_blocks.compute.evaluation.evaluation_run import answer_split, hold_thresholds
 from tfhub_blocks.records.base.digests import files_sha256
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder

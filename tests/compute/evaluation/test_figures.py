@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfhub_blocks.compute.evaluation import figures
+from tfhub_blocks.compute.evaluation import evaluation_figures
 
 
 def confusion(classes):
@@ -19,14 +19,16 @@ def confusion(classes):
 def draw(name, classes, label="a class with a long name, no. {}"):
     labels = [label.format(index) for index in range(classes)]
     if name == "confusion_matrix":
-        return figures.confusion_matrix_png(confusion(classes), labels)
+        return evaluation_figures.confusion_matrix_png(confusion(classes), labels)
     if name == "reliability":
         edges, means = np.linspace(0, 1, 16), np.linspace(0.03, 0.97, 15)
-        return figures.reliability_png(edges, [0, *range(14)], means, means**2, 0.12)
+        return evaluation_figures.reliability_png(edges, [0, *range(14)], means, means**2, 0.12)
     recall = np.linspace(1, 0, 30)
     precisions = [1 - recall ** (index + 1) for index in range(classes)]
     average_precisions = np.linspace(0.9, 0.2, classes)
-    return figures.precision_recall_png(labels, precisions, [recall] * classes, average_precisions)
+    return evaluation_figures.precision_recall_png(
+        labels, precisions, [recall] * classes, average_precisions
+    )
 
 
 NAMES = ["confusion_matrix", "reliability", "precision_recall"]
@@ -67,19 +69,21 @@ def test_large_matrix_shows_the_classes_with_the_most_mistakes():
     grown = counts.copy()
     grown[59, 59] = 11  # a class without mistakes is left out, so it changes nothing
     labels = [str(index) for index in range(60)]
-    assert figures.confusion_matrix_png(grown, labels) == figures.confusion_matrix_png(
-        counts, labels
-    )
+    assert evaluation_figures.confusion_matrix_png(
+        grown, labels
+    ) == evaluation_figures.confusion_matrix_png(counts, labels)
 
 
 def test_class_without_items_is_a_white_row():
     counts = np.array([[4, 1], [0, 0]])
-    assert figures.confusion_matrix_png(counts, ["there", "not there"]).startswith(b"\x89PNG")
+    assert evaluation_figures.confusion_matrix_png(counts, ["there", "not there"]).startswith(
+        b"\x89PNG"
+    )
 
 
 def test_pyplot_is_not_imported():
     code = (
-        "import sys, tfhub_blocks.compute.evaluation.figures; "
+        "import sys, tfhub_blocks.compute.evaluation.evaluation_figures; "
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import bootstrap
 from sklearn import metrics as reference
 
-from tfhub_blocks.compute.evaluation.metrics import (
+from tfhub_blocks.compute.evaluation.classification_metrics import (
     MEASURES,
     Estimate,
     differences,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tfhub_blocks.compute.evaluation.reports import (
+from tfhub_blocks.compute.evaluation.evaluation_report import (
     Against,
     AgainstRow,
     ClassRow,

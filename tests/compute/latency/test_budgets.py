@@ -1,12 +1,12 @@
 """Budgets held against what was measured, and what candidates there are."""
 
-from tfhub_blocks.compute.latency.budgets import (
+from tfhub_blocks.compute.latency.latency_budget import (
     hold_budget,
     hold_differences,
     missed_error,
     with_decided,
 )
-from tfhub_blocks.compute.latency.checks import Choice
+from tfhub_blocks.compute.latency.latency_check import Choice
 from tfhub_blocks.compute.latency.trials import STAGES, Trial
 from tfhub_blocks.records.formats.evidence import Threshold
 from tfhub_blocks.records.formats.runtimes import Runtime, Speeds

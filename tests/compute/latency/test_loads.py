@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from tfhub_blocks.compute.latency.loads import closed_loop, open_loop
+from tfhub_blocks.compute.latency.request_load import closed_loop, open_loop
 
 
 def test_target_that_stalls_once_delays_all_that_were_due_meanwhile():

@@ -5,10 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tfhub_blocks.compute.evaluation.reports import FORMAT as EVALUATION
+from tfhub_blocks.compute.evaluation.evaluation_report import FORMAT as EVALUATION
 from tfhub_blocks.compute.evaluation.stored_answers import write_answers
-from tfhub_blocks.compute.latency.outputs import copy_with_runtime, format_of, output_digest
-from tfhub_blocks.compute.latency.subjects import open_subject, parsed, positive, take_sample
+from tfhub_blocks.compute.latency.accelerated_model import (
+    copy_with_runtime,
+    format_of,
+    output_digest,
+)
+from tfhub_blocks.compute.latency.latency_subject import open_subject, parsed, positive, take_sample
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Material, Provenance, read_lineage

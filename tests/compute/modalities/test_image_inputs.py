@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from tfhub_blocks.compute.modalities.images import Images
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.tf.tensorflow_setup import tf
 
 IMAGES = Images((20, 30), (0.0, 1.0))
 SMOOTH = Image.fromarray(

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from tfhub_blocks.compute.encoders import read_input
+from tfhub_blocks.compute.encoders.encoder import read_input
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.modalities.images import Images
 from tfhub_blocks.compute.modalities.modality import Limits, Modality
 from tfhub_blocks.compute.modalities.sounds import Sounds
 from tfhub_blocks.compute.modalities.texts import Texts
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.records.base.errors import BlocksError
 
 LIMITS = Limits(max_pixels=1_000_000, max_seconds=10)

@@ -7,7 +7,7 @@ import soundfile
 
 from tfhub_blocks.compute.modalities.modality import Limits
 from tfhub_blocks.compute.modalities.sounds import Sounds
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.tf.tensorflow_setup import tf
 
 LIMITS = Limits(max_pixels=1, max_seconds=10)
 TIME = np.arange(44100) / 44100

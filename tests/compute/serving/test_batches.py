@@ -6,9 +6,9 @@ from concurrent.futures import wait
 
 import pytest
 
-from tfhub_blocks.compute.serving.answerers import UndecodableError
-from tfhub_blocks.compute.serving.batches import Batcher, Batching
+from tfhub_blocks.compute.answering.answerers import UndecodableError
 from tfhub_blocks.compute.serving.refusals import Refusal
+from tfhub_blocks.compute.serving.request_batches import Batcher, Batching
 
 
 class Toy:

@@ -17,10 +17,10 @@ from serving_process import ROOT, ask
 
 from tfhub_blocks.records.environment.code_snapshots import step_modules
 
-ENTRY = ROOT / "tfhub_blocks/compute/serving/entry.py"
+ENTRY = ROOT / "tfhub_blocks/compute/serving/azure_entry.py"
 PROGRAM = """
 import json, runpy, sys
-entry = runpy.run_path("tfhub_blocks/compute/serving/entry.py")
+entry = runpy.run_path("tfhub_blocks/compute/serving/azure_entry.py")
 entry["init"]()
 for line in sys.stdin:
     print("answer", json.dumps(entry["run"](json.loads(line))))

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder, cut_encoder
-from tfhub_blocks.compute.encoders import load_encoder
-from tfhub_blocks.compute.extraction import Options, Share
-from tfhub_blocks.compute.heads import Head
+from tfhub_blocks.compute.cutting.encoder_cuts import Cut, CutEncoder, cut_encoder
+from tfhub_blocks.compute.encoders.encoder import load_encoder
+from tfhub_blocks.compute.extraction.extraction import Options, Share
+from tfhub_blocks.compute.heads.linear_head import Head
 from tfhub_blocks.compute.tuning.caching import Cache, Examples, LowerPart
 from tfhub_blocks.compute.tuning.classifier import Classifier
 from tfhub_blocks.records.formats.snapshots import Snapshot, open_snapshot

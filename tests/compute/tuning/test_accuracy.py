@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfhub_blocks.compute.data.snapshots import SnapshotOptions, write_snapshot
-from tfhub_blocks.compute.encoder_cuts import chosen_cut, cut_encoder
-from tfhub_blocks.compute.encoders import Encoder, load_pinned
-from tfhub_blocks.compute.heads import Head, Split, fit_head
-from tfhub_blocks.compute.tuning.fine_tuning import Options, fine_tune
+from tfhub_blocks.compute.cutting.encoder_cuts import chosen_cut, cut_encoder
+from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, write_snapshot
+from tfhub_blocks.compute.encoders.encoder import Encoder, load_pinned
+from tfhub_blocks.compute.heads.linear_head import Head, Split, fit_head
+from tfhub_blocks.compute.tuning.tuning_run import Options, fine_tune
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance
 from tfhub_blocks.records.formats.snapshots import FORMAT, SPLITS, Snapshot, open_snapshot

@@ -8,10 +8,11 @@ import numpy as np
 import psutil
 import pytest
 
-from tfhub_blocks.compute import extraction, parts
-from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder
-from tfhub_blocks.compute.runtime import tf
-from tfhub_blocks.compute.selection import select_engine
+from tfhub_blocks.compute.cutting.encoder_cuts import Cut, CutEncoder
+from tfhub_blocks.compute.extraction import extraction
+from tfhub_blocks.compute.inference import parts
+from tfhub_blocks.compute.inference.engine_selection import select_engine
+from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.compute.tuning import caching
 from tfhub_blocks.compute.tuning.activations import open_activations
 from tfhub_blocks.compute.tuning.caching import Examples

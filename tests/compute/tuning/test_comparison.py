@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder
-from tfhub_blocks.compute.heads import Split, fit_head
+from tfhub_blocks.compute.cutting.encoder_cuts import Cut, CutEncoder
+from tfhub_blocks.compute.heads.linear_head import Split, fit_head
+from tfhub_blocks.compute.tuning.blend_comparison import SHARES, blended, choose_blend
 from tfhub_blocks.compute.tuning.classifier import Classifier, feature_scale, features_of
-from tfhub_blocks.compute.tuning.comparison import SHARES, blended, choose_blend
 
 
 @pytest.fixture

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfhub_blocks.compute.cut_costs import told_whole
-from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder, chosen_cut
-from tfhub_blocks.compute.encoder_policy import check_fine_tuning
-from tfhub_blocks.compute.extraction import Extraction, Share
-from tfhub_blocks.compute.features import write_features
-from tfhub_blocks.compute.heads import Head, Split, fit_head
+from tfhub_blocks.compute.cutting.cut_costs import told_whole
+from tfhub_blocks.compute.cutting.encoder_cuts import Cut, CutEncoder, chosen_cut
+from tfhub_blocks.compute.encoders.encoder_policy import check_fine_tuning
+from tfhub_blocks.compute.extraction.extraction import Extraction, Share
+from tfhub_blocks.compute.extraction.feature_output import write_features
+from tfhub_blocks.compute.heads.linear_head import Head, Split, fit_head
 from tfhub_blocks.compute.tuning.caching import Examples, LowerPart
 from tfhub_blocks.compute.tuning.classifier import features_of
-from tfhub_blocks.compute.tuning.fine_tuning import Options, Tuned, fine_tune
-from tfhub_blocks.compute.tuning.records import write_record
+from tfhub_blocks.compute.tuning.training_log import write_record
+from tfhub_blocks.compute.tuning.tuning_run import Options, Tuned, fine_tune
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance

@@ -16,10 +16,10 @@ from tfhub_blocks.records.base.worker_group import Worker, tf_config, worker_of_
 TRAIN = """
 import json, os, sys
 from pathlib import Path
-from tfhub_blocks.compute.runtime import tf
-from tfhub_blocks.compute.encoder_cuts import cut_encoder
-from tfhub_blocks.compute.encoders import load_encoder
-from tfhub_blocks.compute.tuning.fine_tuning import Options, fine_tune
+from tfhub_blocks.compute.tf.tensorflow_setup import tf
+from tfhub_blocks.compute.cutting.encoder_cuts import cut_encoder
+from tfhub_blocks.compute.encoders.encoder import load_encoder
+from tfhub_blocks.compute.tuning.tuning_run import Options, fine_tune
 from tfhub_blocks.compute.tuning.replicas import Replicas, replicas_here
 from tfhub_blocks.records.formats.snapshots import open_snapshot
 from tfhub_blocks.records.base.worker_group import Worker, worker_of_this_process

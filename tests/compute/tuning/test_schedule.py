@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tfhub_blocks.compute.splits import class_weights
-from tfhub_blocks.compute.tuning.schedule import default_schedule
-from tfhub_blocks.compute.tuning.targets import mixed, soft_targets
+from tfhub_blocks.compute.heads.feature_splits import class_weights
+from tfhub_blocks.compute.tuning.learning_schedule import default_schedule
+from tfhub_blocks.compute.tuning.tuning_targets import mixed, soft_targets
 
 
 @pytest.mark.parametrize("items", [1, 31, 200, 1999, 2000, 20_000, 200_000, 1_000_000])

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder, cut_encoder
-from tfhub_blocks.compute.encoders import load_encoder
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.cutting.encoder_cuts import Cut, CutEncoder, cut_encoder
+from tfhub_blocks.compute.encoders.encoder import load_encoder
+from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.compute.tuning.caching import Examples
 from tfhub_blocks.compute.tuning.checkpoints import Preemption, noted_preemption
+from tfhub_blocks.compute.tuning.learning_schedule import Schedule, default_schedule
 from tfhub_blocks.compute.tuning.optimizer import AdamW
 from tfhub_blocks.compute.tuning.replicas import ALONE
-from tfhub_blocks.compute.tuning.schedule import Schedule, default_schedule
-from tfhub_blocks.compute.tuning.targets import soft_targets
 from tfhub_blocks.compute.tuning.training import Safety, Trained, train
+from tfhub_blocks.compute.tuning.tuning_targets import soft_targets
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.snapshots import Snapshot
 

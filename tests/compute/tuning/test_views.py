@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder
+from tfhub_blocks.compute.cutting.encoder_cuts import Cut, CutEncoder
 from tfhub_blocks.compute.modalities.images import Images
 from tfhub_blocks.compute.modalities.texts import Texts
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.compute.tuning.caching import Examples
 from tfhub_blocks.compute.tuning.views import check_viewable, viewed
 from tfhub_blocks.records.base.errors import BlocksError

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tfhub_blocks.compute.data.contents import read_contents
-from tfhub_blocks.compute.data.snapshots import SnapshotOptions
-from tfhub_blocks.compute.data.sources import Place, open_source
+from tfhub_blocks.compute.data.data_sources import Place, open_source
+from tfhub_blocks.compute.data.place_contents import read_contents
+from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance

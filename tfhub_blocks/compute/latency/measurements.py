@@ -8,10 +8,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.latency.loads import Load, closed_loop, open_loop
-from tfhub_blocks.compute.latency.outputs import copy_with_runtime, format_of
+from tfhub_blocks.compute.latency.accelerated_model import copy_with_runtime, format_of
 from tfhub_blocks.compute.latency.percentiles import PERCENTILES, Percentile, percentile
-from tfhub_blocks.compute.latency.servers import Server, serving
+from tfhub_blocks.compute.latency.request_load import Load, closed_loop, open_loop
+from tfhub_blocks.compute.latency.server_process import Server, serving
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance

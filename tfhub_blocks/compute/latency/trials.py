@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.latency.loads import closed_loop
+from tfhub_blocks.compute.latency.child_process import command
 from tfhub_blocks.compute.latency.percentiles import STEADY_CALLS, steady_from
-from tfhub_blocks.compute.latency.processes import command
+from tfhub_blocks.compute.latency.request_load import closed_loop
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.runtimes import Runtime
 
@@ -145,7 +145,7 @@ def _trial(
     reference: NDArray[np.float32] | None,
     told: dict[str, Any],
 ) -> tuple[Trial, NDArray[np.float32]]:
-    from tfhub_blocks.compute.serving.answerers import apply_threads, open_answerer
+    from tfhub_blocks.compute.answering.answerers import apply_threads, open_answerer
     from tfhub_blocks.records.formats.runtimes import read_runtime
 
     plan = TrialPlan(**told["plan"])

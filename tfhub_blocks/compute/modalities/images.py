@@ -113,7 +113,7 @@ class Images(Modality):
 
         An item that cannot be decoded raises TensorFlow's InvalidArgumentError.
         """
-        from tfhub_blocks.compute.runtime import tf
+        from tfhub_blocks.compute.tf.tensorflow_setup import tf
 
         low, high = self.range
         # A product, not a quotient: graph optimizers turn the latter into the former.
@@ -130,7 +130,7 @@ class Images(Modality):
 
     def pixels(self, content: Any) -> Any:
         """One image, uint8 [height, width, 3], a large JPEG at a fraction of its size."""
-        from tfhub_blocks.compute.runtime import tf
+        from tfhub_blocks.compute.tf.tensorflow_setup import tf
 
         def whole() -> Any:
             return tf.io.decode_image(content, channels=3, expand_animations=False)

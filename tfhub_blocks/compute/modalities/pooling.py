@@ -1,6 +1,6 @@
 """Pooling: from several vectors an item to one."""
 
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.records.pins.pins import Pooling
 
 

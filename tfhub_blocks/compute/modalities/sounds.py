@@ -135,14 +135,14 @@ class Sounds(Modality):
 
     def preprocess(self, contents: Any) -> Any:
         """The waveforms still as strings, for their lengths differ."""
-        from tfhub_blocks.compute.runtime import tf
+        from tfhub_blocks.compute.tf.tensorflow_setup import tf
 
         return tf.identity(contents)
 
     def encode(self, call: Callable[[Any], Any], inputs: Any, pooling: Pooling) -> Any:
         """The vectors, one waveform after the other."""
         from tfhub_blocks.compute.modalities.pooling import pooled
-        from tfhub_blocks.compute.runtime import tf
+        from tfhub_blocks.compute.tf.tensorflow_setup import tf
 
         window = self.shape[1] if self.shape[1:] else FREE
 

@@ -35,7 +35,7 @@ class Texts(Modality):
 
     def preprocess(self, contents: Any) -> Any:
         """The contents themselves."""
-        from tfhub_blocks.compute.runtime import tf
+        from tfhub_blocks.compute.tf.tensorflow_setup import tf
 
         return tf.identity(contents)
 

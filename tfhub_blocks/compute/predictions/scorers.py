@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.computations import (
+from tfhub_blocks.compute.answering.answerers import UndecodableError
+from tfhub_blocks.compute.encoders.encoder import Encoder, load_encoder
+from tfhub_blocks.compute.extraction.extraction import CPU_BATCH_SIZE, PARITY_ITEMS, Options
+from tfhub_blocks.compute.inference.computations import (
     NOT_FINITE,
     Computation,
     Item,
@@ -17,14 +20,11 @@ from tfhub_blocks.compute.computations import (
     batched,
     in_order,
 )
-from tfhub_blocks.compute.encoders import Encoder, load_encoder
-from tfhub_blocks.compute.extraction import CPU_BATCH_SIZE, PARITY_ITEMS, Options
-from tfhub_blocks.compute.parity import usual_limit
-from tfhub_blocks.compute.predictions.places import WHERE
-from tfhub_blocks.compute.runtime import has_gpu, use_one_thread_per_operation
-from tfhub_blocks.compute.selection import AUTO, sample_of, select_engine
-from tfhub_blocks.compute.served_models import ServedModel, load_served
-from tfhub_blocks.compute.serving.answerers import UndecodableError
+from tfhub_blocks.compute.inference.engine_selection import AUTO, sample_of, select_engine
+from tfhub_blocks.compute.inference.parity import usual_limit
+from tfhub_blocks.compute.models.served_model import ServedModel, load_served
+from tfhub_blocks.compute.predictions.scoring_rows import WHERE
+from tfhub_blocks.compute.tf.tensorflow_setup import has_gpu, use_one_thread_per_operation
 from tfhub_blocks.records.base.digests import files_sha256, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import open_folder
@@ -34,7 +34,7 @@ from tfhub_blocks.records.formats.runtimes import OWN, Runtime
 from tfhub_blocks.records.pins import pins
 
 if TYPE_CHECKING:
-    from tfhub_blocks.compute.serving.pyfuncs import PyfuncAnswerer
+    from tfhub_blocks.compute.answering.pyfuncs import PyfuncAnswerer
 
 # Of an object in memory: another in each process, and rows are the same whenever they are made.
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -223,7 +223,7 @@ def open_scorer(model: Path | None, encoder: Path | None) -> Scorer:
         )
     kind = read_lineage(path).format if (path / STATEMENT_NAME).is_file() else ""
     if model and kind in ("", str(models.PYFUNC)) and (path / "MLmodel").is_file():
-        from tfhub_blocks.compute.serving.pyfuncs import PyfuncAnswerer
+        from tfhub_blocks.compute.answering.pyfuncs import PyfuncAnswerer
 
         if kind:
             digest = open_folder(path, models.PYFUNC, WHERE).check().digest

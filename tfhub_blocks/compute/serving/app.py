@@ -15,13 +15,13 @@ from starlette.routing import Route
 
 from tfhub_blocks.compute.serving.limits import ServingLimits
 from tfhub_blocks.compute.serving.logs import log, log_fault
-from tfhub_blocks.compute.serving.metrics import MEDIA_TYPE, Metrics
 from tfhub_blocks.compute.serving.openapi import openapi_document
 from tfhub_blocks.compute.serving.page import PAGE, POLICY
+from tfhub_blocks.compute.serving.prometheus import MEDIA_TYPE, Metrics
 from tfhub_blocks.compute.serving.refusals import Refusal, too_many
 
 if TYPE_CHECKING:
-    from tfhub_blocks.compute.serving.program import Program
+    from tfhub_blocks.compute.serving.scoring_program import Program
 
 # Requests whose bodies may be under way besides those that wait.
 READING = 32

@@ -14,7 +14,7 @@ from tfhub_blocks.compute.serving.limits import ServingLimits
 from tfhub_blocks.compute.serving.refusals import Refusal
 
 if TYPE_CHECKING:
-    from tfhub_blocks.compute.serving.answerers import Content
+    from tfhub_blocks.compute.answering.answerers import Content
 
 JSON_TYPE = "application/json"
 ANY_FILE = "application/octet-stream"

@@ -81,7 +81,7 @@ def serve(
     def load() -> None:
         try:
             # TensorFlow, which takes seconds.
-            from tfhub_blocks.compute.serving.program import open_program
+            from tfhub_blocks.compute.serving.scoring_program import open_program
 
             service.program = open_program(path, limits, where, service.metrics.add_batch)
             log("ready", model=name, seconds=round(time.monotonic() - begun, 3))

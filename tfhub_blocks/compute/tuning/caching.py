@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.computations import Computation
-from tfhub_blocks.compute.encoder_cuts import Cut, CutEncoder
-from tfhub_blocks.compute.extraction import Extraction, Options, Share
-from tfhub_blocks.compute.graph_halves import lower_function
+from tfhub_blocks.compute.cutting.encoder_cuts import Cut, CutEncoder
+from tfhub_blocks.compute.cutting.graph_halves import lower_function
+from tfhub_blocks.compute.extraction.extraction import Extraction, Options, Share
+from tfhub_blocks.compute.inference.computations import Computation
 from tfhub_blocks.compute.modalities.images import Images
 from tfhub_blocks.compute.modalities.modality import Modality
-from tfhub_blocks.compute.runtime import tf
+from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.compute.tuning import views
 from tfhub_blocks.compute.tuning.activations import Activations, open_activations
 from tfhub_blocks.records.base.digests import record_digest

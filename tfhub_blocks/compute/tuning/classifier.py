@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.heads import Head
-from tfhub_blocks.compute.runtime import tf, traced
+from tfhub_blocks.compute.heads.linear_head import Head
+from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced
 from tfhub_blocks.compute.tuning.activations import Activations
 
 Values = list[NDArray[Any]]

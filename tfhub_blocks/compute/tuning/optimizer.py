@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.runtime import tf, traced
+from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced
 from tfhub_blocks.compute.tuning.classifier import Classifier, Values
 from tfhub_blocks.compute.tuning.replicas import Replicas
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.calibration import log_loss
-from tfhub_blocks.compute.splits import class_weights
+from tfhub_blocks.compute.heads.calibration import log_loss
+from tfhub_blocks.compute.heads.feature_splits import class_weights
 from tfhub_blocks.compute.tuning.activations import Activations
 from tfhub_blocks.compute.tuning.caching import Examples
 from tfhub_blocks.compute.tuning.checkpoints import (
@@ -20,10 +20,10 @@ from tfhub_blocks.compute.tuning.checkpoints import (
     write_checkpoint,
 )
 from tfhub_blocks.compute.tuning.classifier import Classifier, Values
+from tfhub_blocks.compute.tuning.learning_schedule import Schedule
 from tfhub_blocks.compute.tuning.optimizer import AdamW
 from tfhub_blocks.compute.tuning.replicas import Replicas
-from tfhub_blocks.compute.tuning.schedule import Schedule
-from tfhub_blocks.compute.tuning.targets import mixed, soft_targets
+from tfhub_blocks.compute.tuning.tuning_targets import mixed, soft_targets
 from tfhub_blocks.records.base.errors import BlocksError
 
 # As a shell tells of SIGTERM.

@@ -9,7 +9,7 @@ from typing import Any
 
 from tfhub_blocks.compute.modalities.images import Images
 from tfhub_blocks.compute.modalities.modality import Modality
-from tfhub_blocks.compute.runtime import tf, traced
+from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced
 from tfhub_blocks.records.base.errors import BlocksError
 
 LEAST_AREA = 0.5

@@ -34,7 +34,7 @@ from tfhub_blocks.records.environment.code_snapshots import write_program
 
 SERVING = "tfhub-blocks-serving"
 _PACKAGE = Path(tfhub_blocks.__file__).parent
-_ENTRY = _PACKAGE / "compute" / "serving" / "entry.py"
+_ENTRY = _PACKAGE / "compute" / "serving" / "azure_entry.py"
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from tfhub_blocks.records.formats.evidence import Evidence
 from tfhub_blocks.records.formats.releases import ReleaseLock
 
 WHERE = "promote"
-# The fact by which a step tells that it replayed a lock (compute/steps.py).
+# The fact by which a step tells that it replayed a lock (compute/step/step_frame.py).
 RELEASE_FACT = "release_lock"
 
 

@@ -1,0 +1,1 @@
+"""One way to open a model, an encoder, or a third-party pyfunc, and to answer items with it."""

@@ -1,0 +1,148 @@
+"""What training above each cut of an encoder would cost, as a table to choose from."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tfhub_blocks.compute.cutting.encoder_cuts import Cut, CutEncoder
+from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced
+from tfhub_blocks.records.base.errors import BlocksError
+
+# Backward through a layer takes about two products of the size of the forward one.
+TRAINING_TO_FORWARD = 3
+BATCH_SIZE, REPEATS = 8, 3
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most that training above a cut may cost; None is no limit."""
+
+    seconds: float | None = None
+    disk_bytes: float | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Estimates for training above one cut: once for the lower part, and for each epoch."""
+
+    disk_bytes: int
+    caching_s: float | None
+    epoch_s: float | None
+
+
+def estimated(cut: Cut, items: int, dtype: str, forward_s: float) -> Cost:
+    """What training above a cut costs for so many items.
+
+    Args:
+        cut: The cut.
+        items: How many items.
+        dtype: How activations are kept, ``float16`` or ``float32``.
+        forward_s: Seconds that the whole encoder takes for one item.
+    """
+    disk_bytes = items * cut.activation_bytes(dtype)
+    if cut.share_below is None:
+        return Cost(disk_bytes, None, None)
+    training_s = items * forward_s * (1 - cut.share_below) * TRAINING_TO_FORWARD
+    return Cost(disk_bytes, items * forward_s * cut.share_below, training_s)
+
+
+def deepest_within(
+    cuts: Sequence[Cut],
+    budget: Budget,
+    items: int,
+    epochs: int,
+    dtype: str,
+    forward_s: float,
+    where: str,
+    views: int = 0,
+) -> Cut:
+    """The lowest of some cuts, from the lowest to the topmost, whose estimate is within a budget.
+
+    ``views`` is of how many other views of items activations are kept besides.
+
+    Raises:
+        BlocksError: There is no budget, or none of them is within it.
+    """
+    if budget == Budget():
+        problem, expected = "it is 'auto', and there is no budget", "a most of seconds or of disk"
+        raise BlocksError(where, "trainable", problem, expected, "set most_s or most_disk_gb")
+    least = ""
+    for cut in cuts:
+        cost = estimated(cut, items, dtype, forward_s)
+        times_s = (cost.caching_s, cost.epoch_s)
+        caching_s, epoch_s = ((1 + views) * (times_s[0] or 0), times_s[1] or 0)
+        seconds = None if None in times_s else caching_s + epochs * epoch_s
+        disk_bytes = (1 + views) * cost.disk_bytes
+        least = f"{_time(seconds)} and {_size(disk_bytes)}"
+        is_short = budget.seconds is None or (seconds is not None and seconds <= budget.seconds)
+        if is_short and (budget.disk_bytes is None or disk_bytes <= budget.disk_bytes):
+            return cut
+    problem = f"no cut is within the budget: the topmost takes about {least}"
+    raise BlocksError(
+        where,
+        "trainable",
+        problem,
+        "room for one at least",
+        "raise the budget, or train a head alone (train_head)",
+    )
+
+
+def told_whole(cut: CutEncoder, items: int) -> str:
+    """What training the whole encoder costs, in words, from a forward pass measured here."""
+    epoch_s = items * measured_forward_s(cut) * TRAINING_TO_FORWARD
+    return f"about {_time(epoch_s)} an epoch of {items} items here, for nothing below is cached"
+
+
+def measured_forward_s(cut: CutEncoder) -> float:
+    """Seconds that the whole encoder takes here for one item, the best of a few batches."""
+    encoder = cut.encoder
+    sample = encoder.input.decode(encoder.input.samples()[0])
+    inputs = encoder.preprocess(tf.constant([sample] * BATCH_SIZE))
+    forward = traced(encoder.features)
+    forward(inputs)
+    times_s = []
+    for _ in range(REPEATS):
+        begun = time.perf_counter()
+        forward(inputs).numpy()
+        times_s.append(time.perf_counter() - begun)
+    return min(times_s) / BATCH_SIZE
+
+
+def cut_lines(cuts: Sequence[Cut], items: int, dtype: str, forward_s: float) -> list[str]:
+    """The cuts as lines of a table, from the topmost down: ``trainable=N`` means line N."""
+    header = ("blocks", "trained from", "variables", "parameters", "below", "an item")
+    costs = ("disk", "caching", "an epoch")
+    rows = [header + costs]
+    for blocks, cut in enumerate(reversed(cuts), 1):
+        cost = estimated(cut, items, dtype, forward_s)
+        rows.append(
+            (
+                str(blocks),
+                cut.above[0],
+                str(len(cut.above)),
+                f"{cut.parameters_above:,}",
+                "?" if cut.share_below is None else f"{cut.share_below:.1%}",
+                f"{cut.activation_bytes(dtype) / 1e3:.1f} kB",
+                _size(cost.disk_bytes),
+                _time(cost.caching_s),
+                _time(cost.epoch_s),
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
+
+
+def _aligned(row: tuple[str, ...], widths: Sequence[int]) -> list[str]:
+    # Names stand to the left, numbers to the right.
+    return [
+        text.ljust(width) if column == 1 else text.rjust(width)
+        for column, (text, width) in enumerate(zip(row, widths, strict=True))
+    ]
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"
+
+
+def _time(seconds: float | None) -> str:
+    return "?" if seconds is None else f"{seconds:,.0f} s"

@@ -1,0 +1,89 @@
+"""Parts of a flat graph as functions of their own, with the variables of the whole."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tfhub_blocks.compute.cutting.training_graphs import fast_to_train
+from tfhub_blocks.compute.tf.flat_graph import FlatGraph, data_inputs
+from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced
+
+
+def part_function(
+    flat: FlatGraph, start: str, end: str, spec: Any, is_trained: bool = False
+) -> Any:
+    """The part of a graph between two tensors, as a concrete function.
+
+    It computes with the whole's own variables, and a gradient through it reaches those of them
+    that are trainable: the same numbers as through the whole.
+
+    Args:
+        flat: The graph.
+        start: The tensor that is the argument, through which everything from the input goes.
+        end: The tensor that comes back.
+        spec: The argument's ``tf.TensorSpec``.
+        is_trained: It is rewritten to be fast to train, which costs the last bits.
+    """
+    definition = _trimmed(flat.definition, start, end)
+    if is_trained:
+        definition = fast_to_train(definition)
+    nodes = {node.name for node in definition.node}
+    captures = {name: tensor for name, tensor in flat.captures.items() if name in nodes}
+    handles = {id(tensor) for tensor in captures.values()}
+    watched = [variable for variable in flat.variables if id(variable.handle) in handles]
+
+    def call(argument: Any) -> Any:
+        graph = tf.compat.v1.get_default_graph()
+        given = {start: argument, **{n: graph.capture(tensor) for n, tensor in captures.items()}}
+        # Imported operations do not tell the function's graph that they read them.
+        for variable in watched:
+            graph.watch_variable(variable)
+        return tf.graph_util.import_graph_def(definition, given, [_full(end)], name="")[0]
+
+    part = traced(call).get_concrete_function(spec)
+    # It refers to variables weakly, and whoever has a part need not have the whole.
+    part.held_variables = watched
+    return part
+
+
+def lower_function(flat: FlatGraph, tensor: str, spec: Any) -> Any:
+    """From the graph's input, of this spec, to a cut's tensor."""
+    if tensor == flat.input:
+        return traced(tf.identity).get_concrete_function(spec)
+    return part_function(flat, flat.input, tensor, spec)
+
+
+def upper_function(flat: FlatGraph, tensor: str, spec: Any) -> Any:
+    """From a cut's tensor, of this spec, to the graph's output."""
+    return part_function(flat, tensor, flat.output, spec)
+
+
+def trainable_upper_function(flat: FlatGraph, tensor: str, spec: Any) -> Any:
+    """As ``upper_function``, to rounding, and fast to train (``training_graphs.py``)."""
+    return part_function(flat, tensor, flat.output, spec, is_trained=True)
+
+
+def _trimmed(definition: Any, start: str, end: str) -> Any:
+    """What ``end`` needs besides ``start``, without hints on order and place from the whole."""
+    nodes: Mapping[str, Any] = {node.name: node for node in definition.node}
+    needed: set[str] = set()
+    waiting = [end]
+    while waiting:
+        tensor = waiting.pop()
+        name = tensor.partition(":")[0]
+        if _full(tensor) != _full(start) and name not in needed:
+            needed.add(name)
+            waiting += data_inputs(nodes[name])
+    trimmed = tf.compat.v1.GraphDef(versions=definition.versions, library=definition.library)
+    for node in definition.node:
+        if node.name in needed:
+            kept = trimmed.node.add()
+            kept.CopyFrom(node)
+            del kept.input[:]
+            kept.input.extend(data_inputs(node))
+            kept.attr.pop("_class", None)
+            kept.device = ""
+    return trimmed
+
+
+def _full(tensor: str) -> str:
+    return tensor if ":" in tensor else f"{tensor}:0"

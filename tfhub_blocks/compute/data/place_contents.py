@@ -1,0 +1,77 @@
+"""Contents of the places of a source: read and checked, in order, with bounded memory."""
+
+import os
+import stat
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from tfhub_blocks.compute.data.data_sources import Place, Source
+from tfhub_blocks.compute.modalities import MODALITIES
+from tfhub_blocks.compute.modalities.modality import Limits
+from tfhub_blocks.records.base.shards import SHARD_BYTES
+
+# Each may hold a decoded image, so more of them would cost memory by the number of cores.
+MAX_THREADS = 8
+# One item never outgrows a shard, nor what a thread may hold in memory.
+MAX_ITEM_BYTES = SHARD_BYTES
+
+Read = tuple[Place, bytes, str | None]
+
+
+def read_contents(source: Source, limits: Limits, is_decoded: bool = True) -> Iterator[Read]:
+    """Each place with its content and, if it cannot be an item, the reason; in the source's order.
+
+    Where somebody else will decode it, ``is_decoded`` is false and the reasons are those that can
+    be told without.
+
+    Files are read and decoded by a few threads, which are at most a few files ahead.
+    """
+
+    def read(place: Place) -> Read:
+        content, fault = b"", place.fault
+        if fault is None and isinstance(place.content, Path):
+            content, fault = _read_file(place.content)
+        elif isinstance(place.content, bytes):
+            content = place.content
+        return place, content, fault or content_fault(content, source.modality, limits, is_decoded)
+
+    if MODALITIES[source.modality].column == "text":
+        yield from map(read, source.places)
+        return
+    threads = min(MAX_THREADS, os.cpu_count() or 1)
+    waiting: deque[Future[Read]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for place in source.places:
+            waiting.append(pool.submit(read, place))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def content_fault(
+    content: bytes, modality: str, limits: Limits, is_decoded: bool = True
+) -> str | None:
+    """Why a content cannot be an item of a modality, or None; a text is valid UTF-8 already."""
+    if not content:
+        return "it is empty"
+    if len(content) > MAX_ITEM_BYTES:
+        return f"it has {len(content)} bytes, more than {MAX_ITEM_BYTES}"
+    kind = MODALITIES[modality]
+    return (kind.content_fault if is_decoded else kind.header_fault)(content, limits)
+
+
+def _read_file(path: Path) -> tuple[bytes, str | None]:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return b"", "it is not a plain file"
+        if status.st_size > MAX_ITEM_BYTES:
+            return b"", f"it has {status.st_size} bytes, more than {MAX_ITEM_BYTES}"
+        return path.read_bytes(), None
+    except FileNotFoundError:
+        return b"", "there is no such file"
+    except OSError as error:
+        return b"", f"it cannot be read: {error.strerror}"

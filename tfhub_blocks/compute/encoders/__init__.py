@@ -1,0 +1,1 @@
+"""Import, inspection, pinning, and loading of encoders."""

@@ -1,0 +1,45 @@
+"""Golden outputs: what an encoder gives for fixed items, held against what it once gave."""
+
+import numpy as np
+
+from tfhub_blocks.compute.tf.tensorflow_setup import tf
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.pins.pins import Golden
+
+PARTS = 8
+# Other kernels and cores differ by about 1e-5, a GPU's TF32 by 1e-3; another range by far more.
+TOLERANCE = 0.01
+
+
+def golden_outputs(vectors: np.ndarray) -> Golden:
+    """The golden outputs of an encoder that gives these vectors, float [items, dimension]."""
+    parts = np.array_split(vectors, min(PARTS, vectors.shape[1]), axis=1)
+    means = np.stack([part.mean(axis=1, dtype=np.float64) for part in parts], axis=1)
+    values = tuple(tuple(float(f"{mean:.6g}") for mean in row) for row in means)
+    return Golden(values, TOLERANCE, tf.__version__)
+
+
+def check_golden(pinned: Golden, seen: Golden, where: str) -> None:
+    """Hold what an encoder gives now against what it gave when it was pinned.
+
+    Raises:
+        BlocksError: They differ by more than the pin's tolerance.
+    """
+    expected, given = np.array(pinned.values), np.array(seen.values)
+    if expected.shape != given.shape:
+        problem, asked = f"they are {given.shape} numbers", f"{expected.shape} as pinned"
+    else:
+        largest = max(float(np.abs(expected).max()), 1e-30)
+        difference = float(np.abs(given - expected).max()) / largest
+        if difference <= pinned.tolerance:  # false for a NaN
+            return
+        problem = f"TensorFlow {seen.tensorflow} gives values that differ by {difference:.2g}"
+        asked = f"at most {pinned.tolerance:g} from those of TensorFlow {pinned.tensorflow}"
+    raise BlocksError(
+        where,
+        "golden outputs",
+        problem,
+        asked,
+        "undo what was edited in the pin, run in the environment in which it was pinned, or pin it "
+        "anew and train again",
+    )

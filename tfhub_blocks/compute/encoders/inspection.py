@@ -1,0 +1,203 @@
+"""Inspection: from a SavedModel to a pin that says what it takes, gives and needs."""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from tfhub_blocks.compute.encoders.encoder import Encoder, output_of, read_input, vectors_of
+from tfhub_blocks.compute.encoders.golden import TOLERANCE, golden_outputs
+from tfhub_blocks.compute.encoders.licences import find_licence
+from tfhub_blocks.compute.modalities import MODALITIES
+from tfhub_blocks.compute.modalities.modality import Modality
+from tfhub_blocks.compute.tf.flat_graph import trainable_order
+from tfhub_blocks.compute.tf.operations import read_operations
+from tfhub_blocks.compute.tf.saved_model_loading import (
+    SavedObject,
+    first_line,
+    load_object,
+    told_tensor,
+    unfit,
+)
+from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced
+from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.pins.pins import (
+    EncoderOutput,
+    Golden,
+    Pin,
+    PinnedFile,
+    Pooling,
+    Training,
+    files_digest,
+)
+
+# Where TF Hub's common signatures put what transfer learning wants.
+OUTPUT_KEYS = ("default", "pooled_output", "embedding", "embeddings")
+# What may be told of any encoder; besides, the keys of its modality's input.
+OUTPUT_FACTS = ("output", "pooling", "licence")
+
+
+def inspect_encoder(
+    saved_model: Path,
+    handle: str,
+    name: str,
+    told: Mapping[str, Any],
+    files: Mapping[str, PinnedFile],
+) -> Pin:
+    """The pin of an encoder, with no decisions taken.
+
+    Args:
+        saved_model: The SavedModel's folder.
+        handle: Where it came from.
+        name: What to call it.
+        told: What is known and the SavedModel does not say, as in ``facts.parse_facts``.
+        files: The SavedModel's files, as they were hashed.
+
+    Raises:
+        BlocksError: TensorFlow cannot load it, it gives no vector for each item of any modality,
+            or what is told does not fit.
+    """
+    operations = read_operations(saved_model, name)
+    loaded = load_object(saved_model, name)
+    modality, spec, record = _recognised(loaded, told, name)
+    key, training = _traced(loaded, spec, told.get("output"), name)
+    output = EncoderOutput(1, key, _pooling(told, modality, name))
+    pin = Pin(
+        name=name,
+        handle=handle,
+        digest=files_digest(files),
+        loaded_class=loaded.loaded_class,
+        modality=modality.name,
+        licence=str(told.get("licence", find_licence(saved_model))),
+        input=record,
+        output=output,
+        training=training,
+        operations=operations,
+        golden=Golden((), TOLERANCE, tf.__version__),
+        files=files,
+    )
+    return _tried(pin, loaded, saved_model)
+
+
+def _recognised(
+    loaded: SavedObject, told: Mapping[str, Any], where: str
+) -> tuple[type[Modality], Any, dict[str, Any]]:
+    """The modality that an encoder takes, the spec that says so, and the pin's table ``input``."""
+    for spec in loaded.specs:
+        for modality in MODALITIES.values():
+            found = modality.recognise(spec)
+            if found is not None:
+                return modality, spec, _input(modality, *found, told, where)
+    raise unfit(where, loaded.told)
+
+
+def _input(
+    modality: type[Modality],
+    said: Mapping[str, Any],
+    usual: Mapping[str, Any],
+    told: Mapping[str, Any],
+    where: str,
+) -> dict[str, Any]:
+    own = {field.name: field.default for field in fields(modality)}
+    for key, value in told.items():
+        known = [*own, *OUTPUT_FACTS]
+        if key not in known:
+            expected, remedy = f"one of {', '.join(known)}", nearest(key, known) or "correct it"
+            raise BlocksError(where, key, f"{modality.name} has no such fact", expected, remedy)
+        if key in said and value != said[key]:
+            expected = f"{said[key]}, as the SavedModel has it"
+            raise BlocksError(where, key, f"it is told as {value}", expected, "leave it out")
+    given = {**usual, **{key: told[key] for key in own if key in told}, **said}
+    for key, default in own.items():
+        if key not in given and default is MISSING:
+            raise BlocksError(
+                where,
+                key,
+                f"this SavedModel takes {modality.name} and does not say its {key}",
+                "it to be told",
+                f"give the fact {key}=VALUE, from its publisher's page",
+            )
+        given.setdefault(key, default)
+    read_input(modality.name, given, where)
+    return given
+
+
+def _pooling(told: Mapping[str, Any], modality: type[Modality], where: str) -> Pooling:
+    pooling: Pooling = told.get("pooling", modality.usual_pooling)
+    if pooling not in get_args(Pooling):
+        expected = f"one of {', '.join(get_args(Pooling))}"
+        raise BlocksError(where, "pooling", f"it is {pooling!r}", expected, "correct it")
+    return pooling
+
+
+def _traced(
+    loaded: SavedObject, spec: Any, told_key: Any, where: str
+) -> tuple[str | None, Training]:
+    """Which output holds the features, and what fine-tuning has to know of the graph to it."""
+    given = traced(loaded.call).get_concrete_function(spec).structured_outputs
+    key = _output_key(given, None if told_key is None else str(told_key), where)
+    trainable = loaded.trainable_variables
+    if not trainable:
+        return key, Training(len(loaded.variables))
+    one = traced(lambda x: output_of(loaded.call(x), key)).get_concrete_function(spec)
+    ordered, cuts = trainable_order(one, trainable)
+    names = tuple(variable.name.removesuffix(":0") for variable in ordered)
+    return key, Training(len(loaded.variables), names, tuple(cuts))
+
+
+def _output_key(given: Any, told: str | None, where: str) -> str | None:
+    if isinstance(given, Mapping):
+        outputs = dict(given)
+    elif isinstance(given, list | tuple):
+        outputs = {str(position): each for position, each in enumerate(given)}
+    else:
+        outputs = {}
+    vectors = {k: v for k, v in outputs.items() if tf.is_tensor(v) or isinstance(v, tf.TensorSpec)}
+    if told is not None and told not in vectors:
+        expected = (
+            f"one of {', '.join(map(str, vectors))}" if vectors else "no key, it has one only"
+        )
+        raise BlocksError(where, "output", f"there is no output {told!r}", expected, "correct it")
+    if told is not None or not outputs:
+        return told
+    key = next((key for key in OUTPUT_KEYS if key in vectors), None)
+    if key is None and len(vectors) != 1:
+        shapes = ", ".join(f"{k} {told_tensor(v)}" for k, v in sorted(vectors.items()))
+        raise BlocksError(
+            where,
+            "output",
+            f"this SavedModel has several outputs ({shapes}) and none has a usual name",
+            "one to be told",
+            "give the fact output=NAME",
+        )
+    return key or next(iter(vectors))
+
+
+def _tried(pin: Pin, loaded: SavedObject, saved_model: Path) -> Pin:
+    """The pin with dimension and golden outputs, from the encoder's answers for a few items."""
+    encoder_input = read_input(pin.modality, pin.input, pin.name)
+    first = tf.constant([encoder_input.decode(encoder_input.samples()[0])])
+    try:
+        inputs = encoder_input.preprocess(first)
+        vectors = vectors_of(loaded, encoder_input, pin.output, inputs)
+        if vectors.shape.rank == 2:
+            pin = replace(pin, output=replace(pin.output, dimension=int(vectors.shape[1])))
+            given = Encoder(pin, encoder_input, loaded).encode(encoder_input.samples())
+    except Exception as error:
+        raise BlocksError(
+            pin.name,
+            str(saved_model),
+            f"it fails on {pin.modality} of ours ({first_line(error)})",
+            "features of any item",
+            "check with its publisher how it is called",
+        ) from error
+    if vectors.shape.rank != 2:
+        raise unfit(
+            pin.name,
+            f"an output {told_tensor(vectors)} for one item, and pooling {pin.output.pooling}",
+        )
+    if not np.isfinite(given).all():
+        raise unfit(pin.name, "features that are NaN or infinite for items of ours")
+    return replace(pin, golden=golden_outputs(given))

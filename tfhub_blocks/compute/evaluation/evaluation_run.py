@@ -1,0 +1,327 @@
+"""An evaluation: a model's answers on a split, measured, drawn, and held against thresholds."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from tfhub_blocks.compute.evaluation import evaluation_figures
+from tfhub_blocks.compute.evaluation.classification_metrics import (
+    Metrics,
+    most_confident_mistakes,
+    precision_recall_curves,
+)
+from tfhub_blocks.compute.evaluation.evaluation_report import (
+    Against,
+    AgainstRow,
+    ClassRow,
+    MetricRow,
+    Mistake,
+    Report,
+    ReportFigure,
+    render_report,
+)
+from tfhub_blocks.compute.evaluation.evaluation_report import Threshold as ReportThreshold
+from tfhub_blocks.compute.evaluation.stored_answers import write_answers
+from tfhub_blocks.compute.modalities import MODALITIES
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.champion_comparison import MIN_GAIN, Comparison
+from tfhub_blocks.records.formats.evidence import Threshold
+from tfhub_blocks.records.formats.snapshots import SOURCES_NAME, Snapshot
+
+WHERE = "evaluate"
+BATCH_SIZE = 64
+
+TITLES = {
+    "accuracy": ("Accuracy", "Share of items that are right"),
+    "balanced_accuracy": ("Balanced accuracy", "Mean recall of the classes"),
+    "macro_f1": ("Macro F1", "Mean F1 of the classes"),
+    "log_loss": ("Log-loss", "Mean surprise at the true class, in nats; lower is better"),
+    "expected_calibration_error": (
+        "Calibration error",
+        "Mean gap between confidence and accuracy over 15 bins; lower is better",
+    ),
+}
+BETTER_THAN_MAJORITY = "accuracy_low > majority_share"
+BETTER_IF_LESS = frozenset({"log_loss", "expected_calibration_error"})
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """A model's answers on one split: row i belongs to item ``ids[i]``."""
+
+    ids: tuple[str, ...]
+    targets: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    labels: tuple[str, ...]
+
+
+def answer_split(
+    model: Path,
+    labels: Sequence[str],
+    snapshot: Snapshot,
+    split: str,
+    progress: Callable[[int, int | None], None],
+) -> Answers:
+    """What a model answers, through the program that it is served by, on a split of a snapshot.
+
+    Raises:
+        BlocksError: The split is empty, or the snapshot has a label that the model does not know.
+    """
+    unknown = sorted(set(snapshot.manifest.labels) - set(labels))
+    total = sum(snapshot.manifest.counts.get(split, {}).values())
+    if unknown or not total:
+        raise BlocksError(
+            WHERE,
+            f"snapshot {snapshot.folder.path}",
+            f"the model does not know {', '.join(map(repr, unknown))}"
+            if unknown
+            else f"its {split} split is empty",
+            "a snapshot with labels of the model: " + ", ".join(labels)
+            if unknown
+            else "items to measure on",
+            "give a snapshot of the data that the model is for",
+        )
+    # Not through its signature, which wants some items as str: a snapshot holds bytes.
+    scorer = mlflow.pyfunc.load_model(str(model)).unwrap_python_model()
+    index = {label: number for number, label in enumerate(labels)}
+    ids: list[str] = []
+    targets: list[int] = []
+    rows: list[NDArray[np.float32]] = []
+    for batch in snapshot.batches():
+        chosen = batch.filter(pc.equal(batch["split"], split))
+        for start in range(0, chosen.num_rows, BATCH_SIZE):
+            part = chosen.slice(start, BATCH_SIZE)
+            items = pd.DataFrame({"contents": part["content"].to_pylist()})
+            rows += scorer.predict(None, items)["probabilities"].tolist()
+            ids += part["id"].to_pylist()
+            targets += [index[label] for label in part["label"].to_pylist()]
+            progress(len(ids), total)
+    return Answers(tuple(ids), np.array(targets), np.array(rows, np.float32), tuple(labels))
+
+
+def hold_thresholds(
+    metrics: Metrics,
+    asked: Mapping[str, float | None],
+    comparison: Comparison | None = None,
+    min_gain: float | None = None,
+) -> tuple[Threshold, ...]:
+    """Each bound that was asked for, by name (``min_accuracy``, ``max_log_loss``), and one always.
+
+    That one: the accuracy's interval lies above the share of the majority class. A model that may
+    be no better than always answering the commonest class has nothing to show. A gain over the
+    champion is held against the lower end of its interval, too: what is in production is known.
+    """
+    held = [
+        Threshold(
+            BETTER_THAN_MAJORITY,
+            metrics.majority_share,
+            metrics.accuracy.low,
+            metrics.accuracy.low > metrics.majority_share,
+        )
+    ]
+    for name, bound in asked.items():
+        if bound is not None:
+            kind, _, measure_name = name.partition("_")
+            value = getattr(metrics, measure_name).value
+            met = value >= bound if kind == "min" else value <= bound
+            held.append(Threshold(name, bound, value, met))
+    if comparison and min_gain is not None:
+        low = comparison.changes["accuracy"]["low"]
+        held.append(Threshold(MIN_GAIN, min_gain, low, low >= min_gain))
+    return tuple(held)
+
+
+def write_report(
+    folder: Path,
+    answers: Answers,
+    metrics: Metrics,
+    thresholds: Sequence[Threshold],
+    snapshot: Snapshot,
+    facts: Sequence[tuple[str, str]],
+    mistakes: int,
+    comparison: Comparison | None = None,
+) -> None:
+    """Write ``metrics.json``, answers, figures as PNG, and one self-contained ``report.html``."""
+    write_answers(folder, answers.ids, answers.probabilities)
+    drawn = _figures(answers, metrics)
+    for figure in drawn:
+        (folder / f"{_file_name(figure.title)}.png").write_bytes(figure.png)
+    record = metrics.as_dict() | ({"comparison": comparison.as_dict()} if comparison else {})
+    (folder / "metrics.json").write_text(
+        json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    report = Report(
+        title="Evaluation",
+        summary=f"{metrics.items} items of the test split, {len(answers.labels)} classes.",
+        thresholds=[_told(threshold) for threshold in thresholds],
+        metrics=[_metric_row(metrics, name) for name in TITLES]
+        + [MetricRow("Majority class", metrics.majority_share, None, "Accuracy of always it")],
+        classes=[
+            ClassRow(
+                each.label,
+                each.support,
+                each.precision.value,
+                (each.precision.low, each.precision.high),
+                each.recall.value,
+                (each.recall.low, each.recall.high),
+                each.average_precision,
+            )
+            for each in metrics.classes
+        ],
+        figures=drawn,
+        mistakes=_mistakes(answers, snapshot, mistakes),
+        facts=facts,
+        notes=[*filter(None, [snapshot.manifest.attribution]), *snapshot.manifest.warnings],
+        against=_against(metrics, comparison) if comparison else None,
+    )
+    (folder / "report.html").write_text(render_report(report), encoding="utf-8")
+
+
+def summary_values(metrics: Metrics, comparison: Comparison | None = None) -> dict[str, float]:
+    """Each measure, and the ends of its interval, by a name that MLflow takes.
+
+    Of what a model differs by from the champion the names end in ``_change``.
+    """
+    values: dict[str, float] = {}
+    changes = comparison.changes if comparison else {}
+    estimates = metrics.summary() | {f"{name}_change": it for name, it in changes.items()}
+    for name, estimate in estimates.items():
+        values |= {
+            name: estimate["value"],
+            f"{name}_low": estimate["low"],
+            f"{name}_high": estimate["high"],
+        }
+    return values | {"majority_share": metrics.majority_share}
+
+
+def _figures(answers: Answers, metrics: Metrics) -> list[ReportFigure]:
+    bins = metrics.reliability
+    curves = precision_recall_curves(answers.probabilities, answers.targets, answers.labels)
+    return [
+        ReportFigure(
+            "Confusion matrix",
+            evaluation_figures.confusion_matrix_png(np.array(metrics.confusion), answers.labels),
+            f"Rows are true classes, columns predictions; {_told_confusion(answers, metrics)}",
+        ),
+        ReportFigure(
+            "Reliability",
+            evaluation_figures.reliability_png(
+                [bins[0].low, *(each.high for each in bins)],
+                [each.count for each in bins],
+                [each.confidence for each in bins],
+                [each.accuracy for each in bins],
+                metrics.expected_calibration_error.value,
+            ),
+            "Accuracy against confidence; calibration error "
+            f"{metrics.expected_calibration_error.value:.3f}",
+        ),
+        ReportFigure(
+            "Precision and recall",
+            evaluation_figures.precision_recall_png(
+                answers.labels,
+                [curve.precision for curve in curves],
+                [curve.recall for curve in curves],
+                [curve.average_precision for curve in curves],
+            ),
+            "Average precision: "
+            + ", ".join(f"{curve.label} {curve.average_precision:.2f}" for curve in curves),
+        ),
+    ]
+
+
+def _told_confusion(answers: Answers, metrics: Metrics) -> str:
+    matrix = np.array(metrics.confusion)
+    np.fill_diagonal(matrix, 0)
+    true, predicted = np.unravel_index(matrix.argmax(), matrix.shape)
+    if not matrix[true, predicted]:
+        return "every item is right"
+    most = f"{answers.labels[true]} taken for {answers.labels[predicted]}"
+    return f"the most frequent mistake is {most}, {matrix[true, predicted]} times"
+
+
+def _metric_row(metrics: Metrics, name: str) -> MetricRow:
+    title, meaning = TITLES[name]
+    estimate = getattr(metrics, name)
+    return MetricRow(title, estimate.value, (estimate.low, estimate.high), meaning)
+
+
+def _against(metrics: Metrics, comparison: Comparison) -> Against:
+    verdict = comparison.told()
+    rows = []
+    for name, change in comparison.changes.items():
+        low, high = change["low"], change["high"]
+        if name in BETTER_IF_LESS:
+            low, high = -high, -low
+        told = "better" if low > 0 else "worse" if high < 0 else "not surely either"
+        rows.append(
+            AgainstRow(
+                TITLES[name][0],
+                getattr(metrics, name).value,
+                comparison.metrics[name]["value"],
+                change["value"],
+                (change["low"], change["high"]),
+                told,
+            )
+        )
+    return Against(f"{verdict[0].upper()}{verdict[1:]}.", rows, tuple(comparison.warnings()))
+
+
+def _told(threshold: Threshold) -> ReportThreshold:
+    if threshold.name == BETTER_THAN_MAJORITY:
+        name, asked = "Accuracy, low end", f"above the majority class, {threshold.asked:.4g}"
+    elif threshold.name == MIN_GAIN:
+        name, asked = "Accuracy gain over the champion, low end", f"at least {threshold.asked:g}"
+    else:
+        kind, _, measure_name = threshold.name.partition("_")
+        name = TITLES[measure_name][0]
+        asked = f"at {'least' if kind == 'min' else 'most'} {threshold.asked:g}"
+    return ReportThreshold(name, asked, threshold.measured, threshold.met)
+
+
+def _mistakes(answers: Answers, snapshot: Snapshot, count: int) -> list[Mistake]:
+    rows = most_confident_mistakes(answers.probabilities, answers.targets, count).tolist()
+    contents = _contents(snapshot, [answers.ids[row] for row in rows])
+    places = _places(snapshot)
+    found = []
+    for row in rows:
+        item = answers.ids[row]
+        predicted = int(answers.probabilities[row].argmax())
+        found.append(
+            Mistake(
+                places.get(item, item),
+                answers.labels[answers.targets[row]],
+                answers.labels[predicted],
+                float(answers.probabilities[row, predicted]),
+                MODALITIES[snapshot.manifest.modality].shown(contents[item]),
+            )
+        )
+    return found
+
+
+def _contents(snapshot: Snapshot, ids: Sequence[str]) -> dict[str, bytes]:
+    wanted = pa.array(ids, pa.string())
+    found: dict[str, bytes] = {}
+    for batch in snapshot.batches(["id", "content"]):
+        chosen = batch.filter(pc.is_in(batch["id"], wanted))
+        found |= dict(zip(chosen["id"].to_pylist(), chosen["content"].to_pylist(), strict=True))
+    return found
+
+
+def _places(snapshot: Snapshot) -> dict[str, str]:
+    """Where each item was found, the first place if it was found at several."""
+    table = pq.read_table(snapshot.folder.file(SOURCES_NAME))
+    pairs = zip(table["id"].to_pylist(), table["path"].to_pylist(), strict=True)
+    return dict(reversed(list(pairs)))
+
+
+def _file_name(title: str) -> str:
+    return title.lower().replace(" ", "-")

@@ -1,0 +1,1 @@
+"""Linear heads: fitting, choosing, and calibrating them."""

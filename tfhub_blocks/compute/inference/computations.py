@@ -1,0 +1,186 @@
+"""Computations: a vector for each item, batch by batch, by whichever engine."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfhub_blocks.compute.inference.engine_interface import Forward
+from tfhub_blocks.compute.modalities.modality import Modality
+from tfhub_blocks.compute.tf.saved_model_loading import first_line
+from tfhub_blocks.compute.tf.tensorflow_setup import core_count, tf
+from tfhub_blocks.records.base.errors import BlocksError
+
+Item = tuple[str, bytes]
+"""Id and content."""
+Key = TypeVar("Key")
+Result = TypeVar("Result")
+OnFault = Callable[[str, str], None]
+"""Called with an item's id and why it has no vector."""
+NOT_FINITE = "the model gives numbers for it that are NaN or infinite"
+
+
+@dataclass(frozen=True, eq=False)
+class Computation:
+    """From contents to vectors, float32 [batch_size, dimension], in two concrete functions.
+
+    ``preprocess`` takes decoded contents, string [batch_size]; ``forward`` takes what that gives,
+    is what an engine makes fast, and gives ``dimension`` numbers an item, in any shape.
+    ``modules`` own their variables, and are kept for that; ``where`` is the step that computes, for
+    messages.
+    """
+
+    where: str
+    input: Modality
+    preprocess: Any
+    forward: Any
+    batch_size: int
+    dimension: int
+    modules: tuple[Any, ...]
+
+    def prepared(self, batch: Sequence[Item]) -> Any:
+        """What ``forward`` takes for one to ``batch_size`` items, the last one repeated.
+
+        Raises:
+            BlocksError: An item cannot be decoded; it is named.
+        """
+        try:
+            return self._prepared([content for _, content in batch])
+        except (ValueError, tf.errors.InvalidArgumentError) as error:
+            raise self._undecodable(batch, error) from error
+
+    def flat(self, given: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What a forward pass gave, as [batch_size, dimension]."""
+        return given.reshape(self.batch_size, self.dimension)
+
+    def _prepared(self, contents: Sequence[bytes]) -> Any:
+        filled = [*contents, *[contents[-1]] * (self.batch_size - len(contents))]
+        return self.preprocess(tf.constant([self.input.decode(content) for content in filled]))
+
+    def vectors(
+        self,
+        batches: Iterable[tuple[Key, list[Item]]],
+        forward: Forward,
+        on_fault: OnFault | None = None,
+    ) -> Iterator[tuple[Key, list[str], NDArray[np.float32]]]:
+        """Ids and vectors of batches of items, in order, each with its key.
+
+        Each core takes whole batches, decoding and all, so one decodes while another computes, and
+        there is one batch more than cores, for what waits. Every batch is computed at full size.
+        A few are under way at most, and go on while the caller works on what it got.
+
+        With ``on_fault`` an item that has no vector is left out, and told with the reason, from any
+        thread; a batch may be empty.
+
+        Raises:
+            BlocksError: An item cannot be decoded, or has a vector of no finite numbers.
+        """
+
+        def compute(key: Key, batch: list[Item]) -> tuple[Key, list[str], NDArray[np.float32]]:
+            if on_fault is None:
+                ids = [item for item, _ in batch]
+                vectors = self.flat(forward(self.prepared(batch)))[: len(batch)]
+                check_finite(ids, vectors, self.where)
+                return key, ids, vectors
+            batch, prepared = self.readable(batch, on_fault)
+            if not batch:
+                return key, [], np.empty((0, self.dimension), np.float32)
+            vectors = self.flat(forward(prepared))[: len(batch)]
+            finite = np.isfinite(vectors).all(axis=1)
+            for row in np.flatnonzero(~finite):
+                on_fault(batch[row][0], NOT_FINITE)
+            return key, [batch[row][0] for row in np.flatnonzero(finite)], vectors[finite]
+
+        return in_order(batches, compute, core_count() + 1)
+
+    def readable(self, batch: list[Item], on_fault: OnFault) -> tuple[list[Item], Any]:
+        """The items that can be decoded, and what ``forward`` takes for them if there are any."""
+        if not batch:
+            return [], None
+        try:
+            return batch, self._prepared([content for _, content in batch])
+        except (ValueError, tf.errors.InvalidArgumentError):
+            faults = dict(self._faults(batch))
+            if not faults:
+                raise
+        for item, reason in faults.items():
+            on_fault(item, reason)
+        rest = [(item, content) for item, content in batch if item not in faults]
+        return rest, self._prepared([content for _, content in rest]) if rest else None
+
+    def _faults(self, batch: Sequence[Item]) -> Iterator[tuple[str, str]]:
+        """The items of a batch that fail alone, and why."""
+        for item, content in batch:
+            try:
+                self._prepared([content])
+            except (ValueError, tf.errors.InvalidArgumentError) as alone:
+                yield item, f"it cannot be decoded ({_reason(alone)})"
+
+    def _undecodable(self, batch: Sequence[Item], error: Exception) -> Exception:
+        """The error that names the item that failed, or the error itself if none fails alone."""
+        for item, problem in self._faults(batch):
+            return BlocksError(
+                self.where,
+                f"item {item}",
+                problem,
+                f"{self.input.name} that can",
+                "convert or remove it (sources.parquet locates it), and snapshot again",
+            )
+        return error
+
+
+def _reason(error: Exception) -> str:
+    """What a foreign error says; one of TensorFlow's does so before it names the operation."""
+    lines = str(error).splitlines()
+    node = next((n for n, line in enumerate(lines) if line.lstrip().startswith("[[{{")), 0)
+    return lines[node - 1].strip()[:200] if node else first_line(error)
+
+
+def in_order(
+    batches: Iterable[tuple[Key, list[Item]]],
+    compute: Callable[[Key, list[Item]], Result],
+    threads: int,
+) -> Iterator[Result]:
+    """What comes of each batch, in their order; threads are at most a batch each ahead."""
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for key, batch in batches:
+                waiting.append(pool.submit(compute, key, batch))
+                if len(waiting) >= 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of so many items; the last may be shorter."""
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
+def check_finite(ids: Sequence[str], vectors: NDArray[np.floating], where: str) -> None:
+    """Check that all vectors are numbers.
+
+    Raises:
+        BlocksError: One is not; the item is named.
+    """
+    faulty = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if faulty.size:
+        raise BlocksError(
+            where,
+            f"item {ids[int(faulty[0])]}",
+            f"the encoder gives {vectors.dtype} features that are NaN or infinite",
+            "finite numbers",
+            "check the item (the snapshot's sources.parquet locates it), the pin's range, and "
+            "whether numbers of this kind are large enough",
+        )

@@ -1,0 +1,179 @@
+"""Selection: which engine computes, after each candidate has shown what it gives, and how fast."""
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfhub_blocks.compute.inference.computations import Computation, Item, batched, check_finite
+from tfhub_blocks.compute.inference.engine_interface import Engine, Forward, Precision, UnfitError
+from tfhub_blocks.compute.inference.engine_list import ENGINES, REFERENCE
+from tfhub_blocks.compute.inference.parity import Parity, measure_parity
+from tfhub_blocks.compute.tf.tensorflow_setup import core_count, tf
+from tfhub_blocks.records.base.errors import BlocksError
+
+AUTO = "auto"
+TIMED_S = 1.0
+# Another engine must be faster by more than what a busy machine makes of equal ones.
+WORTHWHILE = 1.1
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Some real items, prepared, with the vectors that the model gives as it is served.
+
+    ``counts`` are how many of each batch are items; the others fill it.
+    """
+
+    computation: Computation
+    ids: Sequence[str]
+    batches: Sequence[Any]
+    counts: Sequence[int]
+    reference: NDArray[np.float32]
+
+    def vectors(self, forward: Forward) -> NDArray[np.float32]:
+        """What a forward pass gives for the sample, [items, dimension]."""
+        pairs = zip(self.batches, self.counts, strict=True)
+        given = [self.computation.flat(forward(batch))[:count] for batch, count in pairs]
+        return np.concatenate(given)
+
+
+@dataclass(frozen=True, eq=False)
+class Selected:
+    """An engine that passed, ready to compute, with what it gave for the sample.
+
+    ``candidates`` says of each engine that was looked at what was found, ready for JSON.
+    """
+
+    engine: Engine
+    forward: Forward
+    parity: Parity
+    vectors: NDArray[np.float32]
+    candidates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def take_sample(computation: Computation, items: Sequence[Item]) -> Sample:
+    """A sample of one item or more.
+
+    Raises:
+        BlocksError: An item cannot be decoded or has features that are not finite numbers.
+    """
+    return sample_of(
+        computation,
+        [
+            ([item for item, _ in batch], computation.prepared(batch))
+            for batch in batched(items, computation.batch_size)
+        ],
+    )
+
+
+def sample_of(computation: Computation, held: Sequence[tuple[Sequence[str], Any]]) -> Sample:
+    """A sample of one batch or more that are prepared, each with the ids of its items.
+
+    Raises:
+        BlocksError: An item has features that are not finite numbers.
+    """
+    ids = [item for items, _ in held for item in items]
+    batches, counts = [prepared for _, prepared in held], [len(items) for items, _ in held]
+    none = np.empty((0, computation.dimension), np.float32)
+    sample = Sample(computation, ids, batches, counts, none)
+    served = sample.vectors(
+        lambda batch: np.asarray(tf.nest.flatten(computation.forward(batch))[0])
+    )
+    check_finite(ids, served, computation.where)
+    return replace(sample, reference=served)
+
+
+def select_engine(asked: str, precision: str, limit: float, sample: Sample) -> Selected:
+    """The engine that was asked for; for ``auto`` the fastest on this machine that fits and passes.
+
+    A candidate is timed for a second on the sample, with all cores; one that is not the reference
+    must be faster by a tenth.
+
+    Args:
+        asked: The name of an engine, or ``auto``.
+        precision: What products are computed in; it is asked for, and never chosen.
+        limit: The largest difference that passes (``Parity``).
+        sample: What is computed, and items of the data that it is for.
+
+    Raises:
+        BlocksError: The engine that was asked for cannot run this here or does not pass, or no
+            engine does.
+    """
+    computation = sample.computation
+    passed: dict[str, Selected] = {}
+    candidates: dict[str, dict[str, Any]] = {}
+    for name in ENGINES if asked == AUTO else (asked,):
+        record = candidates.setdefault(name, {})
+        try:
+            record["kind"], record["version"] = ENGINES[name].kind, ENGINES[name].version
+            forward = ENGINES[name].compiled(computation.forward, cast(Precision, precision))
+        except UnfitError as reason:
+            record["unfit"] = str(reason)
+            continue
+        vectors = sample.vectors(forward)
+        parity = measure_parity(sample.ids, vectors, sample.reference)
+        record["parity"] = asdict(parity)
+        if parity.largest <= limit:
+            passed[name] = Selected(ENGINES[name], forward, parity, vectors, candidates)
+    if not passed:
+        raise _none_passed(computation.where, asked, precision, limit, candidates)
+    if len(passed) == 1:
+        return next(iter(passed.values()))
+    for name, candidate in passed.items():
+        candidates[name]["items_per_s"] = _items_per_s(candidate.forward, sample)
+    rates = {name: candidates[name]["items_per_s"] for name in passed}
+    fastest = max(rates, key=lambda name: rates[name] * (WORTHWHILE if name == REFERENCE else 1))
+    return passed[fastest]
+
+
+def _items_per_s(forward: Forward, sample: Sample) -> float:
+    """The rate of a forward pass alone, all cores at it."""
+    cores = core_count()
+    end = time.perf_counter() + TIMED_S
+
+    def run(first: int) -> int:
+        done = 0
+        while time.perf_counter() < end:
+            forward(sample.batches[(first + done) % len(sample.batches)])
+            done += 1
+        return done
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(cores) as pool:
+        batches = sum(pool.map(run, range(cores)))
+    return batches * sample.computation.batch_size / (time.perf_counter() - started)
+
+
+def _none_passed(
+    where: str,
+    asked: str,
+    precision: str,
+    limit: float,
+    candidates: Mapping[str, Mapping[str, Any]],
+) -> BlocksError:
+    """The error for what was asked, or for the first candidate, which is the reference."""
+    for name, record in candidates.items():
+        if "parity" in record:
+            parity = record["parity"]
+            return BlocksError(
+                where,
+                f"engine {name}",
+                f"{precision} gives features of item {parity['worst_item']} that differ by "
+                f"{parity['largest']:.2g} from those of the model as it is served",
+                f"at most {limit:g}, relative to the length of its vector",
+                "take another engine or engine_precision=float32, or allow it with "
+                "engine_max_difference",
+            )
+    told = "; ".join(f"{name}: {record['unfit']}" for name, record in candidates.items())
+    return BlocksError(
+        where,
+        f"engine {asked}",
+        f"it cannot compute this encoder in {precision} here ({told})",
+        "an engine that can",
+        "take engine=auto or tensorflow, and engine_precision=float32",
+    )

@@ -1,0 +1,136 @@
+"""The scoring program as it will serve, in a process of its own, and requests to it."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfhub_blocks.compute.latency.child_process import command
+from tfhub_blocks.records.base.errors import BlocksError
+
+HOST = "127.0.0.1"
+MOST_START_S = 600.0
+# What is measured is how long answers take, and not what is refused because they do.
+WAITING, BUDGET_MS = 100_000, 600_000.0
+
+
+@dataclass
+class Server:
+    """A scoring program that is ready; it was ``cold_start_s`` from its start to that."""
+
+    process: subprocess.Popen[str]
+    url: str
+    content_type: str
+    cold_start_s: float = 0.0
+    _local: threading.local = field(default_factory=threading.local)
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        """Status and body of an answer, over a connection that each thread keeps."""
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = HTTPConnection(str(urlparse(self.url).netloc), timeout=MOST_START_S)
+            self._local.connection = connection
+        try:
+            connection.request(method, path, body, {"content-type": self.content_type})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except Exception:
+            connection.close()
+            raise
+
+    def score(self, content: bytes) -> NDArray[np.float32]:
+        """The probabilities of one item.
+
+        Raises:
+            ValueError: It was not answered; the message is the server's.
+        """
+        status, body = self.ask("POST", "/score", content)
+        if status != 200:
+            raise ValueError(f"status {status}: {body.decode(errors='replace')[:200]}")
+        row: dict[str, Any] = json.loads(body)["predictions"][0]
+        return np.array(row["probabilities"], np.float32)
+
+    @property
+    def memory_mb(self) -> float:
+        """The most that it held at once."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
+
+
+@contextmanager
+def serving(model: Path, is_text: bool, where: str) -> Iterator[Server]:
+    """A server of a finished model, by the runtime in its folder; stopped at the end.
+
+    Raises:
+        BlocksError: It did not become ready.
+    """
+    begun = time.perf_counter()
+    process = subprocess.Popen(
+        command(__name__, str(model)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None  # noqa: S101 - it was asked for
+    told: list[str] = []
+    try:
+        for line in process.stderr:
+            told.append(line)
+            if line.startswith("at "):
+                break
+        else:
+            raise _failed(where, told)
+        draining = threading.Thread(target=told.extend, args=[process.stderr], daemon=True)
+        draining.start()
+        kind = "text/plain" if is_text else "application/octet-stream"
+        server = Server(process, told[-1].split()[1], kind)
+        while server.ask("GET", "/health/ready")[0] != 200:
+            if process.poll() is not None or time.perf_counter() > begun + MOST_START_S:
+                raise _failed(where, told)
+            time.sleep(0.02)
+        server.cold_start_s = time.perf_counter() - begun
+        yield server
+    except OSError as error:
+        raise _failed(where, [*told, str(error)]) from error
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def main() -> None:
+    """Serve the folder that the command names."""
+    from tfhub_blocks.compute.serving.limits import ServingLimits
+    from tfhub_blocks.compute.serving.server import serve
+
+    def announce(url: str) -> None:
+        print("at", url, file=sys.stderr, flush=True)
+
+    limits = ServingLimits(waiting=WAITING, budget_ms=BUDGET_MS)
+    serve(Path(sys.argv[1]), "model", limits, "check_latency", announce=announce)
+
+
+def _failed(where: str, told: list[str]) -> BlocksError:
+    last = next((line.strip() for line in reversed(told) if line.strip()), "it said nothing")
+    return BlocksError(
+        where,
+        "scoring program",
+        f"it ended or does not answer ({last[:300]})",
+        "a program that is ready to answer",
+        "start it by hand to see what it says: tfhub-blocks serve MODEL",
+    )

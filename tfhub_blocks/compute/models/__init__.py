@@ -1,0 +1,1 @@
+"""Writing and loading of the self-contained MLflow model."""

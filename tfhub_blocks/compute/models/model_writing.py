@@ -1,0 +1,150 @@
+"""Self-contained models: preprocessing, encoder and head in one SavedModel, as an MLflow model."""
+
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import yaml
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import Array
+
+from tfhub_blocks.compute.encoders.encoder import Encoder
+from tfhub_blocks.compute.heads.linear_head import Head
+from tfhub_blocks.compute.models import packed_scorer
+from tfhub_blocks.compute.tf.saved_model_writing import save_module
+from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced
+from tfhub_blocks.records.base.folders import Folder
+from tfhub_blocks.records.formats.models import SAVED_MODEL_NAME
+from tfhub_blocks.records.pins.pins import PIN_NAME
+
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "tensorflow")
+
+
+class ServedModel(tf.Module):  # type: ignore[misc]
+    """Decoded items in; label and probabilities out."""
+
+    def __init__(self, encoder: Encoder, head: Head) -> None:
+        super().__init__()
+        self._modules = encoder.loaded.modules  # held, so that their variables are saved with ours
+        self._encoder = encoder
+        self._weights = tf.Variable(head.weights, trainable=False, name="head/weights")
+        self._bias = tf.Variable(head.bias, trainable=False, name="head/bias")
+        self._labels = head.labels
+        self._temperature = head.temperature
+
+    def __call__(self, contents: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Labels, string [n], and probabilities, float32 [n, classes], of contents, string [n]."""
+        probabilities = self._classify(self._encoder.preprocess(contents))
+        best = tf.argmax(probabilities, axis=-1)
+        return {"label": tf.gather(self._labels, best), "probabilities": probabilities}
+
+    def trace(self) -> Any:
+        """Trace what is saved, and give the whole, for the signature.
+
+        Its two halves are saved as ``preprocess`` and ``classify``, so that an engine can take the
+        second (``compute/served_models.py``).
+        """
+        strings = tf.TensorSpec([None], tf.string, name="contents")
+        self.preprocess = traced(self._encoder.preprocess, input_signature=[strings])
+        given = self.preprocess.get_concrete_function().structured_outputs
+        inputs = tf.nest.map_structure(tf.TensorSpec.from_tensor, given)
+        self.classify = traced(self._classify, input_signature=[inputs])
+        self.serve = traced(self.__call__, input_signature=[strings])
+        return self.serve
+
+    def _classify(self, preprocessed: Any) -> tf.Tensor:
+        features = self._encoder.features(preprocessed)
+        logits = tf.matmul(features, self._weights) + self._bias
+        return tf.nn.softmax(logits / self._temperature)
+
+
+def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, Any]) -> None:
+    """Write an MLflow model that loads where neither the encoder nor this library ever was.
+
+    The same encoder and head give the same bytes, whatever the day and the folder.
+
+    Args:
+        folder: An empty folder.
+        encoder: The encoder, which is copied into the model, with its pin beside.
+        head: The head on its features.
+        facts: What the model's metadata shall say besides its labels.
+    """
+    module = ServedModel(encoder, head)
+    serve = module.trace()
+    signature = ModelSignature(
+        Schema([ColSpec(DataType[encoder.input.served_as])]),
+        Schema(
+            [
+                ColSpec(DataType.string, "label"),
+                ColSpec(DataType.double, "probability"),
+                ColSpec(Array(DataType.double), "probabilities"),
+            ]
+        ),
+    )
+    decoder = encoder.input.decoder
+    packages = (*REQUIREMENTS, *encoder.input.requirements, *encoder.pin.operations.packages)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        saved_model, pin = Path(temporary) / "saved_model", Path(temporary) / PIN_NAME
+        save_module(module, saved_model, {"serving_default": serve})
+        encoder.pin.write(pin)
+        artifacts = {"saved_model": saved_model, "encoder": pin}
+        mlflow.pyfunc.save_model(
+            str(folder),
+            python_model=packed_scorer.__file__,
+            artifacts={
+                name: str(path)
+                for name, path in (
+                    artifacts | ({"decoder": decoder.program} if decoder else {})
+                ).items()
+            },
+            model_config={
+                "decoder_options": dict(decoder.options) if decoder else {},
+                "imports": list(encoder.pin.operations.packages),
+            },
+            signature=signature,
+            input_example=pd.DataFrame({"contents": [_example(encoder)]}),
+            pip_requirements=[f"{name}=={version(name)}" for name in packages],
+            metadata={"labels": list(head.labels), **facts},
+            # Given, so that the same model is the same bytes; the lineage says when.
+            mlflow_model=Model(model_uuid="0" * 32, utc_time_created="1970-01-01 00:00:00.000000"),
+        )
+    _forget_local_paths(folder / "MLmodel")
+    encoder.pin.write(folder / PIN_NAME)
+
+
+def read_head(folder: Folder, metadata: Mapping[str, Any]) -> Head:
+    """The head of a model that ``write_model`` wrote, from its variables alone: nothing is run.
+
+    Args:
+        folder: The finished model.
+        metadata: Its metadata.
+    """
+    prefix = f"{SAVED_MODEL_NAME}/variables/variables"
+    for suffix in (".index", ".data-00000-of-00001"):
+        folder.file(prefix + suffix)
+    stored = tf.train.load_checkpoint(str(folder.path / prefix))
+    weights, bias = (
+        stored.get_tensor(f"{name}/.ATTRIBUTES/VARIABLE_VALUE") for name in ("_weights", "_bias")
+    )
+    temperature = float(folder.lineage.provenance.facts["temperature"])
+    return Head(weights, bias, tuple(metadata["labels"]), temperature)
+
+
+def _example(encoder: Encoder) -> bytes | str:
+    example = encoder.input.samples()[0]
+    return example.decode() if encoder.input.served_as == "string" else example
+
+
+def _forget_local_paths(path: Path) -> None:
+    """Take out of MLmodel where the model was put together; loading uses the base names."""
+    record = yaml.safe_load(path.read_text(encoding="utf-8"))
+    flavor = record["flavors"]["python_function"]
+    flavor["model_code_path"] = Path(flavor["model_code_path"]).name
+    for artifact in flavor["artifacts"].values():
+        artifact["uri"] = artifact["path"]
+    path.write_text(yaml.safe_dump(record, sort_keys=True), encoding="utf-8")

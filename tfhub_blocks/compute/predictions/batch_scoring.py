@@ -1,0 +1,267 @@
+"""Scoring: a model applied to each place of some data, part by part, as extraction does.
+
+A part is a run of places, with a row for each. Within it a content is scored once, those of earlier
+predictions not at all, and one that cannot be read or decoded gets the reason in place of an
+answer. What parts hold does not depend on how many workers there were, nor on interruptions.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tfhub_blocks.compute.extraction.extraction import PARTS_FOLDER, Options, Share
+from tfhub_blocks.compute.inference.computations import Item
+from tfhub_blocks.compute.inference.engine_list import ENGINES, REFERENCE
+from tfhub_blocks.compute.inference.engine_selection import AUTO
+from tfhub_blocks.compute.inference.parts import PartFiles
+from tfhub_blocks.compute.inference.work_plan import MOST_ROWS, Plan, read_plan, rows_of_part
+from tfhub_blocks.compute.predictions.prediction_columns import EarlierAnswers, answer_table
+from tfhub_blocks.compute.predictions.scorers import Ready, Scorer
+from tfhub_blocks.compute.predictions.scoring_rows import PORT, WHERE, Places
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.predictions import Predictions, predictions_schema
+
+FAULTS_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A place that was read: its content's id, or why it is not to be scored."""
+
+    path: str
+    item: str | None
+    fault: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Scoring:
+    """Predictions to be had of some places: by which model, and how.
+
+    ``model_version`` is what rows say of the model. ``top_k`` is how many of the largest
+    probabilities are kept, None all of them. With a share of more than ``max_unreadable`` without
+    an answer, there are no predictions.
+    """
+
+    model: Scorer
+    places: Places
+    model_version: str
+    options: Options
+    top_k: int | None = None
+    previous: Predictions | None = None
+    max_unreadable: float = 0.01
+
+    def compute(self, share: Share, progress: Callable[[int, int], None]) -> Plan:
+        """Score one worker's share, and give what all workers go by.
+
+        Memory holds a few batches, the rows of two parts, and what places and earlier predictions
+        hold.
+
+        Args:
+            share: Which share.
+            progress: Called with places done and places in all, of what this attempt has to do.
+
+        Raises:
+            BlocksError: No engine fits and passes, nothing can be decoded, too much cannot be, or
+                the data changed meanwhile.
+        """
+        share = self._own(share)
+        size = self.model.batch_size(self.options)
+        plan = read_plan(share.folder, wait=share.index > 0)
+        ready = self._ready(plan.engine if plan else self._asked())
+        if plan is None:
+            report: dict[str, Any] = {**ready.report, "earlier": "predictions"}
+            _, why_not = self.reusable(ready.kind)
+            if why_not:
+                report["not_reused"] = why_not
+            rows = np.arange(self.places.total)
+            part_rows = rows_of_part(len(rows), size)
+            plan = Plan(ready.engine, ready.kind, rows, part_rows, report)
+            plan.write(share.folder)
+        earlier = EarlierAnswers(self.reusable(plan.kind)[0], self.top_k)
+        parts = self.parts(share)
+        self._drop_changed(parts, plan, share)
+        mine = plan.share(share.index, share.count)
+        missing = [number for number in mine if parts.find(number) is None]
+        total = sum(len(plan.part(number)) for number in missing)
+        done = unreadable = 0
+        read: dict[int, list[Read]] = {}
+        faults: dict[str, str] = {}
+        batches = self._batches(plan, missing, earlier, size, read)
+        computed = ready.answers(batches, faults.__setitem__)
+        # One stream over all parts: while one is written, cores work on the next.
+        for number, of_part in groupby(computed, key=itemgetter(0)):
+            ids: list[str] = []
+            held: list[NDArray[np.float32]] = []
+            for _, some, vectors in of_part:
+                ids += some
+                held.append(vectors)
+                progress(min(done + len(ids), total), total)
+            rows_read = read.pop(number)
+            table = self._table(rows_read, ids, np.concatenate(held), earlier, faults)
+            parts.write_batches(number, table.schema, table.to_batches())
+            done += len(rows_read)
+            unreadable += table.num_rows - table["error"].null_count
+            self.check_unreadable(unreadable, table)
+        progress(total, total)
+        return plan
+
+    def parts(self, share: Share) -> PartFiles:
+        """The parts that are there, of whichever worker and attempt."""
+        return PartFiles(self._own(share).folder / PARTS_FOLDER)
+
+    def reusable(self, kind: str) -> tuple[Predictions | None, str]:
+        """The earlier predictions, if they are what an engine would give; else why they are not."""
+        if self.previous is None:
+            return None, ""
+        made = self.previous.manifest
+        asked = (self.model.digest, kind, self.options.precision, self.top_k)
+        had = (made.model_digest, made.engine, made.precision, made.top_k)
+        names = ("model", "engine", "engine_precision", "top_k")
+        for name, before, now in zip(names, had, asked, strict=True):
+            if before != now:
+                return None, f"{name} was {before} and is {now} now"
+        return self.previous, ""
+
+    def check_unreadable(self, count: int, some: pa.Table) -> None:
+        """Check that not too many places have no answer.
+
+        Args:
+            count: How many have none.
+            some: Rows with some of them, to be named.
+
+        Raises:
+            BlocksError: There are too many.
+        """
+        if count <= self.max_unreadable * self.places.total:
+            return
+        named = some.filter(some["error"].is_valid()).slice(0, FAULTS_SHOWN).to_pylist()
+        shown = "; ".join(f"{row['path']}: {row['error']}" for row in named)
+        raise BlocksError(
+            WHERE,
+            "max_unreadable_fraction",
+            f"{count} of {self.places.total} items cannot be scored, such as {shown}",
+            f"at most {self.max_unreadable:.4g} of them",
+            "mend or remove them, or raise max_unreadable_fraction",
+        )
+
+    def _own(self, share: Share) -> Share:
+        """A share whose folder holds no part of other places."""
+        name = self.places.key[:20]
+        return share if share.work.name == name else replace(share, work=share.work / name)
+
+    def _asked(self) -> str:
+        """The engine to look at, or auto for all."""
+        if self.options.engine != AUTO:
+            return self.options.engine
+        if self.previous and self.previous.manifest.model_digest == self.model.digest:
+            # Another one, though faster today, would score everything anew.
+            name = self.previous.manifest.engine.partition("/")[0]
+            if name in ENGINES and not self.reusable(ENGINES[name].kind)[1]:
+                return name
+        return REFERENCE if self.places.total < self.options.least_to_compare else AUTO
+
+    def _ready(self, asked: str) -> Ready:
+        """What computes, after it was tried on the first items."""
+        total, seen = self.places.total, set[str]()
+        spans = [range(s, min(s + MOST_ROWS, total)) for s in range(0, total, MOST_ROWS)]
+
+        def is_new(item: str) -> bool:
+            before = len(seen)
+            seen.add(item)
+            return len(seen) > before
+
+        rows = self.places.read(spans, is_new)
+        items = ((row.item, row.content) for row in rows if row.item and row.content is not None)
+        ready = self.model.ready(asked, self.options, items)
+        rows.close()
+        if ready is None:
+            raise BlocksError(
+                WHERE,
+                PORT,
+                f"none of its {self.places.total} items can be decoded",
+                f"{self.places.modality} that the model takes",
+                "check the data and the model",
+            )
+        return ready
+
+    def _drop_changed(self, parts: PartFiles, plan: Plan, share: Share) -> None:
+        """Remove parts of contents that are others now; the first worker looks at all parts."""
+        numbers = plan.numbers if share.index == 0 else plan.share(share.index, share.count)
+        found = {n: path for n in numbers if (path := parts.find(n)) is not None}
+        spans = {number: self._span(plan, number) for number in found}
+        ids = (parts.table(number)["id"].to_pylist() for number in found)
+        changed = self.places.changed(list(spans.values()), ids)
+        for number, path in found.items():
+            if spans[number] in changed:
+                path.unlink(missing_ok=True)
+
+    def _span(self, plan: Plan, number: int) -> range:
+        rows = plan.part(number)
+        return range(int(rows[0]), int(rows[-1]) + 1)
+
+    def _batches(
+        self,
+        plan: Plan,
+        numbers: Sequence[int],
+        earlier: EarlierAnswers,
+        size: int,
+        read: dict[int, list[Read]],
+    ) -> Iterator[tuple[int, list[Item]]]:
+        """What is to be computed, batch by batch; ``read`` is filled with the places of a part.
+
+        Each part has a batch at least, though it may be empty.
+        """
+        spans = [self._span(plan, number) for number in numbers]
+        rows = self.places.read(spans, lambda item: item not in earlier)
+        for number, span in zip(numbers, spans, strict=True):
+            here: list[Read] = []
+            asked: set[str] = set()
+            batch: list[Item] = []
+            read[number] = here
+            for row in islice(rows, len(span)):
+                here.append(Read(row.path, row.item, row.fault))
+                if row.content is not None and row.item is not None and row.item not in asked:
+                    asked.add(row.item)
+                    batch.append((row.item, row.content))
+                if len(batch) == size:
+                    yield number, batch
+                    batch = []
+            yield number, batch
+
+    def _table(
+        self,
+        rows: Sequence[Read],
+        ids: Sequence[str],
+        vectors: NDArray[np.float32],
+        earlier: EarlierAnswers,
+        faults: Mapping[str, str],
+    ) -> pa.Table:
+        """The rows of a part, of its places and what was computed for them."""
+        computed = set(ids)
+        known = {row.item for row in rows if row.item and not row.fault} - computed - faults.keys()
+        items = [*ids, *sorted(known)]
+        answers = [
+            answer_table(vectors, self.model.labels, self.top_k),
+            earlier.take(sorted(known)),
+        ]
+        index = {item: number for number, item in enumerate(items)}
+        errors = [row.fault or faults.get(row.item or "") for row in rows]
+        places = [
+            None if error else index[row.item or ""]
+            for row, error in zip(rows, errors, strict=True)
+        ]
+        chosen = pa.concat_tables(answers).combine_chunks().take(pa.array(places, pa.int64()))
+        columns = [
+            pa.array([row.path for row in rows]),
+            pa.array([row.item for row in rows], pa.string()),
+            *chosen.columns,
+            pa.array(errors, pa.string()),
+            pa.array([self.model_version] * len(rows)),
+        ]
+        return pa.table(columns, schema=predictions_schema(self.top_k)).combine_chunks()

@@ -1,0 +1,165 @@
+"""Predictions: parts that were scored, put together in the order of the data, and summed up."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tfhub_blocks.compute.extraction.extraction import Share
+from tfhub_blocks.compute.inference.work_plan import Plan
+from tfhub_blocks.compute.predictions.batch_scoring import FAULTS_SHOWN, Scoring
+from tfhub_blocks.compute.predictions.prediction_columns import EarlierAnswers
+from tfhub_blocks.compute.step.step_frame import Step
+from tfhub_blocks.records.formats.predictions import (
+    FORMAT,
+    SUMMARY_NAME,
+    Manifest,
+    PredictionWriter,
+    predictions_schema,
+)
+
+
+@dataclass
+class Summary:
+    """What all rows come to: those of each label, how sure the model was, what had no answer."""
+
+    rows: int = 0
+    unreadable: int = 0
+    scored: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    probabilities: float = 0.0
+    first_errors: list[str] = field(default_factory=list)
+
+    def add(self, rows: pa.Table, earlier: EarlierAnswers) -> None:
+        """Take in the rows of a part."""
+        answered = rows.filter(rows["error"].is_null())
+        failed = rows.filter(rows["error"].is_valid())
+        self.rows += rows.num_rows
+        self.unreadable += failed.num_rows
+        self.scored += sum(item not in earlier for item in set(answered["id"].to_pylist()))
+        self.labels.update(answered["label"].to_pylist())
+        self.probabilities += pc.sum(answered["probability"].cast("float64")).as_py() or 0.0
+        for row in failed.slice(0, FAULTS_SHOWN - len(self.first_errors)).to_pylist():
+            self.first_errors.append(f"{row['path']}: {row['error']}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """As it stands in ``summary.json``."""
+        answered = self.rows - self.unreadable
+        return {
+            "rows": self.rows,
+            "scored": self.scored,
+            "unreadable": self.unreadable,
+            "labels": dict(sorted(self.labels.items())),
+            "mean_probability": round(self.probabilities / answered, 6) if answered else None,
+            "first_errors": self.first_errors,
+        }
+
+
+def run_scoring(
+    run: Step,
+    port: str,
+    scoring: Scoring,
+    progress: Callable[[str], Callable[[int, int], None]],
+) -> None:
+    """Fill a step's output with predictions; each of its workers scores a share.
+
+    Args:
+        run: The step's run.
+        port: The output.
+        scoring: What is scored, and by what.
+        progress: Gives, for a unit, what is called with done and in all.
+
+    Raises:
+        BlocksError: As ``Scoring.compute``.
+    """
+    share = Share(run.work(port, checked=["data"]), run.worker.index, run.worker.count)
+    if parts := scoring.parts(share).count():
+        print(f"goes on after {parts} finished parts", flush=True)
+    plan = scoring.compute(share, progress("items"))
+    if not run.worker.is_first:
+        return
+    folder = run.begin_output(port, FORMAT)
+    manifest, summary = write_predictions(scoring, plan, share, folder, progress("items"))
+    run.facts.update(
+        rows=manifest.rows,
+        scored=manifest.scored,
+        unreadable=manifest.unreadable,
+        model_digest=manifest.model_digest,
+        model_version=manifest.model_version,
+        engine={"kind": plan.kind, **plan.report},
+    )
+    for line in plan.told():
+        print(line)
+    for error in summary.first_errors:
+        print(f"unreadable: {error}")
+    common = ", ".join(f"{number} {label}" for label, number in summary.labels.most_common(5))
+    more = f", {len(summary.labels) - 5} more labels" if len(summary.labels) > 5 else ""
+    print(
+        f"{manifest.rows} rows, {manifest.scored} contents scored, {manifest.unreadable} "
+        f"unreadable: {common}{more}; by model {manifest.model_version}"
+    )
+
+
+def write_predictions(
+    scoring: Scoring,
+    plan: Plan,
+    share: Share,
+    folder: Path,
+    progress: Callable[[int, int], None],
+) -> tuple[Manifest, Summary]:
+    """Write the predictions of all places; give their manifest and what they come to.
+
+    The first worker does this; it waits for the parts of others.
+
+    Args:
+        scoring: What was scored, and by what.
+        plan: What its workers go by.
+        share: That of the first worker.
+        folder: The empty folder to fill.
+        progress: Called with places scored, by all workers, and places in all.
+
+    Raises:
+        BlocksError: Too many places have no answer.
+    """
+    parts, total = scoring.parts(share), len(plan.rows)
+    earlier = EarlierAnswers(scoring.reusable(plan.kind)[0], scoring.top_k)
+    model, summary = scoring.model, Summary()
+    facts = {
+        "labels": list(model.labels),
+        "model_digest": model.digest,
+        "model_version": scoring.model_version,
+    }
+
+    def on_wait(there: int) -> None:
+        progress(min(there * plan.part_rows, total), total)
+
+    with PredictionWriter(folder, predictions_schema(scoring.top_k), facts) as writer:
+        for number in plan.numbers:
+            table = parts.table(number, on_wait)
+            summary.add(table, earlier)
+            scoring.check_unreadable(summary.unreadable, table)
+            writer.write(table)
+    if writer.rows != scoring.places.total:
+        raise RuntimeError(f"{writer.rows} rows for {scoring.places.total} places")
+    manifest = Manifest(
+        rows=writer.rows,
+        scored=summary.scored,
+        unreadable=summary.unreadable,
+        labels=model.labels,
+        top_k=scoring.top_k,
+        model_digest=model.digest,
+        model_version=scoring.model_version,
+        modality=scoring.places.modality,
+        engine=plan.kind,
+        precision=scoring.options.precision,
+        shards=tuple(writer.names),
+    )
+    manifest.write(folder)
+    text = json.dumps(summary.as_dict(), indent=1, ensure_ascii=False)
+    (folder / SUMMARY_NAME).write_text(text + "\n", encoding="utf-8")
+    return manifest, summary

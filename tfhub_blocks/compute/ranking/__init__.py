@@ -1,0 +1,1 @@
+"""The ranking of encoders on a sample of items."""

@@ -1,0 +1,101 @@
+"""Encoders compared on a draw of items: what each is worth and costs, before anybody pays."""
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfhub_blocks.compute.data.draws import Drawn
+from tfhub_blocks.compute.encoders.encoder import Encoder, load_pinned
+from tfhub_blocks.compute.extraction.extraction import Extraction, Options, Share
+from tfhub_blocks.compute.heads import interval_estimates
+from tfhub_blocks.compute.heads.interval_estimates import Estimate
+from tfhub_blocks.compute.heads.ridge import LeaveOneOut, leave_one_out
+
+WHERE = "encoder compare"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What one encoder gave on the draw."""
+
+    encoder: str  # the folder, as it was given
+    digest: str
+    dimension: int
+    answer: LeaveOneOut
+    items_per_s: float  # once under way
+
+    @property
+    def seconds_per_1000(self) -> float:
+        """Seconds for 1,000 items on this machine, start-up left out."""
+        return 1000 / self.items_per_s
+
+
+def ranked(trials: Sequence[Trial]) -> list[Trial]:
+    """Sort by leave-one-out accuracy, of equal ones the faster first."""
+    return sorted(trials, key=lambda trial: (-trial.answer.accuracy.value, -trial.items_per_s))
+
+
+def lead(first: Trial, other: Trial) -> Estimate:
+    """By how much one encoder's accuracy is above another's, paired by item."""
+    return interval_estimates.paired_difference(first.answer.hits, other.answer.hits)
+
+
+def tried(folder: Path, drawn: Drawn, progress: Progress) -> Trial:
+    """Run one encoder over the draw and say what its features are worth.
+
+    Args:
+        folder: A pinned encoder.
+        drawn: The items.
+        progress: Called with items done and in all.
+
+    Raises:
+        BlocksError: The encoder is not as pinned, cannot be loaded, or cannot take the items.
+    """
+    encoder = load_pinned(folder, f"{WHERE} {folder}")
+    vectors, targets, rate = _extracted(encoder, drawn, progress)
+    answer = leave_one_out(vectors, targets)
+    return Trial(str(folder), encoder.digest, vectors.shape[1], answer, rate)
+
+
+@dataclass
+class _Clock:
+    """Called with items done and in all; knows the rate from a tenth of them on."""
+
+    progress: Progress
+    marks: list[tuple[int, float]] = field(default_factory=lambda: [(0, time.perf_counter())])
+
+    def __call__(self, done: int, total: int) -> None:
+        self.progress(done, total)
+        now = done, time.perf_counter()
+        if self.marks[0][0] < total / 10:
+            self.marks = [now]
+        self.marks[1:] = [now]
+
+    def items_per_s(self) -> float:
+        (first, begun), (last, ended) = self.marks
+        return (last - first) / (ended - begun)
+
+
+def _extracted(
+    encoder: Encoder, drawn: Drawn, progress: Progress
+) -> tuple[NDArray[np.floating], NDArray[np.int64], float]:
+    """Give features [items, dimension], targets [items], and items a second.
+
+    By the engine that a full run would take.
+    """
+    options = Options(least_to_compare=0)
+    extraction, clock = Extraction(drawn.snapshot, encoder, options, where=WHERE), _Clock(progress)
+    with tempfile.TemporaryDirectory() as temporary:
+        share = Share(Path(temporary))
+        plan = extraction.compute(share, clock)
+        parts = extraction.parts(share)
+        vectors = [parts.read(number)[1] for number in plan.numbers]
+        targets = drawn.snapshot.targets(plan.rows)
+        return np.concatenate(vectors), targets, clock.items_per_s()

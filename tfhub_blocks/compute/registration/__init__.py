@@ -1,0 +1,1 @@
+"""The conditions for registering a model, and the MLflow registry."""

@@ -1,1 +1,0 @@
-"""Sample images and a sample encoder, made from installed packages alone."""

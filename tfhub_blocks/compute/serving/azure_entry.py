@@ -1,0 +1,84 @@
+"""The entry script of an online endpoint of Azure ML: ``init`` once, then ``run`` a request.
+
+Its inference server gives the whole request where it can, so that a file comes as it is and a
+refusal has its status; a server that knows nothing of that gives the body's text, which is JSON.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from tfhub_blocks.compute.serving.bodies import JSON_TYPE
+from tfhub_blocks.compute.serving.limits import usual_limits
+from tfhub_blocks.compute.serving.logs import log, log_fault
+from tfhub_blocks.compute.serving.refusals import Refusal
+from tfhub_blocks.compute.serving.scoring_program import Program, open_program
+from tfhub_blocks.records.base.errors import BlocksError
+
+MODEL_VARIABLE = "AZUREML_MODEL_DIR"
+_MARKS = ("MLmodel", "encoder.toml")
+_program: Program | None = None
+
+try:
+    from azureml_inference_server_http.api.aml_request import rawhttp
+    from azureml_inference_server_http.api.aml_response import AMLResponse
+except ImportError:  # another server than Azure ML's
+    AMLResponse = None
+
+    def rawhttp(function: Any) -> Any:
+        """The function itself."""
+        return function
+
+
+def init() -> None:
+    """Load the model in ``AZUREML_MODEL_DIR``, or in the one folder there.
+
+    Raises:
+        BlocksError: There is none, or it cannot be computed here.
+    """
+    global _program
+    folder = _model_folder(Path(os.environ.get(MODEL_VARIABLE, ".")))
+    _program = open_program(folder, usual_limits(folder), "init")
+    log("ready")
+
+
+@rawhttp  # type: ignore[untyped-decorator]
+def run(request: Any) -> Any:
+    """The answer to a request: predictions, or why there are none."""
+    assert _program is not None  # noqa: S101 - init comes first
+    is_whole = hasattr(request, "get_data")
+    body = request.get_data() if is_whole else request
+    kind = request.headers.get("content-type", JSON_TYPE) if is_whole else JSON_TYPE
+    try:
+        answers = _program.submit(body.encode() if isinstance(body, str) else body, kind)
+        given = _program.predictions(answers)
+    except Refusal as refusal:
+        return _response(refusal.as_dict(), refusal.status, refusal.headers)
+    except Exception as error:
+        log_fault("fault", error)
+        return _response({"error": "the server failed; its log says more"}, 500, {})
+    return given
+
+
+def _response(body: dict[str, Any], status: int, headers: dict[str, str]) -> Any:
+    if AMLResponse is None:
+        return body
+    return AMLResponse(body, status, headers, json_str=True)
+
+
+def _model_folder(folder: Path) -> Path:
+    """Where the model is: Azure ML mounts a registered model in a folder of its name."""
+    found = [path for path in (folder, *sorted(folder.glob("*/"))) if _is_model(path)]
+    if not found:
+        raise BlocksError(
+            "init",
+            MODEL_VARIABLE,
+            f"{folder} holds no model",
+            "the folder of a model, or one folder in it that is",
+            "deploy a model that train_head, fine_tune or check_latency gave",
+        )
+    return found[0]
+
+
+def _is_model(folder: Path) -> bool:
+    return any((folder / mark).is_file() for mark in _MARKS)

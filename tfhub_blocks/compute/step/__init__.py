@@ -1,0 +1,1 @@
+"""The frame around every step: parameters, environment check, lock check, and lineage."""

@@ -1,0 +1,1 @@
+"""TensorFlow itself: its import, SavedModels on disk and in memory, graphs, and operations."""

@@ -1,0 +1,94 @@
+"""Operations of a SavedModel: which it uses, and which package has those that TensorFlow lacks."""
+
+import importlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import get_args
+
+from google.protobuf.message import DecodeError
+
+from tfhub_blocks.compute.tf.saved_model_loading import first_line
+from tfhub_blocks.compute.tf.tensorflow_setup import registered_operations, saved_model_pb2, tf
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.pins.pins import SAVED_MODEL_NAME, OperationPackage, Operations
+
+PACKAGES: tuple[OperationPackage, ...] = get_args(OperationPackage)
+# Taken before any package is imported: what needs none.
+CORE = registered_operations()
+SHOWN = 5
+
+
+def read_operations(saved_model: Path, where: str) -> Operations:
+    """The operations of the SavedModels in a folder, read without loading them.
+
+    A package that has missing ones, and is installed, is imported.
+
+    Raises:
+        BlocksError: A file is no SavedModel, or an operation is in no installed package.
+    """
+    used: set[str] = set()
+    for path in sorted(saved_model.rglob(SAVED_MODEL_NAME)):
+        used |= _used(path, where)
+    missing, needed = sorted(used - CORE), []
+    for package in PACKAGES:
+        if missing and _is_imported(package):
+            found = registered_operations().intersection(missing)
+            missing = [name for name in missing if name not in found]
+            needed += [package] if found else []
+    if missing:
+        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+        raise BlocksError(
+            where,
+            str(saved_model),
+            f"TensorFlow {tf.__version__} has no operation {', '.join(missing[:SHOWN])}{more}",
+            f"operations of TensorFlow, or of {', '.join(PACKAGES)} where that is installed",
+            _remedy(),
+        )
+    return Operations(tuple(sorted(used)), tuple(needed))
+
+
+def import_packages(packages: Iterable[OperationPackage], where: str) -> None:
+    """Import the packages that a pin names, so that an encoder's operations are there.
+
+    Raises:
+        BlocksError: One is not installed.
+    """
+    for package in packages:
+        if not _is_imported(package):
+            problem = f"{package} is not installed"
+            raise BlocksError(where, "operations", problem, "it, as the pin says", _remedy())
+
+
+def _used(path: Path, where: str) -> set[str]:
+    try:
+        saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    except DecodeError as error:
+        raise BlocksError(
+            where,
+            str(path),
+            f"TensorFlow {tf.__version__} cannot load it ({first_line(error)})",
+            "a whole SavedModel",
+            "get it again",
+        ) from error
+    graphs = [meta_graph.graph_def for meta_graph in saved.meta_graphs]
+    functions = [function for graph in graphs for function in graph.library.function]
+    nodes = [node for graph in graphs for node in graph.node]
+    nodes += [node for function in functions for node in function.node_def]
+    # A function can be called like an operation of its name.
+    return {node.op for node in nodes} - {function.signature.name for function in functions}
+
+
+def _is_imported(package: OperationPackage) -> bool:
+    try:
+        importlib.import_module(package)
+    except ImportError:
+        return False
+    return True
+
+
+def _remedy() -> str:
+    series = ".".join(tf.__version__.split(".")[:2])
+    return (
+        f"add tensorflow-text=={series}.* to the environment's requirements.in if it is a text "
+        "model, or get one without"
+    )

@@ -1,0 +1,311 @@
+"""Fine-tuning of an encoder above a cut, from a linear probe to the better of it and the tuned."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from tfhub_blocks.compute.cutting.cut_costs import Budget, deepest_within, measured_forward_s
+from tfhub_blocks.compute.cutting.encoder_cuts import Cut, CutEncoder, check_cuts
+from tfhub_blocks.compute.extraction.extraction import Options as Extracted
+from tfhub_blocks.compute.extraction.extraction import Share
+from tfhub_blocks.compute.heads.feature_splits import Split
+from tfhub_blocks.compute.heads.linear_head import Head, fit_head
+from tfhub_blocks.compute.inference.engine_list import REFERENCE
+from tfhub_blocks.compute.inference.engine_selection import AUTO
+from tfhub_blocks.compute.tf.tensorflow_setup import tf
+from tfhub_blocks.compute.tuning.activations import Activations
+from tfhub_blocks.compute.tuning.blend_comparison import Comparison, choose_blend
+from tfhub_blocks.compute.tuning.caching import SPLITS, Cache, Examples, LowerPart
+from tfhub_blocks.compute.tuning.checkpoints import noted_preemption
+from tfhub_blocks.compute.tuning.classifier import Classifier, feature_scale, features_of
+from tfhub_blocks.compute.tuning.learning_schedule import Schedule, default_schedule
+from tfhub_blocks.compute.tuning.replicas import ALONE, Replicas
+from tfhub_blocks.compute.tuning.training import Safety, Trained, train
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.features import Features
+from tfhub_blocks.records.formats.snapshots import Snapshot
+
+WHERE = "fine_tune"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What may be asked for; None is what ``default_schedule`` says."""
+
+    dtype: Literal["float16", "float32"] = "float16"
+    engine: str = AUTO
+    augment_views: int = 0
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    label_smoothing: float | None = None
+    mixup: float | None = None
+    balance_classes: bool = False
+    seed: int = 0
+    checkpoint_every_s: float = 60.0
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """The head that came out; its encoder's variables hold what belongs to it."""
+
+    head: Head
+    cut: Cut
+    schedule: Schedule
+    trained: Trained
+    comparison: Comparison
+    engine: str
+
+    def told_cut(self) -> dict[str, Any] | None:
+        """What was trained and how much of it came out, for a model's metadata; None for nothing.
+
+        Nothing came out where the start was better: then the encoder is as published.
+        """
+        share = self.comparison.chosen.share
+        told = {"trained_from": self.cut.above[0], "variables": len(self.cut.above), "share": share}
+        return told if share else None
+
+    def facts(self) -> dict[str, Any]:
+        """What was chosen and what came of it, for a lineage."""
+        return {
+            "cut": self.cut.tensor,
+            "engine": {"kind": self.engine},
+            "trained_from": self.cut.above[0],
+            "variables_trained": len(self.cut.above),
+            "schedule": asdict(self.schedule),
+            "epochs": len(self.trained.epochs),
+            "best_epoch": self.trained.best + 1,
+            "temperature": self.head.temperature,
+            "comparison": self.comparison.as_dict(),
+        }
+
+
+def fine_tune(
+    snapshot: Snapshot,
+    cut_encoder: CutEncoder,
+    cut: Cut,
+    start: Head | None,
+    options: Options,
+    work: Path,
+    progress: Callable[[str], Callable[[int, int], None]],
+    given: Features | None = None,
+    replicas: Replicas = ALONE,
+) -> Tuned | None:
+    """Train an encoder above a cut and a head on its features; keep it only where it is better.
+
+    The head comes first, fitted on the published encoder, and then both are trained: Kumar et al.,
+    Fine-Tuning can Distort Pretrained Features, 2022. Batch normalization keeps its statistics and
+    dropout inside the encoder is off, as in inference.
+
+    The encoder's variables below the cut stay as they are; those above hold what comes out. What
+    an attempt at the same work left in ``work`` is gone on with, to the same bits.
+
+    Args:
+        snapshot: Items with splits ``train`` and ``validation``.
+        cut_encoder: The encoder, with its published weights.
+        cut: One of its cuts.
+        start: The head to start with; None has one fitted as ``train_head`` does.
+        options: What was asked for.
+        work: A folder for activations and checkpoints, which all workers share.
+        progress: Gives, for a unit, what is called with done and in all.
+        given: The activations, if ``cache_activations`` has computed them.
+        replicas: What trains side by side.
+
+    Returns:
+        What came out; None for another worker than the first.
+
+    Raises:
+        BlocksError: A split is empty, the head is of other classes or features, another worker is
+            lost, or as ``Cache.examples`` and ``train``.
+        SystemExit: The process was asked to end.
+    """
+    labels = snapshot.manifest.labels
+    if start is not None:
+        _check_start(start, labels, cut_encoder)
+    worker = replicas.worker
+    engine = options.engine if cut.below else REFERENCE
+    examples = Cache(
+        snapshot,
+        LowerPart(cut_encoder, cut),
+        Extracted(engine, dtype=options.dtype),
+        Share(work / "activations", worker.index, worker.count),
+        WHERE,
+    ).examples(options.augment_views, given, progress("items"))
+    for split, items in zip(SPLITS, (examples.train, examples.validation), strict=True):
+        if not len(items):
+            raise _empty(split)
+    blocks = cut_encoder.blocks_above(cut)
+    schedule = default_schedule(
+        len(examples.train), len(labels), 1 + max(blocks), options.epochs, options.batch_size
+    ).replaced(
+        learning_rate=options.learning_rate,
+        label_smoothing=options.label_smoothing,
+        mixup=options.mixup,
+    )
+    head, classifiers = _classifiers(cut_encoder, cut, examples, start, labels, replicas)
+    classifier = classifiers[0]
+    probe = classifier.values()
+    known = _identity(snapshot, cut_encoder, cut, head, options, schedule, given, replicas.count)
+    with noted_preemption() as preemption, replicas.told_if_lost():
+        multipliers = [schedule.block_decay**block for block in blocks]
+        trained = train(
+            classifiers,
+            [*multipliers, 1.0, 1.0],
+            examples,
+            schedule,
+            options.balance_classes,
+            options.seed,
+            Safety(work, known, options.checkpoint_every_s, preemption),
+            replicas,
+            progress("steps"),
+            WHERE,
+        )
+    if not worker.is_first:
+        return None
+    comparison = choose_blend(classifier, probe, trained.values, examples.validation)
+    if comparison.chosen.share > 0:
+        head = classifier.head(comparison.chosen.temperature)
+    return Tuned(head, cut, schedule, trained, comparison, examples.engine)
+
+
+def _classifiers(
+    cut_encoder: CutEncoder,
+    cut: Cut,
+    examples: Examples,
+    start: Head | None,
+    labels: tuple[str, ...],
+    replicas: Replicas,
+) -> tuple[Head, list[Classifier]]:
+    """The head to start with, and what is trained: the encoder, then its copies on other devices.
+
+    All of all workers hold the same values.
+    """
+    upper = cut_encoder.trainable_upper(cut)
+
+    def split(items: Activations) -> Split:
+        return Split(features_of(upper, items), items.targets, items.ids)
+
+    validation = split(examples.validation)
+    head = start or fit_head(split(examples.train), validation, labels).head
+    # Calibrated, or the first thing that training learns is how sure it may be.
+    sure = np.float32(head.temperature)
+    calibrated = Head(head.weights / sure, head.bias / sure, labels, 1.0)
+    scale = feature_scale(np.asarray(validation.features))
+    penalties = getattr(cut_encoder.encoder.loaded.modules[0], "regularization_losses", ())
+    classifiers = []
+    for number, device in enumerate(replicas.devices):
+        copy = cut_encoder.copied(device) if number else cut_encoder
+        # Once among all, as they are added up.
+        counted = penalties if replicas.first + number == 0 else ()
+        own = copy.trainable_upper(cut) if number else upper, copy.variables_above(cut)
+        classifiers.append(Classifier(*own, calibrated, scale, counted, device))
+    values = replicas.agreed(classifiers[0].values())
+    for classifier in classifiers:
+        classifier.assign(values)
+    return head, classifiers
+
+
+def planned_cut(
+    snapshot: Snapshot,
+    cut_encoder: CutEncoder,
+    budget: Budget,
+    epochs: int | None,
+    dtype: str,
+    views: int,
+    replicas: Replicas,
+) -> Cut:
+    """The cut that trains the most within a budget, estimated from a forward pass measured here.
+
+    It is one that leaves a part as it is, and the same for all workers.
+
+    Raises:
+        BlocksError: There is no budget, or no cut is within it.
+    """
+    check_cuts(cut_encoder, WHERE)
+    counts = snapshot.manifest.counts
+    items = {split: sum(counts.get(split, {}).values()) for split in SPLITS}
+    if not items["train"]:
+        raise _empty("train")
+    passes = default_schedule(items["train"], 2, 1, epochs).epochs
+    forward_s = float(replicas.agreed([np.array([measured_forward_s(cut_encoder)])])[0][0])
+    cuts, all_items = cut_encoder.cuts, sum(items.values())
+    return deepest_within(cuts, budget, all_items, passes, dtype, forward_s, WHERE, views)
+
+
+def threading_facts() -> dict[str, Any]:
+    """What decides the bits of a training besides what is given to it."""
+    return {
+        "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
+        "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+    }
+
+
+def _identity(
+    snapshot: Snapshot,
+    cut_encoder: CutEncoder,
+    cut: Cut,
+    head: Head,
+    options: Options,
+    schedule: Schedule,
+    given: Features | None,
+    replicas: int,
+) -> str:
+    """Tells this work from any other that could have left a checkpoint."""
+    asked = asdict(options)
+    del asked["checkpoint_every_s"]
+    known = [
+        snapshot.manifest.digest,
+        cut_encoder.encoder.digest,
+        cut.tensor,
+        asked,
+        asdict(schedule),
+        given and given.folder.digest,
+        replicas,
+        threading_facts(),
+        tf.__version__,
+    ]
+    digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
+    digest.update(head.weights.tobytes() + head.bias.tobytes())
+    return digest.hexdigest()
+
+
+def _check_start(start: Head, labels: tuple[str, ...], cut_encoder: CutEncoder) -> None:
+    if start.labels != labels:
+        raise BlocksError(
+            WHERE,
+            "start",
+            f"its classes are {_told(start.labels)}",
+            f"those of the snapshot, {_told(labels)}",
+            "give a model that was trained on such a snapshot, or none",
+        )
+    dimension = cut_encoder.encoder.pin.output.dimension
+    if len(start.weights) != dimension:
+        raise BlocksError(
+            WHERE,
+            "start",
+            f"its head takes {len(start.weights)} features",
+            f"{dimension}, as the encoder gives",
+            "give a model that was trained on this encoder's features, or none",
+        )
+
+
+def _told(labels: tuple[str, ...]) -> str:
+    named = ", ".join(map(repr, labels[:5]))
+    return f"{named} and {len(labels) - 5} more" if len(labels) > 5 else named
+
+
+def _empty(split: str) -> BlocksError:
+    return BlocksError(
+        WHERE,
+        "snapshot",
+        f"its {split} split is empty",
+        "at least one item",
+        f"give the {split} split a larger share in snapshot_data, or more items",
+    )

@@ -1,0 +1,1 @@
+"""Sample data and sample encoders, from installed packages alone."""

@@ -1,0 +1,47 @@
+"""The sample audio encoder: Basic Pitch, the unmodified SavedModel that its package ships.
+
+Bittner et al., "A Lightweight Instrument-Agnostic Model for Polyphonic Note Transcription"
+(https://arxiv.org/abs/2203.09893), Apache License 2.0, from the package ``basic-pitch``.
+"""
+
+import importlib.util
+from pathlib import Path
+
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.pins.pins import Pin, copy_files, files_digest
+from tfhub_blocks.samples.pinned_samples import write_pinned
+
+PACKAGE = "basic_pitch"
+NAME = "basic-pitch"
+HANDLE = "pkg:pypi/basic-pitch@0.4.0"
+DIGEST = "2eb9e66640f573f66a82104f5a8ca570f41177fb8b1b33bfa1fddc045547bc72"
+# Which of the 88 keys of a piano sound in each frame, on the average and how unevenly.
+FACTS = "rate_hz=22050, output=note, pooling=mean_std, licence=Apache-2.0"
+
+
+def write_sample(folder: Path) -> Pin:
+    """Write the sample audio encoder with its pin, as a team would keep one; give the pin.
+
+    It takes windows of 43,844 samples at 22,050 Hz and gives 88 notes in each of 172 frames, so
+    its features are 176 numbers.
+
+    Raises:
+        BlocksError: The folder is there already, or the installed SavedModel is not the expected
+            one.
+    """
+    return write_pinned(folder, _copy_packaged, NAME, HANDLE, FACTS)
+
+
+def _copy_packaged(folder: Path) -> None:
+    specification = importlib.util.find_spec(PACKAGE)
+    (root,) = (specification.submodule_search_locations if specification else None) or [""]
+    source = Path(root) / "saved_models" / "icassp_2022" / "nmp"
+    digest = files_digest(copy_files(source, folder)) if root and source.is_dir() else "none"
+    if digest != DIGEST:
+        raise BlocksError(
+            "write_sample_audio_encoder",
+            "saved_models/icassp_2022/nmp",
+            f"its digest is {digest}",
+            DIGEST,
+            "reinstall basic-pitch==0.4.0, without its dependencies",
+        )
