@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tfhub_blocks.control.store import _digests
+from tfhub_blocks.control.project.output_store import _digests
 
 
 def edit_json(path: Path, change: Callable[[Any], Any]) -> None:

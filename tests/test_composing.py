@@ -12,8 +12,8 @@ from tfhub_blocks.records.base.errors import BlocksError
 ROOT = Path(__file__).parents[1]
 COMPOSE = """
 import sys
-from tfhub_blocks.control.catalog import pipeline_files
-from tfhub_blocks.control.requests import draft_graph
+from tfhub_blocks.control.repository.catalog import pipeline_files
+from tfhub_blocks.control.project.run_requests import draft_graph
 from tfhub_blocks import components
 for name in pipeline_files():
     assert draft_graph(name).nodes
@@ -34,8 +34,8 @@ def test_composing_every_pipeline_imports_nothing_that_computes():
 def test_pipelines_offer_what_their_steps_take():
     """A pipeline says its choices in words of its own, for composing it imports no engines."""
     from tfhub_blocks import components
-    from tfhub_blocks.control.catalog import pipeline_files
-    from tfhub_blocks.control.requests import draft_graph, pipeline_ports
+    from tfhub_blocks.control.project.run_requests import draft_graph, pipeline_ports
+    from tfhub_blocks.control.repository.catalog import pipeline_files
 
     compared = set()
     for name in pipeline_files():
@@ -50,8 +50,8 @@ def test_pipelines_offer_what_their_steps_take():
 
 
 def test_gain_over_no_champion_is_refused_before_anything_runs(tmp_path):
-    from tfhub_blocks.control.profiles import load_profile
-    from tfhub_blocks.control.requests import prepare_job
+    from tfhub_blocks.control.project.profiles import load_profile
+    from tfhub_blocks.control.project.run_requests import prepare_job
 
     local = load_profile("local")
     words = [f"source={tmp_path}", "owner=us", "min_accuracy_gain=0.01"]

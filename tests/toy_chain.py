@@ -215,8 +215,8 @@ class Chain(ToyProject):
 
 def decision(folder: Path, what: str = "toy:2", **parts: Any) -> tuple[Any, Any]:
     """A registered model as it is, and a decision about it, which promote would write."""
-    from tfhub_blocks.control.lineage.archives import Archive
-    from tfhub_blocks.control.lineage.targets import find_chain
+    from tfhub_blocks.control.lineage.lineage_targets import find_chain
+    from tfhub_blocks.control.lineage.run_archive import Archive
     from tfhub_blocks.records.formats.promotions import Promotion
 
     archive = Archive(folder / ".runs")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from azure.ai.ml.entities import BuildContext, Environment
 
-from tfhub_blocks.control.environment_bakes import bake, move_steps
+from tfhub_blocks.control.environments.environment_bakes import bake, move_steps
 from tfhub_blocks.records.environment.installed_packages import definition_version
 from tfhub_blocks.records.pins.pins import read_pin
 

@@ -13,7 +13,7 @@ from azure.ai.ml.entities import ManagedOnlineEndpoint, Model
 from loopback.requests import Fault
 from loopback.resources import NO_QUOTA
 
-from tfhub_blocks.control.store import content_digest
+from tfhub_blocks.control.project.output_store import content_digest
 from tfhub_blocks.records.formats.runtimes import Runtime, Speeds
 from tfhub_blocks.records.pins import pins
 

@@ -21,7 +21,7 @@ from loopback.requests import Fault
 from toy_chain import Chain
 from toy_project import wait_for
 
-from tfhub_blocks.control.lineage.registrations import find_registration
+from tfhub_blocks.control.lineage.local_registrations import find_registration
 from tfhub_blocks.control.workspace.intents import intent
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, read_lineage
 from tfhub_blocks.records.formats.champion_comparison import Comparison
@@ -622,7 +622,7 @@ def test_model_that_changes_after_it_was_verified_is_not_sent(promoting, monkeyp
         with intent(*words) as kept:
             yield kept
 
-    monkeypatch.setattr("tfhub_blocks.control.promotion.decisions.intent", slow_intent)
+    monkeypatch.setattr("tfhub_blocks.control.promotion.promoting.intent", slow_intent)
     outcome = promoting.promote()
     assert outcome.status == 2
     assert "it was changed after its chain was verified" in outcome.err

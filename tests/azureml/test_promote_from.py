@@ -11,7 +11,7 @@ from azure.ai.ml.entities import Data, Environment, Model
 from test_promote import BECAUSE, TEAM, Promoting, be
 from toy_chain import write_project
 
-from tfhub_blocks.control.lineage.archives import FETCHED
+from tfhub_blocks.control.lineage.run_archive import FETCHED
 from tfhub_blocks.records.formats.promotions import read_promotion
 
 RESEARCH = """

@@ -13,7 +13,7 @@ from chain_tampering import edit_json
 from loopback.requests import Fault
 from release_project import STRICT, commit, edit, lock_file, write_release_project
 
-from tfhub_blocks.control.workspace.assets import DIGEST_TAG
+from tfhub_blocks.control.project.assets import DIGEST_TAG
 from tfhub_blocks.records.formats.locked_expectations import VARIABLE
 from tfhub_blocks.records.formats.releases import read_lock
 

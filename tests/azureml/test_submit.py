@@ -7,7 +7,7 @@ import time
 import pytest
 from loopback.requests import Fault
 
-from tfhub_blocks.control.store import content_digest
+from tfhub_blocks.control.project.output_store import content_digest
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def peer(plane: object) -> None:
     from azure.ai.ml.entities import BuildContext, Environment
 
     from tfhub_blocks import components
-    from tfhub_blocks.control.environments import find_environments
+    from tfhub_blocks.control.environments.environment_catalog import find_environments
 
     client = plane.client()
     for environment in find_environments():

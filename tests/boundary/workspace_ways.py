@@ -4,7 +4,7 @@ from azure.ai.ml.entities import ComputeInstance
 from release_project import edit
 from ways import surface
 
-from tfhub_blocks.control.workspace.assets import DIGEST_TAG
+from tfhub_blocks.control.project.assets import DIGEST_TAG
 
 way = surface("The workspace", "workspace")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import tfhub_blocks
-from tfhub_blocks.control.processes import step_environment
+from tfhub_blocks.control.local.step_process import step_environment
 from tfhub_blocks.records.environment import environment_drift
 from tfhub_blocks.records.environment.code_snapshots import write_step_package
 from tfhub_blocks.records.pins import encoder_decisions

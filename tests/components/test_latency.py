@@ -13,7 +13,7 @@ from serving_process import serving
 from test_batch_job import blocks
 from toy_chain import decision
 
-from tfhub_blocks.control.lineage.promotions import keep_promotion
+from tfhub_blocks.control.lineage.promotion_statements import keep_promotion
 from tfhub_blocks.records.base.lineage import read_lineage
 from tfhub_blocks.records.formats.evidence import read_evidence
 from tfhub_blocks.records.formats.models import bare_digest

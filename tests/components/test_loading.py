@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tfhub_blocks.control.processes import step_environment
+from tfhub_blocks.control.local.step_process import step_environment
 from tfhub_blocks.records.base.lineage import read_lineage
 from tfhub_blocks.records.formats.features import open_features
 from tfhub_blocks.records.pins.pins import Decisions, Pin, read_pin

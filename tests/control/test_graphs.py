@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tfhub_blocks.control.graphs import Node, OutputOf
+from tfhub_blocks.control.project.step_graph import Node, OutputOf
 from tfhub_blocks.records.base.errors import BlocksError
 
 COMMAND = (
@@ -58,8 +58,8 @@ def test_needs_are_the_makers_of_the_inputs():
 @pytest.fixture
 def graph(project):
     """The graph of a pipeline with this body, given ``source`` and more."""
-    from tfhub_blocks.control.profiles import load_profile
-    from tfhub_blocks.control.requests import prepare_job
+    from tfhub_blocks.control.project.profiles import load_profile
+    from tfhub_blocks.control.project.run_requests import prepare_job
 
     def read(body, *settings, ports="source: Input(type='uri_folder')"):
         lines = "\n    ".join(body.splitlines())

@@ -1,8 +1,8 @@
 import pytest
 from image_registry_server import serve_registry
 
-from tfhub_blocks.control import image_registry
-from tfhub_blocks.control.image_registry import LookupFailedError, image_digest
+from tfhub_blocks.control.environments import image_registry
+from tfhub_blocks.control.environments.image_registry import LookupFailedError, image_digest
 from tfhub_blocks.records.environment.environment_definitions import Image
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfhub_blocks.control.persons import is_same_person, local_names, login_name
+from tfhub_blocks.control.repository.people import is_same_person, local_names, login_name
 
 
 @pytest.mark.parametrize(

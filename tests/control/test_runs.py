@@ -11,7 +11,7 @@ import psutil
 import pytest
 from toy_project import is_alive, wait_for
 
-from tfhub_blocks.control import processes
+from tfhub_blocks.control.local import step_process
 
 SLEEP = """
 (Path(source).parent / f"started-{os.getpid()}").touch()
@@ -161,7 +161,7 @@ def test_output_that_was_not_written_is_a_failure(project):
 
 
 def test_time_limit_ends_the_step_and_all_that_it_started(project, monkeypatch):
-    monkeypatch.setattr(processes, "GRACE_S", 1.0)
+    monkeypatch.setattr(step_process, "GRACE_S", 1.0)
     project.limit(timeout_s=4)
     # It takes being asked to end for a reason to end well, and its child does not listen at all.
     project.effect(
@@ -219,7 +219,7 @@ def test_second_interrupt_does_not_wait_for_a_step_that_does_not_listen(project)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
     assert process.returncode == 130
-    assert time.monotonic() - begun < processes.GRACE_S
+    assert time.monotonic() - begun < step_process.GRACE_S
     assert not any(is_alive(number) for number in numbers)
 
 
@@ -341,7 +341,7 @@ def test_value_with_an_equals_sign_and_shell_signs_arrives(project):
 
 
 def test_fault_of_the_engine_stops_the_steps_and_is_on_record(project, monkeypatch):
-    from tfhub_blocks.control.store import Store
+    from tfhub_blocks.control.project.output_store import Store
 
     def fail(*_):
         raise AssertionError("a fault")

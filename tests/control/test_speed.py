@@ -60,7 +60,7 @@ def test_commands_that_need_no_azure_import_neither_it_nor_tensorflow():
     calls = [["env", "check"], ["env", "show"], ["env", "diff", "cpu", "gpu"]]
     calls += [["list"], ["encoder", "list", ".samples"]]
     statement = f"import tfhub_blocks.cli as c\nassert not any(map(c.main, {calls}))"
-    statement += "\nimport tfhub_blocks.control.environment_locks"
+    statement += "\nimport tfhub_blocks.control.environments.environment_locks"
     assert not loaded(statement) & HEAVY
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tfhub_blocks.control.store import Store, content_digest
+from tfhub_blocks.control.project.output_store import Store, content_digest
 from tfhub_blocks.records.base.errors import BlocksError
 
 TYPES = {"made": "uri_folder", "note": "uri_file"}

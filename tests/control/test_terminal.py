@@ -84,6 +84,6 @@ def test_broken_connection_is_not_taken_for_a_reader_that_went_away(project, mon
     def broken():
         raise BrokenPipeError("of a socket")
 
-    monkeypatch.setattr("tfhub_blocks.control.catalog.pipeline_files", broken)
+    monkeypatch.setattr("tfhub_blocks.control.repository.catalog.pipeline_files", broken)
     with pytest.raises(BrokenPipeError, match="of a socket"):
         project.main("list")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tfhub_blocks.control.workspace.triggers import Recurrence, make_trigger
+from tfhub_blocks.control.project.triggers import Recurrence, make_trigger
 
 
 def times(trigger, first, last):

@@ -39,9 +39,9 @@ def register(commands: Any) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     # Before the slow import of azure-ai-ml: most wrong requests are found without it.
-    from tfhub_blocks.control.catalog import find_pipeline, pipeline_files
-    from tfhub_blocks.control.profiles import read_profile
-    from tfhub_blocks.control.releases.names import locked_request
+    from tfhub_blocks.control.project.profiles import read_profile
+    from tfhub_blocks.control.releases.release_names import locked_request
+    from tfhub_blocks.control.repository.catalog import find_pipeline, pipeline_files
 
     if bool(options.pipeline) == options.all or (options.all and options.settings):
         raise BlocksError(
@@ -57,9 +57,9 @@ def _check(options: argparse.Namespace) -> int:
     names = list(pipeline_files()) if options.all else [find_pipeline(options.pipeline).name]
     profile = read_profile(options.profile)
 
-    from tfhub_blocks.control.rules.checks import check, load_rules
-    from tfhub_blocks.control.rules.reports import FORMATS as REPORTS
-    from tfhub_blocks.control.rules.repository import Repository
+    from tfhub_blocks.control.rules.check_report import FORMATS as REPORTS
+    from tfhub_blocks.control.rules.checked_repository import Repository
+    from tfhub_blocks.control.rules.rule_checks import check, load_rules
 
     repository = Repository(profile)
     pipelines = [repository.subject(name, options.settings) for name in names]

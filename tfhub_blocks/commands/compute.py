@@ -25,7 +25,7 @@ def register(commands: Any) -> None:
 
 
 def _apply(options: argparse.Namespace) -> int:
-    from tfhub_blocks.control.profiles import load_profile
+    from tfhub_blocks.control.project.profiles import load_profile
 
     profile = load_profile(options.profile)
     if not profile.clusters:
@@ -37,8 +37,8 @@ def _apply(options: argparse.Namespace) -> int:
             "add it, or name another profile with --profile",
         )
 
-    from tfhub_blocks.control.workspace.computes import apply
     from tfhub_blocks.control.workspace.connection import connect
+    from tfhub_blocks.control.workspace.workspace_clusters import apply
 
     connection = connect(options.workspace_config)
     for name, cluster in profile.clusters.items():

@@ -15,9 +15,9 @@ from tfhub_blocks.records.base.errors import BlocksError, nearest
 
 if TYPE_CHECKING:
     from tfhub_blocks.control.costs.accounts import By
-    from tfhub_blocks.control.costs.estimates import Estimate
-    from tfhub_blocks.control.profiles import Profile
-    from tfhub_blocks.control.runs import RunRecord
+    from tfhub_blocks.control.costs.cost_estimates import Estimate
+    from tfhub_blocks.control.project.profiles import Profile
+    from tfhub_blocks.control.project.run_records import RunRecord
 
 HISTORY, REFRESH = "history", "refresh"
 _BY = ("owner", "cost_centre", "pipeline", "profile")
@@ -105,8 +105,8 @@ def _cost(options: argparse.Namespace) -> int:
         _check_options(options, options.what)
         return _history(options) if options.what == HISTORY else _refresh(options)
 
-    from tfhub_blocks.control.catalog import pipeline_files
-    from tfhub_blocks.control.releases.names import locked_request
+    from tfhub_blocks.control.releases.release_names import locked_request
+    from tfhub_blocks.control.repository.catalog import pipeline_files
 
     if options.what not in pipeline_files():
         options.what, options.settings = locked_request("cost", options.what, options.settings)
@@ -135,7 +135,7 @@ def _check_options(options: argparse.Namespace, what: str) -> None:
 
 def _pipeline_estimate(options: argparse.Namespace) -> "Estimate":
     from tfhub_blocks.control.costs.prices import load_prices
-    from tfhub_blocks.control.profiles import load_profile
+    from tfhub_blocks.control.project.profiles import load_profile
 
     profile = load_profile(options.profile or "experiment")
     if options.items is not None and options.items < 1:
@@ -143,15 +143,15 @@ def _pipeline_estimate(options: argparse.Namespace) -> "Estimate":
     prices = None if profile.engine == "local" else load_prices()
     _warn(prices.warnings() if prices else ())
 
-    from tfhub_blocks.control.costs.estimates import estimate
-    from tfhub_blocks.control.requests import prepare_job
+    from tfhub_blocks.control.costs.cost_estimates import estimate
+    from tfhub_blocks.control.project.run_requests import prepare_job
 
     _, graph, _ = prepare_job(options.what, options.settings or (), profile)
     return estimate(graph, profile, prices, options.runs_dir, options.items)
 
 
 def _told_estimate(found: "Estimate", options: argparse.Namespace) -> int:
-    from tfhub_blocks.control.costs.tables import estimate_lines
+    from tfhub_blocks.control.costs.cost_tables import estimate_lines
 
     if options.json:
         print(json.dumps(found.as_dict(), indent=1))
@@ -162,7 +162,7 @@ def _told_estimate(found: "Estimate", options: argparse.Namespace) -> int:
 
 def _recorded(options: argparse.Namespace) -> "RunRecord":
     """The record of a run here, or of a job."""
-    from tfhub_blocks.control.runs import FINAL, FOLDERS, RECORD_NAME, read_run
+    from tfhub_blocks.control.project.run_records import FINAL, FOLDERS, RECORD_NAME, read_run
 
     name, runs_dir = options.what, options.runs_dir
     is_name = re.fullmatch(r"[\w.-]+", name) is not None
@@ -180,9 +180,9 @@ def _recorded(options: argparse.Namespace) -> "RunRecord":
     if not is_name or not _may_be_job(name, options):
         raise _unknown(options)
 
+    from tfhub_blocks.control.jobs.job_costs import costed_record
+    from tfhub_blocks.control.jobs.submitted_jobs import Job
     from tfhub_blocks.control.workspace.connection import connect
-    from tfhub_blocks.control.workspace.job_costs import costed_record
-    from tfhub_blocks.control.workspace.jobs import Job
 
     return costed_record(Job(connect(options.workspace_config), name), runs_dir)
 
@@ -193,8 +193,8 @@ def _may_be_job(name: str, options: argparse.Namespace) -> bool:
 
 
 def _unknown(options: argparse.Namespace) -> BlocksError:
-    from tfhub_blocks.control.catalog import pipeline_files
-    from tfhub_blocks.control.runs import FOLDERS
+    from tfhub_blocks.control.project.run_records import FOLDERS
+    from tfhub_blocks.control.repository.catalog import pipeline_files
 
     runs = [path.name for name in FOLDERS for path in (options.runs_dir / name).glob("*")]
     known = [*pipeline_files(), HISTORY, REFRESH]
@@ -210,7 +210,7 @@ def _unknown(options: argparse.Namespace) -> BlocksError:
 
 def _told_account(record: "RunRecord", options: argparse.Namespace) -> int:
     from tfhub_blocks.control.costs.accounts import account
-    from tfhub_blocks.control.costs.tables import account_lines
+    from tfhub_blocks.control.costs.cost_tables import account_lines
 
     found = account(record)
     if options.json:
@@ -222,8 +222,8 @@ def _told_account(record: "RunRecord", options: argparse.Namespace) -> int:
 
 def _history(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.costs.accounts import spending
-    from tfhub_blocks.control.costs.tables import spending_lines
-    from tfhub_blocks.control.runs import past_runs
+    from tfhub_blocks.control.costs.cost_tables import spending_lines
+    from tfhub_blocks.control.project.run_records import past_runs
 
     since, by = options.since or "", _by(options.by)
     if not re.fullmatch(r"(\d{4}(-\d\d){0,2})?", since):
@@ -231,8 +231,8 @@ def _history(options: argparse.Namespace) -> int:
             "cost history", "--since", f"it is {since!r}", "a month such as 2026-01", "correct it"
         )
     if options.collect:
+        from tfhub_blocks.control.jobs.job_costs import collect
         from tfhub_blocks.control.workspace.connection import connect
-        from tfhub_blocks.control.workspace.job_costs import collect
 
         count = collect(connect(options.workspace_config), options.runs_dir)
         print(f"{count} jobs are new here or went on", file=sys.stderr)
@@ -242,7 +242,7 @@ def _history(options: argparse.Namespace) -> int:
     else:
         print("\n".join(spending_lines(rows, by)))
     if options.plot and rows:
-        from tfhub_blocks.control.costs.figures import spending_png
+        from tfhub_blocks.control.costs.cost_figures import spending_png
         from tfhub_blocks.records.base.folders import write_file
 
         write_file(options.plot, spending_png(rows, by))
@@ -257,9 +257,9 @@ def _by(word: str | None) -> "By":
 
 
 def _refresh(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.costs.price_refresh import refresh
     from tfhub_blocks.control.costs.prices import load_prices, own_prices_path, write_prices
-    from tfhub_blocks.control.costs.refresh import refresh
-    from tfhub_blocks.control.costs.retail import URL, Source
+    from tfhub_blocks.control.costs.retail_prices import URL, Source
 
     old, path = load_prices(), own_prices_path()
     source = Source(options.currency or old.currency, options.url or URL)

@@ -12,7 +12,7 @@ from tfhub_blocks.commands.status import DONE, FAILED
 from tfhub_blocks.records.base.errors import ERROR_PREFIX, BlocksError
 
 if TYPE_CHECKING:
-    from tfhub_blocks.control.deployments.budgets import EndpointCost
+    from tfhub_blocks.control.deployments.endpoint_budgets import EndpointCost
 
 _RUNS_DIR = Path(".runs")
 
@@ -87,8 +87,8 @@ def register(commands: Any) -> None:
 def _online(options: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
-    from tfhub_blocks.control.deployments.ends import choose_end
-    from tfhub_blocks.control.profiles import load_profile
+    from tfhub_blocks.control.deployments.end_dates import choose_end
+    from tfhub_blocks.control.project.profiles import load_profile
 
     where, now = "deploy online", datetime.now(UTC)
     profile = load_profile(options.profile)
@@ -101,14 +101,14 @@ def _online(options: argparse.Namespace) -> int:
     warn_of_prices([profile])
 
     from tfhub_blocks.control.deployments.candidates import open_candidate
-    from tfhub_blocks.control.deployments.names import endpoint_name
-    from tfhub_blocks.control.deployments.online import deploy_online
-    from tfhub_blocks.control.deployments.ownership import endpoint_tags
-    from tfhub_blocks.control.deployments.requests import (
+    from tfhub_blocks.control.deployments.endpoint_names import endpoint_name
+    from tfhub_blocks.control.deployments.endpoint_requests import (
         OnlineRequest,
         choose_size,
         online_cost,
     )
+    from tfhub_blocks.control.deployments.online_endpoints import deploy_online
+    from tfhub_blocks.control.deployments.ownership import endpoint_tags
     from tfhub_blocks.control.workspace.connection import connect
 
     endpoint_tags(profile, end)  # a profile that names nobody is found before anything is asked
@@ -130,7 +130,7 @@ def _online(options: argparse.Namespace) -> int:
 
 
 def _tell_cost(cost: "EndpointCost") -> None:
-    from tfhub_blocks.control.costs.budgets import money
+    from tfhub_blocks.control.costs.cost_budgets import money
 
     beside = f", beside {money(cost.beside)} of others" if cost.beside else ""
     print(
@@ -148,10 +148,10 @@ def _check_share(where: str, share: int | None) -> None:
 def _batch(options: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
-    from tfhub_blocks.control.catalog import find_pipeline, pipeline_files
-    from tfhub_blocks.control.deployments.ends import choose_end
-    from tfhub_blocks.control.profiles import load_profile
-    from tfhub_blocks.control.releases.names import find_lock, locked_request
+    from tfhub_blocks.control.deployments.end_dates import choose_end
+    from tfhub_blocks.control.project.profiles import load_profile
+    from tfhub_blocks.control.releases.release_names import find_lock, locked_request
+    from tfhub_blocks.control.repository.catalog import find_pipeline, pipeline_files
 
     where = "deploy batch"
     profile = load_profile(options.profile)
@@ -164,15 +164,15 @@ def _batch(options: argparse.Namespace) -> int:
         locked_request(where, options.what, options.settings)
     warn_of_prices([profile])
 
-    from tfhub_blocks.control.deployments.batch import BatchRequest, deploy_batch
-    from tfhub_blocks.control.deployments.names import endpoint_name
+    from tfhub_blocks.control.deployments.batch_endpoints import BatchRequest, deploy_batch
+    from tfhub_blocks.control.deployments.endpoint_names import endpoint_name
+    from tfhub_blocks.control.jobs.submission import Request
     from tfhub_blocks.control.workspace.connection import connect
-    from tfhub_blocks.control.workspace.submission import Request
 
     if path is None:
         request = Request(options.what, tuple(options.settings), {}, is_open=True)
     else:
-        from tfhub_blocks.control.releases.replay import read_release
+        from tfhub_blocks.control.releases.release_replay import read_release
 
         request = Request.of_lock(read_release(path, profile))
     connection = connect(options.workspace_config)
@@ -192,8 +192,8 @@ def _list(options: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
     from tfhub_blocks.control.costs.prices import load_prices
+    from tfhub_blocks.control.deployments.endpoint_tables import endpoint_lines, endpoint_record
     from tfhub_blocks.control.deployments.endpoints import read_endpoints
-    from tfhub_blocks.control.deployments.tables import endpoint_lines, endpoint_record
     from tfhub_blocks.control.workspace.connection import connect
 
     prices, now = load_prices(), datetime.now(UTC)

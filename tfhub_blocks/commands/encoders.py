@@ -102,7 +102,7 @@ def _asset(handle: str, folder: Path) -> Path | None:
     """Where a model asset was downloaded to; None for another handle."""
     if not handle.startswith("azureml:"):
         return None
-    from tfhub_blocks.control.workspace.models import download_asset
+    from tfhub_blocks.control.workspace.model_assets import download_asset
 
     return download_asset(handle, folder)
 

@@ -48,7 +48,7 @@ def register(commands: Any) -> None:
 
 
 def _env_show(options: argparse.Namespace) -> int:
-    from tfhub_blocks.control.environments import describe, find_environments
+    from tfhub_blocks.control.environments.environment_catalog import describe, find_environments
 
     for environment in find_environments(options.names):
         print(environment.key)
@@ -58,8 +58,8 @@ def _env_show(options: argparse.Namespace) -> int:
 
 
 def _env_lock(options: argparse.Namespace) -> int:
-    from tfhub_blocks.control.environment_locks import lock
-    from tfhub_blocks.control.environments import find_environments
+    from tfhub_blocks.control.environments.environment_catalog import find_environments
+    from tfhub_blocks.control.environments.environment_locks import lock
 
     for environment in find_environments(options.names):
         said = False
@@ -72,8 +72,8 @@ def _env_lock(options: argparse.Namespace) -> int:
 
 
 def _env_check(options: argparse.Namespace) -> int:
-    from tfhub_blocks.control.environment_checks import check, check_strangers
-    from tfhub_blocks.control.environments import find_environments
+    from tfhub_blocks.control.environments.environment_catalog import find_environments
+    from tfhub_blocks.control.environments.environment_checks import check, check_strangers
 
     environments = find_environments(options.names)
     findings = check(environments)
@@ -85,7 +85,7 @@ def _env_check(options: argparse.Namespace) -> int:
 
 
 def _env_diff(options: argparse.Namespace) -> int:
-    from tfhub_blocks.control.environment_diffs import compare, find_definition
+    from tfhub_blocks.control.environments.environment_diffs import compare, find_definition
 
     comparison = compare(find_definition(options.before), find_definition(options.after))
     if options.json:
@@ -96,7 +96,7 @@ def _env_diff(options: argparse.Namespace) -> int:
 
 
 def _env_bake(options: argparse.Namespace) -> int:
-    from tfhub_blocks.control.environment_bakes import ENCODERS, bake
+    from tfhub_blocks.control.environments.environment_bakes import ENCODERS, bake
 
     baked = bake(options.encoder, options.onto, options.to)
     continued = baked.description.continues

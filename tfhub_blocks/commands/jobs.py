@@ -13,8 +13,8 @@ from tfhub_blocks.commands.status import DONE, FAILED, INTERRUPTED
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 
 if TYPE_CHECKING:
-    from tfhub_blocks.control.runs import RunRecord
-    from tfhub_blocks.control.workspace.jobs import Job
+    from tfhub_blocks.control.jobs.submitted_jobs import Job
+    from tfhub_blocks.control.project.run_records import RunRecord
 
 _RUNS_DIR = Path(".runs")
 
@@ -81,9 +81,9 @@ def register(commands: Any) -> None:
 
 def _submit(options: argparse.Namespace) -> int:
     # Before the slow import of azure-ai-ml: most wrong requests are found without it.
-    from tfhub_blocks.control.catalog import find_pipeline, pipeline_files, split_word
-    from tfhub_blocks.control.profiles import load_profile
-    from tfhub_blocks.control.releases.names import find_lock
+    from tfhub_blocks.control.project.profiles import load_profile
+    from tfhub_blocks.control.releases.release_names import find_lock
+    from tfhub_blocks.control.repository.catalog import find_pipeline, pipeline_files, split_word
 
     path = None if options.pipeline in pipeline_files() else find_lock(options.pipeline)
     if path is None:
@@ -96,15 +96,15 @@ def _submit(options: argparse.Namespace) -> int:
     warn_of_prices([profile])
     register = dict(split_word("submit", "--register", word) for word in options.register)
 
+    from tfhub_blocks.control.jobs.submission import Request, prepare, submit
+    from tfhub_blocks.control.jobs.submitted_jobs import Job
     from tfhub_blocks.control.workspace.connection import connect
-    from tfhub_blocks.control.workspace.jobs import Job
-    from tfhub_blocks.control.workspace.submission import Request, prepare, submit
 
     if path is None:
         request = Request(options.pipeline, tuple(options.settings), register, not options.no_reuse)
     else:
-        from tfhub_blocks.control.releases.replay import read_release
-        from tfhub_blocks.control.releases.standing import check_rules
+        from tfhub_blocks.control.releases.release_replay import read_release
+        from tfhub_blocks.control.releases.rule_standing import check_rules
 
         lock = read_release(path, profile)
         if profile.takes == "locks":
@@ -143,7 +143,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _wait(job: "Job", as_json: bool) -> int:
-    from tfhub_blocks.control.display import live_table
+    from tfhub_blocks.control.local.run_display import live_table
 
     stream = sys.stderr if as_json else sys.stdout
     try:
@@ -156,14 +156,14 @@ def _wait(job: "Job", as_json: bool) -> int:
 
 
 def _told(job: "Job", record: "RunRecord", as_json: bool) -> int:
-    from tfhub_blocks.control.costs.jobs import keep_record
-    from tfhub_blocks.control.display import print_job
-    from tfhub_blocks.control.runs import CANCELED, COMPLETED
-    from tfhub_blocks.control.runs import FAILED as JOB_FAILED
+    from tfhub_blocks.control.costs.job_records import keep_record
+    from tfhub_blocks.control.local.run_display import print_job
+    from tfhub_blocks.control.project.run_records import CANCELED, COMPLETED
+    from tfhub_blocks.control.project.run_records import FAILED as JOB_FAILED
 
     keep_record(record, _RUNS_DIR)
     if record.status == COMPLETED:
-        from tfhub_blocks.control.workspace.outputs import tag_outputs
+        from tfhub_blocks.control.jobs.job_comparison import tag_outputs
 
         tag_outputs(job)
     if as_json:
@@ -204,7 +204,7 @@ def _download(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from tfhub_blocks.control.workspace.outputs import compare
+    from tfhub_blocks.control.jobs.job_comparison import compare
 
     rows = compare(_job(options), _downloads(options.job), _RUNS_DIR / "runs" / options.run)
     for row in rows:
@@ -217,7 +217,7 @@ def _downloads(job: str) -> Path:
 
 
 def _job(options: argparse.Namespace) -> "Job":
+    from tfhub_blocks.control.jobs.submitted_jobs import Job
     from tfhub_blocks.control.workspace.connection import connect
-    from tfhub_blocks.control.workspace.jobs import Job
 
     return Job(connect(options.workspace_config), options.job)

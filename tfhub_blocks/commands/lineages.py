@@ -106,9 +106,9 @@ def _add_runs_dir(parser: Any) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from tfhub_blocks.control.lineage.archives import Archive
+    from tfhub_blocks.control.lineage.lineage_targets import find_chain, missing_outputs
+    from tfhub_blocks.control.lineage.run_archive import Archive
     from tfhub_blocks.control.lineage.signatures import check_signatures, read_public_key
-    from tfhub_blocks.control.lineage.targets import find_chain, missing_outputs
     from tfhub_blocks.control.lineage.verification import verify
 
     key = read_public_key(options.key) if options.key else None
@@ -149,10 +149,10 @@ def _count(found: list[Any], word: str) -> str:
 
 
 def _lineage(options: argparse.Namespace) -> int:
-    from tfhub_blocks.control.lineage.archives import Archive
-    from tfhub_blocks.control.lineage.drawings import draw, mermaid, text_lines
-    from tfhub_blocks.control.lineage.pages import drawing_page
-    from tfhub_blocks.control.lineage.targets import find_chain
+    from tfhub_blocks.control.lineage.chain_drawing import draw, mermaid, text_lines
+    from tfhub_blocks.control.lineage.drawing_page import drawing_page
+    from tfhub_blocks.control.lineage.lineage_targets import find_chain
+    from tfhub_blocks.control.lineage.run_archive import Archive
     from tfhub_blocks.control.lineage.use_drawings import draw_uses, summary_lines
     from tfhub_blocks.control.lineage.uses import find_uses
 
@@ -182,12 +182,12 @@ def _lineage(options: argparse.Namespace) -> int:
 
 
 def _card(options: argparse.Namespace) -> int:
-    from tfhub_blocks.control.lineage.archives import Archive
-    from tfhub_blocks.control.lineage.boms import bill_of_materials
-    from tfhub_blocks.control.lineage.card_texts import markdown, page
-    from tfhub_blocks.control.lineage.cards import model_card
-    from tfhub_blocks.control.lineage.model_facts import Given, gather
-    from tfhub_blocks.control.lineage.targets import find_chain
+    from tfhub_blocks.control.cards.bill_of_materials import bill_of_materials
+    from tfhub_blocks.control.cards.card_texts import markdown, page
+    from tfhub_blocks.control.cards.cards import model_card
+    from tfhub_blocks.control.cards.model_facts import Given, gather
+    from tfhub_blocks.control.lineage.lineage_targets import find_chain
+    from tfhub_blocks.control.lineage.run_archive import Archive
     from tfhub_blocks.control.lineage.verification import verify
 
     archive = Archive(options.runs_dir)
@@ -210,9 +210,9 @@ def _card(options: argparse.Namespace) -> int:
 
 
 def _sign(options: argparse.Namespace) -> int:
-    from tfhub_blocks.control.lineage.archives import Archive
+    from tfhub_blocks.control.lineage.lineage_targets import find_chain, missing_outputs
+    from tfhub_blocks.control.lineage.run_archive import Archive
     from tfhub_blocks.control.lineage.signatures import public_pem, read_signer, sign_chain
-    from tfhub_blocks.control.lineage.targets import find_chain, missing_outputs
     from tfhub_blocks.control.lineage.verification import verify
 
     signer = read_signer(options.key)

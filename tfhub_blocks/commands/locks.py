@@ -12,7 +12,7 @@ from tfhub_blocks.commands.status import DONE, FAILED
 from tfhub_blocks.records.base.errors import BlocksError
 
 if TYPE_CHECKING:
-    from tfhub_blocks.control.releases.proofs import Proof
+    from tfhub_blocks.control.releases.run_proofs import Proof
     from tfhub_blocks.control.workspace.connection import Connection
 
 DIFF = "diff"
@@ -70,9 +70,9 @@ def _lock(options: argparse.Namespace) -> int:
         return _diff(options)
     _check(options)
 
-    from tfhub_blocks.control.catalog import find_pipeline, split_word
-    from tfhub_blocks.control.profiles import load_profile
-    from tfhub_blocks.control.releases.names import check_name
+    from tfhub_blocks.control.project.profiles import load_profile
+    from tfhub_blocks.control.releases.release_names import check_name
+    from tfhub_blocks.control.repository.catalog import find_pipeline, split_word
 
     find_pipeline(options.what)
     check_name(options.name)
@@ -80,7 +80,7 @@ def _lock(options: argparse.Namespace) -> int:
     if options.from_run is None:
         profile = load_profile(options.profile or "local")
 
-    from tfhub_blocks.control.releases.writing import Wanted, keep_lock, make_lock
+    from tfhub_blocks.control.releases.lock_writing import Wanted, keep_lock, make_lock
 
     proof = None
     if options.from_run is not None:
@@ -117,8 +117,8 @@ def _lock(options: argparse.Namespace) -> int:
 
 def _proof(options: argparse.Namespace) -> "Proof":
     """The run that proves the release, of this machine or of the workspace."""
-    from tfhub_blocks.control.releases.job_proofs import fetch_proof, is_job
-    from tfhub_blocks.control.releases.proofs import find_proof
+    from tfhub_blocks.control.jobs.job_proofs import fetch_proof, is_job
+    from tfhub_blocks.control.releases.run_proofs import find_proof
 
     if not is_job(options.from_run, options.runs_dir):
         return find_proof(options.from_run, options.runs_dir, options.what)
@@ -152,7 +152,7 @@ def _published(options: argparse.Namespace) -> Any:
         return connect(options.workspace_config)
 
     def tags(kind: str, name: str, version: str) -> Mapping[str, str]:
-        from tfhub_blocks.control.workspace.release_checks import published_tags
+        from tfhub_blocks.control.jobs.release_checks import published_tags
 
         return published_tags(connection(), kind, name, version)
 
@@ -168,8 +168,8 @@ def _diff(options: argparse.Namespace) -> int:
             "two locks",
             "tfhub-blocks lock diff A B",
         )
-    from tfhub_blocks.control.releases.differences import differences
-    from tfhub_blocks.control.releases.names import require_lock
+    from tfhub_blocks.control.releases.lock_differences import differences
+    from tfhub_blocks.control.releases.release_names import require_lock
     from tfhub_blocks.records.formats.releases import read_lock
 
     old, new = (read_lock(require_lock(word)) for word in options.locks)

@@ -13,7 +13,7 @@ from tfhub_blocks.commands.status import DONE, FAILED, INTERRUPTED
 from tfhub_blocks.records.base.errors import BlocksError
 
 if TYPE_CHECKING:
-    from tfhub_blocks.control.profiles import Profile
+    from tfhub_blocks.control.project.profiles import Profile
 
 
 def register(commands: Any) -> None:
@@ -60,17 +60,17 @@ def add_settings(parser: argparse.ArgumentParser, profile: str) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     # Before the slow import of azure-ai-ml: most wrong requests are found without it.
-    from tfhub_blocks.control.catalog import find_pipeline
-    from tfhub_blocks.control.profiles import load_profile
+    from tfhub_blocks.control.project.profiles import load_profile
+    from tfhub_blocks.control.repository.catalog import find_pipeline
 
     find_pipeline(options.pipeline)
     profile = load_profile(options.profile)
     refuse_remote(profile, "send the pipeline there: tfhub-blocks submit")
 
-    from tfhub_blocks.control.display import live_table, print_outcome
-    from tfhub_blocks.control.engine import LocalEngine
-    from tfhub_blocks.control.requests import prepare_job
-    from tfhub_blocks.control.runs import CANCELED, COMPLETED
+    from tfhub_blocks.control.local.local_engine import LocalEngine
+    from tfhub_blocks.control.local.run_display import live_table, print_outcome
+    from tfhub_blocks.control.project.run_records import CANCELED, COMPLETED
+    from tfhub_blocks.control.project.run_requests import prepare_job
 
     _, graph, given = prepare_job(options.pipeline, options.settings, profile)
     stream = sys.stderr if options.json else sys.stdout
@@ -117,7 +117,7 @@ def ended_as_by_interrupt() -> Iterator[None]:
 
 
 def _list(_: argparse.Namespace) -> int:
-    from tfhub_blocks.control.catalog import component_files, pipeline_files
+    from tfhub_blocks.control.repository.catalog import component_files, pipeline_files
 
     for title, found in (("Pipelines", pipeline_files()), ("Steps", component_files())):
         print(title)
@@ -127,8 +127,8 @@ def _list(_: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from tfhub_blocks.control.display import mermaid, print_graph
-    from tfhub_blocks.control.requests import draft_graph, pipeline_ports
+    from tfhub_blocks.control.local.run_display import mermaid, print_graph
+    from tfhub_blocks.control.project.run_requests import draft_graph, pipeline_ports
 
     graph = draft_graph(options.pipeline)
     if options.mermaid:

@@ -11,8 +11,8 @@ from tfhub_blocks.commands.status import DONE, FAILED
 from tfhub_blocks.records.base.errors import BlocksError
 
 if TYPE_CHECKING:
-    from tfhub_blocks.control.lineage.registrations import Registration
-    from tfhub_blocks.control.promotion.decisions import Proposal
+    from tfhub_blocks.control.lineage.local_registrations import Registration
+    from tfhub_blocks.control.promotion.promoting import Proposal
 
 
 def register(commands: Any) -> None:
@@ -54,9 +54,9 @@ def register(commands: Any) -> None:
 
 
 def _promote(options: argparse.Namespace) -> int:
-    from tfhub_blocks.control.lineage.archives import Archive
-    from tfhub_blocks.control.profiles import read_profile
-    from tfhub_blocks.control.promotion.decisions import as_record, check_reason, promote, propose
+    from tfhub_blocks.control.lineage.run_archive import Archive
+    from tfhub_blocks.control.project.profiles import read_profile
+    from tfhub_blocks.control.promotion.promoting import as_record, check_reason, promote, propose
     from tfhub_blocks.control.workspace.connection import connect
 
     reason, profile = check_reason(options.reason), read_profile(options.to)
@@ -100,8 +100,8 @@ def _promote(options: argparse.Namespace) -> int:
 
 
 def _fetch(options: argparse.Namespace, missing: list[str]) -> "Registration":
-    from tfhub_blocks.control.profiles import read_profile
-    from tfhub_blocks.control.promotion.sources import connect_source, fetch_model
+    from tfhub_blocks.control.project.profiles import read_profile
+    from tfhub_blocks.control.promotion.fetched_model import connect_source, fetch_model
 
     source = connect_source(read_profile(options.source), options.from_config)
     return fetch_model(options.what, source, options.runs_dir, missing.append)

@@ -64,7 +64,7 @@ def add_workspace(parser: argparse.ArgumentParser) -> None:
 
 
 def _publish(options: argparse.Namespace) -> int:
-    from tfhub_blocks.control.catalog import split_word
+    from tfhub_blocks.control.repository.catalog import split_word
 
     words = (split_word("publish", "--data", word) for word in options.data)
     data = {name: Path(path) for name, path in words}
@@ -74,15 +74,15 @@ def _publish(options: argparse.Namespace) -> int:
         for path in write_component_files(options.files):
             print(path)
         return DONE
-    from tfhub_blocks.control.profiles import load_profile
-    from tfhub_blocks.control.workspace.connection import connect
-    from tfhub_blocks.control.workspace.publishing import (
+    from tfhub_blocks.control.project.profiles import load_profile
+    from tfhub_blocks.control.workspace.asset_publishing import (
         DIFFERENT,
         NEW,
         defined_assets,
         plan,
         publish,
     )
+    from tfhub_blocks.control.workspace.connection import connect
 
     environments = load_profile(options.profile).environments if options.profile else None
     connection = connect(options.workspace_config, options.registry)

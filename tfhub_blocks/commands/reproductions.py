@@ -15,10 +15,10 @@ from tfhub_blocks.records.base.errors import BlocksError
 
 if TYPE_CHECKING:
     from tfhub_blocks.control.lineage.chains import Chain
-    from tfhub_blocks.control.profiles import Profile
-    from tfhub_blocks.control.reproduction.plans import Plan
-    from tfhub_blocks.control.reproduction.reports import After, Before
-    from tfhub_blocks.control.runs import RunRecord
+    from tfhub_blocks.control.project.profiles import Profile
+    from tfhub_blocks.control.project.run_records import RunRecord
+    from tfhub_blocks.control.reproduction.reproduction_plan import Plan
+    from tfhub_blocks.control.reproduction.reproduction_report import After, Before
     from tfhub_blocks.control.workspace.connection import Connection
 
 
@@ -60,13 +60,13 @@ def register(commands: Any) -> None:
 
 
 def _reproduce(options: argparse.Namespace) -> int:
-    from tfhub_blocks.control.lineage.archives import Archive
-    from tfhub_blocks.control.lineage.model_facts import model_knot
-    from tfhub_blocks.control.lineage.targets import find_chain
+    from tfhub_blocks.control.cards.model_facts import model_knot
+    from tfhub_blocks.control.lineage.lineage_targets import find_chain
+    from tfhub_blocks.control.lineage.run_archive import Archive
     from tfhub_blocks.control.lineage.verification import verify
-    from tfhub_blocks.control.profiles import load_profile
-    from tfhub_blocks.control.reproduction.plans import make_plan
-    from tfhub_blocks.control.runs import CANCELED
+    from tfhub_blocks.control.project.profiles import load_profile
+    from tfhub_blocks.control.project.run_records import CANCELED
+    from tfhub_blocks.control.reproduction.reproduction_plan import make_plan
 
     profile = load_profile(options.profile)
     profile.refuse_unlocked("reproduce", options.what)
@@ -122,16 +122,16 @@ def _before(
         packages_gone,
         told_images,
     )
-    from tfhub_blocks.control.reproduction.conditions import (
+    from tfhub_blocks.control.reproduction.condition_differences import (
         changed_packages,
         differences_before,
         locked_packages,
     )
-    from tfhub_blocks.control.reproduction.reports import Before
+    from tfhub_blocks.control.reproduction.reproduction_report import Before
 
     images = list(told_images(base_images(plan), online))
     if connection:
-        from tfhub_blocks.control.workspace.reproductions import missing_there
+        from tfhub_blocks.control.jobs.reproduction_jobs import missing_there
 
         plan.missing.extend(missing_there(connection, plan, profile))
         # What is on this machine says nothing of where the steps run.
@@ -164,10 +164,10 @@ def _refuse_missing(plan: "Plan", what: str, connection: "Connection | None") ->
 
 def _run(plan: "Plan", runs_dir: Path, profile: "Profile", stream: Any) -> tuple["RunRecord", Path]:
     """Do the steps again, in a folder that shares nothing with what was recorded."""
-    from tfhub_blocks.control.display import live_table
-    from tfhub_blocks.control.engine import LocalEngine
+    from tfhub_blocks.control.local.local_engine import LocalEngine
+    from tfhub_blocks.control.local.run_display import live_table
+    from tfhub_blocks.control.project.run_records import new_run_name
     from tfhub_blocks.control.reproduction.rebuilding import plan_graph
-    from tfhub_blocks.control.runs import new_run_name
 
     name = plan.works[plan.model.node].step
     reproductions = runs_dir / "reproductions"
@@ -190,11 +190,11 @@ def _run_there(
 
     Without a record if the waiting was interrupted.
     """
-    from tfhub_blocks.control.costs.jobs import keep_record
-    from tfhub_blocks.control.display import live_table
-    from tfhub_blocks.control.workspace.jobs import Job
-    from tfhub_blocks.control.workspace.reproductions import check_job, fetch_made, prepare_plan
-    from tfhub_blocks.control.workspace.submission import submit
+    from tfhub_blocks.control.costs.job_records import keep_record
+    from tfhub_blocks.control.jobs.reproduction_jobs import check_job, fetch_made, prepare_plan
+    from tfhub_blocks.control.jobs.submission import submit
+    from tfhub_blocks.control.jobs.submitted_jobs import Job
+    from tfhub_blocks.control.local.run_display import live_table
 
     if options.job:
         job = Job(connection, options.job)
@@ -231,13 +231,13 @@ def _tell_errors(record: "RunRecord", stream: Any) -> None:
 def _after(
     plan: "Plan", chain: "Chain", record: "RunRecord", folder: Path, remote: bool
 ) -> "After":
-    from tfhub_blocks.control.reproduction.comparisons import compare, has_variables
-    from tfhub_blocks.control.reproduction.conditions import (
+    from tfhub_blocks.control.reproduction.condition_differences import (
         differences_after,
         differences_before,
         environments_after,
     )
-    from tfhub_blocks.control.reproduction.reports import After
+    from tfhub_blocks.control.reproduction.reproduction_diff import compare, has_variables
+    from tfhub_blocks.control.reproduction.reproduction_report import After
 
     rows, provenances = compare(plan, record)
     before = environments_after(plan, provenances) if remote else differences_before(plan)

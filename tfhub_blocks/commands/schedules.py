@@ -47,9 +47,9 @@ def register(commands: Any) -> None:
 
 def _apply(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.project.schedule_files import read_definition, schedule_files
+    from tfhub_blocks.control.schedules.schedule_budgets import check_budgets
+    from tfhub_blocks.control.schedules.workspace_schedules import apply
     from tfhub_blocks.control.workspace.connection import connect
-    from tfhub_blocks.control.workspace.schedule_budgets import check_budgets
-    from tfhub_blocks.control.workspace.schedules import apply
 
     definitions = [read_definition(name) for name in options.names or schedule_files()]
     if not definitions:
@@ -69,8 +69,8 @@ def _apply(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
+    from tfhub_blocks.control.schedules.firings import scheduled
     from tfhub_blocks.control.workspace.connection import connect
-    from tfhub_blocks.control.workspace.firings import scheduled
 
     found = list(scheduled(connect(options.workspace_config), datetime.now(UTC)))
     if options.json:
@@ -88,20 +88,20 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _change(options: argparse.Namespace) -> int:
-    from tfhub_blocks.control.workspace import schedules
+    from tfhub_blocks.control.schedules import workspace_schedules
     from tfhub_blocks.control.workspace.connection import connect
 
     connection, name = connect(options.workspace_config), options.name
     match options.change:
         case "pause":
-            schedules.pause(connection, name)
+            workspace_schedules.pause(connection, name)
             print(f"{name}: paused")
         case "resume":
-            schedules.resume(connection, name)
+            workspace_schedules.resume(connection, name)
             print(f"{name}: fires")
         case "trigger":
-            print(schedules.trigger(connection, name, _INTENTS))
+            print(workspace_schedules.trigger(connection, name, _INTENTS))
         case "delete":
-            was_there = schedules.delete(connection, name)
+            was_there = workspace_schedules.delete(connection, name)
             print(f"{name}: {'deleted' if was_there else 'is not there'}")
     return DONE

@@ -55,8 +55,8 @@ def register(commands: Any) -> None:
 def _serve(options: argparse.Namespace) -> int:
     from tfhub_blocks.compute.serving.limits import usual_limits
     from tfhub_blocks.compute.serving.server import serve
-    from tfhub_blocks.control.lineage.archives import Archive
     from tfhub_blocks.control.lineage.model_folders import find_model_folder
+    from tfhub_blocks.control.lineage.run_archive import Archive
 
     given = {
         "budget_ms": options.budget_ms,

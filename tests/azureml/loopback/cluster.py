@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tfhub_blocks.control.engine import LocalEngine
-from tfhub_blocks.control.graphs import Node
-from tfhub_blocks.control.processes import StepProcess
-from tfhub_blocks.control.runs import RunRecord
-from tfhub_blocks.control.step_maker import StepMaker
+from tfhub_blocks.control.local.local_engine import LocalEngine
+from tfhub_blocks.control.local.step_maker import StepMaker
+from tfhub_blocks.control.local.step_process import StepProcess
+from tfhub_blocks.control.project.run_records import RunRecord
+from tfhub_blocks.control.project.step_graph import Node
 
 # How long a step whose node was lost waits for another.
 QUEUE_S = 0.5

@@ -19,9 +19,9 @@ from loopback.resources import FINAL, Workspace
 from loopback.rules import DATA_TYPES
 from loopback.runs import output_of_run
 from loopback.storage import HOST
-from tfhub_blocks.control.graphs import Graph, Node, OutputOf, _ordered
-from tfhub_blocks.control.profiles import Profile, Role
-from tfhub_blocks.control.runs import NOT_STARTED, RUNNING, RunRecord, StepRecord
+from tfhub_blocks.control.project.profiles import Profile, Role
+from tfhub_blocks.control.project.run_records import NOT_STARTED, RUNNING, RunRecord, StepRecord
+from tfhub_blocks.control.project.step_graph import Graph, Node, OutputOf, _ordered
 
 _NODE_INPUT = re.compile(r"^\$\{\{parent\.(?:inputs\.(\w+)|jobs\.(\w+)\.outputs\.(\w+))\}\}$")
 _OUTPUT = re.compile(r"^\$\{\{parent\.outputs\.(\w+)\}\}$")

@@ -2,11 +2,18 @@
 
 import pytest
 
-from tfhub_blocks.control.costs.budgets import budget_findings
 from tfhub_blocks.control.costs.ceilings import ceiling
+from tfhub_blocks.control.costs.cost_budgets import budget_findings
 from tfhub_blocks.control.costs.prices import Prices, RegionPrices, SizePrices
-from tfhub_blocks.control.graphs import Graph, Node
-from tfhub_blocks.control.profiles import Budget, Cluster, JobSettings, Profile, Role, load_profile
+from tfhub_blocks.control.project.profiles import (
+    Budget,
+    Cluster,
+    JobSettings,
+    Profile,
+    Role,
+    load_profile,
+)
+from tfhub_blocks.control.project.step_graph import Graph, Node
 from tfhub_blocks.records.base.errors import BlocksError
 
 PRICES = Prices(

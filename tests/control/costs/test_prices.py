@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tfhub_blocks.control.costs.prices import load_prices
-from tfhub_blocks.control.profiles import load_profile
+from tfhub_blocks.control.project.profiles import load_profile
 from tfhub_blocks.records.base.errors import BlocksError
 
 ROOT = Path(__file__).parents[3]

@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from retail_server import item, serve_retail
 from toy_project import ROOT
 
-from tfhub_blocks.control.costs import retail as retail_api
+from tfhub_blocks.control.costs import retail_prices as retail_api
 from tfhub_blocks.control.costs.prices import load_prices
 
 PRICES = """format_version = 1
@@ -43,7 +43,7 @@ def retail():
 def toy(project, monkeypatch):
     """A project whose only profiles and prices are its own."""
     monkeypatch.setattr(
-        "tfhub_blocks.control.costs.refresh.profile_folders",
+        "tfhub_blocks.control.costs.price_refresh.profile_folders",
         lambda: [project.folder / "pipelines" / "profiles"],
     )
     monkeypatch.setattr(retail_api, "FIRST_WAIT_S", 0.01)

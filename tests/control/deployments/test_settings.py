@@ -5,10 +5,10 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from tfhub_blocks.control.deployments.ends import End, end_of
-from tfhub_blocks.control.deployments.settings import online_settings
+from tfhub_blocks.control.deployments.end_dates import End, end_of
+from tfhub_blocks.control.deployments.endpoint_settings import online_settings
 from tfhub_blocks.control.deployments.traffic import share_traffic
-from tfhub_blocks.control.profiles import read_profile
+from tfhub_blocks.control.project.profiles import read_profile
 from tfhub_blocks.control.project.tags import UNTIL_TAG
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.runtimes import Runtime, Speeds

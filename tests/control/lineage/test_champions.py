@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from chain_tampering import edit_json, forge, swap
 
-from tfhub_blocks.control.lineage.archives import Archive
+from tfhub_blocks.control.cards.model_facts import model_knot
 from tfhub_blocks.control.lineage.chains import trace
-from tfhub_blocks.control.lineage.model_facts import model_knot
-from tfhub_blocks.control.lineage.outputs import read_output
+from tfhub_blocks.control.lineage.recorded_output import read_output
+from tfhub_blocks.control.lineage.run_archive import Archive
 from tfhub_blocks.records.base.digests import file_sha256
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, output_material, read_lineage
 from tfhub_blocks.records.formats.champion_comparison import Comparison

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pyarrow.parquet as pq
 import pytest
 
-from tfhub_blocks.control.lineage.archives import Archive
+from tfhub_blocks.control.lineage.run_archive import Archive
 from tfhub_blocks.control.lineage.uses import find_uses
 from tfhub_blocks.records.formats.snapshots import open_snapshot
 

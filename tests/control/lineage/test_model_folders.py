@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tfhub_blocks.control.lineage.archives import Archive
 from tfhub_blocks.control.lineage.model_folders import find_model_folder
+from tfhub_blocks.control.lineage.run_archive import Archive
 from tfhub_blocks.records.base.errors import BlocksError
 
 

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from signing_keys import write_keys
 from toy_chain import decision
 
-from tfhub_blocks.control.lineage.promotions import keep_promotion, promotion_path
-from tfhub_blocks.control.lineage.registrations import find_registration
+from tfhub_blocks.control.lineage.local_registrations import find_registration
+from tfhub_blocks.control.lineage.promotion_statements import keep_promotion, promotion_path
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.promotions import read_promotion
 

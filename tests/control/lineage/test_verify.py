@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from chain_tampering import edit_json, forge, swap
 
-from tfhub_blocks.control.lineage import registrations
-from tfhub_blocks.control.lineage.archives import Archive
-from tfhub_blocks.control.lineage.registrations import find_registration
+from tfhub_blocks.control.lineage import local_registrations
+from tfhub_blocks.control.lineage.local_registrations import find_registration
+from tfhub_blocks.control.lineage.run_archive import Archive
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, read_lineage
 from tfhub_blocks.records.formats.evidence import read_evidence
 
@@ -240,9 +240,9 @@ def test_evidence_of_latency_is_that_of_the_registered_model_and_is_here(chain):
     folder = chain.folder / ".runs"
     version = find_registration(folder, "toy:2", "test")
     another = read_evidence(chain.output("measured", "evidence", run=0), "")
-    registrations.set_tag(folder, version, "latency_digest", another.as_statement()["digest"])
+    local_registrations.set_tag(folder, version, "latency_digest", another.as_statement()["digest"])
     assert chain.kinds("toy:2") == {"replay"}
-    registrations.set_tag(folder, version, "latency_digest", "1" * 64)
+    local_registrations.set_tag(folder, version, "latency_digest", "1" * 64)
     gaps = json.loads(chain.verify("toy:2").out)["gaps"]
     assert [gap["what"] for gap in gaps] == ["tag latency_digest"]
 

@@ -10,9 +10,9 @@ import pytest
 from release_project import commit, edit, git, lock_file, pin, write_release_project
 from toy_project import ROOT
 
+from tfhub_blocks.control.project.output_store import content_digest
+from tfhub_blocks.control.project.run_requests import pipeline_ports
 from tfhub_blocks.control.releases.resolution import resolve_inputs
-from tfhub_blocks.control.requests import pipeline_ports
-from tfhub_blocks.control.store import content_digest
 from tfhub_blocks.records.base.digests import record_digest
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance

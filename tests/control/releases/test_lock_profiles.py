@@ -3,7 +3,7 @@
 import pytest
 from release_project import STRICT, commit, write_release_project
 
-from tfhub_blocks.control.profiles import load_profile
+from tfhub_blocks.control.project.profiles import load_profile
 
 
 def test_shipped_production_profile_takes_locks_alone(project, monkeypatch, golden):

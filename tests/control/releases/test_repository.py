@@ -3,7 +3,7 @@
 import pytest
 from release_project import STRICT, edit, git, write_release_project
 
-from tfhub_blocks.control.releases.repository import is_edited
+from tfhub_blocks.control.repository.git_state import is_edited
 
 PROFILE = "pipelines/profiles/strict.toml"
 

@@ -7,16 +7,16 @@ from importlib.metadata import version
 import pytest
 from image_registry_server import serve_registry
 
-from tfhub_blocks.control.graphs import OutputOf
+from tfhub_blocks.control.project.step_graph import OutputOf
 from tfhub_blocks.control.reproduction.availability import packages_gone, told_images
-from tfhub_blocks.control.reproduction.codes import StepCode
-from tfhub_blocks.control.reproduction.conditions import (
+from tfhub_blocks.control.reproduction.condition_differences import (
     changed_packages,
     differences_after,
     differences_before,
     locked_packages,
 )
-from tfhub_blocks.control.reproduction.plans import Plan, Work
+from tfhub_blocks.control.reproduction.recorded_code import StepCode
+from tfhub_blocks.control.reproduction.reproduction_plan import Plan, Work
 from tfhub_blocks.records.base.lineage import Lineage, Provenance
 from tfhub_blocks.records.environment.environment_definitions import Image
 from tfhub_blocks.records.environment.environment_drift import drift_from

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfhub_blocks.control.reproduction.plans import command_texts
+from tfhub_blocks.control.reproduction.reproduction_plan import command_texts
 from tfhub_blocks.records.base.lineage import Provenance
 
 

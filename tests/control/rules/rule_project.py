@@ -10,10 +10,10 @@ from typing import Any
 from toy_pins import toy_pin
 from toy_project import forget_project
 
-from tfhub_blocks.control.environment_bakes import bake
-from tfhub_blocks.control.profiles import read_profile
-from tfhub_blocks.control.rules.checks import Report, Rules, check, load_rules
-from tfhub_blocks.control.rules.repository import Repository, Uncompiled
+from tfhub_blocks.control.environments.environment_bakes import bake
+from tfhub_blocks.control.project.profiles import read_profile
+from tfhub_blocks.control.rules.checked_repository import Repository, Uncompiled
+from tfhub_blocks.control.rules.rule_checks import Report, Rules, check, load_rules
 from tfhub_blocks.control.rules.subject import Subject
 from tfhub_blocks.records.base.digests import files_sha256, tree_digest
 from tfhub_blocks.records.environment.installed_packages import definition_version

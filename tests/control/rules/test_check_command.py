@@ -9,11 +9,11 @@ import pytest
 from rule_project import Spoiled, build
 from toy_project import ROOT
 
-from tfhub_blocks.control.catalog import pipeline_files
-from tfhub_blocks.control.profiles import read_profile
-from tfhub_blocks.control.rules.checks import ALWAYS, check, load_rules
-from tfhub_blocks.control.rules.repository import Repository
+from tfhub_blocks.control.project.profiles import read_profile
+from tfhub_blocks.control.repository.catalog import pipeline_files
+from tfhub_blocks.control.rules.checked_repository import Repository
 from tfhub_blocks.control.rules.rule import DOCS
+from tfhub_blocks.control.rules.rule_checks import ALWAYS, check, load_rules
 from tfhub_blocks.control.rules.subject import Subject
 
 LATE = ("pipelines/toy.py", "words(source=source)", "words(source=source, count=12)")

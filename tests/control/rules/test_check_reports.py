@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 import pytest
 from rule_project import Spoiled, report, subject
 
-from tfhub_blocks.control.rules.checks import Rules, load_rules
+from tfhub_blocks.control.rules.check_report import json_text, text
 from tfhub_blocks.control.rules.junit import junit_text
-from tfhub_blocks.control.rules.reports import json_text, text
 from tfhub_blocks.control.rules.rule import rule
+from tfhub_blocks.control.rules.rule_checks import Rules, load_rules
 from tfhub_blocks.control.rules.sarif import sarif_text
 
 PROFILE = "pipelines/profiles/strict.toml"

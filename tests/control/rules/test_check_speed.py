@@ -5,11 +5,11 @@ import time
 
 from rule_project import TODAY, Spoiled, build, shallow
 
-from tfhub_blocks.control.catalog import load_pipeline
-from tfhub_blocks.control.profiles import read_profile
-from tfhub_blocks.control.rules.checks import check, load_rules
-from tfhub_blocks.control.rules.reports import FORMATS
-from tfhub_blocks.control.rules.repository import Repository
+from tfhub_blocks.control.project.profiles import read_profile
+from tfhub_blocks.control.repository.catalog import load_pipeline
+from tfhub_blocks.control.rules.check_report import FORMATS
+from tfhub_blocks.control.rules.checked_repository import Repository
+from tfhub_blocks.control.rules.rule_checks import check, load_rules
 
 LARGE = """
 from azure.ai.ml import Input, dsl

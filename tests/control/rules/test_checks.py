@@ -7,11 +7,11 @@ from datetime import date
 import pytest
 from rule_project import FILES, TODAY, Spoiled, build, edited, report, subject
 
-from tfhub_blocks.control.profiles import read_profile
-from tfhub_blocks.control.rules.checks import Rules, check, load_rules
-from tfhub_blocks.control.rules.exceptions import RuleException
-from tfhub_blocks.control.rules.repository import Repository, Uncompiled
+from tfhub_blocks.control.project.profiles import read_profile
+from tfhub_blocks.control.project.rule_exceptions import RuleException
+from tfhub_blocks.control.rules.checked_repository import Repository, Uncompiled
 from tfhub_blocks.control.rules.rule import rule
+from tfhub_blocks.control.rules.rule_checks import Rules, check, load_rules
 from tfhub_blocks.records.base.errors import BlocksError
 
 PROFILE = "pipelines/profiles/strict.toml"

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 from rule_project import DECIDED, OTHER, Spoiled, report, subject
 
-from tfhub_blocks.control.rules.checks import Rules, load_rules
-from tfhub_blocks.control.rules.reports import text
+from tfhub_blocks.control.rules.check_report import text
+from tfhub_blocks.control.rules.rule_checks import Rules, load_rules
 
 LOCK = "components/environments/toy/requirements.lock"
 ABOUT = "components/environments/toy/environment.yaml"

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from tfhub_blocks.control.costs.terms import Terms, total
-from tfhub_blocks.control.runs import FINAL, RunRecord, StepRecord, began
+from tfhub_blocks.control.project.run_records import FINAL, RunRecord, StepRecord, began
+from tfhub_blocks.control.project.run_terms import Terms, total
 
 By = Literal["owner", "cost_centre", "pipeline", "profile"]
 NOBODY = "(not said)"

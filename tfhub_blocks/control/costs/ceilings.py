@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tfhub_blocks.control.costs.prices import Prices, Tier
-from tfhub_blocks.control.costs.terms import Terms, total
-from tfhub_blocks.control.graphs import Graph, Node
-from tfhub_blocks.control.instances import instance_count, role_of
-from tfhub_blocks.control.profiles import SERVERLESS, Budget, Profile, Role
+from tfhub_blocks.control.project.instance_counts import instance_count, role_of
+from tfhub_blocks.control.project.profiles import SERVERLESS, Budget, Profile, Role
+from tfhub_blocks.control.project.run_terms import Terms, total
+from tfhub_blocks.control.project.step_graph import Graph, Node
 from tfhub_blocks.records.base.errors import BlocksError
 
 LOCAL = "local"

@@ -10,14 +10,14 @@ from typing import Any
 
 from azure.ai.ml.entities import Model
 
-from tfhub_blocks.control.lineage.registrations import find_registration, own_tags, registered
-from tfhub_blocks.control.profiles import Profile
+from tfhub_blocks.control.lineage.local_registrations import find_registration, own_tags, registered
+from tfhub_blocks.control.project.assets import DIGEST_TAG, VERSION_DIGITS, Asset
+from tfhub_blocks.control.project.output_store import content_digest
+from tfhub_blocks.control.project.profiles import Profile
 from tfhub_blocks.control.project.tags import TAG
-from tfhub_blocks.control.store import content_digest
-from tfhub_blocks.control.workspace.assets import DIGEST_TAG, VERSION_DIGITS, Asset
+from tfhub_blocks.control.workspace.azure_errors import find, told
 from tfhub_blocks.control.workspace.connection import Connection, connect
-from tfhub_blocks.control.workspace.failures import find, told
-from tfhub_blocks.control.workspace.promotions import find_place
+from tfhub_blocks.control.workspace.promoted_models import find_place
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 from tfhub_blocks.records.formats.runtimes import Runtime, read_runtime
 from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from tfhub_blocks.control.costs.prices import Prices
-from tfhub_blocks.control.costs.terms import total
-from tfhub_blocks.control.deployments.ends import End, end_of
+from tfhub_blocks.control.deployments.end_dates import End, end_of
+from tfhub_blocks.control.project.run_terms import total
 from tfhub_blocks.control.project.tags import PROFILE_TAG, TAG, UNTIL_TAG
+from tfhub_blocks.control.workspace.azure_errors import told
 from tfhub_blocks.control.workspace.connection import Connection
-from tfhub_blocks.control.workspace.failures import told
 from tfhub_blocks.records.base.errors import BlocksError
 
 Kind = Literal["online", "batch"]

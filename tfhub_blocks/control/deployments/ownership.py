@@ -3,11 +3,11 @@
 from typing import Any
 
 import tfhub_blocks
+from tfhub_blocks.control.deployments.end_dates import End
 from tfhub_blocks.control.deployments.endpoints import state_of
-from tfhub_blocks.control.deployments.ends import End
-from tfhub_blocks.control.profiles import JobSettings, Profile
+from tfhub_blocks.control.project.assets import DIGEST_TAG
+from tfhub_blocks.control.project.profiles import JobSettings, Profile
 from tfhub_blocks.control.project.tags import PROFILE_TAG, TAG, UNTIL_TAG
-from tfhub_blocks.control.workspace.assets import DIGEST_TAG
 from tfhub_blocks.records.base.errors import BlocksError
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from tfhub_blocks.control.deployments.end_dates import end_of
 from tfhub_blocks.control.deployments.endpoints import Endpoint, operations
-from tfhub_blocks.control.deployments.ends import end_of
 from tfhub_blocks.control.project.tags import UNTIL_TAG
+from tfhub_blocks.control.workspace.azure_errors import find, told
 from tfhub_blocks.control.workspace.connection import Connection
-from tfhub_blocks.control.workspace.failures import find, told
 from tfhub_blocks.records.base.errors import BlocksError
 
 WHERE = "deploy reap"

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tfhub_blocks.control.lineage.archives import Archive, Place
-from tfhub_blocks.control.lineage.outputs import Output, read_output
-from tfhub_blocks.control.lineage.registrations import Registration
+from tfhub_blocks.control.lineage.local_registrations import Registration
+from tfhub_blocks.control.lineage.recorded_output import Output, read_output
+from tfhub_blocks.control.lineage.run_archive import Archive, Place
 from tfhub_blocks.records.base.digests import files_sha256, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Material

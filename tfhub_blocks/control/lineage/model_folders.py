@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from tfhub_blocks.control.lineage.archives import Archive
-from tfhub_blocks.control.lineage.registrations import Registration
-from tfhub_blocks.control.lineage.targets import find_target
-from tfhub_blocks.control.runs import RunRecord
+from tfhub_blocks.control.lineage.lineage_targets import find_target
+from tfhub_blocks.control.lineage.local_registrations import Registration
+from tfhub_blocks.control.lineage.run_archive import Archive
+from tfhub_blocks.control.project.run_records import RunRecord
 from tfhub_blocks.records.base.errors import BlocksError
 
 _MODEL_FILE = "MLmodel"

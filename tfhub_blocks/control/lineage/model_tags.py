@@ -2,17 +2,17 @@
 
 from collections.abc import Iterable, Mapping
 
-from tfhub_blocks.control.lineage.archives import Archive
-from tfhub_blocks.control.lineage.chains import Chain
-from tfhub_blocks.control.lineage.evidences import (
+from tfhub_blocks.control.lineage.chain_evidence import (
     digests_of_model,
     encoder_digest,
     evidence_of_digest,
     snapshot_digest,
     sound_evidence,
 )
+from tfhub_blocks.control.lineage.chains import Chain
 from tfhub_blocks.control.lineage.findings import Verdict
-from tfhub_blocks.control.lineage.registrations import Registration
+from tfhub_blocks.control.lineage.local_registrations import Registration
+from tfhub_blocks.control.lineage.run_archive import Archive
 from tfhub_blocks.records.formats.evidence import Evidence
 
 

@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from tfhub_blocks.control.lineage import vault_keys
+from tfhub_blocks.control.lineage.chain_evidence import is_evidence
 from tfhub_blocks.control.lineage.chains import Chain, Knot
-from tfhub_blocks.control.lineage.evidences import is_evidence
 from tfhub_blocks.control.lineage.findings import Verdict
-from tfhub_blocks.control.lineage.outputs import ENVELOPE_SUFFIX, Output
-from tfhub_blocks.control.lineage.promotions import promotion_files
+from tfhub_blocks.control.lineage.promotion_statements import promotion_files
+from tfhub_blocks.control.lineage.recorded_output import ENVELOPE_SUFFIX, Output
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import write_file
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME

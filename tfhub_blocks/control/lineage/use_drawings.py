@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from tfhub_blocks.control.lineage.drawings import Box, Drawing, identity, output_box, short
-from tfhub_blocks.control.lineage.registrations import Registration
+from tfhub_blocks.control.lineage.chain_drawing import Box, Drawing, identity, output_box, short
+from tfhub_blocks.control.lineage.local_registrations import Registration
 from tfhub_blocks.control.lineage.uses import Uses
 
 

@@ -8,15 +8,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tfhub_blocks.control.lineage.archives import Archive
+from tfhub_blocks.control.lineage.chain_evidence import encoder_digest, snapshot_digest
 from tfhub_blocks.control.lineage.chains import is_compared
-from tfhub_blocks.control.lineage.evidences import encoder_digest, snapshot_digest
-from tfhub_blocks.control.lineage.outputs import Output, read_output
-from tfhub_blocks.control.lineage.registrations import (
+from tfhub_blocks.control.lineage.local_registrations import (
     Registration,
     find_registration,
     registered,
 )
+from tfhub_blocks.control.lineage.recorded_output import Output, read_output
+from tfhub_blocks.control.lineage.run_archive import Archive
 from tfhub_blocks.records.base.digests import file_sha256
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.predictions import FORMAT as PREDICTIONS

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tfhub_blocks.control.lineage.archives import Archive, Place
+from tfhub_blocks.control.lineage.chain_evidence import check_evidence
 from tfhub_blocks.control.lineage.chains import Chain, Knot, Link
-from tfhub_blocks.control.lineage.contents import check_content
-from tfhub_blocks.control.lineage.evidences import check_evidence
 from tfhub_blocks.control.lineage.findings import Verdict
 from tfhub_blocks.control.lineage.model_tags import check_registration
-from tfhub_blocks.control.lineage.promotions import check_promotions
+from tfhub_blocks.control.lineage.output_contents import check_content
+from tfhub_blocks.control.lineage.promotion_statements import check_promotions
+from tfhub_blocks.control.lineage.run_archive import Archive, Place
 from tfhub_blocks.records.base.digests import files_sha256, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Provenance

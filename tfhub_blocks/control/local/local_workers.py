@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 
-from tfhub_blocks.control.processes import StepProcess, stop
+from tfhub_blocks.control.local.step_process import StepProcess, stop
 
 
 def free_addresses(count: int) -> list[str]:

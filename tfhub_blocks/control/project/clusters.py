@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tfhub_blocks.control.profiles import Cluster
+from tfhub_blocks.control.project.profiles import Cluster
 
 # A node that idles longer is paid for more than it is waited for.
 MAX_IDLE_S = 1800

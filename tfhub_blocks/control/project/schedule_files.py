@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
-from tfhub_blocks.control.profiles import Profile, load_profile
-from tfhub_blocks.control.workspace.triggers import Recurrence, Trigger, make_trigger
+from tfhub_blocks.control.project.profiles import Profile, load_profile
+from tfhub_blocks.control.project.triggers import Recurrence, Trigger, make_trigger
 from tfhub_blocks.records.base.documents import read_document
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 

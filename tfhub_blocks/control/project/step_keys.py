@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tfhub_blocks.control.graphs import Node, OutputOf
-from tfhub_blocks.control.profiles import Profile
-from tfhub_blocks.control.store import Stored, content_digest
+from tfhub_blocks.control.project.output_store import Stored, content_digest
+from tfhub_blocks.control.project.profiles import Profile
+from tfhub_blocks.control.project.step_graph import Node, OutputOf
 from tfhub_blocks.records.base.digests import files_sha256, record_digest, tree_digest
 from tfhub_blocks.records.environment import environment_drift
 from tfhub_blocks.records.environment.installed_packages import environment_digest

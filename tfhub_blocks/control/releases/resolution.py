@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfhub_blocks.control.catalog import DATA_TYPES, MODEL_TYPES
-from tfhub_blocks.control.environments import read_definitions
-from tfhub_blocks.control.graphs import Graph, Node, OutputOf
-from tfhub_blocks.control.store import content_digest
-from tfhub_blocks.control.workspace.assets import (
+from tfhub_blocks.control.environments.environment_catalog import read_definitions
+from tfhub_blocks.control.project.assets import (
     DIGEST_TAG,
     VERSION_DIGITS,
     component_asset,
@@ -20,6 +17,9 @@ from tfhub_blocks.control.workspace.assets import (
     encoder_asset,
     typed,
 )
+from tfhub_blocks.control.project.output_store import content_digest
+from tfhub_blocks.control.project.step_graph import Graph, Node, OutputOf
+from tfhub_blocks.control.repository.catalog import DATA_TYPES, MODEL_TYPES
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.environment.environment_definitions import Definition
 from tfhub_blocks.records.environment.installed_packages import definition_digest

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from packaging.version import Version
 
-from tfhub_blocks.control.environments import read_definitions
-from tfhub_blocks.control.image_registry import LookupFailedError, image_digest
-from tfhub_blocks.control.reproduction.plans import Plan
+from tfhub_blocks.control.environments.environment_catalog import read_definitions
+from tfhub_blocks.control.environments.image_registry import LookupFailedError, image_digest
+from tfhub_blocks.control.reproduction.reproduction_plan import Plan
 from tfhub_blocks.records.environment.environment_definitions import Image
 
 # Asks the index for one package after the other as `pip index versions` does, importing pip once.

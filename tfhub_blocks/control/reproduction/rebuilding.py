@@ -4,9 +4,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfhub_blocks.control.graphs import Graph, Node, OutputOf
-from tfhub_blocks.control.reproduction.codes import StepCode
-from tfhub_blocks.control.reproduction.plans import Plan, Work
+from tfhub_blocks.control.project.step_graph import Graph, Node, OutputOf
+from tfhub_blocks.control.reproduction.recorded_code import StepCode
+from tfhub_blocks.control.reproduction.reproduction_plan import Plan, Work
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator
 
-from tfhub_blocks.control.environments import CUDA
-from tfhub_blocks.control.profiles import SERVERLESS
+from tfhub_blocks.control.environments.environment_catalog import CUDA
 from tfhub_blocks.control.project.clusters import would_stay_up
+from tfhub_blocks.control.project.profiles import SERVERLESS
 from tfhub_blocks.control.rules.rule import Finding, rule
 from tfhub_blocks.control.rules.subject import Subject
 

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tfhub_blocks.control.costs.budgets import budget_findings
+from tfhub_blocks.control.costs.cost_budgets import budget_findings
 from tfhub_blocks.control.project.tags import UNTIL_TAG
 from tfhub_blocks.control.rules.effects import effects
-from tfhub_blocks.control.rules.places import Sources
 from tfhub_blocks.control.rules.rule import Finding, rule
+from tfhub_blocks.control.rules.source_lines import Sources
 from tfhub_blocks.control.rules.subject import Subject
 from tfhub_blocks.records.base.errors import BlocksError
 

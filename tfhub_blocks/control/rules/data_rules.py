@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from tfhub_blocks.control.catalog import MODEL_TYPES
+from tfhub_blocks.control.repository.catalog import MODEL_TYPES
 from tfhub_blocks.control.rules.rule import Finding, rule
 from tfhub_blocks.control.rules.subject import Data, Subject, told
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from tfhub_blocks.control.rules.places import Sources
+from tfhub_blocks.control.rules.source_lines import Sources
 from tfhub_blocks.control.rules.subject import Step
 
 _CATEGORIES = {"register", "deploy", "publish", "promote"}

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfhub_blocks.control.catalog import MODEL_TYPES
-from tfhub_blocks.control.graphs import Node, OutputOf
-from tfhub_blocks.control.requests import NotGiven
+from tfhub_blocks.control.project.run_requests import NotGiven
+from tfhub_blocks.control.project.step_graph import Node, OutputOf
+from tfhub_blocks.control.repository.catalog import MODEL_TYPES
 from tfhub_blocks.control.rules.rule import Finding, rule
 from tfhub_blocks.control.rules.subject import Subject, told
 from tfhub_blocks.records.pins.encoder_decisions import undecided

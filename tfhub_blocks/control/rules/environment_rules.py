@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from tfhub_blocks.control.environments import CUDA, CUDNN
+from tfhub_blocks.control.environments.environment_catalog import CUDA, CUDNN
 from tfhub_blocks.control.rules.rule import Finding, rule
 from tfhub_blocks.control.rules.subject import Subject
 from tfhub_blocks.records.environment.environment_definitions import DESCRIPTION_NAME

@@ -3,8 +3,8 @@
 import re
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from tfhub_blocks.control.rules.checks import Report, rule_crashed
 from tfhub_blocks.control.rules.rule import Finding, Rule
+from tfhub_blocks.control.rules.rule_checks import Report, rule_crashed
 
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 # What no XML 1.0 may hold, not even escaped.

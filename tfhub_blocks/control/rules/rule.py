@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tfhub_blocks.control.rules.exceptions import RuleException, Severity
-from tfhub_blocks.control.rules.places import Place
+from tfhub_blocks.control.project.rule_exceptions import RuleException, Severity
+from tfhub_blocks.control.rules.source_lines import Place
 
 if TYPE_CHECKING:
     from tfhub_blocks.control.rules.subject import Subject

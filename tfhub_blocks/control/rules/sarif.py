@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import tfhub_blocks
-from tfhub_blocks.control.rules.checks import Report
 from tfhub_blocks.control.rules.rule import Finding, Rule
+from tfhub_blocks.control.rules.rule_checks import Report
 from tfhub_blocks.records.base.digests import record_digest
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"

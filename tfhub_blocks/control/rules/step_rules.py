@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from tfhub_blocks.control.rules.effects import effects
 from tfhub_blocks.control.rules.rule import Finding, rule
 from tfhub_blocks.control.rules.subject import Subject
-from tfhub_blocks.records.redaction import redacted
+from tfhub_blocks.records.base.redaction import redacted
 
 _SECRET_NAME = re.compile(
     r"(^|_)(password|passwd|pwd|secret|token|sas|credentials?|connection_string"

@@ -7,16 +7,16 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfhub_blocks.control.catalog import DATA_TYPES
-from tfhub_blocks.control.graphs import Graph, Node, OutputOf
-from tfhub_blocks.control.profiles import Cluster, Profile, Role
-from tfhub_blocks.control.requests import NotGiven
-from tfhub_blocks.control.rules.places import Place, Sources
+from tfhub_blocks.control.project.profiles import Cluster, Profile, Role
+from tfhub_blocks.control.project.run_requests import NotGiven
+from tfhub_blocks.control.project.step_graph import Graph, Node, OutputOf
+from tfhub_blocks.control.repository.catalog import DATA_TYPES
 from tfhub_blocks.control.rules.rule import Finding
+from tfhub_blocks.control.rules.source_lines import Place, Sources
 from tfhub_blocks.records.environment.environment_definitions import Definition
 
 if TYPE_CHECKING:
-    from tfhub_blocks.control.rules.repository import Repository
+    from tfhub_blocks.control.rules.checked_repository import Repository
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from tfhub_blocks.control.catalog import DATA_TYPES
-from tfhub_blocks.control.graphs import OutputOf
-from tfhub_blocks.control.profiles import job_faults
+from tfhub_blocks.control.project.profiles import job_faults
+from tfhub_blocks.control.project.step_graph import OutputOf
+from tfhub_blocks.control.repository.catalog import DATA_TYPES
 from tfhub_blocks.control.rules.effects import effects
 from tfhub_blocks.control.rules.rule import Finding, rule
 from tfhub_blocks.control.rules.subject import Port, Subject, told

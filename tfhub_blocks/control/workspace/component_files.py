@@ -5,13 +5,13 @@ from pathlib import Path
 
 import yaml
 
-from tfhub_blocks.control.catalog import component_files
-from tfhub_blocks.control.workspace.assets import (
+from tfhub_blocks.control.project.assets import (
     DIGEST_TAG,
     component_asset,
     component_interface,
     load_components,
 )
+from tfhub_blocks.control.repository.catalog import component_files
 from tfhub_blocks.records.base.folders import write_file
 
 SCHEMA = "https://azuremlschemas.azureedge.net/latest/commandComponent.schema.json"

@@ -5,8 +5,8 @@ import binascii
 import json
 from dataclasses import dataclass
 
+from tfhub_blocks.control.workspace.azure_errors import told
 from tfhub_blocks.control.workspace.connection import Connection
-from tfhub_blocks.control.workspace.failures import told
 
 _SCOPE = "https://management.azure.com/.default"
 _OF_PERSONS = ("upn", "preferred_username", "unique_name", "email", "name")

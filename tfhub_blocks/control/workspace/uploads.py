@@ -15,8 +15,8 @@ from typing import Any
 from azure.identity import DefaultAzureCredential
 from azure.storage.blob import ContainerClient, ContentSettings
 
+from tfhub_blocks.control.workspace.azure_errors import told
 from tfhub_blocks.control.workspace.connection import Connection
-from tfhub_blocks.control.workspace.failures import told
 from tfhub_blocks.records.base.digests import folder_files
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import without_remains

@@ -1,0 +1,210 @@
+"""What a chain tells about its model, gathered for those who describe it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tfhub_blocks.control.lineage.chain_evidence import (
+    digests_of_model,
+    encoder_digest,
+    evidence_of_digest,
+    is_evidence,
+    snapshot_digest,
+    sound_evidence,
+)
+from tfhub_blocks.control.lineage.chains import Chain, Knot
+from tfhub_blocks.control.lineage.promotion_statements import promotions_of
+from tfhub_blocks.control.lineage.recorded_output import Output
+from tfhub_blocks.control.lineage.run_archive import Archive, Place
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.lineage import Lineage
+from tfhub_blocks.records.environment.package_locks import STEP_LOCK_NAME, Lock, parse_lock
+from tfhub_blocks.records.formats.evidence import Evidence
+from tfhub_blocks.records.formats.models import bare_digest
+from tfhub_blocks.records.formats.promotions import Promotion
+from tfhub_blocks.records.formats.snapshots import Manifest, open_snapshot
+from tfhub_blocks.records.pins.pins import PIN_NAME, Pin, read_pin
+
+WHERE = "card"
+
+
+@dataclass(frozen=True)
+class Given:
+    """What only the owner can say: what a model is for, and what it is not for."""
+
+    purpose: str = ""
+    limits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """A model and what stands behind it; None, or nothing, is what is not here.
+
+    ``data`` are the snapshots that it learned from, by folder digest; ``measured_on`` that of its
+    evidence; ``latency`` is evidence of how soon it answers. ``trained`` is its lineage, or that of
+    the same model without a runtime. ``makers`` are the steps of runs that made it and all behind
+    it, itself first; ``lock`` is the environment that the first of them ran in. ``promotions`` are
+    decisions about the version that is registered.
+    """
+
+    name: str
+    version: str
+    owner: str
+    given: Given
+    output: Output
+    lineage: Lineage
+    metadata: Mapping[str, Any]
+    data: Mapping[str, Manifest]
+    measured_on: Manifest | None
+    encoders: tuple[Pin, ...]
+    evidence: Evidence | None
+    latency: Evidence | None
+    trained: Lineage
+    makers: tuple[Place, ...]
+    lock: Lock | None
+    promotions: tuple[Promotion, ...] = ()
+
+    @property
+    def made(self) -> str:
+        """When it was finished, in UTC."""
+        return self.lineage.provenance.finished
+
+
+def gather(chain: Chain, archive: Archive, given: Given) -> ModelFacts:
+    """The facts of the one model that a chain is of.
+
+    Raises:
+        BlocksError: It is of none, or of several.
+    """
+    knot = model_knot(chain, WHERE)
+    output, version = knot.output, chain.registration
+    if output.lineage is None:
+        raise BlocksError(
+            WHERE, str(output.path), "it has no lineage", "a model of a step", "make it again"
+        )
+    behind = [it.output for it in chain.behind(knot)]
+    evidence = _evidence(chain, archive, output, "evaluation")
+    bare = bare_digest(output.lineage)
+    trained = next((it for it in chain.behind(knot) if it.output.digest == bare), knot)
+    learned_from = (it.output for it in chain.behind(trained))
+    makers = _makers(chain, knot)
+    place = next((it for it in makers if it in knot.places), None)
+    owner = place.run.owner if place else ""
+    description = version.description if version else ""
+    return ModelFacts(
+        name=version.name if version else output.lineage.provenance.step,
+        version=str(version.version) if version else output.digest[:12],
+        owner=(version.tags.get("owner") if version else "") or owner,
+        given=Given(given.purpose or description, given.limits),
+        output=output,
+        lineage=output.lineage,
+        metadata=_metadata(output.path),
+        data={it.digest: _manifest(it) for it in learned_from if snapshot_digest(it)},
+        measured_on=_measured_on(archive, evidence),
+        encoders=_encoders(behind),
+        evidence=evidence,
+        latency=_evidence(chain, archive, output, "latency"),
+        trained=trained.output.lineage or output.lineage,
+        makers=makers,
+        lock=_lock(place),
+        promotions=tuple(promotions_of(chain)),
+    )
+
+
+def model_knot(chain: Chain, where: str) -> Knot:
+    """The one model that a chain is of.
+
+    Raises:
+        BlocksError: It is of none, or of several.
+    """
+    if chain.registration:
+        knot = chain.knots.get(chain.registration.source)
+        # Its files may be gone from the registry, and be where the step put them.
+        digest = chain.registration.tags.get("model_digest")
+        found = (
+            [knot] if knot else [it for it in chain.knots.values() if it.output.digest == digest]
+        )
+    else:
+        known = [knot for knot in chain.of_kind("model") if not knot.is_champion]
+        models = {knot.output.digest: knot for knot in reversed(known)}
+        # A model that another one started from is no end of the chain.
+        inner = {
+            link.material.digest
+            for knot in models.values()
+            for link in knot.links
+            if link.material.digest in models
+        }
+        found = [knot for digest, knot in models.items() if digest not in inner]
+    if len(found) != 1:
+        raise BlocksError(
+            where,
+            chain.title,
+            f"there are {len(found)} models in it",
+            "one model",
+            "name a registered model, or the folder of one",
+        )
+    return found[0]
+
+
+def _makers(chain: Chain, knot: Knot) -> tuple[Place, ...]:
+    """Of each output behind a model the step that made it, where that is known, once each."""
+    found = {}
+    for it in chain.behind(knot):
+        place = next((place for place in reversed(it.places) if not place.step.reused), None)
+        if place:
+            found[str(place)] = place
+    return tuple(found.values())
+
+
+def _evidence(chain: Chain, archive: Archive, model: Output, kind: str) -> Evidence | None:
+    """The evidence of a kind that a model was registered with; else the last one about it."""
+    if chain.registration:
+        tag = "evidence_digest" if kind == "evaluation" else f"{kind}_digest"
+        proof = evidence_of_digest(archive, chain.registration.tags.get(tag, ""))
+        return sound_evidence(proof) if proof else None
+    outputs = (output for output in archive.in_order() if is_evidence(output))
+    found = [evidence for output in outputs if (evidence := sound_evidence(output))]
+    about = [it for it in found if it.kind == kind and _is_about(it, model)]
+    return about[-1] if about else None
+
+
+def _is_about(evidence: Evidence, model: Output) -> bool:
+    if evidence.kind == "latency":  # of one model it may have timed several runtimes
+        return evidence.digests.get("served_model") == model.digest
+    return evidence.model_digest in digests_of_model(model)
+
+
+def _metadata(model: Path) -> dict[str, Any]:
+    try:
+        metadata = yaml.safe_load((model / "MLmodel").read_text(encoding="utf-8"))["metadata"]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return {}
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _manifest(output: Output) -> Manifest:
+    return open_snapshot(output.path, WHERE).manifest
+
+
+def _measured_on(archive: Archive, evidence: Evidence | None) -> Manifest | None:
+    wanted = evidence.digests.get("snapshot") if evidence else None
+    outputs = archive.outputs.values() if wanted else ()
+    return next((_manifest(it) for it in outputs if snapshot_digest(it) == wanted), None)
+
+
+def _encoders(outputs: list[Output]) -> tuple[Pin, ...]:
+    pins = {encoder_digest(it): it for it in outputs if encoder_digest(it)}
+    return tuple(read_pin(output.path / PIN_NAME) for _, output in sorted(pins.items()))
+
+
+def _lock(place: Place | None) -> Lock | None:
+    """The lock that the step which made the model carried in its code."""
+    if place is None:
+        return None
+    path = place.folder / "steps" / place.name / "code" / "tfhub_blocks" / STEP_LOCK_NAME
+    if not path.is_file():
+        return None
+    return parse_lock(path.read_text(encoding="utf-8"), str(path))

@@ -1,0 +1,131 @@
+"""What a run would cost: at most, as expected, and without what is reused; step by step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tfhub_blocks.control.costs.ceilings import Ceiling, ceiling
+from tfhub_blocks.control.costs.cost_budgets import check_currency
+from tfhub_blocks.control.costs.duration_forecast import Past
+from tfhub_blocks.control.costs.prices import Prices
+from tfhub_blocks.control.costs.reuse_forecast import made_steps
+from tfhub_blocks.control.project.profiles import Budget, Profile
+from tfhub_blocks.control.project.run_terms import Terms, total
+from tfhub_blocks.control.project.step_graph import Graph
+
+
+@dataclass(frozen=True)
+class StepEstimate:
+    """One step: its terms, whence its expected seconds are, and what made it already, if any."""
+
+    component: str
+    terms: Terms
+    basis: str
+    made_by: str = ""
+
+    @property
+    def expected(self) -> float | None:
+        """What it is expected to cost: nothing, if it is reused."""
+        return 0.0 if self.made_by else self.terms.expected
+
+    @property
+    def saved(self) -> float | None:
+        """What its reuse saves."""
+        return self.terms.expected if self.made_by else 0.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run of a graph would cost, before it starts."""
+
+    name: str
+    profile: str
+    prices_of: str
+    budget: Budget | None
+    most: Ceiling
+    steps: Mapping[str, StepEstimate]
+
+    @property
+    def expected(self) -> float | None:
+        """Of the steps that are not reused."""
+        return total(step.expected for step in self.steps.values())
+
+    @property
+    def saved(self) -> float | None:
+        """What reuse saves."""
+        return total(step.saved for step in self.steps.values())
+
+    @property
+    def saved_s(self) -> float:
+        """How many seconds of steps reuse saves, as far as they are known."""
+        return sum(it.terms.expected_s or 0.0 for it in self.steps.values() if it.made_by)
+
+    @property
+    def expected_idle(self) -> float | None:
+        """What nodes cost at most after the last step on their cluster, if all goes as expected."""
+        clusters: dict[str, list[float | None]] = {}
+        for step in self.steps.values():
+            if not step.made_by:
+                clusters.setdefault(step.terms.compute, []).append(step.terms.idle_ceiling)
+        return total(None if None in of else max(it or 0 for it in of) for of in clusters.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready; amounts in ``currency``, None where they are not known."""
+        return {
+            "pipeline": self.name,
+            "profile": self.profile,
+            "currency": self.most.currency,
+            "prices_of": self.prices_of,
+            "ceiling": self.most.total,
+            "ceiling_of_steps": self.most.of_steps,
+            "ceiling_of_idle_nodes": self.most.of_idle_nodes,
+            "expected_of_steps": self.expected,
+            "expected_of_idle_nodes": self.expected_idle,
+            "expected": total([self.expected, self.expected_idle]),
+            "saved_by_reuse": self.saved,
+            "saved_by_reuse_s": self.saved_s,
+            "budget_of_run": self.budget.run if self.budget else None,
+            "steps": {
+                name: {
+                    "component": step.component,
+                    **step.terms.as_dict(),
+                    "ceiling": step.terms.ceiling,
+                    "expected": step.expected,
+                    "basis": step.basis,
+                    "made_by": step.made_by or None,
+                    "saved": step.saved,
+                }
+                for name, step in self.steps.items()
+            },
+        }
+
+
+def estimate(
+    graph: Graph, profile: Profile, prices: Prices | None, folder: Path, items: int | None = None
+) -> Estimate:
+    """What a run of a graph would cost.
+
+    Args:
+        graph: The steps with their inputs, from a pipeline or from a lock.
+        profile: Where they would run.
+        prices: What that costs; needed on Azure ML.
+        folder: ``.runs``, whose records tell how long steps took.
+        items: How many items there are, for steps of which earlier runs tell a throughput.
+
+    Raises:
+        BlocksError: A size has no price, or the budget is in another currency.
+    """
+    if prices is not None:
+        check_currency(profile, prices)
+    most, past = ceiling(graph, profile, prices), Past.of(folder)
+    made = made_steps(graph, profile, folder)
+    steps = {}
+    for name, terms in most.steps.items():
+        component = graph.nodes[name].component
+        found = past.expectation(component, terms, items)
+        basis = f"reused from {made[name]}" if name in made else found.basis
+        expected = replace(terms, expected_s=found.seconds)
+        steps[name] = StepEstimate(component, expected, basis, made.get(name, ""))
+    day = prices.day() if prices is not None else ""
+    return Estimate(graph.name, profile.name, day, profile.budget, most, steps)

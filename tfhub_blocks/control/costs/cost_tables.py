@@ -1,0 +1,100 @@
+"""Costs as people read them: what a run would cost, what one did, and who spent what."""
+
+from collections.abc import Iterator, Sequence
+
+from tfhub_blocks.control.costs.accounts import Account, Spending
+from tfhub_blocks.control.costs.cost_budgets import money
+from tfhub_blocks.control.costs.cost_estimates import Estimate
+from tfhub_blocks.control.project.run_terms import Terms, total
+
+UNKNOWN = "?"
+
+
+def estimate_lines(it: Estimate) -> Iterator[str]:
+    """What a run would cost, step by step and in all."""
+    most = it.most
+    if not most.currency:
+        yield f"{it.name} with profile {it.profile}: on this machine, which costs nothing here"
+    else:
+        yield f"{it.name} with profile {it.profile}, in {most.currency} at prices of {it.prices_of}"
+    rows = [["step", "runs on", "per hour", "limit", "at most", "expected", "s", "whence"]]
+    for name, step in it.steps.items():
+        terms = step.terms
+        seconds = "" if terms.expected_s is None else f"{terms.expected_s:,.0f}"
+        costs = [_amount(terms.ceiling), _amount(step.expected), seconds, step.basis]
+        rows.append([name, terms.place, _amount(terms.price_per_hour), _limit(terms), *costs])
+    blank = ["", "", ""]
+    rows.append(["all steps", *blank, _amount(most.of_steps), _amount(it.expected), "", ""])
+    if most.currency:
+        idle = [_amount(most.of_idle_nodes), _amount(it.expected_idle), "", ""]
+        rows.append(["idle nodes", *blank, *idle])
+        expected = total([it.expected, it.expected_idle])
+        rows.append(["in all", *blank, _amount(most.total), _amount(expected), "", ""])
+    yield from justified(rows, left=(0, 1, 7))
+    reused = [name for name, step in it.steps.items() if step.made_by]
+    if reused:
+        saved = f"{_amount(it.saved)} {most.currency}, " if most.currency else ""
+        yield f"reuse saves {saved}{it.saved_s:,.0f} s: {', '.join(reused)}"
+    if it.budget and it.budget.run is not None and most.total is not None:
+        verdict = "above" if most.total > it.budget.run else "within"
+        yield f"{verdict} the budget of a run, {money(it.budget.run)} {it.budget.currency}"
+
+
+def account_lines(it: Account) -> Iterator[str]:
+    """What a run did cost beside what was expected, step by step and in all."""
+    priced = f", in {it.currency} at prices of {it.prices_of}" if it.currency else ""
+    yield f"{it.run}: {it.status}{priced}"
+    rows = [["step", "ran on", "status", "expected s", "s", "expected", "at most", "cost"]]
+    for name, step in it.steps.items():
+        status = f"{step.status} (reused)" if step.reused else step.status
+        expected_s = "" if step.expected_s is None else f"{step.expected_s:,.0f}"
+        seconds = f"{step.seconds:,.0f}"
+        amounts = [_amount(amount) for amount in (step.expected, step.ceiling, step.actual)]
+        rows.append([name, step.place, status, expected_s, seconds, *amounts])
+    amounts = [_amount(amount) for amount in (it.expected, it.ceiling, it.actual)]
+    rows.append(["all steps", "", "", "", "", *amounts])
+    if it.currency:
+        blank = [""] * 5
+        rows.append(["idle nodes", *blank, _amount(it.idle_ceiling), _amount(it.idle)])
+        most, actual = total([it.ceiling, it.idle_ceiling]), total([it.actual, it.idle])
+        rows.append(["in all", *blank, _amount(most), _amount(actual)])
+    yield from justified(rows, left=(0, 1, 2))
+    if it.actual is None:
+        yield "its record has no prices: it is of before they were kept, or there were none"
+
+
+def spending_lines(rows: Sequence[Spending], by: str) -> Iterator[str]:
+    """Who spent what in which month."""
+    if not rows:
+        yield "there are no runs"
+        return
+    titles = ["month", by.replace("_", " "), "runs", "steps", "idle", "in all", "at most"]
+    lines = [[*titles, "currency"]]
+    for row in rows:
+        amounts = [money(it) for it in (row.steps, row.idle, row.total, row.ceiling)]
+        lines.append([row.month, row.who, str(row.runs), *amounts, row.currency or "-"])
+    yield from justified(lines, left=(0, 1, 7))
+    if unpriced := sum(row.unpriced for row in rows):
+        yield f"{unpriced} of the runs have no prices in their records, and are in no amount"
+    if unfinished := sum(row.unfinished for row in rows):
+        yield f"{unfinished} had not ended when they were last looked at: tfhub-blocks cost RUN"
+
+
+def justified(rows: Sequence[Sequence[str]], left: Sequence[int]) -> Iterator[str]:
+    """Rows as lines with columns of equal width; those in ``left`` begin alike, others end so."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (
+            cell.ljust(width) if number in left else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        yield "  ".join(cells).rstrip()
+
+
+def _limit(terms: Terms) -> str:
+    times = f"{terms.attempts} x " if terms.attempts > 1 else ""
+    return f"{times}{terms.timeout_s:,} s"
+
+
+def _amount(amount: float | None) -> str:
+    return UNKNOWN if amount is None else money(amount)

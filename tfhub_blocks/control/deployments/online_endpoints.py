@@ -1,0 +1,224 @@
+"""Online endpoints: a measured model behind Azure ML's server, for a time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from azure.ai.ml.entities import (
+    CodeConfiguration,
+    ManagedOnlineDeployment,
+    ManagedOnlineEndpoint,
+    OnlineRequestSettings,
+    ProbeSettings,
+)
+
+import tfhub_blocks
+from tfhub_blocks.control.deployments.candidates import WHERE
+from tfhub_blocks.control.deployments.endpoint_requests import OnlineRequest
+from tfhub_blocks.control.deployments.endpoint_settings import OnlineSettings, online_settings
+from tfhub_blocks.control.deployments.endpoints import WHAT_TAG
+from tfhub_blocks.control.deployments.ownership import check_ours, endpoint_tags, is_so
+from tfhub_blocks.control.deployments.traffic import share_traffic
+from tfhub_blocks.control.environments.environment_catalog import find_environments
+from tfhub_blocks.control.project.assets import DIGEST_TAG, Asset, environment_asset
+from tfhub_blocks.control.project.profiles import Profile
+from tfhub_blocks.control.project.tags import TAG
+from tfhub_blocks.control.workspace.asset_publishing import Planned, plan, publish
+from tfhub_blocks.control.workspace.azure_errors import find, told
+from tfhub_blocks.control.workspace.connection import Connection
+from tfhub_blocks.records.base.digests import files_sha256, record_digest, tree_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.environment.code_snapshots import write_program
+
+SERVING = "tfhub-blocks-serving"
+_PACKAGE = Path(tfhub_blocks.__file__).parent
+_ENTRY = _PACKAGE / "compute" / "serving" / "azure_entry.py"
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """All that a deployment is made of, with the digest of that."""
+
+    request: OnlineRequest
+    settings: OnlineSettings
+    environment: Asset
+    code: Path
+    script: str
+    digest: str = field(default="")
+
+
+def serving_environment(profile: Profile) -> Asset:
+    """The environment that endpoints run in: ours, or one that continues it as a profile says.
+
+    Raises:
+        BlocksError: There is none of that name, or it continues another.
+    """
+    [environment] = find_environments([profile.environments.get(SERVING, SERVING)])
+    definition = environment.definition
+    continues = definition.description.continues.rpartition(":")[0]
+    if definition.name != SERVING and continues != SERVING:
+        raise BlocksError(
+            "profile",
+            f"{profile.name} > environments.{SERVING}",
+            f"{definition.name} continues {continues or 'nothing'}",
+            f"an environment that continues {SERVING}",
+            f"tfhub-blocks env bake ENCODER --onto {SERVING}",
+        )
+    return environment_asset(environment)
+
+
+def deploy_online(
+    connection: Connection, request: OnlineRequest, on_change: Callable[[str, str], None]
+) -> None:
+    """Let an endpoint be, and a deployment of it, as it was asked for.
+
+    The endpoint comes first, with its end: whatever is paid for is below something that ends.
+    Repeated after a failure it goes on where it was, since every name is made from what is asked.
+
+    Args:
+        connection: Where.
+        request: What.
+        on_change: Told of each thing, and what became of it.
+
+    Raises:
+        BlocksError: An endpoint of that name is somebody else's, or Azure refused something.
+    """
+    operations = connection.client.online_endpoints
+    found = find(WHERE, request.endpoint, operations.get, request.endpoint)
+    check_ours(WHERE, request.endpoint, found)
+    with TemporaryDirectory() as scratch:
+        prepared = _prepare(request, Path(scratch) / "scoring")
+        assets = [prepared.environment]
+        if request.candidate.asset is not None:
+            assets.append(request.candidate.asset)
+        _publish(connection, assets, on_change)
+        state = _bring_endpoint(connection, request, found)
+        on_change(f"endpoint {request.endpoint}", state)
+        _bring_deployment(connection, prepared, on_change)
+    _bring_traffic(connection, request, on_change)
+
+
+def _prepare(request: OnlineRequest, folder: Path) -> _Prepared:
+    script = write_program(_ENTRY, _PACKAGE, folder)
+    environment = serving_environment(request.profile)
+    settings = online_settings(request.candidate.runtime)
+    record = {
+        "model": request.candidate.reference,
+        "digest": request.candidate.digest,
+        "environment": environment.reference,
+        "code": tree_digest(files_sha256(folder)),
+        "machines": [request.size, request.instances],
+        "settings": repr(settings),
+    }
+    prepared = _Prepared(request, settings, environment, folder, script)
+    return replace(prepared, digest=record_digest(record))
+
+
+def _publish(
+    connection: Connection, assets: list[Asset], on_change: Callable[[str, str], None]
+) -> None:
+    def tell(item: Planned, state: str) -> None:
+        on_change(f"{item.asset.kind} {item.asset.name}:{item.asset.version}", state)
+
+    planned = list(plan(connection, assets))
+    for item in planned:
+        if item.action == "is there":
+            tell(item, item.action)
+    publish(connection, planned, tell)
+
+
+def _bring_endpoint(connection: Connection, request: OnlineRequest, found: Any) -> str:
+    tags = endpoint_tags(request.profile, request.end)
+    if found is not None and tags.items() <= (found.tags or {}).items():
+        return "is so"
+    entity = found or ManagedOnlineEndpoint(name=request.endpoint, auth_mode="aad_token")
+    entity.tags = {**(entity.tags or {}), **tags}
+    with told(WHERE, f"endpoint {request.endpoint}"):
+        connection.client.online_endpoints.begin_create_or_update(entity).result()
+    return "made" if found is None else "changed"
+
+
+def _bring_deployment(
+    connection: Connection, prepared: _Prepared, on_change: Callable[[str, str], None]
+) -> None:
+    request, operations = prepared.request, connection.client.online_deployments
+    what = f"deployment {request.deployment}"
+    found = find(WHERE, what, operations.get, request.deployment, request.endpoint)
+    if is_so(found, prepared.digest):
+        on_change(what, "is so")
+        return
+    on_change(what, "on its way, which takes some minutes")
+    with told(WHERE, what):
+        operations.begin_create_or_update(_entity(prepared)).result()
+    on_change(what, "made" if found is None else "changed")
+
+
+def _entity(prepared: _Prepared) -> Any:
+    request, settings = prepared.request, prepared.settings
+    candidate = request.candidate
+    often_s, tries = 10, 6
+    return ManagedOnlineDeployment(
+        name=request.deployment,
+        endpoint_name=request.endpoint,
+        model=candidate.reference,
+        environment=prepared.environment.reference,
+        code_configuration=CodeConfiguration(
+            code=str(prepared.code), scoring_script=prepared.script
+        ),
+        environment_variables=_variables(settings),
+        instance_type=request.size,
+        instance_count=request.instances,
+        request_settings=OnlineRequestSettings(
+            max_concurrent_requests_per_instance=settings.requests,
+            request_timeout_ms=settings.timeout_ms,
+            max_queue_wait_ms=settings.queue_ms,
+        ),
+        # Its server listens when the model is loaded, so both ask the same.
+        readiness_probe=ProbeSettings(
+            initial_delay=settings.start_s,
+            period=often_s,
+            timeout=5,
+            success_threshold=1,
+            failure_threshold=-(-settings.ready_within_s // often_s),
+        ),
+        liveness_probe=ProbeSettings(
+            initial_delay=settings.start_s + settings.ready_within_s,
+            period=often_s,
+            timeout=5,
+            success_threshold=1,
+            failure_threshold=tries,
+        ),
+        tags={
+            **endpoint_tags(request.profile, request.end),
+            WHAT_TAG: candidate.label,
+            DIGEST_TAG: prepared.digest,
+            f"{TAG}model_digest": candidate.digest,
+            f"{TAG}runtime": candidate.runtime.name,
+        },
+    )
+
+
+def _variables(settings: OnlineSettings) -> dict[str, str]:
+    """One process that holds the model once, with a thread for each request: so they are batched.
+
+    The server's own workers are processes, each with a model, that see one request at a time.
+    """
+    return {"WORKER_COUNT": "1", "GUNICORN_CMD_ARGS": f"--threads {settings.requests}"}
+
+
+def _bring_traffic(
+    connection: Connection, request: OnlineRequest, on_change: Callable[[str, str], None]
+) -> None:
+    operations = connection.client.online_endpoints
+    with told(WHERE, f"endpoint {request.endpoint}"):
+        endpoint = operations.get(request.endpoint)
+    now = {name: share for name, share in (endpoint.traffic or {}).items() if share}
+    wanted = share_traffic(now, request.deployment, request.traffic)
+    if wanted != now:
+        endpoint.traffic = wanted
+        with told(WHERE, f"traffic of {request.endpoint}"):
+            operations.begin_create_or_update(endpoint).result()
+    shown = ", ".join(f"{name} {share} %" for name, share in sorted(wanted.items()))
+    on_change("traffic", shown or "none yet")

@@ -1,0 +1,1 @@
+"""Environment definitions, their locks, baked images, checks, and differences."""

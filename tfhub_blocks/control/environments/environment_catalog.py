@@ -1,0 +1,122 @@
+"""The environments that are defined here: found by name, and shown."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from tfhub_blocks.control.repository.catalog import component_files
+from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.environment.environment_definitions import (
+    Definition,
+    read_definition,
+)
+from tfhub_blocks.records.environment.environment_references import Reference, environment_reference
+from tfhub_blocks.records.environment.package_locks import Lock
+
+CUDA = re.compile(r"nvidia-cuda-runtime(-cu\d+)?")
+CUDNN = re.compile(r"nvidia-cudnn(-cu\d+)?")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An environment's definition, and what component.py files say of environments."""
+
+    definition: Definition
+    references: tuple[Reference, ...]
+
+    @property
+    def key(self) -> str:
+        """The name of its folder."""
+        return self.definition.key
+
+    @property
+    def folder(self) -> Path:
+        """Where it is defined."""
+        return Path(self.definition.where)
+
+
+def find_environments(names: Iterable[str] = ()) -> list[Environment]:
+    """The environments of these names, or all; one in the working folder hides an installed one.
+
+    A name is that of the folder, or the one in ``environment.yaml``.
+
+    Raises:
+        BlocksError: There is none of that name.
+    """
+    definitions = read_definitions()
+    full_names = {definition.name: key for key, definition in definitions.items()}
+    wanted = []
+    for name in names:
+        if name not in definitions and name not in full_names:
+            known = [*definitions, *full_names]
+            raise BlocksError(
+                "env",
+                name,
+                "there is no such environment",
+                "one of " + ", ".join(definitions) if definitions else "components/environments/",
+                nearest(name, known) or "see `tfhub-blocks env show`",
+            )
+        wanted.append(name if name in definitions else full_names[name])
+    references = component_references()
+    return [
+        Environment(definition, tuple(r for r in references if r.name == definition.name))
+        for key, definition in definitions.items()
+        if not wanted or key in wanted
+    ]
+
+
+def read_definitions() -> dict[str, Definition]:
+    """Each definition by its folder's name; one in the working folder hides an installed one."""
+    folders = {
+        path.name: path
+        for root in (Path(str(files("tfhub_blocks.components"))), Path.cwd() / "components")
+        for path in root.glob("environments/[!_.]*")
+        if path.is_dir()
+    }
+    return {key: read_definition(short_path(path)) for key, path in sorted(folders.items())}
+
+
+def component_references() -> list[Reference]:
+    """The environment that each step names; a step that names none is not among them."""
+    found = (environment_reference(short_path(file.path)) for file in component_files().values())
+    return [reference for reference in found if reference is not None]
+
+
+def locked_version(lock: Lock, pattern: re.Pattern[str]) -> str:
+    """The version of the first package whose name fits, or nothing."""
+    versions = lock.target_versions()
+    return next((v for name, v in versions.items() if pattern.fullmatch(name)), "")
+
+
+def describe(environment: Environment) -> list[tuple[str, str]]:
+    """What there is to tell of an environment, as pairs of a title and a text."""
+    definition = environment.definition
+    description, image, lock = definition.description, definition.base_image, definition.lock
+    steps = [reference.component.parent.name for reference in environment.references]
+    return [
+        ("name", f"{description.name}:{definition.version}"),
+        ("folder", definition.where),
+        ("owner", description.owner or "nobody"),
+        ("purpose", description.purpose or "not said"),
+        ("base image", image.reference),
+        ("digest", image.digest or "not known"),
+        ("Python", lock.python),
+        ("CUDA", _cuda_text(lock, image.cuda)),
+        ("cuDNN", locked_version(lock, CUDNN) or "none"),
+        ("packages", str(len(lock.target_versions()))),
+        *([("continues", description.continues)] if description.continues else []),
+        *([("encoder", definition.encoder)] if definition.encoder else []),
+        ("steps", ", ".join(sorted(steps)) or "none"),
+    ]
+
+
+def _cuda_text(lock: Lock, of_image: str) -> str:
+    text = locked_version(lock, CUDA) or "none"
+    return f"{text} (base image: {of_image})" if of_image else text
+
+
+def short_path(path: Path) -> Path:
+    """A path relative to the working folder if it is inside."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

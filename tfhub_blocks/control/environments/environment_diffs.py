@@ -1,0 +1,177 @@
+"""Two environments compared, package by package."""
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tfhub_blocks.control.environments.environment_catalog import (
+    CUDA,
+    CUDNN,
+    find_environments,
+    locked_version,
+)
+from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.environment.environment_definitions import (
+    DESCRIPTION_NAME,
+    DOCKERFILE_NAME,
+    REQUIREMENTS_NAME,
+    Definition,
+    read_definition,
+)
+from tfhub_blocks.records.environment.package_locks import LOCK_NAME, parse_lock
+
+FOLDER = "components/environments"
+ABSENT = "-"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What one environment has, and what another: each text is ``-`` where there is nothing."""
+
+    title: str
+    before: str
+    after: str
+
+    @property
+    def kind(self) -> str:
+        """Whether it was added, removed, changed, or is the same."""
+        if self.before == self.after:
+            return "same"
+        return {self.before: "added", self.after: "removed"}.get(ABSENT, "changed")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two environments: facts that are always told, and the packages that differ."""
+
+    facts: tuple[Difference, ...]
+    packages: tuple[Difference, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready; what is absent is null."""
+
+        def record(difference: Difference) -> dict[str, str | None]:
+            before, after = (
+                None if text == ABSENT else text for text in (difference.before, difference.after)
+            )
+            return {"kind": difference.kind, "before": before, "after": after}
+
+        return {
+            "facts": {fact.title: record(fact) for fact in self.facts},
+            "packages": {package.title: record(package) for package in self.packages},
+        }
+
+    def lines(self) -> Iterator[str]:
+        """As a table: on top the facts, the same or not, then the packages that differ."""
+        shown = (*self.facts, *self.packages)
+        titles = max(len(row.title) for row in shown)
+        befores = max(len(row.before) for row in shown)
+        for rows in (self.facts, self.packages):
+            for row in rows:
+                yield f"{row.kind:<8} {row.title:<{titles}}  {row.before:<{befores}}  {row.after}"
+        if not self.packages:
+            yield "the same packages"
+
+
+def compare(before: Definition, after: Definition) -> Comparison:
+    """Two environments compared where their images run, Linux on x86-64.
+
+    A definition may lack all but its lock.
+    """
+    first, second = before.lock, after.lock
+    old, new = first.target_versions(), second.target_versions()
+    packages = (
+        Difference(name, old.get(name, ABSENT), new.get(name, ABSENT))
+        for name in sorted(old.keys() | new.keys())
+    )
+    encoders = [_encoder(before), _encoder(after)]
+    facts = (
+        Difference("version", _version(before), _version(after)),
+        Difference("base image", _image(before), _image(after)),
+        Difference("Python", first.python, second.python),
+        *(
+            Difference(
+                title,
+                locked_version(first, pattern) or ABSENT,
+                locked_version(second, pattern) or ABSENT,
+            )
+            for title, pattern in (("CUDA", CUDA), ("cuDNN", CUDNN))
+        ),
+        *([] if encoders == [ABSENT, ABSENT] else [Difference("encoder", *encoders)]),
+    )
+    return Comparison(facts, tuple(row for row in packages if row.kind != "same"))
+
+
+def _version(definition: Definition) -> str:
+    return definition.version if DOCKERFILE_NAME in definition.files else ABSENT
+
+
+def _image(definition: Definition) -> str:
+    return str(definition.base_image) if DOCKERFILE_NAME in definition.files else ABSENT
+
+
+def _encoder(definition: Definition) -> str:
+    return (definition.encoder if DOCKERFILE_NAME in definition.files else "") or ABSENT
+
+
+def find_definition(word: str) -> Definition:
+    """What a word names: an environment, its folder, a lock file, or ``REVISION:NAME`` in git.
+
+    Raises:
+        BlocksError: It names none of these.
+    """
+    path = Path(word)
+    if path.is_file():
+        parse_lock(path.read_text(encoding="utf-8", errors="replace"), word)
+        return Definition(path.stem, str(path.parent), {LOCK_NAME: path.read_bytes()})
+    if (path / LOCK_NAME).is_file():
+        return read_definition(path)
+    revision, colon, name = word.rpartition(":")
+    if colon and revision:
+        return _of_revision(revision, name)
+    [environment] = find_environments([word])
+    return environment.definition
+
+
+def _of_revision(revision: str, name: str) -> Definition:
+    """An environment as it was at a revision of the repository around the working folder."""
+    listed = _git("ls-tree", "--name-only", f"{revision}:./{FOLDER}")
+    if listed is None:
+        raise BlocksError(
+            "env diff",
+            f"{revision}:{name}",
+            f"git finds no {FOLDER} at {revision!r}",
+            "a revision of this repository that has environments",
+            "see `git log`",
+        )
+    known = listed.decode().split("\n")[:-1]
+    key = name if name in known else name.removeprefix("tfhub-blocks-")
+    if key not in known:
+        raise BlocksError(
+            "env diff",
+            f"{revision}:{name}",
+            f"there is no such environment at {revision}",
+            "one of " + ", ".join(known),
+            nearest(name, known) or "name one of these",
+        )
+    where = f"{revision}:./{FOLDER}/{key}"
+    names = (DOCKERFILE_NAME, LOCK_NAME, REQUIREMENTS_NAME, DESCRIPTION_NAME)
+    contents = {file: _git("show", f"{where}/{file}") for file in names}
+    files = {file: content for file, content in contents.items() if content is not None}
+    return Definition(key, f"{revision}:{FOLDER}/{key}", files)
+
+
+def _git(*arguments: str) -> bytes | None:
+    """What a git command prints, or None if it fails or there is no git."""
+    try:
+        # The word of a user must not be taken for an option.
+        done = subprocess.run(
+            ["git", arguments[0], *arguments[1:-1], "--end-of-options", arguments[-1]],
+            capture_output=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        return None
+    return done.stdout if done.returncode == 0 else None

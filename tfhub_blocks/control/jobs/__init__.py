@@ -1,0 +1,1 @@
+"""Jobs on Azure ML: submission, progress, outputs, comparison, and proof of a release."""

@@ -1,0 +1,139 @@
+"""What a job made: its assets carry our digests, and it is held against a run on this machine."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tfhub_blocks.control.jobs.submitted_jobs import Job
+from tfhub_blocks.control.project.assets import DIGEST_TAG, VERSION_DIGITS
+from tfhub_blocks.control.project.output_store import content_digest
+from tfhub_blocks.control.project.run_records import METRICS_NAME, read_metrics
+from tfhub_blocks.control.project.run_requests import pipeline_ports
+from tfhub_blocks.control.repository.catalog import MODEL_TYPES
+from tfhub_blocks.control.workspace.azure_errors import told
+from tfhub_blocks.records.base.errors import BlocksError, nearest
+
+ABSENT = "-"
+
+
+def tag_outputs(job: Job) -> None:
+    """Give each asset that a job registered the digest of its content as a tag.
+
+    Azure ML registers outputs by itself, before anyone knows their digests, so this comes after.
+    What has its tag already costs one request.
+
+    Raises:
+        BlocksError: Azure refused it.
+    """
+    client = job.connection.client
+    with told("job", job.name):
+        outputs = client.jobs.get(job.name).outputs or {}
+    for name, output in outputs.items():
+        if not output.name:
+            continue
+        operations = client.models if output.type in MODEL_TYPES else client.data
+        with told("job", f"{job.name} > {name}"):
+            asset = _registered(operations, output)
+            if asset is None or DIGEST_TAG in (asset.tags or {}):
+                continue
+            with TemporaryDirectory() as scratch:
+                digest = content_digest(job.download(name, output.type, Path(scratch)))
+            asset.tags = {**(asset.tags or {}), DIGEST_TAG: digest, "tfhub_blocks.job": job.name}
+            operations.create_or_update(asset)
+
+
+def _registered(operations: Any, output: Any) -> Any:
+    """The asset that a job's output became; None if it is not there."""
+    if output.version:
+        return operations.get(output.name, output.version)
+    # A schedule's job leaves the version to Azure ML.
+    place = str(output.path).rstrip("/")
+    found = (asset for asset in operations.list(output.name) if place in str(asset.path))
+    return next(found, None)
+
+
+@dataclass(frozen=True)
+class Row:
+    """Something of a run on this machine, beside what the job has; ``-`` where there is nothing."""
+
+    kind: str
+    name: str
+    here: str
+    there: str
+
+    @property
+    def is_same(self) -> bool:
+        """Whether both have the same."""
+        return self.here == self.there
+
+    def __str__(self) -> str:
+        """As a line of a table."""
+        verdict = "same" if self.is_same else "differs"
+        return f"{verdict:<8} {self.kind:<8} {self.name:<30} {self.here:<14} {self.there}"
+
+
+def compare(job: Job, downloads: Path, run_folder: Path) -> list[Row]:
+    """Inputs that differ, each output by the digest of its content, and each metric.
+
+    Args:
+        job: The job, which has ended.
+        downloads: Where its outputs are kept.
+        run_folder: The run's folder, which holds ``run.json``.
+
+    Raises:
+        BlocksError: There is no such run, or the job's outputs cannot be fetched.
+    """
+    record = _read_run(run_folder)
+    there = {name: job.download(name, kind, downloads) for name, kind in job.outputs().items()}
+    here = {name: Path(path) for name, path in record["outputs"].items()}
+    measured: dict[str, float] = {}
+    for path in there.values():
+        measured |= read_metrics(path / METRICS_NAME)
+    with told("compare", job.name):
+        inputs = job.connection.client.jobs.get(job.name).inputs
+    given = {name: _input_text(value) for name, value in (inputs or {}).items()}
+    defaults = {
+        name: str(port.default)
+        for name, port in pipeline_ports(record["pipeline"]).items()
+        if port.default is not None
+    }
+    return [
+        *(r for r in _rows("input", defaults | record["inputs"], given) if not r.is_same),
+        *_rows("output", _digests(here), _digests(there)),
+        *_rows("metric", _texts(record["metrics"]), _texts(measured)),
+    ]
+
+
+def _read_run(folder: Path) -> dict[str, Any]:
+    if not (folder / "run.json").is_file():
+        known = [path.parent.name for path in folder.parent.glob("*/run.json")]
+        raise BlocksError(
+            "compare",
+            folder.name,
+            "there is no such run on this machine",
+            f"one in {folder.parent}",
+            nearest(folder.name, known) or "run the pipeline here: tfhub-blocks run",
+        )
+    record: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return record
+
+
+def _rows(kind: str, here: Mapping[str, str], there: Mapping[str, str]) -> Iterator[Row]:
+    for name in sorted(here.keys() | there.keys()):
+        yield Row(kind, name, here.get(name, ABSENT), there.get(name, ABSENT))
+
+
+def _digests(paths: Mapping[str, Path]) -> dict[str, str]:
+    return {name: content_digest(path)[:VERSION_DIGITS] for name, path in paths.items()}
+
+
+def _texts(metrics: Mapping[str, float]) -> dict[str, str]:
+    return {name: f"{value:.6g}" for name, value in metrics.items()}
+
+
+def _input_text(value: Any) -> str:
+    given = getattr(value, "_data", value)
+    return str(getattr(given, "path", given))

@@ -1,0 +1,400 @@
+"""Submitting: the job that a pipeline and a profile make, sent once."""
+
+import copy
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from azure.ai.ml import Output, TensorFlowDistribution
+from azure.ai.ml.entities import (
+    JobResourceConfiguration,
+    ManagedIdentityConfiguration,
+    UserIdentityConfiguration,
+)
+
+import tfhub_blocks
+from tfhub_blocks.control.costs.cost_budgets import refuse_above_budget
+from tfhub_blocks.control.costs.job_records import JobCosts, begin_record
+from tfhub_blocks.control.costs.prices import load_prices
+from tfhub_blocks.control.costs.reuse_forecast import step_keys
+from tfhub_blocks.control.jobs.release_checks import check_assets
+from tfhub_blocks.control.project.assets import Asset, component_asset
+from tfhub_blocks.control.project.instance_counts import instance_count, role_of
+from tfhub_blocks.control.project.output_store import content_digest
+from tfhub_blocks.control.project.profiles import SERVERLESS, JobSettings, Profile
+from tfhub_blocks.control.project.run_requests import prepare_draft, prepare_job
+from tfhub_blocks.control.project.step_graph import Graph, Node
+from tfhub_blocks.control.releases.release_names import replay_settings
+from tfhub_blocks.control.releases.release_replay import check_resolution, expectations
+from tfhub_blocks.control.repository.catalog import MODEL_TYPES
+from tfhub_blocks.control.workspace.asset_publishing import published_digest
+from tfhub_blocks.control.workspace.azure_errors import find, told
+from tfhub_blocks.control.workspace.connection import Connection
+from tfhub_blocks.control.workspace.intents import intent
+from tfhub_blocks.control.workspace.uploads import Uploads
+from tfhub_blocks.control.workspace.workspace_clusters import check_fixed
+from tfhub_blocks.records.base.digests import record_digest
+from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.formats.locked_expectations import VARIABLE as EXPECTED_VARIABLE
+from tfhub_blocks.records.formats.releases import ReleaseLock
+
+TAG = "tfhub_blocks."
+# Of a workspace: "locks" if it is one of production, whatever profile somebody names.
+TAKES_TAG = f"{TAG}takes"
+INTENTS_NAME = "intents"
+_IDENTITIES = {"managed": ManagedIdentityConfiguration, "user": UserIdentityConfiguration}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for: a pipeline, its settings, and names to register outputs under.
+
+    If it is a release ``lock``, everything is from there. Of one that ``is_open`` inputs that
+    nobody gives stay open, to be given to each job that is made of it. ``tags`` are for the job.
+    """
+
+    pipeline: str
+    settings: tuple[str, ...]
+    register: Mapping[str, str]
+    reuse: bool = True
+    lock: ReleaseLock | None = None
+    is_open: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_lock(cls, lock: ReleaseLock, reuse: bool = True) -> "Request":
+        """What a lock asks for."""
+        return cls(lock.pipeline, replay_settings(lock), {}, reuse, lock)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job that can be sent: the SDK's object, and the digest of all that it was made from.
+
+    ``registered`` holds the type and the asset's name of each output that is to become an asset.
+    ``given`` is each input's value, of open ones none. ``costs`` is what will be kept of its costs.
+    """
+
+    pipeline: str
+    job: Any
+    registered: Mapping[str, tuple[str, str]]
+    digest: str
+    costs: JobCosts
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_outputs(self, version: str | None) -> Any:
+        """The job, registering its outputs under a version, or one that Azure ML counts."""
+        for output, (kind, asset) in self.registered.items():
+            self.job.outputs[output] = Output(type=kind, name=asset, version=version)
+        return self.job
+
+
+def prepare(connection: Connection, request: Request, profile: Profile) -> Prepared:
+    """The job of a pipeline, with everything from the profile, and all that it names found there.
+
+    Raises:
+        BlocksError: Something in the request or the profile is wrong, or the workspace lacks
+            something that the job names.
+    """
+    lock = request.lock
+    _job_settings(profile)  # a profile for another machine is told before its inputs are
+    if lock is None:
+        profile.refuse_unlocked("submit", request.pipeline)
+    else:
+        profile = replace(profile, inputs={})
+    make = prepare_draft if request.is_open else prepare_job
+    job, graph, given = make(request.pipeline, request.settings, profile)
+    if lock:
+        check_resolution(lock, job, graph)
+    return prepare_made(connection, request, profile, job, graph, given)
+
+
+def prepare_made(
+    connection: Connection,
+    request: Request,
+    profile: Profile,
+    job: Any,
+    graph: Graph,
+    given: dict[str, Any],
+) -> Prepared:
+    """As ``prepare``, of a job that was made already, with its graph and its inputs.
+
+    Raises:
+        BlocksError: The profile is no good for it, or the workspace lacks something that it names.
+    """
+    lock, settings = request.lock, _job_settings(profile)
+    if lock:
+        settings = _settings_of(lock, settings)
+    refuse_above_budget(graph, profile)
+    # Before the nodes are furnished: what a node is given may show in its component.
+    steps = {node.component: node.entity for node in graph.nodes.values()}
+    assets = {name: component_asset(step) for name, step in steps.items()}
+    registered = dict(_registered(graph, request))
+    job.settings.continue_on_step_failure = False
+    job.settings.force_rerun = not request.reuse
+    job.experiment_name = settings.experiment or request.pipeline
+    job.display_name = request.pipeline
+    job.tags = {
+        "owner": settings.owner,
+        "cost_centre": settings.cost_centre,
+        f"{TAG}profile": profile.name,
+        f"{TAG}version": tfhub_blocks.__version__,
+        **request.tags,
+    }
+    for name, node in graph.nodes.items():
+        _furnish(job.jobs[name], node, profile, settings)
+    if lock:
+        _promise(job, lock, graph, profile)
+    with told("submit", request.pipeline):
+        job._validate(raise_error=True)
+    _check_computes(connection, profile, graph, clusters_only=lock is not None)
+    if profile.takes != "locks":
+        refuse_locks_only(connection, profile)
+    if lock:
+        check_assets(connection, lock, steps)
+        published = dict.fromkeys(assets, True)
+    else:
+        _check_inputs(connection, job, given)
+        published = {n: _is_published(connection, it, settings) for n, it in assets.items()}
+    _name_components(connection, job, graph, assets, published)
+    uploads, content = Uploads(connection), cache(content_digest)
+    for name, value in given.items():
+        if isinstance(value, Path):
+            given[name] = job.inputs[name].path = uploads.send(value, content(value))
+    record = {
+        "workspace": [connection.client.subscription_id, connection.name],
+        "pipeline": request.pipeline,
+        "profile": repr(profile),
+        "reuse": request.reuse,
+        "given": {key: str(value) for key, value in given.items()},
+        "register": dict(request.register),
+        "components": {name: assets[node.component].digest for name, node in graph.nodes.items()},
+        "instances": {name: instance_count(node, profile) for name, node in graph.nodes.items()},
+        "lock": lock.digest if lock else "",
+        **({"open": True} if request.is_open else {}),
+        **({"tags": dict(request.tags)} if request.tags else {}),
+    }
+    digests = {name: asset.digest for name, asset in assets.items()}
+    costs = JobCosts(graph, profile, step_keys(graph, profile, digests, content))
+    return Prepared(request.pipeline, job, registered, record_digest(record), costs, given)
+
+
+def _job_settings(profile: Profile) -> JobSettings:
+    if profile.engine != "azureml" or profile.job is None:
+        raise BlocksError(
+            "profile",
+            profile.name,
+            f"its engine is {profile.engine}",
+            'a profile with engine = "azureml"',
+            "name one with --profile, or run the pipeline here: tfhub-blocks run",
+        )
+    return profile.job
+
+
+def _settings_of(lock: ReleaseLock, settings: JobSettings) -> JobSettings:
+    """What a job carries that replays a lock: who answers for it is said there."""
+    return replace(settings, owner=lock.owner, cost_centre=lock.cost_centre or settings.cost_centre)
+
+
+def _promise(job: Any, lock: ReleaseLock, graph: Graph, profile: Profile) -> None:
+    """Let every step know what it must see, and the job tell which lock it replays."""
+    job.tags |= {f"{TAG}lock": lock.name, f"{TAG}lock_digest": lock.digest}
+    job.tags |= {f"{TAG}commit": lock.commit}
+    for name, expected in expectations(lock, graph, profile).items():
+        variables = {EXPECTED_VARIABLE: expected.as_text()}
+        job.jobs[name].environment_variables = profile.policies | variables
+
+
+def _registered(graph: Graph, request: Request) -> Iterator[tuple[str, tuple[str, str]]]:
+    for output, name in request.register.items():
+        if output not in graph.outputs:
+            raise BlocksError(
+                "submit",
+                f"--register {output}={name}",
+                f"{request.pipeline} has no output {output!r}",
+                "one of " + ", ".join(graph.outputs),
+                nearest(output, graph.outputs) or "name one of these",
+            )
+        source = graph.outputs[output]
+        yield output, (graph.nodes[source.node].output_types[source.port], name)
+
+
+def _furnish(job_node: Any, node: Node, profile: Profile, settings: JobSettings) -> None:
+    """Give a node what its role in the profile says."""
+    role = role_of(node, profile)
+    job_node.compute, count = role.compute, instance_count(node, profile)
+    if role.compute == SERVERLESS or count > 1:
+        # Not by set_resources, which writes into the component as well (decision 0018).
+        resources = copy.copy(job_node.resources) or JobResourceConfiguration()
+        resources.instance_type = role.size or resources.instance_type
+        resources.instance_count = count
+        job_node.resources = resources
+    if count > 1:
+        job_node.distribution = TensorFlowDistribution(worker_count=count, parameter_server_count=0)
+    if role.compute == SERVERLESS and settings.tier:
+        job_node.set_queue_settings(job_tier=settings.tier)
+    job_node.set_limits(timeout=node.timeout_s or role.timeout_s)
+    if settings.identity:
+        job_node.identity = _IDENTITIES[settings.identity]()
+    if profile.policies:
+        job_node.environment_variables = profile.policies
+
+
+def _check_computes(
+    connection: Connection, profile: Profile, graph: Graph, clusters_only: bool
+) -> None:
+    """See that each cluster is there, and has as many nodes as the step that wants most of it."""
+    wanted: dict[str, Node] = {}
+    for node in sorted(graph.nodes.values(), key=lambda node: instance_count(node, profile)):
+        wanted[profile.roles[node.role].compute] = node
+    wanted.pop(SERVERLESS, None)
+    for name, node in sorted(wanted.items()):
+        found = find("submit", f"compute {name}", connection.client.compute.get, name)
+        if found is None:
+            raise BlocksError(
+                "submit",
+                f"compute {name}",
+                f"workspace {connection.name} has no such compute",
+                "a cluster of that name",
+                f"tfhub-blocks compute apply --profile {profile.name}",
+            )
+        if clusters_only and found.type.lower() == "computeinstance":
+            raise BlocksError(
+                "submit",
+                f"compute {name}",
+                "it is a compute instance, somebody's own machine that does not end by itself",
+                "a cluster",
+                f"tfhub-blocks compute apply --profile {profile.name}",
+            )
+        count, most = instance_count(node, profile), getattr(found, "max_instances", None)
+        if most is not None and count > int(most):
+            raise BlocksError(
+                "submit",
+                f"compute {name}",
+                f"step {node.name} wants {count} nodes, and it has at most {most}",
+                f"max_nodes of {count} or more, or a smaller instance_count",
+                f"correct {profile.name}, and tfhub-blocks compute apply --profile {profile.name}",
+            )
+        if profile.budget and name in profile.clusters:
+            # Else the ceiling that kept the budget was that of another machine.
+            check_fixed("submit", name, profile.clusters[name], found)
+            _check_region(name, profile, found)
+
+
+def refuse_locks_only(connection: Connection, profile: Profile) -> None:
+    """See that the workspace itself does not take release locks alone, as its tag may say.
+
+    Raises:
+        BlocksError: It does, or Azure could not be asked.
+    """
+    found = find("submit", connection.name, connection.client.workspaces.get, connection.name)
+    if found is not None and (found.tags or {}).get(TAKES_TAG) == "locks":
+        raise BlocksError(
+            "submit",
+            f"workspace {connection.name}",
+            f"it takes release locks alone, and profile {profile.name} takes {profile.takes}",
+            'a profile with takes = "locks"',
+            "name one with --profile, or another workspace with --workspace-config",
+        )
+
+
+def _check_region(name: str, profile: Profile, found: Any) -> None:
+    """See that a cluster is where it was priced."""
+    priced = profile.clusters[name].location or load_prices().region
+    actual = str(found.location or priced)
+    if actual.replace(" ", "").casefold() != priced.replace(" ", "").casefold():
+        raise BlocksError(
+            "submit",
+            f"compute {name}",
+            f"it is in {actual}, and was priced as in {priced} to be held against the budget",
+            "the prices of its region",
+            f"tfhub-blocks cost refresh --region {actual} --default",
+        )
+
+
+def _check_inputs(connection: Connection, job: Any, given: Mapping[str, Any]) -> None:
+    """See that each data or model asset that is given is there, where the SDK will look for it."""
+    client = connection.client
+    for name, value in given.items():
+        reference = str(value).removeprefix("azureml:")
+        if not str(value).startswith("azureml:") or reference.startswith("//"):
+            continue
+        asset, colon, version = reference.rpartition(":")
+        if not colon:
+            raise BlocksError(
+                "submit", name, f"{value} names no version", "azureml:NAME:VERSION", "name one"
+            )
+        operations = client.models if job.inputs[name].type in MODEL_TYPES else client.data
+        if find("submit", name, operations.get, asset, version) is None:
+            raise BlocksError(
+                "submit",
+                name,
+                f"workspace {connection.name} has no {value}",
+                "a version that is there",
+                "see Studio > Data or Models; data is put there by tfhub-blocks publish --data",
+            )
+
+
+def _name_components(
+    connection: Connection,
+    job: Any,
+    graph: Graph,
+    assets: Mapping[str, Asset],
+    published: Mapping[str, bool],
+) -> None:
+    """Let nodes name the published components; the others travel with the job."""
+    for name, node in graph.nodes.items():
+        if published[node.component]:
+            job.jobs[name]._component = assets[node.component].reference
+    pinned = {node.environment for node in graph.nodes.values() if not published[node.component]}
+    for environment in sorted(pinned):
+        name, _, version = environment.removeprefix("azureml:").partition(":")
+        with told("submit", f"environment {name}:{version}"):
+            connection.client.environments.get(name, version)
+
+
+def _is_published(connection: Connection, asset: Asset, settings: JobSettings) -> bool:
+    digest = published_digest(connection, asset)
+    if digest == asset.digest:
+        return True
+    if digest is None and settings.components == "inline":
+        return False
+    what = f"component {asset.name}:{asset.version}"
+    problem = "it is not published" if digest is None else "it is there with other content"
+    raise BlocksError(
+        "submit",
+        what,
+        f"{problem} in workspace {connection.name}",
+        "the very content that is here",
+        "tfhub-blocks publish",
+    )
+
+
+def submit(connection: Connection, prepared: Prepared, runs_dir: Path) -> Any:
+    """Send a job, and give it as Azure ML has it.
+
+    A submission that was interrupted, and nobody knows whether it arrived, is taken up by the same
+    request within an hour: there is one job in the end.
+
+    Raises:
+        BlocksError: Azure refused it.
+    """
+    new = f"{prepared.pipeline}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
+    kept = intent(runs_dir / INTENTS_NAME, prepared.digest[:40], new)
+    with kept as (name, is_new):
+        jobs = connection.client.jobs
+        if not is_new and (found := find("submit", name, jobs.get, name)):
+            begin_record(name, prepared.costs, runs_dir)
+            return found
+        # A version of its own for what it registers, known before it exists.
+        job = prepared.with_outputs(name.removeprefix(f"{prepared.pipeline}-"))
+        job.name = name
+        with told("submit", name):
+            # What it checks is checked: once a compute, not once a node.
+            made = jobs.create_or_update(job, skip_validation=True)
+        begin_record(name, prepared.costs, runs_dir)
+        return made

@@ -1,0 +1,189 @@
+"""Evidence in a chain: which there is about a model, and whether it speaks of what it stands by."""
+
+import json
+from collections.abc import Iterator
+
+from tfhub_blocks.control.lineage.chains import Chain, Knot
+from tfhub_blocks.control.lineage.findings import Verdict
+from tfhub_blocks.control.lineage.recorded_output import Output
+from tfhub_blocks.control.lineage.run_archive import Archive
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.champion_comparison import CHAMPION_PORT
+from tfhub_blocks.records.formats.evidence import PREDICATE_TYPE, Evidence, read_evidence
+from tfhub_blocks.records.formats.models import bare_digest
+from tfhub_blocks.records.formats.snapshots import FORMAT, open_snapshot
+from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
+
+_MAX_BYTES = 16 * 2**20
+
+
+def is_evidence(output: Output) -> bool:
+    """Whether a file means to be evidence, sound or not."""
+    if output.lineage or not output.path.is_file() or output.path.stat().st_size > _MAX_BYTES:
+        return False
+    try:
+        statement = json.loads(output.path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(statement, dict) and statement.get("predicateType") == PREDICATE_TYPE
+
+
+def sound_evidence(output: Output) -> Evidence | None:
+    """The evidence in a file, or None if it was edited."""
+    try:
+        return read_evidence(output.path, str(output.path))
+    except BlocksError:
+        return None
+
+
+def evidence_about(archive: Archive, *model_digests: str) -> Iterator[Output]:
+    """What is kept as evidence about a model: by its own word, or by that of its step."""
+    for output in archive.outputs.values():
+        if is_evidence(output):
+            evidence = sound_evidence(output)
+            says_so = evidence is not None and evidence.model_digest in model_digests
+            if says_so or not _models_beside(archive, output).isdisjoint(model_digests):
+                yield output
+
+
+def evidence_of_digest(archive: Archive, digest: str) -> Output | None:
+    """The evidence whose statement has a digest, as the tags of a registered model name it."""
+    for output in archive.outputs.values():
+        if is_evidence(output):
+            evidence = sound_evidence(output)
+            if evidence and evidence.as_statement()["digest"] == digest:
+                return output
+    return None
+
+
+def check_evidence(chain: Chain, archive: Archive, verdict: Verdict) -> None:
+    """Find evidence that was edited, is of another model, or names other data, code or encoder."""
+    for knot in chain.knots.values():
+        if not is_evidence(knot.output):
+            continue
+        where = str(knot.output.path)
+        try:
+            evidence = read_evidence(knot.output.path, where)
+        except BlocksError as error:
+            verdict.fault("evidence", where, "digest over itself", error.expected, error.problem)
+            continue
+        given = _given(knot)
+        for model in {link for port, link in given if port == "model"}:
+            if model != evidence.model_digest:
+                verdict.fault(
+                    "replay",
+                    where,
+                    "subject",
+                    f"the model that its step was given, {model}",
+                    f"it is evidence about the model {evidence.model_digest}",
+                )
+        _hold_champion(knot, evidence, verdict)
+        _hold_digests(chain, archive, knot, evidence, verdict)
+    _check_registering(archive, chain, verdict)
+
+
+def _given(knot: Knot) -> list[tuple[str, str]]:
+    """Port and content of what its step was given, by statements or else by the run."""
+    found = [(link.port, link.material.digest or "") for link in knot.links if link.bound]
+    if not found:
+        found = [(link.port, link.output.digest) for link in knot.links if link.output]
+    return [(port, digest) for port, digest in found if digest]
+
+
+def _hold_champion(knot: Knot, evidence: Evidence, verdict: Verdict) -> None:
+    """Find a comparison with a model that its step was not given, or on other data."""
+    found = {evidence.comparison.champion} if evidence.comparison else set[str]()
+    links = [link for link in knot.links if link.port == CHAMPION_PORT]
+    digests = [
+        link.material.digest or (link.output.digest if link.output else "") for link in links
+    ]
+    champions = set(filter(None, digests))
+    # Of what was fetched alone nothing tells what its step was given.
+    is_known = bool(knot.links) and all(digests)
+    if is_known and found != champions:
+        expected, said = (", ".join(sorted(it)) or "no model" for it in (champions, found))
+        verdict.fault(
+            "replay",
+            knot.output.path,
+            CHAMPION_PORT,
+            f"a comparison with the champion that its step was given, {expected}",
+            f"it compares with {said}",
+        )
+    for problem, wanted in evidence.contradictions():
+        verdict.fault("evidence", knot.output.path, CHAMPION_PORT, wanted, problem)
+
+
+def _models_beside(archive: Archive, output: Output) -> set[str]:
+    materials = (o.lineage.material("model") for o in archive.beside(output) if o.lineage)
+    return {material.digest for material in materials if material and material.digest}
+
+
+def _hold_digests(
+    chain: Chain, archive: Archive, knot: Knot, evidence: Evidence, verdict: Verdict
+) -> None:
+    """Compare each digest that evidence names with what the chain has of that."""
+    known: dict[str, set[str]] = {}
+    for other in archive.beside(knot.output):
+        if other.lineage:
+            made = other.lineage.provenance
+            known.setdefault("code", set()).add(made.code_digest)
+            known.setdefault("environment", set()).add(made.environment_digest)
+    for link in knot.links:
+        output = link.output
+        if output is None or output.lineage is None or output.digest != link.material.digest:
+            continue
+        made = output.lineage.provenance
+        if link.port == "model" and output.digest == evidence.model_digest:
+            known["training_code"] = {made.code_digest}
+            known["training_environment"] = {made.environment_digest}
+            behind = [it.output for it in chain.behind(chain.knots[output.path])]
+            known["encoder"] = set(filter(None, map(encoder_digest, behind)))
+            known["training_snapshot"] = set(filter(None, map(snapshot_digest, behind)))
+        if link.port == "snapshot":
+            known["snapshot"] = set(filter(None, [snapshot_digest(output)]))
+    for name, expected in known.items():
+        said = evidence.digests.get(name)
+        if said is not None and expected and said not in expected:
+            expectation = f"{' or '.join(sorted(expected))}, as in the chain"
+            verdict.fault("evidence", knot.output.path, name, expectation, f"it names {said}")
+
+
+def _check_registering(archive: Archive, chain: Chain, verdict: Verdict) -> None:
+    """Find evidence that was given, with a model that it is not about, to one step of a run."""
+    places = {str(place): place for knot in chain.knots.values() for place in knot.places}
+    for place in places.values():
+        if not {"model", "evidence"} <= place.step.inputs.keys():
+            continue
+        model, proof = archive.given(place, "model"), archive.given(place, "evidence")
+        evidence = sound_evidence(proof) if proof and is_evidence(proof) else None
+        if model and evidence and evidence.model_digest not in digests_of_model(model):
+            verdict.fault(
+                "replay",
+                place,
+                "evidence",
+                f"evidence about the model that was given, {model.digest}",
+                f"it is evidence about the model {evidence.model_digest}",
+            )
+
+
+def digests_of_model(model: Output) -> set[str]:
+    """The digests by which an evaluation may name a model: its own, and that without a runtime."""
+    return {model.digest} | ({bare_digest(model.lineage)} if model.lineage else set())
+
+
+def encoder_digest(output: Output) -> str:
+    """The digest of a pinned encoder, by which evidence and manifests name it; or nothing."""
+    try:
+        return read_pin(output.path / PIN_NAME).digest if output.kind == "encoder" else ""
+    except (BlocksError, OSError):
+        return ""
+
+
+def snapshot_digest(output: Output) -> str:
+    """The digest over a snapshot's items, by which evidence and manifests name it; or nothing."""
+    if output.lineage is None or output.lineage.format != str(FORMAT):
+        return ""
+    try:
+        return open_snapshot(output.path, "lineage").manifest.digest
+    except (BlocksError, OSError, ValueError, TypeError, KeyError):
+        return ""

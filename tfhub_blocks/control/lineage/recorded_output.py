@@ -1,0 +1,111 @@
+"""An output of a step as it lies here: what it says of itself, and what was recorded of it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tfhub_blocks.control.project.output_store import RECORD_NAME
+from tfhub_blocks.records.base.digests import file_sha256, is_safe_relative_path, tree_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, read_lineage
+
+# What lies beside an output in the store: the record of its step, and signatures.
+ENVELOPE_SUFFIX = ".dsse.json"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What the store recorded of an output when it was made: digests of content and of all."""
+
+    content: str
+    whole: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """A folder or a file that a step made; nothing of its content has been read but its statement.
+
+    ``digest`` is that of the content by which a later statement names it: as its own statement
+    says, else as the store recorded it, else as it is. ``key`` and ``recorded`` are of those in the
+    store; ``problem`` is why there is no lineage where there should be one.
+    """
+
+    path: Path
+    digest: str
+    lineage: Lineage | None = None
+    statement: str = ""
+    key: str = ""
+    recorded: Recorded | None = None
+    problem: str = ""
+
+    @property
+    def port(self) -> str:
+        """The port at which it came out of its step."""
+        return self.lineage.name if self.lineage else self.path.name
+
+    @property
+    def kind(self) -> str:
+        """What it is: its format without the version, or its port."""
+        return self.lineage.format.partition("/")[0] if self.lineage else self.path.name
+
+    @property
+    def recorded_digest(self) -> str:
+        """What was recorded of the content, as a later statement would name it; or nothing."""
+        if self.recorded is None:
+            return ""
+        if self.path.is_file():
+            return tree_digest({self.path.name: self.recorded.content})
+        return self.recorded.content
+
+
+def read_output(path: Path, key: str = "", recorded: Recorded | None = None) -> Output:
+    """What lies at a path.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    if path.is_file():
+        return Output(path, tree_digest({path.name: file_sha256(path)}), None, "", key, recorded)
+    try:
+        lineage = read_lineage(path)
+    except BlocksError as error:
+        known = recorded.content if recorded else ""
+        has_statement = (path / STATEMENT_NAME).is_file()
+        problem = error.problem if has_statement else ""
+        return Output(path, known, None, "", key, recorded, problem)
+    statement = file_sha256(path / STATEMENT_NAME)
+    return Output(path, lineage.digest, lineage, statement, key, recorded)
+
+
+def stored_outputs(store: Path) -> Iterator[Output]:
+    """The outputs in a store, as far as its records can be read."""
+    for path in sorted(store.glob(f"*/{RECORD_NAME}")):
+        folder = path.parent
+        if ".attempt-" in folder.name:
+            continue
+        for port, recorded in _record(path).items():
+            output = folder / port
+            if output.exists():
+                yield read_output(output, folder.name, recorded)
+
+
+def downloaded_outputs(downloads: Path) -> Iterator[Output]:
+    """What was fetched of jobs on Azure ML, each below its job's name."""
+    for path in sorted(downloads.glob("*/[!.]*")):
+        yield read_output(path)
+
+
+def _record(path: Path) -> dict[str, Recorded | None]:
+    """What is recorded of each port; where the record cannot be read, nothing of what is there."""
+    try:
+        record: Any = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            port: Recorded(str(digest), str(record["whole"][port]))
+            for port, digest in record["digests"].items()
+            if is_safe_relative_path(port) and "/" not in port
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        names = {entry.name for entry in path.parent.iterdir()} - {RECORD_NAME}
+        return {name: None for name in sorted(names) if not name.endswith(ENVELOPE_SUFFIX)}

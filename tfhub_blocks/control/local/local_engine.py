@@ -1,0 +1,228 @@
+"""The local engine: runs the pipeline job that Azure ML would run, by Azure's rules, here."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tfhub_blocks.control.costs.ceilings import ceiling
+from tfhub_blocks.control.costs.duration_forecast import Past
+from tfhub_blocks.control.local.step_maker import StepMaker
+from tfhub_blocks.control.project.instance_counts import instance_count
+from tfhub_blocks.control.project.output_store import Store, Stored
+from tfhub_blocks.control.project.profiles import Profile
+from tfhub_blocks.control.project.run_records import (
+    CANCELED,
+    COMPLETED,
+    FAILED,
+    METRICS_NAME,
+    NOT_STARTED,
+    RUNNING,
+    RunRecord,
+    StepRecord,
+    new_run_name,
+    read_metrics,
+)
+from tfhub_blocks.control.project.run_terms import Terms
+from tfhub_blocks.control.project.step_graph import Graph, Node, told_inputs
+from tfhub_blocks.control.repository.people import local_names
+from tfhub_blocks.records.base.errors import BlocksError
+
+
+@dataclass
+class LocalEngine:
+    """Runs graphs below one folder.
+
+    ``store/`` holds outputs by content, ``runs/`` a folder for each run, ``mlflow.db`` and
+    ``mlflow/`` what the steps track and register.
+    """
+
+    folder: Path
+    profile: Profile
+    on_change: Callable[[RunRecord], None] = lambda _: None
+    reuse: bool = True
+
+    def __post_init__(self) -> None:
+        self.folder = self.folder.absolute()
+        if "'" in str(self.folder):
+            raise BlocksError(
+                "run",
+                "--runs-dir",
+                f"{str(self.folder)!r} holds a quote",
+                "a path that a command line can carry",
+                "choose another folder",
+            )
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where MLflow keeps what the steps track and register."""
+        return f"sqlite:///{self.folder / 'mlflow.db'}"
+
+    def run(self, graph: Graph, given: Mapping[str, Any]) -> RunRecord:
+        """Run a graph to its end.
+
+        Independent steps run side by side. A step that was made before from the same code,
+        environment, inputs and parameters is not run again. After a failure nothing new starts,
+        and what is running ends in its own time, so that it can be reused.
+
+        Returns:
+            The record, with a final status: Completed, Failed, or Canceled by an interrupt.
+        """
+        record = self._begin(graph, given)
+        started = time.monotonic()
+        made: dict[str, Stored] = {}
+        try:
+            self._run_steps(graph, record, made, started)
+            ended_well = all(step.status == COMPLETED for step in record.steps.values())
+            record.status = COMPLETED if ended_well else FAILED
+        except BaseException as error:
+            record.status = CANCELED if isinstance(error, KeyboardInterrupt) else FAILED
+            for step in record.steps.values():
+                if step.status == RUNNING:
+                    step.status = record.status
+            if record.status == FAILED:  # a fault of ours, or nobody reads what is printed
+                record.write()
+                raise
+        record.seconds = time.monotonic() - started
+        self._finish(graph, record, made)
+        return record
+
+    def _run_steps(
+        self, graph: Graph, record: RunRecord, made: dict[str, Stored], started: float
+    ) -> None:
+        running: dict[Future[Stored | None], str] = {}
+        most = self.profile.max_parallel_steps
+        maker = self._maker(record)
+        with ThreadPoolExecutor(most) as pool:
+            try:
+                while True:
+                    # None waits in the pool, where a failure would not keep it from starting.
+                    for node in _ready(graph, record, made)[: most - len(running)]:
+                        step, folder = record.steps[node.name], _step_folder(record, node)
+                        step.status = RUNNING
+                        future = pool.submit(maker.make, node, dict(made), folder, step)
+                        running[future] = node.name
+                    if not running:
+                        break
+                    done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        name = running.pop(future)
+                        if stored := future.result():
+                            made[name] = stored
+                        record.write()
+                    record.seconds = time.monotonic() - started
+                    self.on_change(record)
+            except BaseException:
+                maker.interrupt()
+                raise
+
+    def _maker(self, record: RunRecord) -> StepMaker:
+        variables = {
+            "MLFLOW_TRACKING_URI": self.tracking_uri,
+            "MLFLOW_EXPERIMENT_NAME": record.pipeline,
+            # Where a client that talks to SQLite itself puts artifacts; else ./mlruns.
+            "_MLFLOW_SERVER_ARTIFACT_ROOT": str(self.folder / "mlflow"),
+        }
+        store = Store(self.folder / "store")
+        return StepMaker(record.run, store, self.profile, variables, self.reuse)
+
+    def _begin(self, graph: Graph, given: Mapping[str, Any]) -> RunRecord:
+        self._check_roles(graph)
+        runs = self.folder / "runs"
+        try:
+            name = new_run_name(graph.name, runs)
+        except OSError as error:
+            raise BlocksError(
+                "run", "--runs-dir", str(error), "a folder to write into", "choose another folder"
+            ) from error
+        record = RunRecord(
+            run=name,
+            pipeline=graph.name,
+            profile=self.profile.name,
+            folder=str(runs / name),
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            inputs={key: str(value) for key, value in given.items()},
+            steps={
+                name: StepRecord(
+                    graph.nodes[name].component,
+                    terms=terms,
+                    inputs=told_inputs(graph.nodes[name]),
+                )
+                for name, terms in self._terms(graph).items()
+            },
+            tracking_uri=self.tracking_uri,
+            owner=str(given.get("owner") or self.profile.inputs.get("owner", "")),
+            started_by=list(local_names()),
+        )
+        record.write()
+        # All at once, as Azure ML takes them when a job is submitted: an edit made while the run
+        # goes on is not part of it.
+        for node in graph.nodes.values():
+            folder = _step_folder(record, node)
+            folder.mkdir(parents=True)
+            node.write_code(folder / "code")
+        return record
+
+    def _terms(self, graph: Graph) -> dict[str, Terms]:
+        past = Past.of(self.folder)
+        found = ceiling(graph, self.profile, None).steps.items()
+        return {name: past.expected(graph.nodes[name].component, terms) for name, terms in found}
+
+    def _check_roles(self, graph: Graph) -> None:
+        for node in graph.nodes.values():
+            instance_count(node, self.profile)
+
+    def _finish(self, graph: Graph, record: RunRecord, made: Mapping[str, Stored]) -> None:
+        shelf = Path(record.folder) / "outputs"
+        shelf.mkdir()
+        for name, source in graph.outputs.items():
+            if source.node in made:
+                _put(made[source.node].outputs[source.port], shelf / name)
+                record.outputs[name] = str(shelf / name)
+        for stored in made.values():
+            for path in stored.outputs.values():
+                record.metrics |= read_metrics(path / METRICS_NAME)
+        record.write()
+        # By a rename: another run may be doing the same.
+        link = Path(record.folder) / "latest"
+        link.symlink_to(record.run)
+        link.replace(self.folder / "runs" / "latest")
+        self.on_change(record)
+
+
+def _step_folder(record: RunRecord, node: Node) -> Path:
+    return Path(record.folder) / "steps" / node.name
+
+
+def _put(path: Path, target: Path) -> None:
+    """Show a stored output under a name that people read, without a second copy on the disk.
+
+    Not as a symbolic link: MLflow refuses to load a model through one.
+    """
+    if path.is_dir():
+        shutil.copytree(path, target, copy_function=_link)
+    else:
+        _link(str(path), str(target))
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # some file systems have no links
+        shutil.copy2(source, target)
+
+
+def _ready(graph: Graph, record: RunRecord, made: Mapping[str, Stored]) -> list[Node]:
+    """The steps that may start now: none once a step has failed."""
+    if any(step.status == FAILED for step in record.steps.values()):
+        return []
+    return [
+        node
+        for node in graph.nodes.values()
+        if record.steps[node.name].status == NOT_STARTED and node.needs <= made.keys()
+    ]

@@ -1,0 +1,172 @@
+"""What a person sees of a run: a live table, then what was made and what to type next."""
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from tfhub_blocks.control.project.run_records import (
+    COMPLETED,
+    FAILED,
+    NOT_STARTED,
+    RUNNING,
+    RunRecord,
+    StepRecord,
+)
+from tfhub_blocks.control.project.step_graph import Graph
+
+_STYLES = {COMPLETED: "green", FAILED: "bold red", RUNNING: "cyan", NOT_STARTED: "dim"}
+_LOG_LINES = 12
+_PLAIN_PROGRESS_S = 10.0
+
+
+@contextmanager
+def live_table(stream: TextIO) -> Iterator[Callable[[RunRecord], None]]:
+    """A function to call when a run changes; it draws a table on a terminal, else prints lines."""
+    if not stream.isatty():
+        yield _PlainLines(stream)
+        return
+    with Live(console=Console(file=stream), refresh_per_second=5) as live:
+        yield lambda record: live.update(_table(record))
+
+
+class _PlainLines:
+    """A line for each change of a step, and now and then its progress, for logs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._said: dict[str, tuple[str, float]] = {}
+
+    def __call__(self, record: RunRecord) -> None:
+        for name, step in record.steps.items():
+            status, when = self._said.get(name, (NOT_STARTED, 0.0))
+            quiet_s = time.monotonic() - when
+            if step.status == status and not (
+                step.status == RUNNING and step.progress and quiet_s > _PLAIN_PROGRESS_S
+            ):
+                continue
+            self._said[name] = (step.status, time.monotonic())
+            print(f"{name:<14} {_detail(step)}", file=self._stream, flush=True)
+
+
+def _table(record: RunRecord) -> Table:
+    table = Table(title=f"{record.run}  {record.seconds:.0f} s", title_justify="left")
+    for column in ("Step", "Component", "Status", "Seconds", "Progress"):
+        table.add_column(column, justify="right" if column == "Seconds" else "left")
+    for name, step in record.steps.items():
+        seconds = f"{step.seconds:.1f}" if step.seconds else ""
+        status = f"{step.status} (reused)" if step.reused else step.status
+        progress = step.progress if step.status == RUNNING else ""
+        table.add_row(
+            name, step.component, status, seconds, progress, style=_STYLES.get(step.status, "")
+        )
+    return table
+
+
+def _detail(step: StepRecord) -> str:
+    if step.status == RUNNING:
+        return f"{RUNNING}  {step.progress}".rstrip()
+    return f"{step.status}  {step.seconds:.1f} s{' (reused)' if step.reused else ''}"
+
+
+def print_outcome(record: RunRecord, stream: TextIO) -> None:
+    """Print how a run ended: what failed and where its log is, or what was made and what next."""
+
+    def say(text: str = "") -> None:
+        print(text, file=stream)
+
+    reused = sum(step.reused for step in record.steps.values())
+    say(
+        f"\n{record.run}: {record.status} in {record.seconds:.1f} s, "
+        f"{len(record.steps)} steps, {reused} reused"
+    )
+    for name, step in record.steps.items():
+        for warning in step.warnings:
+            say(f"warning: {name}: {warning}")
+    for name, step in record.steps.items():
+        if step.error:
+            say(f"\nerror: step {name} ({step.component}): {step.error}")
+            if step.log:
+                say("\n".join(f"  | {line}" for line in _tail(Path(step.log))))
+                say(f"  log: {_short(step.log)}")
+    if record.metrics:
+        say("\nMetrics")
+        for metric, value in record.metrics.items():
+            say(f"  {metric:<28} {value if isinstance(value, int) else f'{value:.4f}'}")
+    if record.outputs:
+        say("\nMade")
+        for name, path in record.outputs.items():
+            say(f"  {name:<14} {_short(path)}")
+    if record.status == COMPLETED:
+        say("\nNext")
+        for line in _next_commands(record):
+            say(f"  {line}")
+
+
+def print_job(record: RunRecord, stream: TextIO) -> None:
+    """Print how a job on Azure ML goes, what failed, and where to look."""
+    print(f"{record.run}: {record.status}", file=stream)
+    for name, step in record.steps.items():
+        print(f"  {name:<14} {step.component:<18} {_detail(step)}", file=stream)
+    for name, step in record.steps.items():
+        if step.error:
+            print(f"error: step {name} ({step.component}): {step.error}", file=stream)
+            print(f"  log: tfhub-blocks logs {record.run} {name}", file=stream)
+    if record.tracking_uri:
+        print(f"  {record.tracking_uri}", file=stream)
+    if record.status == COMPLETED:
+        print(f"  tfhub-blocks download {record.run}", file=stream)
+
+
+def _tail(log: Path) -> list[str]:
+    """The last lines of a log, without what mldesigner says of itself."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [line for line in lines if "[execute][INFO] - " not in line][-_LOG_LINES:]
+
+
+def _next_commands(record: RunRecord) -> Iterator[str]:
+    for path in map(Path, record.outputs.values()):
+        if (path / "report.html").is_file():
+            yield f"open {shlex.quote(_short(path / 'report.html'))}"
+    program = Path(sys.executable).with_name("mlflow")
+    store = shlex.quote(record.tracking_uri)
+    yield f"{shlex.quote(_short(program))} ui --backend-store-uri {store}"
+    for path in map(Path, record.outputs.values()):
+        if (path / "MLmodel").is_file():
+            yield shlex.quote(_short(sys.executable))
+            yield "  >>> import mlflow"
+            yield f"  >>> model = mlflow.pyfunc.load_model({json.dumps(_short(path))})"
+            yield "  >>> model.predict(model.input_example)"
+
+
+def _short(path: str | Path) -> str:
+    """A path relative to the working folder if it is inside."""
+    path = Path(path)
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def print_graph(graph: Graph, stream: TextIO) -> None:
+    """Print the steps of a pipeline, each with what it takes from where."""
+    for node in graph.nodes.values():
+        print(f"  {node.name} ({node.component} {node.version}, {node.role})", file=stream)
+        for maker, port, user in graph.edges():
+            if user == node.name:
+                print(f"    <- {maker}.{port}", file=stream)
+    for name, source in graph.outputs.items():
+        print(f"  => {name}: {source.node}.{source.port}", file=stream)
+
+
+def mermaid(graph: Graph) -> str:
+    """The pipeline as a Mermaid flow chart."""
+    lines = ["flowchart TD"]
+    lines += [f'  {node.name}["{node.name}<br/>{node.component}"]' for node in graph.nodes.values()]
+    lines += [f"  {maker} -- {port} --> {user}" for maker, port, user in graph.edges()]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,168 @@
+"""The outputs of one step: taken from the store, or made by a process and put there."""
+
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from tfhub_blocks.control.environments.environment_bakes import encoders_folder
+from tfhub_blocks.control.local.local_workers import free_addresses, run_together
+from tfhub_blocks.control.local.step_process import StepProcess, step_environment, stop
+from tfhub_blocks.control.project.instance_counts import instance_count
+from tfhub_blocks.control.project.output_store import Store, Stored
+from tfhub_blocks.control.project.profiles import Profile
+from tfhub_blocks.control.project.run_records import CANCELED, COMPLETED, FAILED, StepRecord
+from tfhub_blocks.control.project.step_graph import Node, OutputOf
+from tfhub_blocks.control.project.step_keys import StepKeys
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.worker_group import VARIABLE, Worker, tf_config
+from tfhub_blocks.records.pins.pins import IMAGE_VARIABLE
+
+
+@dataclass
+class StepMaker:
+    """Makes steps of one run, from several threads at once.
+
+    ``variables`` are the environment variables that each step gets besides our own.
+    """
+
+    run: str
+    store: Store
+    profile: Profile
+    variables: Mapping[str, str]
+    reuse: bool
+    keys: StepKeys = field(init=False)
+    _interrupted: threading.Event = field(default_factory=threading.Event)
+    _processes: list[StepProcess] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.keys = StepKeys(self.run, self.profile)
+
+    def make(
+        self, node: Node, made: Mapping[str, Stored], folder: Path, step: StepRecord
+    ) -> Stored | None:
+        """Reuse or run one step; None if it failed, and then its record says why.
+
+        Args:
+            node: The step.
+            made: The outputs of the steps that it needs, by their names.
+            folder: Where its code is and its log goes.
+            step: Its record, kept up to date.
+        """
+        started = time.monotonic()
+        step.started = datetime.now(UTC).isoformat(timespec="seconds")
+        try:
+            stored = self._reuse_or_run(node, made, folder, step)
+        except (BlocksError, OSError) as error:
+            step.error, stored = str(error), None
+        except CancelledError:
+            stored = None
+        step.seconds = time.monotonic() - started
+        if stored:
+            step.outputs = {port: str(path) for port, path in stored.outputs.items()}
+            step.status = COMPLETED
+        elif self._interrupted.is_set():
+            step.error, step.status = "", CANCELED
+        else:
+            step.status = FAILED
+        return stored
+
+    def interrupt(self) -> None:
+        """End what runs, and let nothing new begin."""
+        self._interrupted.set()
+        stop(list(self._processes))
+
+    def _reuse_or_run(
+        self, node: Node, made: Mapping[str, Stored], folder: Path, step: StepRecord
+    ) -> Stored | None:
+        key = self.keys.key(node, made, folder / "code")
+
+        def on_wait() -> None:
+            step.progress = "waits for another run that makes the same"
+            self._end_if_interrupted()
+
+        with self.store.locked(key, on_wait):
+            step.progress = ""
+            reusable = self.reuse and node.deterministic
+            stored = self.store.find(key, step.warnings.append) if reusable else None
+            if stored:
+                step.reused = True
+                return stored
+            attempt = self.store.begin(key, node.output_types, take_up=reusable)
+            try:
+                workers = self._workers(node, made, attempt, folder, step)
+                self._end_if_interrupted()
+                started = time.monotonic()
+                index, step.exit_status = run_together(workers)
+                told = (warning for worker in workers for warning in worker.warnings)
+                step.warnings += dict.fromkeys(told)
+                if step.exit_status or workers[index].stopped:
+                    step.log = str(workers[index].log)
+                    step.error = workers[index].error or _ending(step.exit_status)
+                    if len(workers) > 1:
+                        step.error = f"{Worker(index, len(workers))}: {step.error}"
+                    return None
+                seconds = time.monotonic() - started
+                return self.store.finish(key, attempt, node.name, node.output_types, seconds)
+            finally:
+                self.store.discard(attempt, keep_work=node.deterministic)
+
+    def _workers(
+        self,
+        node: Node,
+        made: Mapping[str, Stored],
+        attempt: Path,
+        folder: Path,
+        step: StepRecord,
+    ) -> list[StepProcess]:
+        """The processes of a step, one for each node that it would run on.
+
+        They get what Azure ML gives them: the same command, code and folders, and their places in
+        ``TF_CONFIG``. What is shown of the step is what the first of them prints.
+        """
+        outputs = {port: attempt / port for port in node.output_types}
+        inputs = {
+            port: made[value.node].outputs[value.port] if isinstance(value, OutputOf) else value
+            for port, value in node.inputs.items()
+        }
+        variables = {**self.profile.policies, **_image(node.environment), **self.variables}
+        addresses = free_addresses(instance_count(node, self.profile))
+        workers = [
+            StepProcess(
+                command=node.command_line(inputs, outputs),
+                code=folder / "code",
+                log=folder / (f"log.worker{index}.txt" if index else "log.txt"),
+                variables=step_environment({**variables, **_place(addresses, index)}),
+                timeout_s=node.timeout_s or self.profile.roles[node.role].timeout_s,
+                on_progress=(lambda _: None) if index else partial(setattr, step, "progress"),
+            )
+            for index in range(len(addresses))
+        ]
+        step.log = str(workers[0].log)
+        self._processes += workers
+        return workers
+
+    def _end_if_interrupted(self) -> None:
+        if self._interrupted.is_set():
+            raise CancelledError
+
+
+def _place(addresses: Sequence[str], index: int) -> dict[str, str]:
+    return {VARIABLE: tf_config(addresses, index)} if len(addresses) > 1 else {}
+
+
+def _image(environment: str) -> dict[str, str]:
+    """Where a step finds what its environment's image would hold: no image is built here."""
+    folder = encoders_folder(environment)
+    return {IMAGE_VARIABLE: str(folder)} if folder else {}
+
+
+def _ending(status: int) -> str:
+    if status < 0:
+        return f"it was ended by {signal.Signals(-status).name}"
+    return f"it ended with status {status}"

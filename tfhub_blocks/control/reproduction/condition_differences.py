@@ -1,0 +1,172 @@
+"""What a step ran in, held against what is here: packages, Python, processor and threads."""
+
+import platform
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from tfhub_blocks.control.reproduction.recorded_code import StepCode
+from tfhub_blocks.control.reproduction.reproduction_plan import Plan
+from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.environment.environment_drift import drift_from
+from tfhub_blocks.records.environment.installed_packages import (
+    environment_digest,
+    installed_packages,
+)
+from tfhub_blocks.records.environment.machine_facts import machine_facts
+from tfhub_blocks.records.environment.package_locks import Lock
+
+_MACHINE = {
+    "type": "machine type",
+    "processor": "processor",
+    "instructions": "vector instructions",
+    "cores": "cores, which is threads",
+    "variables": "environment variables",
+    "blas": "BLAS",
+}
+_TENSORFLOW = {
+    "version": "TensorFlow",
+    "build": "TensorFlow's build",
+    "threads": "TensorFlow's threads",
+    "cuda": "CUDA",
+    "cudnn": "cuDNN",
+    "gpus": "GPUs",
+    "driver": "driver",
+}
+# What is known of a machine before a step runs on it; BLAS is loaded by the step.
+_BEFORE = _MACHINE.keys() - {"blas"}
+
+
+def differences_before(plan: Plan) -> list[str]:
+    """What is known to be different here from what the steps of a plan ran in, by step."""
+    here = machine_facts()
+    found: dict[str, list[str]] = {}
+    for work in plan.works.values():
+        if work.lineage is None:
+            continue
+        made = work.lineage.provenance
+        told = [*_package_differences(made, work.code), *_machine_differences(made, here)]
+        for text in told:
+            found.setdefault(text, []).append(work.name)
+    return _by_step(found)
+
+
+def differences_after(plan: Plan, rebuilt: Mapping[str, Provenance]) -> list[str]:
+    """What was different when the steps of a plan ran again, as both statements tell.
+
+    Args:
+        plan: The plan, with the statements of then.
+        rebuilt: The provenance of what each step made now.
+    """
+    found: dict[str, list[str]] = {}
+    for name, now in rebuilt.items():
+        lineage = plan.works[name].lineage
+        if lineage is None:
+            continue
+        for text in _fact_differences(lineage.provenance.facts, now.facts):
+            found.setdefault(text, []).append(name)
+    return _by_step(found)
+
+
+def environments_after(plan: Plan, rebuilt: Mapping[str, Provenance]) -> list[str]:
+    """In which steps of a plan something else was installed when they ran again."""
+    return [
+        f"what was installed is not what was then ({name})"
+        for name, now in rebuilt.items()
+        if (lineage := plan.works[name].lineage)
+        and lineage.provenance.environment_digest != now.environment_digest
+    ]
+
+
+def changed_packages(plan: Plan) -> dict[str, str]:
+    """The version then of each package that has another version here, or none."""
+    here, found = installed_packages(), dict[str, str]()
+    for work in plan.works.values():
+        lock = work.code.lock if work.code else None
+        if work.lineage and lock:
+            then = _packages_then(work.lineage.provenance.facts.get("environment") or {}, lock)
+            found |= {name: version for name, version in then.items() if here.get(name) != version}
+    return dict(sorted(found.items()))
+
+
+def locked_packages(plan: Plan) -> set[tuple[str, str]]:
+    """Name and version of each package that the images of a plan's steps are built with."""
+    locks = [work.code.lock for work in plan.works.values() if work.code]
+    return {package for lock in locks if lock for package in lock.target_versions().items()}
+
+
+def _package_differences(made: Provenance, code: StepCode | None) -> Iterator[str]:
+    if made.environment_digest == environment_digest():
+        return
+    recorded, lock = made.facts.get("environment") or {}, code.lock if code else None
+    if lock is None or not recorded.get("python"):
+        yield "what is installed is not what was, and no lock tells what that was"
+        return
+    here = installed_packages()
+    if recorded["python"] != platform.python_version():
+        yield f"Python was {recorded['python']}, here it is {platform.python_version()}"
+    for name, version in sorted(_packages_then(recorded, lock).items()):
+        if here.get(name) != version:
+            yield f"{name} was {version}, here it is {here.get(name, 'missing')}"
+    for name in sorted((recorded.get("missing") or {}).keys() & here.keys()):
+        yield f"{name} was not there, here it is {here[name]}"
+    if recorded.get("extra") != drift_from(lock).as_dict()["extra"]:
+        yield "packages beside the lock are others"
+
+
+def _packages_then(recorded: Mapping[str, Any], lock: Lock) -> dict[str, str]:
+    """What of a lock was installed, by the differences that the step recorded."""
+    missing, other = recorded.get("missing") or {}, recorded.get("other") or {}
+    return {
+        name: other[name][1] if name in other else version
+        for name, version in lock.versions().items()
+        if name not in missing
+    }
+
+
+def _machine_differences(made: Provenance, here: Mapping[str, Any]) -> Iterator[str]:
+    machine = made.facts.get("machine")
+    if machine is None:
+        yield "the machine was not recorded: an earlier version of this product made it"
+        return
+    yield from _told(machine, here, {key: _MACHINE[key] for key in _MACHINE if key in _BEFORE})
+
+
+def _fact_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    if "machine" in then and "machine" in now:
+        yield from _told(then["machine"], now["machine"], _MACHINE)
+    before, after = ((it.get("environment") or {}).get("tensorflow") for it in (then, now))
+    if before and after:
+        yield from _told(before, after, _TENSORFLOW)
+    before, after = ((it.get("engine") or {}).get("kind") for it in (then, now))
+    if before != after:
+        yield f"engine: was {before}, here {after}"
+
+
+def _told(
+    then: Mapping[str, Any], now: Mapping[str, Any], titles: Mapping[str, str]
+) -> Iterator[str]:
+    for key, title in titles.items():
+        if key in then and then[key] != now.get(key):
+            if key == "instructions":
+                yield _instructions(then[key].split(), str(now.get(key, "")).split())
+            else:
+                yield f"{title}: was {_short(then[key])}, here {_short(now.get(key))}"
+
+
+def _instructions(then: Iterable[str], now: Iterable[str]) -> str:
+    lacking, more = sorted(set(then) - set(now)), sorted(set(now) - set(then))
+    told = [f"without {' '.join(lacking)}"] if lacking else []
+    told += [f"with {' '.join(more)}"] if more else []
+    return f"vector instructions: here {' and '.join(told)}"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={it}" for key, it in sorted(value.items())) or "none"
+    if isinstance(value, list):
+        return "; ".join(map(str, value)) or "none"
+    return "not told" if value in (None, "") else str(value)
+
+
+def _by_step(found: Mapping[str, list[str]]) -> list[str]:
+    return [f"{text} ({', '.join(names)})" for text, names in found.items()]

@@ -1,0 +1,108 @@
+"""The code of a step as it was: beside a run that had it, or this checkout if that is the same."""
+
+import ast
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import tfhub_blocks
+from tfhub_blocks.control.lineage.run_archive import Place
+from tfhub_blocks.control.repository.catalog import component_files
+from tfhub_blocks.records.base.digests import files_sha256, tree_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.environment.code_snapshots import write_step_package
+from tfhub_blocks.records.environment.environment_references import environment_reference
+from tfhub_blocks.records.environment.package_locks import STEP_LOCK_NAME, Lock, parse_lock
+
+COMPONENT_NAME = "component.py"
+CODE_FOLDER = "code"
+
+
+@dataclass(frozen=True)
+class StepCode:
+    """A step's code snapshot, and what its component.py declares; read, not imported.
+
+    ``origin`` says in words where it was found; ``output_types`` gives the type by port.
+    """
+
+    folder: Path
+    origin: str
+    output_types: dict[str, str]
+    environment: str
+    role: str
+
+    @property
+    def lock(self) -> Lock | None:
+        """The lock of the environment that it is pinned to, or None."""
+        path = self.folder / "tfhub_blocks" / STEP_LOCK_NAME
+        return parse_lock(path.read_text(encoding="utf-8"), str(path)) if path.is_file() else None
+
+
+def find_code(step: str, digest: str, places: tuple[Place, ...], scratch: Path) -> StepCode | None:
+    """The code of a step with a digest, or None if it is not here.
+
+    Args:
+        step: The component's name.
+        digest: What its statement says of it; without one, what the first run kept counts.
+        places: The steps of runs that had it.
+        scratch: A folder for a copy of this checkout's.
+
+    Raises:
+        BlocksError: It is here, and cannot be read as a component.
+    """
+    for place in places:
+        folder = place.folder / "steps" / place.name / CODE_FOLDER
+        if folder.is_dir() and (not digest or _digest(folder) == digest):
+            return _read(step, folder, f"run {place.run.run}")
+    own = component_files().get(step)
+    if own is None or not digest:
+        return None
+    folder = scratch / step / CODE_FOLDER
+    if not folder.exists():
+        shutil.copytree(own.path.parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        write_step_package(own.path, Path(tfhub_blocks.__file__).parent, folder)
+    return _read(step, folder, "this checkout") if _digest(folder) == digest else None
+
+
+def _digest(folder: Path) -> str:
+    return tree_digest(files_sha256(folder))
+
+
+def _read(step: str, folder: Path, origin: str) -> StepCode:
+    path = folder / COMPONENT_NAME
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    functions = (it for it in ast.walk(tree) if isinstance(it, ast.FunctionDef))
+    function = next((it for it in functions if it.name == step), None)
+    outputs = dict(_outputs(function)) if function else {}
+    if function is None or not outputs:
+        raise BlocksError(
+            "reproduce",
+            str(path),
+            f"it declares no component {step!r} with outputs",
+            "outputs as annotations, each with its type as a literal",
+            "see what wrote it",
+        )
+    reference = environment_reference(path)
+    environment = f"azureml:{reference}" if reference else ""
+    return StepCode(folder, origin, outputs, environment, _role(function))
+
+
+def _outputs(function: ast.FunctionDef) -> Iterator[tuple[str, str]]:
+    arguments = function.args
+    for argument in (*arguments.args, *arguments.kwonlyargs):
+        call = argument.annotation
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "Output":
+            kinds = {keyword.arg: keyword.value for keyword in call.keywords}
+            kind = kinds.get("type")
+            if isinstance(kind, ast.Constant):
+                yield argument.arg, str(kind.value)
+
+
+def _role(function: ast.FunctionDef) -> str:
+    """The role in the tags of its decorator, by which a profile gives it its time."""
+    calls = (it for it in function.decorator_list if isinstance(it, ast.Call))
+    for keyword in (keyword for call in calls for keyword in call.keywords):
+        if keyword.arg == "tags":
+            return str(ast.literal_eval(keyword.value).get("role", "cpu"))
+    return "cpu"

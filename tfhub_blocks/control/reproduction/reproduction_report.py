@@ -1,0 +1,108 @@
+"""What a person, or a program, is told of a model that is made again."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from tfhub_blocks.control.reproduction.reproduction_diff import Row
+from tfhub_blocks.control.reproduction.reproduction_plan import Plan
+
+_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Before:
+    """What is known before anything starts: where it begins, what is different, what is gone."""
+
+    plan: Plan
+    differences: list[str]
+    images: list[str]
+    packages_gone: list[str] = field(default_factory=list)
+
+    def lines(self) -> Iterator[str]:
+        """In words, a line each."""
+        works = self.plan.works.values()
+        many = "1 step is" if len(works) == 1 else f"{len(works)} steps are"
+        yield f"{self.plan.title}: {many} done again"
+        for work in works:
+            origin = f"code of {work.code.origin}" if work.code else "its code is not here"
+            yield f"  {work.name:<14} {work.step:<18} {origin}"
+        for title, texts in self._told().items():
+            yield from (f"{title.replace('_', ' ')}: {text}" for text in texts)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {"title": self.plan.title, "steps": list(self.plan.works), **self._told()}
+
+    def _told(self) -> dict[str, list[str]]:
+        return {
+            "begins": self.plan.begins,
+            "note": self.plan.notes,
+            "different_here": self.differences,
+            "base_image": self.images,
+            "package_gone": self.packages_gone,
+            "missing": self.plan.missing,
+        }
+
+
+@dataclass(frozen=True)
+class After:
+    """What came of it: each output beside what it was, and why they may differ.
+
+    ``model`` tells of its variables and answers, in lines and as a record, if it is not equal.
+    """
+
+    plan: Plan
+    rows: list[Row]
+    differences: list[str]
+    folder: str
+    status: str
+    model_lines: list[str] = field(default_factory=list)
+    model_record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def model(self) -> Row:
+        """The row that all is about."""
+        wanted = self.plan.model
+        return next(it for it in self.rows if (it.step, it.port) == (wanted.node, wanted.port))
+
+    def lines(self) -> Iterator[str]:
+        """In words, a line each."""
+        yield _columns("step", "output", "then", "now", "")
+        for row in self.rows:
+            then, now = (it[:_DIGITS] or "-" for it in (row.recorded, row.rebuilt))
+            verdict = "equal" if row.is_equal else f"differs: {row.difference}"
+            yield _columns(row.step, row.port, then, now, verdict)
+        yield from self.model_lines
+        if self.model.is_equal:
+            yield f"{self.plan.title} was made again, bit by bit"
+        else:
+            first = next(row for row in self.rows if not row.is_equal)
+            yield f"the first to differ is {first.port} of {first.step}"
+            yield from (f"it may be for this: {text}" for text in self._reasons())
+            yield f"{self.plan.title} was not made again"
+        yield f"kept in {self.folder}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "status": self.status,
+            "equal": self.model.is_equal,
+            "model_digest": self.model.recorded,
+            "outputs": [row.as_dict() for row in self.rows],
+            "model_difference": self.model_record,
+            "reasons": [] if self.model.is_equal else self._reasons(),
+            "folder": self.folder,
+        }
+
+    def _reasons(self) -> list[str]:
+        if any(not row.rebuilt for row in self.rows):
+            return ["a step failed"]
+        return self.differences or [
+            "nothing that was recorded is different here, so a statement does not say how its "
+            "output was made, or a step gives another result each time"
+        ]
+
+
+def _columns(step: str, port: str, then: str, now: str, verdict: str) -> str:
+    return f"{step:<14} {port:<12} {then:<{_DIGITS}} {now:<{_DIGITS}} {verdict}".rstrip()

@@ -1,0 +1,100 @@
+"""What a check found, for people and for programs; SARIF and JUnit have modules of their own."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
+from typing import Any
+
+from tfhub_blocks.control.rules.junit import junit_text
+from tfhub_blocks.control.rules.rule import Finding
+from tfhub_blocks.control.rules.rule_checks import Report
+from tfhub_blocks.control.rules.sarif import sarif_text
+
+JSON_VERSION = 1
+# Of findings that say the same, and of what one rule finds, so many are shown to people.
+SHOWN_NODES, SHOWN_PROBLEMS = 3, 5
+
+
+def text(report: Report) -> str:
+    """A report for people: by rule, and what says the same as one."""
+    lines: list[str] = []
+    rules = {rule.id: rule for rule in report.rules}
+    for (kind, rule_id), group in groupby(report.findings, lambda it: (_kind(it), it.rule)):
+        found, rule = list(group), rules[rule_id]
+        lines += [f"{kind} {rule_id}: {rule.demand} ({len(found)})", *_problems(found)]
+        lines += [f"  why: {rule.why}", f"  see: {rule.docs}", ""]
+    counts = ", ".join(_number(count, kind) for kind, count in report.counts().items())
+    pipelines = _number(len(report.pipelines), "pipeline")
+    lines.append(f"{counts}: {len(report.rules)} rules, {pipelines}, profile {report.profile}")
+    return "\n".join(lines) + "\n"
+
+
+def _kind(finding: Finding) -> str:
+    return "excepted" if finding.exception else finding.severity
+
+
+def _number(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 or word == 'excepted' else 's'}"
+
+
+def _problems(found: list[Finding]) -> Iterator[str]:
+    """The problems among the findings of a rule, each with the first nodes that have it."""
+    same: dict[tuple[Any, ...], list[Finding]] = {}
+    for it in found:
+        same.setdefault((it.problem, it.remedy, it.exception), []).append(it)
+    for problem, remedy, exception in list(same)[:SHOWN_PROBLEMS]:
+        those = same[problem, remedy, exception]
+        for it in those[:SHOWN_NODES]:
+            node = f"{it.pipeline} > {it.node}" if " " not in it.node else it.node
+            yield f"  {it.place}  {node}"
+        if len(those) > SHOWN_NODES:
+            yield f"  and {len(those) - SHOWN_NODES} more"
+        yield f"    {problem}"
+        yield f"    fix: {remedy}"
+        if exception:
+            yield f"    until {exception.expires}, {exception.owner}: {exception.reason}"
+    if rest := list(same.values())[SHOWN_PROBLEMS:]:
+        kinds = "of another kind" if len(rest) == 1 else f"of {len(rest)} other kinds"
+        yield f"  and {sum(map(len, rest))} more {kinds}, which --format json tells"
+
+
+def json_text(report: Report) -> str:
+    """A report for programs: every finding, with all that is known of it."""
+    rules = {rule.id: rule for rule in report.rules}
+    record = {
+        "format_version": JSON_VERSION,
+        "profile": report.profile,
+        "pipelines": report.pipelines,
+        "failed": report.has_failed,
+        "counts": report.counts(),
+        "findings": [
+            {
+                "rule": it.rule,
+                "severity": it.severity,
+                "pipeline": it.pipeline,
+                "node": it.node,
+                "file": it.place.path.as_posix(),
+                "line": it.place.line,
+                "problem": it.problem,
+                "why": rules[it.rule].why,
+                "fix": it.remedy,
+                "docs": rules[it.rule].docs,
+                "exception": it.exception
+                and {
+                    "owner": it.exception.owner,
+                    "reason": it.exception.reason,
+                    "expires": it.exception.expires.isoformat(),
+                },
+            }
+            for it in report.findings
+        ],
+    }
+    return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+
+
+FORMATS: Mapping[str, Callable[[Report], str]] = {
+    "text": text,
+    "json": json_text,
+    "sarif": sarif_text,
+    "junit": junit_text,
+}

@@ -1,0 +1,210 @@
+"""All rules on some pipelines: what they find, how bad that is, and what is put up with."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+from tfhub_blocks.control.environments.environment_catalog import short_path
+from tfhub_blocks.control.project.profiles import Profile
+from tfhub_blocks.control.project.rule_exceptions import Severity
+from tfhub_blocks.control.rules import (
+    compute_rules,
+    cost_rules,
+    data_rules,
+    encoder_rules,
+    environment_rules,
+    exception_rules,
+    step_rules,
+    team_rules,
+)
+from tfhub_blocks.control.rules.checked_repository import Uncompiled
+from tfhub_blocks.control.rules.rule import Finding, Rule, rule
+from tfhub_blocks.control.rules.source_lines import Place
+from tfhub_blocks.control.rules.subject import Subject
+from tfhub_blocks.records.base.errors import BlocksError, nearest
+
+# Under this name installed distributions give their rules: a Rule, or a module that holds some.
+ENTRY_POINTS = "tfhub_blocks.rules"
+MODULES = (
+    environment_rules,
+    data_rules,
+    encoder_rules,
+    compute_rules,
+    cost_rules,
+    team_rules,
+    step_rules,
+    exception_rules,
+)
+_ORDER: Sequence[Severity] = ("error", "warning", "note", "off")
+
+
+@rule(
+    "pipeline-compiles",
+    demand="a pipeline in the repository compiles",
+    why="a change broke it, here or in a component, and it would fail when it is needed",
+)
+def pipeline_compiles(_: Subject) -> Iterator[Finding]:
+    """Found before there is a subject; neither turned off nor excepted."""
+    yield from ()
+
+
+@rule(
+    "rule-crashed",
+    demand="each rule comes to its end",
+    why="a rule that stopped has not looked, and what it would have found is not known",
+)
+def rule_crashed(_: Subject) -> Iterator[Finding]:
+    """Found when a rule is loaded or run; neither turned off nor excepted."""
+    yield from ()
+
+
+ALWAYS = (pipeline_compiles, rule_crashed)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The rules that there are, and what went wrong with those that are not."""
+
+    known: tuple[Rule, ...]
+    crashes: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found, the worst first; ``rules`` are those that were asked."""
+
+    profile: str
+    pipelines: tuple[str, ...]
+    rules: tuple[Rule, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a finding of severity error stands."""
+        return any(finding.stands for finding in self.findings)
+
+    def counts(self) -> dict[str, int]:
+        """How many findings of each severity stand, and how many are excepted."""
+        kinds = [it.severity if it.exception is None else "excepted" for it in self.findings]
+        return {kind: kinds.count(kind) for kind in ("error", "warning", "note", "excepted")}
+
+
+def load_rules() -> Rules:
+    """This project's rules, and those that installed distributions add."""
+    known = {found.id: found for module in MODULES for found in _rules(module)}
+    crashes = []
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            for found in _rules(point.load()):
+                others = {id: it for id, it in known.items() if it is not found}
+                if found.id in {*others, *(it.id for it in ALWAYS)}:
+                    raise ValueError(f"there is a rule {found.id} already")
+                known[found.id] = found
+        except Exception as error:
+            crashes.append(_crash(f"entry point {point.name} ({point.value})", error, ""))
+    return Rules(tuple(known.values()), tuple(crashes))
+
+
+def _rules(holder: object) -> list[Rule]:
+    if isinstance(holder, Rule):
+        return [holder]
+    held = vars(holder).values() if isinstance(holder, ModuleType) else ()
+    found = [it for it in held if isinstance(it, Rule)]
+    if not found:
+        raise TypeError(f"it is {holder!r}, neither a rule nor a module that holds some")
+    return found
+
+
+def check(profile: Profile, pipelines: Iterable[Subject | Uncompiled], rules: Rules) -> Report:
+    """Everything that is wrong with some pipelines under a profile.
+
+    Raises:
+        BlocksError: The profile speaks of a rule that is not known, or cannot be changed.
+    """
+    _check_ids(profile, rules)
+    severities = {it.id: _severity(it, profile) for it in rules.known}
+    asked = tuple(it for it in rules.known if severities[it.id] != "off")
+    found, names = list(rules.crashes), []
+    for pipeline in pipelines:
+        names.append(pipeline.pipeline)
+        if isinstance(pipeline, Uncompiled):
+            found.append(_uncompiled(pipeline))
+            continue
+        for one in asked:
+            try:
+                given = list(one(pipeline))
+                found += [_settled(it, one, severities[one.id], pipeline) for it in given]
+            except Exception as error:
+                found.append(_crash(f"rule {one.id}", error, pipeline.pipeline))
+    all_rules = (*ALWAYS, *asked)
+    places = {it.id: index for index, it in enumerate(all_rules)}
+
+    def order(it: Finding) -> tuple[object, ...]:
+        at = (places[it.rule], it.pipeline, it.place.path, it.place.line, it.node)
+        return (it.exception is not None, _ORDER.index(it.severity), *at)
+
+    # What is about a profile, a step or an environment is found with each pipeline.
+    ordered = tuple(sorted(dict.fromkeys(found), key=order))
+    return Report(profile.name, tuple(names), all_rules, ordered)
+
+
+def _check_ids(profile: Profile, rules: Rules) -> None:
+    known = {it.id for it in rules.known}
+    named = {f"rules.{id}": id for id in profile.rules}
+    named |= {f"exceptions.{n}.rule": it.rule for n, it in enumerate(profile.exceptions)}
+    for key, name in named.items():
+        if name in {it.id for it in ALWAYS}:
+            problem, expected = f"{name} is always an error", "another rule"
+            remedy = "take it out, and mend what was found"
+        elif name in known or rules.crashes:  # one that did not load may be the one
+            continue
+        else:
+            problem, expected = f"there is no rule {name!r}", "a rule that is in docs/rules.md"
+            remedy = nearest(name, known) or "correct it, or install what adds this rule"
+        raise BlocksError("profile", f"{profile.path} > {key}", problem, expected, remedy)
+
+
+def _severity(one: Rule, profile: Profile) -> Severity:
+    return profile.rules.get(one.id) or (one.trial if profile.is_for_trials else one.severity)
+
+
+def _settled(finding: Finding, one: Rule, severity: Severity, subject: Subject) -> Finding:
+    """A finding with what whoever ran the rule knows of it."""
+    if not isinstance(finding, Finding):
+        raise TypeError(f"it gave {finding!r}, which is no finding")
+    excepted = [
+        it
+        for it in subject.profile.exceptions
+        if it.covers(one.id, finding.pipeline, finding.node) and subject.today <= it.expires
+    ]
+    exception = excepted[0] if excepted else None
+    return replace(finding, rule=one.id, severity=severity, exception=exception)
+
+
+def _uncompiled(pipeline: Uncompiled) -> Finding:
+    return Finding(
+        pipeline.problem,
+        "mend the pipeline, or the component that it uses",
+        f"pipeline {pipeline.pipeline}",
+        pipeline.pipeline,
+        pipeline.place,
+        pipeline_compiles.id,
+    )
+
+
+def _crash(what: str, error: Exception, pipeline: str) -> Finding:
+    told = str(error) if isinstance(error, BlocksError) else f"{type(error).__name__}: {error}"
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    file = trace.tb_frame.f_code.co_filename if trace else __file__
+    return Finding(
+        f"it stopped: {' '.join(told.split())}",
+        "mend what it could not read; else the rule itself",
+        what,
+        pipeline,
+        Place(short_path(Path(file)), trace.tb_lineno if trace else 1),
+        rule_crashed.id,
+    )

@@ -1,0 +1,1 @@
+"""Pipelines that run at set times in a workspace."""

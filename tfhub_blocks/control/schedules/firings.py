@@ -1,0 +1,87 @@
+"""Schedules in the workspace: what they froze, and when they fired, failed or should have fired."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tfhub_blocks.control.project.schedule_files import read_definition, schedule_files
+from tfhub_blocks.control.project.triggers import Trigger
+from tfhub_blocks.control.schedules.workspace_schedules import frozen_versions
+from tfhub_blocks.control.workspace.azure_errors import told
+from tfhub_blocks.control.workspace.connection import Connection
+
+# How far back missed firings are looked for, and how late a firing may be.
+LOOKED_BACK = timedelta(days=7)
+GRACE = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Firing:
+    """A time at which a schedule fired, or should have: then there is no job."""
+
+    time: datetime
+    job: str
+    status: str
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """A schedule that is in the workspace.
+
+    ``versions`` is what its jobs name, frozen when it was made; ``firings`` those of the last
+    week, the newest first, the missed ones as well if it is defined here.
+    """
+
+    name: str
+    is_enabled: bool
+    is_defined: bool
+    versions: tuple[str, ...]
+    firings: tuple[Firing, ...]
+
+
+def scheduled(connection: Connection, now: datetime) -> Iterator[Scheduled]:
+    """The schedules in the workspace, with what they froze and how they fired.
+
+    Raises:
+        BlocksError: The workspace could not be asked.
+    """
+    known = schedule_files()
+    with told("schedule", "list"):
+        found = list(connection.client.schedules.list())
+    for schedule in sorted(found, key=lambda schedule: str(schedule.name)):
+        definition = read_definition(schedule.name) if schedule.name in known else None
+        made = schedule.creation_context.last_modified_at or schedule.creation_context.created_at
+        with told("schedule", schedule.name):
+            jobs = list(connection.client.jobs.list(scheduled_job_name=schedule.name))
+        fired = [_firing(schedule.name, job) for job in jobs]
+        missed = (
+            _missed(definition.trigger, fired, max(made, now - LOOKED_BACK), now)
+            if definition is not None and schedule.is_enabled
+            else []
+        )
+        newest = sorted([*fired, *missed], key=lambda firing: firing.time, reverse=True)
+        yield Scheduled(
+            schedule.name,
+            bool(schedule.is_enabled),
+            definition is not None,
+            frozen_versions(schedule.create_job),
+            tuple(firing for firing in newest if firing.time > now - LOOKED_BACK),
+        )
+
+
+def _firing(schedule: str, job: Any) -> Firing:
+    stamp = job.name.removeprefix(f"{schedule}-")
+    try:
+        when = datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        when = job.creation_context.created_at
+    return Firing(when, job.name, str(getattr(job.status, "value", job.status)))
+
+
+def _missed(
+    trigger: Trigger, fired: list[Firing], after: datetime, now: datetime
+) -> Iterator[Firing]:
+    for when in trigger.times(after, now - GRACE):
+        if not any(abs(firing.time - when) <= GRACE for firing in fired):
+            yield Firing(when, "", "Missed")

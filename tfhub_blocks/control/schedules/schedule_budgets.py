@@ -1,0 +1,53 @@
+"""Schedules held against the budgets of their profiles, before anything is sent."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from tfhub_blocks.control.costs.ceilings import Ceiling
+from tfhub_blocks.control.costs.cost_budgets import month_findings, refuse_above_budget
+from tfhub_blocks.control.project.profiles import Profile
+from tfhub_blocks.control.project.run_requests import prepare_job
+from tfhub_blocks.control.project.schedule_files import (
+    ScheduleDefinition,
+    read_definition,
+    schedule_files,
+)
+from tfhub_blocks.control.schedules.workspace_schedules import settings
+from tfhub_blocks.records.base.errors import BlocksError
+
+_MONTH = timedelta(days=31)
+
+
+def check_budgets(definitions: Iterable[ScheduleDefinition]) -> None:
+    """See that schedules keep the budgets of their profiles.
+
+    The budget of a month is for all schedules of a profile that are defined here: those that are
+    not applied now may have been before.
+
+    Raises:
+        BlocksError: One run, or all of a month, could cost more; or a definition is wrong.
+    """
+    applied = {d.name: d for d in definitions if d.profile.budget}
+    profiles = {d.profile.name: d.profile for d in applied.values()}
+    scheduled: dict[str, list[tuple[str, Ceiling, int]]] = {}
+    for definition in [*applied.values(), *_others(applied, profiles)]:
+        name, profile, now = definition.name, definition.profile, datetime.now(UTC)
+        _, graph, _ = prepare_job(definition.file.pipeline, settings(definition), profile)
+        firings = sum(1 for _ in definition.trigger.times(now, now + _MONTH))
+        if most := refuse_above_budget(graph, profile, firings):
+            scheduled.setdefault(profile.name, []).append((name, most, firings))
+    for name, of_profile in scheduled.items():
+        for finding in month_findings(of_profile, profiles[name]):
+            raise finding.error(profiles[name])
+
+
+def _others(
+    applied: Mapping[str, ScheduleDefinition], profiles: Mapping[str, Profile]
+) -> Iterator[ScheduleDefinition]:
+    """The other schedules of these profiles; one that cannot be read was not applied as it is."""
+    for name in sorted(schedule_files().keys() - applied.keys()) if profiles else ():
+        with suppress(BlocksError):
+            definition = read_definition(name)
+            if definition.profile.name in profiles:
+                yield definition

@@ -1,0 +1,172 @@
+"""A promoted model and the decision about it, in a workspace or a registry, each once."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from azure.ai.ml.entities import Model
+
+from tfhub_blocks.control.project.assets import (
+    DIGEST_TAG,
+    VERSION_DIGITS,
+    Asset,
+    data_asset,
+)
+from tfhub_blocks.control.project.output_store import content_digest
+from tfhub_blocks.control.workspace.asset_publishing import NEW, THERE, Planned, plan, publish
+from tfhub_blocks.control.workspace.azure_errors import find, told
+from tfhub_blocks.control.workspace.connection import Connection
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.promotions import Promotion
+
+WHERE = "promote"
+TAG = "tfhub_blocks."
+DATA_SUFFIX = "-promotion"
+PROMOTION_NAME, EVIDENCE_NAME = "promotion.json", "evidence.json"
+
+
+@dataclass(frozen=True)
+class Place:
+    """The version that a model has there, or will have: made from its content.
+
+    ``tags`` are those of the version, None if it is not there yet.
+    """
+
+    connection: Connection
+    name: str
+    version: str
+    tags: Mapping[str, str] | None
+
+    def __str__(self) -> str:
+        """As it is named to people."""
+        return f"{self.name}:{self.version}"
+
+    def decision(self, profile: str) -> str:
+        """The digest of the decision by which it is there under a profile; empty if there is none.
+
+        One under another profile was taken on other conditions.
+        """
+        return (self.tags or {}).get(f"{TAG}promoted.{profile}", "")
+
+    def told(self, profile: str) -> str:
+        """Who decided that, when and why, as far as the tags say."""
+        tags = self.tags or {}
+        who, when, why = (
+            tags.get(f"{TAG}{key}.{profile}", "?")
+            for key in ("promoted_by", "promoted_on", "promoted_because")
+        )
+        return f"promoted by {who} on {when}: {why}"
+
+
+def find_place(connection: Connection, name: str, model_digest: str) -> Place:
+    """Where a model belongs; if something is there already, that it is this very model.
+
+    Its files are fetched and read in full: a tag alone says what somebody wrote into it.
+
+    Raises:
+        BlocksError: Something else is there, or Azure could not be asked.
+    """
+    version = model_digest[:VERSION_DIGITS]
+    what = f"model {name}:{version}"
+    there = find(WHERE, what, connection.client.models.get, name, version)
+    if there is None:
+        return Place(connection, name, version, None)
+    with TemporaryDirectory() as scratch, told(WHERE, what):
+        connection.client.models.download(name, version, download_path=scratch)
+        found = [path.parent for path in sorted(Path(scratch).rglob("MLmodel"))]
+        digest = content_digest(found[0]) if found else "of no model"
+    if digest != model_digest:
+        raise BlocksError(
+            WHERE,
+            what,
+            f"it is there in {connection} with content {digest}",
+            f"content {model_digest}, or no such version",
+            "see who put it there; nothing was promoted",
+        )
+    return Place(connection, name, version, dict(there.tags or {}))
+
+
+def send(
+    place: Place,
+    promotion: Promotion,
+    model: Path,
+    evidence: Path,
+    tags: Mapping[str, str],
+    on_change: Callable[[Asset, str], None],
+) -> None:
+    """Put the decision there, then the model: what has no decision is not there.
+
+    Args:
+        place: Where, as it was found.
+        promotion: The decision.
+        model: The model's folder.
+        evidence: The evidence that it was decided on.
+        tags: Those of the registered model, without our prefix.
+        on_change: Told of each asset how far it is, and in the end "published" or "is there".
+
+    Raises:
+        BlocksError: Azure refused it, or the model is not what was decided about any more.
+    """
+    if content_digest(model) != promotion.model_digest:
+        raise BlocksError(
+            WHERE,
+            str(model),
+            "it was changed after its chain was verified",
+            f"content {promotion.model_digest}",
+            "see who changes it, and promote again; nothing was sent",
+        )
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch) / f"promotion-{promotion.digest[:VERSION_DIGITS]}"
+        folder.mkdir()
+        (folder / PROMOTION_NAME).write_text(promotion.as_text(), encoding="utf-8")
+        shutil.copyfile(evidence, folder / EVIDENCE_NAME)
+        decision = data_asset(f"{place.name}{DATA_SUFFIX}", folder)
+        asset = _model_asset(place, promotion, model, decision, tags)
+        state = NEW if place.tags is None else THERE
+        planned = [*plan(place.connection, [decision]), Planned(asset, state)]
+        publish(place.connection, planned, lambda item, state: on_change(item.asset, state))
+    for item in planned:
+        if item.action == THERE:
+            on_change(item.asset, THERE)
+    if place.tags is not None:
+        _tag(place, asset)
+
+
+def _model_asset(
+    place: Place, promotion: Promotion, model: Path, decision: Asset, tags: Mapping[str, str]
+) -> Asset:
+    said = {
+        "promoted": promotion.digest,
+        "promoted_by": ", ".join(promotion.promoters),
+        "promoted_on": promotion.decided,
+        "promoted_because": promotion.reason,
+        "promotion": f"{decision.name}:{decision.version}",
+    }
+    all_tags = {f"{TAG}{name}": value for name, value in tags.items()}
+    all_tags[DIGEST_TAG] = promotion.model_digest
+    all_tags |= {f"{TAG}{name}.{promotion.profile}": value for name, value in said.items()}
+
+    def entity(address: str) -> Any:
+        return Model(
+            name=place.name,
+            version=place.version,
+            path=address,
+            type="mlflow_model",
+            description=f"{promotion.model}, promoted: {promotion.reason}",
+            tags=all_tags,
+        )
+
+    digest = promotion.model_digest
+    return Asset("model", place.name, place.version, digest, entity, model)
+
+
+def _tag(place: Place, asset: Asset) -> None:
+    """Let a version that is there carry the decision, beside what it carries already."""
+    models = place.connection.client.models
+    with told(WHERE, f"model {place}"):
+        there = models.get(place.name, place.version)
+        there.tags = {**(there.tags or {}), **asset.entity("").tags}
+        models.create_or_update(there)

@@ -1,0 +1,107 @@
+"""Clusters whose nodes exist only while a step runs."""
+
+from typing import Any
+
+from azure.ai.ml.entities import AmlCompute, IdentityConfiguration
+
+from tfhub_blocks.control.project.clusters import would_stay_up
+from tfhub_blocks.control.project.profiles import Cluster, Profile
+from tfhub_blocks.control.workspace.azure_errors import find, told
+from tfhub_blocks.control.workspace.connection import Connection
+from tfhub_blocks.records.base.errors import BlocksError
+
+_TIERS = {True: "low_priority", False: "dedicated"}
+
+
+def apply(connection: Connection, profile: Profile, name: str) -> str:
+    """Bring a cluster to what a profile says: "made", "changed" or "is so".
+
+    Raises:
+        BlocksError: It would stay up; something else has its name; its size or priority would have
+            to change, which Azure does not do; or Azure refused it.
+    """
+    cluster = profile.clusters[name]
+    for key, problem, expected in would_stay_up(cluster):
+        raise BlocksError(
+            "compute apply",
+            f"{profile.name} > clusters.{name}.{key}",
+            problem,
+            f"{expected}: what no step uses shall cost nothing",
+            "correct it",
+        )
+    client, what = connection.client, f"{name} ({cluster.size})"
+    found = find("compute apply", what, client.compute.get, name)
+    if found is not None:
+        check_fixed("compute apply", name, cluster, found)
+        if _scale(found) == (0, cluster.max_nodes, cluster.idle_s):
+            return "is so"
+    with told("compute apply", what):
+        client.compute.begin_create_or_update(_entity(name, cluster, profile)).result()
+    return "made" if found is None else "changed"
+
+
+def _entity(name: str, cluster: Cluster, profile: Profile) -> Any:
+    job, identity = profile.job, None
+    if cluster.identity == "system":
+        identity = IdentityConfiguration(type="system_assigned")
+    return AmlCompute(
+        name=name,
+        size=cluster.size,
+        min_instances=0,
+        max_instances=cluster.max_nodes,
+        idle_time_before_scale_down=cluster.idle_s,
+        tier=_TIERS[cluster.low_priority],
+        location=cluster.location,
+        ssh_public_access_enabled=False,
+        identity=identity,
+        tags={"owner": job.owner, "cost_centre": job.cost_centre} if job else {},
+    )
+
+
+def check_fixed(where: str, name: str, cluster: Cluster, found: Any) -> None:
+    """See that a cluster is, in what Azure never changes, as the profile says.
+
+    Args:
+        where: The command, for messages.
+        name: The cluster's name.
+        cluster: As the profile has it.
+        found: As the workspace has it.
+
+    Raises:
+        BlocksError: It is something else.
+    """
+    if found.type.lower() != "amlcompute":
+        raise BlocksError(
+            where,
+            name,
+            f"there is a {found.type} of that name",
+            "a cluster, which ends by itself when no step runs",
+            "give the cluster another name in the profile",
+        )
+    wanted = {
+        "size": cluster.size.lower(),
+        "priority": _TIERS[cluster.low_priority],
+        "ssh": "closed",
+    }
+    actual = {
+        "size": (found.size or "").lower(),
+        "priority": str(found.tier or "dedicated").lower().replace("lowpriority", "low_priority"),
+        "ssh": "open" if found.ssh_public_access_enabled else "closed",
+    }
+    for key, value in wanted.items():
+        if actual[key] != value:
+            raise BlocksError(
+                where,
+                name,
+                f"its {key} is {actual[key]}, which Azure does not change",
+                value,
+                f"az ml compute delete --name {name}, and apply again; or give it another name",
+            )
+
+
+def _scale(found: Any) -> tuple[int, int, int]:
+    return (
+        int(found.min_instances or 0),
+        int(found.max_instances or 0),
+        int(found.idle_time_before_scale_down or 0),
+    )
