@@ -24,7 +24,7 @@ from tfhub_blocks.records.formats.snapshots import (
     FORMAT,
     ITEM_SCHEMA,
     ItemWriter,
-    Manifest,
+    SnapshotManifest,
     open_snapshot,
 )
 
@@ -120,7 +120,7 @@ def write_test_snapshot() -> Callable[..., Path]:
                 writer.write(pa.record_batch(arrays, schema=ITEM_SCHEMA))
         counts = Counter("ab"[int(item[0], 16) % 2] for item, _ in items)
         digest = hashlib.sha256("".join(item for item, _ in items).encode()).hexdigest()
-        Manifest(
+        SnapshotManifest(
             digest=digest,
             modality=modality,
             items=len(items),
@@ -176,12 +176,12 @@ def saved_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def imported_encoder(saved_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small encoder as import_encoder makes it."""
-    from tfhub_blocks.compute.encoders.encoder_import import Request, import_saved_model
+    from tfhub_blocks.compute.encoders.encoder_import import ImportRequest, import_saved_model
     from tfhub_blocks.records.pins import pins
 
     folder = tmp_path_factory.mktemp("imported") / "encoder"
     partial = begin_folder(folder, PROVENANCE)
-    import_saved_model(Request(str(saved_encoder), None, None, "accept"), partial)
+    import_saved_model(ImportRequest(str(saved_encoder), None, None, "accept"), partial)
     finish_folder(folder, "encoder", pins.FORMAT, PROVENANCE)
     return folder
 
@@ -274,7 +274,7 @@ def keras_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     import tf_keras
 
-    from tfhub_blocks.compute.encoders.encoder_import import Request, import_saved_model
+    from tfhub_blocks.compute.encoders.encoder_import import ImportRequest, import_saved_model
     from tfhub_blocks.records.pins import pins
 
     layers = tf_keras.layers
@@ -301,7 +301,7 @@ def keras_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("keras")
     model.save(str(folder / "saved_model"), save_format="tf")
     partial = begin_folder(folder / "encoder", PROVENANCE)
-    import_saved_model(Request(str(folder / "saved_model"), None, None, "accept"), partial)
+    import_saved_model(ImportRequest(str(folder / "saved_model"), None, None, "accept"), partial)
     finish_folder(folder / "encoder", "encoder", pins.FORMAT, PROVENANCE)
     return folder / "encoder"
 

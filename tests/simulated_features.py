@@ -12,7 +12,7 @@ from tfhub_blocks.records.base.lineage import Provenance
 from tfhub_blocks.records.base.shards import ShardWriter
 from tfhub_blocks.records.formats.features import (
     FORMAT,
-    Manifest,
+    FeatureManifest,
     features_schema,
     vector_column,
 )
@@ -80,7 +80,7 @@ def write_features(
                 vector_column(vectors.astype(dtype)),
             ]
             writer.write(pa.record_batch(columns, schema=schema))
-    Manifest(
+    FeatureManifest(
         items=writer.rows,
         dimension=world.dim,
         labels=world.labels,

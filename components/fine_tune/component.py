@@ -130,7 +130,9 @@ def fine_tune(
         head = read_head(*probe) if probe else None
         cut = cut_encoder(loaded, "fine_tune")
         if trainable == "auto":
-            budget = cut_costs.Budget(most_s, None if most_disk_gb is None else most_disk_gb * 1e9)
+            budget = cut_costs.TrainingBudget(
+                most_s, None if most_disk_gb is None else most_disk_gb * 1e9
+            )
             asked = (budget, epochs, dtype, augment_views)
             chosen = tuning_run.planned_cut(items, cut, *asked, replicas)
         else:
@@ -138,7 +140,7 @@ def fine_tune(
         print(f"trained: {len(chosen.above)} variables from {chosen.above[0]} on")
         if not chosen.below:
             print(f"that is all of the encoder: {cut_costs.told_whole(cut, items.manifest.items)}")
-        options = tuning_run.Options(
+        options = tuning_run.TuningOptions(
             dtype=dtype,
             engine=engine,
             augment_views=augment_views,

@@ -58,12 +58,12 @@ def import_encoder(
 ):
     """Copy, verify, load and describe a pretrained encoder."""
     with step(import_encoder, locals()) as run:
-        from tfhub_blocks.compute.encoders.encoder_import import Request, import_saved_model
+        from tfhub_blocks.compute.encoders.encoder_import import ImportRequest, import_saved_model
         from tfhub_blocks.compute.encoders.encoder_policy import check_decisions, check_handle
 
         check_handle(handle or "", "import_encoder")
         folder = run.begin_output("encoder", FORMAT)
-        pinned = import_saved_model(Request(source, handle, pin, unpinned, facts), folder)
+        pinned = import_saved_model(ImportRequest(source, handle, pin, unpinned, facts), folder)
         check_handle(pinned.handle, "import_encoder")
         check_decisions(pinned.decisions, "import_encoder")
         run.facts.update(

@@ -98,7 +98,7 @@ def score_batch(
 ):
     """Write a model's answer for each item of some data."""
     with step(score_batch, locals()) as run:
-        from tfhub_blocks.compute.extraction.extraction import Options
+        from tfhub_blocks.compute.extraction.extraction import ExtractionOptions
         from tfhub_blocks.compute.modalities.modality import Limits
         from tfhub_blocks.compute.predictions.batch_scoring import Scoring
         from tfhub_blocks.compute.predictions.prediction_output import run_scoring
@@ -114,7 +114,7 @@ def score_batch(
             from tfhub_blocks.compute.registration.model_registry import version_of
 
             version = version_of(model_name, scorer.digest)
-        options = Options(
+        options = ExtractionOptions(
             engine, engine_precision, max_difference=engine_max_difference, batch_size=batch_size
         )
         limits = Limits(max_pixels, max_seconds)

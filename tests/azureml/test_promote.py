@@ -24,7 +24,7 @@ from toy_project import wait_for
 from tfhub_blocks.control.lineage.local_registrations import find_registration
 from tfhub_blocks.control.workspace.intents import intent
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, read_lineage
-from tfhub_blocks.records.formats.champion_comparison import Comparison
+from tfhub_blocks.records.formats.champion_comparison import ChampionComparison
 from tfhub_blocks.records.formats.evidence import Threshold, read_evidence
 from tfhub_blocks.records.formats.promotions import read_promotion
 from tfhub_blocks.records.formats.releases import (
@@ -280,7 +280,7 @@ def evidence_of_nothing(promoting):
 def champion_of_nobody(promoting):
     """Evidence, written anew, that is better than a model which its step was never given."""
     gain = {"accuracy": {"value": 0.2, "low": 0.1, "high": 0.3}}
-    found = Comparison("c" * 64, "d" * 64, "d" * 64, 7, 2, 0, {}, gain)
+    found = ChampionComparison("c" * 64, "d" * 64, "d" * 64, 7, 2, 0, {}, gain)
     rewritten(promoting, (Threshold("min_accuracy_gain", 0.05, 0.2, True),), comparison=found)
 
 

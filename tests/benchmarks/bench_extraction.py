@@ -121,7 +121,7 @@ def run_ours(work: Path, encoder: str, images: str, precision: str) -> None:
     from tfhub_blocks.compute.extraction.extraction import (
         CPU_BATCH_SIZE,
         Extraction,
-        Options,
+        ExtractionOptions,
         Share,
     )
     from tfhub_blocks.compute.extraction.feature_output import write_features
@@ -132,7 +132,7 @@ def run_ours(work: Path, encoder: str, images: str, precision: str) -> None:
     use_one_thread_per_operation()
     loaded = load_encoder(work / encoder, "bench")
     snapshot = open_snapshot(work / f"{images}-snapshot", "bench")
-    extraction = Extraction(snapshot, loaded, Options(precision=precision))
+    extraction = Extraction(snapshot, loaded, ExtractionOptions(precision=precision))
     clock = Clock()
     with tempfile.TemporaryDirectory(dir=work) as folder:
         share, output = Share(Path(folder) / "work"), Path(folder) / "features"
@@ -181,7 +181,7 @@ def _rate(call: Callable[[Any], Any], batches: list[Any]) -> tuple[float, list[A
 def prepare(work: Path, count: int) -> None:
     """Write images, their snapshots, and the encoders, where they are not yet."""
     from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, write_snapshot
-    from tfhub_blocks.compute.encoders.encoder_import import Request, import_saved_model
+    from tfhub_blocks.compute.encoders.encoder_import import ImportRequest, import_saved_model
     from tfhub_blocks.records.formats import snapshots
     from tfhub_blocks.records.pins import pins
     from tfhub_blocks.samples.image_encoder import write_sample_encoder
@@ -191,7 +191,7 @@ def prepare(work: Path, count: int) -> None:
         if not (work / encoder).exists():
             source = work / f"{encoder}.source"
             write(source)
-            request = Request(str(source), None, None, "accept", None)
+            request = ImportRequest(str(source), None, None, "accept", None)
             made(work / encoder, pins.FORMAT, partial(import_saved_model, request))
     write_sample_images(work / "pngs")
     write_jpegs(work / "jpegs", count)

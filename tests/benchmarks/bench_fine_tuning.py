@@ -38,7 +38,7 @@ from tfhub_blocks.records.formats.snapshots import (
     FORMAT,
     ITEM_SCHEMA,
     ItemWriter,
-    Manifest,
+    SnapshotManifest,
     open_snapshot,
 )
 from tfhub_blocks.records.pins import pins
@@ -55,12 +55,12 @@ BOUNDS = {"partial": (2.5, 3.5), "full": (7.0, 10.0)}
 
 def prepare(work: Path, network: str, items: int) -> None:
     """Write the encoder, and a snapshot of smooth JPEGs whose class is a tint."""
-    from tfhub_blocks.compute.encoders.encoder_import import Request, import_saved_model
+    from tfhub_blocks.compute.encoders.encoder_import import ImportRequest, import_saved_model
 
     if not (work / network / "encoder").exists():
         saved_model = work / network / "saved_model"
         _write_network(network, saved_model)
-        request = Request(str(saved_model), None, None, "accept", None)
+        request = ImportRequest(str(saved_model), None, None, "accept", None)
         _made(work / network / "encoder", pins.FORMAT, lambda f: import_saved_model(request, f))
     if not (work / "snapshot").exists():
         contents = {}
@@ -107,7 +107,7 @@ def _write_snapshot(folder: Path, contents: dict[str, tuple[bytes, str]]) -> Non
                 splits[start : start + 256],
             ]
             writer.write(pa.record_batch(list(map(pa.array, columns)), schema=ITEM_SCHEMA))
-    Manifest(
+    SnapshotManifest(
         digest=hashlib.sha256("".join(contents).encode()).hexdigest(),
         modality="image",
         items=len(items),
@@ -141,7 +141,7 @@ def run_ours(work: Path, network: str, epochs: int) -> dict[str, float]:
     from tfhub_blocks.compute.cutting.encoder_cuts import chosen_cut, cut_encoder
     from tfhub_blocks.compute.encoders.encoder import load_encoder
     from tfhub_blocks.compute.tf.tensorflow_setup import core_count, use_threads
-    from tfhub_blocks.compute.tuning.tuning_run import Options, fine_tune
+    from tfhub_blocks.compute.tuning.tuning_run import TuningOptions, fine_tune
 
     use_threads(core_count())
     cut = cut_encoder(load_encoder(work / network / "encoder", "bench"), "bench")
@@ -151,7 +151,7 @@ def run_ours(work: Path, network: str, epochs: int) -> dict[str, float]:
     def progress(unit: str) -> Callable[[int, int], None]:
         return lambda *_: marks.append((unit, time.perf_counter(), time.process_time()))
 
-    options = Options(
+    options = TuningOptions(
         epochs=epochs, batch_size=BATCH_SIZE, learning_rate=RATE, checkpoint_every_s=1e9
     )
     snapshot = open_snapshot(work / "snapshot", "bench")

@@ -19,7 +19,7 @@ from bench_extraction import PROVENANCE, made, prepare, write_jpegs
 
 from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, write_snapshot
 from tfhub_blocks.compute.encoders.encoder import load_encoder
-from tfhub_blocks.compute.extraction.extraction import Extraction, Options, Share
+from tfhub_blocks.compute.extraction.extraction import Extraction, ExtractionOptions, Share
 from tfhub_blocks.compute.extraction.feature_output import write_features
 from tfhub_blocks.compute.tf.tensorflow_setup import use_one_thread_per_operation
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
@@ -39,7 +39,7 @@ def extracted(
     extraction = Extraction(
         open_snapshot(work / f"{snapshot}-snapshot", "bench"),
         encoder,
-        Options("openvino"),
+        ExtractionOptions("openvino"),
         open_features(work / previous, "bench") if previous else None,
     )
     folder = begin_folder(work / name, PROVENANCE)

@@ -26,7 +26,7 @@ from PIL import Image
 
 from tfhub_blocks.compute.latency.measurements import ServingPlan, measure_served
 from tfhub_blocks.compute.latency.percentiles import LEAST_REQUESTS
-from tfhub_blocks.compute.latency.trials import STAGES, Trial, TrialPlan, run_trial
+from tfhub_blocks.compute.latency.trials import STAGES, RuntimeTrial, TrialPlan, run_trial
 from tfhub_blocks.records.base.folders import Format, begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance
 from tfhub_blocks.records.formats import models
@@ -43,14 +43,14 @@ TOLERANCE = {"float32": 1e-5, "bfloat16": 0.2}
 def prepare(work: Path, network: str, size_px: int) -> Path:
     """Write a model of the network with a random head; its folder."""
     from tfhub_blocks.compute.encoders.encoder import load_encoder
-    from tfhub_blocks.compute.encoders.encoder_import import Request, import_saved_model
+    from tfhub_blocks.compute.encoders.encoder_import import ImportRequest, import_saved_model
     from tfhub_blocks.compute.heads.linear_head import Head
     from tfhub_blocks.compute.models.model_writing import write_model
 
     folder = work / network
     if not (folder / "model").exists():
         _write_network(network, folder / "saved_model", size_px)
-        request = Request(str(folder / "saved_model"), None, None, "accept", None)
+        request = ImportRequest(str(folder / "saved_model"), None, None, "accept", None)
         _made(folder / "encoder", pins.FORMAT, lambda f: import_saved_model(request, f))
         encoder = load_encoder(folder / "encoder", "bench")
         random = np.random.default_rng(0)
@@ -100,7 +100,7 @@ def runtimes(precision: str) -> list[Runtime]:
 
 def measured(
     model: Path, runtime: Runtime, reference: object, precision: str
-) -> tuple[Trial, object]:
+) -> tuple[RuntimeTrial, object]:
     """A trial, and how many cores others took meanwhile, printed."""
     begun, busy_s, own = time.perf_counter(), _busy_s(), os.times()
     plan = TrialPlan(tolerance=TOLERANCE[precision], seconds=2.0)

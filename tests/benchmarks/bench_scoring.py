@@ -24,8 +24,8 @@ from bench_extraction import PROVENANCE, made, write_jpegs
 
 from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, write_snapshot
 from tfhub_blocks.compute.encoders.encoder import load_encoder
-from tfhub_blocks.compute.encoders.encoder_import import Request, import_saved_model
-from tfhub_blocks.compute.extraction.extraction import Extraction, Options, Share
+from tfhub_blocks.compute.encoders.encoder_import import ImportRequest, import_saved_model
+from tfhub_blocks.compute.extraction.extraction import Extraction, ExtractionOptions, Share
 from tfhub_blocks.compute.extraction.feature_output import write_features
 from tfhub_blocks.compute.heads.linear_head import Head
 from tfhub_blocks.compute.modalities.modality import Limits
@@ -50,7 +50,7 @@ def prepare(work: Path, images: int) -> None:
     """Write images, their snapshot, the encoder, and a model of it."""
     write_jpegs(work / "jpegs", images)
     write_sample_encoder(work / "source")
-    request = Request(str(work / "source"), None, None, "accept", None)
+    request = ImportRequest(str(work / "source"), None, None, "accept", None)
     made(work / "encoder", pins.FORMAT, partial(import_saved_model, request))
     options = SnapshotOptions(modality="image")
 
@@ -87,7 +87,7 @@ def main() -> int:
     parser.add_argument("--engine", default="tensorflow", help="tensorflow or openvino")
     asked = parser.parse_args()
     use_one_thread_per_operation()
-    options = Options(asked.engine)
+    options = ExtractionOptions(asked.engine)
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         prepare(work, asked.images)

@@ -16,7 +16,7 @@ from ways import Way
 from tfhub_blocks.records.base.digests import files_sha256
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, Provenance
-from tfhub_blocks.records.formats.champion_comparison import Comparison
+from tfhub_blocks.records.formats.champion_comparison import ChampionComparison
 from tfhub_blocks.records.formats.evidence import Evidence, Threshold
 from tfhub_blocks.records.formats.models import FORMAT
 from tfhub_blocks.records.pins.pins import PIN_NAME, Decisions
@@ -115,7 +115,7 @@ class ModelStand:
         self.champion = self.folder / "champion"
         gain = {"accuracy": {"value": 0.1, "low": 0.05, "high": 0.15}}
         digest = self.make(self.champion, "6")
-        found = Comparison(digest, "s", "s", 100, 12, 2, {}, gain)
+        found = ChampionComparison(digest, "s", "s", 100, 12, 2, {}, gain)
         thresholds = (Threshold("min_accuracy_gain", 0.02, 0.05, True),)
         found, digests = replace(found, **other), {"snapshot": "s"}
         Evidence(self.digest, digests, {}, thresholds, comparison=found).write(self.evidence)

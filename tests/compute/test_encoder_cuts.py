@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfhub_blocks.compute.cutting.cut_costs import Budget, deepest_within
+from tfhub_blocks.compute.cutting.cut_costs import TrainingBudget, deepest_within
 from tfhub_blocks.compute.cutting.encoder_cuts import CutEncoder, chosen_cut, cut_encoder
 from tfhub_blocks.compute.encoders.encoder import Encoder, load_encoder, load_pinned
 from tfhub_blocks.compute.tf.flops import flops_of
@@ -123,14 +123,14 @@ def test_a_choice_that_means_all_or_nothing_is_refused(
     ("budget", "below"),
     [
         # One of 1,000 items in 10 epochs: 1 s forward, of which 37 % lie below the lower cut.
-        (Budget(seconds=20_000), 3),
-        (Budget(seconds=15_000), 9),
-        (Budget(disk_bytes=1000 * 12 * 12 * 8 * 2), 3),
-        (Budget(seconds=1e9, disk_bytes=1e9), 3),
+        (TrainingBudget(seconds=20_000), 3),
+        (TrainingBudget(seconds=15_000), 9),
+        (TrainingBudget(disk_bytes=1000 * 12 * 12 * 8 * 2), 3),
+        (TrainingBudget(seconds=1e9, disk_bytes=1e9), 3),
     ],
 )
 def test_a_budget_takes_the_deepest_cut_within_it(
-    cut: CutEncoder, budget: Budget, below: int
+    cut: CutEncoder, budget: TrainingBudget, below: int
 ) -> None:
     assert deepest_within(cut.cuts, budget, 1000, 10, "float16", 1.0, "test").below == below
 
@@ -140,9 +140,9 @@ def test_a_budget_that_nothing_fits_is_told_with_the_least_that_does(cut: CutEnc
     with pytest.raises(
         BlocksError, match=r"the topmost takes about 9,8\d\d s and 2.3 MB; expected"
     ):
-        deepest_within(cut.cuts, Budget(seconds=5_000), *given)
+        deepest_within(cut.cuts, TrainingBudget(seconds=5_000), *given)
     with pytest.raises(BlocksError, match="it is 'auto', and there is no budget"):
-        deepest_within(cut.cuts, Budget(), *given)
+        deepest_within(cut.cuts, TrainingBudget(), *given)
 
 
 def test_an_encoder_without_trainable_variables_is_refused(encoder: Encoder) -> None:

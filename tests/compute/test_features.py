@@ -13,7 +13,12 @@ import pytest
 from PIL import Image
 
 from tfhub_blocks.compute.encoders.encoder import Encoder, load_encoder
-from tfhub_blocks.compute.extraction.extraction import CPU_BATCH_SIZE, Extraction, Options, Share
+from tfhub_blocks.compute.extraction.extraction import (
+    CPU_BATCH_SIZE,
+    Extraction,
+    ExtractionOptions,
+    Share,
+)
 from tfhub_blocks.compute.extraction.feature_output import write_features
 from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.records.base.digests import files_sha256
@@ -23,7 +28,7 @@ from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, Provenanc
 from tfhub_blocks.records.formats.features import FORMAT, open_features
 from tfhub_blocks.records.formats.snapshots import open_snapshot
 
-TENSORFLOW = Options("tensorflow")
+TENSORFLOW = ExtractionOptions("tensorflow")
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 
 
@@ -36,7 +41,7 @@ def extracted(
     snapshot: Path,
     encoder: Encoder,
     folder: Path,
-    options: Options | None = None,
+    options: ExtractionOptions | None = None,
     previous: Path | None = None,
     workers: int = 1,
 ) -> pa.Table:
@@ -261,7 +266,9 @@ def test_features_of_another_kind_are_computed_anew_and_that_is_told(
     many: Path, whole: Path, encoder: Encoder, tmp_path: Path
 ) -> None:
     previous = open_features(whole, "test")
-    extraction = Extraction(open_snapshot(many, "test"), encoder, Options("openvino"), previous)
+    extraction = Extraction(
+        open_snapshot(many, "test"), encoder, ExtractionOptions("openvino"), previous
+    )
 
     plan = extraction.compute(Share(tmp_path / "work"), ignore)
 
@@ -275,9 +282,11 @@ def test_features_of_another_kind_are_computed_anew_and_that_is_told(
 def test_auto_stays_with_the_engine_of_earlier_features(
     many: Path, encoder: Encoder, tmp_path: Path
 ) -> None:
-    extracted(many, encoder, tmp_path / "openvino", Options("openvino"))
+    extracted(many, encoder, tmp_path / "openvino", ExtractionOptions("openvino"))
     previous = open_features(tmp_path / "openvino", "test")
-    extraction = Extraction(open_snapshot(many, "test"), encoder, Options("auto"), previous)
+    extraction = Extraction(
+        open_snapshot(many, "test"), encoder, ExtractionOptions("auto"), previous
+    )
 
     plan = extraction.compute(Share(tmp_path / "work"), ignore)
 
@@ -288,9 +297,11 @@ def test_float16_halves_the_bytes_and_is_made_of_float32(
     many: Path, whole: Path, encoder: Encoder, tmp_path: Path
 ) -> None:
     exact = extracted(many, encoder, tmp_path / "exact")
-    half = extracted(many, encoder, tmp_path / "half", Options("tensorflow", dtype="float16"))
+    half = extracted(
+        many, encoder, tmp_path / "half", ExtractionOptions("tensorflow", dtype="float16")
+    )
     reused = extracted(
-        many, encoder, tmp_path / "reused", Options("tensorflow", dtype="float16"), whole
+        many, encoder, tmp_path / "reused", ExtractionOptions("tensorflow", dtype="float16"), whole
     )
 
     assert half.schema.field("vector").type == pa.list_(pa.float16(), 24)
@@ -309,7 +320,9 @@ def test_a_feature_too_large_for_float16_is_named(
         encoder, loaded=replace(encoder.loaded, call=lambda x: tf.fill([tf.shape(x)[0], 24], 1e5))
     )
     with pytest.raises(BlocksError, match="the encoder gives float16 features that are NaN or inf"):
-        extracted(snapshot, large, tmp_path / "features", Options("tensorflow", dtype="float16"))
+        extracted(
+            snapshot, large, tmp_path / "features", ExtractionOptions("tensorflow", dtype="float16")
+        )
 
 
 def test_a_part_that_is_there_is_not_computed_again_unless_it_is_damaged(
@@ -366,7 +379,7 @@ def test_an_item_that_is_twice_in_earlier_features_is_named(
 def test_fewer_bits_are_said_to_cost_what_a_head_loses_by_them(
     many: Path, whole: Path, encoder: Encoder, tmp_path: Path
 ) -> None:
-    options = Options("tensorflow", precision="bfloat16")
+    options = ExtractionOptions("tensorflow", precision="bfloat16")
     previous = open_features(whole, "test")
     extraction = Extraction(open_snapshot(many, "test"), encoder, options, previous)
     plan = extraction.compute(Share(tmp_path / "work"), ignore)

@@ -16,7 +16,7 @@ import soundfile
 from frozen import frozen_vectors
 
 from tfhub_blocks.compute.encoders.encoder import Encoder, load_encoder
-from tfhub_blocks.compute.encoders.encoder_import import Request, import_saved_model
+from tfhub_blocks.compute.encoders.encoder_import import ImportRequest, import_saved_model
 from tfhub_blocks.compute.heads.linear_head import Head
 from tfhub_blocks.compute.models.model_writing import write_model
 from tfhub_blocks.compute.tf.tensorflow_setup import tf
@@ -40,7 +40,7 @@ def imported(
 ) -> Pin:
     folder.mkdir(parents=True)
     given = [None if value is None else str(value) for value in (source, handle, pin)]
-    return import_saved_model(Request(*given, unpinned, facts), folder)
+    return import_saved_model(ImportRequest(*given, unpinned, facts), folder)
 
 
 def saved(folder: Path, call, *specs, **signatures) -> Path:
@@ -234,7 +234,7 @@ def test_text_with_a_vocabulary_is_encoded_frozen_and_served(tmp_path: Path) -> 
 
     tf.saved_model.save(Words(), str(tmp_path / "words"))
     folder = tmp_path / "encoder"
-    request = Request(str(tmp_path / "words"), None, None, "accept")
+    request = ImportRequest(str(tmp_path / "words"), None, None, "accept")
     pin = import_saved_model(request, begin_folder(folder, PROVENANCE))
     finish_folder(folder, "encoder", pins.FORMAT, PROVENANCE)
     encoder = load_encoder(folder, "test")
@@ -275,7 +275,7 @@ def test_sounds_are_encoded_frozen_and_served_with_what_decodes_them(
         tf.TensorSpec([None, 400], tf.float32),
     )
     partial = begin_folder(tmp_path / "encoder", PROVENANCE)
-    request = Request(str(source), None, None, "accept", "rate_hz=8000")
+    request = ImportRequest(str(source), None, None, "accept", "rate_hz=8000")
     pin = import_saved_model(request, partial)
     finish_folder(tmp_path / "encoder", "encoder", pins.FORMAT, PROVENANCE)
     encoder = load_encoder(tmp_path / "encoder", "test")

@@ -10,7 +10,7 @@ from frozen import frozen_vectors
 
 from tfhub_blocks.compute.encoders.encoder import Encoder, load_encoder
 from tfhub_blocks.compute.encoders.encoder_facts import parse_facts
-from tfhub_blocks.compute.encoders.encoder_import import Request, import_saved_model
+from tfhub_blocks.compute.encoders.encoder_import import ImportRequest, import_saved_model
 from tfhub_blocks.compute.modalities.texts import Texts
 from tfhub_blocks.compute.tf import operations
 from tfhub_blocks.compute.tf.tensorflow_setup import saved_model_pb2, tf
@@ -37,7 +37,7 @@ def save(folder: Path, call, spec) -> Path:
 
 def pinned(saved: Path, folder: Path, facts: str | None = None) -> Encoder:
     partial = begin_folder(folder, PROVENANCE)
-    import_saved_model(Request(str(saved), None, None, "accept", facts), partial)
+    import_saved_model(ImportRequest(str(saved), None, None, "accept", facts), partial)
     finish_folder(folder, "encoder", pins.FORMAT, PROVENANCE)
     return load_encoder(folder, "test")
 
@@ -259,7 +259,7 @@ def test_a_runtime_that_computes_something_else_is_noticed_when_an_encoder_is_lo
     pin = read_pin(imported_encoder / "encoder.toml")
     for factor, is_close in [(1.005, True), (1.05, False)]:
         partial = begin_folder(tmp_path / str(factor), PROVENANCE)
-        import_saved_model(Request(str(imported_encoder), None, None, "refuse"), partial)
+        import_saved_model(ImportRequest(str(imported_encoder), None, None, "refuse"), partial)
         text = (partial / "encoder.toml").read_text()
         for value in {value for row in pin.golden.values for value in row}:
             text = text.replace(f" {value!r},", f" {value * factor!r},")

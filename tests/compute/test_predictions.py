@@ -15,20 +15,25 @@ import pytest
 from PIL import Image
 
 from tfhub_blocks.compute.encoders.encoder import load_encoder
-from tfhub_blocks.compute.extraction.extraction import Options, Share
+from tfhub_blocks.compute.extraction.extraction import ExtractionOptions, Share
 from tfhub_blocks.compute.modalities.modality import Limits
 from tfhub_blocks.compute.models.served_model import load_served
 from tfhub_blocks.compute.predictions.batch_scoring import Scoring
 from tfhub_blocks.compute.predictions.prediction_columns import EarlierAnswers, answer_table
 from tfhub_blocks.compute.predictions.prediction_output import Summary, write_predictions
-from tfhub_blocks.compute.predictions.scorers import EngineScorer, Scorer, of_model, open_scorer
+from tfhub_blocks.compute.predictions.scorers import (
+    BatchScorer,
+    EngineScorer,
+    of_model,
+    open_scorer,
+)
 from tfhub_blocks.compute.predictions.scoring_rows import open_places
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance
 from tfhub_blocks.records.formats.predictions import (
     FORMAT,
-    Manifest,
+    PredictionManifest,
     PredictionWriter,
     open_predictions,
     predictions_schema,
@@ -59,13 +64,15 @@ def pixels_of(seed: int) -> Any:
 
 
 @pytest.fixture
-def score(model: EngineScorer, tmp_path: Path) -> Callable[..., tuple[Path, Manifest, Summary]]:
+def score(
+    model: EngineScorer, tmp_path: Path
+) -> Callable[..., tuple[Path, PredictionManifest, Summary]]:
     """``score(data, name, workers=1, **scoring)`` scores as one process after the other does."""
 
     def run(
-        data: Path, name: str, workers: int = 1, by: Scorer = model, **more: Any
-    ) -> tuple[Path, Manifest, Summary]:
-        more.setdefault("options", Options("tensorflow"))
+        data: Path, name: str, workers: int = 1, by: BatchScorer = model, **more: Any
+    ) -> tuple[Path, PredictionManifest, Summary]:
+        more.setdefault("options", ExtractionOptions("tensorflow"))
         work = tmp_path / f"{name}.work"
         for index in range(workers):
             # A worker opens the data itself.
@@ -243,7 +250,9 @@ def test_somebodys_pyfunc_scores_what_it_can_and_says_why_not_in_the_row(
     Image.new("L", (2, 2), 255).save(data / "white.png")
     by = open_scorer(brightness_model, None)
 
-    folder, manifest, _ = score(data, "first", by=by, options=Options(), max_unreadable=0.5)
+    folder, manifest, _ = score(
+        data, "first", by=by, options=ExtractionOptions(), max_unreadable=0.5
+    )
 
     rows = rows_of(folder)
     assert [row["path"] for row in rows] == sorted(path.name for path in data.iterdir())
@@ -264,7 +273,7 @@ def test_somebodys_pyfunc_scores_what_it_can_and_says_why_not_in_the_row(
         data,
         "second",
         by=open_scorer(brightness_model, None),
-        options=Options(),
+        options=ExtractionOptions(),
         max_unreadable=0.5,
         previous=open_predictions(folder, "test"),
         workers=2,
@@ -280,7 +289,7 @@ def test_somebodys_pyfunc_is_another_where_a_byte_differs_and_takes_no_engine(
     by = open_scorer(changed, None)
     assert by.digest != open_scorer(brightness_model, None).digest
     with pytest.raises(BlocksError, match=r"engine\] it is openvino, and no engine takes"):
-        score(images, "engine", by=by, options=Options("openvino"))
+        score(images, "engine", by=by, options=ExtractionOptions("openvino"))
     (changed / "MLmodel").write_text("flavors: {}")
     with pytest.raises(BlocksError, match="MLflow cannot load it"):
         open_scorer(changed, None)
@@ -343,7 +352,9 @@ def test_earlier_answers_are_found_in_any_order_and_over_shards(
     labels = ("a", "b")
     names = tuple(writer.names)
     assert len(names) == 4
-    made = Manifest(10, 10, 1, labels, None, "", "m", "image", "tensorflow/cpu", "float32", names)
+    made = PredictionManifest(
+        10, 10, 1, labels, None, "", "m", "image", "tensorflow/cpu", "float32", names
+    )
     made.write(partial)
     finish_folder(tmp_path / "earlier", "predictions", FORMAT, PROVENANCE)
 

@@ -10,10 +10,10 @@ import pytest
 from frozen import frozen_vectors
 
 from tfhub_blocks.compute.encoders.encoder import Encoder, load_encoder
-from tfhub_blocks.compute.encoders.encoder_import import Request, import_saved_model
+from tfhub_blocks.compute.encoders.encoder_import import ImportRequest, import_saved_model
 from tfhub_blocks.compute.heads.linear_head import Head
 from tfhub_blocks.compute.modalities.images import Images
-from tfhub_blocks.compute.models.model_writing import ServedModel
+from tfhub_blocks.compute.models.model_writing import ServingModule
 from tfhub_blocks.compute.tf.saved_model_writing import save_module
 from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
@@ -26,7 +26,7 @@ KERNEL = np.random.default_rng(0).normal(0, 0.3, (5, 5, 3, 4)).astype(np.float32
 
 def encoder_of(saved: Path, folder: Path, facts: str | None = None) -> Encoder:
     partial = begin_folder(folder, PROVENANCE)
-    import_saved_model(Request(str(saved), None, None, "accept", facts), partial)
+    import_saved_model(ImportRequest(str(saved), None, None, "accept", facts), partial)
     finish_folder(folder, "encoder", pins.FORMAT, PROVENANCE)
     return load_encoder(folder, "test")
 
@@ -99,7 +99,7 @@ def served(encoder: Encoder, folder: Path) -> Callable[[list[bytes]], np.ndarray
     dimension = encoder.pin.output.dimension
     labels = tuple(map(str, range(dimension)))
     head = Head(np.eye(dimension, dtype=np.float32), np.zeros(dimension, np.float32), labels, 1.0)
-    module = ServedModel(encoder, head)
+    module = ServingModule(encoder, head)
     save_module(module, folder, {"serving_default": module.trace()})
     loaded = tf.saved_model.load(str(folder)).signatures["serving_default"]
     return lambda contents: loaded(contents=tf.constant(contents))["probabilities"].numpy()

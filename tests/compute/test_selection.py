@@ -14,7 +14,7 @@ from tfhub_blocks.compute.engines import ENGINES
 from tfhub_blocks.compute.inference import engine_selection, openvino_engine
 from tfhub_blocks.compute.inference.computations import Computation
 from tfhub_blocks.compute.inference.engine_interface import Engine, Forward, UnfitError
-from tfhub_blocks.compute.inference.engine_selection import Sample, select_engine, take_sample
+from tfhub_blocks.compute.inference.engine_selection import ParitySample, select_engine, take_sample
 from tfhub_blocks.compute.inference.parity import measure_parity
 from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.records.base.errors import BlocksError
@@ -26,7 +26,7 @@ def computation(imported_encoder: Path) -> Computation:
 
 
 @pytest.fixture(scope="module")
-def sample(computation: Computation, jpeg) -> Sample:
+def sample(computation: Computation, jpeg) -> ParitySample:
     return take_sample(computation, [(f"item{seed}", jpeg(seed)) for seed in range(20)])
 
 
@@ -61,7 +61,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_every_engine_gives_what_the_served_model_gives(
-    name: str, computation: Computation, sample: Sample
+    name: str, computation: Computation, sample: ParitySample
 ) -> None:
     selected = select_engine(name, "float32", 1e-5, sample)
 
@@ -72,7 +72,7 @@ def test_every_engine_gives_what_the_served_model_gives(
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_bfloat16_differs_by_more_than_float32_and_stays_near(
-    name: str, computation: Computation, sample: Sample
+    name: str, computation: Computation, sample: ParitySample
 ) -> None:
     try:
         ENGINES[name].compiled(computation.forward, "bfloat16")
@@ -92,7 +92,7 @@ def test_bfloat16_differs_by_more_than_float32_and_stays_near(
     ids=["right and fast", "right and slow", "fast and wrong"],
 )
 def test_auto_takes_the_fastest_of_those_that_are_right(
-    factor: float, pause_s: float, taken: str, engines, sample: Sample
+    factor: float, pause_s: float, taken: str, engines, sample: ParitySample
 ) -> None:
     engines(tensorflow=FakeEngine(1.0, 0.02), other=FakeEngine(factor, pause_s))
 
@@ -102,7 +102,9 @@ def test_auto_takes_the_fastest_of_those_that_are_right(
     assert selected.candidates["other"]["parity"]["largest"] == pytest.approx(factor - 1, abs=1e-6)
 
 
-def test_an_engine_that_differs_is_refused_with_the_worst_item(engines, sample: Sample) -> None:
+def test_an_engine_that_differs_is_refused_with_the_worst_item(
+    engines, sample: ParitySample
+) -> None:
     engines(tensorflow=FakeEngine(1.0, 0.0), other=FakeEngine(1.25, 0.0))
 
     with pytest.raises(BlocksError) as caught:
@@ -115,7 +117,7 @@ def test_an_engine_that_differs_is_refused_with_the_worst_item(engines, sample: 
 
 
 def test_an_engine_that_is_not_installed_says_how_to_install_it(
-    monkeypatch: pytest.MonkeyPatch, computation: Computation, sample: Sample
+    monkeypatch: pytest.MonkeyPatch, computation: Computation, sample: ParitySample
 ) -> None:
     def version(name: str) -> str:
         raise PackageNotFoundError(name)

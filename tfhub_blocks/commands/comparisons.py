@@ -14,8 +14,8 @@ from tfhub_blocks.records.base.errors import ERROR_PREFIX, BlocksError
 
 if TYPE_CHECKING:
     from tfhub_blocks.compute.data.draws import Drawn
-    from tfhub_blocks.compute.heads.interval_estimates import Estimate
-    from tfhub_blocks.compute.ranking.encoder_ranking import Trial
+    from tfhub_blocks.compute.heads.interval_estimates import IntervalEstimate
+    from tfhub_blocks.compute.ranking.encoder_ranking import EncoderTrial
 
 
 def register(encoder: Any) -> None:
@@ -73,7 +73,7 @@ def _check(options: argparse.Namespace) -> None:
             raise BlocksError("encoder compare", option, f"it is {value}", expected, remedy)
 
 
-def _tried(folders: Sequence[Path], drawn: "Drawn") -> list["Trial"]:
+def _tried(folders: Sequence[Path], drawn: "Drawn") -> list["EncoderTrial"]:
     """Try each encoder that can be, in the order of their ranks; tell what is wrong with others."""
     from tfhub_blocks.compute.ranking.encoder_ranking import ranked, tried
     from tfhub_blocks.compute.tf.tensorflow_setup import use_one_thread_per_operation
@@ -92,12 +92,14 @@ def _tried(folders: Sequence[Path], drawn: "Drawn") -> list["Trial"]:
     return ranked(trials)
 
 
-def _lines(drawn: "Drawn", trials: Sequence["Trial"], options: argparse.Namespace) -> list[str]:
+def _lines(
+    drawn: "Drawn", trials: Sequence["EncoderTrial"], options: argparse.Namespace
+) -> list[str]:
     """The answer as text: the draw, a table, and what it does not show."""
     from tfhub_blocks.compute.ranking.encoder_ranking import lead
 
     manifest = drawn.snapshot.manifest
-    columns: dict[str, Callable[[Trial], str]] = {
+    columns: dict[str, Callable[[EncoderTrial], str]] = {
         "encoder": lambda trial: trial.encoder,
         "accuracy [95 %]": lambda trial: _interval(trial.answer.accuracy, 3),
         "features": lambda trial: str(trial.dimension),
@@ -132,7 +134,7 @@ def _lines(drawn: "Drawn", trials: Sequence["Trial"], options: argparse.Namespac
 
 
 def _record(
-    drawn: "Drawn", trials: Sequence["Trial"], options: argparse.Namespace
+    drawn: "Drawn", trials: Sequence["EncoderTrial"], options: argparse.Namespace
 ) -> dict[str, Any]:
     from tfhub_blocks.compute.ranking.encoder_ranking import lead
 
@@ -161,9 +163,9 @@ def _record(
     }
 
 
-def _money(trial: "Trial", options: argparse.Namespace) -> float:
+def _money(trial: "EncoderTrial", options: argparse.Namespace) -> float:
     return float(options.price_per_hour) * trial.seconds_per_1000 / 3600
 
 
-def _interval(estimate: "Estimate", digits: int) -> str:
+def _interval(estimate: "IntervalEstimate", digits: int) -> str:
     return f"{estimate.value:.{digits}f} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"

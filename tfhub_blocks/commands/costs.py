@@ -15,7 +15,7 @@ from tfhub_blocks.records.base.errors import BlocksError, nearest
 
 if TYPE_CHECKING:
     from tfhub_blocks.control.costs.accounts import By
-    from tfhub_blocks.control.costs.cost_estimates import Estimate
+    from tfhub_blocks.control.costs.cost_estimates import CostEstimate
     from tfhub_blocks.control.project.profiles import Profile
     from tfhub_blocks.control.project.run_records import RunRecord
 
@@ -133,7 +133,7 @@ def _check_options(options: argparse.Namespace, what: str) -> None:
             )
 
 
-def _pipeline_estimate(options: argparse.Namespace) -> "Estimate":
+def _pipeline_estimate(options: argparse.Namespace) -> "CostEstimate":
     from tfhub_blocks.control.costs.prices import load_prices
     from tfhub_blocks.control.project.profiles import load_profile
 
@@ -150,7 +150,7 @@ def _pipeline_estimate(options: argparse.Namespace) -> "Estimate":
     return estimate(graph, profile, prices, options.runs_dir, options.items)
 
 
-def _told_estimate(found: "Estimate", options: argparse.Namespace) -> int:
+def _told_estimate(found: "CostEstimate", options: argparse.Namespace) -> int:
     from tfhub_blocks.control.costs.cost_tables import estimate_lines
 
     if options.json:
@@ -259,10 +259,10 @@ def _by(word: str | None) -> "By":
 def _refresh(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.costs.price_refresh import refresh
     from tfhub_blocks.control.costs.prices import load_prices, own_prices_path, write_prices
-    from tfhub_blocks.control.costs.retail_prices import URL, Source
+    from tfhub_blocks.control.costs.retail_prices import URL, PriceSource
 
     old, path = load_prices(), own_prices_path()
-    source = Source(options.currency or old.currency, options.url or URL)
+    source = PriceSource(options.currency or old.currency, options.url or URL)
     if options.default and not options.region:
         raise BlocksError(
             "cost refresh", "--default", "no region is named", "--region R", "name one"

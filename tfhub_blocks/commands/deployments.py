@@ -166,15 +166,15 @@ def _batch(options: argparse.Namespace) -> int:
 
     from tfhub_blocks.control.deployments.batch_endpoints import BatchRequest, deploy_batch
     from tfhub_blocks.control.deployments.endpoint_names import endpoint_name
-    from tfhub_blocks.control.jobs.submission import Request
+    from tfhub_blocks.control.jobs.submission import SubmissionRequest
     from tfhub_blocks.control.workspace.connection import connect
 
     if path is None:
-        request = Request(options.what, tuple(options.settings), {}, is_open=True)
+        request = SubmissionRequest(options.what, tuple(options.settings), {}, is_open=True)
     else:
         from tfhub_blocks.control.releases.release_replay import read_release
 
-        request = Request.of_lock(read_release(path, profile))
+        request = SubmissionRequest.of_lock(read_release(path, profile))
     connection = connect(options.workspace_config)
     label = request.lock.name if request.lock else options.what
     name = endpoint_name(options.name, label, connection, where)

@@ -96,12 +96,14 @@ def _submit(options: argparse.Namespace) -> int:
     warn_of_prices([profile])
     register = dict(split_word("submit", "--register", word) for word in options.register)
 
-    from tfhub_blocks.control.jobs.submission import Request, prepare, submit
+    from tfhub_blocks.control.jobs.submission import SubmissionRequest, prepare, submit
     from tfhub_blocks.control.jobs.submitted_jobs import Job
     from tfhub_blocks.control.workspace.connection import connect
 
     if path is None:
-        request = Request(options.pipeline, tuple(options.settings), register, not options.no_reuse)
+        request = SubmissionRequest(
+            options.pipeline, tuple(options.settings), register, not options.no_reuse
+        )
     else:
         from tfhub_blocks.control.releases.release_replay import read_release
         from tfhub_blocks.control.releases.rule_standing import check_rules
@@ -109,7 +111,7 @@ def _submit(options: argparse.Namespace) -> int:
         lock = read_release(path, profile)
         if profile.takes == "locks":
             check_rules(lock, profile)
-        request = Request.of_lock(lock, not options.no_reuse)
+        request = SubmissionRequest.of_lock(lock, not options.no_reuse)
     connection = connect(options.workspace_config)
     made = submit(connection, prepare(connection, request, profile), _RUNS_DIR)
     stream = sys.stderr if options.json else sys.stdout

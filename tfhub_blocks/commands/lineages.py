@@ -185,7 +185,7 @@ def _card(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.cards.bill_of_materials import bill_of_materials
     from tfhub_blocks.control.cards.card_texts import markdown, page
     from tfhub_blocks.control.cards.cards import model_card
-    from tfhub_blocks.control.cards.model_facts import Given, gather
+    from tfhub_blocks.control.cards.model_facts import OwnerStatements, gather
     from tfhub_blocks.control.lineage.lineage_targets import find_chain
     from tfhub_blocks.control.lineage.run_archive import Archive
     from tfhub_blocks.control.lineage.verification import verify
@@ -194,7 +194,7 @@ def _card(options: argparse.Namespace) -> int:
     chain = find_chain(options.what, archive, "card")
     verdict = verify(chain, archive)
     refuse_faults("card", options.what, verdict)
-    facts = gather(chain, archive, Given(options.purpose, tuple(options.limits)))
+    facts = gather(chain, archive, OwnerStatements(options.purpose, tuple(options.limits)))
     told = model_card(facts)
     texts = {
         "card.md": markdown(told),

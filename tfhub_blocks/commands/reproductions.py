@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tfhub_blocks.control.lineage.chains import Chain
     from tfhub_blocks.control.project.profiles import Profile
     from tfhub_blocks.control.project.run_records import RunRecord
-    from tfhub_blocks.control.reproduction.reproduction_plan import Plan
+    from tfhub_blocks.control.reproduction.reproduction_plan import ReproductionPlan
     from tfhub_blocks.control.reproduction.reproduction_report import After, Before
     from tfhub_blocks.control.workspace.connection import Connection
 
@@ -115,7 +115,7 @@ def _connection(profile: "Profile", options: argparse.Namespace) -> "Connection 
 
 
 def _before(
-    plan: "Plan", online: bool, profile: "Profile", connection: "Connection | None"
+    plan: "ReproductionPlan", online: bool, profile: "Profile", connection: "Connection | None"
 ) -> "Before":
     from tfhub_blocks.control.reproduction.availability import (
         base_images,
@@ -141,7 +141,7 @@ def _before(
     return Before(plan, differences_before(plan), images, gone)
 
 
-def _refuse_missing(plan: "Plan", what: str, connection: "Connection | None") -> None:
+def _refuse_missing(plan: "ReproductionPlan", what: str, connection: "Connection | None") -> None:
     if not plan.missing:
         return
     more = f", and {len(plan.missing) - 1} more" if len(plan.missing) > 1 else ""
@@ -162,7 +162,9 @@ def _refuse_missing(plan: "Plan", what: str, connection: "Connection | None") ->
     )
 
 
-def _run(plan: "Plan", runs_dir: Path, profile: "Profile", stream: Any) -> tuple["RunRecord", Path]:
+def _run(
+    plan: "ReproductionPlan", runs_dir: Path, profile: "Profile", stream: Any
+) -> tuple["RunRecord", Path]:
     """Do the steps again, in a folder that shares nothing with what was recorded."""
     from tfhub_blocks.control.local.local_engine import LocalEngine
     from tfhub_blocks.control.local.run_display import live_table
@@ -180,7 +182,7 @@ def _run(plan: "Plan", runs_dir: Path, profile: "Profile", stream: Any) -> tuple
 
 
 def _run_there(
-    plan: "Plan",
+    plan: "ReproductionPlan",
     options: argparse.Namespace,
     profile: "Profile",
     connection: "Connection",
@@ -229,7 +231,7 @@ def _tell_errors(record: "RunRecord", stream: Any) -> None:
 
 
 def _after(
-    plan: "Plan", chain: "Chain", record: "RunRecord", folder: Path, remote: bool
+    plan: "ReproductionPlan", chain: "Chain", record: "RunRecord", folder: Path, remote: bool
 ) -> "After":
     from tfhub_blocks.control.reproduction.condition_differences import (
         differences_after,

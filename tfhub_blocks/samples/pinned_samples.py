@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from tfhub_blocks.compute.encoders.encoder_import import Request, import_saved_model
+from tfhub_blocks.compute.encoders.encoder_import import ImportRequest, import_saved_model
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.pins.pins import PIN_NAME, Pin
 
@@ -29,7 +29,7 @@ def write_pinned(
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as temporary:
         bare, pinned = Path(temporary) / name, Path(temporary) / "pinned"
         write(bare)
-        seen = import_saved_model(Request(str(bare), None, None, "accept", facts), pinned)
+        seen = import_saved_model(ImportRequest(str(bare), None, None, "accept", facts), pinned)
         pin = replace(seen, handle=handle)
         pin.write(pinned / PIN_NAME)
         pinned.rename(folder)

@@ -22,7 +22,7 @@ from tfhub_blocks.records.formats.snapshots import (
     REJECTED_NAME,
     SOURCES_NAME,
     ItemWriter,
-    Manifest,
+    SnapshotManifest,
 )
 
 Rows = list[dict[str, object]]
@@ -31,7 +31,7 @@ Rows = list[dict[str, object]]
 class Taken:
     """A snapshot as a test looks at it."""
 
-    def __init__(self, manifest: Manifest, folder: Path) -> None:
+    def __init__(self, manifest: SnapshotManifest, folder: Path) -> None:
         self.manifest = manifest
         self.folder = folder
         tables = [pa.ipc.open_file(str(folder / name)).read_all() for name in manifest.shards]

@@ -17,11 +17,11 @@ from tfhub_blocks.compute.evaluation.evaluation_report import (
     Against,
     AgainstRow,
     ClassRow,
+    EvaluationPage,
     MetricRow,
     Mistake,
-    Report,
     ReportFigure,
-    Threshold,
+    ThresholdResult,
     render_report,
 )
 from tfhub_blocks.compute.modalities.modality import Shown
@@ -34,13 +34,13 @@ VOID = {"meta", "img", "br", "link", "input", "hr", "source", "base"}
 HOSTILE = """<script>alert("1")</script>' & <img src=http://example.invalid/x onerror=1> $title"""
 
 
-def tiny_report() -> Report:
-    return Report(
+def tiny_report() -> EvaluationPage:
+    return EvaluationPage(
         title="Cats and dogs",
         summary="Two classes, 40 test items.",
         thresholds=[
-            Threshold("Accuracy", "at least 0.9", 0.925, True),
-            Threshold("Calibration error", "at most 0.02", 0.0312, False),
+            ThresholdResult("Accuracy", "at least 0.9", 0.925, True),
+            ThresholdResult("Calibration error", "at most 0.02", 0.0312, False),
         ],
         metrics=[
             MetricRow("Accuracy", 0.925, (0.84, 0.995), "Share of items that are right."),
@@ -159,7 +159,7 @@ def test_page_serves_those_who_cannot_see_it():
     ],
 )
 def test_verdict_is_passed_only_when_every_threshold_is_met(met, verdict):
-    thresholds = [Threshold("Accuracy", "at least 0.9", 0.9, each) for each in met]
+    thresholds = [ThresholdResult("Accuracy", "at least 0.9", 0.9, each) for each in met]
     page = Page(render_report(dataclasses.replace(tiny_report(), thresholds=thresholds)))
     start = page.texts.index(verdict)
     assert page.texts[start + 1] == (
@@ -170,7 +170,7 @@ def test_verdict_is_passed_only_when_every_threshold_is_met(met, verdict):
 
 
 def test_sections_without_content_are_left_out():
-    bare = Report("Bare", "", [], [], [], [], [], [])
+    bare = EvaluationPage("Bare", "", [], [], [], [], [], [])
     assert [tag for tag, _ in Page(render_report(bare)).elements if tag == "section"] == ["section"]
 
 

@@ -7,7 +7,7 @@ from tfhub_blocks.compute.latency.latency_budget import (
     with_decided,
 )
 from tfhub_blocks.compute.latency.latency_check import Choice
-from tfhub_blocks.compute.latency.trials import STAGES, Trial
+from tfhub_blocks.compute.latency.trials import STAGES, RuntimeTrial
 from tfhub_blocks.records.formats.evidence import Threshold
 from tfhub_blocks.records.formats.runtimes import Runtime, Speeds
 from tfhub_blocks.records.pins.pins import Decisions
@@ -64,7 +64,9 @@ def test_candidates_are_all_combinations_and_fill_the_cores():
 def test_three_of_the_fastest_are_tried_as_served_each_with_every_window():
     choice = Choice(("openvino",), ("float32",), (1,), (1, 8), (0.0, 2.0))
     trials = [
-        Trial(Runtime("tensorflow", threads=n), calls_ms={it: [float(n)] * 40 for it in STAGES})
+        RuntimeTrial(
+            Runtime("tensorflow", threads=n), calls_ms={it: [float(n)] * 40 for it in STAGES}
+        )
         for n in (4, 1, 3, 2)
     ]
     tried = [(it.threads, it.largest_batch) for _, it in choice.finalists(trials)]

@@ -16,7 +16,7 @@ from tfhub_blocks.compute.cutting.encoder_cuts import chosen_cut, cut_encoder
 from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, write_snapshot
 from tfhub_blocks.compute.encoders.encoder import Encoder, load_pinned
 from tfhub_blocks.compute.heads.linear_head import Head, Split, fit_head
-from tfhub_blocks.compute.tuning.tuning_run import Options, fine_tune
+from tfhub_blocks.compute.tuning.tuning_run import TuningOptions, fine_tune
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance
 from tfhub_blocks.records.formats.snapshots import FORMAT, SPLITS, Snapshot, open_snapshot
@@ -100,7 +100,7 @@ def test_what_comes_out_is_no_worse_than_the_probe(task: str, tmp_path: Path) ->
     probe = fit_head(train, validation, snapshot.manifest.labels).head
     before = accuracy(probe, test)
 
-    work, options = tmp_path / "work", Options(epochs=12)
+    work, options = tmp_path / "work", TuningOptions(epochs=12)
     tuned = fine_tune(snapshot, cut, chosen, probe, options, work, lambda _: lambda *_: None)
 
     after, items = accuracy(tuned.head, split_of(encoder, snapshot, "test")), len(test.targets)

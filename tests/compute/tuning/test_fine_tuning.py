@@ -17,7 +17,7 @@ from tfhub_blocks.compute.heads.linear_head import Head, Split, fit_head
 from tfhub_blocks.compute.tuning.caching import Examples, LowerPart
 from tfhub_blocks.compute.tuning.classifier import features_of
 from tfhub_blocks.compute.tuning.training_log import write_record
-from tfhub_blocks.compute.tuning.tuning_run import Options, Tuned, fine_tune
+from tfhub_blocks.compute.tuning.tuning_run import Tuned, TuningOptions, fine_tune
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance
@@ -25,7 +25,7 @@ from tfhub_blocks.records.formats.features import ACTIVATIONS, Features, open_fe
 from tfhub_blocks.records.formats.snapshots import Snapshot
 from tfhub_blocks.records.pins.pins import Decisions
 
-OPTIONS = Options(epochs=3)
+OPTIONS = TuningOptions(epochs=3)
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 
 
@@ -73,7 +73,7 @@ def test_a_start_that_is_better_comes_out_as_it_was_given(
     """With a rate that spoils everything."""
     good = tuned(snapshot, tunable, cut, tmp_path / "good").head
     probe = Head(good.weights, good.bias, good.labels, 0.8 * good.temperature)
-    options = Options(epochs=1, learning_rate=10.0)
+    options = TuningOptions(epochs=1, learning_rate=10.0)
     work = tmp_path / "spoilt"
 
     before = [variable.numpy() for variable in tunable.flat.variables]
@@ -148,7 +148,7 @@ def test_all_of_an_encoder_is_trained_where_that_is_said(
 ) -> None:
     whole = chosen_cut(tunable, "all", "test")
     before = [variable.numpy() for variable in tunable.variables_above(whole)]
-    options = Options(epochs=2, augment_views=1)
+    options = TuningOptions(epochs=2, augment_views=1)
     given = (snapshot, tunable, whole, None, options, tmp_path)
     done = fine_tune(*given, lambda _: lambda *_: None)
 

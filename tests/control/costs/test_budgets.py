@@ -6,11 +6,11 @@ from tfhub_blocks.control.costs.ceilings import ceiling
 from tfhub_blocks.control.costs.cost_budgets import budget_findings
 from tfhub_blocks.control.costs.prices import Prices, RegionPrices, SizePrices
 from tfhub_blocks.control.project.profiles import (
-    Budget,
     Cluster,
     JobSettings,
     Profile,
     Role,
+    SpendingBudget,
     load_profile,
 )
 from tfhub_blocks.control.project.step_graph import Graph, Node
@@ -57,9 +57,11 @@ def test_ceiling_is_time_by_machines_by_price_with_idle_nodes_apart():
 @pytest.mark.parametrize(("restarts", "attempts"), [(0, 1), (1, 2), (3, 4)])
 def test_step_whose_nodes_may_be_taken_away_is_counted_as_begun_again(restarts, attempts):
     low = Cluster("S", 1, low_priority=True, idle_s=0)
-    most = ceiling(graph(node()), profile(Budget("USD", 9.0, restarts=restarts), low), PRICES)
+    most = ceiling(
+        graph(node()), profile(SpendingBudget("USD", 9.0, restarts=restarts), low), PRICES
+    )
     assert most.total == 0.5 * attempts
-    most = ceiling(graph(node()), profile(Budget("USD", 9.0, restarts=restarts)), PRICES)
+    most = ceiling(graph(node()), profile(SpendingBudget("USD", 9.0, restarts=restarts)), PRICES)
     assert most.steps["step"].attempts == 1
 
 
@@ -84,7 +86,7 @@ def test_negative_timeout_does_not_make_a_run_cheap():
 
 
 def test_budget_is_kept_to_the_cent_and_not_beyond():
-    exact = profile(Budget("USD", run=2.0), Cluster("S", 1, idle_s=0))
+    exact = profile(SpendingBudget("USD", run=2.0), Cluster("S", 1, idle_s=0))
     assert budget_findings(graph(node()), exact, PRICES) == []
     [finding] = budget_findings(graph(node(timeout_s=3601)), exact, PRICES)
     assert finding.key == "budget.run"
@@ -93,7 +95,7 @@ def test_budget_is_kept_to_the_cent_and_not_beyond():
 
 
 def test_runs_of_a_month_are_held_against_the_budget_of_a_month():
-    monthly = profile(Budget("USD", month=20.0), Cluster("S", 1, idle_s=0))
+    monthly = profile(SpendingBudget("USD", month=20.0), Cluster("S", 1, idle_s=0))
     assert budget_findings(graph(node()), monthly, PRICES) == []
     assert budget_findings(graph(node()), monthly, PRICES, runs_per_month=10) == []
     [finding] = budget_findings(graph(*map(node, "abcdefghijk")), monthly, PRICES)
@@ -106,7 +108,7 @@ def test_runs_of_a_month_are_held_against_the_budget_of_a_month():
 
 def test_budget_in_another_currency_than_the_prices_is_refused():
     with pytest.raises(BlocksError, match=r"budget\.currency\] it is EUR"):
-        budget_findings(graph(node()), profile(Budget("EUR", run=1e9)), PRICES)
+        budget_findings(graph(node()), profile(SpendingBudget("EUR", run=1e9)), PRICES)
 
 
 PROFILE = """format_version = 1

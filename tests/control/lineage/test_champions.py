@@ -13,7 +13,7 @@ from tfhub_blocks.control.lineage.recorded_output import read_output
 from tfhub_blocks.control.lineage.run_archive import Archive
 from tfhub_blocks.records.base.digests import file_sha256
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, output_material, read_lineage
-from tfhub_blocks.records.formats.champion_comparison import Comparison
+from tfhub_blocks.records.formats.champion_comparison import ChampionComparison
 from tfhub_blocks.records.formats.evidence import Threshold, read_evidence
 
 
@@ -38,7 +38,9 @@ def compared(chain):
     forge(report)
     evidence, digest = read_evidence(proof, ""), read_lineage(champion).digest
     data = evidence.digests["snapshot"]
-    found = Comparison(digest, data, data, 7, 2, 1, estimates(0.7), estimates(0.2), ("champion",))
+    found = ChampionComparison(
+        digest, data, data, 7, 2, 1, estimates(0.7), estimates(0.2), ("champion",)
+    )
     low = found.changes["accuracy"]["low"]
     held = (*evidence.thresholds, Threshold("min_accuracy_gain", 0.1, low, True))
     replace(evidence, comparison=found, thresholds=held).write(proof)

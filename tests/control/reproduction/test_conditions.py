@@ -16,7 +16,7 @@ from tfhub_blocks.control.reproduction.condition_differences import (
     locked_packages,
 )
 from tfhub_blocks.control.reproduction.recorded_code import StepCode
-from tfhub_blocks.control.reproduction.reproduction_plan import Plan, Work
+from tfhub_blocks.control.reproduction.reproduction_plan import ReproductionPlan, Work
 from tfhub_blocks.records.base.lineage import Lineage, Provenance
 from tfhub_blocks.records.environment.environment_definitions import Image
 from tfhub_blocks.records.environment.environment_drift import drift_from
@@ -47,7 +47,7 @@ def plan_of(tmp_path, facts, digest=None):
     made = Provenance("train", {}, (), "c", digest or environment_digest(), "", "", facts)
     work = Work("head", "train", Lineage("model", "model/1", {}, made))
     work.code = StepCode(tmp_path, "run x", {"model": "mlflow_model"}, "azureml:toy:1", "cpu")
-    return Plan("model toy:1", OutputOf("head", "model"), {"head": work})
+    return ReproductionPlan("model toy:1", OutputOf("head", "model"), {"head": work})
 
 
 def test_nothing_is_told_where_nothing_differs(facts, tmp_path):

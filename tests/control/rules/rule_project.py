@@ -13,7 +13,7 @@ from toy_project import forget_project
 from tfhub_blocks.control.environments.environment_bakes import bake
 from tfhub_blocks.control.project.profiles import read_profile
 from tfhub_blocks.control.rules.checked_repository import Repository, Uncompiled
-from tfhub_blocks.control.rules.rule_checks import Report, Rules, check, load_rules
+from tfhub_blocks.control.rules.rule_checks import CheckReport, Rules, check, load_rules
 from tfhub_blocks.control.rules.subject import Subject
 from tfhub_blocks.records.base.digests import files_sha256, tree_digest
 from tfhub_blocks.records.environment.installed_packages import definition_version
@@ -215,7 +215,7 @@ def shallow(function: Callable[..., Any], *arguments: Any) -> Any:
         return pool.submit(function, *arguments).result()
 
 
-def report(found: Subject | Uncompiled, rules: Rules | None = None) -> Report:
+def report(found: Subject | Uncompiled, rules: Rules | None = None) -> CheckReport:
     """What those rules find in it, or all but one that compiles the installed pipelines as well."""
     profile = found.profile if isinstance(found, Subject) else read_profile("strict")
     quick = tuple(it for it in load_rules().known if it.id != "team-assets")

@@ -14,7 +14,7 @@ BATCH_SIZE, REPEATS = 8, 3
 
 
 @dataclass(frozen=True)
-class Budget:
+class TrainingBudget:
     """The most that training above a cut may cost; None is no limit."""
 
     seconds: float | None = None
@@ -48,7 +48,7 @@ def estimated(cut: Cut, items: int, dtype: str, forward_s: float) -> Cost:
 
 def deepest_within(
     cuts: Sequence[Cut],
-    budget: Budget,
+    budget: TrainingBudget,
     items: int,
     epochs: int,
     dtype: str,
@@ -63,7 +63,7 @@ def deepest_within(
     Raises:
         BlocksError: There is no budget, or none of them is within it.
     """
-    if budget == Budget():
+    if budget == TrainingBudget():
         problem, expected = "it is 'auto', and there is no budget", "a most of seconds or of disk"
         raise BlocksError(where, "trainable", problem, expected, "set most_s or most_disk_gb")
     least = ""

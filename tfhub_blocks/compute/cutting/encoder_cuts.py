@@ -17,7 +17,7 @@ from tfhub_blocks.compute.cutting.graph_halves import (
     upper_function,
 )
 from tfhub_blocks.compute.encoders.encoder import Encoder
-from tfhub_blocks.compute.tf.flat_graph import FlatGraph, Place, copied, flat_graph
+from tfhub_blocks.compute.tf.flat_graph import CutTensor, FlatGraph, copied, flat_graph
 from tfhub_blocks.compute.tf.flops import flops_of
 from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced
 from tfhub_blocks.records.base.errors import BlocksError, nearest
@@ -190,7 +190,7 @@ def _outdoes(one: Cut, other: Cut) -> bool:
     return is_near and 2 * prod(one.shape) <= prod(other.shape)
 
 
-def _shape_of_one(one: Any, many: Any, place: Place) -> tuple[int, ...] | None:
+def _shape_of_one(one: Any, many: Any, place: CutTensor) -> tuple[int, ...] | None:
     """One item's activation, if the tensor has float32 rows of one size, a row an item."""
     name = place.tensor if ":" in place.tensor else f"{place.tensor}:0"
     if name.partition(":")[0] not in {operation.name for operation in one.get_operations()}:

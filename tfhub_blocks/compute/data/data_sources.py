@@ -20,7 +20,7 @@ from tfhub_blocks.compute.data.fields import (
     printable,
     refusal,
 )
-from tfhub_blocks.compute.data.item_tables import Table, is_table, open_table
+from tfhub_blocks.compute.data.item_tables import ItemTable, is_table, open_table
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.records.base.errors import nearest
 from tfhub_blocks.records.formats.snapshots import SPLITS
@@ -31,7 +31,7 @@ _IGNORED_NAMES = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX", "__pycache__
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ItemPlace:
     """One place where an item is: a file, or a row of text; or why it cannot be used.
 
     ``path`` is relative to the source, ``rows.csv:17`` for the 17th row of text.
@@ -45,14 +45,14 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """A source whose layout has been understood; ``places`` can be read once.
 
     ``labels`` are those that a folder names, even if it holds no file.
     """
 
     modality: str
-    places: Iterator[Place]
+    places: Iterator[ItemPlace]
     total: int | None = None
     labels: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class Source:
 
 def open_source(
     path: Path, modality: str, respect_splits: bool = False, is_labelled: bool = True
-) -> Source:
+) -> DataSource:
     """The source at a path: a table, a folder with one table at its top, or folders of classes.
 
     Without labels, each file below a folder is a place, and a table needs no column for them.
@@ -101,7 +101,7 @@ def open_source(
     return _folder_source(path, modality, respect_splits)
 
 
-def _folder_source(folder: Path, modality: str, respect_splits: bool) -> Source:
+def _folder_source(folder: Path, modality: str, respect_splits: bool) -> DataSource:
     files, folders = _walk(folder)
     tops = [name for name in folders if "/" not in name]
     if respect_splits:
@@ -119,7 +119,7 @@ def _folder_source(folder: Path, modality: str, respect_splits: bool) -> Source:
         raise refusal(
             "the folder's class folders hold no files", "files in them", "check the folder"
         )
-    return Source(
+    return DataSource(
         _modality_of_files(modality, files, "columns text and label"),
         _folder_places(folder, files, depth),
         len(files),
@@ -127,13 +127,13 @@ def _folder_source(folder: Path, modality: str, respect_splits: bool) -> Source:
     )
 
 
-def _unlabelled_folder(folder: Path, modality: str) -> Source:
+def _unlabelled_folder(folder: Path, modality: str) -> DataSource:
     files = [name for name in _walk(folder)[0] if name != ATTRIBUTION_NAME]
     if not files:
         raise refusal("the folder holds no files", "files in it", "check the folder")
     modality = _modality_of_files(modality, files, "column text")
-    places = (Place(printable(name), None, None, folder / name) for name in files)
-    return Source(modality, places, len(files))
+    places = (ItemPlace(printable(name), None, None, folder / name) for name in files)
+    return DataSource(modality, places, len(files))
 
 
 def _modality_of_files(modality: str, files: list[str], columns: str) -> str:
@@ -148,12 +148,12 @@ def _modality_of_files(modality: str, files: list[str], columns: str) -> str:
     return modality
 
 
-def _folder_places(folder: Path, files: list[str], depth: int) -> Iterator[Place]:
+def _folder_places(folder: Path, files: list[str], depth: int) -> Iterator[ItemPlace]:
     for name in files:
         parts = name.split("/", depth + 1)
         label, fault = as_label(parts[depth])
         split = SPLIT_NAMES[parts[0].lower()] if depth else None
-        yield Place(printable(name), label, split, folder / name, fault)
+        yield ItemPlace(printable(name), label, split, folder / name, fault)
 
 
 def _walk(folder: Path) -> tuple[list[str], list[str]]:
@@ -193,7 +193,9 @@ def _require_splits(folders: list[str]) -> None:
         )
 
 
-def _table_source(table: Table, modality: str, respect_splits: bool, is_labelled: bool) -> Source:
+def _table_source(
+    table: ItemTable, modality: str, respect_splits: bool, is_labelled: bool
+) -> DataSource:
     if modality == "auto" and "text" in table.columns:
         modality = next(name for name, kind in MODALITIES.items() if kind.column == "text")
     content = "path" if modality == "auto" else MODALITIES[modality].column
@@ -206,10 +208,10 @@ def _table_source(table: Table, modality: str, respect_splits: bool, is_labelled
         paths = (str(value or "") for (value,) in table.read(["path"]))
         modality = _modality_by_extension(Counter(map(_extension, paths)))
     places = _table_places(table, content, further)
-    return Source(modality, places, table.rows, warnings=tuple(warnings))
+    return DataSource(modality, places, table.rows, warnings=tuple(warnings))
 
 
-def _require_columns(table: Table, content: str, modality: str, further: list[str]) -> None:
+def _require_columns(table: ItemTable, content: str, modality: str, further: list[str]) -> None:
     missing = [name for name in (content, *further) if name not in table.columns]
     if not missing:
         return
@@ -231,7 +233,7 @@ def _require_columns(table: Table, content: str, modality: str, further: list[st
     )
 
 
-def _table_places(table: Table, content: str, further: list[str]) -> Iterator[Place]:
+def _table_places(table: ItemTable, content: str, further: list[str]) -> Iterator[ItemPlace]:
     name, folder = table.path.name, table.path.parent
     for row, (value, *rest) in enumerate(table.read([content, *further]), start=1):
         told = dict(zip(further, rest, strict=True))
@@ -244,7 +246,7 @@ def _table_places(table: Table, content: str, further: list[str]) -> Iterator[Pl
         else:
             path, fault = as_path(path, value)
             found = folder / path
-        yield Place(path, label, split, found, label_fault or fault)
+        yield ItemPlace(path, label, split, found, label_fault or fault)
 
 
 def _modality_by_extension(seen: Counter[str]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tfhub_blocks.compute.data.data_sources import Place, open_source
+from tfhub_blocks.compute.data.data_sources import ItemPlace, open_source
 from tfhub_blocks.compute.data.place_contents import read_contents
 from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions
 from tfhub_blocks.records.base.errors import BlocksError
@@ -19,8 +19,8 @@ from tfhub_blocks.records.formats.snapshots import (
     FORMAT,
     ITEM_SCHEMA,
     ItemWriter,
-    Manifest,
     Snapshot,
+    SnapshotManifest,
     open_snapshot,
 )
 
@@ -28,7 +28,7 @@ ROWS_PER_WRITE = 8
 
 # By label a heap of the smallest ids, with their places, and the set of them. An id is an integer
 # here, and negated, so that the largest is at the top.
-Smallest = dict[str, tuple[list[tuple[int, int, Place]], set[int]]]
+Smallest = dict[str, tuple[list[tuple[int, int, ItemPlace]], set[int]]]
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def draw(
     return Drawn(open_snapshot(folder, where), rejected)
 
 
-def _chosen(smallest: Smallest, items: int) -> dict[str, tuple[str, Place]]:
+def _chosen(smallest: Smallest, items: int) -> dict[str, tuple[str, ItemPlace]]:
     """By id the label and a place of each item: first every class's first, then every second."""
     ranked = []
     labels_of = defaultdict(set)
@@ -115,7 +115,7 @@ def _chosen(smallest: Smallest, items: int) -> dict[str, tuple[str, Place]]:
 def _write(
     folder: Path,
     modality: str,
-    chosen: dict[str, tuple[str, Place]],
+    chosen: dict[str, tuple[str, ItemPlace]],
     counts: Counter[str],
     rejected: int,
 ) -> None:
@@ -131,7 +131,7 @@ def _write(
                 content = held if isinstance(held, bytes) else held.read_bytes()
                 rows.append({"id": item, "content": content, "label": label, "split": "train"})
             writer.write(pa.RecordBatch.from_pylist(rows, schema=ITEM_SCHEMA))
-    Manifest(
+    SnapshotManifest(
         digest=digest.hexdigest(),
         modality=modality,
         items=writer.rows,

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfhub_blocks.compute.data.data_sources import Place
+from tfhub_blocks.compute.data.data_sources import ItemPlace
 from tfhub_blocks.records.formats.snapshots import (
     REJECTED_NAME,
     REJECTED_SCHEMA,
@@ -26,7 +26,7 @@ NO_SPLIT = -1
 Indexes = npt.NDArray[np.int64]
 
 
-class Places:
+class ItemPlaces:
     """The usable places of a source. Contents go to a spill file, removed at the end.
 
     A place costs about 120 bytes of memory, its path included.
@@ -48,7 +48,7 @@ class Places:
         """The code of a label, a new one if it was not seen."""
         return self.label_codes.setdefault(label, len(self.label_codes))
 
-    def add(self, place: Place, label: str, item_id: bytes, content: bytes) -> None:
+    def add(self, place: ItemPlace, label: str, item_id: bytes, content: bytes) -> None:
         """Take in a place; ``item_id`` has 32 bytes."""
         self._ids += item_id
         self._labels.append(self.add_label(label))
@@ -103,7 +103,7 @@ class Places:
         self._paths.append(pa.array(self._path_chunk, pa.large_string()))
         self._path_chunk = []
 
-    def __enter__(self) -> "Places":
+    def __enter__(self) -> "ItemPlaces":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -28,7 +28,7 @@ Rows = Iterator[Sequence[Any]]
 
 
 @dataclass(frozen=True)
-class Table:
+class ItemTable:
     """A table file: its columns, and how many rows it has where that is cheap to know."""
 
     path: Path
@@ -49,7 +49,7 @@ def is_table(path: Path) -> bool:
     return path.suffix.lower() in _READERS
 
 
-def open_table(path: Path) -> Table:
+def open_table(path: Path) -> ItemTable:
     """A table whose columns have been read.
 
     Raises:
@@ -78,7 +78,7 @@ def open_table(path: Path) -> Table:
     twice = sorted({name for name in columns if columns.count(name) > 1})
     if twice:
         raise malformed(path, f"has the column {twice[0]!r} twice", "each column once")
-    return Table(path, tuple(columns), rows)
+    return ItemTable(path, tuple(columns), rows)
 
 
 def malformed(path: Path, problem: str, expected: str) -> BlocksError:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from tfhub_blocks.compute.data.data_sources import Place, Source
+from tfhub_blocks.compute.data.data_sources import DataSource, ItemPlace
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.modalities.modality import Limits
 from tfhub_blocks.records.base.shards import SHARD_BYTES
@@ -17,10 +17,10 @@ MAX_THREADS = 8
 # One item never outgrows a shard, nor what a thread may hold in memory.
 MAX_ITEM_BYTES = SHARD_BYTES
 
-Read = tuple[Place, bytes, str | None]
+Read = tuple[ItemPlace, bytes, str | None]
 
 
-def read_contents(source: Source, limits: Limits, is_decoded: bool = True) -> Iterator[Read]:
+def read_contents(source: DataSource, limits: Limits, is_decoded: bool = True) -> Iterator[Read]:
     """Each place with its content and, if it cannot be an item, the reason; in the source's order.
 
     Where somebody else will decode it, ``is_decoded`` is false and the reasons are those that can
@@ -29,7 +29,7 @@ def read_contents(source: Source, limits: Limits, is_decoded: bool = True) -> It
     Files are read and decoded by a few threads, which are at most a few files ahead.
     """
 
-    def read(place: Place) -> Read:
+    def read(place: ItemPlace) -> Read:
         content, fault = b"", place.fault
         if fault is None and isinstance(place.content, Path):
             content, fault = _read_file(place.content)

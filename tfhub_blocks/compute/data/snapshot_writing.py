@@ -21,9 +21,9 @@ from tfhub_blocks.compute.data.classes import (
     label_warnings,
     split_warnings,
 )
-from tfhub_blocks.compute.data.data_sources import ATTRIBUTION_NAME, Source, open_source
+from tfhub_blocks.compute.data.data_sources import ATTRIBUTION_NAME, DataSource, open_source
 from tfhub_blocks.compute.data.fields import STEP_NAME, quoted, refusal
-from tfhub_blocks.compute.data.item_places import Indexes, Places, RejectedWriter
+from tfhub_blocks.compute.data.item_places import Indexes, ItemPlaces, RejectedWriter
 from tfhub_blocks.compute.data.place_contents import read_contents
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.modalities.modality import Limits
@@ -33,7 +33,7 @@ from tfhub_blocks.records.formats.snapshots import (
     SOURCES_NAME,
     SPLITS,
     ItemWriter,
-    Manifest,
+    SnapshotManifest,
 )
 
 ATTRIBUTION_CHARACTERS = 2000
@@ -98,7 +98,7 @@ def write_snapshot(
     folder: Path,
     options: SnapshotOptions,
     progress: Callable[[int, int | None], None],
-) -> Manifest:
+) -> SnapshotManifest:
     """The manifest of the snapshot of a source, written into an empty folder.
 
     Equal contents with equal labels give equal shards and an equal digest, whatever the files'
@@ -115,7 +115,7 @@ def write_snapshot(
             classes are too few or too small.
     """
     found = open_source(source, options.modality, options.respect_splits)
-    with Places(folder) as places:
+    with ItemPlaces(folder) as places:
         with RejectedWriter(folder) as rejected:
             total = _gather(found, options.limits, places, rejected, progress)
             kept, items = _without_conflicts(places, rejected)
@@ -126,7 +126,7 @@ def write_snapshot(
         counts = count_classes(labels, places.labels[items], splits)
         written, digest = _write_items(folder, places, items, splits)
         places.write_sources(folder / SOURCES_NAME, kept)
-    manifest = Manifest(
+    manifest = SnapshotManifest(
         digest=digest,
         modality=found.modality,
         items=len(items),
@@ -170,9 +170,9 @@ def _attribution(source: Path) -> str:
 
 
 def _gather(
-    source: Source,
+    source: DataSource,
     limits: Limits,
-    places: Places,
+    places: ItemPlaces,
     rejected: RejectedWriter,
     progress: Callable[[int, int | None], None],
 ) -> int:
@@ -193,7 +193,7 @@ def _gather(
     return done
 
 
-def _without_conflicts(places: Places, rejected: RejectedWriter) -> tuple[Indexes, Indexes]:
+def _without_conflicts(places: ItemPlaces, rejected: RejectedWriter) -> tuple[Indexes, Indexes]:
     """The places that stay, and of each content the first; contradictory contents are rejected."""
     if not len(places.ids):
         return (np.empty(0, np.int64),) * 2
@@ -229,7 +229,7 @@ def _check_rejected(rejected: RejectedWriter, total: int, max_fraction: float) -
     )
 
 
-def _split_codes(places: Places, items: Indexes, options: SnapshotOptions) -> Codes:
+def _split_codes(places: ItemPlaces, items: Indexes, options: SnapshotOptions) -> Codes:
     if options.respect_splits:
         return places.splits[items]
     rule = (options.split_salt, options.validation_fraction, options.test_fraction)
@@ -238,7 +238,7 @@ def _split_codes(places: Places, items: Indexes, options: SnapshotOptions) -> Co
 
 
 def _write_items(
-    folder: Path, places: Places, items: Indexes, splits: Codes
+    folder: Path, places: ItemPlaces, items: Indexes, splits: Codes
 ) -> tuple[ItemWriter, str]:
     """What wrote the items, and the digest over contents, labels and splits."""
     names = tuple(places.label_codes)

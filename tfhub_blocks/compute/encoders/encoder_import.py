@@ -29,7 +29,7 @@ WHERE = "import_encoder"
 
 
 @dataclass(frozen=True)
-class Request:
+class ImportRequest:
     """What to import: a folder or an address, its pin, and what to do if it has none.
 
     ``facts`` is what is told of an encoder without a pin, as ``parse_facts`` reads it.
@@ -42,7 +42,7 @@ class Request:
     facts: str | None = None
 
 
-def import_saved_model(request: Request, folder: Path) -> Pin:
+def import_saved_model(request: ImportRequest, folder: Path) -> Pin:
     """Copy an encoder into an empty folder, verified and loaded; give its pin.
 
     What is verified and what is loaded are both the copy. Without a pin, and with ``unpinned``
@@ -90,7 +90,7 @@ def import_saved_model(request: Request, folder: Path) -> Pin:
     return pin
 
 
-def _not_one(request: Request) -> BlocksError:
+def _not_one(request: ImportRequest) -> BlocksError:
     return BlocksError(
         WHERE,
         "source, handle",
@@ -100,7 +100,7 @@ def _not_one(request: Request) -> BlocksError:
     )
 
 
-def _is_pin_alone(request: Request) -> bool:
+def _is_pin_alone(request: ImportRequest) -> bool:
     """Whether nothing but a pin is given to import."""
     names = (SAVED_MODEL_NAME, SAVED_MODEL_FOLDER)
     source = Path(request.source) if request.source else None
@@ -108,7 +108,7 @@ def _is_pin_alone(request: Request) -> bool:
     return not request.handle and not has_model
 
 
-def _given_pin(request: Request) -> Pin | None:
+def _given_pin(request: ImportRequest) -> Pin | None:
     """The pin at the port, else the one in the source; None where ``unpinned`` accepts that."""
     path = Path(request.pin) if request.pin else Path(request.source or "") / PIN_NAME
     if request.pin is None and (request.source is None or not path.is_file()):
@@ -132,7 +132,7 @@ def _given_pin(request: Request) -> Pin | None:
     return read_pin(path)
 
 
-def _new_pin(request: Request, saved_model: Path, files: Mapping[str, PinnedFile]) -> Pin:
+def _new_pin(request: ImportRequest, saved_model: Path, files: Mapping[str, PinnedFile]) -> Pin:
     from tfhub_blocks.compute.encoders.encoder_facts import parse_facts
     from tfhub_blocks.compute.encoders.inspection import inspect_encoder
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from tfhub_blocks.compute.encoders.encoder_import import Request, import_saved_model
+from tfhub_blocks.compute.encoders.encoder_import import ImportRequest, import_saved_model
 from tfhub_blocks.compute.encoders.encoder_loading import pinned_saved_model
 from tfhub_blocks.compute.sources.fetching import LOCAL_SOURCES, REMOTE_SOURCES, fetch_saved_model
 from tfhub_blocks.compute.tf.tensorflow_setup import tf
@@ -61,7 +61,7 @@ def pin_encoder(
         sources = (*LOCAL_SOURCES, *REMOTE_SOURCES)
         source = fetched or fetch_saved_model(handle, Path(temporary) / "fetched", sources, None)
         partial = Path(temporary) / "pinned"
-        seen = import_saved_model(Request(str(source), None, None, "accept", facts), partial)
+        seen = import_saved_model(ImportRequest(str(source), None, None, "accept", facts), partial)
         kind = "folder" if Path(handle).is_dir() else "file"
         named = f"{kind}:{Path(handle).name}" if is_local else canonical_handle(handle)
         pin = replace(seen, name=folder.name, handle=named, decisions=decisions)
@@ -82,7 +82,7 @@ def verify_encoder(folder: Path) -> Pin:
         BlocksError: The first thing that differs.
     """
     with tempfile.TemporaryDirectory() as temporary:
-        request = Request(str(folder), None, None, "refuse", None)
+        request = ImportRequest(str(folder), None, None, "refuse", None)
         return import_saved_model(request, Path(temporary) / "seen")
 
 

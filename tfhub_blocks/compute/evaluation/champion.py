@@ -8,11 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.evaluation.classification_metrics import Metrics, differences, measure
+from tfhub_blocks.compute.evaluation.classification_metrics import (
+    ClassificationMetrics,
+    differences,
+    measure,
+)
 from tfhub_blocks.compute.evaluation.evaluation_run import WHERE, Answers, answer_split
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import Folder
-from tfhub_blocks.records.formats.champion_comparison import CHAMPION_PORT, MIN_GAIN, Comparison
+from tfhub_blocks.records.formats.champion_comparison import (
+    CHAMPION_PORT,
+    MIN_GAIN,
+    ChampionComparison,
+)
 from tfhub_blocks.records.formats.models import bare_digest, open_model
 from tfhub_blocks.records.formats.snapshots import Snapshot
 
@@ -104,7 +112,7 @@ def compare(
     snapshot: Snapshot,
     resamples: int,
     progress: Callable[[int, int | None], None],
-) -> Comparison:
+) -> ChampionComparison:
     """Ask the champion, by its own program, what the model was asked, and compare item by item.
 
     A champion that is the model, with or without a runtime, is not asked again: it answers alike.
@@ -126,10 +134,10 @@ def compare(
         order = [labels.index(label) for label in answers.labels]
         theirs = asked.probabilities[:, order]
     given = (answers.targets, answers.labels, resamples)
-    metrics: Metrics = measure(theirs, *given)
+    metrics: ClassificationMetrics = measure(theirs, *given)
     ours_right, theirs_right = (_hits(it, answers) for it in (answers.probabilities, theirs))
     changes = differences(answers.probabilities, theirs, *given)
-    return Comparison(
+    return ChampionComparison(
         champion=champion.digest,
         snapshot=snapshot.manifest.digest,
         training_snapshot=champion.metadata["snapshot_digest"],

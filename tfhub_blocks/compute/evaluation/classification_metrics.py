@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.heads.interval_estimates import Estimate
+from tfhub_blocks.compute.heads.interval_estimates import IntervalEstimate
 from tfhub_blocks.records.base.errors import BlocksError
 
 WHERE = "evaluate"
@@ -45,8 +45,8 @@ class ClassMetrics:
 
     label: str
     support: int  # items whose target it is
-    precision: Estimate
-    recall: Estimate
+    precision: IntervalEstimate
+    recall: IntervalEstimate
     average_precision: float
 
     def as_dict(self) -> dict[str, Any]:
@@ -76,15 +76,15 @@ class ReliabilityBin:
 
 
 @dataclass(frozen=True)
-class Metrics:
+class ClassificationMetrics:
     """Everything measured on one split. Classes are in the order of the labels."""
 
     items: int
-    accuracy: Estimate
-    balanced_accuracy: Estimate
-    macro_f1: Estimate
-    log_loss: Estimate
-    expected_calibration_error: Estimate
+    accuracy: IntervalEstimate
+    balanced_accuracy: IntervalEstimate
+    macro_f1: IntervalEstimate
+    log_loss: IntervalEstimate
+    expected_calibration_error: IntervalEstimate
     majority_share: float
     """Accuracy of always answering the most frequent class: the baseline."""
     classes: tuple[ClassMetrics, ...]
@@ -138,7 +138,7 @@ def measure(
     labels: Sequence[str],
     resamples: int = 1000,
     seed: int = 0,
-) -> Metrics:
+) -> ClassificationMetrics:
     """Return all measures; the same arguments give the same numbers.
 
     Of equally probable classes the first is the prediction. Memory beyond the arguments is a few
@@ -167,12 +167,12 @@ def measure(
         per_class[index] = outcomes.precision_and_recall(times)
     bounds = np.percentile(summary, PERCENTILES, axis=0)
     accuracy, balanced_accuracy, macro_f1, log_loss, calibration_error = (
-        Estimate(*map(float, each)) for each in zip(point, *bounds, strict=True)
+        IntervalEstimate(*map(float, each)) for each in zip(point, *bounds, strict=True)
     )
     confusion = np.zeros((len(labels), len(labels)), np.int64)
     np.add.at(confusion, (targets, outcomes.predicted), 1)
     support = confusion.sum(axis=1)
-    return Metrics(
+    return ClassificationMetrics(
         items=len(targets),
         accuracy=accuracy,
         balanced_accuracy=balanced_accuracy,
@@ -201,7 +201,7 @@ def differences(
     labels: Sequence[str],
     resamples: int = 1000,
     seed: int = 0,
-) -> dict[str, Estimate]:
+) -> dict[str, IntervalEstimate]:
     """Return each of ``MEASURES`` of one classifier less that of another on the same items.
 
     Intervals are of the difference, over the very resamples that ``measure`` draws: an item counts
@@ -230,7 +230,7 @@ def differences(
     ]
     bounds = np.percentile(drawn, PERCENTILES, axis=0)
     found = zip(MEASURES, point, *bounds, strict=True)
-    return {name: Estimate(*map(float, estimate)) for name, *estimate in found}
+    return {name: IntervalEstimate(*map(float, estimate)) for name, *estimate in found}
 
 
 def precision_recall_curves(
@@ -339,11 +339,11 @@ def _class_metrics(
 ) -> tuple[ClassMetrics, ...]:
     point = np.nan_to_num(outcomes.precision_and_recall(np.ones(len(outcomes.targets))))
 
-    def estimate(kind: int, index: int) -> Estimate:
+    def estimate(kind: int, index: int) -> IntervalEstimate:
         defined = resampled[:, kind, index]
         defined = defined[~np.isnan(defined)]
         low, high = np.percentile(defined, PERCENTILES) if len(defined) else (0.0, 0.0)
-        return Estimate(float(point[kind, index]), float(low), float(high))
+        return IntervalEstimate(float(point[kind, index]), float(low), float(high))
 
     rows = []
     for index, label in enumerate(labels):

@@ -19,7 +19,7 @@ FORMAT = Format("report", 1)
 
 
 @dataclass(frozen=True)
-class Threshold:
+class ThresholdResult:
     """A condition that was asked for, and whether it was met."""
 
     name: str  # such as "Accuracy"
@@ -93,12 +93,12 @@ class Mistake:
 
 
 @dataclass(frozen=True)
-class Report:
+class EvaluationPage:
     """All that the page says, in its order."""
 
     title: str
     summary: str
-    thresholds: Sequence[Threshold]
+    thresholds: Sequence[ThresholdResult]
     metrics: Sequence[MetricRow]
     classes: Sequence[ClassRow]
     figures: Sequence[ReportFigure]
@@ -109,7 +109,7 @@ class Report:
     against: Against | None = None
 
 
-def render_report(report: Report) -> str:
+def render_report(report: EvaluationPage) -> str:
     """Return the page. The same report gives the same text.
 
     The verdict is "Passed" where every threshold was met, "Not passed" where one was missed, and
@@ -133,7 +133,7 @@ def render_report(report: Report) -> str:
     )
 
 
-def _verdict(thresholds: Sequence[Threshold]) -> str:
+def _verdict(thresholds: Sequence[ThresholdResult]) -> str:
     if not thresholds:
         return (
             '<section class="verdict open" aria-labelledby="verdict"><h2 id="verdict">No verdict'
@@ -153,7 +153,7 @@ def _verdict(thresholds: Sequence[Threshold]) -> str:
         f'<section class="verdict {"passed" if passed else "failed"}" aria-labelledby="verdict">'
         f'<h2 id="verdict">{"✓ Passed" if passed else "✗ Not passed"}</h2>'
         f"<p>{met} of {len(thresholds)} {_plural('threshold', len(thresholds))} met.</p>"
-        + _table(["Threshold", "Asked for", "Measured", "Result"], rows, numbers={2})
+        + _table(["ThresholdResult", "Asked for", "Measured", "Result"], rows, numbers={2})
         + "</section>"
     )
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tfhub_blocks.compute.evaluation import evaluation_figures
 from tfhub_blocks.compute.evaluation.classification_metrics import (
-    Metrics,
+    ClassificationMetrics,
     most_confident_mistakes,
     precision_recall_curves,
 )
@@ -23,17 +23,17 @@ from tfhub_blocks.compute.evaluation.evaluation_report import (
     Against,
     AgainstRow,
     ClassRow,
+    EvaluationPage,
     MetricRow,
     Mistake,
-    Report,
     ReportFigure,
+    ThresholdResult,
     render_report,
 )
-from tfhub_blocks.compute.evaluation.evaluation_report import Threshold as ReportThreshold
 from tfhub_blocks.compute.evaluation.stored_answers import write_answers
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.records.base.errors import BlocksError
-from tfhub_blocks.records.formats.champion_comparison import MIN_GAIN, Comparison
+from tfhub_blocks.records.formats.champion_comparison import MIN_GAIN, ChampionComparison
 from tfhub_blocks.records.formats.evidence import Threshold
 from tfhub_blocks.records.formats.snapshots import SOURCES_NAME, Snapshot
 
@@ -109,9 +109,9 @@ def answer_split(
 
 
 def hold_thresholds(
-    metrics: Metrics,
+    metrics: ClassificationMetrics,
     asked: Mapping[str, float | None],
-    comparison: Comparison | None = None,
+    comparison: ChampionComparison | None = None,
     min_gain: float | None = None,
 ) -> tuple[Threshold, ...]:
     """Each bound that was asked for, by name (``min_accuracy``, ``max_log_loss``), and one always.
@@ -143,12 +143,12 @@ def hold_thresholds(
 def write_report(
     folder: Path,
     answers: Answers,
-    metrics: Metrics,
+    metrics: ClassificationMetrics,
     thresholds: Sequence[Threshold],
     snapshot: Snapshot,
     facts: Sequence[tuple[str, str]],
     mistakes: int,
-    comparison: Comparison | None = None,
+    comparison: ChampionComparison | None = None,
 ) -> None:
     """Write ``metrics.json``, answers, figures as PNG, and one self-contained ``report.html``."""
     write_answers(folder, answers.ids, answers.probabilities)
@@ -159,7 +159,7 @@ def write_report(
     (folder / "metrics.json").write_text(
         json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
-    report = Report(
+    report = EvaluationPage(
         title="Evaluation",
         summary=f"{metrics.items} items of the test split, {len(answers.labels)} classes.",
         thresholds=[_told(threshold) for threshold in thresholds],
@@ -186,7 +186,9 @@ def write_report(
     (folder / "report.html").write_text(render_report(report), encoding="utf-8")
 
 
-def summary_values(metrics: Metrics, comparison: Comparison | None = None) -> dict[str, float]:
+def summary_values(
+    metrics: ClassificationMetrics, comparison: ChampionComparison | None = None
+) -> dict[str, float]:
     """Each measure, and the ends of its interval, by a name that MLflow takes.
 
     Of what a model differs by from the champion the names end in ``_change``.
@@ -203,7 +205,7 @@ def summary_values(metrics: Metrics, comparison: Comparison | None = None) -> di
     return values | {"majority_share": metrics.majority_share}
 
 
-def _figures(answers: Answers, metrics: Metrics) -> list[ReportFigure]:
+def _figures(answers: Answers, metrics: ClassificationMetrics) -> list[ReportFigure]:
     bins = metrics.reliability
     curves = precision_recall_curves(answers.probabilities, answers.targets, answers.labels)
     return [
@@ -238,7 +240,7 @@ def _figures(answers: Answers, metrics: Metrics) -> list[ReportFigure]:
     ]
 
 
-def _told_confusion(answers: Answers, metrics: Metrics) -> str:
+def _told_confusion(answers: Answers, metrics: ClassificationMetrics) -> str:
     matrix = np.array(metrics.confusion)
     np.fill_diagonal(matrix, 0)
     true, predicted = np.unravel_index(matrix.argmax(), matrix.shape)
@@ -248,13 +250,13 @@ def _told_confusion(answers: Answers, metrics: Metrics) -> str:
     return f"the most frequent mistake is {most}, {matrix[true, predicted]} times"
 
 
-def _metric_row(metrics: Metrics, name: str) -> MetricRow:
+def _metric_row(metrics: ClassificationMetrics, name: str) -> MetricRow:
     title, meaning = TITLES[name]
     estimate = getattr(metrics, name)
     return MetricRow(title, estimate.value, (estimate.low, estimate.high), meaning)
 
 
-def _against(metrics: Metrics, comparison: Comparison) -> Against:
+def _against(metrics: ClassificationMetrics, comparison: ChampionComparison) -> Against:
     verdict = comparison.told()
     rows = []
     for name, change in comparison.changes.items():
@@ -275,7 +277,7 @@ def _against(metrics: Metrics, comparison: Comparison) -> Against:
     return Against(f"{verdict[0].upper()}{verdict[1:]}.", rows, tuple(comparison.warnings()))
 
 
-def _told(threshold: Threshold) -> ReportThreshold:
+def _told(threshold: Threshold) -> ThresholdResult:
     if threshold.name == BETTER_THAN_MAJORITY:
         name, asked = "Accuracy, low end", f"above the majority class, {threshold.asked:.4g}"
     elif threshold.name == MIN_GAIN:
@@ -284,7 +286,7 @@ def _told(threshold: Threshold) -> ReportThreshold:
         kind, _, measure_name = threshold.name.partition("_")
         name = TITLES[measure_name][0]
         asked = f"at {'least' if kind == 'min' else 'most'} {threshold.asked:g}"
-    return ReportThreshold(name, asked, threshold.measured, threshold.met)
+    return ThresholdResult(name, asked, threshold.measured, threshold.met)
 
 
 def _mistakes(answers: Answers, snapshot: Snapshot, count: int) -> list[Mistake]:

@@ -26,14 +26,14 @@ from tfhub_blocks.compute.inference.engine_interface import UnfitError
 from tfhub_blocks.compute.inference.engine_list import ENGINES, REFERENCE
 from tfhub_blocks.compute.inference.engine_selection import (
     AUTO,
-    Sample,
+    ParitySample,
     Selected,
     select_engine,
     take_sample,
 )
 from tfhub_blocks.compute.inference.parity import usual_limit
 from tfhub_blocks.compute.inference.parts import IdsAndVectors, Parts
-from tfhub_blocks.compute.inference.work_plan import Plan, read_plan, rows_of_part
+from tfhub_blocks.compute.inference.work_plan import WorkPlan, read_plan, rows_of_part
 from tfhub_blocks.compute.modalities.modality import Modality
 from tfhub_blocks.compute.tf.tensorflow_setup import has_gpu
 from tfhub_blocks.records.base.errors import BlocksError
@@ -49,7 +49,7 @@ PARTS_FOLDER = "parts"
 
 
 @dataclass(frozen=True)
-class Options:
+class ExtractionOptions:
     """How features are computed and kept.
 
     ``max_difference`` bounds how far an engine's vectors may be from those of the model as it is
@@ -66,7 +66,7 @@ class Options:
     least_to_compare: int = 512
 
 
-class Source(Protocol):
+class VectorSource(Protocol):
     """What vectors come from: an encoder, or a part of one."""
 
     @property
@@ -114,13 +114,13 @@ class Extraction:
     """
 
     snapshot: Snapshot
-    encoder: Source
-    options: Options = Options()
+    encoder: VectorSource
+    options: ExtractionOptions = ExtractionOptions()
     previous: Features | None = None
     splits: tuple[str, ...] = ()
     where: str = WHERE
 
-    def compute(self, share: Share, progress: Callable[[int, int], None]) -> Plan:
+    def compute(self, share: Share, progress: Callable[[int, int], None]) -> WorkPlan:
         """Compute one worker's share, and give what all workers go by.
 
         Memory holds a few batches, however many items there are.
@@ -199,7 +199,7 @@ class Extraction:
         if self.previous:
             self.previous.check_encoder(self.encoder.digest, self.where)
 
-    def _sample(self, computation: Computation) -> Sample:
+    def _sample(self, computation: Computation) -> ParitySample:
         """The first items: ids are digests, so they are as good as drawn."""
         wanted = PARITY_ITEMS if self.options.precision == "float32" else PROBE_ITEMS
         rows = np.arange(min(wanted, self.snapshot.manifest.items))
@@ -218,7 +218,7 @@ class Extraction:
         few = self.snapshot.manifest.items < self.options.least_to_compare
         return REFERENCE if few else AUTO
 
-    def _plan(self, selected: Selected, sample: Sample, batch_size: int) -> Plan:
+    def _plan(self, selected: Selected, sample: ParitySample, batch_size: int) -> WorkPlan:
         reusable, why_not = self.reusable(selected.engine.kind)
         rows = self._missing(reusable)
         report: dict[str, Any] = {
@@ -230,7 +230,7 @@ class Extraction:
         if self.options.precision != "float32":
             report["probe"] = self._probe(sample, selected)
         engine = selected.engine
-        return Plan(engine.name, engine.kind, rows, rows_of_part(len(rows), batch_size), report)
+        return WorkPlan(engine.name, engine.kind, rows, rows_of_part(len(rows), batch_size), report)
 
     def _missing(self, reusable: Features | None) -> NDArray[np.int64]:
         """The rows of the snapshot, or of these splits, that are not in the earlier features."""
@@ -246,7 +246,7 @@ class Extraction:
             start += len(ids)
         return np.concatenate(missing)
 
-    def _probe(self, sample: Sample, selected: Selected) -> dict[str, Any]:
+    def _probe(self, sample: ParitySample, selected: Selected) -> dict[str, Any]:
         """What fewer bits cost: a head's accuracy on the sample with and without, left one out."""
         targets = self.snapshot.targets(np.arange(len(sample.ids)))
         if len(np.unique(targets)) < 2:

@@ -9,11 +9,16 @@ from numpy.typing import NDArray
 
 from tfhub_blocks.compute.extraction.earlier_features import EarlierFeatures
 from tfhub_blocks.compute.extraction.extraction import Extraction, Share
-from tfhub_blocks.compute.inference.work_plan import Plan
-from tfhub_blocks.compute.step.step_frame import Step
+from tfhub_blocks.compute.inference.work_plan import WorkPlan
+from tfhub_blocks.compute.step.step_frame import StepRun
 from tfhub_blocks.records.base.folders import Format
 from tfhub_blocks.records.base.shards import ShardWriter
-from tfhub_blocks.records.formats.features import Manifest, features_schema, ids_of, vector_column
+from tfhub_blocks.records.formats.features import (
+    FeatureManifest,
+    features_schema,
+    ids_of,
+    vector_column,
+)
 
 # An Arrow batch is what readers take at once, and what others draw from in another order.
 ROWS_PER_WRITE = 1024
@@ -21,7 +26,7 @@ BYTES_PER_WRITE = 4 * 2**20
 
 
 def run_extraction(
-    run: Step,
+    run: StepRun,
     port: str,
     folder_format: Format,
     extraction: Extraction,
@@ -66,11 +71,11 @@ def run_extraction(
 
 def write_features(
     extraction: Extraction,
-    plan: Plan,
+    plan: WorkPlan,
     share: Share,
     folder: Path,
     progress: Callable[[int, int], None],
-) -> Manifest:
+) -> FeatureManifest:
     """Write the features of all items of an extraction's snapshot; give their manifest.
 
     The first worker does this; it waits for the parts of others.
@@ -102,7 +107,7 @@ def write_features(
                     raise RuntimeError(f"part of {item} where {rows['id'][int(row)]} belongs")
             columns = [*rows.columns, vector_column(vectors)]
             writer.write(pa.record_batch(columns, schema=schema))
-    manifest = Manifest(
+    manifest = FeatureManifest(
         items=writer.rows,
         dimension=source.dimension,
         labels=snapshot.manifest.labels,
@@ -119,7 +124,7 @@ def write_features(
 
 
 def _fresh(
-    extraction: Extraction, plan: Plan, share: Share, progress: Callable[[int, int], None]
+    extraction: Extraction, plan: WorkPlan, share: Share, progress: Callable[[int, int], None]
 ) -> Iterator[tuple[str, NDArray[np.floating]]]:
     """Ids and vectors of what was computed, by whichever worker, in order."""
     parts = extraction.parts(share)

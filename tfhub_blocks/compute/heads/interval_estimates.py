@@ -14,7 +14,7 @@ Z_95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
-class Estimate:
+class IntervalEstimate:
     """A measure on some items, and its 95 % interval."""
 
     value: float
@@ -26,7 +26,7 @@ class Estimate:
         return {"value": self.value, "low": self.low, "high": self.high}
 
 
-def share(hits: int, items: int) -> Estimate:
+def share(hits: int, items: int) -> IntervalEstimate:
     """Return ``hits / items`` with Wilson's score interval, which is none of width zero.
 
     Wilson, Probable inference, the law of succession, and statistical inference, 1927.
@@ -38,10 +38,10 @@ def share(hits: int, items: int) -> Estimate:
     value, weight = hits / items, Z_95**2 / items
     middle = (value + weight / 2) / (1 + weight)
     reach = math.sqrt(weight * (value * (1 - value) + weight / 4)) / (1 + weight)
-    return Estimate(value, max(middle - reach, 0.0), min(middle + reach, 1.0))
+    return IntervalEstimate(value, max(middle - reach, 0.0), min(middle + reach, 1.0))
 
 
-def paired_difference(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> Estimate:
+def paired_difference(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> IntervalEstimate:
     """Return the share of hits of one less that of the other on the same items.
 
     Only items that one alone gets right tell the two apart, so the interval is much narrower than
@@ -57,4 +57,6 @@ def paired_difference(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> Estim
     items, up, down = len(one) + 2, gained + 0.5, lost + 0.5
     middle = (up - down) / items
     reach = Z_95 * math.sqrt((up + down) / items - middle**2) / math.sqrt(items)
-    return Estimate((gained - lost) / len(one), max(middle - reach, -1.0), min(middle + reach, 1.0))
+    return IntervalEstimate(
+        (gained - lost) / len(one), max(middle - reach, -1.0), min(middle + reach, 1.0)
+    )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from tfhub_blocks.compute.heads import interval_estimates
-from tfhub_blocks.compute.heads.interval_estimates import Estimate
+from tfhub_blocks.compute.heads.interval_estimates import IntervalEstimate
 from tfhub_blocks.records.base.errors import BlocksError
 
 Float64 = NDArray[np.float64]
@@ -34,7 +34,7 @@ STRENGTHS = tuple(float(f"{10**exponent:.3g}") for exponent in np.arange(-5, 2.5
 class LeaveOneOut:
     """What each item is taken for by the fit to all others."""
 
-    accuracy: Estimate  # the interval is Wilson's
+    accuracy: IntervalEstimate  # the interval is Wilson's
     predictions: NDArray[np.int64]  # [items]
     hits: NDArray[np.bool_]  # [items], whether the prediction is the target
     strength: float  # the penalty's weight, for standardised features

@@ -23,7 +23,7 @@ WORTHWHILE = 1.1
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class ParitySample:
     """Some real items, prepared, with the vectors that the model gives as it is served.
 
     ``counts`` are how many of each batch are items; the others fill it.
@@ -56,7 +56,7 @@ class Selected:
     candidates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def take_sample(computation: Computation, items: Sequence[Item]) -> Sample:
+def take_sample(computation: Computation, items: Sequence[Item]) -> ParitySample:
     """A sample of one item or more.
 
     Raises:
@@ -71,7 +71,7 @@ def take_sample(computation: Computation, items: Sequence[Item]) -> Sample:
     )
 
 
-def sample_of(computation: Computation, held: Sequence[tuple[Sequence[str], Any]]) -> Sample:
+def sample_of(computation: Computation, held: Sequence[tuple[Sequence[str], Any]]) -> ParitySample:
     """A sample of one batch or more that are prepared, each with the ids of its items.
 
     Raises:
@@ -80,7 +80,7 @@ def sample_of(computation: Computation, held: Sequence[tuple[Sequence[str], Any]
     ids = [item for items, _ in held for item in items]
     batches, counts = [prepared for _, prepared in held], [len(items) for items, _ in held]
     none = np.empty((0, computation.dimension), np.float32)
-    sample = Sample(computation, ids, batches, counts, none)
+    sample = ParitySample(computation, ids, batches, counts, none)
     served = sample.vectors(
         lambda batch: np.asarray(tf.nest.flatten(computation.forward(batch))[0])
     )
@@ -88,7 +88,7 @@ def sample_of(computation: Computation, held: Sequence[tuple[Sequence[str], Any]
     return replace(sample, reference=served)
 
 
-def select_engine(asked: str, precision: str, limit: float, sample: Sample) -> Selected:
+def select_engine(asked: str, precision: str, limit: float, sample: ParitySample) -> Selected:
     """The engine that was asked for; for ``auto`` the fastest on this machine that fits and passes.
 
     A candidate is timed for a second on the sample, with all cores; one that is not the reference
@@ -131,7 +131,7 @@ def select_engine(asked: str, precision: str, limit: float, sample: Sample) -> S
     return passed[fastest]
 
 
-def _items_per_s(forward: Forward, sample: Sample) -> float:
+def _items_per_s(forward: Forward, sample: ParitySample) -> float:
     """The rate of a forward pass alone, all cores at it."""
     cores = core_count()
     end = time.perf_counter() + TIMED_S

@@ -19,7 +19,7 @@ PARTS, LEAST_ROWS, MOST_ROWS = 64, 256, 4096
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class WorkPlan:
     """Which rows of a snapshot are computed, in parts of how many, by which engine.
 
     ``rows`` are rising positions; ``kind`` is that of the engine (``Engine.kind``); ``report``
@@ -83,7 +83,7 @@ def rows_of_part(items: int, batch_size: int) -> int:
     return -(-wanted // batch_size) * batch_size
 
 
-def read_plan(folder: Path, wait: bool) -> Plan | None:
+def read_plan(folder: Path, wait: bool) -> WorkPlan | None:
     """The plan in a folder; if there is none, None, or the one that another worker will write."""
     path = folder / PLAN_NAME
     while not path.is_file():
@@ -91,4 +91,4 @@ def read_plan(folder: Path, wait: bool) -> Plan | None:
             return None
         time.sleep(POLL_S)
     record = json.loads(path.read_text(encoding="utf-8"))
-    return Plan(rows=np.fromfile(folder / ROWS_NAME, "<i8").astype(np.int64), **record)
+    return WorkPlan(rows=np.fromfile(folder / ROWS_NAME, "<i8").astype(np.int64), **record)

@@ -14,7 +14,7 @@ from tfhub_blocks.compute.latency.latency_budget import (
     hold_differences,
 )
 from tfhub_blocks.compute.latency.measurements import Served, ServingPlan, measure_served
-from tfhub_blocks.compute.latency.trials import Trial, TrialPlan, difference, run_trial
+from tfhub_blocks.compute.latency.trials import RuntimeTrial, TrialPlan, difference, run_trial
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.evidence import Threshold
 from tfhub_blocks.records.formats.runtimes import OWN, Runtime, Speeds
@@ -26,7 +26,7 @@ FINALISTS = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class LatencySample:
     """Real items: ``evaluated`` is what ``evaluate`` computed for each, [n, classes], if known."""
 
     contents: Sequence[bytes]
@@ -61,7 +61,7 @@ class Choice:
             for window in self.windows_ms if size > 1 else ():
                 yield replace(runtime, largest_batch=size, batch_window_ms=window)
 
-    def finalists(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, Runtime]]:
+    def finalists(self, trials: Sequence[RuntimeTrial]) -> Iterator[tuple[RuntimeTrial, Runtime]]:
         """What to try as it will be served, of trials that passed, the fastest first."""
         fastest = sorted(trials, key=lambda trial: trial.p50_ms)[:FINALISTS]
         for trial in fastest:
@@ -73,9 +73,9 @@ class Choice:
 class Check:
     """What came of it: all trials, the model's own program first; ``served`` is the one chosen."""
 
-    own: Trial
-    trials: tuple[Trial, ...]
-    chosen: Trial
+    own: RuntimeTrial
+    trials: tuple[RuntimeTrial, ...]
+    chosen: RuntimeTrial
     served: Served
     thresholds: tuple[Threshold, ...]
 
@@ -87,7 +87,7 @@ class Check:
 
 def check(
     model: Path,
-    sample: Sample,
+    sample: LatencySample,
     choice: Choice,
     budget: Speeds,
     trial_plan: TrialPlan,
@@ -143,7 +143,7 @@ def _difference(answers: NDArray[np.float32], reference: NDArray[np.float32]) ->
     return difference(answers, reference)
 
 
-def _told(trial: Trial) -> str:
+def _told(trial: RuntimeTrial) -> str:
     if not trial.passed:
         return f"{trial.runtime.name}: {trial.unfit or trial.unlike}"
     return f"{trial.runtime.name}: p50 {trial.p50_ms:.2f} ms in process"
@@ -158,7 +158,7 @@ def _told_served(served: Served, missed: Sequence[Threshold]) -> str:
     )
 
 
-def stages_told(trial: Trial) -> tuple[str, Mapping[str, float]]:
+def stages_told(trial: RuntimeTrial) -> tuple[str, Mapping[str, float]]:
     """Which stage bounds a runtime, and the median milliseconds of each."""
     stages = {stage: trial.stage_ms(stage) for stage in trial.calls_ms}
     return max(stages, key=lambda stage: stages[stage]), stages

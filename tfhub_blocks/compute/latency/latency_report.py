@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_blocks.compute.evaluation.evaluation_report import (
+    EvaluationPage,
     MetricRow,
-    Report,
     ReportFigure,
+    ThresholdResult,
     render_report,
 )
-from tfhub_blocks.compute.evaluation.evaluation_report import Threshold as ReportThreshold
 from tfhub_blocks.compute.latency.latency_budget import told
 from tfhub_blocks.compute.latency.latency_check import Check, stages_told
 from tfhub_blocks.compute.latency.latency_figures import histogram_png, throughput_png
 from tfhub_blocks.compute.latency.percentiles import percentile
 from tfhub_blocks.compute.latency.request_load import Load
-from tfhub_blocks.compute.latency.trials import Trial
+from tfhub_blocks.compute.latency.trials import RuntimeTrial
 from tfhub_blocks.records.base.folders import Format
 
 FORMAT = Format("latency_report", 1)
@@ -37,11 +37,11 @@ def write_report(folder: Path, check: Check, facts: Sequence[tuple[str, str]]) -
     text = json.dumps(as_record(check), indent=1, ensure_ascii=False)
     (folder / "latency.json").write_text(f"{text}\n", encoding="utf-8")
     served, bound = check.served, stages_told(check.chosen)[0]
-    report = Report(
+    report = EvaluationPage(
         title="Latency",
         summary=f"{served.runtime.name}: p50 {served.speeds.p50_ms:.2f} ms as served, bound by "
         f"{_stage(check.chosen, bound)}.",
-        thresholds=[ReportThreshold(*told(it), it.measured, it.met) for it in check.thresholds],
+        thresholds=[ThresholdResult(*told(it), it.measured, it.met) for it in check.thresholds],
         metrics=_metrics(check),
         classes=[],
         figures=drawn,
@@ -149,7 +149,7 @@ def _load(load: Load) -> dict[str, float]:
     return found | {"requests": len(load.latencies_ms) + load.failed, "failed": load.failed}
 
 
-def _candidate(trial: Trial) -> dict[str, Any]:
+def _candidate(trial: RuntimeTrial) -> dict[str, Any]:
     record: dict[str, Any] = {"runtime": trial.runtime.name, "passed": trial.passed}
     if trial.unfit:
         return record | {"unfit": trial.unfit}
@@ -165,7 +165,7 @@ def _candidate(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _told(trial: Trial) -> str:
+def _told(trial: RuntimeTrial) -> str:
     if not trial.passed:
         return f"did not count: {trial.unfit or trial.unlike}"
     return (
@@ -174,7 +174,7 @@ def _told(trial: Trial) -> str:
     )
 
 
-def _warm_up(trial: Trial) -> str:
+def _warm_up(trial: RuntimeTrial) -> str:
     calls = trial.total_ms
     if not trial.steady:
         return "The first call took no longer than later ones."
@@ -185,7 +185,7 @@ def _warm_up(trial: Trial) -> str:
     )
 
 
-def _stage(trial: Trial, stage: str) -> str:
+def _stage(trial: RuntimeTrial, stage: str) -> str:
     """A stage's name; its own program decodes within the graph."""
     return (
         "decoding and forward pass"

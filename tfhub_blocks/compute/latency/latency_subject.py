@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from tfhub_blocks.compute.evaluation.evaluation_report import FORMAT as EVALUATION
 from tfhub_blocks.compute.evaluation.stored_answers import ANSWERS_NAME, read_answers
 from tfhub_blocks.compute.latency.accelerated_model import format_of
-from tfhub_blocks.compute.latency.latency_check import WHERE, Sample
+from tfhub_blocks.compute.latency.latency_check import WHERE, LatencySample
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.records.base.digests import files_sha256, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
@@ -30,7 +30,7 @@ OF_A_RUN = ("environment", "release_lock")
 
 
 @dataclass(frozen=True)
-class Subject:
+class LatencySubject:
     """What is checked: a model of ours or an encoder with its pin, or anybody's pyfunc.
 
     ``digests`` names what it was made from; ``facts`` is what its step said of it.
@@ -48,7 +48,7 @@ class Subject:
         return self.pin is not None and MODALITIES[self.pin.modality].served_as == "string"
 
 
-def open_subject(model: Path | None, encoder: Path | None) -> Subject:
+def open_subject(model: Path | None, encoder: Path | None) -> LatencySubject:
     """The one of both that is given, every byte of it checked.
 
     Raises:
@@ -65,19 +65,21 @@ def open_subject(model: Path | None, encoder: Path | None) -> Subject:
     if encoder is not None:
         folder = open_folder(encoder, ENCODER, WHERE).check()
         pin = read_pin(encoder / PIN_NAME)
-        return Subject(encoder, folder.digest, pin, {"encoder": pin.digest}, _facts(folder))
+        return LatencySubject(encoder, folder.digest, pin, {"encoder": pin.digest}, _facts(folder))
     assert model is not None  # noqa: S101 - one of both is
     if format_of(model) == models.PYFUNC and (model / "MLmodel").is_file():
-        return Subject(model, tree_digest(files_sha256(model)))
+        return LatencySubject(model, tree_digest(files_sha256(model)))
     folder, metadata = open_model(model, WHERE)
     digests = {
         "training_snapshot": metadata["snapshot_digest"],
         "encoder": metadata["encoder_digest"],
     }
-    return Subject(model, folder.digest, read_pin(model / PIN_NAME), digests, _facts(folder))
+    return LatencySubject(model, folder.digest, read_pin(model / PIN_NAME), digests, _facts(folder))
 
 
-def take_sample(snapshot: Snapshot, subject: Subject, evaluation: Path | None) -> Sample:
+def take_sample(
+    snapshot: Snapshot, subject: LatencySubject, evaluation: Path | None
+) -> LatencySample:
     """The first items of the test split, and what ``evaluate`` computed for each, if that is given.
 
     Raises:
@@ -115,7 +117,7 @@ def take_sample(snapshot: Snapshot, subject: Subject, evaluation: Path | None) -
             "give a snapshot of the data that the model is for",
         )
     evaluated = np.stack([answers[item] for item in ids]) if answers is not None else None
-    return Sample(contents, subject.is_text, evaluated)
+    return LatencySample(contents, subject.is_text, evaluated)
 
 
 def parsed(text: str, name: str, read: Callable[[str], Value]) -> tuple[Value, ...]:

@@ -42,7 +42,7 @@ class TrialPlan:
 
 
 @dataclass(frozen=True)
-class Trial:
+class RuntimeTrial:
     """What became of one runtime: ``unfit`` or ``unlike`` the reference, or its times in process.
 
     ``calls_ms`` are of calls with one item, one after another, the first ones warming up, by stage;
@@ -93,7 +93,7 @@ def run_trial(
     contents: Sequence[bytes],
     reference: NDArray[np.float32] | None,
     plan: TrialPlan,
-) -> tuple[Trial, NDArray[np.float32]]:
+) -> tuple[RuntimeTrial, NDArray[np.float32]]:
     """A runtime's trial, and its answers to the contents, [0, 0] if it is unfit.
 
     Args:
@@ -117,9 +117,9 @@ def run_trial(
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
             reason = f"its process ended with status {done.returncode} ({last[:200]})"
-            return Trial(runtime, unfit=reason), np.empty((0, 0), np.float32)
+            return RuntimeTrial(runtime, unfit=reason), np.empty((0, 0), np.float32)
         record = json.loads((result / "trial.json").read_text())
-        return Trial(runtime, **record), np.load(result / "answers.npy")
+        return RuntimeTrial(runtime, **record), np.load(result / "answers.npy")
 
 
 def main() -> None:
@@ -144,7 +144,7 @@ def _trial(
     contents: Sequence[bytes],
     reference: NDArray[np.float32] | None,
     told: dict[str, Any],
-) -> tuple[Trial, NDArray[np.float32]]:
+) -> tuple[RuntimeTrial, NDArray[np.float32]]:
     from tfhub_blocks.compute.answering.answerers import apply_threads, open_answerer
     from tfhub_blocks.records.formats.runtimes import read_runtime
 
@@ -154,11 +154,11 @@ def _trial(
     try:
         answerer = open_answerer(model, runtime, "check_latency")
     except BlocksError as error:
-        return Trial(runtime, unfit=error.problem), np.empty((0, 0), np.float32)
+        return RuntimeTrial(runtime, unfit=error.problem), np.empty((0, 0), np.float32)
     first = [_timed(answerer, contents[0])]
     cold_start_s = time.time() - told["begun"]
     answers = np.concatenate([answerer([content]) for content in contents])
-    trial = Trial(runtime, cold_start_s=cold_start_s)
+    trial = RuntimeTrial(runtime, cold_start_s=cold_start_s)
     if reference is not None:
         trial = replace(trial, **_held(answers, reference, plan.tolerance))
     if not trial.passed:

@@ -25,7 +25,7 @@ from tfhub_blocks.records.pins.pins import PIN_NAME
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "tensorflow")
 
 
-class ServedModel(tf.Module):  # type: ignore[misc]
+class ServingModule(tf.Module):  # type: ignore[misc]
     """Decoded items in; label and probabilities out."""
 
     def __init__(self, encoder: Encoder, head: Head) -> None:
@@ -74,7 +74,7 @@ def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, 
         head: The head on its features.
         facts: What the model's metadata shall say besides its labels.
     """
-    module = ServedModel(encoder, head)
+    module = ServingModule(encoder, head)
     serve = module.trace()
     signature = ModelSignature(
         Schema([ColSpec(DataType[encoder.input.served_as])]),

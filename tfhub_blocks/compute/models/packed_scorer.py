@@ -23,7 +23,7 @@ if sys.modules[_KERAS] is None:
 BATCH_SIZE = 64
 
 
-class Scorer(PythonModel):  # type: ignore[misc]
+class PackedScorer(PythonModel):  # type: ignore[misc]
     """Answers items (bytes of a file, or text) with labels and probabilities."""
 
     def load_context(self, context: Any) -> None:
@@ -60,4 +60,4 @@ class Scorer(PythonModel):  # type: ignore[misc]
         return tf.constant(list(items), tf.string)
 
 
-mlflow.models.set_model(Scorer())
+mlflow.models.set_model(PackedScorer())

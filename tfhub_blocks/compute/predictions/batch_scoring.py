@@ -15,15 +15,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.extraction.extraction import PARTS_FOLDER, Options, Share
+from tfhub_blocks.compute.extraction.extraction import PARTS_FOLDER, ExtractionOptions, Share
 from tfhub_blocks.compute.inference.computations import Item
 from tfhub_blocks.compute.inference.engine_list import ENGINES, REFERENCE
 from tfhub_blocks.compute.inference.engine_selection import AUTO
 from tfhub_blocks.compute.inference.parts import PartFiles
-from tfhub_blocks.compute.inference.work_plan import MOST_ROWS, Plan, read_plan, rows_of_part
+from tfhub_blocks.compute.inference.work_plan import MOST_ROWS, WorkPlan, read_plan, rows_of_part
 from tfhub_blocks.compute.predictions.prediction_columns import EarlierAnswers, answer_table
-from tfhub_blocks.compute.predictions.scorers import Ready, Scorer
-from tfhub_blocks.compute.predictions.scoring_rows import PORT, WHERE, Places
+from tfhub_blocks.compute.predictions.scorers import BatchScorer, Ready
+from tfhub_blocks.compute.predictions.scoring_rows import PORT, WHERE, ScoringRows
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.predictions import Predictions, predictions_schema
 
@@ -48,15 +48,15 @@ class Scoring:
     an answer, there are no predictions.
     """
 
-    model: Scorer
-    places: Places
+    model: BatchScorer
+    places: ScoringRows
     model_version: str
-    options: Options
+    options: ExtractionOptions
     top_k: int | None = None
     previous: Predictions | None = None
     max_unreadable: float = 0.01
 
-    def compute(self, share: Share, progress: Callable[[int, int], None]) -> Plan:
+    def compute(self, share: Share, progress: Callable[[int, int], None]) -> WorkPlan:
         """Score one worker's share, and give what all workers go by.
 
         Memory holds a few batches, the rows of two parts, and what places and earlier predictions
@@ -81,7 +81,7 @@ class Scoring:
                 report["not_reused"] = why_not
             rows = np.arange(self.places.total)
             part_rows = rows_of_part(len(rows), size)
-            plan = Plan(ready.engine, ready.kind, rows, part_rows, report)
+            plan = WorkPlan(ready.engine, ready.kind, rows, part_rows, report)
             plan.write(share.folder)
         earlier = EarlierAnswers(self.reusable(plan.kind)[0], self.top_k)
         parts = self.parts(share)
@@ -190,7 +190,7 @@ class Scoring:
             )
         return ready
 
-    def _drop_changed(self, parts: PartFiles, plan: Plan, share: Share) -> None:
+    def _drop_changed(self, parts: PartFiles, plan: WorkPlan, share: Share) -> None:
         """Remove parts of contents that are others now; the first worker looks at all parts."""
         numbers = plan.numbers if share.index == 0 else plan.share(share.index, share.count)
         found = {n: path for n in numbers if (path := parts.find(n)) is not None}
@@ -201,13 +201,13 @@ class Scoring:
             if spans[number] in changed:
                 path.unlink(missing_ok=True)
 
-    def _span(self, plan: Plan, number: int) -> range:
+    def _span(self, plan: WorkPlan, number: int) -> range:
         rows = plan.part(number)
         return range(int(rows[0]), int(rows[-1]) + 1)
 
     def _batches(
         self,
-        plan: Plan,
+        plan: WorkPlan,
         numbers: Sequence[int],
         earlier: EarlierAnswers,
         size: int,

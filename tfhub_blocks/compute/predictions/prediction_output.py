@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tfhub_blocks.compute.extraction.extraction import Share
-from tfhub_blocks.compute.inference.work_plan import Plan
+from tfhub_blocks.compute.inference.work_plan import WorkPlan
 from tfhub_blocks.compute.predictions.batch_scoring import FAULTS_SHOWN, Scoring
 from tfhub_blocks.compute.predictions.prediction_columns import EarlierAnswers
-from tfhub_blocks.compute.step.step_frame import Step
+from tfhub_blocks.compute.step.step_frame import StepRun
 from tfhub_blocks.records.formats.predictions import (
     FORMAT,
     SUMMARY_NAME,
-    Manifest,
+    PredictionManifest,
     PredictionWriter,
     predictions_schema,
 )
@@ -61,7 +61,7 @@ class Summary:
 
 
 def run_scoring(
-    run: Step,
+    run: StepRun,
     port: str,
     scoring: Scoring,
     progress: Callable[[str], Callable[[int, int], None]],
@@ -107,11 +107,11 @@ def run_scoring(
 
 def write_predictions(
     scoring: Scoring,
-    plan: Plan,
+    plan: WorkPlan,
     share: Share,
     folder: Path,
     progress: Callable[[int, int], None],
-) -> tuple[Manifest, Summary]:
+) -> tuple[PredictionManifest, Summary]:
     """Write the predictions of all places; give their manifest and what they come to.
 
     The first worker does this; it waits for the parts of others.
@@ -146,7 +146,7 @@ def write_predictions(
             writer.write(table)
     if writer.rows != scoring.places.total:
         raise RuntimeError(f"{writer.rows} rows for {scoring.places.total} places")
-    manifest = Manifest(
+    manifest = PredictionManifest(
         rows=writer.rows,
         scored=summary.scored,
         unreadable=summary.unreadable,

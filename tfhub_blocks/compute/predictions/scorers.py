@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 
 from tfhub_blocks.compute.answering.answerers import UndecodableError
 from tfhub_blocks.compute.encoders.encoder import Encoder, load_encoder
-from tfhub_blocks.compute.extraction.extraction import CPU_BATCH_SIZE, PARITY_ITEMS, Options
+from tfhub_blocks.compute.extraction.extraction import (
+    CPU_BATCH_SIZE,
+    PARITY_ITEMS,
+    ExtractionOptions,
+)
 from tfhub_blocks.compute.inference.computations import (
     NOT_FINITE,
     Computation,
@@ -53,7 +57,7 @@ class Ready:
     answers: Callable[[Iterable[tuple[int, list[Item]]], OnFault], Iterator[Scored]]
 
 
-class Scorer(Protocol):
+class BatchScorer(Protocol):
     """Something that answers contents with a number for each label; ``digest`` identifies it.
 
     ``modality`` is what it takes; ``bytes`` where nothing is known of that.
@@ -71,10 +75,10 @@ class Scorer(Protocol):
     def modality(self) -> str:
         """What its items are."""
 
-    def batch_size(self, options: Options) -> int:
+    def batch_size(self, options: ExtractionOptions) -> int:
         """How many items it computes at once here."""
 
-    def ready(self, asked: str, options: Options, items: Iterator[Item]) -> Ready | None:
+    def ready(self, asked: str, options: ExtractionOptions, items: Iterator[Item]) -> Ready | None:
         """What computes, after it was tried on the first items that it can; None if it can none.
 
         Args:
@@ -100,12 +104,12 @@ class EngineScorer:
         """What the encoder takes."""
         return self.source.input.name
 
-    def batch_size(self, options: Options) -> int:
+    def batch_size(self, options: ExtractionOptions) -> int:
         """As asked for a GPU; what a core's cache holds elsewhere."""
         return options.batch_size if has_gpu() else min(options.batch_size, CPU_BATCH_SIZE)
 
-    def ready(self, asked: str, options: Options, items: Iterator[Item]) -> Ready | None:
-        """As ``Scorer``; the sample is decoded once."""
+    def ready(self, asked: str, options: ExtractionOptions, items: Iterator[Item]) -> Ready | None:
+        """As ``BatchScorer``; the sample is decoded once."""
         computation = self.source.computation(self.batch_size(options), WHERE)
         held = _sample(computation, items)
         if not held:
@@ -145,12 +149,12 @@ class ProgramScorer:
         """Text if its signature says so."""
         return "text" if self.answerer.served_as == "string" else "bytes"
 
-    def batch_size(self, options: Options) -> int:
+    def batch_size(self, options: ExtractionOptions) -> int:
         """As asked."""
         return options.batch_size
 
-    def ready(self, asked: str, options: Options, items: Iterator[Item]) -> Ready | None:  # noqa: ARG002
-        """As ``Scorer``; one answer tells the labels."""
+    def ready(self, asked: str, options: ExtractionOptions, items: Iterator[Item]) -> Ready | None:  # noqa: ARG002
+        """As ``BatchScorer``; one answer tells the labels."""
         for port, value, usual in (
             ("engine", options.engine, AUTO),
             ("engine_precision", options.precision, "float32"),
@@ -204,7 +208,7 @@ class ProgramScorer:
         return [batch[number][0] for number in np.flatnonzero(finite)], rows[finite]
 
 
-def open_scorer(model: Path | None, encoder: Path | None) -> Scorer:
+def open_scorer(model: Path | None, encoder: Path | None) -> BatchScorer:
     """The one of both that is given, every byte of it checked before it is loaded.
 
     Scores of an encoder are what it gives, each named by its number.

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow.parquet as pq
 
-from tfhub_blocks.compute.data.data_sources import Place, Source, open_source
+from tfhub_blocks.compute.data.data_sources import DataSource, ItemPlace, open_source
 from tfhub_blocks.compute.data.fields import STEP_NAME
 from tfhub_blocks.compute.data.place_contents import read_contents
 from tfhub_blocks.compute.modalities.modality import Limits, Modality
@@ -25,7 +25,7 @@ WHERE, PORT = "score_batch", "data"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ScoringRow:
     """One place: where it is, the digest of its content, the content, or why there is none.
 
     There is no content where nobody wants it, either.
@@ -40,7 +40,7 @@ class Row:
 Wanted = Callable[[str], bool]
 
 
-class Places(Protocol):
+class ScoringRows(Protocol):
     """All places of some data, in an order that is theirs, named by their numbers."""
 
     modality: str
@@ -48,14 +48,14 @@ class Places(Protocol):
     key: str
     """Differs where the order or the number of places does."""
 
-    def read(self, spans: Iterable[range], wanted: Wanted) -> Generator[Row, None, None]:
+    def read(self, spans: Iterable[range], wanted: Wanted) -> Generator[ScoringRow, None, None]:
         """The places of some rising spans; of contents those whose ids are wanted, once a span."""
 
     def changed(self, spans: Sequence[range], ids: Iterable[Sequence[str | None]]) -> set[range]:
         """The spans whose places have other contents than these, by their ids."""
 
 
-def open_places(path: Path, modality: str, limits: Limits) -> Places:
+def open_places(path: Path, modality: str, limits: Limits) -> ScoringRows:
     """The places of a snapshot, a folder or a table.
 
     Args:
@@ -67,7 +67,7 @@ def open_places(path: Path, modality: str, limits: Limits) -> Places:
         BlocksError: It is none of them, or holds items of another modality.
     """
     if (path / STATEMENT_NAME).is_file():
-        places: Places = SnapshotPlaces(path)
+        places: ScoringRows = SnapshotPlaces(path)
     else:
         places = SourcePlaces(path, modality, limits)
     if modality not in (places.modality, Modality.name):
@@ -97,8 +97,8 @@ class SnapshotPlaces:
         self.total = len(found)
         self.key = self._snapshot.manifest.digest
 
-    def read(self, spans: Iterable[range], wanted: Wanted) -> Generator[Row, None, None]:
-        """As ``Places``."""
+    def read(self, spans: Iterable[range], wanted: Wanted) -> Generator[ScoringRow, None, None]:
+        """As ``ScoringRows``."""
         for span in spans:
             part = self._sources.slice(span.start, len(span))
             ids, paths = part["id"].to_pylist(), part["path"].to_pylist()
@@ -107,7 +107,7 @@ class SnapshotPlaces:
             positions = self._positions[span.start : span.stop][np.array(asked, bool)]
             contents = self._snapshot.contents(positions)
             for path, item, is_asked in zip(paths, ids, asked, strict=True):
-                yield Row(path, item, next(contents)[1] if is_asked else None)
+                yield ScoringRow(path, item, next(contents)[1] if is_asked else None)
 
     def changed(
         self,
@@ -140,8 +140,8 @@ class SourcePlaces:
                 WHERE, PORT, "the table has no rows", "a row for each item", "check the table"
             )
 
-    def read(self, spans: Iterable[range], wanted: Wanted) -> Generator[Row, None, None]:
-        """As ``Places``; all contents are read, for nothing else tells their ids.
+    def read(self, spans: Iterable[range], wanted: Wanted) -> Generator[ScoringRow, None, None]:
+        """As ``ScoringRows``; all contents are read, for nothing else tells their ids.
 
         Raises:
             BlocksError: Files or rows have come or gone.
@@ -151,10 +151,10 @@ class SourcePlaces:
         for place, content, fault in read_contents(chosen, self._limits, is_decoded=False):
             item = hashlib.sha256(content).hexdigest() if content else None
             is_asked = item is not None and fault is None and wanted(item)
-            yield Row(place.path, item, content if is_asked else None, fault)
+            yield ScoringRow(place.path, item, content if is_asked else None, fault)
 
     def changed(self, spans: Sequence[range], ids: Iterable[Sequence[str | None]]) -> set[range]:
-        """As ``Places``."""
+        """As ``ScoringRows``."""
         rows = self.read(spans, lambda _: False)
         return {
             span
@@ -162,11 +162,11 @@ class SourcePlaces:
             if [next(rows).item for _ in span] != list(known)
         }
 
-    def _open(self) -> Source:
+    def _open(self) -> DataSource:
         with _said_here():
             return open_source(self._path, self._modality, is_labelled=False)
 
-    def _chosen(self, places: Iterator[Place], spans: Iterable[range]) -> Iterator[Place]:
+    def _chosen(self, places: Iterator[ItemPlace], spans: Iterable[range]) -> Iterator[ItemPlace]:
         """The places of some spans, each held against what was there at first."""
         at = 0
         with _said_here():
@@ -186,7 +186,7 @@ class SourcePlaces:
                 at = span.stop
 
 
-def _mark(place: Place) -> bytes:
+def _mark(place: ItemPlace) -> bytes:
     """What tells a place from others; of a text its content, too."""
     content = place.content if isinstance(place.content, bytes) else b""
     return place.path.encode() + b"\0" + content + b"\0"

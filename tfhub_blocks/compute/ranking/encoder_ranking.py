@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from tfhub_blocks.compute.data.draws import Drawn
 from tfhub_blocks.compute.encoders.encoder import Encoder, load_pinned
-from tfhub_blocks.compute.extraction.extraction import Extraction, Options, Share
+from tfhub_blocks.compute.extraction.extraction import Extraction, ExtractionOptions, Share
 from tfhub_blocks.compute.heads import interval_estimates
-from tfhub_blocks.compute.heads.interval_estimates import Estimate
+from tfhub_blocks.compute.heads.interval_estimates import IntervalEstimate
 from tfhub_blocks.compute.heads.ridge import LeaveOneOut, leave_one_out
 
 WHERE = "encoder compare"
@@ -22,7 +22,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class EncoderTrial:
     """What one encoder gave on the draw."""
 
     encoder: str  # the folder, as it was given
@@ -37,17 +37,17 @@ class Trial:
         return 1000 / self.items_per_s
 
 
-def ranked(trials: Sequence[Trial]) -> list[Trial]:
+def ranked(trials: Sequence[EncoderTrial]) -> list[EncoderTrial]:
     """Sort by leave-one-out accuracy, of equal ones the faster first."""
     return sorted(trials, key=lambda trial: (-trial.answer.accuracy.value, -trial.items_per_s))
 
 
-def lead(first: Trial, other: Trial) -> Estimate:
+def lead(first: EncoderTrial, other: EncoderTrial) -> IntervalEstimate:
     """By how much one encoder's accuracy is above another's, paired by item."""
     return interval_estimates.paired_difference(first.answer.hits, other.answer.hits)
 
 
-def tried(folder: Path, drawn: Drawn, progress: Progress) -> Trial:
+def tried(folder: Path, drawn: Drawn, progress: Progress) -> EncoderTrial:
     """Run one encoder over the draw and say what its features are worth.
 
     Args:
@@ -61,7 +61,7 @@ def tried(folder: Path, drawn: Drawn, progress: Progress) -> Trial:
     encoder = load_pinned(folder, f"{WHERE} {folder}")
     vectors, targets, rate = _extracted(encoder, drawn, progress)
     answer = leave_one_out(vectors, targets)
-    return Trial(str(folder), encoder.digest, vectors.shape[1], answer, rate)
+    return EncoderTrial(str(folder), encoder.digest, vectors.shape[1], answer, rate)
 
 
 @dataclass
@@ -90,7 +90,7 @@ def _extracted(
 
     By the engine that a full run would take.
     """
-    options = Options(least_to_compare=0)
+    options = ExtractionOptions(least_to_compare=0)
     extraction, clock = Extraction(drawn.snapshot, encoder, options, where=WHERE), _Clock(progress)
     with tempfile.TemporaryDirectory() as temporary:
         share = Share(Path(temporary))

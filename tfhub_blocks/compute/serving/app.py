@@ -17,7 +17,7 @@ from tfhub_blocks.compute.serving.limits import ServingLimits
 from tfhub_blocks.compute.serving.logs import log, log_fault
 from tfhub_blocks.compute.serving.openapi import openapi_document
 from tfhub_blocks.compute.serving.page import PAGE, POLICY
-from tfhub_blocks.compute.serving.prometheus import MEDIA_TYPE, Metrics
+from tfhub_blocks.compute.serving.prometheus import MEDIA_TYPE, ServerMetrics
 from tfhub_blocks.compute.serving.refusals import Refusal, too_many
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Service:
 
     name: str
     limits: ServingLimits
-    metrics: Metrics = field(default_factory=Metrics)
+    metrics: ServerMetrics = field(default_factory=ServerMetrics)
     program: "Program | None" = None
     stopping: bool = False
     requests: int = 0

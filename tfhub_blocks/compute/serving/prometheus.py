@@ -39,7 +39,7 @@ class Histogram:
 
 
 @dataclass
-class Metrics:
+class ServerMetrics:
     """What a server counts; it may be added to from any thread."""
 
     requests: Counter[tuple[str, int]] = field(default_factory=Counter)

@@ -7,7 +7,7 @@ from typing import Protocol
 MAX_BYTES = 4 * 2**30
 
 
-class Source(Protocol):
+class EncoderSource(Protocol):
     """A kind of place that SavedModels come from; ``takes`` says in words what handles it takes."""
 
     takes: str

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfhub_blocks.compute.sources.asset_source import AssetSource
-from tfhub_blocks.compute.sources.encoder_source import MAX_BYTES, Source
+from tfhub_blocks.compute.sources.encoder_source import MAX_BYTES, EncoderSource
 from tfhub_blocks.compute.sources.folder_source import FolderSource
 from tfhub_blocks.compute.sources.hub_source import HubSource
 from tfhub_blocks.compute.sources.kaggle_source import KaggleSource
@@ -15,15 +15,20 @@ from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.pins.pins import SAVED_MODEL_FOLDER, SAVED_MODEL_NAME, Pin
 
 # In the order in which they are tried.
-LOCAL_SOURCES: tuple[Source, ...] = (FolderSource(), ArchiveSource())
-REMOTE_SOURCES: tuple[Source, ...] = (HubSource(), KaggleSource(), MlflowSource(), AssetSource())
+LOCAL_SOURCES: tuple[EncoderSource, ...] = (FolderSource(), ArchiveSource())
+REMOTE_SOURCES: tuple[EncoderSource, ...] = (
+    HubSource(),
+    KaggleSource(),
+    MlflowSource(),
+    AssetSource(),
+)
 NO_CERTIFICATES = "TFHUB_DISABLE_CERT_VALIDATION"
 # Beside what is pinned an archive may hold a little, which the pin then names.
 _SLACK_BYTES = 2**26
 
 
 def fetch_saved_model(
-    handle: str, folder: Path, sources: Sequence[Source], pin: Pin | None
+    handle: str, folder: Path, sources: Sequence[EncoderSource], pin: Pin | None
 ) -> Path:
     """The folder of the SavedModel that a handle means, not yet compared with anything.
 

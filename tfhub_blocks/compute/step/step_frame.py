@@ -34,7 +34,7 @@ PRIMITIVES = {"string", "integer", "number", "boolean"}
 
 
 @dataclass
-class Step:
+class StepRun:
     """One run of a step: what it was given, and the output folders that it fills.
 
     Where several workers share the step, each has a run of its own, told apart by ``worker``; all
@@ -111,7 +111,7 @@ class Step:
 
 
 @contextmanager
-def step(component: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterator[Step]:
+def step(component: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterator[StepRun]:
     """The frame for the body of a component.
 
     It is used as ``with step(extract_features, locals()) as run:``. On the way in, the environment
@@ -175,7 +175,7 @@ def _is_output_folder(declared: Any) -> bool:
 
 def _begin(
     name: str, function: Callable[..., Any], arguments: Mapping[str, Any], worker: Worker
-) -> Step:
+) -> StepRun:
     environment = check_environment(name)
     code_files = files_sha256(Path(function.__code__.co_filename).parent)
     ports = function.__annotations__
@@ -208,7 +208,7 @@ def _begin(
         port = next(port for port in given if _is_output_folder(ports[port]))
         gather(Path(given[port]), worker, provenance.work, name)
     facts = {"release_lock": lock} if lock else {}
-    return Step(name, given, provenance, environment, worker=worker, facts=facts)
+    return StepRun(name, given, provenance, environment, worker=worker, facts=facts)
 
 
 def check_parameter(step_name: str, port: str, declared: Any, value: Any) -> None:

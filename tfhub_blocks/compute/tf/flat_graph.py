@@ -13,7 +13,7 @@ Edges = dict[str, list[str]]
 
 
 @dataclass(frozen=True)
-class Place:
+class CutTensor:
     """A place where one single tensor separates the graph.
 
     Everything from the input to the first ``below`` trainable variables is on its lower side, and
@@ -42,7 +42,7 @@ class FlatGraph:
     variables: tuple[Any, ...]
     trainable: tuple[Any, ...]
     between: tuple[str, ...]
-    places: tuple[Place, ...]
+    places: tuple[CutTensor, ...]
 
 
 def flat_graph(function: Any, variables: list[Any]) -> FlatGraph:
@@ -126,7 +126,7 @@ def _places(
     sources: Mapping[str, list[str]],
     positions: Mapping[str, int],
     spans: list[tuple[int, int, Any]],
-) -> Iterator[Place]:
+) -> Iterator[CutTensor]:
     last_use: dict[str, int] = {}
     for name in path:
         for tensor in sources[name]:
@@ -144,7 +144,7 @@ def _places(
             below = sum(first <= position for first, _, _ in spans)
             straddles = any(first <= position < last for first, last, _ in spans)
             if 0 < below < len(spans) and not straddles:
-                yield Place(below, next(iter(crossing)))
+                yield CutTensor(below, next(iter(crossing)))
 
 
 def _span(

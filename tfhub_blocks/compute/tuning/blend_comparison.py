@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfhub_blocks.compute.heads.calibration import calibrate_temperature, log_losses
-from tfhub_blocks.compute.heads.interval_estimates import Estimate
+from tfhub_blocks.compute.heads.interval_estimates import IntervalEstimate
 from tfhub_blocks.compute.tuning.activations import Activations
 from tfhub_blocks.compute.tuning.classifier import Classifier, Values
 
@@ -17,7 +17,7 @@ PERCENTILES = (2.5, 97.5)
 
 
 @dataclass(frozen=True)
-class Candidate:
+class BlendCandidate:
     """A blend, calibrated, on validation: 0 as ``share`` is the start, and 1 the trained.
 
     ``temperature`` is that of the logits as they are trained, which start out calibrated.
@@ -30,13 +30,13 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class BlendComparison:
     """All candidates, which one was chosen, and what it gained over the start."""
 
-    candidates: tuple[Candidate, ...]
-    chosen: Candidate
-    log_loss_change: Estimate  # mean over items; below 0 is better
-    accuracy_change: Estimate  # above 0 is better
+    candidates: tuple[BlendCandidate, ...]
+    chosen: BlendCandidate
+    log_loss_change: IntervalEstimate  # mean over items; below 0 is better
+    accuracy_change: IntervalEstimate  # above 0 is better
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values."""
@@ -61,7 +61,7 @@ class Comparison:
 
 def choose_blend(
     classifier: Classifier, start: Values, trained: Values, validation: Activations
-) -> Comparison:
+) -> BlendComparison:
     """Let a classifier hold the best blend of two sets of weights; give how all compare.
 
     Blends are by weight (WiSE-FT: Wortsman et al., Robust Fine-tuning of Zero-shot Models, 2022).
@@ -75,7 +75,9 @@ def choose_blend(
         temperature = calibrate_temperature(logits[-1], validation.targets)
         losses = log_losses(logits[-1], validation.targets, temperature)
         hits = logits[-1].argmax(axis=1) == validation.targets
-        candidates.append(Candidate(share, temperature, float(losses.mean()), float(hits.mean())))
+        candidates.append(
+            BlendCandidate(share, temperature, float(losses.mean()), float(hits.mean()))
+        )
     chosen = min(candidates, key=lambda each: each.log_loss)
     classifier.assign(blended(start, trained, chosen.share))
     losses, hits = (
@@ -87,7 +89,7 @@ def choose_blend(
         )
         for measured in (log_losses, _hits)
     )
-    return Comparison(
+    return BlendComparison(
         tuple(candidates), chosen, _gain(losses[1] - losses[0]), _gain(hits[1] - hits[0])
     )
 
@@ -107,10 +109,10 @@ def _hits(
     return hits
 
 
-def _gain(differences: NDArray[np.float64]) -> Estimate:
+def _gain(differences: NDArray[np.float64]) -> IntervalEstimate:
     """The mean over items, chosen less start, with its bootstrap interval (Efron 1979)."""
     random = np.random.default_rng(0)
     count = len(differences)
     means = [differences[random.integers(0, count, count)].mean() for _ in range(RESAMPLES)]
     low, high = np.percentile(means, PERCENTILES)
-    return Estimate(float(differences.mean()), float(low), float(high))
+    return IntervalEstimate(float(differences.mean()), float(low), float(high))

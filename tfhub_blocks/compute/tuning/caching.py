@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tfhub_blocks.compute.cutting.encoder_cuts import Cut, CutEncoder
 from tfhub_blocks.compute.cutting.graph_halves import lower_function
-from tfhub_blocks.compute.extraction.extraction import Extraction, Options, Share
+from tfhub_blocks.compute.extraction.extraction import Extraction, ExtractionOptions, Share
 from tfhub_blocks.compute.inference.computations import Computation
 from tfhub_blocks.compute.modalities.images import Images
 from tfhub_blocks.compute.modalities.modality import Modality
@@ -112,7 +112,7 @@ class Cache:
 
     snapshot: Snapshot
     lower: LowerPart
-    options: Options
+    options: ExtractionOptions
     share: Share
     where: str
 

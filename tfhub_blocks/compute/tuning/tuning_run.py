@@ -10,17 +10,20 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tfhub_blocks.compute.cutting.cut_costs import Budget, deepest_within, measured_forward_s
+from tfhub_blocks.compute.cutting.cut_costs import (
+    TrainingBudget,
+    deepest_within,
+    measured_forward_s,
+)
 from tfhub_blocks.compute.cutting.encoder_cuts import Cut, CutEncoder, check_cuts
-from tfhub_blocks.compute.extraction.extraction import Options as Extracted
-from tfhub_blocks.compute.extraction.extraction import Share
+from tfhub_blocks.compute.extraction.extraction import ExtractionOptions, Share
 from tfhub_blocks.compute.heads.feature_splits import Split
 from tfhub_blocks.compute.heads.linear_head import Head, fit_head
 from tfhub_blocks.compute.inference.engine_list import REFERENCE
 from tfhub_blocks.compute.inference.engine_selection import AUTO
 from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.compute.tuning.activations import Activations
-from tfhub_blocks.compute.tuning.blend_comparison import Comparison, choose_blend
+from tfhub_blocks.compute.tuning.blend_comparison import BlendComparison, choose_blend
 from tfhub_blocks.compute.tuning.caching import SPLITS, Cache, Examples, LowerPart
 from tfhub_blocks.compute.tuning.checkpoints import noted_preemption
 from tfhub_blocks.compute.tuning.classifier import Classifier, feature_scale, features_of
@@ -35,7 +38,7 @@ WHERE = "fine_tune"
 
 
 @dataclass(frozen=True)
-class Options:
+class TuningOptions:
     """What may be asked for; None is what ``default_schedule`` says."""
 
     dtype: Literal["float16", "float32"] = "float16"
@@ -59,7 +62,7 @@ class Tuned:
     cut: Cut
     schedule: Schedule
     trained: Trained
-    comparison: Comparison
+    comparison: BlendComparison
     engine: str
 
     def told_cut(self) -> dict[str, Any] | None:
@@ -91,7 +94,7 @@ def fine_tune(
     cut_encoder: CutEncoder,
     cut: Cut,
     start: Head | None,
-    options: Options,
+    options: TuningOptions,
     work: Path,
     progress: Callable[[str], Callable[[int, int], None]],
     given: Features | None = None,
@@ -133,7 +136,7 @@ def fine_tune(
     examples = Cache(
         snapshot,
         LowerPart(cut_encoder, cut),
-        Extracted(engine, dtype=options.dtype),
+        ExtractionOptions(engine, dtype=options.dtype),
         Share(work / "activations", worker.index, worker.count),
         WHERE,
     ).examples(options.augment_views, given, progress("items"))
@@ -214,7 +217,7 @@ def _classifiers(
 def planned_cut(
     snapshot: Snapshot,
     cut_encoder: CutEncoder,
-    budget: Budget,
+    budget: TrainingBudget,
     epochs: int | None,
     dtype: str,
     views: int,
@@ -252,7 +255,7 @@ def _identity(
     cut_encoder: CutEncoder,
     cut: Cut,
     head: Head,
-    options: Options,
+    options: TuningOptions,
     schedule: Schedule,
     given: Features | None,
     replicas: int,

@@ -11,7 +11,7 @@ from typing import Any
 from tfhub_blocks import __version__
 from tfhub_blocks.control.cards.cards import limits
 from tfhub_blocks.control.cards.model_facts import ModelFacts
-from tfhub_blocks.records.formats.snapshots import Manifest
+from tfhub_blocks.records.formats.snapshots import SnapshotManifest
 from tfhub_blocks.records.pins.pins import Pin
 
 SPEC_VERSION = "1.6"
@@ -137,7 +137,7 @@ def _encoder(pin: Pin) -> dict[str, Any]:
     }
 
 
-def _data(digest: str, manifest: Manifest) -> dict[str, Any]:
+def _data(digest: str, manifest: SnapshotManifest) -> dict[str, Any]:
     described = f"{manifest.items} {manifest.modality} items of {len(manifest.labels)} classes"
     return {
         "type": "data",

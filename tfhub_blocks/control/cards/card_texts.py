@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from tfhub_blocks.control.cards.cards import Card, Table
+from tfhub_blocks.control.cards.cards import Card, CardTable
 from tfhub_blocks.control.lineage.chain_drawing import printable
 from tfhub_blocks.control.lineage.drawing_page import escaped, html_page, table
 
@@ -20,10 +20,10 @@ def markdown(card: Card) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _markdown_block(block: str | tuple[str, ...] | Table) -> Iterator[str]:
+def _markdown_block(block: str | tuple[str, ...] | CardTable) -> Iterator[str]:
     if isinstance(block, str):
         yield _plain(block)
-    elif isinstance(block, Table):
+    elif isinstance(block, CardTable):
         yield _row(block.head)
         yield "|" + "---|" * len(block.head)
         yield from map(_row, block.rows)
@@ -60,9 +60,9 @@ def page(card: Card) -> str:
     return html_page(card.title, "\n".join(parts))
 
 
-def _html_block(block: str | tuple[str, ...] | Table) -> str:
+def _html_block(block: str | tuple[str, ...] | CardTable) -> str:
     if isinstance(block, str):
         return f"<p>{escaped(block)}</p>"
-    if isinstance(block, Table):
+    if isinstance(block, CardTable):
         return table(block.head, list(block.rows))
     return "<ul>\n" + "\n".join(f"<li>{escaped(item)}</li>" for item in block) + "\n</ul>"

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from tfhub_blocks.control.cards.model_facts import ModelFacts
 from tfhub_blocks.control.costs.accounts import account
 from tfhub_blocks.control.project.run_terms import total
-from tfhub_blocks.records.formats.champion_comparison import Comparison
+from tfhub_blocks.records.formats.champion_comparison import ChampionComparison
 from tfhub_blocks.records.formats.evidence import Evidence
-from tfhub_blocks.records.formats.snapshots import SPLITS, Manifest
+from tfhub_blocks.records.formats.snapshots import SPLITS, SnapshotManifest
 
 NOT_STATED = "Not stated by the owner."
 NOT_HERE = "Not recorded here."
 
 
 @dataclass(frozen=True)
-class Table:
+class CardTable:
     """Texts in rows below a head."""
 
     head: tuple[str, ...]
@@ -27,7 +27,7 @@ class Section:
     """A heading; what follows are paragraphs, lists and tables."""
 
     heading: str
-    blocks: tuple["str | tuple[str, ...] | Table", ...]
+    blocks: tuple["str | tuple[str, ...] | CardTable", ...]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def model_card(facts: ModelFacts) -> Card:
     )
 
 
-def _data(facts: ModelFacts) -> "Iterator[str | Table]":
+def _data(facts: ModelFacts) -> "Iterator[str | CardTable]":
     if not facts.data:
         yield NOT_HERE
     for manifest in facts.data.values():
@@ -76,7 +76,7 @@ def _data(facts: ModelFacts) -> "Iterator[str | Table]":
             (label, *(str(manifest.counts[split].get(label, 0)) for split in splits))
             for label in manifest.labels
         )
-        yield Table(("Class", *splits), tuple(rows))
+        yield CardTable(("Class", *splits), tuple(rows))
 
 
 def _encoder(facts: ModelFacts) -> Iterator[str]:
@@ -89,15 +89,15 @@ def _encoder(facts: ModelFacts) -> Iterator[str]:
         )
 
 
-def _training(facts: ModelFacts) -> "Iterator[str | Table]":
+def _training(facts: ModelFacts) -> "Iterator[str | CardTable]":
     made = facts.trained.provenance
     yield f"{made.step}, {made.started} to {made.finished}"
     rows = tuple((k, str(v)) for k, v in made.parameters.items() if v is not None)
     if rows:
-        yield Table(("Parameter", "Value"), rows)
+        yield CardTable(("Parameter", "Value"), rows)
 
 
-def _metrics(evidence: Evidence | None) -> "Iterator[str | Table]":
+def _metrics(evidence: Evidence | None) -> "Iterator[str | CardTable]":
     if evidence is None:
         yield "There is no evidence about it here."
         return
@@ -107,28 +107,28 @@ def _metrics(evidence: Evidence | None) -> "Iterator[str | Table]":
         yield from _comparison(evidence.comparison)
 
 
-def _latency(evidence: Evidence) -> "Iterator[str | Table]":
+def _latency(evidence: Evidence) -> "Iterator[str | CardTable]":
     told = evidence.facts
     place = told.get("compute_size") or "a machine that nobody named"
     yield f"{told.get('runtime', 'Its runtime')}, as it is served, on {place}."
     yield from _tables(evidence)
 
 
-def _tables(evidence: Evidence) -> Iterator[Table]:
+def _tables(evidence: Evidence) -> Iterator[CardTable]:
     """What was measured, and what was asked."""
     rows = tuple(
         (name.replace("_", " ").capitalize(), f"{value:.4g}", interval)
         for name, value, interval in _measured(evidence)
     )
-    yield Table(("Metric", "Value", "Interval"), rows)
+    yield CardTable(("Metric", "Value", "Interval"), rows)
     asked = tuple(
         (it.name, f"{it.asked:.4g}", f"{it.measured:.4g}", "met" if it.met else "NOT met")
         for it in evidence.thresholds
     )
-    yield Table(("Threshold", "Asked", "Measured", ""), asked)
+    yield CardTable(("Threshold", "Asked", "Measured", ""), asked)
 
 
-def _comparison(comparison: Comparison) -> "Iterator[str | Table]":
+def _comparison(comparison: ChampionComparison) -> "Iterator[str | CardTable]":
     told = comparison.told()
     yield f"{told[0].upper()}{told[1:]}."
     rows = tuple(
@@ -140,7 +140,7 @@ def _comparison(comparison: Comparison) -> "Iterator[str | Table]":
         )
         for name, change in comparison.changes.items()
     )
-    yield Table(("Metric", "Champion", "Difference", "Interval"), rows)
+    yield CardTable(("Metric", "Champion", "Difference", "Interval"), rows)
     yield from comparison.warnings()
 
 
@@ -177,7 +177,7 @@ def limits(facts: ModelFacts) -> Iterator[str]:
         yield f"Items are prepared so: {told}."
 
 
-def _data_limits(manifest: Manifest) -> Iterator[str]:
+def _data_limits(manifest: SnapshotManifest) -> Iterator[str]:
     counts = manifest.counts.get("train", {})
     if counts:
         label = min(manifest.labels, key=lambda it: counts.get(it, 0))
@@ -194,7 +194,7 @@ def _licences(facts: ModelFacts) -> Iterator[str]:
         yield NOT_HERE
 
 
-def _cost(facts: ModelFacts) -> "Iterator[str | Table]":
+def _cost(facts: ModelFacts) -> "Iterator[str | CardTable]":
     if not facts.makers:
         yield NOT_HERE
         return
@@ -209,22 +209,22 @@ def _cost(facts: ModelFacts) -> "Iterator[str | Table]":
         rows.append((place.name, found.run, step.place, f"{step.seconds:.0f} s", cost))
     told = [f"{_amount(total(amounts))} {name}".rstrip() for name, amounts in costs.items()]
     rows.append(("in all", "", "", "", ", ".join(told)))
-    yield Table(("Step", "Run", "Ran on", "Took", "Cost"), tuple(rows))
+    yield CardTable(("Step", "Run", "Ran on", "Took", "Cost"), tuple(rows))
 
 
-def _promotions(facts: ModelFacts) -> Table:
+def _promotions(facts: ModelFacts) -> CardTable:
     rows = tuple(
         (it.destination, it.profile, it.asset, ", ".join(it.promoters), it.decided, it.reason)
         for it in facts.promotions
     )
-    return Table(("To", "Profile", "As", "By", "On", "Because"), rows)
+    return CardTable(("To", "Profile", "As", "By", "On", "Because"), rows)
 
 
 def _amount(amount: float | None) -> str:
     return "?" if amount is None else f"{amount:.4g}"
 
 
-def _digests(facts: ModelFacts) -> Table:
+def _digests(facts: ModelFacts) -> CardTable:
     made = facts.lineage.provenance
     rows = [
         ("model", facts.output.digest),
@@ -239,4 +239,4 @@ def _digests(facts: ModelFacts) -> Table:
         rows.append(("champion", facts.evidence.comparison.champion))
     if facts.latency:
         rows.append(("evidence of latency", str(facts.latency.as_statement()["digest"])))
-    return Table(("What", "SHA-256"), tuple(rows))
+    return CardTable(("What", "SHA-256"), tuple(rows))

@@ -18,21 +18,21 @@ from tfhub_blocks.control.lineage.chain_evidence import (
 from tfhub_blocks.control.lineage.chains import Chain, Knot
 from tfhub_blocks.control.lineage.promotion_statements import promotions_of
 from tfhub_blocks.control.lineage.recorded_output import Output
-from tfhub_blocks.control.lineage.run_archive import Archive, Place
+from tfhub_blocks.control.lineage.run_archive import Archive, StepOfRun
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import Lineage
 from tfhub_blocks.records.environment.package_locks import STEP_LOCK_NAME, Lock, parse_lock
 from tfhub_blocks.records.formats.evidence import Evidence
 from tfhub_blocks.records.formats.models import bare_digest
 from tfhub_blocks.records.formats.promotions import Promotion
-from tfhub_blocks.records.formats.snapshots import Manifest, open_snapshot
+from tfhub_blocks.records.formats.snapshots import SnapshotManifest, open_snapshot
 from tfhub_blocks.records.pins.pins import PIN_NAME, Pin, read_pin
 
 WHERE = "card"
 
 
 @dataclass(frozen=True)
-class Given:
+class OwnerStatements:
     """What only the owner can say: what a model is for, and what it is not for."""
 
     purpose: str = ""
@@ -53,17 +53,17 @@ class ModelFacts:
     name: str
     version: str
     owner: str
-    given: Given
+    given: OwnerStatements
     output: Output
     lineage: Lineage
     metadata: Mapping[str, Any]
-    data: Mapping[str, Manifest]
-    measured_on: Manifest | None
+    data: Mapping[str, SnapshotManifest]
+    measured_on: SnapshotManifest | None
     encoders: tuple[Pin, ...]
     evidence: Evidence | None
     latency: Evidence | None
     trained: Lineage
-    makers: tuple[Place, ...]
+    makers: tuple[StepOfRun, ...]
     lock: Lock | None
     promotions: tuple[Promotion, ...] = ()
 
@@ -73,7 +73,7 @@ class ModelFacts:
         return self.lineage.provenance.finished
 
 
-def gather(chain: Chain, archive: Archive, given: Given) -> ModelFacts:
+def gather(chain: Chain, archive: Archive, given: OwnerStatements) -> ModelFacts:
     """The facts of the one model that a chain is of.
 
     Raises:
@@ -98,7 +98,7 @@ def gather(chain: Chain, archive: Archive, given: Given) -> ModelFacts:
         name=version.name if version else output.lineage.provenance.step,
         version=str(version.version) if version else output.digest[:12],
         owner=(version.tags.get("owner") if version else "") or owner,
-        given=Given(given.purpose or description, given.limits),
+        given=OwnerStatements(given.purpose or description, given.limits),
         output=output,
         lineage=output.lineage,
         metadata=_metadata(output.path),
@@ -149,7 +149,7 @@ def model_knot(chain: Chain, where: str) -> Knot:
     return found[0]
 
 
-def _makers(chain: Chain, knot: Knot) -> tuple[Place, ...]:
+def _makers(chain: Chain, knot: Knot) -> tuple[StepOfRun, ...]:
     """Of each output behind a model the step that made it, where that is known, once each."""
     found = {}
     for it in chain.behind(knot):
@@ -185,11 +185,11 @@ def _metadata(model: Path) -> dict[str, Any]:
     return metadata if isinstance(metadata, dict) else {}
 
 
-def _manifest(output: Output) -> Manifest:
+def _manifest(output: Output) -> SnapshotManifest:
     return open_snapshot(output.path, WHERE).manifest
 
 
-def _measured_on(archive: Archive, evidence: Evidence | None) -> Manifest | None:
+def _measured_on(archive: Archive, evidence: Evidence | None) -> SnapshotManifest | None:
     wanted = evidence.digests.get("snapshot") if evidence else None
     outputs = archive.outputs.values() if wanted else ()
     return next((_manifest(it) for it in outputs if snapshot_digest(it) == wanted), None)
@@ -200,7 +200,7 @@ def _encoders(outputs: list[Output]) -> tuple[Pin, ...]:
     return tuple(read_pin(output.path / PIN_NAME) for _, output in sorted(pins.items()))
 
 
-def _lock(place: Place | None) -> Lock | None:
+def _lock(place: StepOfRun | None) -> Lock | None:
     """The lock that the step which made the model carried in its code."""
     if place is None:
         return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tfhub_blocks.control.costs.prices import Prices, Tier
 from tfhub_blocks.control.project.instance_counts import instance_count, role_of
-from tfhub_blocks.control.project.profiles import SERVERLESS, Budget, Profile, Role
+from tfhub_blocks.control.project.profiles import SERVERLESS, Profile, Role, SpendingBudget
 from tfhub_blocks.control.project.run_terms import Terms, total
 from tfhub_blocks.control.project.step_graph import Graph, Node
 from tfhub_blocks.records.base.errors import BlocksError
@@ -92,9 +92,9 @@ def step_terms(node: Node, profile: Profile, prices: Prices | None) -> Terms:
     )
 
 
-def low_priority_attempts(budget: Budget | None) -> int:
+def low_priority_attempts(budget: SpendingBudget | None) -> int:
     """How often a step is counted whose nodes may be taken away, and which then begins again."""
-    return 1 + (budget or Budget("")).restarts
+    return 1 + (budget or SpendingBudget("")).restarts
 
 
 def _machine(node: Node, role: Role, profile: Profile, must_be_known: bool) -> tuple[str, Tier]:

@@ -10,7 +10,7 @@ from tfhub_blocks.control.costs.cost_budgets import check_currency
 from tfhub_blocks.control.costs.duration_forecast import Past
 from tfhub_blocks.control.costs.prices import Prices
 from tfhub_blocks.control.costs.reuse_forecast import made_steps
-from tfhub_blocks.control.project.profiles import Budget, Profile
+from tfhub_blocks.control.project.profiles import Profile, SpendingBudget
 from tfhub_blocks.control.project.run_terms import Terms, total
 from tfhub_blocks.control.project.step_graph import Graph
 
@@ -36,13 +36,13 @@ class StepEstimate:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """What a run of a graph would cost, before it starts."""
 
     name: str
     profile: str
     prices_of: str
-    budget: Budget | None
+    budget: SpendingBudget | None
     most: Ceiling
     steps: Mapping[str, StepEstimate]
 
@@ -103,7 +103,7 @@ class Estimate:
 
 def estimate(
     graph: Graph, profile: Profile, prices: Prices | None, folder: Path, items: int | None = None
-) -> Estimate:
+) -> CostEstimate:
     """What a run of a graph would cost.
 
     Args:
@@ -128,4 +128,4 @@ def estimate(
         expected = replace(terms, expected_s=found.seconds)
         steps[name] = StepEstimate(component, expected, basis, made.get(name, ""))
     day = prices.day() if prices is not None else ""
-    return Estimate(graph.name, profile.name, day, profile.budget, most, steps)
+    return CostEstimate(graph.name, profile.name, day, profile.budget, most, steps)

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 
 from tfhub_blocks.control.costs.accounts import Account, Spending
 from tfhub_blocks.control.costs.cost_budgets import money
-from tfhub_blocks.control.costs.cost_estimates import Estimate
+from tfhub_blocks.control.costs.cost_estimates import CostEstimate
 from tfhub_blocks.control.project.run_terms import Terms, total
 
 UNKNOWN = "?"
 
 
-def estimate_lines(it: Estimate) -> Iterator[str]:
+def estimate_lines(it: CostEstimate) -> Iterator[str]:
     """What a run would cost, step by step and in all."""
     most = it.most
     if not most.currency:

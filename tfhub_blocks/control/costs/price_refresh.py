@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from tfhub_blocks.control.costs.prices import Prices, RegionPrices
-from tfhub_blocks.control.costs.retail_prices import Source
+from tfhub_blocks.control.costs.retail_prices import PriceSource
 from tfhub_blocks.control.project.profiles import profile_folders
 from tfhub_blocks.records.base.errors import BlocksError
 
@@ -23,7 +23,7 @@ class Refreshed:
 
 def refresh(
     old: Prices,
-    source: Source,
+    source: PriceSource,
     region: str | None,
     sizes: Iterable[str],
     is_default: bool = False,

@@ -33,7 +33,7 @@ _SUFFIXES: Mapping[str, Tier | None] = {"Low Priority": "low_priority", "Spot": 
 
 
 @dataclass(frozen=True)
-class Source:
+class PriceSource:
     """Where prices are asked for, and in which currency."""
 
     currency: str

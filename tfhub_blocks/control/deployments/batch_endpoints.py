@@ -14,7 +14,7 @@ from azure.ai.ml.entities import (
 from tfhub_blocks.control.deployments.end_dates import End
 from tfhub_blocks.control.deployments.endpoints import WHAT_TAG
 from tfhub_blocks.control.deployments.ownership import check_ours, endpoint_tags, is_so
-from tfhub_blocks.control.jobs.submission import Prepared, Request, prepare
+from tfhub_blocks.control.jobs.submission import Prepared, SubmissionRequest, prepare
 from tfhub_blocks.control.project.assets import DIGEST_TAG, VERSION_DIGITS
 from tfhub_blocks.control.project.profiles import SERVERLESS, Profile
 from tfhub_blocks.control.project.run_requests import pipeline_ports
@@ -33,7 +33,7 @@ class BatchRequest:
 
     endpoint: str
     label: str
-    request: Request
+    request: SubmissionRequest
     profile: Profile
     end: End
 

@@ -28,7 +28,7 @@ _ASSET = re.compile(r"azureml:(?P<name>[^/:@]+):(?P<version>[^/:@]+)")
 
 
 @dataclass(frozen=True)
-class Candidate:
+class DeploymentCandidate:
     """A registered model that may be deployed online.
 
     ``reference`` names it as Azure ML does; ``asset`` is what has to be published for that, None if
@@ -47,7 +47,7 @@ class Candidate:
 @contextmanager
 def open_candidate(
     text: str, connection: Connection, profile: Profile, runs_dir: Path
-) -> Iterator[Candidate]:
+) -> Iterator[DeploymentCandidate]:
     """A model of this machine's registry (MODEL or MODEL:VERSION), or azureml:NAME:VERSION.
 
     Its files are read in full; those of the workspace are fetched for that, and gone afterwards.
@@ -69,7 +69,7 @@ def open_candidate(
         size = found.tags.get("compute_size") or runtime.compute_size
         if not size:
             raise _refused(text, "nobody said what it was measured on", "a size of machine", _GATE)
-        yield Candidate(
+        yield DeploymentCandidate(
             label=found.label,
             name=found.name,
             digest=found.digest,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tfhub_blocks.control.costs.prices import load_prices
-from tfhub_blocks.control.deployments.candidates import WHERE, Candidate
+from tfhub_blocks.control.deployments.candidates import WHERE, DeploymentCandidate
 from tfhub_blocks.control.deployments.end_dates import End
 from tfhub_blocks.control.deployments.endpoint_budgets import EndpointCost, check_cost
 from tfhub_blocks.control.deployments.endpoints import read_endpoints
@@ -26,7 +26,7 @@ class OnlineRequest:
     """
 
     endpoint: str
-    candidate: Candidate
+    candidate: DeploymentCandidate
     profile: Profile
     end: End
     size: str
@@ -39,7 +39,7 @@ class OnlineRequest:
         return f"m{self.candidate.digest[:_NAME_DIGITS]}"
 
 
-def choose_size(candidate: Candidate, given: str | None) -> str:
+def choose_size(candidate: DeploymentCandidate, given: str | None) -> str:
     """The machine of a deployment: the one that the model was measured on.
 
     Raises:

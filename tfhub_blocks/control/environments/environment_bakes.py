@@ -17,7 +17,7 @@ from tfhub_blocks.records.environment.environment_definitions import (
     DESCRIPTION_NAME,
     DOCKERFILE_NAME,
     REQUIREMENTS_NAME,
-    Definition,
+    EnvironmentDefinition,
     read_definition,
     with_facts,
 )
@@ -38,7 +38,7 @@ _WHERE = "env bake"
 _COMMENT = "# The encoder, below the digest of its files: another model makes another version."
 
 
-def bake(encoder: Path, onto: str, name: str | None) -> Definition:
+def bake(encoder: Path, onto: str, name: str | None) -> EnvironmentDefinition:
     """Write an environment whose image holds an encoder; give its definition.
 
     It lies in ``components/environments`` of the working folder, with the encoder in its build
@@ -104,7 +104,7 @@ def follow(environment: Environment) -> Iterator[str]:
             yield f"{environment.folder / file}: written"
 
 
-def expected_files(baked: Definition) -> dict[str, str]:
+def expected_files(baked: EnvironmentDefinition) -> dict[str, str]:
     """The files of a baked environment, by name, as they follow from what it continues now.
 
     Raises:
@@ -180,7 +180,7 @@ def encoders_folder(reference: str) -> Path | None:
     return None
 
 
-def _continued(base: Definition, encoder: str, description: str) -> dict[str, str]:
+def _continued(base: EnvironmentDefinition, encoder: str, description: str) -> dict[str, str]:
     facts = {
         "continues": f"{base.name}:{base.version}",
         "base_image": base.description.base_image,

@@ -9,7 +9,7 @@ from pathlib import Path
 from tfhub_blocks.control.repository.catalog import component_files
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 from tfhub_blocks.records.environment.environment_definitions import (
-    Definition,
+    EnvironmentDefinition,
     read_definition,
 )
 from tfhub_blocks.records.environment.environment_references import Reference, environment_reference
@@ -23,7 +23,7 @@ CUDNN = re.compile(r"nvidia-cudnn(-cu\d+)?")
 class Environment:
     """An environment's definition, and what component.py files say of environments."""
 
-    definition: Definition
+    definition: EnvironmentDefinition
     references: tuple[Reference, ...]
 
     @property
@@ -67,7 +67,7 @@ def find_environments(names: Iterable[str] = ()) -> list[Environment]:
     ]
 
 
-def read_definitions() -> dict[str, Definition]:
+def read_definitions() -> dict[str, EnvironmentDefinition]:
     """Each definition by its folder's name; one in the working folder hides an installed one."""
     folders = {
         path.name: path

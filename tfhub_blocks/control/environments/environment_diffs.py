@@ -17,7 +17,7 @@ from tfhub_blocks.records.environment.environment_definitions import (
     DESCRIPTION_NAME,
     DOCKERFILE_NAME,
     REQUIREMENTS_NAME,
-    Definition,
+    EnvironmentDefinition,
     read_definition,
 )
 from tfhub_blocks.records.environment.package_locks import LOCK_NAME, parse_lock
@@ -27,7 +27,7 @@ ABSENT = "-"
 
 
 @dataclass(frozen=True)
-class Difference:
+class PackageDifference:
     """What one environment has, and what another: each text is ``-`` where there is nothing."""
 
     title: str
@@ -43,16 +43,16 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class EnvironmentDiff:
     """Two environments: facts that are always told, and the packages that differ."""
 
-    facts: tuple[Difference, ...]
-    packages: tuple[Difference, ...]
+    facts: tuple[PackageDifference, ...]
+    packages: tuple[PackageDifference, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready; what is absent is null."""
 
-        def record(difference: Difference) -> dict[str, str | None]:
+        def record(difference: PackageDifference) -> dict[str, str | None]:
             before, after = (
                 None if text == ABSENT else text for text in (difference.before, difference.after)
             )
@@ -75,7 +75,7 @@ class Comparison:
             yield "the same packages"
 
 
-def compare(before: Definition, after: Definition) -> Comparison:
+def compare(before: EnvironmentDefinition, after: EnvironmentDefinition) -> EnvironmentDiff:
     """Two environments compared where their images run, Linux on x86-64.
 
     A definition may lack all but its lock.
@@ -83,40 +83,40 @@ def compare(before: Definition, after: Definition) -> Comparison:
     first, second = before.lock, after.lock
     old, new = first.target_versions(), second.target_versions()
     packages = (
-        Difference(name, old.get(name, ABSENT), new.get(name, ABSENT))
+        PackageDifference(name, old.get(name, ABSENT), new.get(name, ABSENT))
         for name in sorted(old.keys() | new.keys())
     )
     encoders = [_encoder(before), _encoder(after)]
     facts = (
-        Difference("version", _version(before), _version(after)),
-        Difference("base image", _image(before), _image(after)),
-        Difference("Python", first.python, second.python),
+        PackageDifference("version", _version(before), _version(after)),
+        PackageDifference("base image", _image(before), _image(after)),
+        PackageDifference("Python", first.python, second.python),
         *(
-            Difference(
+            PackageDifference(
                 title,
                 locked_version(first, pattern) or ABSENT,
                 locked_version(second, pattern) or ABSENT,
             )
             for title, pattern in (("CUDA", CUDA), ("cuDNN", CUDNN))
         ),
-        *([] if encoders == [ABSENT, ABSENT] else [Difference("encoder", *encoders)]),
+        *([] if encoders == [ABSENT, ABSENT] else [PackageDifference("encoder", *encoders)]),
     )
-    return Comparison(facts, tuple(row for row in packages if row.kind != "same"))
+    return EnvironmentDiff(facts, tuple(row for row in packages if row.kind != "same"))
 
 
-def _version(definition: Definition) -> str:
+def _version(definition: EnvironmentDefinition) -> str:
     return definition.version if DOCKERFILE_NAME in definition.files else ABSENT
 
 
-def _image(definition: Definition) -> str:
+def _image(definition: EnvironmentDefinition) -> str:
     return str(definition.base_image) if DOCKERFILE_NAME in definition.files else ABSENT
 
 
-def _encoder(definition: Definition) -> str:
+def _encoder(definition: EnvironmentDefinition) -> str:
     return (definition.encoder if DOCKERFILE_NAME in definition.files else "") or ABSENT
 
 
-def find_definition(word: str) -> Definition:
+def find_definition(word: str) -> EnvironmentDefinition:
     """What a word names: an environment, its folder, a lock file, or ``REVISION:NAME`` in git.
 
     Raises:
@@ -125,7 +125,7 @@ def find_definition(word: str) -> Definition:
     path = Path(word)
     if path.is_file():
         parse_lock(path.read_text(encoding="utf-8", errors="replace"), word)
-        return Definition(path.stem, str(path.parent), {LOCK_NAME: path.read_bytes()})
+        return EnvironmentDefinition(path.stem, str(path.parent), {LOCK_NAME: path.read_bytes()})
     if (path / LOCK_NAME).is_file():
         return read_definition(path)
     revision, colon, name = word.rpartition(":")
@@ -135,7 +135,7 @@ def find_definition(word: str) -> Definition:
     return environment.definition
 
 
-def _of_revision(revision: str, name: str) -> Definition:
+def _of_revision(revision: str, name: str) -> EnvironmentDefinition:
     """An environment as it was at a revision of the repository around the working folder."""
     listed = _git("ls-tree", "--name-only", f"{revision}:./{FOLDER}")
     if listed is None:
@@ -160,7 +160,7 @@ def _of_revision(revision: str, name: str) -> Definition:
     names = (DOCKERFILE_NAME, LOCK_NAME, REQUIREMENTS_NAME, DESCRIPTION_NAME)
     contents = {file: _git("show", f"{where}/{file}") for file in names}
     files = {file: content for file, content in contents.items() if content is not None}
-    return Definition(key, f"{revision}:{FOLDER}/{key}", files)
+    return EnvironmentDefinition(key, f"{revision}:{FOLDER}/{key}", files)
 
 
 def _git(*arguments: str) -> bytes | None:

@@ -16,8 +16,8 @@ from tfhub_blocks.records.environment.environment_definitions import (
     DESCRIPTION_NAME,
     DOCKERFILE_NAME,
     REQUIREMENTS_NAME,
-    Definition,
     Description,
+    EnvironmentDefinition,
     Image,
     read_definition,
     with_facts,
@@ -58,7 +58,7 @@ def lock(environment: Environment, upgrade: bool = False) -> Iterator[str]:
             yield f"{reference.component}: {reference} -> {version}"
 
 
-def _compile(definition: Definition, upgrade: bool) -> str:
+def _compile(definition: EnvironmentDefinition, upgrade: bool) -> str:
     """The text of the lock that the requirements ask for, as uv resolves them."""
     requirements, python = definition.text(REQUIREMENTS_NAME), definition.description.python
     with tempfile.TemporaryDirectory() as scratch:
@@ -96,7 +96,9 @@ def _uv() -> str:
     return found
 
 
-def _lock_base_image(definition: Definition, folder: Path, upgrade: bool) -> Iterator[str]:
+def _lock_base_image(
+    definition: EnvironmentDefinition, folder: Path, upgrade: bool
+) -> Iterator[str]:
     image, description = definition.base_image, definition.description
     digest, problem = _base_image_digest(image, description, upgrade)
     if problem:

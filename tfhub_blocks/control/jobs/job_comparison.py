@@ -56,7 +56,7 @@ def _registered(operations: Any, output: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparedOutput:
     """Something of a run on this machine, beside what the job has; ``-`` where there is nothing."""
 
     kind: str
@@ -75,7 +75,7 @@ class Row:
         return f"{verdict:<8} {self.kind:<8} {self.name:<30} {self.here:<14} {self.there}"
 
 
-def compare(job: Job, downloads: Path, run_folder: Path) -> list[Row]:
+def compare(job: Job, downloads: Path, run_folder: Path) -> list[ComparedOutput]:
     """Inputs that differ, each output by the digest of its content, and each metric.
 
     Args:
@@ -121,9 +121,9 @@ def _read_run(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _rows(kind: str, here: Mapping[str, str], there: Mapping[str, str]) -> Iterator[Row]:
+def _rows(kind: str, here: Mapping[str, str], there: Mapping[str, str]) -> Iterator[ComparedOutput]:
     for name in sorted(here.keys() | there.keys()):
-        yield Row(kind, name, here.get(name, ABSENT), there.get(name, ABSENT))
+        yield ComparedOutput(kind, name, here.get(name, ABSENT), there.get(name, ABSENT))
 
 
 def _digests(paths: Mapping[str, Path]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 from azure.ai.ml import Input, dsl
 
 from tfhub_blocks.control.environments.environment_bakes import move_steps, moved
-from tfhub_blocks.control.jobs.submission import TAG, Prepared, Request, prepare_made
+from tfhub_blocks.control.jobs.submission import TAG, Prepared, SubmissionRequest, prepare_made
 from tfhub_blocks.control.jobs.submitted_jobs import Job
 from tfhub_blocks.control.lineage.recorded_output import read_output
 from tfhub_blocks.control.project.assets import (
@@ -21,7 +21,7 @@ from tfhub_blocks.control.project.profiles import SERVERLESS, Profile
 from tfhub_blocks.control.project.run_records import COMPLETED, RunRecord
 from tfhub_blocks.control.project.step_graph import OutputOf, read_graph
 from tfhub_blocks.control.repository.catalog import component_files
-from tfhub_blocks.control.reproduction.reproduction_plan import Plan, Work
+from tfhub_blocks.control.reproduction.reproduction_plan import ReproductionPlan, Work
 from tfhub_blocks.control.workspace.asset_publishing import published_digest
 from tfhub_blocks.control.workspace.azure_errors import find, told
 from tfhub_blocks.control.workspace.connection import Connection
@@ -34,7 +34,9 @@ PLAN_TAG = f"{TAG}reproduces"
 STATEMENTS_NAME = "statements"
 
 
-def missing_there(connection: Connection, plan: Plan, profile: Profile) -> Iterator[str]:
+def missing_there(
+    connection: Connection, plan: ReproductionPlan, profile: Profile
+) -> Iterator[str]:
     """What a plan needs and a workspace, or this checkout, does not have, a line each.
 
     Jobs are made of the components of this checkout, so that published ones can be named: they have
@@ -89,7 +91,7 @@ def _own_component(work: Work) -> Any:
     return component if component_code_digest(component) == recorded else None
 
 
-def plan_digest(plan: Plan) -> str:
+def plan_digest(plan: ReproductionPlan) -> str:
     """The digest of all that a plan does, by which a job is known to be of it."""
     works = {
         name: {
@@ -104,7 +106,7 @@ def plan_digest(plan: Plan) -> str:
     return record_digest(works)
 
 
-def prepare_plan(connection: Connection, plan: Plan, profile: Profile) -> Prepared:
+def prepare_plan(connection: Connection, plan: ReproductionPlan, profile: Profile) -> Prepared:
     """The job of a plan from which nothing is missing: each step runs, whatever is cached there.
 
     What no step made is sent, as ``submit`` sends data of this machine.
@@ -130,11 +132,13 @@ def prepare_plan(connection: Connection, plan: Plan, profile: Profile) -> Prepar
     )
     if profile.environments:
         move_steps(job, profile.environments)
-    request = Request(name, (), {}, reuse=False, tags={PLAN_TAG: plan_digest(plan)})
+    request = SubmissionRequest(name, (), {}, reuse=False, tags={PLAN_TAG: plan_digest(plan)})
     return prepare_made(connection, request, profile, job, read_graph(job, name, given), given)
 
 
-def _build(name: str, plan: Plan, components: Mapping[str, Any], types: Mapping[str, str]) -> Any:
+def _build(
+    name: str, plan: ReproductionPlan, components: Mapping[str, Any], types: Mapping[str, str]
+) -> Any:
     """The pipeline of a plan, with an input for all data that no step makes."""
 
     def steps(**given: Any) -> dict[str, Any]:
@@ -165,7 +169,7 @@ def _build(name: str, plan: Plan, components: Mapping[str, Any], types: Mapping[
     return dsl.pipeline(name=name)(steps)
 
 
-def check_job(job: Job, plan: Plan) -> None:
+def check_job(job: Job, plan: ReproductionPlan) -> None:
     """See that a job is one that makes the model of a plan again.
 
     Raises:
@@ -183,7 +187,7 @@ def check_job(job: Job, plan: Plan) -> None:
         )
 
 
-def fetch_made(job: Job, plan: Plan, record: RunRecord, folder: Path) -> RunRecord:
+def fetch_made(job: Job, plan: ReproductionPlan, record: RunRecord, folder: Path) -> RunRecord:
     """The record of a job that has ended, with where its outputs are here, if it completed.
 
     Of each only its statement is fetched, below ``folder/statements``; all of it if it is not what
@@ -212,7 +216,7 @@ def _fetch_statement(job: Job, name: str, folder: Path) -> Path | None:
     return target if (target / STATEMENT_NAME).is_file() else None
 
 
-def _steps(plan: Plan) -> set[str]:
+def _steps(plan: ReproductionPlan) -> set[str]:
     return {work.step for work in plan.works.values()}
 
 

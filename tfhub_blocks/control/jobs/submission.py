@@ -50,7 +50,7 @@ _IDENTITIES = {"managed": ManagedIdentityConfiguration, "user": UserIdentityConf
 
 
 @dataclass(frozen=True)
-class Request:
+class SubmissionRequest:
     """What is asked for: a pipeline, its settings, and names to register outputs under.
 
     If it is a release ``lock``, everything is from there. Of one that ``is_open`` inputs that
@@ -66,7 +66,7 @@ class Request:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of_lock(cls, lock: ReleaseLock, reuse: bool = True) -> "Request":
+    def of_lock(cls, lock: ReleaseLock, reuse: bool = True) -> "SubmissionRequest":
         """What a lock asks for."""
         return cls(lock.pipeline, replay_settings(lock), {}, reuse, lock)
 
@@ -93,7 +93,7 @@ class Prepared:
         return self.job
 
 
-def prepare(connection: Connection, request: Request, profile: Profile) -> Prepared:
+def prepare(connection: Connection, request: SubmissionRequest, profile: Profile) -> Prepared:
     """The job of a pipeline, with everything from the profile, and all that it names found there.
 
     Raises:
@@ -115,7 +115,7 @@ def prepare(connection: Connection, request: Request, profile: Profile) -> Prepa
 
 def prepare_made(
     connection: Connection,
-    request: Request,
+    request: SubmissionRequest,
     profile: Profile,
     job: Any,
     graph: Graph,
@@ -209,7 +209,7 @@ def _promise(job: Any, lock: ReleaseLock, graph: Graph, profile: Profile) -> Non
         job.jobs[name].environment_variables = profile.policies | variables
 
 
-def _registered(graph: Graph, request: Request) -> Iterator[tuple[str, tuple[str, str]]]:
+def _registered(graph: Graph, request: SubmissionRequest) -> Iterator[tuple[str, tuple[str, str]]]:
     for output, name in request.register.items():
         if output not in graph.outputs:
             raise BlocksError(

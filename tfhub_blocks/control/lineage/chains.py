@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tfhub_blocks.control.lineage.local_registrations import Registration
 from tfhub_blocks.control.lineage.recorded_output import Output, read_output
-from tfhub_blocks.control.lineage.run_archive import Archive, Place
+from tfhub_blocks.control.lineage.run_archive import Archive, StepOfRun
 from tfhub_blocks.records.base.digests import files_sha256, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Material
@@ -57,7 +57,7 @@ class Knot:
 
     output: Output
     links: tuple[Link, ...]
-    places: tuple[Place, ...]
+    places: tuple[StepOfRun, ...]
     is_champion: bool = False
 
 
@@ -154,7 +154,7 @@ def _stored_twin(archive: Archive, output: Output) -> Output:
     return twin if twin and alike else output
 
 
-def _link(archive: Archive, material: Material, places: tuple[Place, ...]) -> Link:
+def _link(archive: Archive, material: Material, places: tuple[StepOfRun, ...]) -> Link:
     port = material.name
     if material.digest is None:
         return next(_unbound(archive, port, places), Link(material))
@@ -177,7 +177,7 @@ def _link(archive: Archive, material: Material, places: tuple[Place, ...]) -> Li
     return Link(material, found)
 
 
-def _stated_at(material: Material, places: tuple[Place, ...]) -> Iterator[Output]:
+def _stated_at(material: Material, places: tuple[StepOfRun, ...]) -> Iterator[Output]:
     """What carries the very statement that a step was given, where a run says that it lay."""
     for place in places:
         path = Path(place.step.inputs.get(material.name, {}).get("path") or "")
@@ -208,7 +208,7 @@ def _link_to(material: Material, path: Path) -> Link:
     return Link(material, place=str(path))
 
 
-def _recorded_links(archive: Archive, places: tuple[Place, ...]) -> Iterator[Link]:
+def _recorded_links(archive: Archive, places: tuple[StepOfRun, ...]) -> Iterator[Link]:
     """What a step without a statement was given, as the newest run tells it."""
     for place in places[:1]:
         for port, source in place.step.inputs.items():
@@ -216,7 +216,7 @@ def _recorded_links(archive: Archive, places: tuple[Place, ...]) -> Iterator[Lin
                 yield from _unbound(archive, port, (place,))
 
 
-def _unbound(archive: Archive, port: str, places: tuple[Place, ...]) -> Iterator[Link]:
+def _unbound(archive: Archive, port: str, places: tuple[StepOfRun, ...]) -> Iterator[Link]:
     for place in places:
         source = place.step.inputs.get(port, {})
         given = archive.given(place, port)

@@ -5,7 +5,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Finding:
+class VerificationFinding:
     """Something about one part of a chain: its kind, where it is, and what was found of what."""
 
     kind: str
@@ -24,8 +24,8 @@ class Verdict:
     """What is wrong with a chain, what of it is not here, what is worth knowing, what was read."""
 
     title: str
-    faults: list[Finding] = field(default_factory=list)
-    gaps: list[Finding] = field(default_factory=list)
+    faults: list[VerificationFinding] = field(default_factory=list)
+    gaps: list[VerificationFinding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     outputs: int = 0
     files: int = 0
@@ -33,13 +33,13 @@ class Verdict:
 
     def fault(self, kind: str, where: object, what: str, expected: str, found: str) -> None:
         """Add a fault, once."""
-        finding = Finding(kind, str(where), what, expected, found)
+        finding = VerificationFinding(kind, str(where), what, expected, found)
         if finding not in self.faults:
             self.faults.append(finding)
 
     def gap(self, kind: str, where: object, what: str, expected: str, found: str) -> None:
         """Add a part that is not here, once."""
-        finding = Finding(kind, str(where), what, expected, found)
+        finding = VerificationFinding(kind, str(where), what, expected, found)
         if finding not in self.gaps:
             self.gaps.append(finding)
 

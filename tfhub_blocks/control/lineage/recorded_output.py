@@ -16,7 +16,7 @@ ENVELOPE_SUFFIX = ".dsse.json"
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedDigests:
     """What the store recorded of an output when it was made: digests of content and of all."""
 
     content: str
@@ -37,7 +37,7 @@ class Output:
     lineage: Lineage | None = None
     statement: str = ""
     key: str = ""
-    recorded: Recorded | None = None
+    recorded: RecordedDigests | None = None
     problem: str = ""
 
     @property
@@ -60,7 +60,7 @@ class Output:
         return self.recorded.content
 
 
-def read_output(path: Path, key: str = "", recorded: Recorded | None = None) -> Output:
+def read_output(path: Path, key: str = "", recorded: RecordedDigests | None = None) -> Output:
     """What lies at a path.
 
     Raises:
@@ -97,12 +97,12 @@ def downloaded_outputs(downloads: Path) -> Iterator[Output]:
         yield read_output(path)
 
 
-def _record(path: Path) -> dict[str, Recorded | None]:
+def _record(path: Path) -> dict[str, RecordedDigests | None]:
     """What is recorded of each port; where the record cannot be read, nothing of what is there."""
     try:
         record: Any = json.loads(path.read_text(encoding="utf-8"))
         return {
-            port: Recorded(str(digest), str(record["whole"][port]))
+            port: RecordedDigests(str(digest), str(record["whole"][port]))
             for port, digest in record["digests"].items()
             if is_safe_relative_path(port) and "/" not in port
         }

@@ -20,7 +20,7 @@ FETCHED = "fetched"
 
 
 @dataclass(frozen=True)
-class Place:
+class StepOfRun:
     """A step of a run."""
 
     folder: Path
@@ -69,12 +69,14 @@ class Archive:
         return found
 
     @cached_property
-    def _places(self) -> dict[tuple[str, str], list[Place]]:
+    def _places(self) -> dict[tuple[str, str], list[StepOfRun]]:
         found = defaultdict(list)
         for folder, run in self.runs:
             for name, step in run.steps.items():
                 for path in step.outputs.values():
-                    found[Path(path).parent.name, Path(path).name].append(Place(folder, run, name))
+                    found[Path(path).parent.name, Path(path).name].append(
+                        StepOfRun(folder, run, name)
+                    )
         return found
 
     def find(self, material: Material) -> Output | None:
@@ -93,11 +95,11 @@ class Archive:
 
         return max(self._by_digest.get(material.digest or "", ()), key=nearness, default=None)
 
-    def places(self, output: Output) -> list[Place]:
+    def places(self, output: Output) -> list[StepOfRun]:
         """The steps that made an output or took it from the store, the newest first."""
         return self._places.get((output.key, output.path.name), []) if output.key else []
 
-    def given(self, place: Place, port: str) -> Output | None:
+    def given(self, place: StepOfRun, port: str) -> Output | None:
         """The output that a step of a run took from another at a port, as the run has it."""
         source = place.step.inputs.get(port, {})
         maker = place.run.steps.get(source.get("step", ""))

@@ -9,7 +9,7 @@ from tfhub_blocks.control.lineage.findings import Verdict
 from tfhub_blocks.control.lineage.model_tags import check_registration
 from tfhub_blocks.control.lineage.output_contents import check_content
 from tfhub_blocks.control.lineage.promotion_statements import check_promotions
-from tfhub_blocks.control.lineage.run_archive import Archive, Place
+from tfhub_blocks.control.lineage.run_archive import Archive, StepOfRun
 from tfhub_blocks.records.base.digests import files_sha256, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Provenance
@@ -78,7 +78,7 @@ def _check_link(knot: Knot, link: Link, verdict: Verdict) -> None:
             )
 
 
-def _check_place(knot: Knot, place: Place, archive: Archive, verdict: Verdict) -> None:
+def _check_place(knot: Knot, place: StepOfRun, archive: Archive, verdict: Verdict) -> None:
     """Hold a statement against what a run recorded of its step."""
     lineage = knot.output.lineage
     if lineage is None:
@@ -110,7 +110,7 @@ def _check_place(knot: Knot, place: Place, archive: Archive, verdict: Verdict) -
             verdict.fault("code", code, "content", f"code {made.code_digest}", digest)
 
 
-def _check_parameters(place: Place, made: Provenance, verdict: Verdict) -> None:
+def _check_parameters(place: StepOfRun, made: Provenance, verdict: Verdict) -> None:
     given = {p: v["value"] for p, v in place.step.inputs.items() if "value" in v}
     for name in sorted(given.keys() | made.parameters.keys()):
         if not _is_same(given.get(name), name, made.parameters):

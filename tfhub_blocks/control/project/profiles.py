@@ -78,7 +78,7 @@ class JobSettings:
 
 
 @dataclass(frozen=True)
-class Budget:
+class SpendingBudget:
     """What may be spent: by one ``run``, and by what is scheduled in a ``month``.
 
     A step whose nodes may be taken away is counted as begun again ``restarts`` times.
@@ -137,7 +137,7 @@ class Profile:
     engine: Literal["local", "azureml"]
     roles: Mapping[str, Role]
     job: JobSettings | None = None
-    budget: Budget | None = None
+    budget: SpendingBudget | None = None
     takes: Literal["pipelines", "locks"] = "pipelines"
     clusters: Mapping[str, Cluster] = field(default_factory=dict)
     max_parallel_steps: int = 2
@@ -294,7 +294,7 @@ def _lock_faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
             yield key, f"it is {found}", f'"{wanted}", since it takes = "locks"'
 
 
-def _budget_faults(budget: Budget) -> Iterator[tuple[str, str, str]]:
+def _budget_faults(budget: SpendingBudget) -> Iterator[tuple[str, str, str]]:
     if budget.run is None and budget.month is None:
         yield "budget", "it says neither run nor month", "run, month or both"
     amounts = {"run": budget.run, "month": budget.month, "endpoints": budget.endpoints}

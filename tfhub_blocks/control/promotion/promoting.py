@@ -23,7 +23,7 @@ from tfhub_blocks.control.repository.people import local_names
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.intents import intent
 from tfhub_blocks.control.workspace.logins import find_login
-from tfhub_blocks.control.workspace.promoted_models import Place, find_place, send
+from tfhub_blocks.control.workspace.promoted_models import ModelDestination, find_place, send
 from tfhub_blocks.records.base.digests import file_sha256
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.promotions import Promotion, parse_promotion, read_promotion
@@ -44,7 +44,7 @@ class Proposal:
     refused: dict[str, list[BlocksError]]
     reason: str
     connection: Connection
-    place: Place | None
+    place: ModelDestination | None
 
     @property
     def holds(self) -> bool:
@@ -148,7 +148,7 @@ def promote(
         return promotion, keep_promotion(case.version, promotion, folder)
 
 
-def _promotion(proposal: Proposal, place: Place) -> Promotion:
+def _promotion(proposal: Proposal, place: ModelDestination) -> Promotion:
     case, evidence, model = proposal.case, proposal.case.evidence, proposal.case.model
     release = case.release.lock if case.release else None
     knots = case.chain.knots.values()

@@ -16,7 +16,7 @@ from tfhub_blocks.control.lineage.findings import Verdict
 from tfhub_blocks.control.lineage.lineage_targets import chain_of_model, find_chain
 from tfhub_blocks.control.lineage.local_registrations import Registration
 from tfhub_blocks.control.lineage.recorded_output import Output
-from tfhub_blocks.control.lineage.run_archive import Archive, Place
+from tfhub_blocks.control.lineage.run_archive import Archive, StepOfRun
 from tfhub_blocks.control.lineage.verification import verify
 from tfhub_blocks.control.project.profiles import Profile
 from tfhub_blocks.control.repository.git_state import authors_of
@@ -120,7 +120,7 @@ class Case:
         names = {*self.makers, self.owner, *(place.run.owner for place in self._places())}
         return tuple(sorted(name for name in names if name.strip()))
 
-    def _places(self) -> Iterator[Place]:
+    def _places(self) -> Iterator[StepOfRun]:
         """The steps of runs that made something of the chain, but replays of the lock.
 
         Who starts a replay adds nothing to what the lock says.
@@ -130,7 +130,7 @@ class Case:
                 yield from _makings(knot)
 
 
-def _makings(knot: Knot) -> Sequence[Place]:
+def _makings(knot: Knot) -> Sequence[StepOfRun]:
     """The steps that made an output; if none is known, those that took it from the store."""
     return [place for place in knot.places if not place.step.reused] or knot.places
 

@@ -21,7 +21,7 @@ _TABLES = {
 
 
 @dataclass(frozen=True)
-class Difference:
+class LockDifference:
     """One thing that two locks say differently: of what, which key, and both values.
 
     A value is None where a lock says nothing of it.
@@ -41,7 +41,7 @@ class Difference:
         return asdict(self)
 
 
-def differences(old: ReleaseLock, new: ReleaseLock) -> list[Difference]:
+def differences(old: ReleaseLock, new: ReleaseLock) -> list[LockDifference]:
     """Everything that two locks say differently but for their own digest, in a lock's order."""
     before, after = as_record(old), as_record(new)
     for record in (before, after):
@@ -60,7 +60,7 @@ def shown(value: Any) -> str:
     return str(value)
 
 
-def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[LockDifference]:
     for table in dict.fromkeys([*before, *after]):
         one, other = before.get(table), after.get(table)
         if table in _TABLES:
@@ -72,16 +72,16 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterato
         elif table == "evidence":
             yield from _entry("evidence", one, other)
         elif one != other:
-            yield Difference(table, "", one, other)
+            yield LockDifference(table, "", one, other)
 
 
 def _entry(
     subject: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
-) -> Iterator[Difference]:
+) -> Iterator[LockDifference]:
     """The differences of one asset, step or so; one line if it is in one of the locks only."""
     if before is None or after is None:
         if before is not after:
-            yield Difference(subject, "", _named(before), _named(after))
+            yield LockDifference(subject, "", _named(before), _named(after))
         return
     for key in dict.fromkeys([*before, *after]):
         one, other = before.get(key), after.get(key)
@@ -89,22 +89,22 @@ def _entry(
             word = "parameter" if key == "parameters" else key
             flat = _flat(word, one or {}, other or {})
             yield from (
-                Difference(subject, f"{d.subject} {d.key}", d.before, d.after) for d in flat
+                LockDifference(subject, f"{d.subject} {d.key}", d.before, d.after) for d in flat
             )
         elif one != other:
             word = key.replace("_", " ")
-            yield Difference(subject, word, one, other)
+            yield LockDifference(subject, word, one, other)
 
 
 def _flat(
     subject: str, before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = ""
-) -> Iterator[Difference]:
+) -> Iterator[LockDifference]:
     for key in dict.fromkeys([*before, *after]):
         one, other = before.get(key), after.get(key)
         if isinstance(one, dict) or isinstance(other, dict):
             yield from _flat(subject, one or {}, other or {}, f"{prefix}{key} ")
         elif one != other:
-            yield Difference(subject, f"{prefix}{key}", one, other)
+            yield LockDifference(subject, f"{prefix}{key}", one, other)
 
 
 def _named(entry: Mapping[str, Any] | None) -> str | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tfhub_blocks.control.project.profiles import Profile
 from tfhub_blocks.control.project.run_requests import pipeline_ports, prepare_job
-from tfhub_blocks.control.releases.lock_differences import Difference, differences
+from tfhub_blocks.control.releases.lock_differences import LockDifference, differences
 from tfhub_blocks.control.releases.release_names import FOLDER, lock_path
 from tfhub_blocks.control.releases.resolution import Published, resolve_graph, resolve_inputs
 from tfhub_blocks.control.releases.run_proofs import Here, Proof
@@ -117,6 +117,6 @@ def keep_lock(lock: ReleaseLock, replace_it: bool) -> tuple[Path, bool]:
     return path, True
 
 
-def _told(found: Sequence[Difference]) -> str:
+def _told(found: Sequence[LockDifference]) -> str:
     told = "; ".join(map(str, found[:3]))
     return f"{told}; and {len(found) - 3} more" if len(found) > 3 else told

@@ -21,7 +21,7 @@ from tfhub_blocks.control.project.output_store import content_digest
 from tfhub_blocks.control.project.step_graph import Graph, Node, OutputOf
 from tfhub_blocks.control.repository.catalog import DATA_TYPES, MODEL_TYPES
 from tfhub_blocks.records.base.errors import BlocksError
-from tfhub_blocks.records.environment.environment_definitions import Definition
+from tfhub_blocks.records.environment.environment_definitions import EnvironmentDefinition
 from tfhub_blocks.records.environment.installed_packages import definition_digest
 from tfhub_blocks.records.environment.package_locks import LOCK_NAME
 from tfhub_blocks.records.formats.releases import (
@@ -40,7 +40,7 @@ Published = Callable[[str, str, str], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
-class Given:
+class ResolvedInputs:
     """A pipeline's inputs: what is data, what is an encoder, and every other one by its value."""
 
     data: Mapping[str, LockedData]
@@ -62,7 +62,7 @@ def resolve_inputs(
     given: Mapping[str, Any],
     names: Mapping[str, str],
     published: Published,
-) -> Given:
+) -> ResolvedInputs:
     """A pipeline's inputs as a lock holds them, defaults included.
 
     Args:
@@ -88,7 +88,7 @@ def resolve_inputs(
             data[name] = _data(name, value, port.type, names.get(name), published)
         else:
             inputs[name] = typed(port.type, value)
-    return Given(data, encoders, inputs)
+    return ResolvedInputs(data, encoders, inputs)
 
 
 def resolve_graph(job: Any, graph: Graph) -> Resolved:
@@ -162,7 +162,7 @@ def _step(node: Node, bindings: Mapping[str, str]) -> LockedStep:
     return LockedStep(node.component, environment_name(node), inputs, parameters)
 
 
-def _environment(node: Node, definitions: Mapping[str, Definition]) -> LockedEnvironment:
+def _environment(node: Node, definitions: Mapping[str, EnvironmentDefinition]) -> LockedEnvironment:
     definition = definitions.get(node.environment.removeprefix("azureml:"))
     if definition is None:
         raise BlocksError(

@@ -9,7 +9,7 @@ from packaging.version import Version
 
 from tfhub_blocks.control.environments.environment_catalog import read_definitions
 from tfhub_blocks.control.environments.image_registry import LookupFailedError, image_digest
-from tfhub_blocks.control.reproduction.reproduction_plan import Plan
+from tfhub_blocks.control.reproduction.reproduction_plan import ReproductionPlan
 from tfhub_blocks.records.environment.environment_definitions import Image
 
 # Asks the index for one package after the other as `pip index versions` does, importing pip once.
@@ -27,7 +27,7 @@ _VERSIONS = "Available versions: "
 TIMEOUT_S = 600.0
 
 
-def base_images(plan: Plan) -> dict[str, Image | None]:
+def base_images(plan: ReproductionPlan) -> dict[str, Image | None]:
     """The image that each environment of a plan's steps is built on; None if nothing here tells."""
     defined = {f"{it.name}:{it.version}": it for it in read_definitions().values()}
     found: dict[str, Image | None] = {}

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tfhub_blocks.control.reproduction.recorded_code import StepCode
-from tfhub_blocks.control.reproduction.reproduction_plan import Plan
+from tfhub_blocks.control.reproduction.reproduction_plan import ReproductionPlan
 from tfhub_blocks.records.base.lineage import Provenance
 from tfhub_blocks.records.environment.environment_drift import drift_from
 from tfhub_blocks.records.environment.installed_packages import (
@@ -36,7 +36,7 @@ _TENSORFLOW = {
 _BEFORE = _MACHINE.keys() - {"blas"}
 
 
-def differences_before(plan: Plan) -> list[str]:
+def differences_before(plan: ReproductionPlan) -> list[str]:
     """What is known to be different here from what the steps of a plan ran in, by step."""
     here = machine_facts()
     found: dict[str, list[str]] = {}
@@ -50,7 +50,7 @@ def differences_before(plan: Plan) -> list[str]:
     return _by_step(found)
 
 
-def differences_after(plan: Plan, rebuilt: Mapping[str, Provenance]) -> list[str]:
+def differences_after(plan: ReproductionPlan, rebuilt: Mapping[str, Provenance]) -> list[str]:
     """What was different when the steps of a plan ran again, as both statements tell.
 
     Args:
@@ -67,7 +67,7 @@ def differences_after(plan: Plan, rebuilt: Mapping[str, Provenance]) -> list[str
     return _by_step(found)
 
 
-def environments_after(plan: Plan, rebuilt: Mapping[str, Provenance]) -> list[str]:
+def environments_after(plan: ReproductionPlan, rebuilt: Mapping[str, Provenance]) -> list[str]:
     """In which steps of a plan something else was installed when they ran again."""
     return [
         f"what was installed is not what was then ({name})"
@@ -77,7 +77,7 @@ def environments_after(plan: Plan, rebuilt: Mapping[str, Provenance]) -> list[st
     ]
 
 
-def changed_packages(plan: Plan) -> dict[str, str]:
+def changed_packages(plan: ReproductionPlan) -> dict[str, str]:
     """The version then of each package that has another version here, or none."""
     here, found = installed_packages(), dict[str, str]()
     for work in plan.works.values():
@@ -88,7 +88,7 @@ def changed_packages(plan: Plan) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def locked_packages(plan: Plan) -> set[tuple[str, str]]:
+def locked_packages(plan: ReproductionPlan) -> set[tuple[str, str]]:
     """Name and version of each package that the images of a plan's steps are built with."""
     locks = [work.code.lock for work in plan.works.values() if work.code]
     return {package for lock in locks if lock for package in lock.target_versions().items()}

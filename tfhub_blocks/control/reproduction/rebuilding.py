@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tfhub_blocks.control.project.step_graph import Graph, Node, OutputOf
 from tfhub_blocks.control.reproduction.recorded_code import StepCode
-from tfhub_blocks.control.reproduction.reproduction_plan import Plan, Work
+from tfhub_blocks.control.reproduction.reproduction_plan import ReproductionPlan, Work
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class RecordedNode(Node):
         shutil.copytree(self.code, folder, ignore=shutil.ignore_patterns("__pycache__"))
 
 
-def plan_graph(plan: Plan, name: str) -> Graph:
+def plan_graph(plan: ReproductionPlan, name: str) -> Graph:
     """The graph of a plan from which nothing is missing."""
     nodes = {it.name: _node(it, it.code) for it in plan.works.values() if it.code}
     return Graph(name, nodes, {plan.model.port: plan.model})

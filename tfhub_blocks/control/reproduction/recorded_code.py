@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tfhub_blocks
-from tfhub_blocks.control.lineage.run_archive import Place
+from tfhub_blocks.control.lineage.run_archive import StepOfRun
 from tfhub_blocks.control.repository.catalog import component_files
 from tfhub_blocks.records.base.digests import files_sha256, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
@@ -39,7 +39,9 @@ class StepCode:
         return parse_lock(path.read_text(encoding="utf-8"), str(path)) if path.is_file() else None
 
 
-def find_code(step: str, digest: str, places: tuple[Place, ...], scratch: Path) -> StepCode | None:
+def find_code(
+    step: str, digest: str, places: tuple[StepOfRun, ...], scratch: Path
+) -> StepCode | None:
     """The code of a step with a digest, or None if it is not here.
 
     Args:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfhub_blocks.control.lineage.recorded_output import Output, read_output
 from tfhub_blocks.control.project.run_records import RunRecord
-from tfhub_blocks.control.reproduction.reproduction_plan import Plan, Recorded
+from tfhub_blocks.control.reproduction.reproduction_plan import RecordedOutput, ReproductionPlan
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import Provenance
 from tfhub_blocks.records.formats.features import (
@@ -25,7 +25,7 @@ _NAMED = 3
 
 
 @dataclass(frozen=True)
-class Row:
+class ReproducedOutput:
     """An output of a step: its digest then and now, and in words how far apart they are.
 
     ``before`` and ``after`` are where they are; nothing for what is not here or was not made.
@@ -58,7 +58,9 @@ class Row:
         }
 
 
-def compare(plan: Plan, record: RunRecord) -> tuple[list[Row], dict[str, Provenance]]:
+def compare(
+    plan: ReproductionPlan, record: RunRecord
+) -> tuple[list[ReproducedOutput], dict[str, Provenance]]:
     """Each output of a plan beside that of a run, and how each step made it now."""
     rows, provenances = [], {}
     for work in plan.works.values():
@@ -72,7 +74,7 @@ def compare(plan: Plan, record: RunRecord) -> tuple[list[Row], dict[str, Provena
     return rows, provenances
 
 
-def _row(step: str, port: str, recorded: Recorded, now: Output | None) -> Row:
+def _row(step: str, port: str, recorded: RecordedOutput, now: Output | None) -> ReproducedOutput:
     then, difference = recorded.output, ""
     known = now or then
     if now is None:
@@ -83,7 +85,7 @@ def _row(step: str, port: str, recorded: Recorded, now: Output | None) -> Row:
         difference = "nothing tells what its digest was"
     elif recorded.digest != now.digest:
         difference = "what it was is not here to compare"
-    return Row(
+    return ReproducedOutput(
         step=step,
         port=port,
         kind=known.kind if known else port,
@@ -114,7 +116,7 @@ def files_apart(then: Mapping[str, str], now: Mapping[str, str]) -> str:
     return f"{', '.join(changed[:_NAMED])}{more}" if changed else "another file"
 
 
-def has_variables(row: Row) -> bool:
+def has_variables(row: ReproducedOutput) -> bool:
     """Whether both models of a row were saved with variables that can be compared."""
     models = [it for it in (row.before, row.after) if it]
     index = f"{SAVED_MODEL_NAME}/variables/variables.index"

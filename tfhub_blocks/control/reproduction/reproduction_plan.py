@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tfhub_blocks.control.lineage.chains import Chain, Knot, Link, trace
 from tfhub_blocks.control.lineage.recorded_output import Output
-from tfhub_blocks.control.lineage.run_archive import Archive, Place
+from tfhub_blocks.control.lineage.run_archive import Archive, StepOfRun
 from tfhub_blocks.control.project.step_graph import OutputOf
 from tfhub_blocks.control.reproduction.external_inputs import why_not_again
 from tfhub_blocks.control.reproduction.recorded_code import StepCode, find_code
@@ -19,7 +19,7 @@ AUTO = "auto"
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedOutput:
     """An output as it was: its digest, and itself if it is here."""
 
     digest: str
@@ -41,11 +41,11 @@ class Work:
     code: StepCode | None = None
     texts: dict[str, str] = field(default_factory=dict)
     inputs: dict[str, OutputOf | Path] = field(default_factory=dict)
-    recorded: dict[str, Recorded] = field(default_factory=dict)
+    recorded: dict[str, RecordedOutput] = field(default_factory=dict)
 
 
 @dataclass
-class Plan:
+class ReproductionPlan:
     """The steps to do again, each after those that it needs; with what there is to know of that.
 
     ``model`` is the output that it is all for. ``begins`` says where it begins and why, ``notes``
@@ -60,7 +60,7 @@ class Plan:
     missing: list[str] = field(default_factory=list)
 
 
-def make_plan(chain: Chain, knot: Knot, archive: Archive, scratch: Path) -> Plan:
+def make_plan(chain: Chain, knot: Knot, archive: Archive, scratch: Path) -> ReproductionPlan:
     """The plan to make the model at a knot of a chain again.
 
     A step that reads what no step made is done again if that is as it was; else what it made is
@@ -87,7 +87,7 @@ class _Planner:
     archive: Archive
     knots: dict[Path, Knot]
     scratch: Path
-    plan: Plan = field(default_factory=lambda: Plan("", OutputOf("", "")))
+    plan: ReproductionPlan = field(default_factory=lambda: ReproductionPlan("", OutputOf("", "")))
     _works: dict[str, Work] = field(default_factory=dict)
 
     def made(self, output: Output) -> OutputOf | Path:
@@ -105,7 +105,7 @@ class _Planner:
         identity = {"work": made.work, "of": [it.making for it in made.materials]}
         work = self._work(record_digest(identity), made.step, knot.places, lineage)
         port = output.path.name if output.lineage is None else output.port
-        work.recorded.setdefault(port, Recorded(output.digest, output))
+        work.recorded.setdefault(port, RecordedOutput(output.digest, output))
         if work.name not in self.plan.works:
             work.texts, decided = command_texts(made)
             for text in decided:
@@ -130,17 +130,17 @@ class _Planner:
         for place in knot.places:
             source = place.step.inputs.get(link.port, {})
             if source.get("step") in place.run.steps:
-                maker = Place(place.folder, place.run, source["step"])
+                maker = StepOfRun(place.folder, place.run, source["step"])
                 return self._from_run(maker, source["port"], link.material.digest or "")
         problem = why_not_again(None, link.place) if link.is_source else "it is not here"
         content = f" with digest {link.material.digest}" if link.material.digest else ""
         self._miss(f"{link.port}{content}, which {work.name} ({work.step}) was given: {problem}")
         return None
 
-    def _from_run(self, place: Place, port: str, digest: str) -> OutputOf:
+    def _from_run(self, place: StepOfRun, port: str, digest: str) -> OutputOf:
         """What makes an output again that is gone with its statement, as a run recorded it."""
         work = self._work(f"{place}", place.step.component, (place,), None)
-        work.recorded[port] = Recorded(digest)
+        work.recorded[port] = RecordedOutput(digest)
         if work.name not in self.plan.works:
             path = place.step.outputs.get(port, port)
             self._note(f"{path} is gone; {work.name} is done again as run {place.run.run} tells")
@@ -158,19 +158,19 @@ class _Planner:
         return OutputOf(work.name, port)
 
     def _told_input(
-        self, place: Place, port: str, told: Mapping[str, str]
+        self, place: StepOfRun, port: str, told: Mapping[str, str]
     ) -> OutputOf | Path | None:
         given = self.archive.given(place, port)
         if given:
             return self.made(given)
         if told.get("step") in place.run.steps:
-            maker = Place(place.folder, place.run, told["step"])
+            maker = StepOfRun(place.folder, place.run, told["step"])
             return self._from_run(maker, told["port"], "")
         path = Path(told.get("path", ""))
         return path if "path" in told and path.exists() else None
 
     def _work(
-        self, identity: str, step: str, places: tuple[Place, ...], lineage: Lineage | None
+        self, identity: str, step: str, places: tuple[StepOfRun, ...], lineage: Lineage | None
     ) -> Work:
         """The work of an identity: the one there is, or one that still lacks its inputs."""
         if identity not in self._works:
@@ -182,7 +182,7 @@ class _Planner:
             self._works[identity] = Work(name, step, lineage)
         return self._works[identity]
 
-    def _put(self, work: Work, digest: str, places: tuple[Place, ...]) -> None:
+    def _put(self, work: Work, digest: str, places: tuple[StepOfRun, ...]) -> None:
         """Add a work whose inputs are there, with its code."""
         try:
             work.code = find_code(work.step, digest, places, self.scratch)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tfhub_blocks.control.reproduction.reproduction_diff import Row
-from tfhub_blocks.control.reproduction.reproduction_plan import Plan
+from tfhub_blocks.control.reproduction.reproduction_diff import ReproducedOutput
+from tfhub_blocks.control.reproduction.reproduction_plan import ReproductionPlan
 
 _DIGITS = 12
 
@@ -14,7 +14,7 @@ _DIGITS = 12
 class Before:
     """What is known before anything starts: where it begins, what is different, what is gone."""
 
-    plan: Plan
+    plan: ReproductionPlan
     differences: list[str]
     images: list[str]
     packages_gone: list[str] = field(default_factory=list)
@@ -52,8 +52,8 @@ class After:
     ``model`` tells of its variables and answers, in lines and as a record, if it is not equal.
     """
 
-    plan: Plan
-    rows: list[Row]
+    plan: ReproductionPlan
+    rows: list[ReproducedOutput]
     differences: list[str]
     folder: str
     status: str
@@ -61,7 +61,7 @@ class After:
     model_record: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def model(self) -> Row:
+    def model(self) -> ReproducedOutput:
         """The row that all is about."""
         wanted = self.plan.model
         return next(it for it in self.rows if (it.step, it.port) == (wanted.node, wanted.port))

@@ -7,7 +7,7 @@ from typing import Any
 
 from tfhub_blocks.control.rules.junit import junit_text
 from tfhub_blocks.control.rules.rule import Finding
-from tfhub_blocks.control.rules.rule_checks import Report
+from tfhub_blocks.control.rules.rule_checks import CheckReport
 from tfhub_blocks.control.rules.sarif import sarif_text
 
 JSON_VERSION = 1
@@ -15,7 +15,7 @@ JSON_VERSION = 1
 SHOWN_NODES, SHOWN_PROBLEMS = 3, 5
 
 
-def text(report: Report) -> str:
+def text(report: CheckReport) -> str:
     """A report for people: by rule, and what says the same as one."""
     lines: list[str] = []
     rules = {rule.id: rule for rule in report.rules}
@@ -58,7 +58,7 @@ def _problems(found: list[Finding]) -> Iterator[str]:
         yield f"  and {sum(map(len, rest))} more {kinds}, which --format json tells"
 
 
-def json_text(report: Report) -> str:
+def json_text(report: CheckReport) -> str:
     """A report for programs: every finding, with all that is known of it."""
     rules = {rule.id: rule for rule in report.rules}
     record = {
@@ -92,7 +92,7 @@ def json_text(report: Report) -> str:
     return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
 
 
-FORMATS: Mapping[str, Callable[[Report], str]] = {
+FORMATS: Mapping[str, Callable[[CheckReport], str]] = {
     "text": text,
     "json": json_text,
     "sarif": sarif_text,

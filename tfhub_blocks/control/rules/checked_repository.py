@@ -20,12 +20,12 @@ from tfhub_blocks.control.repository.catalog import (
     parse_settings,
     pipeline_files,
 )
-from tfhub_blocks.control.rules.source_lines import Place, Sources
-from tfhub_blocks.control.rules.subject import Port, Step, Subject
+from tfhub_blocks.control.rules.source_lines import SourceLine, Sources
+from tfhub_blocks.control.rules.subject import DeclaredStep, Port, Subject
 from tfhub_blocks.records.base.digests import files_sha256, tree_digest
 from tfhub_blocks.records.base.documents import read_document
 from tfhub_blocks.records.base.errors import BlocksError
-from tfhub_blocks.records.environment.environment_definitions import Definition
+from tfhub_blocks.records.environment.environment_definitions import EnvironmentDefinition
 from tfhub_blocks.records.environment.package_locks import Lock
 from tfhub_blocks.records.pins.pins import PIN_NAME, Pin, read_pin
 
@@ -35,7 +35,7 @@ class Uncompiled:
     """A pipeline of which no job can be made, and why."""
 
     pipeline: str
-    place: Place
+    place: SourceLine
     problem: str
 
 
@@ -47,7 +47,7 @@ class Repository:
         self.today = today or datetime.now(UTC).date()
         self.sources = Sources()
         self._subjects: dict[str, Subject | Uncompiled] = {}
-        self._steps: dict[int, Step] = {}
+        self._steps: dict[int, DeclaredStep] = {}
         self._locks: dict[str, Lock] = {}
         self._packages: dict[tuple[str, re.Pattern[str]], bool] = {}
 
@@ -68,16 +68,16 @@ class Repository:
                 yield found
 
     @cached_property
-    def environment_definitions(self) -> tuple[Definition, ...]:
+    def environment_definitions(self) -> tuple[EnvironmentDefinition, ...]:
         """What is defined in components/environments."""
         return tuple(read_definitions().values())
 
-    def environment(self, reference: str) -> Definition | None:
+    def environment(self, reference: str) -> EnvironmentDefinition | None:
         """The definition of an environment ``azureml:NAME:VERSION``, in whatever version."""
         name = reference.removeprefix("azureml:").partition("@")[0].partition(":")[0]
         return self._environments.get(name)
 
-    def lock(self, definition: Definition) -> Lock:
+    def lock(self, definition: EnvironmentDefinition) -> Lock:
         """The lock of an environment.
 
         Raises:
@@ -87,7 +87,7 @@ class Repository:
             self._locks[definition.key] = definition.lock
         return self._locks[definition.key]
 
-    def locks_package(self, definition: Definition, pattern: re.Pattern[str]) -> bool:
+    def locks_package(self, definition: EnvironmentDefinition, pattern: re.Pattern[str]) -> bool:
         """Whether an environment's lock holds a package whose name fits."""
         key = definition.key, pattern
         if key not in self._packages:
@@ -95,7 +95,7 @@ class Repository:
         return self._packages[key]
 
     @cached_property
-    def _environments(self) -> dict[str, Definition]:
+    def _environments(self) -> dict[str, EnvironmentDefinition]:
         return {definition.name: definition for definition in self.environment_definitions}
 
     @cached_property
@@ -163,10 +163,10 @@ class Repository:
         place = replace(place, line=lines[-1]) if lines else place
         return Uncompiled(pipeline, place, " ".join(told.split()))
 
-    def _step(self, component: Any) -> Step:
+    def _step(self, component: Any) -> DeclaredStep:
         if id(component) not in self._steps:
             file = self._component_files.get(component.name)
-            self._steps[id(component)] = Step(
+            self._steps[id(component)] = DeclaredStep(
                 name=component.name,
                 path=file.path if file else None,
                 description=component.description or "",

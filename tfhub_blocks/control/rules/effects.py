@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from tfhub_blocks.control.rules.source_lines import Sources
-from tfhub_blocks.control.rules.subject import Step
+from tfhub_blocks.control.rules.subject import DeclaredStep
 
 _CATEGORIES = {"register", "deploy", "publish", "promote"}
 _VERBS = re.compile(r"(register|deploy|publish|promote|send|delete|notify)_")
@@ -14,7 +14,7 @@ _CALLS = re.compile(
 )
 
 
-def effects(step: Step, sources: Sources) -> list[str]:
+def effects(step: DeclaredStep, sources: Sources) -> list[str]:
     """How it shows that a step does something that its outputs do not hold; empty if it does not.
 
     By its tag ``category``, by the verb that it is named by, or by what its component.py calls.
@@ -22,7 +22,7 @@ def effects(step: Step, sources: Sources) -> list[str]:
     return list(_effects(step, sources))
 
 
-def _effects(step: Step, sources: Sources) -> Iterator[str]:
+def _effects(step: DeclaredStep, sources: Sources) -> Iterator[str]:
     category = step.tags.get("category", "")
     if category in _CATEGORIES:
         yield f"its category is {category!r}"

@@ -18,7 +18,7 @@ _DECIDE = f"decide, and write it into {PIN_NAME}; `tfhub-blocks encoder show` sa
 
 
 @dataclass(frozen=True)
-class Encoder:
+class EncoderInPipeline:
     """An encoder that comes into a pipeline at a node; ``pin`` is None where none is here."""
 
     node: Node
@@ -101,7 +101,7 @@ def encoder_loading(subject: Subject) -> Iterator[Finding]:
 )
 def encoder_fine_tuning(subject: Subject) -> Iterator[Finding]:
     """Of each node of `fine_tune`, whatever steps its encoder came through."""
-    encoders: dict[str, list[Encoder]] = {}
+    encoders: dict[str, list[EncoderInPipeline]] = {}
     for encoder in _encoders(subject):
         encoders.setdefault(encoder.node.name, []).append(encoder)
     for node in subject.nodes:
@@ -113,23 +113,25 @@ def encoder_fine_tuning(subject: Subject) -> Iterator[Finding]:
                 yield subject.at_node(node, problem, "train a head instead, or decide otherwise")
 
 
-def _encoders(subject: Subject) -> Iterator[Encoder]:
+def _encoders(subject: Subject) -> Iterator[EncoderInPipeline]:
     """Each encoder that is given to a node from outside of the pipeline."""
     for node in subject.nodes:
         held = node.inputs.get("pin")
         own = read_pin(held) if isinstance(held, Path) and held.is_file() else None
         if own is not None and (handle := subject.values(node).get("handle")):
-            yield Encoder(node, told(str(handle)), own)
+            yield EncoderInPipeline(node, told(str(handle)), own)
         for port, value in node.inputs.items():
             kind = node.input_types[port]
             if kind not in MODEL_TYPES - {"mlflow_model"} or isinstance(value, OutputOf):
                 continue
             is_open = isinstance(value, NotGiven)
             for text in subject.scheduled(value) if is_open else [str(value)]:
-                yield Encoder(node, told(text), own or subject.repository.pin(text))
+                yield EncoderInPipeline(node, told(text), own or subject.repository.pin(text))
 
 
-def _sources(subject: Subject, node: Node, encoders: dict[str, list[Encoder]]) -> Iterator[Encoder]:
+def _sources(
+    subject: Subject, node: Node, encoders: dict[str, list[EncoderInPipeline]]
+) -> Iterator[EncoderInPipeline]:
     """The encoders that a node gets, from outside or from the steps that hand them on."""
     waiting, seen = [node.name], set()
     while waiting:

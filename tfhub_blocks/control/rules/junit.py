@@ -4,14 +4,14 @@ import re
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from tfhub_blocks.control.rules.rule import Finding, Rule
-from tfhub_blocks.control.rules.rule_checks import Report, rule_crashed
+from tfhub_blocks.control.rules.rule_checks import CheckReport, rule_crashed
 
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 # What no XML 1.0 may hold, not even escaped.
 _FORBIDDEN = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def junit_text(report: Report) -> str:
+def junit_text(report: CheckReport) -> str:
     """A report in which errors are failures; warnings, notes and what is excepted are output."""
     root = Element("testsuites", name=f"tfhub-blocks check --profile {report.profile}")
     # What several pipelines share has a suite of its own.

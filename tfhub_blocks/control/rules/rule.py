@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tfhub_blocks.control.project.rule_exceptions import RuleException, Severity
-from tfhub_blocks.control.rules.source_lines import Place
+from tfhub_blocks.control.rules.source_lines import SourceLine
 
 if TYPE_CHECKING:
     from tfhub_blocks.control.rules.subject import Subject
@@ -26,7 +26,7 @@ class Finding:
     remedy: str
     node: str
     pipeline: str
-    place: Place
+    place: SourceLine
     rule: str = ""
     severity: Severity = "error"
     exception: RuleException | None = None

@@ -21,7 +21,7 @@ from tfhub_blocks.control.rules import (
 )
 from tfhub_blocks.control.rules.checked_repository import Uncompiled
 from tfhub_blocks.control.rules.rule import Finding, Rule, rule
-from tfhub_blocks.control.rules.source_lines import Place
+from tfhub_blocks.control.rules.source_lines import SourceLine
 from tfhub_blocks.control.rules.subject import Subject
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 
@@ -72,7 +72,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """What a check found, the worst first; ``rules`` are those that were asked."""
 
     profile: str
@@ -117,7 +117,7 @@ def _rules(holder: object) -> list[Rule]:
     return found
 
 
-def check(profile: Profile, pipelines: Iterable[Subject | Uncompiled], rules: Rules) -> Report:
+def check(profile: Profile, pipelines: Iterable[Subject | Uncompiled], rules: Rules) -> CheckReport:
     """Everything that is wrong with some pipelines under a profile.
 
     Raises:
@@ -147,7 +147,7 @@ def check(profile: Profile, pipelines: Iterable[Subject | Uncompiled], rules: Ru
 
     # What is about a profile, a step or an environment is found with each pipeline.
     ordered = tuple(sorted(dict.fromkeys(found), key=order))
-    return Report(profile.name, tuple(names), all_rules, ordered)
+    return CheckReport(profile.name, tuple(names), all_rules, ordered)
 
 
 def _check_ids(profile: Profile, rules: Rules) -> None:
@@ -205,6 +205,6 @@ def _crash(what: str, error: Exception, pipeline: str) -> Finding:
         "mend what it could not read; else the rule itself",
         what,
         pipeline,
-        Place(short_path(Path(file)), trace.tb_lineno if trace else 1),
+        SourceLine(short_path(Path(file)), trace.tb_lineno if trace else 1),
         rule_crashed.id,
     )

@@ -5,13 +5,13 @@ from typing import Any
 
 import tfhub_blocks
 from tfhub_blocks.control.rules.rule import Finding, Rule
-from tfhub_blocks.control.rules.rule_checks import Report
+from tfhub_blocks.control.rules.rule_checks import CheckReport
 from tfhub_blocks.records.base.digests import record_digest
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
-def sarif_text(report: Report) -> str:
+def sarif_text(report: CheckReport) -> str:
     """A report as one run of a tool; paths are relative to the repository where they can be."""
     places = {rule.id: index for index, rule in enumerate(report.rules)}
     run = {

@@ -11,7 +11,7 @@ from tfhub_blocks.control.environments.environment_catalog import short_path
 
 
 @dataclass(frozen=True)
-class Place:
+class SourceLine:
     """A line of a file; 1 where only the file is known."""
 
     path: Path
@@ -46,14 +46,14 @@ class Sources:
         self._lines = cache(_lines)
         self._nodes = cache(self._assigned)
 
-    def node(self, path: Path, name: str) -> Place:
+    def node(self, path: Path, name: str) -> SourceLine:
         """Where a pipeline's file makes a node; else its function."""
         lines = self._nodes(path)
         # A name that is used again gives NAME_1, NAME_2 and so on.
         found = lines.get(name) or lines.get(re.sub(r"_\d+$", "", name)) or lines.get("")
-        return Place(short_path(path), found or 1)
+        return SourceLine(short_path(path), found or 1)
 
-    def step(self, path: Path, word: str = "") -> Place:
+    def step(self, path: Path, word: str = "") -> SourceLine:
         """Where a component.py names a port or an argument of its decorator; else its function."""
         for function in self._functions(path):
             if function.decorator_list:
@@ -61,10 +61,10 @@ class Sources:
                 for decorator in function.decorator_list:
                     named += decorator.keywords if isinstance(decorator, ast.Call) else []
                 found = [it.lineno for it in named if it.arg == word]
-                return Place(short_path(path), (found or [function.lineno])[0])
-        return Place(short_path(path))
+                return SourceLine(short_path(path), (found or [function.lineno])[0])
+        return SourceLine(short_path(path))
 
-    def key(self, path: Path, key: str) -> Place:
+    def key(self, path: Path, key: str) -> SourceLine:
         """Where a TOML file has a dotted key; else the nearest table around it."""
         table, line, index = "", 1, -1
         best = (0, 1)
@@ -81,12 +81,12 @@ class Sources:
                 continue
             if f"{key}.".startswith(f"{found}.") and len(found) > best[0]:
                 best = (len(found), line)
-        return Place(short_path(path), best[1])
+        return SourceLine(short_path(path), best[1])
 
-    def text(self, path: Path, part: str) -> Place:
+    def text(self, path: Path, part: str) -> SourceLine:
         """The first line that holds a text."""
         lines = enumerate(self._lines(path), 1)
-        return Place(short_path(path), next((n for n, text in lines if part in text), 1))
+        return SourceLine(short_path(path), next((n for n, text in lines if part in text), 1))
 
     def calls(self, path: Path) -> list[Call]:
         """Each call in a source."""

@@ -12,8 +12,8 @@ from tfhub_blocks.control.project.run_requests import NotGiven
 from tfhub_blocks.control.project.step_graph import Graph, Node, OutputOf
 from tfhub_blocks.control.repository.catalog import DATA_TYPES
 from tfhub_blocks.control.rules.rule import Finding
-from tfhub_blocks.control.rules.source_lines import Place, Sources
-from tfhub_blocks.records.environment.environment_definitions import Definition
+from tfhub_blocks.control.rules.source_lines import SourceLine, Sources
+from tfhub_blocks.records.environment.environment_definitions import EnvironmentDefinition
 
 if TYPE_CHECKING:
     from tfhub_blocks.control.rules.checked_repository import Repository
@@ -31,7 +31,7 @@ class Port:
 
 
 @dataclass(frozen=True)
-class Step:
+class DeclaredStep:
     """A component as it is defined; without a path if its file is not here."""
 
     name: str
@@ -56,7 +56,7 @@ class Data:
     type: str
     address: str
     node: str
-    place: Place
+    place: SourceLine
 
     @property
     def is_address(self) -> bool:
@@ -90,7 +90,7 @@ class Subject:
     path: Path
     profile: Profile
     graph: Graph
-    steps: Mapping[str, Step]
+    steps: Mapping[str, DeclaredStep]
     input_types: Mapping[str, str]
     given: Mapping[str, Any]
     repository: "Repository"
@@ -126,7 +126,7 @@ class Subject:
         names = {role.compute for role in roles.values() if role and not role.size}
         return {name: self.profile.clusters.get(name) for name in sorted(names)}
 
-    def environments(self) -> dict[tuple[str, str], Definition | None]:
+    def environments(self) -> dict[tuple[str, str], EnvironmentDefinition | None]:
         """By step and the environment that it names: that, if it is defined here."""
         named = {(node.component, node.environment) for node in self.nodes}
         return {pair: self.repository.environment(pair[1]) for pair in sorted(named)}
@@ -197,10 +197,10 @@ class Subject:
         return Finding(f"{key}: {problem}", remedy, f"profile {self.profile.name}", "", place)
 
     def at_environment(
-        self, definition: Definition, file: str, problem: str, remedy: str
+        self, definition: EnvironmentDefinition, file: str, problem: str, remedy: str
     ) -> Finding:
         """A finding about the definition of an environment."""
-        place = Place(Path(definition.where) / file)
+        place = SourceLine(Path(definition.where) / file)
         return Finding(problem, remedy, f"environment {definition.key}", "", place)
 
     def at_data(self, data: Data, problem: str, remedy: str) -> Finding:
@@ -212,10 +212,10 @@ class Subject:
         place = self.sources.key(self.repository.schedules[name][0], key)
         return Finding(problem, remedy, f"schedule {name}", self.pipeline, place)
 
-    def _place(self, node: Node) -> Place:
+    def _place(self, node: Node) -> SourceLine:
         return self.sources.node(self.path, node.name)
 
-    def _input_place(self, name: str) -> Place:
+    def _input_place(self, name: str) -> SourceLine:
         if name in self.profile.inputs:
             return self.sources.key(self.profile.path, f"inputs.{name}")
         return self.sources.node(self.path, "")

@@ -6,7 +6,7 @@ from typing import Any
 
 from azure.ai.ml.entities import JobSchedule
 
-from tfhub_blocks.control.jobs.submission import Request, prepare
+from tfhub_blocks.control.jobs.submission import SubmissionRequest, prepare
 from tfhub_blocks.control.project.assets import DIGEST_TAG
 from tfhub_blocks.control.project.run_requests import pipeline_ports
 from tfhub_blocks.control.project.schedule_files import ScheduleDefinition
@@ -32,7 +32,7 @@ def apply(connection: Connection, definition: ScheduleDefinition) -> tuple[str, 
         BlocksError: What it names is not published, or Azure refused it.
     """
     name, file = definition.name, definition.file
-    request = Request(file.pipeline, settings(definition), file.register)
+    request = SubmissionRequest(file.pipeline, settings(definition), file.register)
     prepared = prepare(connection, request, definition.profile)
     digest = record_digest({"job": prepared.digest, "trigger": repr(definition.trigger)})
     found = _get(connection, name)

@@ -29,7 +29,7 @@ PROMOTION_NAME, EVIDENCE_NAME = "promotion.json", "evidence.json"
 
 
 @dataclass(frozen=True)
-class Place:
+class ModelDestination:
     """The version that a model has there, or will have: made from its content.
 
     ``tags`` are those of the version, None if it is not there yet.
@@ -61,7 +61,7 @@ class Place:
         return f"promoted by {who} on {when}: {why}"
 
 
-def find_place(connection: Connection, name: str, model_digest: str) -> Place:
+def find_place(connection: Connection, name: str, model_digest: str) -> ModelDestination:
     """Where a model belongs; if something is there already, that it is this very model.
 
     Its files are fetched and read in full: a tag alone says what somebody wrote into it.
@@ -73,7 +73,7 @@ def find_place(connection: Connection, name: str, model_digest: str) -> Place:
     what = f"model {name}:{version}"
     there = find(WHERE, what, connection.client.models.get, name, version)
     if there is None:
-        return Place(connection, name, version, None)
+        return ModelDestination(connection, name, version, None)
     with TemporaryDirectory() as scratch, told(WHERE, what):
         connection.client.models.download(name, version, download_path=scratch)
         found = [path.parent for path in sorted(Path(scratch).rglob("MLmodel"))]
@@ -86,11 +86,11 @@ def find_place(connection: Connection, name: str, model_digest: str) -> Place:
             f"content {model_digest}, or no such version",
             "see who put it there; nothing was promoted",
         )
-    return Place(connection, name, version, dict(there.tags or {}))
+    return ModelDestination(connection, name, version, dict(there.tags or {}))
 
 
 def send(
-    place: Place,
+    place: ModelDestination,
     promotion: Promotion,
     model: Path,
     evidence: Path,
@@ -136,7 +136,11 @@ def send(
 
 
 def _model_asset(
-    place: Place, promotion: Promotion, model: Path, decision: Asset, tags: Mapping[str, str]
+    place: ModelDestination,
+    promotion: Promotion,
+    model: Path,
+    decision: Asset,
+    tags: Mapping[str, str],
 ) -> Asset:
     said = {
         "promoted": promotion.digest,
@@ -163,7 +167,7 @@ def _model_asset(
     return Asset("model", place.name, place.version, digest, entity, model)
 
 
-def _tag(place: Place, asset: Asset) -> None:
+def _tag(place: ModelDestination, asset: Asset) -> None:
     """Let a version that is there carry the decision, beside what it carries already."""
     models = place.connection.client.models
     with told(WHERE, f"model {place}"):

@@ -68,7 +68,7 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Definition:
+class EnvironmentDefinition:
     """The files of an environment's definition, by name; one that is not there is no key.
 
     ``key`` is the name of its folder, by which the command line knows it; ``where`` says where
@@ -170,12 +170,12 @@ class Definition:
         return self.images[-1]
 
 
-def read_definition(folder: Path) -> Definition:
+def read_definition(folder: Path) -> EnvironmentDefinition:
     """The definition in a folder."""
     names = (*DEFINITION_FILES, REQUIREMENTS_NAME, DESCRIPTION_NAME)
     found = {name: folder / name for name in names if (folder / name).is_file()}
     files = {name: path.read_bytes() for name, path in found.items()}
-    return Definition(folder.name, str(folder), files)
+    return EnvironmentDefinition(folder.name, str(folder), files)
 
 
 def with_image(dockerfile: str, old: Image, new: Image) -> str:

@@ -13,7 +13,7 @@ Estimates = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ChampionComparison:
     """A model and the champion on the same items of one split.
 
     ``champion`` and ``snapshot`` are digests of what answered and of the data that both were asked
@@ -67,14 +67,14 @@ class Comparison:
             )
 
 
-def read_comparison(record: Mapping[str, Any]) -> Comparison:
+def read_comparison(record: Mapping[str, Any]) -> ChampionComparison:
     """What ``as_dict`` gave.
 
     Raises:
         TypeError: It is something else.
         KeyError: (as TypeError)
     """
-    found = Comparison(**{**record, "may_have_seen": tuple(record["may_have_seen"])})
+    found = ChampionComparison(**{**record, "may_have_seen": tuple(record["may_have_seen"])})
     if not {"value", "low", "high"} <= found.changes["accuracy"].keys():
         raise KeyError("accuracy")
     return found

@@ -14,7 +14,11 @@ from tfhub_blocks.records.base.digests import record_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import write_file
 from tfhub_blocks.records.base.lineage import STATEMENT_TYPE
-from tfhub_blocks.records.formats.champion_comparison import MIN_GAIN, Comparison, read_comparison
+from tfhub_blocks.records.formats.champion_comparison import (
+    MIN_GAIN,
+    ChampionComparison,
+    read_comparison,
+)
 
 PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
 FORMAT = "evidence/1"
@@ -46,7 +50,7 @@ class Evidence:
     thresholds: tuple[Threshold, ...]
     kind: Literal["evaluation", "latency"] = "evaluation"
     facts: Mapping[str, str] = field(default_factory=dict)
-    comparison: Comparison | None = None
+    comparison: ChampionComparison | None = None
 
     @property
     def passed(self) -> bool:

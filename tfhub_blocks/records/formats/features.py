@@ -73,7 +73,7 @@ def check_rising(ids: NDArray[np.bytes_], last: bytes, where: str) -> bytes:
 
 
 @dataclass(frozen=True)
-class Manifest:
+class FeatureManifest:
     """What a features folder holds, and what identifies each feature in it.
 
     ``engine`` is the kind of engine and ``precision`` what products were computed in; ``dtype`` is
@@ -102,7 +102,7 @@ class Features:
     """A finished features folder, opened for reading."""
 
     folder: Folder
-    manifest: Manifest
+    manifest: FeatureManifest
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The features in the order of the snapshot (``features_schema``)."""
@@ -177,4 +177,4 @@ def open_features(path: Path, where: str, expected: Format = FORMAT) -> Features
     folder = open_folder(path, expected, where)
     record = json.loads(folder.file(MANIFEST_NAME).read_text(encoding="utf-8"))
     sequences = {key: tuple(record[key]) for key in ("labels", "shards")}
-    return Features(folder, Manifest(**record | sequences))
+    return Features(folder, FeatureManifest(**record | sequences))

@@ -49,7 +49,7 @@ def predictions_schema(top_k: int | None) -> pa.Schema:
 
 
 @dataclass(frozen=True)
-class Manifest:
+class PredictionManifest:
     """What a predictions folder holds, and what identifies each prediction in it.
 
     ``model_version`` is what rows say of the model: its name and version in the registry, or its
@@ -80,7 +80,7 @@ class Predictions:
     """A finished predictions folder, opened for reading."""
 
     folder: Folder
-    manifest: Manifest
+    manifest: PredictionManifest
 
     def files(self) -> Iterator[Path]:
         """The shards in order, each checked when it is asked for."""
@@ -102,7 +102,7 @@ def open_predictions(path: Path, where: str) -> Predictions:
     folder = open_folder(path, FORMAT, where)
     record = json.loads(folder.file(MANIFEST_NAME).read_text(encoding="utf-8"))
     sequences = {key: tuple(record[key]) for key in ("labels", "shards")}
-    return Predictions(folder, Manifest(**record | sequences))
+    return Predictions(folder, PredictionManifest(**record | sequences))
 
 
 class PredictionWriter:

@@ -42,7 +42,7 @@ REJECTED_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Manifest:
+class SnapshotManifest:
     """What a snapshot holds.
 
     ``digest`` is over contents, labels and splits alone: file order, names and times do not
@@ -92,7 +92,7 @@ class Snapshot:
     """A finished snapshot, opened for reading."""
 
     folder: Folder
-    manifest: Manifest
+    manifest: SnapshotManifest
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The items in the order of their ids, in batches of a few MiB (``ITEM_SCHEMA``)."""
@@ -170,4 +170,4 @@ def open_snapshot(path: Path, where: str) -> Snapshot:
     folder = open_folder(path, FORMAT, where)
     record = json.loads(folder.file(MANIFEST_NAME).read_text(encoding="utf-8"))
     sequences = {key: tuple(record[key]) for key in ("labels", "shards", "shard_rows", "warnings")}
-    return Snapshot(folder, Manifest(**record | sequences))
+    return Snapshot(folder, SnapshotManifest(**record | sequences))
