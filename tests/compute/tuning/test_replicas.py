@@ -19,7 +19,7 @@ from pathlib import Path
 from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.compute.cutting.encoder_cuts import cut_encoder
 from tfhub_blocks.compute.encoders.encoder import load_encoder
-from tfhub_blocks.compute.tuning.tuning_run import Options, fine_tune
+from tfhub_blocks.compute.tuning.tuning_run import TuningOptions, fine_tune
 from tfhub_blocks.compute.tuning.replicas import Replicas, replicas_here
 from tfhub_blocks.records.formats.snapshots import open_snapshot
 from tfhub_blocks.records.base.worker_group import Worker, worker_of_this_process
@@ -34,7 +34,7 @@ if int(devices) > 1:
 else:
     replicas = replicas_here(worker_of_this_process("test"))
 cut = cut_encoder(load_encoder(Path(encoder), "test"), "test")
-options = Options(epochs=4, batch_size=int(batch_size), dtype="float32", learning_rate=1e-2)
+options = TuningOptions(epochs=4, batch_size=int(batch_size), dtype="float32", learning_rate=1e-2)
 tuned = fine_tune(
     open_snapshot(Path(snapshot), "test"), cut, cut.cuts[0], None, options, Path(work),
     lambda _: lambda *_: None, None, replicas,

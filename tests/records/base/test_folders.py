@@ -20,7 +20,7 @@ from tfhub_blocks.records.base.folders import (
 )
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Material, Provenance
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TOY = Format("toy", 2)
 PROVENANCE = Provenance("make", {"n": 1}, (Material("x", "0" * 64),), "1" * 64, "2" * 64, "", "")
 

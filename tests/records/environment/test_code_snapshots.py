@@ -84,7 +84,7 @@ def test_modules_of_the_real_steps_import_nothing_else(tmp_path):
     import sys
     from pathlib import Path
 
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     component = tmp_path / "component.py"
     component.write_text("from tfhub_blocks.compute.step.step_frame import step\n")
     write_step_package(component, root / "tfhub_blocks", tmp_path)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from tfhub_blocks.compute.encoders.encoder import load_encoder
-from tfhub_blocks.compute.engines import ENGINES
 from tfhub_blocks.compute.inference import engine_selection, openvino_engine
 from tfhub_blocks.compute.inference.computations import Computation
 from tfhub_blocks.compute.inference.engine_interface import Engine, Forward, UnfitError
+from tfhub_blocks.compute.inference.engine_list import ENGINES
 from tfhub_blocks.compute.inference.engine_selection import ParitySample, select_engine, take_sample
 from tfhub_blocks.compute.inference.parity import measure_parity
 from tfhub_blocks.compute.tf.tensorflow_setup import tf

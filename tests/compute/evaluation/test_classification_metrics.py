@@ -8,7 +8,7 @@ from sklearn import metrics as reference
 
 from tfhub_blocks.compute.evaluation.classification_metrics import (
     MEASURES,
-    Estimate,
+    IntervalEstimate,
     differences,
     measure,
     most_confident_mistakes,
@@ -169,7 +169,9 @@ def test_class_interval_leaves_out_resamples_without_the_class():
     # One item of class 1, found: a third of the resamples lack it and say nothing of its recall.
     probabilities = np.array([[0.9, 0.1]] * 9 + [[0.1, 0.9]])
     targets = np.array([0] * 9 + [1])
-    assert measure(probabilities, targets, names(2)).classes[1].recall == Estimate(1.0, 1.0, 1.0)
+    assert measure(probabilities, targets, names(2)).classes[1].recall == IntervalEstimate(
+        1.0, 1.0, 1.0
+    )
 
 
 def test_same_seed_gives_the_same_numbers_and_another_seed_other_ones():
@@ -301,4 +303,6 @@ def test_difference_is_drawn_over_the_resamples_of_the_measures():
 
 def test_nothing_differs_from_itself():
     ours, _, targets, labels = pair(items=30)
-    assert set(differences(ours, ours, targets, labels, 100).values()) == {Estimate(0, 0, 0)}
+    assert set(differences(ours, ours, targets, labels, 100).values()) == {
+        IntervalEstimate(0, 0, 0)
+    }

@@ -46,9 +46,9 @@ def digests(folder: Path) -> dict[str, str]:
 
 def save_in_process(folder: Path, hash_seed: int, traced_before: int) -> None:
     script = (
-        "import pathlib, sys, tensorflow as tf, test_saved_models\n"
+        "import pathlib, sys, tensorflow as tf, test_saved_model_writing\n"
         f"for n in range({traced_before}): tf.function(lambda x: x + n)(1.0)\n"
-        "test_saved_models.save(pathlib.Path(sys.argv[1]))"
+        "test_saved_model_writing.save(pathlib.Path(sys.argv[1]))"
     )
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     environment = os.environ | {"PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": path}

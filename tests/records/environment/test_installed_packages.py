@@ -12,7 +12,7 @@ from tfhub_blocks.records.environment.installed_packages import (
     installed_packages,
 )
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 BY_METADATA = """
 import importlib.metadata, json, re
 found = {}

@@ -260,7 +260,7 @@ def written_and_used(folder: Path, items: int, dim: int, **given) -> dict:
         "shard_bytes": 4 * 2**20,
     } | given
     given |= {"folder": str(folder), "items": items, "dim": dim}
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     run = subprocess.run(
         [sys.executable, "-c", PROCESS, json.dumps(given)],
         env=os.environ | {"PYTHONPATH": f"{root}:{root / 'tests'}"},

@@ -372,7 +372,7 @@ def test_earlier_answers_are_found_in_any_order_and_over_shards(
 MEASURE = """
 import sys
 from pathlib import Path
-from tfhub_blocks.compute.extraction.extraction import Options, Share
+from tfhub_blocks.compute.extraction.extraction import ExtractionOptions, Share
 from tfhub_blocks.compute.modalities.modality import Limits
 from tfhub_blocks.compute.predictions.prediction_output import write_predictions
 from tfhub_blocks.compute.predictions.scoring_rows import open_places
@@ -382,7 +382,7 @@ from tfhub_blocks.compute.models.served_model import load_served
 model, data, out = map(Path, sys.argv[1:])
 scorer = of_model(load_served(model, "test"))
 places = open_places(data, scorer.modality, Limits(1_000_000, 60.0))
-scoring = Scoring(scorer, places, scorer.digest, options=Options("tensorflow"))
+scoring = Scoring(scorer, places, scorer.digest, options=ExtractionOptions("tensorflow"))
 share = Share(out / "work", 0, 1)
 plan = scoring.compute(share, lambda *_: None)
 manifest, _ = write_predictions(scoring, plan, share, out, lambda *_: None)
