@@ -127,7 +127,7 @@ def test_package_installed_by_hand_is_told_or_refused(node, write_wheel, tmp_pat
     assert node.facts["other"] == {"tomli-w": [locked, "9.9"]}
     assert node.run(**REFUSE) == (
         1,
-        f"error: [make > environment] {PINNED}: {difference}; expected exactly what is locked; "
+        f"error: [make > environment] {PINNED}: {difference}. Expected exactly what is locked. "
         f"{REMEDY}\n",
     )
     assert not (tmp_path / "made/lineage.json").exists()
@@ -144,7 +144,7 @@ def test_package_beside_the_lock_is_recorded_and_refused(node, write_wheel, tmp_
     assert node.facts["extra"]["count"] == 1
     status, told = node.run(**REFUSE)
     assert status == 1
-    assert f"{PINNED}: sneaky 1.0 is not in the lock; expected" in told
+    assert f"{PINNED}: sneaky 1.0 is not in the lock. Expected" in told
 
 
 def test_first_differences_are_named_and_the_rest_counted(node):
@@ -180,7 +180,7 @@ def test_step_without_a_lock_is_refused_where_differences_are(node):
     assert node.facts == {"environment": None}
     assert node.run(**REFUSE) == (
         1,
-        "error: [make > environment] the step's snapshot carries no lock to compare with; expected "
+        "error: [make > environment] the step's snapshot carries no lock to compare with. Expected "
         "that of the environment which component.py names; let it name one that is defined; see "
         "`tfhub-blocks env check`\n",
     )
@@ -189,8 +189,8 @@ def test_step_without_a_lock_is_refused_where_differences_are(node):
 def test_unknown_policy_is_told(node):
     assert node("tomli-w").run(TFHUB_BLOCKS_ENVIRONMENT_POLICY="refues") == (
         1,
-        "error: [make > TFHUB_BLOCKS_ENVIRONMENT_POLICY] it is 'refues'; expected one of record, "
-        "warn, refuse; did you mean 'refuse'?\n",
+        "error: [make > TFHUB_BLOCKS_ENVIRONMENT_POLICY] it is 'refues'. Expected one of record, "
+        "warn, refuse; Did you mean 'refuse'?\n",
     )
 
 

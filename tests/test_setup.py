@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EXPECTED = (
-    " on this machine; expected Python 3.11, 3.12 or 3.13; install one of them, or name it: "
+    " on this machine. Expected Python 3.11, 3.12 or 3.13. install one of them, or name it: "
     "make PYTHON=/path/to/python3.11\n"
 )
 
@@ -66,7 +66,7 @@ def test_fitting_python_is_found_behind_an_unfitting_one(tmp_path):
     done = install(tmp_path / "bin", tmp_path)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
-        "error: [make > setup] python3.12 could not make a virtual environment; expected its venv "
+        "error: [make > setup] python3.12 could not make a virtual environment. Expected its venv "
         "module; on Debian and Ubuntu: apt-get install python3-venv"
     )
 

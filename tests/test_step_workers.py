@@ -143,7 +143,7 @@ def test_step_that_does_not_share_its_work_refuses_several_workers(shared):
     assert status == 1
     assert err == (
         "error: [share > TF_CONFIG] this is worker 1 of 3 (the first is 0), and the step does not "
-        'share its work; expected one worker, or a component with the tag "workers": "many" and an '
+        'share its work. Expected one worker, or a component with the tag "workers": "many" and an '
         "output folder; run it with instance_count 1\n"
     )
     assert [status for status, _, _ in shared.run(1)] == [0]
@@ -160,7 +160,7 @@ def test_output_begun_by_another_worker_than_the_first_is_told(shared):
     shared.write('run.begin_output("shared", Format("shared", 1))')
     status, _, err = ended(shared.start(1, 2))
     assert status == 1
-    assert "worker 1 of 2 (the first is 0) begins an output; expected worker 0 alone" in err
+    assert "worker 1 of 2 (the first is 0) begins an output. Expected worker 0 alone" in err
 
 
 def test_work_of_an_input_without_a_digest_is_not_kept(shared):

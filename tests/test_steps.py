@@ -131,17 +131,17 @@ def test_other_work_does_not_replace_an_output(make):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({"text": "c"}, "text] it is 'c'; expected one of a, b; set text to such a value"),
-        ({"count": 0}, "count] it is 0; expected at least 1; set count to such a value"),
-        ({"count": 10}, "count] it is 10; expected at most 9; set count to such a value"),
-        ({"rate": 1.5}, "rate] it is 1.5; expected at most 1.0; set rate to such a value"),
+        ({"text": "c"}, "text] it is 'c'. Expected one of a, b. set text to such a value"),
+        ({"count": 0}, "count] it is 0. Expected at least 1. set count to such a value"),
+        ({"count": 10}, "count] it is 10. Expected at most 9. set count to such a value"),
+        ({"rate": 1.5}, "rate] it is 1.5. Expected at most 1.0. set rate to such a value"),
         (
             {"rate": float("nan")},
-            "rate] it is nan; expected at least 0.0; set rate to such a value",
+            "rate] it is nan. Expected at least 0.0. set rate to such a value",
         ),
         (
             {"source": "/nowhere"},
-            "source] there is nothing at '/nowhere'; expected a file or folder; check the path, "
+            "source] there is nothing at '/nowhere'. Expected a file or folder. check the path, "
             "and that it can be read from where the step runs",
         ),
     ],
@@ -157,7 +157,7 @@ def test_mistake_told_from_the_body_is_one_line(make):
     done = make('raise BlocksError("make", "x", "it is bad", "good", "mend it")')
     assert (done.status, done.err) == (
         1,
-        "error: [make > x] it is bad; expected good; mend it\n",
+        "error: [make > x] it is bad. Expected good. mend it\n",
     )
     assert not is_finished(done)
 
@@ -174,7 +174,7 @@ def test_full_disk_is_told(make):
     done = make('raise OSError(errno.ENOSPC, "No space", "/data/x")')
     assert done.status == 1
     assert done.err.splitlines()[-1] == (
-        "error: [make > output] there is no space left on the disk; expected room for the "
+        "error: [make > output] there is no space left on the disk. Expected room for the "
         "outputs; free some space and run again: what is complete is kept"
     )
     assert not is_finished(done)
@@ -191,7 +191,7 @@ def test_leaving_early_is_no_success(code, make):
     done = make(f"sys.exit({code})")
     assert done.status == 1
     assert done.err == (
-        "error: [make > exit] it ended before its outputs were complete; expected its body to run "
+        "error: [make > exit] it ended before its outputs were complete. Expected its body to run "
         "to the end; return or raise instead of sys.exit\n"
     )
     assert not is_finished(done)

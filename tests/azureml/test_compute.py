@@ -52,8 +52,8 @@ def test_clusters_of_our_own_profiles_can_be_made(project, azure, monkeypatch, p
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("min_nodes = 1", "clusters.cpu-cluster.min_nodes] it is 1; expected 0"),
-        ("idle_s = 7200", "clusters.cpu-cluster.idle_s] it is 7200; expected 1 to 1800"),
+        ("min_nodes = 1", "clusters.cpu-cluster.min_nodes] it is 1. Expected 0"),
+        ("idle_s = 7200", "clusters.cpu-cluster.idle_s] it is 7200. Expected 1 to 1800"),
     ],
 )
 def test_what_would_stay_up_is_refused_before_anything_is_sent(project, azure, line, message):

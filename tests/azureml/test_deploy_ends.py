@@ -139,7 +139,7 @@ def test_cluster_that_stays_up_takes_no_batch_endpoint(toy, azure):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--set", "cuont=2"), "did you mean 'count'?"),
+        (("--set", "cuont=2"), "Did you mean 'count'?"),
         (("--until", day(400)), "toy allows 30"),
         (("--profile", "local"), "its engine is local"),
     ],

@@ -159,7 +159,7 @@ def test_encoder_with_another_byte_is_not_published(project, tmp_path, imported_
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["mkae"], "did you mean 'make'?"),
+        (["mkae"], "Did you mean 'make'?"),
         (["--data", "words"], "NAME=VALUE"),
         (["--data", "words=nowhere"], "there is nothing at nowhere"),
         (["--encoder", "nowhere"], "encoder.toml"),

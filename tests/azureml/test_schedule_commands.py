@@ -184,11 +184,11 @@ def test_any_request_may_fail_and_there_is_one_schedule_and_one_job(
     ("trigger", "message"),
     [
         ('cron = "0 3 1 * *"', "Azure ML ignores the day of the month and the month"),
-        ('cron = "0 25 * * *"', "'25' is no hour; expected 0 to 23"),
+        ('cron = "0 25 * * *"', "'25' is no hour. Expected 0 to 23"),
         ('cron = "0 3"', "has 2 fields"),
         (f"{CRON}\n{RECURRENCE}", "both are given"),
         ("", "neither is given"),
-        (RECURRENCE.replace("monday", "mondy"), "did you mean 'monday'?"),
+        (RECURRENCE.replace("monday", "mondy"), "Did you mean 'monday'?"),
         (RECURRENCE.replace("[3]", "[24]"), "recurrence.hours] it holds 24"),
         (RECURRENCE.replace('"week"', '"month"'), "recurrence.month_days] it is missing"),
     ],
@@ -213,9 +213,9 @@ def test_trigger_that_means_nothing_is_told_before_anything_is_sent(
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("Europe/Berlin", "Europe/Berln", "did you mean 'Europe/Berlin'?"),
+        ("Europe/Berlin", "Europe/Berln", "Did you mean 'Europe/Berlin'?"),
         ("azureml:words", "src-or-azureml:words", "is no version of a data asset"),
-        ('"toy"\nprofile', '"tyo"\nprofile', "did you mean 'toy'?"),
+        ('"toy"\nprofile', '"tyo"\nprofile', "Did you mean 'toy'?"),
         ("time_zone", "timezone", "'time_zone'"),
     ],
 )
@@ -234,4 +234,4 @@ def test_schedule_that_is_not_there_is_told(toy, change):
     outcome = toy.main("schedule", change, "weekly")
     assert outcome.status == 2
     assert "has no such schedule" in outcome.err
-    assert "did you mean 'weekly'?" in toy.main("schedule", "apply", "wekly").err
+    assert "Did you mean 'weekly'?" in toy.main("schedule", "apply", "wekly").err

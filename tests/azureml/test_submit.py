@@ -120,7 +120,7 @@ def test_failed_step_is_told_with_its_reason(toy, golden):
     toy.publish()
     outcome = toy.submit("--wait")
     assert outcome.status == 1
-    assert "): [make > it] bad; expected good; mend it" in outcome.out
+    assert "): [make > it] bad. Expected good. mend it" in outcome.out
 
 
 def test_status_logs_and_download_speak_of_the_job(toy):
@@ -129,11 +129,11 @@ def test_status_logs_and_download_speak_of_the_job(toy):
     assert status["status"] == "Completed"
     assert {step["status"] for step in status["steps"].values()} == {"Completed"}
     assert "make: done in" in toy.main("logs", job, "left").out
-    assert "did you mean 'left'?" in toy.main("logs", job, "lefft").err
+    assert "Did you mean 'left'?" in toy.main("logs", job, "lefft").err
     outcome = toy.main("download", job)
     assert outcome.out == f".runs/downloads/{job}/joined\n"
     assert toy.read(outcome.out.strip()) == "hello a 1 True None|hello b 3 False None|"
-    assert "did you mean 'joined'?" in toy.main("download", job, "--output", "joind").err
+    assert "Did you mean 'joined'?" in toy.main("download", job, "--output", "joind").err
 
 
 def test_interrupted_download_leaves_nothing_that_looks_finished(toy, azure):
@@ -164,7 +164,7 @@ def test_registered_output_carries_the_digest_of_its_content(toy, azure):
     digest = content_digest(toy.folder / ".runs" / "downloads" / job / "joined")
     assert asset["properties"]["tags"]["tfhub_blocks.digest"] == digest
     assert asset["name"] == job.removeprefix("toy-")
-    assert "did you mean 'joined'?" in toy.submit("--register", "joind=x").err
+    assert "Did you mean 'joined'?" in toy.submit("--register", "joind=x").err
 
 
 def test_cancelled_job_ends(toy):

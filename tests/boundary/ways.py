@@ -27,7 +27,7 @@ class Way:
     def told(self) -> str:
         """Who refuses, and why: the golden's first line without what to do about it."""
         line = (GOLDENS / f"{self.name}.txt").read_text(encoding="utf-8").partition("\n")[0]
-        return line.removeprefix("error: ").partition("; expected ")[0]
+        return line.removeprefix("error: ").partition(". Expected ")[0]
 
 
 def surface(

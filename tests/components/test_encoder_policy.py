@@ -33,7 +33,7 @@ def test_an_undecided_encoder_is_for_experiments(imported):
     assert imported(PRODUCTION, decisions=DECIDED) == (0, "")
     assert imported(PRODUCTION, decisions=open_) == (
         1,
-        "error: [import_encoder > decisions] fine_tuning, inference are undecided; expected a "
+        "error: [import_encoder > decisions] fine_tuning, inference are undecided. Expected a "
         "decision on each, taken on purpose; write it into the pin (`tfhub-blocks encoder show` "
         "says what each means); to try things, let the profile say encoder_policy = 'experiment' "
         "(TFHUB_BLOCKS_ENCODER_POLICY)\n",
@@ -53,7 +53,7 @@ def test_a_handle_without_a_version_is_for_experiments(imported):
     assert status == 1
     assert told.startswith(
         "error: [import_encoder > https://tfhub.dev/someone/small] it names no version, so it may "
-        "mean another encoder tomorrow; expected a handle with a version; name one; to try"
+        "mean another encoder tomorrow. Expected a handle with a version. name one; to try"
     )
 
 
@@ -68,6 +68,6 @@ def test_an_unknown_policy_is_told(imported):
     status, told = imported({"TFHUB_BLOCKS_ENCODER_POLICY": "prodction"}, decisions=DECIDED)
     assert (status, told) == (
         1,
-        "error: [import_encoder > TFHUB_BLOCKS_ENCODER_POLICY] it is 'prodction'; expected one of "
-        "experiment, production; did you mean 'production'?\n",
+        "error: [import_encoder > TFHUB_BLOCKS_ENCODER_POLICY] it is 'prodction'. Expected one of "
+        "experiment, production; Did you mean 'production'?\n",
     )

@@ -161,7 +161,7 @@ def test_an_image_without_the_encoder_or_with_another_is_told_in_one_line(
         return line
 
     assert told() == (
-        f"error: [import_encoder > small] there is no folder {place}; expected an image that the "
+        f"error: [import_encoder > small] there is no folder {place}. Expected an image that the "
         "encoder is baked into, as its pin decides (loading); bake it (`tfhub-blocks env bake`) "
         "and let the profile's [environments] name that environment, or decide for mounted or "
         "downloaded"

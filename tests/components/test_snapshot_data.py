@@ -67,18 +67,18 @@ def test_warnings_are_printed_for_the_engine(tmp_path, execute_step):
     [
         (
             {"modality": "video"},
-            "[snapshot_data > modality] it is 'video'; expected one of auto, image, text, audio, "
+            "[snapshot_data > modality] it is 'video'. Expected one of auto, image, text, audio, "
             "bytes; set modality to such a value",
         ),
         (
             {"validation_fraction": "0.5", "test_fraction": "0.5"},
-            "[snapshot_data > validation_fraction] it is 0.5 and test_fraction 0.5; expected less "
+            "[snapshot_data > validation_fraction] it is 0.5 and test_fraction 0.5. Expected less "
             "than 1 together; set validation_fraction to such a value",
         ),
         (
             {"modality": "image"},
             "[snapshot_data > source] the table rows.jsonl has no column path; its columns are "
-            "text, label; expected the columns path or text, and label; add or rename a column",
+            "text, label. Expected the columns path or text, and label. add or rename a column",
         ),
     ],
 )
@@ -121,7 +121,7 @@ def test_full_disk_is_one_line_and_leaves_nothing_finished(
     run = execute_step("snapshot_data", {"source": source}, {"snapshot": small_disk / "out"})
     assert run.returncode == 1
     assert run.stderr.splitlines()[-1].endswith(
-        "there is no space left on the disk; expected room for the outputs; free some space and "
+        "there is no space left on the disk. Expected room for the outputs. free some space and "
         "run again: what is complete is kept"
     )
     assert os.strerror(errno.ENOSPC) in run.stderr

@@ -321,7 +321,7 @@ def test_mistakes_end_the_steps_with_one_line(
         "owner": "ada",
     }
     cases = [
-        ("train_head", {"features": chain.features}, {"strengths": "1,x"}, "it is '1,x'; expected"),
+        ("train_head", {"features": chain.features}, {"strengths": "1,x"}, "it is '1,x'. Expected"),
         ("train_head", {"features": chain.features}, {"strengths": "-1"}, "-1"),
         (
             "train_head",
@@ -329,7 +329,7 @@ def test_mistakes_end_the_steps_with_one_line(
             {},
             "> shards/00000.arrow] its sha256 is",
         ),
-        ("train_head", {"features": chain.snapshot}, {}, "this is snapshot/2; expected features/2"),
+        ("train_head", {"features": chain.snapshot}, {}, "this is snapshot/2. Expected features/2"),
         ("register_model", registered, {"evidence": failed}, "max_log_loss asked 0.0001, measured"),
         ("register_model", registered, {"evidence": edited}, "cannot be taken as evidence"),
         ("register_model", registered, {"model": other}, "it is about the model with digest"),
@@ -432,7 +432,7 @@ def test_full_disk_is_one_line_and_leaves_nothing_finished(
     run = execute_step(name, inputs, {port: small_disk / port for port in ports})
     assert run.returncode == 1, run.stdout
     assert run.stderr.splitlines()[-1] == (
-        f"error: [{name} > output] there is no space left on the disk; expected room for the "
+        f"error: [{name} > output] there is no space left on the disk. Expected room for the "
         "outputs; free some space and run again: what is complete is kept"
     )
     for port in ports:

@@ -95,13 +95,13 @@ def test_a_forbidden_encoder_and_a_start_of_another_one_are_refused(
     cases = [
         (
             {"encoder": tmp_path / "forbidden"},
-            "[fine_tune > saved_model] its pin says fine_tuning = 'forbidden'; expected "
+            "[fine_tune > saved_model] its pin says fine_tuning = 'forbidden'. Expected "
             "fine_tuning = 'allowed'; train a head on its features (train_head), or have its team "
             "decide otherwise",
         ),
         (
             {"encoder": imported_encoder, "start": probe},
-            f"[fine_tune > start] it was trained on the encoder with digest {pin.digest}; expected",
+            f"[fine_tune > start] it was trained on the encoder with digest {pin.digest}. Expected",
         ),
     ]
     for number, (changed, message) in enumerate(cases):

@@ -136,10 +136,10 @@ def test_draw_depends_on_contents_alone_and_is_even(compare, project):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"items": 3}, "--items] it is 3; expected 4 or more"),
-        ({"price_per_hour": -1}, "--price-per-hour] it is -1.0; expected more than 0"),
+        ({"items": 3}, "--items] it is 3. Expected 4 or more"),
+        ({"price_per_hour": -1}, "--price-per-hour] it is -1.0. Expected more than 0"),
         ({"source": "nowhere"}, "'nowhere' does not exist"),
-        ({"items": 4}, "a draw of 4 has 4 items of 3 classes; expected two classes or more, and"),
+        ({"items": 4}, "a draw of 4 has 4 items of 3 classes. Expected two classes or more, and"),
     ],
 )
 def test_wrong_request_is_told_in_one_line(compare, options, message):

@@ -146,7 +146,7 @@ def test_encoder_that_was_changed_in_the_context_is_found_and_a_missing_one_is_n
 def test_layer_taken_out_by_hand_is_told(project, baked, base):
     (baked / "Dockerfile").write_text((base / "Dockerfile").read_text())
     outcome = project.main("env", "check", "toy-lite0")
-    assert "Dockerfile > COPY] it puts no encoder into the image; expected" in outcome.err
+    assert "Dockerfile > COPY] it puts no encoder into the image. Expected" in outcome.err
 
 
 WRONG = {

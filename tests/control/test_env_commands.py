@@ -214,14 +214,14 @@ def test_missing_files_are_told(env, project):
         (env / name).unlink()
         outcome = project.main("env", "check", "toy")
         assert outcome.status == 1
-        told = f"error: [components/environments/toy > {name}] there is no such file; expected"
+        told = f"error: [components/environments/toy > {name}] there is no such file. Expected"
         assert told in outcome.err
 
 
 @pytest.mark.parametrize(
     ("named", "told"),
     [
-        ('environment="azureml:toy-evn:1", ', "'toy-evn' is not defined here; expected one of"),
+        ('environment="azureml:toy-evn:1", ', "'toy-evn' is not defined here. Expected one of"),
         ('environment="azureml:AzureML-Curated@latest", ', "it names AzureML-Curated@latest"),
         ("", "it names none"),
     ],

@@ -97,7 +97,7 @@ def test_refusal_fails_the_step(project, pin, profile):
     outcome = project.run(*profile("refuse"))
     assert outcome.status == 1
     assert (
-        "locked is 0.1; expected exactly what is locked" in outcome.record["steps"]["left"]["error"]
+        "locked is 0.1. Expected exactly what is locked" in outcome.record["steps"]["left"]["error"]
     )
 
 

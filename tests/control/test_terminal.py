@@ -66,7 +66,7 @@ def test_lines_for_a_log(project, golden):
 
 def test_failure_for_a_log(project, golden):
     project.limit(parallel=1)
-    project.effect('print("error: [make > x] it is bad; expected good; mend it")\nos._exit(1)')
+    project.effect('print("error: [make > x] it is bad. Expected good. mend it")\nos._exit(1)')
     outcome = project.main("run", "toy", "--set", "source=src", "--profile", "limited")
     assert outcome.status == 1
     golden("run_failed", project.normal(outcome.out))

@@ -101,12 +101,12 @@ def test_the_cut_is_chosen_by_blocks_name_or_share(
 @pytest.mark.parametrize(
     ("trainable", "problem"),
     [
-        ("0", "it is 0 blocks; expected 1 to 2 blocks from the top"),
+        ("0", "it is 0 blocks. Expected 1 to 2 blocks from the top"),
         ("3", "it is 3 blocks, which would train all of the encoder"),
         ("1.0", "it is 1, which would train all of the encoder"),
-        ("0.01", "it is 0.01, which would train none of the encoder; expected 0.306"),
+        ("0.01", "it is 0.01, which would train none of the encoder. Expected 0.306"),
         ("first", "there is no cut below 'first/kernel', so this would train all variables"),
-        ("lats", "no trainable variable has a name that begins with 'lats': did you mean 'last'?"),
+        ("lats", "no trainable variable has a name that begins with 'lats': Did you mean 'last'?"),
         ("", "no trainable variable has a name that begins with ''"),
     ],
 )
@@ -138,7 +138,7 @@ def test_a_budget_takes_the_deepest_cut_within_it(
 def test_a_budget_that_nothing_fits_is_told_with_the_least_that_does(cut: CutEncoder) -> None:
     given = (1000, 10, "float16", 1.0, "test")
     with pytest.raises(
-        BlocksError, match=r"the topmost takes about 9,8\d\d s and 2.3 MB; expected"
+        BlocksError, match=r"the topmost takes about 9,8\d\d s and 2.3 MB. Expected"
     ):
         deepest_within(cut.cuts, TrainingBudget(seconds=5_000), *given)
     with pytest.raises(BlocksError, match="it is 'auto', and there is no budget"):
@@ -160,7 +160,7 @@ def test_an_encoder_without_a_cut_is_trained_as_a_whole_or_not_at_all(encoder: E
         chosen_cut(folded, "1", "test")
     assert str(caught.value) == (
         "[test > saved_model] it cannot be trained in part: no single tensor of one size an item "
-        "separates its graph between two trainable variables; expected an encoder with a place to "
+        "separates its graph between two trainable variables. Expected an encoder with a place to "
         "cut; train a head on its features (train_head), or set trainable=all, which trains all of "
         "it at about three forward passes an item and epoch"
     )

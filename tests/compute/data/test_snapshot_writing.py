@@ -352,7 +352,7 @@ def test_too_many_rejected_items_fail_and_the_first_twenty_are_named(tmp_path, t
     named = "; ".join(f"a/{n:03}.png: it is not an image" for n in range(20))
     assert str(caught.value) == (
         f"[snapshot_data > max_rejected_fraction] 25 of 100 items cannot be used: {named}; and 5 "
-        "more; expected at most 0.01 of them; mend or remove them, or raise max_rejected_fraction"
+        "more. Expected at most 0.01 of them. mend or remove them, or raise max_rejected_fraction"
     )
 
 
@@ -371,10 +371,10 @@ def refused(source: Path, **options) -> str:
 
 SOURCE = "[snapshot_data > source] "
 A_FOLDER = (
-    "; expected a folder for each class, or one table (.csv, .jsonl, .parquet); put each class's "
+    ". Expected a folder for each class, or one table (.csv, .jsonl, .parquet). put each class's "
     "files into a folder of its own"
 )
-COLUMNS = "; expected the columns path or text, and label"
+COLUMNS = ". Expected the columns path or text, and label"
 
 
 @pytest.mark.parametrize(
@@ -391,65 +391,65 @@ COLUMNS = "; expected the columns path or text, and label"
         (
             {"a/.hidden": b"1", "b/.hidden": b"1"},
             {},
-            SOURCE + "the folder's class folders hold no files; expected files in them; check the "
+            SOURCE + "the folder's class folders hold no files. Expected files in them. check the "
             "folder",
         ),
         (
             {"a/1.txt": b"1", "b/1.txt": b"2", "b/2.jpg": b"3"},
             {},
-            SOURCE + "modality is auto, and most files are of none: 2 .txt, 1 .jpg; expected a "
+            SOURCE + "modality is auto, and most files are of none: 2 .txt, 1 .jpg. Expected a "
             "table with the column text, or files of image (bmp, gif, jpeg, jpg, png) or audio "
             "(flac, mp3, ogg, wav); set modality to image, audio or bytes",
         ),
         (
             {"a/1.txt": b"1"},
             {"modality": "text"},
-            SOURCE + "the folder holds files, and modality is text; expected a table with the "
+            SOURCE + "the folder holds files, and modality is text. Expected a table with the "
             "columns text and label; put each text into a row of a CSV, JSON Lines or Parquet file",
         ),
         (
             {"train/a/1": b"1", "Test/a/2": b"2"},
             {},
-            SOURCE + "the folders are named like splits, not like classes: Test, train; expected a "
+            SOURCE + "the folders are named like splits, not like classes: Test, train. Expected a "
             "folder for each class, or respect_splits with folders split/class; set respect_splits "
             "to true",
         ),
         (
             {"train/a/1": b"1", "tset/a/2": b"2"},
             {"respect_splits": True},
-            SOURCE + "respect_splits is true, and the folder 'tset' is no split; expected folders "
+            SOURCE + "respect_splits is true, and the folder 'tset' is no split. Expected folders "
             "split/class with the splits train, validation, test; rename it, or set respect_splits "
             "to false",
         ),
         (
             {"images/1": b"1", "images/2": b"2", "images/3": b"3"},
             {"modality": "bytes"},
-            SOURCE + "the only class is 'images'; expected two classes or more; give a folder that "
+            SOURCE + "the only class is 'images'. Expected two classes or more. give a folder that "
             "holds a folder for each class, or a table with two labels or more",
         ),
         (
             two_classes() | {"c/1": b"1", "c/2": b"2", "d/.keep": b"", "c/3": b"1"},
             {"modality": "bytes"},
-            SOURCE + "too few items in 2 classes: 'c' (2), 'd' (0); expected at least 3 different "
+            SOURCE + "too few items in 2 classes: 'c' (2), 'd' (0). Expected at least 3 different "
             "items in each class; add items to it or remove it",
         ),
         (
             {"a.csv": b"text,label", "b.jsonl": b""},
             {},
-            SOURCE + "the folder holds 2 tables: a.csv, b.jsonl; expected one table, or folders of "
+            SOURCE + "the folder holds 2 tables: a.csv, b.jsonl. Expected one table, or folders of "
             "classes and no table; leave one table, or move them out",
         ),
         (
             {"rows.csv": b"Txt,Labels\n1,2\n"},
             {},
             SOURCE + "the table rows.csv has no column text or path; its columns are Txt, Labels"
-            f"{COLUMNS}; add or rename a column: did you mean 'Txt'?",
+            f"{COLUMNS}; add or rename a column: Did you mean 'Txt'?",
         ),
         (
             {"rows.csv": b"text,LABEL,n\n1,2,3\n"},
             {},
             SOURCE + "the table rows.csv has no column label; its columns are text, LABEL, n"
-            f"{COLUMNS}; add or rename a column: did you mean 'LABEL'?",
+            f"{COLUMNS}; add or rename a column: Did you mean 'LABEL'?",
         ),
         (
             {"rows.csv": b"text;label\n1;2\n"},
@@ -466,64 +466,64 @@ COLUMNS = "; expected the columns path or text, and label"
         (
             {"rows.csv": b'text,label\n\n"two\nlines",a\n1,2,3\n'},
             {},
-            SOURCE + "the table rows.csv has 3 fields in line 5; expected 2, as in its header; "
+            SOURCE + "the table rows.csv has 3 fields in line 5. Expected 2, as in its header. "
             "mend the table",
         ),
         (
             {"rows.csv": b'text,label\n1,a\n"never closed,b\n3,c\n'},
             {},
-            SOURCE + "the table rows.csv is malformed in line 3: unexpected end of data; expected "
+            SOURCE + "the table rows.csv is malformed in line 3: unexpected end of data. Expected "
             "CSV; mend the table",
         ),
         (
             {"rows.csv": b""},
             {},
-            SOURCE + "the table rows.csv is empty; expected a header and rows; mend the table",
+            SOURCE + "the table rows.csv is empty. Expected a header and rows. mend the table",
         ),
         (
             {"rows.csv": b"text,label,text\n"},
             {},
-            SOURCE + "the table rows.csv has the column 'text' twice; expected each column once; "
+            SOURCE + "the table rows.csv has the column 'text' twice. Expected each column once. "
             "mend the table",
         ),
         (
             {"rows.csv": "text,label\n1,a\n".encode("utf-16")},
             {},
-            SOURCE + "the table rows.csv is UTF-16; expected UTF-8; mend the table",
+            SOURCE + "the table rows.csv is UTF-16. Expected UTF-8. mend the table",
         ),
         (
             {"rows.csv": b"text,label\n"},
             {},
-            SOURCE + "the table has no rows; expected a row for each item; check the table",
+            SOURCE + "the table has no rows. Expected a row for each item. check the table",
         ),
         (
             {"rows.csv": b"path,label\n"},
             {},
-            SOURCE + "the table has no rows; expected a row for each item; check the table",
+            SOURCE + "the table has no rows. Expected a row for each item. check the table",
         ),
         (
             {"rows.jsonl": b'{"text": "1", "label": 1}\n{"text": \n'},
             {},
             SOURCE + "the table rows.jsonl is malformed in line 2: Expecting value: line 2 column "
-            "1 (char 10); expected one JSON object a line; mend the table",
+            "1 (char 10). Expected one JSON object a line. mend the table",
         ),
         (
             {"rows.jsonl": b'{"text": "1", "label": 1}\n\n[1]\n'},
             {},
-            SOURCE + "the table rows.jsonl holds no object in line 3; expected one JSON object a "
+            SOURCE + "the table rows.jsonl holds no object in line 3. Expected one JSON object a "
             "line; mend the table",
         ),
         (
             {"rows.parquet": b"PAR1 and no more of it"},
             {},
             SOURCE + "the table rows.parquet cannot be read: Parquet magic bytes not found in "
-            "footer. Either the file is corrupted or this is not a parquet file.; expected a whole "
+            "footer. Either the file is corrupted or this is not a parquet file.. Expected a whole "
             "Parquet file; mend the table",
         ),
         (
             {"rows.csv": b"text,label,split\nx,a,train\ny,b,tset\n"},
             {"respect_splits": True},
-            SOURCE + "row 2 of rows.csv has the split 'tset'; expected one of train, validation, "
+            SOURCE + "row 2 of rows.csv has the split 'tset'. Expected one of train, validation, "
             "test; correct it, or set respect_splits to false",
         ),
         (
@@ -547,7 +547,7 @@ def test_source_that_cannot_be_a_data_set_is_refused(tmp_path, files, options, m
 
 
 def test_missing_source_is_refused(tmp_path):
-    expected = "; expected a folder, or a table (.csv, .jsonl, .parquet); give one of these"
+    expected = ". Expected a folder, or a table (.csv, .jsonl, .parquet). give one of these"
     assert refused(tmp_path / "source") == SOURCE + "'SOURCE' does not exist" + expected
     (tmp_path / "source.txt").write_text("text")
     assert refused(tmp_path / "source.txt") == (
@@ -559,7 +559,7 @@ def test_link_to_a_folder_is_refused(tmp_path):
     source = write_files(tmp_path / "source", two_classes())
     (source / "a/loop").symlink_to(source)
     assert refused(source, modality="bytes") == (
-        SOURCE + "'a/loop' is a link to a folder; expected folders that hold their files; put the "
+        SOURCE + "'a/loop' is a link to a folder. Expected folders that hold their files. put the "
         "folder itself in its place"
     )
 
@@ -569,32 +569,32 @@ def test_link_to_a_folder_is_refused(tmp_path):
     [
         (
             {"modality": "video"},
-            "modality] it is 'video'; expected one of auto, image, text, audio, bytes; set "
+            "modality] it is 'video'. Expected one of auto, image, text, audio, bytes. set "
             "modality to such a value",
         ),
         (
             {"validation_fraction": -0.1},
-            "validation_fraction] it is -0.1; expected at least 0 and at most 1; set "
+            "validation_fraction] it is -0.1. Expected at least 0 and at most 1. set "
             "validation_fraction to such a value",
         ),
         (
             {"test_fraction": float("nan")},
-            "test_fraction] it is nan; expected at least 0 and at most 1; set test_fraction to "
+            "test_fraction] it is nan. Expected at least 0 and at most 1. set test_fraction to "
             "such a value",
         ),
         (
             {"max_rejected_fraction": 5},
-            "max_rejected_fraction] it is 5; expected at least 0 and at most 1; set "
+            "max_rejected_fraction] it is 5. Expected at least 0 and at most 1. set "
             "max_rejected_fraction to such a value",
         ),
         (
             {"validation_fraction": 0.5, "test_fraction": 0.5},
-            "validation_fraction] it is 0.5 and test_fraction 0.5; expected less than 1 together; "
+            "validation_fraction] it is 0.5 and test_fraction 0.5. Expected less than 1 together. "
             "set validation_fraction to such a value",
         ),
         (
             {"max_pixels": 0},
-            "max_pixels] it is 0; expected at least 1; set max_pixels to such a value",
+            "max_pixels] it is 0. Expected at least 1. set max_pixels to such a value",
         ),
     ],
 )

@@ -105,7 +105,7 @@ def test_a_file_that_differs_from_the_pin_is_refused(
     with pytest.raises(BlocksError, match=message) as caught:
         imported(tmp_path / "encoder", source)
 
-    assert "; expected " in str(caught.value)
+    assert ". Expected " in str(caught.value)
 
 
 def flip(path: Path) -> None:
@@ -117,16 +117,16 @@ def flip(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"output": EncoderOutput(25)}, "output.dimension] the pin says 25; expected 24, as the"),
+        ({"output": EncoderOutput(25)}, "output.dimension] the pin says 25. Expected 24, as the"),
         (
             {"input": {"size_px": [64, 64], "range": [0, 1]}},
-            r"size_px] it is told as \[64, 64\]; expected \[32, 32\], as the SavedModel has it",
+            r"size_px] it is told as \[64, 64\]. Expected \[32, 32\], as the SavedModel has it",
         ),
-        ({"training": Training(3, ("Variable",))}, r"training.cuts] the pin says \[\]; expected"),
+        ({"training": Training(3, ("Variable",))}, r"training.cuts] the pin says \[\]. Expected"),
         ({"operations": Operations(("Add",))}, r"operations.used] the pin says \['Add'\]; expect"),
         (
             {"input": {"size_px": [32, 32], "range": [0, 255], "dtype": "float32"}},
-            "golden outputs] TensorFlow .* gives values that differ by .*; expected at most 0.01",
+            "golden outputs] TensorFlow .* gives values that differ by .*. Expected at most 0.01",
         ),
     ],
 )
@@ -141,9 +141,9 @@ def test_a_pin_that_says_what_the_encoder_is_not_is_refused(
 
 
 def test_exactly_one_origin_is_wanted(saved_encoder: Path, tmp_path: Path) -> None:
-    with pytest.raises(BlocksError, match="neither is given; expected exactly one"):
+    with pytest.raises(BlocksError, match="neither is given. Expected exactly one"):
         imported(tmp_path / "a")
-    with pytest.raises(BlocksError, match="both are given; expected exactly one"):
+    with pytest.raises(BlocksError, match="both are given. Expected exactly one"):
         imported(tmp_path / "b", saved_encoder, "https://tfhub.dev/a/b/1")
 
 
@@ -310,7 +310,7 @@ def test_a_flipped_byte_in_an_imported_encoder_is_found_before_it_is_loaded(
     folder = shutil.copytree(imported_encoder, tmp_path / "encoder")
     flip(folder / "saved_model/variables/variables.data-00000-of-00001")
 
-    with pytest.raises(BlocksError, match=r"this file has sha256 .*; expected .* as pinned"):
+    with pytest.raises(BlocksError, match=r"this file has sha256 .*. Expected .* as pinned"):
         load_encoder(folder, "test")
 
 

@@ -138,53 +138,53 @@ def test_frame_outputs_of_images_are_pooled_if_that_is_told(tmp_path: Path) -> N
             frames,
             WAVEFORM,
             "rate_hz=16000,output=2",
-            "output] there is no output '2'; expected",
+            "output] there is no output '2'. Expected",
         ),
-        (frames, WAVEFORM, "rate_hz=16", "input.rate_hz] it is 16; expected 1000 to 384000"),
-        (frames, WAVEFORM, "rate_hz=16k", "input.rate_hz] it is '16k'; expected an integer"),
+        (frames, WAVEFORM, "rate_hz=16", "input.rate_hz] it is 16. Expected 1000 to 384000"),
+        (frames, WAVEFORM, "rate_hz=16k", "input.rate_hz] it is '16k'. Expected an integer"),
         (
             statistics,
             IMAGES,
             "range=1:0",
-            "input.range] it is [1.0, 0.0]; expected [lowest",
+            "input.range] it is [1.0, 0.0]. Expected [lowest",
         ),
-        (statistics, IMAGES, "range=255", "input.range] it is 255; expected a list"),
+        (statistics, IMAGES, "range=255", "input.range] it is 255. Expected a list"),
         (
             statistics,
             IMAGES,
             "size_px=64:64",
-            "size_px] it is told as [64, 64]; expected [32, 32]",
+            "size_px] it is told as [64, 64]. Expected [32, 32]",
         ),
         (
             statistics,
             IMAGES,
             "rnage=0:1",
-            "rnage] image has no such fact; expected one of size",
+            "rnage] image has no such fact. Expected one of size",
         ),
         (
             statistics,
             IMAGES,
             "output=default",
-            "output] there is no output 'default'; expected ",
+            "output] there is no output 'default'. Expected ",
         ),
         (
             statistics,
             IMAGES,
             "pooling=sum",
-            "pooling] it is 'sum'; expected one of none, mean,",
+            "pooling] it is 'sum'. Expected one of none, mean,",
         ),
-        (statistics, IMAGES, "range", "range] it has no name or no value; expected NAME=VALUE"),
+        (statistics, IMAGES, "range", "range] it has no name or no value. Expected NAME=VALUE"),
         (
             lambda x: tf.reduce_mean(tf.cast(x, tf.float32), [1, 2]),
             tf.TensorSpec([None, 32, 32, 3], tf.uint8),
             None,
-            "serve as an encoder: it has inputs uint8[None, 32, 32, 3]; expected images",
+            "serve as an encoder: it has inputs uint8[None, 32, 32, 3]. Expected images",
         ),
         (
             lambda x: tf.reduce_mean(x, [1]),
             tf.TensorSpec([None, 5, 7], tf.float32),
             None,
-            "serve as an encoder: it has inputs float32[None, 5, 7]; expected images float32",
+            "serve as an encoder: it has inputs float32[None, 5, 7]. Expected images float32",
         ),
         (
             lambda x: statistics(x) / 0.0,
@@ -226,7 +226,7 @@ def test_an_operation_that_no_package_has_is_named_before_anything_is_loaded(
 
     message = refusal(saved, tmp_path / "encoder")
 
-    assert "has no operation LowerAsNobodyDoes; expected operations of TensorFlow, or" in message
+    assert "has no operation LowerAsNobodyDoes. Expected operations of TensorFlow, or" in message
     assert "add tensorflow-text==2.21.* to the environment's requirements.in" in message
 
 
@@ -268,7 +268,7 @@ def test_a_runtime_that_computes_something_else_is_noticed_when_an_encoder_is_lo
         if is_close:
             load_encoder(tmp_path / str(factor), "test")
             continue
-        with pytest.raises(BlocksError, match=r"golden outputs\] .* differ by 0.048; expected"):
+        with pytest.raises(BlocksError, match=r"golden outputs\] .* differ by 0.048. Expected"):
             load_encoder(tmp_path / str(factor), "test")
 
 

@@ -166,7 +166,7 @@ def test_a_shard_whose_offsets_were_changed_is_damaged_and_no_memory_fault(
 def test_another_modality_is_refused(encoder: Encoder, write_test_snapshot, tmp_path: Path) -> None:
     snapshot = write_test_snapshot(tmp_path / "snapshot", [b"a text"], modality="text")
 
-    with pytest.raises(BlocksError, match="items are text, small takes image; expected the same"):
+    with pytest.raises(BlocksError, match="items are text, small takes image. Expected the same"):
         extracted(snapshot, encoder, tmp_path / "features")
 
 
@@ -370,7 +370,7 @@ def test_an_item_that_is_twice_in_earlier_features_is_named(
     replace(manifest, items=601).write(twice)
     Lineage("features", str(FORMAT), files_sha256(twice), PROVENANCE).write(twice)
 
-    with pytest.raises(BlocksError, match="it is there twice; expected each item once") as caught:
+    with pytest.raises(BlocksError, match="it is there twice. Expected each item once") as caught:
         extracted(many, encoder, tmp_path / "features", previous=twice)
 
     assert table["id"][9].as_py() in str(caught.value)

@@ -111,7 +111,7 @@ def test_an_engine_that_differs_is_refused_with_the_worst_item(
         select_engine("other", "float32", 1e-4, sample)
 
     assert "engine other] float32 gives features of item item" in str(caught.value)
-    assert "differ by 0.25 from those of the model as it is served; expected at most 0.0001" in str(
+    assert "differ by 0.25 from those of the model as it is served. Expected at most 0.0001" in str(
         caught.value
     )
 

@@ -109,7 +109,7 @@ def test_redirects_are_followed(server, tmp_path):
 def test_a_redirect_to_where_others_can_read_along_is_not_followed(server, tmp_path):
     server.faults = [{"redirect": "http://example.org/model"}]
     told = refused(server.handle(PATH), tmp_path / "a")
-    assert "it did not come whole: http://example.org is not https; expected an answer" in told
+    assert "it did not come whole: http://example.org is not https. Expected an answer" in told
 
 
 def test_a_transfer_that_is_cut_off_goes_on_from_there(server, tmp_path):
@@ -181,7 +181,7 @@ def test_retry_after_is_kept(server, tmp_path):
 
 def test_a_server_that_is_not_there_is_told_in_one_line(tmp_path):
     told = refused("http://127.0.0.1:9/someone/small/1", tmp_path / "a")
-    assert "in 3 tries: [Errno 111] Connection refused; expected" in told
+    assert "in 3 tries: [Errno 111] Connection refused. Expected" in told
 
 
 def test_certificates_are_always_checked(tmp_path, monkeypatch):
@@ -198,7 +198,7 @@ def test_a_page_instead_of_an_archive_is_told(server, tmp_path):
 
 def test_a_handle_that_nobody_takes_is_told_with_what_was_tried(tmp_path):
     assert refused("lite0", tmp_path / "a") == (
-        "[encoder > lite0] no source takes it; expected a TF Hub or Kaggle address (https://...); "
+        "[encoder > lite0] no source takes it. Expected a TF Hub or Kaggle address (https://...). "
         "kagglehub:OWNER/MODEL/FRAMEWORK/VARIATION/VERSION; an MLflow model (models:/NAME/VERSION, "
         "runs:/ID/PATH); a model asset (azureml:NAME:VERSION, azureml://registries/...); correct it"
     )
@@ -252,7 +252,7 @@ def test_an_archive_bomb_is_refused_before_it_is_unpacked(server, tmp_path):
             bomb.write(zeros)
     server.answers[PATH] = file.getvalue()
     told = refused(server.handle(PATH), tmp_path / "a")
-    assert "with it the archive holds 5,368,709,120 bytes in 1 files; expected at most 4,2" in told
+    assert "with it the archive holds 5,368,709,120 bytes in 1 files. Expected at most 4,2" in told
     assert contents(tmp_path / "a") == {}
 
 
@@ -269,7 +269,7 @@ def test_a_download_much_larger_than_its_pin_is_refused(server, tmp_path):
     (tmp_path / "small/saved_model.pb").write_bytes(b"graph")
     pin = pinned(server.handle(PATH), tmp_path / "small")
     server.faults = [{"length": 2**30}]
-    with pytest.raises(BlocksError, match="download] it has 1,073,741,824 bytes or more; expected"):
+    with pytest.raises(BlocksError, match="download] it has 1,073,741,824 bytes or more. Expected"):
         fetched(pin.handle, tmp_path / "a", pin)
     assert not [path for path in (tmp_path / "cache/downloads").iterdir() if path.suffix != ".lock"]
 
@@ -301,7 +301,7 @@ def test_a_folder_with_two_models_is_refused(tmp_path):
     for name in ("a", "b"):
         (tmp_path / "two" / name).mkdir(parents=True)
         (tmp_path / "two" / name / "saved_model.pb").touch()
-    with pytest.raises(BlocksError, match=r"there are 2 below it \(a, b\); expected the folder"):
+    with pytest.raises(BlocksError, match=r"there are 2 below it \(a, b\). Expected the folder"):
         fetch_saved_model(str(tmp_path / "two"), tmp_path / "x", LOCAL_SOURCES, None)
 
 
@@ -411,7 +411,7 @@ def test_a_full_disk_is_told(pin, tmp_path):
 
     told = fetch_in_process(pin, tmp_path, tmp_path / "full", limit=limit)
     assert told == (
-        f"[{pin.handle} > cache {tmp_path}/full] File too large; expected a folder to write into, "
+        f"[{pin.handle} > cache {tmp_path}/full] File too large. Expected a folder to write into, "
         "with room for the encoder twice; make room, or set TFHUB_BLOCKS_CACHE to another folder"
     )
     assert not (tmp_path / "full" / pin.digest).exists()
@@ -425,10 +425,10 @@ def test_a_small_and_a_read_only_disk_are_told(pin, tmp_path):
         pytest.skip("mounting is not permitted here")
     try:
         told = fetch_in_process(pin, tmp_path, small)
-        assert f"[{pin.handle} > cache {small}] No space left on device; expected a folder" in told
+        assert f"[{pin.handle} > cache {small}] No space left on device. Expected a folder" in told
         subprocess.run(["mount", "-o", "remount,ro", small], check=True)
         told = fetch_in_process(pin, tmp_path, small)
-        assert f"[step > cache {small}] Read-only file system; expected a folder" in told
+        assert f"[step > cache {small}] Read-only file system. Expected a folder" in told
     finally:
         subprocess.run(["umount", small], check=True)
 
@@ -458,7 +458,7 @@ def test_a_model_of_mlflow_is_fetched(tmp_path, monkeypatch):
 
 def test_an_asset_of_azure_is_for_the_command_line(tmp_path):
     told = refused("azureml:lite0:3", tmp_path / "a")
-    assert "a step does not ask the workspace; expected the asset at port source" in told
+    assert "a step does not ask the workspace. Expected the asset at port source" in told
 
 
 def test_a_model_of_kaggle_is_fetched_by_kagglehub(tmp_path, monkeypatch):

@@ -121,7 +121,7 @@ def test_a_worker_that_is_gone_is_told_by_the_others(
     _, errors = first.communicate(timeout=240)
     assert first.returncode != 0
     assert (
-        "[fine_tune > worker 0 of 2 (the first is 0)] another worker is gone; expected all to "
+        "[fine_tune > worker 0 of 2 (the first is 0)] another worker is gone. Expected all to "
         "train to the end; see its log; run again: what is done is kept"
     ) in errors
 

@@ -136,9 +136,9 @@ def test_activations_of_another_cut_or_snapshot_are_refused(
             cache_of(snapshot, tunable, place, tmp_path).examples(0, given, print)
         assert "give those that cache_activations made of this snapshot" in str(caught.value)
 
-    refused("their cut is .*; expected Func/.*, as it is here", tunable.cuts[0])
-    refused("their snapshot is 00; expected [0-9a-f]{64}, as", snapshot_digest="00")
-    refused("their encoder is 11; expected [0-9a-f]{64}, as", encoder_digest="11")
+    refused("their cut is .*. Expected Func/.*, as it is here", tunable.cuts[0])
+    refused("their snapshot is 00. Expected [0-9a-f]{64}, as", snapshot_digest="00")
+    refused("their encoder is 11. Expected [0-9a-f]{64}, as", encoder_digest="11")
     changed = dict(features_at_cut.manifest.preprocessing) | {"range": [0, 255]}
     refused("their preprocessing is .*255", preprocessing=changed)
 
@@ -174,10 +174,10 @@ def test_a_start_of_other_classes_or_features_is_refused(
 ) -> None:
     weights = np.zeros((12, 3), np.float32)
     head = Head(weights, weights[0], ("blue", "green", "pink"), 1.0)
-    with pytest.raises(BlocksError, match="its classes are 'blue', 'green', 'pink'; expected"):
+    with pytest.raises(BlocksError, match="its classes are 'blue', 'green', 'pink'. Expected"):
         tuned(snapshot, tunable, cut, tmp_path, head)
     head = Head(weights[:9], weights[0], snapshot.manifest.labels, 1.0)
-    with pytest.raises(BlocksError, match="its head takes 9 features; expected 12"):
+    with pytest.raises(BlocksError, match="its head takes 9 features. Expected 12"):
         tuned(snapshot, tunable, cut, tmp_path, head)
 
 
@@ -213,7 +213,7 @@ def test_an_encoder_is_tuned_only_where_its_pin_allows_it(
         check_fine_tuning(pin, "fine_tune")
     told = str(caught.value)
     assert told.startswith(
-        f"[fine_tune > saved_model] its pin says fine_tuning = '{decision}'; expected "
+        f"[fine_tune > saved_model] its pin says fine_tuning = '{decision}'. Expected "
         "fine_tuning = 'allowed'; "
     )
     assert ("encoder_policy = 'experiment'" in told) == (decision == "undecided")

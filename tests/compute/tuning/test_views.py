@@ -75,7 +75,7 @@ def test_views_of_texts_are_refused() -> None:
     with pytest.raises(BlocksError) as caught:
         check_viewable(Texts(), "fine_tune")
     assert str(caught.value) == (
-        "[fine_tune > augment_views] items are text; expected images; set augment_views=0; mixup "
+        "[fine_tune > augment_views] items are text. Expected images. set augment_views=0; mixup "
         "blends items of any kind"
     )
 

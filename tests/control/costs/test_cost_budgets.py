@@ -135,7 +135,7 @@ def test_budget_where_nothing_is_paid_for_is_refused(tmp_path):
     ("budget", "key"),
     [
         ('currency = "USD"', "budget] it says neither run nor month"),
-        ('currency = "USD"\nrun = 20.0\nmonth = 10.0', "budget.run] it is 20.0; expected at most"),
+        ('currency = "USD"\nrun = 20.0\nmonth = 10.0', "budget.run] it is 20.0. Expected at most"),
         ('currency = "USD"\nrun = nan', "budget.run] it is nan"),
         ('currency = "USD"\nrun = inf', "budget.run] it is inf"),
         ('currency = "USD"\nmonth = 0', "budget.month] it is 0.0"),

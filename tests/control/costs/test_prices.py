@@ -47,7 +47,7 @@ def test_price_is_that_of_the_tier_and_the_region(prices):
     ("asked", "problem"),
     [
         (("Standard_D99", "dedicated"), "it has no price of Standard_D99 in eastus"),
-        (("Standard_DS3_v3", "dedicated"), "did you mean 'Standard_DS3_v2'?"),
+        (("Standard_DS3_v3", "dedicated"), "Did you mean 'Standard_DS3_v2'?"),
         (
             ("Standard_NC4as_T4_v3", "low_priority"),
             "it has no low_priority price of Standard_NC4as_T4_v3 in eastus",

@@ -47,5 +47,5 @@ def test_a_run_is_its_one_model_and_several_are_told(find, chain):
 
 
 def test_what_is_nothing_is_told_with_what_it_may_have_meant(find):
-    with pytest.raises(BlocksError, match="did you mean 'toy'"):
+    with pytest.raises(BlocksError, match="Did you mean 'toy'"):
         find("toyy")

@@ -138,7 +138,7 @@ def test_mistake_that_a_step_tells_is_the_error_of_the_run(project):
         'raise BlocksError("make", "x", "it is bad", "good", "mend")'
     )
     outcome = project.run()
-    told = "[make > x] it is bad; expected good; mend"
+    told = "[make > x] it is bad. Expected good. mend"
     assert outcome.record["steps"]["left"]["error"] == told
     assert f"error: step left (make): {told}" in outcome.err
     assert "Traceback" not in outcome.err
@@ -155,7 +155,7 @@ def test_output_that_was_not_written_is_a_failure(project):
     outcome = project.run()
     assert outcome.status == 1
     assert outcome.record["steps"]["joined"]["error"] == (
-        "[joined > joined] the step did not write this output; expected uri_file; "
+        "[joined > joined] the step did not write this output. Expected uri_file. "
         "mend the component"
     )
 

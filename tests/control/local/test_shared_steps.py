@@ -158,7 +158,7 @@ def test_what_a_worker_says_is_the_error_of_the_step(sharing):
     outcome = sharing.run(3)
     assert outcome.status == 1
     step = outcome.record["steps"]["many"]
-    told = "[share > x] it is bad; expected good; mend"
+    told = "[share > x] it is bad. Expected good. mend"
     assert step["error"] == f"worker 2 of 3 (the first is 0): {told}"
     assert f"  | error: {told}\n" in outcome.err
     assert Path(step["log"]).name == "log.worker2.txt"
@@ -186,12 +186,12 @@ def test_edited_code_takes_up_no_work(sharing):
     [
         (
             {"first": "first.resources = {'instance_count': 2}"},
-            "[pipeline > first.resources] instance_count is 2; expected 1, or a component with the "
+            "[pipeline > first.resources] instance_count is 2. Expected 1, or a component with the "
             'tag "workers": "many"; correct it in the pipeline, or leave it to the profile',
         ),
         (
             {"many": "many.resources = {'instance_count': 0}"},
-            "[pipeline > many.resources] instance_count is 0; expected a whole number, at least 1; "
+            "[pipeline > many.resources] instance_count is 0. Expected a whole number, at least 1. "
             "correct it in the pipeline, or leave it to the profile",
         ),
     ],
@@ -212,7 +212,7 @@ def test_number_that_azure_ml_gives_to_other_nodes_as_well_is_told(sharing):
     assert outcome.status == 2
     assert outcome.err == (
         "error: [pipeline > more.resources] it is that of many as well, which azure-ai-ml does "
-        "after set_resources; expected resources of its own; write NODE.resources = "
+        "after set_resources. Expected resources of its own. write NODE.resources = "
         '{"instance_count": ...} in the pipeline instead\n'
     )
 
@@ -220,4 +220,4 @@ def test_number_that_azure_ml_gives_to_other_nodes_as_well_is_told(sharing):
 def test_profile_with_no_workers_is_told(sharing):
     outcome = sharing.run(0)
     assert outcome.status == 2
-    assert "roles.cpu.instance_count] it is 0; expected at least 1; correct it" in outcome.err
+    assert "roles.cpu.instance_count] it is 0. Expected at least 1. correct it" in outcome.err

@@ -119,7 +119,7 @@ def test_unbound_input_is_refused(graph):
     with pytest.raises(BlocksError) as refusal:
         graph("a = make(text='a')")
     assert str(refusal.value) == (
-        "[pipeline > a.source] nothing is bound to this input; expected a value of type "
+        "[pipeline > a.source] nothing is bound to this input. Expected a value of type "
         "uri_folder; bind it in the pipeline"
     )
 

@@ -219,8 +219,8 @@ def test_environment_that_is_not_defined_is_refused(release):
     [
         (["--from-run", "nothing"], "there is no such run"),
         ([*SET, "--from-run", "latest"], "a run has inputs already"),
-        ([*SET, "--data", "sauce=x"], "did you mean 'source'?"),
-        ([*SET, "--profile", "locale"], "did you mean 'local'?"),
+        ([*SET, "--data", "sauce=x"], "Did you mean 'source'?"),
+        ([*SET, "--profile", "locale"], "Did you mean 'local'?"),
         (["--set", "source=src"], "add --set owner=..."),
     ],
 )

@@ -102,7 +102,7 @@ def test_what_is_no_plain_file_is_refused(make, tmp_path):
     with pytest.raises(BlocksError) as refusal:
         files_sha256(tmp_path)
     assert str(refusal.value) == (
-        f"[{tmp_path} > 'x'] this is a link to a folder, a broken link or a device; expected "
+        f"[{tmp_path} > 'x'] this is a link to a folder, a broken link or a device. Expected "
         "plain files and folders only; remove it or put a plain file in its place"
     )
 

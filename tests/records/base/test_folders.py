@@ -178,7 +178,7 @@ def test_unfinished_folder_does_not_open(tmp_path):
 
 def damage_message(folder: Path, name: str, problem: str, expected: str) -> str:
     return (
-        f"[toy/2 {folder} > {name}] {problem}; expected {expected}; this folder was changed or "
+        f"[toy/2 {folder} > {name}] {problem}. Expected {expected}. this folder was changed or "
         "damaged after it was made: make or fetch it again"
     )
 
@@ -291,7 +291,7 @@ def test_other_format_is_refused(wanted, remedy, tmp_path):
     with pytest.raises(BlocksError) as refusal:
         open_folder(folder, wanted, "evaluate")
     assert str(refusal.value) == (
-        f"[evaluate > {folder}] this is toy/2; expected {wanted}; {remedy}"
+        f"[evaluate > {folder}] this is toy/2. Expected {wanted}. {remedy}"
     )
 
 
@@ -307,7 +307,7 @@ def test_strangers_folder_is_refused_and_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("years")
     before = listing(tmp_path)
     assert refusal_of(tmp_path) == (
-        f"[{tmp_path} > output] something else is there already; expected a folder that is absent "
+        f"[{tmp_path} > output] something else is there already. Expected a folder that is absent "
         "or empty; name another folder or remove this one"
     )
     assert listing(tmp_path) == before

@@ -127,14 +127,14 @@ def test_first_worker_waits_for_one_that_comes_later(tmp_path):
 )
 def test_worker_with_other_work_is_named_with_what_differs(name, value, meet):
     assert meet(WORK, WORK, {**WORK, name: value}) == (
-        f"[x > worker 2 of 3 (the first is 0)] its {name} is {value}; expected {WORK.get(name)}, "
+        f"[x > worker 2 of 3 (the first is 0)] its {name} is {value}. Expected {WORK.get(name)}, "
         "as worker 0 has; let all workers run the same code, environment, inputs and parameters"
     )
 
 
 def test_worker_that_does_not_come_is_named(meet):
     assert meet(WORK, WORK, count=3, limit_s=0.1) == (
-        "[x > worker 2 of 3 (the first is 0)] it did not begin within 0.1 s; expected all 3 "
+        "[x > worker 2 of 3 (the first is 0)] it did not begin within 0.1 s. Expected all 3 "
         "workers to begin; see its log, and whether its node started; run again: what is complete "
         "is kept"
     )

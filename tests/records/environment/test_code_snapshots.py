@@ -133,7 +133,7 @@ def test_relative_and_star_imports_are_refused(source, line, modules, tmp_path):
     with pytest.raises(BlocksError) as refusal:
         modules(source)
     assert str(refusal.value) == (
-        f"[{tmp_path / 'component.py'} > line {line}] this import is relative or a star; expected "
+        f"[{tmp_path / 'component.py'} > line {line}] this import is relative or a star. Expected "
         "absolute imports of names; write it as: from tfhub_blocks... import NAME"
     )
 
@@ -145,6 +145,6 @@ def test_import_of_nothing_is_refused(name, modules, tmp_path):
     with pytest.raises(BlocksError) as refusal:
         modules(f"import {name}")
     assert str(refusal.value) == (
-        f"[{tmp_path / 'component.py'} > import {name}] there is no such module; expected a module "
+        f"[{tmp_path / 'component.py'} > import {name}] there is no such module. Expected a module "
         "of tfhub_blocks; correct its name"
     )

@@ -60,7 +60,7 @@ def test_edited_evidence_is_refused(tmp_path):
         read_evidence(path, "register_model")
     assert str(refusal.value) == (
         f"[register_model > evidence] {path} cannot be taken as evidence (its digest is not that "
-        "of its content); expected the unchanged evidence.json that evaluate wrote; evaluate the "
+        "of its content). Expected the unchanged evidence.json that evaluate wrote. evaluate the "
         "model again"
     )
 
