@@ -80,7 +80,7 @@ def test_lock_again_changes_nothing(env, project, registry):
     outcome = project.main("env", "lock", "toy")
     assert (outcome.status, outcome.out) == (
         0,
-        "components/environments/toy: nothing to change\n",
+        "components/environments/toy: no change\n",
     )
     assert {p: p.read_bytes() for p in project.folder.rglob("*") if p.is_file()} == before
     assert len(registry.asked) == asked
