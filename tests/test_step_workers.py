@@ -130,9 +130,9 @@ def test_worker_that_was_given_another_input_is_named(shared):
         for f in (shared.folder / "other", shared.source)
     ]
     assert err == (
-        f"error: [share > worker 1 of 2 (the first is 0)] its input source is {digests[0]}; "
-        f"expected {digests[1]}, as worker 0 has; let all workers run the same code, environment, "
-        "inputs and parameters\n"
+        f"error: [share > worker 1 of 2 (the first is 0)] input source of worker 1 is {digests[0]}. "
+        f"Expected {digests[1]}, as on worker 0. Start all workers with the same code, "
+        "environment, inputs and parameters.\n"
     )
     assert not (shared.output / "lineage.json").exists()
 

@@ -137,7 +137,10 @@ def test_draw_depends_on_contents_alone_and_is_even(compare, project):
     ("options", "message"),
     [
         ({"items": 3}, "--items] --items 3 is too small. Expected 4 or more"),
-        ({"price_per_hour": -1}, "--price-per-hour] --price-per-hour -1.0 is too small. Expected more than 0"),
+        (
+            {"price_per_hour": -1},
+            "--price-per-hour] --price-per-hour -1.0 is too small. Expected more than 0",
+        ),
         ({"source": "nowhere"}, "'nowhere' does not exist"),
         ({"items": 4}, "a draw of 4 has 4 items of 3 classes. Expected two classes or more, and"),
     ],

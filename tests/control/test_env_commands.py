@@ -214,7 +214,7 @@ def test_missing_files_are_told(env, project):
         (env / name).unlink()
         outcome = project.main("env", "check", "toy")
         assert outcome.status == 1
-        told = f"error: [components/environments/toy > {name}] there is no such file. Expected"
+        told = f"error: [components/environments/toy > {name}] the environment has no {name}."
         assert told in outcome.err
 
 

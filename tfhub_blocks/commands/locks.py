@@ -184,7 +184,7 @@ def _diff(options: argparse.Namespace) -> int:
         raise BlocksError(
             "lock diff",
             "LOCK",
-            f"{len(options.locks)} locks are named",
+            f"the number of locks is {len(options.locks)}",
             "two locks",
             "Run `tfhub-blocks lock diff A B` with the names or paths of two locks",
         )

@@ -352,7 +352,7 @@ def test_earlier_features_of_another_encoder_are_refused(
     many: Path, whole: Path, encoder: Encoder, tmp_path: Path
 ) -> None:
     other = replace(encoder, pin=replace(encoder.pin, digest="f" * 64))
-    with pytest.raises(BlocksError, match=r"made by the encoder with digest .* give the encoder"):
+    with pytest.raises(BlocksError, match=r"the encoder with digest .* Pass the encoder"):
         extracted(many, other, tmp_path / "features", previous=whole)
 
 
@@ -370,7 +370,9 @@ def test_an_item_that_is_twice_in_earlier_features_is_named(
     replace(manifest, items=601).write(twice)
     Lineage("features", str(FORMAT), files_sha256(twice), PROVENANCE).write(twice)
 
-    with pytest.raises(BlocksError, match="it is there twice. Expected each item once") as caught:
+    with pytest.raises(
+        BlocksError, match="the item occurs twice. Expected each item once"
+    ) as caught:
         extracted(many, encoder, tmp_path / "features", previous=twice)
 
     assert table["id"][9].as_py() in str(caught.value)

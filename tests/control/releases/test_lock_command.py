@@ -235,7 +235,7 @@ def test_wrong_request_is_told_in_a_line(release, monkeypatch, words, message):
 def test_what_is_for_something_else_is_refused(release):
     assert "tfhub-blocks lock diff A B" in release.main("lock", "judged", "first").err
     assert "lock judged --name NAME" in release.main("lock", "judged", *SET).err
-    assert "two locks" in release.main("lock", "diff", "first").err
+    assert "the number of locks is 1. Expected two" in release.main("lock", "diff", "first").err
 
 
 def test_data_that_the_pipeline_itself_names_is_refused(release, golden):
