@@ -152,7 +152,7 @@ def test_step_that_does_not_share_its_work_refuses_several_workers(shared):
 def test_malformed_configuration_is_one_line(shared):
     status, _, err = ended(shared.start(0, 2, configuration="{"))
     assert status == 1
-    assert err.startswith("error: [share > TF_CONFIG] it is '{' (")
+    assert err.startswith("error: [share > TF_CONFIG] TF_CONFIG is '{' (")
     assert err.count("\n") == 1
 
 

@@ -105,7 +105,7 @@ def test_runtime_in_the_folder_is_the_one_that_answers(lengths):
 
 
 def test_folder_of_anything_else_is_refused(coloured_snapshot, tmp_path):
-    with pytest.raises(BlocksError, match="the folder has format snapshot/"):
+    with pytest.raises(BlocksError, match="this is snapshot/"):
         open_answerer(coloured_snapshot, None, "test")
     with pytest.raises(BlocksError, match="there is no model"):
         open_answerer(tmp_path, None, "test")

@@ -146,5 +146,5 @@ def test_what_an_earlier_attempt_said_counts_no_more(meet, tmp_path):
     gather(tmp_path, Worker(1, 2, "earlier"), other, "x")
     assert "did not start" in meet(WORK, count=2, limit_s=0.1)
     # On the very same nodes: a disagreement is told once.
-    assert "its code is" in meet(WORK, other)
+    assert "code of worker 1 is" in meet(WORK, other)
     assert meet(WORK, WORK) is None
