@@ -173,7 +173,7 @@ def test_encoder_that_is_not_as_pinned_is_not_baked(project, baked, encoder):
     (project.folder / "encoders/Lite0/saved_model/saved_model.pb").write_bytes(b"other")
     outcome = project.main("env", "bake", "encoders/Lite0", "--onto", "toy")
     assert outcome.status == 2
-    assert "[env bake > saved_model.pb] this file has sha256" in outcome.err
+    assert "[env bake > saved_model.pb] file saved_model.pb has sha256" in outcome.err
     assert sorted(baked.rglob("*")) == before
 
 

@@ -150,7 +150,7 @@ def _print(verdict: "Verdict", holds: bool) -> None:
     for note in verdict.notes:
         print(f"note: {note}")
     for source in verdict.sources:
-        print(f"source: {source}")
+        print(f"external input: {source}")
     print(
         f"{verdict.title}: {verdict.outputs} outputs, {verdict.files} files read; "
         f"{_count(verdict.faults, 'fault')}, {_count(verdict.gaps, 'part')} missing"
