@@ -1,4 +1,4 @@
-"""Features: parts that were computed and earlier features, put together in the snapshot's order."""
+"""The output of an extraction: computed parts and earlier features in the snapshot's order."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ from tfhub_blocks.records.formats.features import (
     vector_column,
 )
 
-# An Arrow batch is what readers take at once, and what others draw from in another order.
+# Readers load one Arrow batch at once, and readers in random order sample from a few batches.
 ROWS_PER_WRITE = 1024
 BYTES_PER_WRITE = 4 * 2**20
 
@@ -32,21 +32,21 @@ def run_extraction(
     extraction: Extraction,
     progress: Callable[[str], Callable[[int, int], None]],
 ) -> None:
-    """Fill a step's output with the vectors of all items; each of its workers computes a share.
+    """Write the vectors of all items to a step's output. Each worker computes a share.
 
     Args:
         run: The step's run.
-        port: The output.
-        folder_format: What the output is: ``records.features.FORMAT`` or ``ACTIVATIONS``.
-        extraction: Of all splits.
-        progress: Gives, for a unit, what is called with done and in all.
+        port: The name of the output.
+        folder_format: The format of the output: ``features.FORMAT`` or ``features.ACTIVATIONS``.
+        extraction: The extraction, of all splits.
+        progress: Returns, for a unit, a function to call with the units done and the total.
 
     Raises:
-        BlocksError: As ``Extraction.compute``.
+        BlocksError: ``Extraction.compute`` failed.
     """
     share = Share(run.work(port), run.worker.index, run.worker.count)
     if parts := extraction.parts(share).count():
-        print(f"goes on after {parts} finished parts", flush=True)
+        print(f"resuming after {parts} finished parts of an earlier attempt", flush=True)
     plan = extraction.compute(share, progress("items"))
     if not run.worker.is_first:
         return
@@ -64,8 +64,8 @@ def run_extraction(
     for line in plan.told():
         print(line)
     print(
-        f"{manifest.items} items, {len(plan.rows)} of them computed, {manifest.dimension} "
-        f"{folder_format.kind} each, by {extraction.encoder.name}"
+        f"{manifest.items} items with {manifest.dimension} {folder_format.kind} each, by "
+        f"{extraction.encoder.name}; {len(plan.rows)} items computed"
     )
 
 
@@ -76,16 +76,16 @@ def write_features(
     folder: Path,
     progress: Callable[[int, int], None],
 ) -> FeatureManifest:
-    """Write the features of all items of an extraction's snapshot; give their manifest.
+    """Write the features of all items of an extraction's snapshot, and return their manifest.
 
-    The first worker does this; it waits for the parts of others.
+    The first worker calls this. The call waits for the parts of other workers.
 
     Args:
-        extraction: Of all splits.
-        plan: What its workers go by.
-        share: That of the first worker.
+        extraction: The extraction, of all splits.
+        plan: The plan of all workers.
+        share: The share of the first worker.
         folder: The empty folder to fill.
-        progress: Called with items computed, by all workers, and items to compute.
+        progress: Called with the items computed by all workers, and the total.
     """
     earlier = EarlierFeatures(extraction.reusable(plan.kind)[0])
     fresh = _fresh(extraction, plan, share, progress)
@@ -104,7 +104,7 @@ def write_features(
             for row in np.flatnonzero(~known):
                 item, vectors[row] = next(fresh)
                 if item != rows["id"][int(row)].as_py():
-                    raise RuntimeError(f"part of {item} where {rows['id'][int(row)]} belongs")
+                    raise RuntimeError(f"a part contains {item} in place of {rows['id'][int(row)]}")
             columns = [*rows.columns, vector_column(vectors)]
             writer.write(pa.record_batch(columns, schema=schema))
     manifest = FeatureManifest(
@@ -126,11 +126,11 @@ def write_features(
 def _fresh(
     extraction: Extraction, plan: WorkPlan, share: Share, progress: Callable[[int, int], None]
 ) -> Iterator[tuple[str, NDArray[np.floating]]]:
-    """Ids and vectors of what was computed, by whichever worker, in order."""
+    """Yield ids and vectors of computed items, from all workers, in order."""
     parts = extraction.parts(share)
 
-    def on_wait(there: int) -> None:
-        progress(min(there * plan.part_rows, len(plan.rows)), len(plan.rows))
+    def on_wait(finished: int) -> None:
+        progress(min(finished * plan.part_rows, len(plan.rows)), len(plan.rows))
 
     for number in plan.numbers:
         yield from zip(*parts.read(number, on_wait), strict=True)
