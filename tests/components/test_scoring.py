@@ -54,12 +54,12 @@ def test_a_folder_without_labels_is_scored_and_what_cannot_be_read_is_told_in_it
     assert list(rows[0]) == SCHEMA
     errors = {row["path"]: row["error"] for row in rows if row["error"]}
     assert errors == {
-        "day0/cut.png": "it cannot be decoded (Invalid PNG data, size 200)",
+        "day0/cut.png": "the content cannot be decoded (Invalid PNG data, size 200)",
         "day0/empty.png": "it is empty",
         "notes.txt": "it is not an image",
     }
     assert "44 rows, 40 contents scored, 3 unreadable: " in done.stdout
-    assert "unreadable: day0/cut.png: it cannot be decoded" in done.stdout
+    assert "unreadable: day0/cut.png: the content cannot be decoded" in done.stdout
     lineage = read_lineage(tmp_path / "predictions")
     digest = read_lineage(colours_model).digest
     assert {row["model_version"] for row in rows} == {digest}

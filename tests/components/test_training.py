@@ -107,7 +107,7 @@ def test_lineage_says_how_the_head_was_found(chain):
     facts = read_lineage(chain.model).provenance.facts
     assert facts["method"] == "held"
     assert facts["splits"] == open_snapshot(chain.snapshot, "test").manifest.split_rule
-    assert "MiB are held" in facts["reason"]
+    assert "MiB are kept in memory" in facts["reason"]
     assert {record["strength"] for record in facts["sweep"]} > {facts["strength"]}
 
 
@@ -321,7 +321,7 @@ def test_mistakes_end_the_steps_with_one_line(
         "owner": "ada",
     }
     cases = [
-        ("train_head", {"features": chain.features}, {"strengths": "1,x"}, "it is '1,x'. Expected"),
+        ("train_head", {"features": chain.features}, {"strengths": "1,x"}, "'1,x' contains a val"),
         ("train_head", {"features": chain.features}, {"strengths": "-1"}, "-1"),
         (
             "train_head",

@@ -227,7 +227,7 @@ def test_an_operation_that_no_package_has_is_named_before_anything_is_loaded(
     message = refusal(saved, tmp_path / "encoder")
 
     assert "has no operation LowerAsNobodyDoes. Expected operations of TensorFlow, or" in message
-    assert "add tensorflow-text==2.21.* to the environment's requirements.in" in message
+    assert "Add tensorflow-text==2.21.* to the environment's requirements.in" in message
 
 
 def test_an_operation_of_tensorflow_text_works_and_its_package_is_pinned(tmp_path: Path) -> None:

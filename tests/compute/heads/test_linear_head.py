@@ -388,8 +388,8 @@ def test_unusable_split_is_refused(change, message):
         ({"strengths": [1.0, 0.0]}, "strengths.* 0.0"),
         ({"strengths": [-1.0]}, "strengths.* -1.0"),
         ({"strengths": [np.nan]}, "strengths.*nan"),
-        ({"strengths": []}, "no strength is given"),
-        ({"max_iterations": 0}, "max_iterations.*it is 0"),
+        ({"strengths": []}, "strengths has no value"),
+        ({"max_iterations": 0}, "max_iterations.* 0 is less than 1"),
         ({"labels": ["a", "b", "b"]}, "different labels"),
     ],
 )

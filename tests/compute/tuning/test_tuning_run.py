@@ -134,13 +134,13 @@ def test_activations_of_another_cut_or_snapshot_are_refused(
         given = replace(features_at_cut, manifest=replace(features_at_cut.manifest, **changes))
         with pytest.raises(BlocksError, match=told) as caught:
             cache_of(snapshot, tunable, place, tmp_path).examples(0, given, print)
-        assert "give those that cache_activations made of this snapshot" in str(caught.value)
+        assert "Pass the output of a cache_activations step" in str(caught.value)
 
-    refused("their cut is .*. Expected Func/.*, as it is here", tunable.cuts[0])
-    refused("their snapshot is 00. Expected [0-9a-f]{64}, as", snapshot_digest="00")
-    refused("their encoder is 11. Expected [0-9a-f]{64}, as", encoder_digest="11")
+    refused("have cut .*. Expected the cut of this step, Func/", tunable.cuts[0])
+    refused("have snapshot 00. Expected the snapshot of this step, [0-9a-f]", snapshot_digest="00")
+    refused("have encoder 11. Expected the encoder of this step, [0-9a-f]{64}", encoder_digest="11")
     changed = dict(features_at_cut.manifest.preprocessing) | {"range": [0, 255]}
-    refused("their preprocessing is .*255", preprocessing=changed)
+    refused("have preprocessing .*255", preprocessing=changed)
 
 
 def test_all_of_an_encoder_is_trained_where_that_is_said(
@@ -153,7 +153,7 @@ def test_all_of_an_encoder_is_trained_where_that_is_said(
     done = fine_tune(*given, lambda _: lambda *_: None)
 
     assert re.fullmatch(
-        "about [0-9,]+ s an epoch of 240 items here, for nothing below is cached",
+        "about [0-9,]+ s per epoch of 240 items on this machine, without a cache",
         told_whole(tunable, 240),
     )
     assert len(done.trained.epochs) == 2
@@ -174,10 +174,10 @@ def test_a_start_of_other_classes_or_features_is_refused(
 ) -> None:
     weights = np.zeros((12, 3), np.float32)
     head = Head(weights, weights[0], ("blue", "green", "pink"), 1.0)
-    with pytest.raises(BlocksError, match="its classes are 'blue', 'green', 'pink'. Expected"):
+    with pytest.raises(BlocksError, match=r"classes are 'blue', 'green', 'pink'\. Expected"):
         tuned(snapshot, tunable, cut, tmp_path, head)
     head = Head(weights[:9], weights[0], snapshot.manifest.labels, 1.0)
-    with pytest.raises(BlocksError, match="its head takes 9 features. Expected 12"):
+    with pytest.raises(BlocksError, match=r"head of the model takes 9 features\. Expected 12"):
         tuned(snapshot, tunable, cut, tmp_path, head)
 
 
@@ -187,7 +187,7 @@ def test_a_snapshot_without_validation_is_refused(
     from tfhub_blocks.records.formats.snapshots import open_snapshot
 
     folder = write_test_snapshot(tmp_path / "snapshot", map(jpeg, range(20)))
-    with pytest.raises(BlocksError, match="its validation split is empty"):
+    with pytest.raises(BlocksError, match="the validation split of the snapshot is empty"):
         tuned(open_snapshot(folder, "test"), tunable, cut, tmp_path / "work")
 
 

@@ -85,6 +85,6 @@ def missed_error(missed: list[Threshold], runtime: str, where: str) -> BlocksErr
         f"no runtime meets the budget on this machine; the nearest is {runtime} "
         f"({'; '.join(problems)})",
         "",
-        "Use a smaller encoder or a larger machine, allow fewer bits with tolerance, or raise the "
-        "budget. The report is in MLflow",
+        "Use a smaller encoder or a larger machine, raise tolerance to allow fewer bits, or relax "
+        "the budget. MLflow has the report",
     )

@@ -58,8 +58,9 @@ def open_subject(model: Path | None, encoder: Path | None) -> LatencySubject:
         raise BlocksError(
             WHERE,
             "model",
-            f"{'neither a model nor' if model is None else 'both a model and'} an encoder is "
-            "passed",
+            "neither a model nor an encoder is passed"
+            if model is None
+            else "both a model and an encoder are passed",
             "exactly one input of model and encoder",
             "Pass either model or encoder",
         )

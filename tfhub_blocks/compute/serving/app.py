@@ -150,8 +150,8 @@ def _watched(service: Service, path: str, handler: Handler) -> Handler:
 def _not_here(service: Service) -> Any:
     async def answer(_: Request, error: HTTPException) -> Response:
         service.metrics.add_request("other", error.status_code, 0.0)
-        missing = "path" if error.status_code == 404 else "method for this path"
-        sentence = f"the server has no such {missing}; GET /openapi.json lists all"
+        fault = "does not exist" if error.status_code == 404 else "does not accept this method"
+        sentence = f"this path {fault}; GET /openapi.json lists all paths and methods"
         return JSONResponse({"error": sentence}, error.status_code, error.headers)
 
     return answer

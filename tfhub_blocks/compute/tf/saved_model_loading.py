@@ -68,8 +68,8 @@ def unfit(where: str, seen: str) -> BlocksError:
         f"this SavedModel cannot serve as an encoder: it has {seen}",
         "an input of images float32[None, height, width, 3], strings [None] or waveforms "
         "float32[None, samples], and an output of one float vector per item",
-        "Pass the facts that the SavedModel does not contain (docs/modalities.md), or save a "
-        "tf.Module whose __call__ adds the missing preprocessing or pooling",
+        "Pass the facts that the SavedModel does not contain (input facts or option --facts), or "
+        "import a tf.Module whose __call__ adds the missing preprocessing or pooling",
     )
 
 
