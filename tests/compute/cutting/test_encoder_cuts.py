@@ -174,7 +174,7 @@ def test_an_encoder_without_a_cut_is_trained_as_a_whole_or_not_at_all(encoder: E
 def test_all_of_an_encoder_that_takes_texts_is_refused(cut: CutEncoder) -> None:
     of_texts = replace(cut, spec=tf.TensorSpec([None], tf.string))
     with pytest.raises(
-        BlocksError, match=r"all of an encoder whose input is no float32 tensor of one"
+        BlocksError, match=r"needs an encoder whose input is a float32 tensor of fixed"
     ):
         chosen_cut(of_texts, "all", "test")
 

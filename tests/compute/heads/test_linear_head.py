@@ -185,7 +185,7 @@ def test_weaker_regularisation_than_the_best_for_a_sample_is_found(streaming):
     best = min(fit.sample_sweep, key=lambda record: record.validation_log_loss)
     assert all(1000 <= record.items <= 1004 for record in fit.sample_sweep)
     assert best.strength > fit.strength > fit.sweep[-1].strength
-    assert "MiB are held" in fit.reason
+    assert "MiB are kept in memory" in fit.reason
     assert json.loads(json.dumps(fit.as_dict()))["method"] == "streamed"
 
 
