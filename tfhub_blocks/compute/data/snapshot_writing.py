@@ -66,7 +66,7 @@ class SnapshotOptions:
         for name in ("validation_fraction", "test_fraction", "max_rejected_fraction"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
-                raise _bad_option(name, value, "at least 0 and at most 1")
+                raise _bad_option(name, value, "a value from 0 to 1")
         held_out = self.validation_fraction + self.test_fraction
         if held_out >= 1:
             raise BlocksError(
@@ -78,7 +78,7 @@ class SnapshotOptions:
                 "Set smaller values for validation_fraction and test_fraction",
             )
         if self.max_pixels < 1:
-            raise _bad_option("max_pixels", self.max_pixels, "at least 1")
+            raise _bad_option("max_pixels", self.max_pixels, "1 or more")
         if not self.max_seconds > 0:
             raise _bad_option("max_seconds", self.max_seconds, "more than 0")
 
@@ -284,5 +284,4 @@ def _split_warnings(counts: Mapping[str, Mapping[str, int]], options: SnapshotOp
 
 
 def _bad_option(name: str, value: Any, expected: str) -> BlocksError:
-    remedy = f"Set {name} to {expected}"
-    return BlocksError(STEP_NAME, name, f"{value} is not allowed", expected, remedy)
+    return BlocksError(STEP_NAME, name, f"{value} is not allowed", "", f"Set {name} to {expected}")
