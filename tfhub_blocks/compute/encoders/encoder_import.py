@@ -109,7 +109,7 @@ def _is_pin_alone(request: ImportRequest) -> bool:
 
 
 def _given_pin(request: ImportRequest) -> Pin | None:
-    """Return the pin at the port or in the source, or None if ``unpinned`` accepts a missing pin."""
+    """Return the pin at the port or in the source, or None if ``unpinned`` accepts no pin."""
     path = Path(request.pin) if request.pin else Path(request.source or "") / PIN_NAME
     if request.pin is None and (request.source is None or not path.is_file()):
         if request.unpinned == "accept":

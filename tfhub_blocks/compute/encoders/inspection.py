@@ -138,7 +138,7 @@ def _pooling(told: Mapping[str, Any], modality: type[Modality], where: str) -> P
 def _traced(
     loaded: SavedObject, spec: Any, told_key: Any, where: str
 ) -> tuple[str | None, Training]:
-    """Trace the encoder: find its feature output, its trainable variables in order, and its cuts."""
+    """Trace the encoder: find its feature output, its ordered trainable variables, and its cuts."""
     given = traced(loaded.call).get_concrete_function(spec).structured_outputs
     key = _output_key(given, None if told_key is None else str(told_key), where)
     trainable = loaded.trainable_variables
