@@ -192,7 +192,7 @@ class ProgramScorer:
     def _answered(
         self, batch: list[Item], on_fault: OnFault
     ) -> tuple[list[str], NDArray[np.float32]]:
-        """Return the ids with an answer, and the answers; after a failure, answer items one by one."""
+        """Return the ids with an answer, and the answers; if a batch fails, answer items singly."""
         none: tuple[list[str], NDArray[np.float32]] = (
             [],
             np.empty((0, len(self.labels)), np.float32),
