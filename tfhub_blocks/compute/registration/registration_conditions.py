@@ -110,7 +110,7 @@ def check_speed(
     if most_ms is not None and not asked.get(name, float("inf")) <= most_ms:
         raise _refused(
             "latency",
-            f"the bound on {name} in the evidence is {asked.get(name, 'missing')}",
+            f"the threshold {name} in the evidence is {asked.get(name, 'missing')}",
             f"at most {most_ms:g}, as the pin states",
             "Run check_latency again with this pin",
         )
