@@ -200,7 +200,7 @@ def test_frame_outputs_of_images_are_pooled_if_that_is_told(tmp_path: Path) -> N
             lambda x: statistics(x) / 0.0,
             IMAGES,
             None,
-            "features that are NaN or infinite for items",
+            "features that are NaN or infinite for sample",
         ),
         (
             lambda x: tf.ensure_shape(statistics(x), [7, None]),

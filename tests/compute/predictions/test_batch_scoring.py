@@ -166,10 +166,10 @@ def test_a_table_of_paths_has_a_row_for_each_of_its_rows(
     rows = rows_of(folder)
     assert [(row["path"], row["error"]) for row in rows] == [
         ("011.png", None),
-        ("gone.png", "there is no such file"),
+        ("gone.png", "the file does not exist"),
         ("010.png", None),
         ("011.png", None),
-        ("rows.csv:5", "it has no path"),
+        ("rows.csv:5", "the row has no path"),
     ]
     assert rows[0] == rows[3]
     assert rows[1]["id"] is None

@@ -437,7 +437,7 @@ def test_a_small_and_a_read_only_disk_are_told(pin, tmp_path):
         pytest.skip("mounting is not permitted here")
     try:
         told = fetch_in_process(pin, tmp_path, small)
-        assert f"[{pin.handle} > cache {small}] No space left on device. Expected a folder" in told
+        assert f"[{pin.handle} > cache {small}] the cache cannot be written: No space left" in told
         subprocess.run(["mount", "-o", "remount,ro", small], check=True)
         told = fetch_in_process(pin, tmp_path, small)
         assert f"[step > cache {small}] the cache cannot be written: Read-only file system" in told
