@@ -51,7 +51,7 @@ def pin_encoder(
             "Pass another folder with --to, or delete this one",
         )
     for key, problem, expected in decisions.faults():
-        remedy = f"Correct --{key.replace('_', '-')}, or leave it out"
+        remedy = "Pass --latency-budget-ms together with --inference realtime, or neither of them"
         raise BlocksError(WHERE, key, problem, expected, remedy)
     if decisions.loading == "downloaded" and (is_local or fetched):
         raise BlocksError(
