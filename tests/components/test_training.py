@@ -269,7 +269,7 @@ def test_champion_is_asked_the_same_items(chain, champion, compared):
     # What was measured of the model is what it is without a champion.
     assert evidence.metrics == read_evidence(chain.evidence, "test").metrics
     page = (compared.report / "report.html").read_text()
-    assert "Against the champion" in page
+    assert "Comparison with the champion" in page
     assert found.champion in page
     assert f"{gain['low']:+.4f} to {gain['high']:+.4f}" in page
 
@@ -330,9 +330,9 @@ def test_mistakes_end_the_steps_with_one_line(
             "> shards/00000.arrow] its sha256 is",
         ),
         ("train_head", {"features": chain.snapshot}, {}, "this is snapshot/2. Expected features/2"),
-        ("register_model", registered, {"evidence": failed}, "max_log_loss asked 0.0001, measured"),
+        ("register_model", registered, {"evidence": failed}, "required 0.0001. Expected"),
         ("register_model", registered, {"evidence": edited}, "cannot be taken as evidence"),
-        ("register_model", registered, {"model": other}, "it is about the model with digest"),
+        ("register_model", registered, {"model": other}, "the evidence is about the model with"),
         (
             "register_model",
             registered,
@@ -432,8 +432,8 @@ def test_full_disk_is_one_line_and_leaves_nothing_finished(
     run = execute_step(name, inputs, {port: small_disk / port for port in ports})
     assert run.returncode == 1, run.stdout
     assert run.stderr.splitlines()[-1] == (
-        f"error: [{name} > output] there is no space left on the disk. Expected room for the "
-        "outputs; free some space and run again: what is complete is kept"
+        f"error: [{name} > output] the disk is full. Expected room for the outputs. Free some "
+        "space and run the step again; finished parts are kept."
     )
     for port in ports:
         assert not (small_disk / port / "lineage.json").exists()

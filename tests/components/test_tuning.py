@@ -95,9 +95,9 @@ def test_a_forbidden_encoder_and_a_start_of_another_one_are_refused(
     cases = [
         (
             {"encoder": tmp_path / "forbidden"},
-            "[fine_tune > saved_model] its pin says fine_tuning = 'forbidden'. Expected "
-            "fine_tuning = 'allowed'; train a head on its features (train_head), or have its team "
-            "decide otherwise",
+            "[fine_tune > saved_model] the pin states fine_tuning = 'forbidden'. Expected "
+            "fine_tuning = 'allowed'. Train a head on the encoder's features (train_head), or "
+            "change the decision in the pin.",
         ),
         (
             {"encoder": imported_encoder, "start": probe},

@@ -53,7 +53,7 @@ def test_each_variable_that_differs_is_told_with_how_much(
     assert found.agreeing < found.items
     assert found.probability > 0.1
     lines = list(found.lines())
-    assert lines[:2] == ["1 of 5 variables differ", "  _weights: by 50 at most"]
+    assert lines[:2] == ["1 of 5 variables differ", "  _weights: by at most 50"]
     assert lines[2].startswith(f"{found.agreeing} of {found.items} labels of the test split agree")
 
 

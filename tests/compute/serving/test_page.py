@@ -61,7 +61,7 @@ def test_what_is_no_picture_is_said_in_a_sentence(open_page, server, tmp_path):
     page = open_page(server)
     (tmp_path / "notes.txt").write_text("hello")
     page.drop("#files", tmp_path / "notes.txt")
-    assert answer(page, "error") == "it is not an image"
+    assert answer(page, "error") == "the file is not an image"
     assert page.run("document.querySelectorAll('#answer tr').length") == 0
 
 

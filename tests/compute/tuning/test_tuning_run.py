@@ -213,7 +213,7 @@ def test_an_encoder_is_tuned_only_where_its_pin_allows_it(
         check_fine_tuning(pin, "fine_tune")
     told = str(caught.value)
     assert told.startswith(
-        f"[fine_tune > saved_model] its pin says fine_tuning = '{decision}'. Expected "
-        "fine_tuning = 'allowed'; "
+        f"[fine_tune > saved_model] the pin states fine_tuning = '{decision}'. Expected "
+        "fine_tuning = 'allowed'. "
     )
     assert ("encoder_policy = 'experiment'" in told) == (decision == "undecided")
