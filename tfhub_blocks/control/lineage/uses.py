@@ -93,7 +93,7 @@ def find_uses(text: str, archive: Archive) -> Uses:
         raise BlocksError(
             "lineage",
             text,
-            f"{text} is no output in {archive.folder}, and no item of its snapshots and predictions",
+            f"{text} is no output in {archive.folder}, and no item of a snapshot or predictions",
             "a folder, a digest, an encoder, an item's id, or its path as in sources.parquet",
             f"Pass one of these, or --runs-dir if another folder than {archive.folder} has it",
         )
