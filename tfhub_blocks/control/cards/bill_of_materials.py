@@ -1,4 +1,4 @@
-"""A CycloneDX 1.6 bill of materials of a model: encoder, data, and the packages it was made with.
+"""A CycloneDX 1.6 bill of materials of a model: encoder, data, and the packages of its build.
 
 See https://cyclonedx.org/docs/1.6/json/.
 """
