@@ -198,7 +198,7 @@ def _cost(facts: ModelFacts) -> "Iterator[str | CardTable]":
     if not facts.makers:
         yield NOT_HERE
         return
-    yield "The cost of each step of the chain, from the run that wrote its output; local runs cost nothing."
+    yield "The steps of the chain, with the cost of the run of each; local runs cost nothing."
     rows: list[tuple[str, ...]] = []
     costs: dict[str, list[float | None]] = {}
     for place in facts.makers:

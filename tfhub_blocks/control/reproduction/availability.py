@@ -48,8 +48,8 @@ def told_images(images: Mapping[str, Image | None], online: bool) -> Iterator[st
                 "unknown; the commit that built the model defines it"
             )
             continue
-            state = _state(image) if online else "its registry was not asked (--online asks it)"
-            yield f"{environment} is built on {image}: {state}"
+        state = _state(image) if online else "not checked without --online"
+        yield f"{environment} is built on {image}: {state}"
 
 
 def _state(image: Image) -> str:
