@@ -107,7 +107,7 @@ def test_version_that_is_named_signs_else_the_newest(vault, project):
     assert verify(project, "old.pub") == set()
     assert sign(project, ADDRESS, "--public", "new.pub").status == 0
     assert verify(project, "new.pub") == set()
-    assert verify(project, "old.pub") == {"it is signed by another key"}
+    assert verify(project, "old.pub") == {"the statement is signed by another key"}
 
 
 def test_edited_statement_is_found(vault, project):
@@ -115,7 +115,7 @@ def test_edited_statement_is_found(vault, project):
     assert sign(project, ADDRESS, "--public", "vault.pub").status == 0
     path = project.folder / "made/it" / STATEMENT_NAME
     path.write_text(path.read_text().replace("then", "never"))
-    assert verify(project, "vault.pub") == {"what was signed is another statement"}
+    assert verify(project, "vault.pub") == {"the signature is of another statement"}
 
 
 def test_vault_that_signs_with_another_key_is_not_believed(vault, project):
