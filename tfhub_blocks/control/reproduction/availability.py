@@ -56,7 +56,7 @@ def _state(image: Image) -> str:
     try:
         digest = image_digest(image)
     except LookupFailedError as error:
-        return f"gone, or the registry does not answer: {error}"
+        return f"not available: {error}"
     if not image.digest:
         return f"available with digest {digest}; its digest then was not recorded"
     return "available" if digest == image.digest else f"the tag is another image now, {digest}"
