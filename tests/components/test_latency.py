@@ -89,7 +89,7 @@ def test_gate_registers_the_fastest_runtime_which_is_back_in_time_after_a_kill(
     keep_promotion(*decision(tmp_path, "colours:1"), tmp_path / ".runs")
     blocks(tmp_path, "card", "colours", "--to", "card")  # only of a chain that holds
     card = (tmp_path / "card/card.md").read_text()
-    assert f"{runtime.name}, as it is served, on Standard\\_D2ds\\_v5." in card
+    assert f"{runtime.name}, in the serving process, on Standard\\_D2ds\\_v5." in card
     assert "max\\_p99\\_ms | 6e+04 |" in card
     registered = ("colours", "--runs-dir", str(tmp_path / ".runs"))
     for _ in range(2):  # it is killed, and started again

@@ -211,13 +211,13 @@ def test_environment_that_is_not_defined_is_refused(release):
     commit(release)
     outcome = lock(release, *SET)
     assert outcome.status == 2
-    assert "its environment azureml:x:1 is not defined here" in outcome.err
+    assert "the environment azureml:x:1 is not defined in the repository" in outcome.err
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--from-run", "nothing"], "there is no such run"),
+        (["--from-run", "nothing"], "has no run nothing"),
         ([*SET, "--from-run", "latest"], "a run has inputs already"),
         ([*SET, "--data", "sauce=x"], "Did you mean 'source'?"),
         ([*SET, "--profile", "locale"], "Did you mean 'local'?"),
@@ -254,7 +254,7 @@ def test_data_that_the_pipeline_itself_names_is_refused(release, golden):
 def test_release_named_like_a_pipeline_is_refused(release):
     outcome = lock(release, *SET, name="toy")
     assert outcome.status == 2
-    assert "it is the name of a pipeline" in outcome.err
+    assert "toy is a pipeline" in outcome.err
 
 
 def test_failed_run_proves_nothing(release):
@@ -264,7 +264,7 @@ def test_failed_run_proves_nothing(release):
     name = next((release.folder / ".runs/runs").glob("judged-*")).name
     outcome = lock(release, "--from-run", name)
     assert outcome.status == 2
-    assert "its status is Failed" in outcome.err
+    assert "the status of the run is Failed" in outcome.err
 
 
 def test_lock_edited_by_hand_and_one_of_a_newer_format_are_refused(proven, golden):
@@ -317,7 +317,7 @@ def test_cost_and_check_take_a_release_for_its_pipeline_with_what_it_was_given(p
         refused = proven.main(command, "first", "--set", "count=4")
         assert refused.status != 0
         assert refused.err == (
-            f"error: [{command} > --set count=4] first is a release lock, which says everything; "
-            "expected a lock alone; leave it out, or write a lock of what you want: "
-            "tfhub-blocks lock\n"
+            f"error: [{command} > --set count=4] first is a release lock, which fixes all inputs. "
+            "Expected a release without --set. Leave out --set, or write another lock with "
+            "`tfhub-blocks lock`.\n"
         )

@@ -84,7 +84,7 @@ def test_snapshot_that_is_gone_is_made_again_as_the_run_tells(chain, sources):
     outcome = reproduce(chain, "--json")
     assert outcome.status == 0, outcome.err
     told = json.loads(outcome.out)
-    assert "is gone; snapshot is done again as run" in told["note"][0]
+    assert "is gone; snapshot runs again, as run" in told["note"][0]
     snapshot = next(it for it in told["outputs"] if it["kind"] == "snapshot")
     assert snapshot["equal"]
     assert told["equal"]
@@ -147,7 +147,7 @@ def test_other_number_of_threads_is_told_before_and_after(chain):
     finally:
         os.sched_setaffinity(0, cores)
     assert outcome.status == 0, outcome.err
-    wanted = f"cores, which is threads: was {len(cores)}, here 1 (trained)"
+    wanted = f"cores (threads): was {len(cores)}, locally 1 (trained)"
     assert wanted in json.loads(outcome.out)["different_here"]
 
 
@@ -162,7 +162,7 @@ def test_step_that_fails_is_told_with_its_log(chain):
     assert "error: step trained (train_toy): [train_toy > environment]" in outcome.err
     told = json.loads(outcome.out)
     assert told["reasons"] == ["a step failed"]
-    assert told["outputs"][0]["difference"] == "it was not made again"
+    assert told["outputs"][0]["difference"] == "the output was not rebuilt"
 
 
 def test_model_whose_files_are_gone_from_the_registry_is_made_again(chain):
