@@ -63,7 +63,7 @@ class CostEstimate:
 
     @property
     def expected_idle(self) -> float | None:
-        """The highest cost of idle nodes after the last step on each cluster, if all goes as expected."""
+        """The highest cost of idle nodes after the last step on each cluster, if all goes well."""
         clusters: dict[str, list[float | None]] = {}
         for step in self.steps.values():
             if not step.made_by:
