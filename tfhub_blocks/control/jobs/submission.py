@@ -87,7 +87,7 @@ class Prepared:
     given: Mapping[str, Any] = field(default_factory=dict)
 
     def with_outputs(self, version: str | None) -> Any:
-        """Return the job, registering its outputs under a version; by default Azure ML assigns one."""
+        """Return the job, registering its outputs under a version; None lets Azure ML count."""
         for output, (kind, asset) in self.registered.items():
             self.job.outputs[output] = Output(type=kind, name=asset, version=version)
         return self.job
