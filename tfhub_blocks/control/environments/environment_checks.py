@@ -164,7 +164,8 @@ def _unsatisfied(where: str, requirements: str, lock: Lock) -> Iterator[BlocksEr
         if wrong or not versions:
             versions_text = f"contains {name} {', '.join(wrong)}" if wrong else f"lacks {name}"
             problem = f"the lock {versions_text}"
-            yield BlocksError(where, name, problem, line, _LOCK)
+            expected = "" if line == requirement.name else line
+            yield BlocksError(where, name, problem, expected, _LOCK)
 
 
 def _reference_findings(environment: Environment) -> Iterator[BlocksError]:

@@ -292,7 +292,7 @@ def job_faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
         if _VARIABLE.search(_filled(text)):
             yield f"job.{key}", f"{key} is {text!r}, and that variable is not set", expected
         elif not _filled(text).strip():
-            yield f"job.{key}", f"{key} is {text!r}, which is empty", expected
+            yield f"job.{key}", f"{key} is empty", expected
 
 
 def _lock_faults(profile: Profile) -> Iterator[tuple[str, str, str]]:

@@ -191,9 +191,11 @@ def parse_settings(
         raise BlocksError(
             pipeline,
             ", ".join(missing),
-            f"{', '.join(missing)} {'has' if len(missing) == 1 else 'have'} no value",
-            "a value for each input without a default",
-            "Add " + " ".join(f"--set {name}=..." for name in missing),
+            f"{', '.join(missing)} has no value and no default"
+            if len(missing) == 1
+            else f"{', '.join(missing)} have no values and no defaults",
+            "",
+            "Add " + " ".join(f"--set {name}=VALUE" for name in missing),
         )
     return {
         name: _typed(pipeline, name, ports[name], value, remote) for name, value in given.items()
@@ -202,7 +204,7 @@ def parse_settings(
 
 def _typed(pipeline: str, name: str, port: Any, value: Any, remote: bool) -> Any:
     def refuse(problem: str, expected: str) -> BlocksError:
-        return BlocksError(pipeline, name, problem, expected, f"Pass --set {name}=...")
+        return BlocksError(pipeline, name, problem, expected, f"Pass --set {name}=VALUE")
 
     text = str(value)
     if "'" in text or "\n" in text:
@@ -225,13 +227,13 @@ def _typed(pipeline: str, name: str, port: Any, value: Any, remote: bool) -> Any
         wanted = "a file" if port.type == "uri_file" else "a folder"
         if not (path.is_file() if port.type == "uri_file" else path.is_dir()):
             problem = f"{path} {f'is not {wanted}' if path.exists() else 'does not exist'}"
-            raise refuse(problem, wanted)
+            raise refuse(problem, "" if path.exists() else wanted)
         return path
     try:
         typed = _CONVERT[port.type](text)
     except (KeyError, ValueError) as error:
         problem = f"{text!r} is not of type {port.type}"
-        raise refuse(problem, f"a value of type {port.type}") from error
+        raise refuse(problem, _TYPES.get(port.type, "")) from error
     if isinstance(typed, float) and not math.isfinite(typed):
         raise refuse(f"{name} is {typed}", "a finite number")
     if port.enum and typed not in port.enum:
@@ -245,6 +247,7 @@ def _typed(pipeline: str, name: str, port: Any, value: Any, remote: bool) -> Any
     return typed
 
 
+_TYPES = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
 _CONVERT: dict[str, Any] = {
     "string": str,
     "integer": int,
