@@ -130,7 +130,7 @@ class Profile:
 
     ``rules`` sets the severity of each rule of ``check``, ``exceptions`` lists tolerated findings,
     ``encoder_loading`` lists the permitted loading decisions, and ``promotion`` is the target of
-    ``promote``. These four do not change what is run.
+    ``promote``. These four do not change the run itself.
     """
 
     description: str
