@@ -82,5 +82,5 @@ def test_environment_without_its_encoder_is_not_published(project, azure, baked)
     shutil.rmtree(baked / "encoders")
     outcome = project.main("publish", "make", "--profile", "moved")
     assert outcome.status == 2
-    assert "is not in its encoders/, so no image can be built. Expected the whole" in outcome.err
+    assert "is missing from encoders/ in this folder, so its image cannot be built" in outcome.err
     assert project.versions() == []

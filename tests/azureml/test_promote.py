@@ -625,7 +625,7 @@ def test_model_that_changes_after_it_was_verified_is_not_sent(promoting, monkeyp
     monkeypatch.setattr("tfhub_blocks.control.promotion.promoting.intent", slow_intent)
     outcome = promoting.promote()
     assert outcome.status == 2
-    assert "it was changed after its chain was verified" in outcome.err
+    assert "the model was changed after its lineage was verified" in outcome.err
     assert promoting.nothing_is_sent()
 
 

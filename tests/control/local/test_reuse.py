@@ -108,7 +108,7 @@ def test_damaged_output_is_noticed_and_made_again(project):
     again = project.run()
     assert again.status == 0
     assert again.reused() == {**ALL_REUSED, "left": False}
-    warning = f"{made} was changed after it was made; it is made again"
+    warning = f"{made} was changed after the step wrote it; the step runs again"
     assert again.record["steps"]["left"]["warnings"] == [warning]
     assert f"warning: left: {warning}" in again.err
     assert (made / "f.txt").read_text() == "hello a 1 True None|"

@@ -195,7 +195,7 @@ def test_project_below_the_root_of_its_repository_is_locked_too(release):
     assert lock(release, *SET).status == 0
     assert "is so" in lock(release, *SET).out
     release.write("components/make/words.txt", "x")
-    assert "project/components/make/words.txt;" in lock(release, *SET, name="second").err
+    assert "project/components/make/words.txt. Expected" in lock(release, *SET, name="second").err
 
 
 def test_what_is_no_repository_is_refused(release):
@@ -221,7 +221,7 @@ def test_environment_that_is_not_defined_is_refused(release):
         ([*SET, "--from-run", "latest"], "a run has inputs already"),
         ([*SET, "--data", "sauce=x"], "Did you mean 'source'?"),
         ([*SET, "--profile", "locale"], "Did you mean 'local'?"),
-        (["--set", "source=src"], "add --set owner=..."),
+        (["--set", "source=src"], "Add --set owner=VALUE"),
     ],
 )
 def test_wrong_request_is_told_in_a_line(release, monkeypatch, words, message):

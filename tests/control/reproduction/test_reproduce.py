@@ -180,7 +180,7 @@ def test_profile_of_a_workspace_needs_one(chain):
     chain.write("pipelines/profiles/remote.toml", remote)
     outcome = reproduce(chain, "--profile", "remote")
     assert outcome.status == 2
-    assert "[workspace > config.json] there is none in" in outcome.err
+    assert "[workspace > config.json] neither " in outcome.err
 
 
 def test_job_without_a_profile_of_a_workspace_is_refused(chain, golden):

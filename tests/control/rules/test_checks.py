@@ -261,5 +261,7 @@ def test_what_is_about_the_profile_is_told_once_for_all_pipelines(project):
 def test_settings_that_are_no_inputs_are_a_wrong_request(project):
     build(project, Spoiled())
     repository = Repository(read_profile("strict"), TODAY)
-    with pytest.raises(BlocksError, match=r"there is no input 'sorce'.*Did you mean 'source'"):
+    with pytest.raises(
+        BlocksError, match=r"pipeline toy has no input 'sorce'.*Did you mean 'source'"
+    ):
         repository.subject("toy", ["sorce=azureml:words:0123456789ab"])
