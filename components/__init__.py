@@ -1,8 +1,9 @@
 """The steps by name: ``from tfhub_blocks.components import extract_features``.
 
 Each name is the azure-ai-ml component of ``components/NAME/component.py`` with the code snapshot
-that Azure ML would receive. Call it inside a ``@dsl.pipeline`` function to add a node. Steps in the
-folder ``components`` of the working directory are found too, and hide installed ones.
+that Azure ML would receive. Call the component inside a ``@dsl.pipeline`` function to add a node.
+Steps in the folder ``components`` of the working directory are found too, and hide installed steps
+of the same name.
 """
 
 import atexit
@@ -57,19 +58,19 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"no step is named {name!r}. The steps are {', '.join(names())}.")
     know_import_frames()
     module = import_module(f"{__name__}.{name}.component")
-    # The decorated function makes nodes without this code; its component makes them with.
+    # Nodes of the decorated function lack this code snapshot; nodes of its component have it.
     component = getattr(module, name).component
     scratch = tempfile.mkdtemp(prefix="tfhub-blocks-")
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
-    folder = Path(scratch) / name  # the name that Studio shows for it
+    folder = Path(scratch) / name  # Studio shows this name for the code
     source = Path(str(module.__file__))
     write_step_package(source, Path(str(tfhub_blocks.__file__)).parent, folder)
     shutil.copy(source, folder)
-    # Not as additional_includes: their paths become part of the component, which then is another
-    # one each time that a program starts.
+    # Not as additional_includes: their paths become part of the component, so each start of a
+    # program would create another component.
     component.code = str(folder)
-    # Else the SDK writes it as YAML each time that it is called, for the documentation of a
-    # function that nobody sees: nine tenths of the time in which a pipeline is compiled.
+    # Without this text the SDK writes the component as YAML at each call, for the documentation of
+    # a function that is never shown: nine tenths of the time in which a pipeline is compiled.
     component._yaml_str = f"name: {name}"
     globals()[name] = component
     return component

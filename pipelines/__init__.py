@@ -33,7 +33,9 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     if name.startswith("__") or name not in names():
-        raise AttributeError(f"no pipeline is named {name!r}. There are {', '.join(names())}.")
+        raise AttributeError(
+            f"no pipeline is named {name!r}. The pipelines are {', '.join(names())}."
+        )
     function = getattr(import_module(f"{__name__}.{name}"), name)
     globals()[name] = function
     return function

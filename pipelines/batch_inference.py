@@ -1,4 +1,4 @@
-"""Batch inference: a model's answers for the items of some data, and no training."""
+"""batch_inference: Score unlabelled data with a trained model, and name the predictions."""
 
 from azure.ai.ml import Input, dsl
 
@@ -8,51 +8,61 @@ from tfhub_blocks.components import score_batch
 @dsl.pipeline(
     name="batch_inference",
     display_name="Batch inference",
-    description="Score data that need not be labelled, and keep the predictions as a named asset.",
+    description="Score unlabelled data with a trained model, and keep the predictions as a named "
+    "asset.",
 )
 def batch_inference(
     data: Input(
         type="uri_folder",
-        description="A snapshot, or an unlabelled folder of files or a table",
+        description="A snapshot, or an unlabelled folder of files or with a table.",
     ),
     model: Input(
         type="mlflow_model",
         optional=True,
-        description="A model from train_head or fine_tune, or any that MLflow wrote",
+        description="Model from train_head or fine_tune, or any MLflow model.",
     ) = None,
     encoder: Input(
         type="custom_model",
         optional=True,
-        description="An encoder with a classifier of its own, instead of a model",
+        description="Encoder with a built-in classifier, in place of a model.",
     ) = None,
     previous_predictions: Input(
-        type="uri_folder", optional=True, description="Earlier predictions, to add to"
+        type="uri_folder",
+        optional=True,
+        description="Earlier predictions of the same model; only new items are scored.",
     ) = None,
     model_name: Input(
-        type="string", optional=True, description="Name in the model registry, to be in each row"
+        type="string",
+        optional=True,
+        description="Name of the model in the registry, to write NAME:VERSION into each row.",
     ) = None,
     top_k: Input(
         type="integer",
         optional=True,
         min=1,
         max=1000,
-        description="Keep so many of the largest probabilities; else that of each class",
+        description="Number of largest probabilities to write. Without a value, the probability "
+        "of each class.",
     ) = None,
     max_unreadable_fraction: Input(
-        type="number", min=0.0, max=1.0, description="Share of unreadable items to put up with"
+        type="number",
+        min=0.0,
+        max=1.0,
+        description="Highest share of unreadable items; the run fails above it.",
     ) = 0.01,
     engine: Input(
         type="string",
         enum=["auto", "tensorflow", "openvino"],
-        description="What computes; auto is the fastest that answers the same",
+        description="Engine that computes the answers; auto selects the fastest whose answers "
+        "agree with TensorFlow's.",
     ) = "auto",
     engine_precision: Input(
         type="string",
         enum=["float32", "bfloat16", "float16"],
-        description="What products are computed in; fewer bits are faster",
+        description="Precision of products; fewer bits are faster.",
     ) = "float32",
 ):
-    """The third pattern: nothing is trained, and only what is new is scored."""
+    """Score new items with a trained model; nothing is trained."""
     scored = score_batch(
         data=data,
         model=model,

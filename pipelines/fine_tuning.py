@@ -1,4 +1,4 @@
-"""Fine-tuning: the upper part of an encoder and a head, from a linear probe; both evaluated."""
+"""fine_tuning: Train a head, then the upper part of the encoder; register the better model."""
 
 from azure.ai.ml import Input, dsl
 
@@ -16,62 +16,87 @@ from tfhub_blocks.components import (
 @dsl.pipeline(
     name="fine_tuning",
     display_name="Fine-tuning",
-    description="Train a head on frozen features, then the upper part of the encoder with it; "
-    "evaluate both and register the better.",
+    description="Train a head on frozen features, then train the upper part of the encoder with "
+    "it. Evaluate both models and register the better model.",
 )
 def fine_tuning(
     source: Input(
-        type="uri_folder", description="Class-per-folder files, or a folder with a table"
+        type="uri_folder",
+        description="Labelled data: a folder for each class, or a folder with a table.",
     ),
-    owner: Input(type="string", description="Who answers for the model"),
-    encoder: Input(type="custom_model", optional=True, description="Folder of the encoder"),
+    owner: Input(type="string", description="Person or team that is responsible for the model."),
+    encoder: Input(type="custom_model", optional=True, description="Folder of the encoder."),
     handle: Input(
-        type="string", optional=True, description="TF Hub or Kaggle handle instead"
+        type="string",
+        optional=True,
+        description="TF Hub or Kaggle handle, in place of an encoder's folder.",
     ) = None,
     unpinned: Input(
         type="string",
         enum=["accept", "refuse"],
-        description="What to do with an encoder that has no pin",
+        description="Treatment of an encoder without a pin.",
     ) = "refuse",
-    split_salt: Input(type="string", description="Another salt gives other splits") = "splits-1",
+    split_salt: Input(
+        type="string", description="Text that determines the splits together with the content."
+    ) = "splits-1",
     max_rejected_fraction: Input(
-        type="number", min=0.0, max=1.0, description="Share of unreadable items to put up with"
+        type="number",
+        min=0.0,
+        max=1.0,
+        description="Highest share of unusable items; the run fails above it.",
     ) = 0.01,
     champion: Input(
         type="mlflow_model",
         optional=True,
-        description="The model in production, to compare with on the same test items",
+        description="Model in production, compared with the new model on the same test items.",
     ) = None,
     trainable: Input(
         type="string",
-        description="Blocks from the top, share of the forward pass, or a variable's name "
-        "(tfhub-blocks encoder cuts)",
+        description="Part of the encoder to train: blocks from the top, a share of the forward "
+        "pass, or the beginning of a variable's name (tfhub-blocks encoder cuts lists them).",
     ) = "0.33",
-    epochs: Input(type="integer", optional=True, min=1, max=1000, description="Most epochs") = None,
-    learning_rate: Input(
-        type="number", optional=True, min=1e-8, max=1.0, description="Of the topmost block"
+    epochs: Input(
+        type="integer", optional=True, min=1, max=1000, description="Highest number of epochs."
     ) = None,
-    balance_classes: Input(type="boolean", description="Weigh rare classes up") = False,
-    seed: Input(type="integer", min=0, description="Of the order of items in training") = 0,
+    learning_rate: Input(
+        type="number",
+        optional=True,
+        min=1e-8,
+        max=1.0,
+        description="Learning rate of the topmost block and the head.",
+    ) = None,
+    balance_classes: Input(
+        type="boolean", description="Weight each class by the inverse of its share."
+    ) = False,
+    seed: Input(type="integer", min=0, description="Seed of the order of items in training.") = 0,
     min_accuracy: Input(
-        type="number", optional=True, min=0.0, max=1.0, description="Least accuracy to register"
+        type="number",
+        optional=True,
+        min=0.0,
+        max=1.0,
+        description="Lowest accuracy for registration.",
     ) = None,
     min_accuracy_gain: Input(
         type="number",
         optional=True,
         min=-1.0,
         max=1.0,
-        description="Least accuracy gain over the champion, by the lower end of its interval",
+        description="Lowest accuracy gain over the champion; the lower end of the gain's 95 % "
+        "interval must reach it.",
     ) = None,
-    model_name: Input(type="string", description="Name in the model registry") = "fine-tuning",
+    model_name: Input(
+        type="string", description="Name of the model in the registry."
+    ) = "fine-tuning",
     trigger_time: Input(
-        type="string", optional=True, description="When a schedule fired; schedules fill it in"
+        type="string",
+        optional=True,
+        description="Time at which a schedule started the run; schedules set it.",
     ) = None,
 ):
-    """The second pattern: what lies below a cut runs once per item, what lies above is trained.
+    """Fine-tune the part of an encoder above a cut; the part below runs once per item.
 
-    What fine_tune gives is the better of the probe and the tuned already, on validation, so that
-    is what is registered; both are measured on the test split.
+    The step fine_tune returns the better of the probe and the tuned model on the validation split.
+    That model is registered. Both models are measured on the test split.
     """
     imported = import_encoder(source=encoder, handle=handle, unpinned=unpinned)
     snapshot = snapshot_data(

@@ -1,4 +1,4 @@
-"""Latency gate: a model that was trained before, evaluated, made fast, held to it, registered."""
+"""latency_gate: Find the fastest runtime of a trained model, and register it within a budget."""
 
 from azure.ai.ml import Input, dsl
 
@@ -8,83 +8,121 @@ from tfhub_blocks.components import check_latency, evaluate, register_model
 @dsl.pipeline(
     name="latency_gate",
     display_name="Latency gate",
-    description="Evaluate a model, find the runtime that answers soonest and the same, and "
-    "register both if a latency budget is kept.",
+    description="Evaluate a trained model, find the fastest runtime with the same answers, and "
+    "register both if the runtime meets a latency budget.",
 )
 def latency_gate(
-    model: Input(type="mlflow_model", description="A model from train_head or fine_tune"),
-    snapshot: Input(type="uri_folder", description="Snapshot whose test split is asked"),
-    owner: Input(type="string", description="Who answers for the model"),
+    model: Input(type="mlflow_model", description="Model from train_head or fine_tune."),
+    snapshot: Input(type="uri_folder", description="Snapshot whose test split is used."),
+    owner: Input(type="string", description="Person or team that is responsible for the model."),
     champion: Input(
         type="mlflow_model",
         optional=True,
-        description="The model in production, to compare with on the same test items",
+        description="Model in production, compared with the model on the same test items.",
     ) = None,
     compute_size: Input(
         type="string",
         optional=True,
-        description="What Azure calls the machine of this step and of the endpoint",
+        description="Azure's name for the machine size of the latency step and of the endpoint.",
     ) = None,
-    p50_ms: Input(type="number", optional=True, min=0.0, description="Budget: most p50") = None,
-    p95_ms: Input(type="number", optional=True, min=0.0, description="Budget: most p95") = None,
+    p50_ms: Input(
+        type="number", optional=True, min=0.0, description="Budget: highest p50 latency, in ms."
+    ) = None,
+    p95_ms: Input(
+        type="number", optional=True, min=0.0, description="Budget: highest p95 latency, in ms."
+    ) = None,
     p99_ms: Input(
         type="number",
         optional=True,
         min=0.0,
-        description="Budget: most p99; or what the encoder's pin decides, if that is less",
+        description="Budget: highest p99 latency, in ms. The lower of this value and the budget "
+        "in the encoder's pin applies.",
     ) = None,
     items_per_s: Input(
-        type="number", optional=True, min=0.001, description="Budget: least items in a second"
+        type="number",
+        optional=True,
+        min=0.001,
+        description="Budget: lowest throughput, in items per second.",
     ) = None,
     cold_start_s: Input(
-        type="number", optional=True, min=0.0, description="Budget: most seconds until ready"
+        type="number",
+        optional=True,
+        min=0.0,
+        description="Budget: longest time until the server is ready, in seconds.",
     ) = None,
     memory_mb: Input(
-        type="number", optional=True, min=0.0, description="Budget: most memory, in 10**6 bytes"
+        type="number",
+        optional=True,
+        min=0.0,
+        description="Budget: highest memory use, in units of 10**6 bytes.",
     ) = None,
     tolerance: Input(
-        type="number", min=0.0, max=1.0, description="How far a served probability may be off"
+        type="number",
+        min=0.0,
+        max=1.0,
+        description="Largest difference of a served probability from that of the reference "
+        "program.",
     ) = 1e-5,
     engines: Input(
-        type="string", description="Candidates: what computes, with commas between"
+        type="string",
+        description="Candidates: engines, separated by commas; own is the reference program.",
     ) = "own, tensorflow, openvino",
     precisions: Input(
-        type="string", description="Candidates: what products are computed in"
+        type="string", description="Candidates: precisions of products, separated by commas."
     ) = "float32, bfloat16",
     threads: Input(
-        type="string", description="Candidates: threads of one computation; auto is 1 and all cores"
+        type="string",
+        description="Candidates: numbers of threads for one computation, separated by commas; "
+        "auto tries 1 and the number of cores.",
     ) = "auto",
     batch_sizes: Input(
-        type="string", description="Candidates: most items that are computed together"
+        type="string", description="Candidates: largest batch sizes in items, separated by commas."
     ) = "1",
     windows_ms: Input(
-        type="string", description="Candidates: how long a batch waits for more items"
+        type="string",
+        description="Candidates: times in ms that a batch waits for more items, separated by "
+        "commas.",
     ) = "2",
     requests: Input(
-        type="integer", min=400, max=1000000, description="Load: requests behind the percentiles"
+        type="integer",
+        min=400,
+        max=1000000,
+        description="Load: number of requests from which percentiles are computed.",
     ) = 1000,
     seconds: Input(
-        type="number", min=0.2, max=600.0, description="Load: how long each candidate is timed"
+        type="number",
+        min=0.2,
+        max=600.0,
+        description="Load: time for which each candidate is measured, in seconds.",
     ) = 4.0,
     min_accuracy: Input(
-        type="number", optional=True, min=0.0, max=1.0, description="Least accuracy to register"
+        type="number",
+        optional=True,
+        min=0.0,
+        max=1.0,
+        description="Lowest accuracy for registration.",
     ) = None,
     min_accuracy_gain: Input(
         type="number",
         optional=True,
         min=-1.0,
         max=1.0,
-        description="Least accuracy gain over the champion, by the lower end of its interval",
+        description="Lowest accuracy gain over the champion; the lower end of the gain's 95 % "
+        "interval must reach it.",
     ) = None,
-    model_name: Input(type="string", description="Name in the model registry") = "latency-gate",
+    model_name: Input(
+        type="string", description="Name of the model in the registry."
+    ) = "latency-gate",
     trigger_time: Input(
-        type="string", optional=True, description="When a schedule fired; schedules fill it in"
+        type="string",
+        optional=True,
+        description="Time at which a schedule started the run; schedules set it.",
     ) = None,
 ):
-    """The third pattern: no training; what was trained is put to work within a budget.
+    """Find and register a runtime for a trained model within a latency budget.
 
-    The runtime's answers are held against those of the evaluation, which is about the very files
-    that are registered, but for the runtime beside them.
+    The runtime's answers are compared with those of the evaluation. The evaluated files are the
+    registered files, apart from the added runtime.
     """
     evaluation = evaluate(
         model=model,

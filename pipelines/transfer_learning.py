@@ -1,4 +1,4 @@
-"""Transfer learning: a head on the features of a frozen encoder, evaluated and registered."""
+"""transfer_learning: Train, evaluate and register a head on a frozen encoder's features."""
 
 from azure.ai.ml import Input, dsl
 
@@ -19,59 +19,79 @@ from tfhub_blocks.components import (
 )
 def transfer_learning(
     source: Input(
-        type="uri_folder", description="Class-per-folder files, or a folder with a table"
+        type="uri_folder",
+        description="Labelled data: a folder for each class, or a folder with a table.",
     ),
-    owner: Input(type="string", description="Who answers for the model"),
-    encoder: Input(type="custom_model", optional=True, description="Folder of the encoder"),
+    owner: Input(type="string", description="Person or team that is responsible for the model."),
+    encoder: Input(type="custom_model", optional=True, description="Folder of the encoder."),
     handle: Input(
-        type="string", optional=True, description="TF Hub or Kaggle handle instead"
+        type="string",
+        optional=True,
+        description="TF Hub or Kaggle handle, in place of an encoder's folder.",
     ) = None,
     unpinned: Input(
         type="string",
         enum=["accept", "refuse"],
-        description="What to do with an encoder that has no pin",
+        description="Treatment of an encoder without a pin.",
     ) = "refuse",
-    split_salt: Input(type="string", description="Another salt gives other splits") = "splits-1",
+    split_salt: Input(
+        type="string", description="Text that determines the splits together with the content."
+    ) = "splits-1",
     max_rejected_fraction: Input(
-        type="number", min=0.0, max=1.0, description="Share of unreadable items to put up with"
+        type="number",
+        min=0.0,
+        max=1.0,
+        description="Highest share of unusable items; the run fails above it.",
     ) = 0.01,
     champion: Input(
         type="mlflow_model",
         optional=True,
-        description="The model in production, to compare with on the same test items",
+        description="Model in production, compared with the new model on the same test items.",
     ) = None,
     previous_features: Input(
-        type="uri_folder", optional=True, description="Features of an earlier run, to add to"
+        type="uri_folder",
+        optional=True,
+        description="Features of an earlier run; only new items are computed.",
     ) = None,
     engine: Input(
         type="string",
         enum=["auto", "tensorflow", "openvino"],
-        description="What computes features; auto is the fastest that gives the same",
+        description="Engine that computes the features; auto selects the fastest whose features "
+        "agree with TensorFlow's.",
     ) = "auto",
     engine_precision: Input(
         type="string",
         enum=["float32", "bfloat16", "float16"],
-        description="What products are computed in; fewer bits are faster",
+        description="Precision of products; fewer bits are faster.",
     ) = "float32",
-    balance_classes: Input(type="boolean", description="Weigh rare classes up") = False,
+    balance_classes: Input(
+        type="boolean", description="Weight each class by the inverse of its share."
+    ) = False,
     min_accuracy: Input(
-        type="number", optional=True, min=0.0, max=1.0, description="Least accuracy to register"
+        type="number",
+        optional=True,
+        min=0.0,
+        max=1.0,
+        description="Lowest accuracy for registration.",
     ) = None,
     min_accuracy_gain: Input(
         type="number",
         optional=True,
         min=-1.0,
         max=1.0,
-        description="Least accuracy gain over the champion, by the lower end of its interval",
+        description="Lowest accuracy gain over the champion; the lower end of the gain's 95 % "
+        "interval must reach it.",
     ) = None,
     model_name: Input(
-        type="string", description="Name in the model registry"
+        type="string", description="Name of the model in the registry."
     ) = "transfer-learning",
     trigger_time: Input(
-        type="string", optional=True, description="When a schedule fired; schedules fill it in"
+        type="string",
+        optional=True,
+        description="Time at which a schedule started the run; schedules set it.",
     ) = None,
 ):
-    """The first pattern: the frozen encoder runs once per item, and only the head is trained."""
+    """Train a head on a frozen encoder, which runs once per item."""
     imported = import_encoder(source=encoder, handle=handle, unpinned=unpinned)
     snapshot = snapshot_data(
         source=source, split_salt=split_salt, max_rejected_fraction=max_rejected_fraction

@@ -130,9 +130,9 @@ def test_worker_that_was_given_another_input_is_named(shared):
         for f in (shared.folder / "other", shared.source)
     ]
     assert err == (
-        f"error: [share > worker 1 of 2 (the first is 0)] its input source is {digests[0]}; "
-        f"expected {digests[1]}, as worker 0 has; let all workers run the same code, environment, "
-        "inputs and parameters\n"
+        f"error: [share > worker 1 of 2 (the first is 0)] input source of worker 1 is {digests[0]}. "
+        f"Expected {digests[1]}, as on worker 0. Start all workers with the same code, "
+        "environment, inputs and parameters.\n"
     )
     assert not (shared.output / "lineage.json").exists()
 
@@ -152,7 +152,7 @@ def test_step_that_does_not_share_its_work_refuses_several_workers(shared):
 def test_malformed_configuration_is_one_line(shared):
     status, _, err = ended(shared.start(0, 2, configuration="{"))
     assert status == 1
-    assert err.startswith("error: [share > TF_CONFIG] it is '{' (")
+    assert err.startswith("error: [share > TF_CONFIG] TF_CONFIG is '{' (")
     assert err.count("\n") == 1
 
 

@@ -124,7 +124,7 @@ def test_other_work_does_not_replace_an_output(make):
     make()
     again = make(count=2)
     assert again.status == 1
-    assert "something else is there already" in again.err
+    assert "contains other files already" in again.err
     assert again.open().lineage.provenance.parameters["count"] == 1
 
 

@@ -1,4 +1,4 @@
-"""The command line: parses, prints, delegates. What it calls is imported when it is called."""
+"""The command line: parses, prints, delegates. A command imports its modules when it runs."""
 
 import argparse
 import logging
@@ -30,7 +30,7 @@ from tfhub_blocks.commands import (
 from tfhub_blocks.commands.status import DONE, INTERRUPTED, WRONG_REQUEST
 from tfhub_blocks.records.base.errors import ERROR_PREFIX, BlocksError
 
-# In the order in which --help tells of them.
+# In the order in which --help lists them.
 GROUPS = (
     pipelines,
     checks,
@@ -52,10 +52,14 @@ GROUPS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status: 0 done, 1 a step failed, 2 the request was wrong."""
+    """Run one command and return the exit status.
+
+    The status is 0 if the command is done, 1 if a step failed or a check found a fault, 2 if the
+    request was wrong, and 130 if the user interrupted the command.
+    """
     options = _parser().parse_args(arguments)
     warnings.filterwarnings("ignore")
-    # A dozen lines on experimental classes, at each import of azure-ai-ml.
+    # azure-ai-ml logs a dozen lines on experimental classes at each import.
     logging.getLogger("azure.ai.ml._utils._experimental").setLevel(logging.ERROR)
     try:
         status: int = options.command(options)
@@ -66,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        if not _is_reader_gone():  # a connection's, then
+        if not _is_reader_gone():  # then the pipe of another connection broke
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
@@ -74,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _is_reader_gone() -> bool:
-    """Whether nobody reads what is printed any more (`| head`)."""
+    """Return True if the reader of standard output has closed it, as `| head` does."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))

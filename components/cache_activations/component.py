@@ -1,4 +1,4 @@
-"""cache_activations: what the frozen lower part of an encoder gives for each item of a snapshot."""
+"""cache_activations: Compute the output of an encoder's frozen lower part for each item."""
 
 from pathlib import Path
 
@@ -14,14 +14,14 @@ from tfhub_blocks.records.formats.snapshots import open_snapshot
 @command_component(
     version="1.0.0",
     display_name="Cache activations",
-    description="Cuts an encoder and runs its frozen lower part once over each item, for any "
-    "number of fine_tune steps above that cut, today's and those of nights to come.",
+    description="Cut an encoder and run its frozen lower part once over each item. Any number of "
+    "fine_tune steps can train above this cut, now and in later runs.",
     environment="azureml:tfhub-blocks-gpu:cf87ef4816ab",
     tags={"role": "gpu", "category": "features", "workers": "many"},
 )
 def cache_activations(
-    snapshot: Input(type="uri_folder", description="The items, as snapshot_data made them."),
-    encoder: Input(type="custom_model", description="An encoder whose pin allows fine-tuning."),
+    snapshot: Input(type="uri_folder", description="Snapshot of the items, from snapshot_data."),
+    encoder: Input(type="custom_model", description="Encoder whose pin allows fine-tuning."),
     activations: Output(
         type="uri_folder",
         description="Id, label, split and activation of each item, in Arrow shards.",
@@ -29,32 +29,33 @@ def cache_activations(
     previous_activations: Input(
         type="uri_folder",
         optional=True,
-        description="Earlier activations at the same cut: their items are not computed again.",
+        description="Earlier activations at the same cut; their items are not computed again.",
     ) = None,
     trainable: Input(
         type="string",
-        description="What fine_tune will train above them: a number of blocks from the top, a "
-        "share of the forward pass such as 0.33, or the beginning of a variable's name "
-        "(tfhub-blocks encoder cuts).",
+        description="Part of the encoder that fine_tune will train: a number of blocks from the "
+        "top, a share of the forward pass such as 0.33, or the beginning of a variable's name "
+        "(tfhub-blocks encoder cuts lists them).",
     ) = "0.33",
     engine: Input(
         type="string",
         enum=["auto", *ENGINES],
-        description="What computes; auto is the fastest here that gives the same.",
+        description="Engine that computes the activations; auto selects the fastest on this "
+        "machine whose results agree with TensorFlow's.",
     ) = "auto",
     dtype: Input(
         type="string",
         enum=["float16", "float32"],
-        description="What activations are kept in.",
+        description="Data type of the stored activations.",
     ) = "float16",
     batch_size: Input(
         type="integer",
         min=1,
         max=4096,
-        description="How many items a GPU computes at once; a CPU core computes at most 8.",
+        description="Number of items that a GPU computes at once; a CPU core computes at most 8.",
     ) = 64,
 ):
-    """Write the activations at a cut of each item of a snapshot."""
+    """Write the activations of each item of a snapshot at a cut of the encoder."""
     with step(cache_activations, locals()) as run:
         from tfhub_blocks.compute.encoders.encoder_policy import tunable_pin
 

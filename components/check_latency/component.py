@@ -1,4 +1,4 @@
-"""check_latency: the runtime that answers soonest and the same, within a budget, as served."""
+"""check_latency: Find a model's fastest runtime, and check it against a latency budget."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,93 +15,127 @@ from tfhub_blocks.records.formats.snapshots import open_snapshot
 @command_component(
     version="1.0.0",
     display_name="Check latency",
-    description="Try a model's own program and other runtimes on real items, keep those that "
-    "answer the same, measure the fastest over HTTP under a load on schedule, and hold it to a "
-    "budget. A budget that is not kept fails the step.",
+    description="Run a model's reference program and other runtimes on real items, keep the "
+    "runtimes with the same answers, and measure the fastest over HTTP under a scheduled load. "
+    "The step fails if the measurements exceed the budget.",
     environment="azureml:tfhub-blocks-gpu:cf87ef4816ab",
     tags={"role": "cpu", "category": "evaluate"},
 )
 def check_latency(
-    snapshot: Input(type="uri_folder", description="Real items; those of its test split are asked"),
-    report: Output(type="uri_folder", description="report.html, latency.json and figures as PNG"),
-    evidence: Output(type="uri_file", description="What was measured of what, as a statement"),
+    snapshot: Input(
+        type="uri_folder", description="Snapshot whose test items are sent to the model."
+    ),
+    report: Output(type="uri_folder", description="report.html, latency.json and plots as PNG."),
+    evidence: Output(
+        type="uri_file", description="Statement of the measurements, and of the measured model."
+    ),
     served_model: Output(
-        type="mlflow_model", description="What was given, and the runtime that was chosen"
+        type="mlflow_model",
+        description="Files of the model or encoder, with the chosen runtime in runtime.toml.",
     ),
     model: Input(
         type="mlflow_model",
         optional=True,
-        description="A model from train_head or fine_tune, or any that MLflow wrote",
+        description="Model from train_head or fine_tune, or any MLflow model.",
     ) = None,
     encoder: Input(
         type="custom_model",
         optional=True,
-        description="An encoder with a classifier of its own, instead of a model",
+        description="Encoder with a built-in classifier, in place of a model.",
     ) = None,
     evaluation: Input(
         type="uri_folder",
         optional=True,
-        description="What evaluate reported of this model on this snapshot: served answers are "
-        "held against those of 200 items; register_model wants that",
+        description="Report of evaluate about this model and snapshot. The served answers to 200 "
+        "items are compared with the evaluated answers; register_model requires this comparison.",
     ) = None,
     compute_size: Input(
         type="string",
         optional=True,
-        description="What Azure calls this machine, such as Standard_D2ds_v5; a step cannot ask, "
-        "so it is believed",
+        description="Azure's name for the size of this machine, such as Standard_D2ds_v5. A step "
+        "cannot read the size, so this value is not checked.",
     ) = None,
-    p50_ms: Input(type="number", optional=True, min=0.0, description="Budget: most p50") = None,
-    p95_ms: Input(type="number", optional=True, min=0.0, description="Budget: most p95") = None,
+    p50_ms: Input(
+        type="number", optional=True, min=0.0, description="Budget: highest p50 latency, in ms."
+    ) = None,
+    p95_ms: Input(
+        type="number", optional=True, min=0.0, description="Budget: highest p95 latency, in ms."
+    ) = None,
     p99_ms: Input(
         type="number",
         optional=True,
         min=0.0,
-        description="Budget: most p99; or what the encoder's pin decides, if that is less",
+        description="Budget: highest p99 latency, in ms. The lower of this value and the budget "
+        "in the encoder's pin applies.",
     ) = None,
     items_per_s: Input(
         type="number",
         optional=True,
         min=0.001,
-        description="Budget: least items in a second; percentiles are measured at this rate",
+        description="Budget: lowest throughput, in items per second. Percentiles are measured at "
+        "this rate.",
     ) = None,
     cold_start_s: Input(
-        type="number", optional=True, min=0.0, description="Budget: most seconds until ready"
+        type="number",
+        optional=True,
+        min=0.0,
+        description="Budget: longest time until the server is ready, in seconds.",
     ) = None,
     memory_mb: Input(
-        type="number", optional=True, min=0.0, description="Budget: most memory, in 10**6 bytes"
+        type="number",
+        optional=True,
+        min=0.0,
+        description="Budget: highest memory use, in units of 10**6 bytes.",
     ) = None,
     tolerance: Input(
         type="number",
         min=0.0,
         max=1.0,
-        description="Candidates: how far a probability may be from that of the model's own program",
+        description="Candidates: largest difference between a probability and that of the model's "
+        "reference program.",
     ) = 1e-5,
     engines: Input(
-        type="string", description="Candidates: what computes, with commas between"
+        type="string",
+        description="Candidates: engines, separated by commas; own is the reference program.",
     ) = "own, tensorflow, openvino",
     precisions: Input(
-        type="string", description="Candidates: what products are computed in"
+        type="string", description="Candidates: precisions of products, separated by commas."
     ) = "float32, bfloat16",
     threads: Input(
-        type="string", description="Candidates: threads of one computation; auto is 1 and all cores"
+        type="string",
+        description="Candidates: numbers of threads for one computation, separated by commas; "
+        "auto tries 1 and the number of cores.",
     ) = "auto",
     batch_sizes: Input(
-        type="string", description="Candidates: most items that are computed together"
+        type="string", description="Candidates: largest batch sizes in items, separated by commas."
     ) = "1",
     windows_ms: Input(
-        type="string", description="Candidates: how long a batch waits for more items"
+        type="string",
+        description="Candidates: times in ms that a batch waits for more items, separated by "
+        "commas.",
     ) = "2",
     concurrency: Input(
-        type="string", description="Load: how many wait at once while capacity is measured"
+        type="string",
+        description="Load: numbers of simultaneous requests at which capacity is measured, "
+        "separated by commas.",
     ) = "1, 2, 4, 8",
     requests: Input(
-        type="integer", min=400, max=1000000, description="Load: requests behind the percentiles"
+        type="integer",
+        min=400,
+        max=1000000,
+        description="Load: number of requests from which percentiles are computed.",
     ) = 1000,
     seconds: Input(
-        type="number", min=0.2, max=600.0, description="Load: how long each candidate is timed"
+        type="number",
+        min=0.2,
+        max=600.0,
+        description="Load: time for which each candidate is measured, in seconds.",
     ) = 4.0,
 ):
-    """The same files come out, and runtime.toml, by which they are served."""
+    """Measure runtimes, check the fastest against the budget, and write the model with it.
+
+    ``served_model`` contains the same files as the input, and runtime.toml, which the server reads.
+    """
     with step(check_latency, locals()) as run:
         from tfhub_blocks.compute.latency.accelerated_model import (
             copy_with_runtime,
@@ -154,7 +188,7 @@ def check_latency(
             TrialPlan(tolerance, seconds, levels, sizes),
             ServingPlan(levels, seconds, requests, items_per_s),
             cores,
-            lambda told: print(told, flush=True),
+            lambda line: print(line, flush=True),
         )
         runtime = replace(checked.served.runtime, compute_size=compute_size, budget=budget)
         machine = {"compute_size": compute_size or "", **machine_facts()}

@@ -1,4 +1,4 @@
-"""evaluate: how good a model is on the test split, and whether it is better than the champion."""
+"""evaluate: Measure a model on the test split, and compare it with the champion."""
 
 from pathlib import Path
 
@@ -14,63 +14,76 @@ from tfhub_blocks.records.formats.snapshots import open_snapshot
 @command_component(
     version="1.0.0",
     display_name="Evaluate",
-    description="Measure a model on the test split of a snapshot, each number with a 95 % "
-    "interval; compare it with the champion, item by item; draw a report; and write evidence of "
-    "which thresholds were met.",
+    description="Measure a model on the test split of a snapshot, with a 95 % interval for each "
+    "metric, and compare it with the champion, item by item. Write a report, and evidence of the "
+    "thresholds that the model meets.",
     environment="azureml:tfhub-blocks-gpu:cf87ef4816ab",
     tags={"role": "gpu", "category": "evaluate", "needs": "min_accuracy_gain champion"},
 )
 def evaluate(
-    model: Input(type="mlflow_model", description="A model from train_head or fine_tune"),
-    snapshot: Input(type="uri_folder", description="Snapshot whose test split is measured on"),
-    report: Output(type="uri_folder", description="report.html, metrics.json and figures as PNG"),
-    evidence: Output(type="uri_file", description="What was measured of what, as a statement"),
+    model: Input(type="mlflow_model", description="Model from train_head or fine_tune."),
+    snapshot: Input(type="uri_folder", description="Snapshot whose test split is used."),
+    report: Output(type="uri_folder", description="report.html, metrics.json and plots as PNG."),
+    evidence: Output(
+        type="uri_file", description="Statement of the metrics, and of the measured model."
+    ),
     champion: Input(
         type="mlflow_model",
         optional=True,
-        description="The model in production, which is asked the same items and compared with",
+        description="Model in production, compared with the model on the same test items.",
     ) = None,
     min_accuracy: Input(
-        type="number", optional=True, min=0.0, max=1.0, description="Thresholds: least accuracy"
+        type="number", optional=True, min=0.0, max=1.0, description="Thresholds: lowest accuracy."
     ) = None,
     min_balanced_accuracy: Input(
-        type="number", optional=True, min=0.0, max=1.0, description="Thresholds: least mean recall"
+        type="number",
+        optional=True,
+        min=0.0,
+        max=1.0,
+        description="Thresholds: lowest mean recall of the classes.",
     ) = None,
     min_macro_f1: Input(
-        type="number", optional=True, min=0.0, max=1.0, description="Thresholds: least mean F1"
+        type="number",
+        optional=True,
+        min=0.0,
+        max=1.0,
+        description="Thresholds: lowest mean F1 of the classes.",
     ) = None,
     max_log_loss: Input(
-        type="number", optional=True, min=0.0, description="Thresholds: most log-loss, in nats"
+        type="number", optional=True, min=0.0, description="Thresholds: highest log-loss, in nats."
     ) = None,
     max_expected_calibration_error: Input(
         type="number",
         optional=True,
         min=0.0,
         max=1.0,
-        description="Thresholds: most calibration error",
+        description="Thresholds: highest expected calibration error.",
     ) = None,
     min_accuracy_gain: Input(
         type="number",
         optional=True,
         min=-1.0,
         max=1.0,
-        description="Thresholds: least accuracy gain over the champion, which the lower end of its "
-        "95 % interval has to reach; -0.01 lets it be one item in a hundred worse",
+        description="Thresholds: lowest accuracy gain over the champion. The lower end of the "
+        "gain's 95 % interval must reach it; -0.01 accepts a loss of one item in a hundred.",
     ) = None,
     resamples: Input(
         type="integer",
         min=100,
         max=100000,
-        description="Report: bootstrap resamples behind an interval",
+        description="Report: number of bootstrap resamples for an interval.",
     ) = 1000,
     mistakes: Input(
         type="integer",
         min=0,
         max=500,
-        description="Report: how many of the most confident mistakes",
+        description="Report: number of mistakes to show, the most confident first.",
     ) = 24,
 ):
-    """A threshold that is not met does not fail the step: register_model refuses the model."""
+    """Write a report and evidence about a model on the test split of a snapshot.
+
+    An unmet threshold does not fail this step: register_model refuses the model.
+    """
     with step(evaluate, locals()) as run:
         from tfhub_blocks.compute.evaluation.champion import (
             Model,
@@ -134,7 +147,7 @@ def evaluate(
                 for name in ("strength", "temperature")
                 if name in made.facts
             ),
-            ("Model made", f"{made.started} to {made.finished}"),
+            ("Model written", f"{made.started} to {made.finished}"),
         ]
         tags = {"model_digest": tested.digest}
         if comparison:

@@ -1,4 +1,4 @@
-"""extract_features: a frozen encoder's output for each item of a snapshot."""
+"""extract_features: Compute a frozen encoder's features for each item of a snapshot."""
 
 from pathlib import Path
 
@@ -14,13 +14,13 @@ from tfhub_blocks.records.formats.snapshots import open_snapshot
 @command_component(
     version="1.0.0",
     display_name="Extract features",
-    description="Runs a frozen encoder once over each item of a snapshot and keeps its features.",
+    description="Run a frozen encoder once over each item of a snapshot, and store the features.",
     environment="azureml:tfhub-blocks-gpu:cf87ef4816ab",
     tags={"role": "gpu", "category": "features", "workers": "many"},
 )
 def extract_features(
-    snapshot: Input(type="uri_folder", description="The items, as snapshot_data made them."),
-    encoder: Input(type="custom_model", description="The encoder, as import_encoder made it."),
+    snapshot: Input(type="uri_folder", description="Snapshot of the items, from snapshot_data."),
+    encoder: Input(type="custom_model", description="Encoder from import_encoder."),
     features: Output(
         type="uri_folder",
         description="Id, label, split and feature vector of each item, in Arrow shards.",
@@ -28,39 +28,40 @@ def extract_features(
     previous_features: Input(
         type="uri_folder",
         optional=True,
-        description="Earlier features of the same encoder: their items are not computed again.",
+        description="Earlier features of the same encoder; their items are not computed again.",
     ) = None,
     engine: Input(
         type="string",
         enum=["auto", *ENGINES],
-        description="Engine: what computes; auto is the fastest here that gives the same features.",
+        description="Engine: program that computes the features; auto selects the fastest on this "
+        "machine whose features agree with TensorFlow's.",
     ) = "auto",
     engine_precision: Input(
         type="string",
         enum=["float32", "bfloat16", "float16"],
-        description="Engine: what products are computed in; fewer bits are faster, and tell what "
-        "they cost.",
+        description="Engine: precision of products. Fewer bits are faster; the step reports the "
+        "deviation of the features.",
     ) = "float32",
     engine_max_difference: Input(
         type="number",
         optional=True,
         min=0.0,
-        description="Engine: how far features may be from those of the served model, relative to "
-        "their length; else 0.0001, and 0.3 for fewer bits.",
+        description="Engine: largest difference between features and those of the served model, "
+        "relative to their length. Without a value, 0.0001, or 0.3 for fewer bits.",
     ) = None,
     dtype: Input(
         type="string",
         enum=["float32", "float16"],
-        description="What features are kept in.",
+        description="Data type of the stored features.",
     ) = "float32",
     batch_size: Input(
         type="integer",
         min=1,
         max=4096,
-        description="How many items a GPU computes at once; a CPU core computes at most 8.",
+        description="Number of items that a GPU computes at once; a CPU core computes at most 8.",
     ) = 64,
 ):
-    """Write the frozen encoder's features of each item of a snapshot."""
+    """Write a frozen encoder's features for each item of a snapshot."""
     with step(extract_features, locals()) as run:
         items = open_snapshot(run.path("snapshot"), "extract_features")
         earlier = previous_features and open_features(Path(previous_features), "extract_features")

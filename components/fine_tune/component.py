@@ -1,4 +1,4 @@
-"""fine_tune: the upper part of an encoder and a head, trained on what the lower part gives once."""
+"""fine_tune: Train the upper part of an encoder with a head, on cached activations."""
 
 import time
 from pathlib import Path
@@ -16,94 +16,122 @@ from tfhub_blocks.records.formats.snapshots import open_snapshot
 @command_component(
     version="1.0.0",
     display_name="Fine-tune",
-    description="Cut an encoder, run its frozen lower part once over each item, train the upper "
-    "part and the head on what that gave, and keep the result only where it is better than the "
-    "head alone.",
+    description="Cut an encoder, run its frozen lower part once over each item, and train the "
+    "upper part and the head on these activations. The result is used only if it is better than "
+    "the head alone.",
     environment="azureml:tfhub-blocks-gpu:cf87ef4816ab",
     tags={"role": "gpu", "category": "train", "workers": "many"},
 )
 def fine_tune(
-    snapshot: Input(type="uri_folder", description="The items, as snapshot_data made them"),
-    encoder: Input(type="custom_model", description="An encoder whose pin allows fine-tuning"),
+    snapshot: Input(type="uri_folder", description="Snapshot of the items, from snapshot_data."),
+    encoder: Input(type="custom_model", description="Encoder whose pin allows fine-tuning."),
     model: Output(
-        type="mlflow_model", description="Bytes or text in, labels and probabilities out"
+        type="mlflow_model",
+        description="Model that takes bytes or text and returns labels and probabilities.",
     ),
     record: Output(
-        type="uri_folder", description="training.json and curves.png: cut, curves, cost, verdict"
+        type="uri_folder",
+        description="training.json and curves.png: the cut, the curves, the cost and the verdict.",
     ),
     start: Input(
         type="mlflow_model",
         optional=True,
-        description="A model of train_head whose head to start from; else one is fitted first",
+        description="Model from train_head whose head training starts from. Without it, the step "
+        "fits a head first.",
     ) = None,
     activations: Input(
         type="uri_folder",
         optional=True,
-        description="What cache_activations made of this snapshot at this cut; else done here",
+        description="Activations from cache_activations for this snapshot and cut. Without them, "
+        "the step computes the activations.",
     ) = None,
     trainable: Input(
         type="string",
-        description="What is trained: a number of blocks from the top, a share of the forward "
-        "pass such as 0.33, the beginning of a variable's name (tfhub-blocks encoder cuts), "
-        "auto: as much as the budget allows, or all: nothing is cached but prepared items",
+        description="Part of the encoder to train: a number of blocks from the top; a share of "
+        "the forward pass such as 0.33; the beginning of a variable's name (tfhub-blocks encoder "
+        "cuts lists them); auto, as much as the budget allows; or all, which caches only the "
+        "prepared items.",
     ) = "0.33",
     most_s: Input(
-        type="number", optional=True, min=0.0, description="Budget of auto: estimated seconds"
+        type="number",
+        optional=True,
+        min=0.0,
+        description="Budget of auto: highest estimated training time, in seconds.",
     ) = None,
     most_disk_gb: Input(
-        type="number", optional=True, min=0.0, description="Budget of auto: disk for activations"
+        type="number",
+        optional=True,
+        min=0.0,
+        description="Budget of auto: highest disk use of activations, in units of 10**9 bytes.",
     ) = None,
     dtype: Input(
         type="string",
         enum=["float16", "float32"],
-        description="What the frozen part's results are kept in on disk",
+        description="Data type of the stored activations.",
     ) = "float16",
     engine: Input(
         type="string",
         enum=["auto", *ENGINES],
-        description="What computes the frozen part; auto is the fastest here that gives the same.",
+        description="Engine that computes the frozen part; auto selects the fastest on this "
+        "machine whose results agree with TensorFlow's.",
     ) = "auto",
     epochs: Input(
-        type="integer", optional=True, min=1, max=1000, description="Training: most epochs"
+        type="integer",
+        optional=True,
+        min=1,
+        max=1000,
+        description="Training: highest number of epochs.",
     ) = None,
     batch_size: Input(
-        type="integer", optional=True, min=1, max=4096, description="Training: items in a step"
+        type="integer",
+        optional=True,
+        min=1,
+        max=4096,
+        description="Training: number of items in a batch.",
     ) = None,
     learning_rate: Input(
         type="number",
         optional=True,
         min=1e-8,
         max=1.0,
-        description="Training: of the topmost block and the head",
+        description="Training: learning rate of the topmost block and the head.",
     ) = None,
     label_smoothing: Input(
-        type="number", optional=True, min=0.0, max=0.9, description="Training: share spread out"
+        type="number",
+        optional=True,
+        min=0.0,
+        max=0.9,
+        description="Training: share of the target that is spread over all classes.",
     ) = None,
     augment_views: Input(
         type="integer",
         min=0,
         max=100,
-        description="Training: so many flipped, cropped and coloured views of each image are "
-        "cached besides it, for as much time and disk again each",
+        description="Training: number of flipped, cropped and recoloured views of each image to "
+        "cache. Each view needs as much time and disk as the image itself.",
     ) = 0,
     mixup: Input(
         type="number",
         min=0.0,
         max=10.0,
-        description="Training: strength of blending items at the cut; 0 is none",
+        description="Training: strength of blending two items at the cut; 0 disables it.",
     ) = 0.0,
     balance_classes: Input(
-        type="boolean", description="Training: weigh each class by the inverse of its share"
+        type="boolean", description="Training: weight each class by the inverse of its share."
     ) = False,
-    seed: Input(type="integer", min=0, description="Training: of the order of items") = 0,
+    seed: Input(type="integer", min=0, description="Training: seed of the order of items.") = 0,
     checkpoint_every_s: Input(
         type="integer",
         min=1,
         max=86400,
-        description="Training: seconds between states that an interrupted attempt goes on from",
+        description="Training: time between checkpoints, in seconds. An interrupted attempt "
+        "continues from the last one.",
     ) = 60,
 ):
-    """Works without tuning: what is not given comes from the numbers of items and blocks."""
+    """Train the upper part of an encoder with a head, and write the better model.
+
+    Training needs no settings: defaults follow from the number of items and blocks.
+    """
     with step(fine_tune, locals()) as run:
         begun = time.monotonic()
         from tfhub_blocks.compute.encoders.encoder_policy import tunable_pin
@@ -137,9 +165,11 @@ def fine_tune(
             chosen = tuning_run.planned_cut(items, cut, *asked, replicas)
         else:
             chosen = chosen_cut(cut, trainable, "fine_tune")
-        print(f"trained: {len(chosen.above)} variables from {chosen.above[0]} on")
+        print(f"trainable: {len(chosen.above)} variables, beginning with {chosen.above[0]}")
         if not chosen.below:
-            print(f"that is all of the encoder: {cut_costs.told_whole(cut, items.manifest.items)}")
+            print(
+                f"the whole encoder is trained: {cut_costs.told_whole(cut, items.manifest.items)}"
+            )
         options = tuning_run.TuningOptions(
             dtype=dtype,
             engine=engine,

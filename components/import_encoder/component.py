@@ -1,4 +1,4 @@
-"""import_encoder: a pretrained SavedModel, verified to the byte, that other steps may load."""
+"""import_encoder: Copy a pretrained SavedModel, verified byte for byte, for other steps."""
 
 from mldesigner import Input, Output, command_component
 
@@ -10,8 +10,8 @@ from tfhub_blocks.records.pins.pins import FORMAT, PIN_NAME
     version="1.0.0",
     display_name="Import encoder",
     description=(
-        "Takes a pretrained SavedModel from a folder or a TF Hub address, holds every file "
-        "against its pin, and records what the encoder takes and gives."
+        "Copy a pretrained SavedModel from a folder or a TF Hub address, compare every file with "
+        "the encoder's pin, and record the encoder's inputs and outputs."
     ),
     environment="azureml:tfhub-blocks-cpu:6887d457f02e",
     tags={"role": "cpu", "category": "encoder"},
@@ -20,39 +20,40 @@ def import_encoder(
     encoder: Output(
         type="custom_model",
         description=(
-            "The verified encoder: encoder.toml, and the SavedModel in saved_model/ unless the pin "
-            "decides that it is baked or downloaded."
+            "Verified encoder: encoder.toml, and the SavedModel in saved_model/ unless the pin "
+            "sets loading to baked or downloaded."
         ),
     ),
     source: Input(
         type="custom_model",
         optional=True,
         description=(
-            "A SavedModel's folder, or one with encoder.toml beside saved_model/, or with "
-            "encoder.toml alone if that decides for baked or downloaded. Give this or handle."
+            "Folder of a SavedModel; or a folder with encoder.toml and saved_model/; or with "
+            "encoder.toml alone, if its loading is baked or downloaded. Set this or handle."
         ),
     ) = None,
     pin: Input(
         type="uri_file",
         optional=True,
-        description="The encoder.toml to hold the encoder against, where source has none.",
+        description="Pin (encoder.toml) to compare the encoder with, if source has none.",
     ) = None,
     handle: Input(
         type="string",
         optional=True,
-        description="The address of a TF Hub or Kaggle model. Give this or source.",
+        description="Address of a TF Hub or Kaggle model. Set this or source.",
     ) = None,
     unpinned: Input(
         type="string",
         enum=["accept", "refuse"],
-        description="What to do with an encoder that has no pin; accept pins what is found.",
+        description="Treatment of an encoder without a pin: refuse it, or accept it and pin the "
+        "files as they are.",
     ) = "refuse",
     facts: Input(
         type="string",
         optional=True,
         description=(
-            "What an encoder without pin does not say of itself, as NAME=VALUE with commas "
-            "between: size_px=96:96, range=-1:1, rate_hz=16000, output=NAME, pooling=mean."
+            "Facts that a SavedModel without a pin does not contain, as NAME=VALUE separated by "
+            "commas: size_px=96:96, range=-1:1, rate_hz=16000, output=NAME, pooling=mean."
         ),
     ) = None,
 ):

@@ -1,4 +1,4 @@
-"""register_model: a model with evidence, in the model registry, once."""
+"""register_model: Register a model with its evidence in the model registry, once."""
 
 import json
 from pathlib import Path
@@ -15,39 +15,49 @@ from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
 @command_component(
     version="1.0.0",
     display_name="Register model",
-    description="Register a model whose evidence is about exactly this model and met its "
-    "thresholds; for real time, with evidence of its latency on the machine that it is meant for. "
-    "The same model again gives the version that it has.",
+    description="Register a model if its evidence describes exactly this model and meets all "
+    "thresholds. A model for real-time inference also needs evidence of its latency on the target "
+    "machine size. Registering the same model again returns the existing version.",
     environment="azureml:tfhub-blocks-cpu:6887d457f02e",
     tags={"role": "cpu", "category": "register"},
     is_deterministic=False,
 )
 def register_model(
     model: Input(
-        type="mlflow_model", description="A model from train_head, fine_tune or check_latency"
+        type="mlflow_model", description="Model from train_head, fine_tune or check_latency."
     ),
-    evidence: Input(type="uri_file", description="evidence.json from evaluate"),
-    registration: Output(type="uri_file", description="Name, version and digest, as JSON"),
-    model_name: Input(type="string", description="Name in the model registry"),
-    owner: Input(type="string", description="Who answers for the model"),
+    evidence: Input(type="uri_file", description="Evidence (evidence.json) from evaluate."),
+    registration: Output(
+        type="uri_file", description="Name, version and digest of the registered model, as JSON."
+    ),
+    model_name: Input(type="string", description="Name of the model in the registry."),
+    owner: Input(type="string", description="Person or team that is responsible for the model."),
     trigger_time: Input(
-        type="string", optional=True, description="When the schedule fired that had it made"
+        type="string",
+        optional=True,
+        description="Time at which the schedule started this run.",
     ) = None,
     latency: Input(
         type="uri_file",
         optional=True,
-        description="evidence.json from check_latency, of a model for real time or with a runtime",
+        description="Evidence (evidence.json) from check_latency; required for real-time "
+        "inference, and for a model with a runtime.",
     ) = None,
     compute_size: Input(
-        type="string", optional=True, description="The machine that a model for real time runs on"
+        type="string",
+        optional=True,
+        description="Azure's name for the machine size on which a real-time model will run.",
     ) = None,
     champion: Input(
         type="mlflow_model",
         optional=True,
-        description="The model in production: the evidence has to compare with exactly this one",
+        description="Model in production; the evidence must compare with exactly this model.",
     ) = None,
 ):
-    """Never reused from a cache: registering is an effect outside its outputs."""
+    """Register a model and write its name, version and digest.
+
+    This step is never reused from a cache, because its effect lies outside its outputs.
+    """
     with step(register_model, locals()) as run:
         from tfhub_blocks.compute.registration.registration_conditions import (
             check_champion,

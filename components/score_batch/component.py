@@ -1,4 +1,4 @@
-"""score_batch: what a model answers for each item of some data, and nothing else of it."""
+"""score_batch: Score unlabelled data with a model, and write one prediction for each item."""
 
 from pathlib import Path
 
@@ -13,15 +13,15 @@ from tfhub_blocks.records.formats.predictions import open_predictions
 @command_component(
     version="1.0.0",
     display_name="Score batch",
-    description="Answer each item of a snapshot, a folder or a table with labels and "
-    "probabilities, in Parquet; what cannot be read gets the reason in its row.",
+    description="Predict labels and probabilities for each item of a snapshot, a folder or a "
+    "table, and write them as Parquet. The row of an unreadable item contains the reason.",
     environment="azureml:tfhub-blocks-gpu:cf87ef4816ab",
     tags={"role": "gpu", "category": "score", "workers": "many"},
 )
 def score_batch(
     data: Input(
         type="uri_folder",
-        description="A snapshot; or a folder of files, or one with a table (.csv, .jsonl, "
+        description="A snapshot, a folder of files, or a folder with a table (.csv, .jsonl, "
         ".parquet) at its top that has the column text or path. No labels are needed.",
     ),
     predictions: Output(
@@ -32,71 +32,75 @@ def score_batch(
     model: Input(
         type="mlflow_model",
         optional=True,
-        description="A model from train_head or fine_tune, or any that MLflow wrote.",
+        description="Model from train_head or fine_tune, or any MLflow model.",
     ) = None,
     encoder: Input(
         type="custom_model",
         optional=True,
-        description="An encoder with a classifier of its own, instead of a model.",
+        description="Encoder with a built-in classifier, in place of a model.",
     ) = None,
     previous_predictions: Input(
         type="uri_folder",
         optional=True,
-        description="Earlier predictions of the same model: their contents are not scored again.",
+        description="Earlier predictions of the same model; items with the same content are not "
+        "scored again.",
     ) = None,
     model_name: Input(
         type="string",
         optional=True,
-        description="The model's name in the registry: rows then hold name:version, not a digest.",
+        description="Name of the model in the registry. Rows then contain NAME:VERSION in place "
+        "of a digest.",
     ) = None,
     top_k: Input(
         type="integer",
         optional=True,
         min=1,
         max=1000,
-        description="Answers: keep so many of the largest probabilities; else that of each class.",
+        description="Answers: number of largest probabilities to write. Without a value, the "
+        "probability of each class.",
     ) = None,
     max_unreadable_fraction: Input(
         type="number",
         min=0.0,
         max=1.0,
-        description="Limits: the share of items without an answer that ends the step.",
+        description="Limits: highest share of unreadable items; the step fails above it.",
     ) = 0.01,
     max_pixels: Input(
         type="integer",
         min=1,
-        description="Limits: most pixels of an image; a larger one is not decoded.",
+        description="Limits: largest number of pixels of an image; larger images are not decoded.",
     ) = 50_000_000,
     max_seconds: Input(
         type="number",
         min=0.0,
-        description="Limits: the longest sound; a longer one is not decoded.",
+        description="Limits: longest sound in seconds; longer sounds are not decoded.",
     ) = 600.0,
     engine: Input(
         type="string",
         enum=["auto", *ENGINES],
-        description="Engine: what computes; auto is the fastest here that answers the same.",
+        description="Engine: program that computes the answers; auto selects the fastest on this "
+        "machine whose answers agree with TensorFlow's.",
     ) = "auto",
     engine_precision: Input(
         type="string",
         enum=["float32", "bfloat16", "float16"],
-        description="Engine: what products are computed in; fewer bits are faster.",
+        description="Engine: precision of products; fewer bits are faster.",
     ) = "float32",
     engine_max_difference: Input(
         type="number",
         optional=True,
         min=0.0,
-        description="Engine: how far probabilities may be from those of the served model, relative "
-        "to their length; else 0.0001, and 0.3 for fewer bits.",
+        description="Engine: largest difference between probabilities and those of the served "
+        "model, relative to their length. Without a value, 0.0001, or 0.3 for fewer bits.",
     ) = None,
     batch_size: Input(
         type="integer",
         min=1,
         max=4096,
-        description="How many items a GPU computes at once; a CPU core computes at most 8.",
+        description="Number of items that a GPU computes at once; a CPU core computes at most 8.",
     ) = 64,
 ):
-    """Write a model's answer for each item of some data."""
+    """Write a model's prediction for each item of the data."""
     with step(score_batch, locals()) as run:
         from tfhub_blocks.compute.extraction.extraction import ExtractionOptions
         from tfhub_blocks.compute.modalities.modality import Limits

@@ -1,4 +1,4 @@
-"""snapshot_data: an immutable, content-addressed copy of a data set with deterministic splits."""
+"""snapshot_data: Copy a data set into an immutable snapshot with deterministic splits."""
 
 from mldesigner import Input, Output, command_component
 
@@ -12,8 +12,8 @@ from tfhub_blocks.records.formats.snapshots import FORMAT
     version="1.0.0",
     display_name="Snapshot data",
     description=(
-        "Copies a data set that may change into one that cannot: items are named by their "
-        "content, split by it, and packed into Arrow shards."
+        "Copy a data set that may change into an immutable snapshot. The content of an item "
+        "determines its id and its split; items are packed into Arrow shards."
     ),
     environment="azureml:tfhub-blocks-cpu:6887d457f02e",
     tags={"role": "cpu", "category": "data"},
@@ -23,49 +23,54 @@ def snapshot_data(
         type="uri_folder",
         description=(
             "A folder for each class, or a folder with one table (.csv, .jsonl, .parquet) at its "
-            "top that has the columns text or path, and label."
+            "top that has the column label, and the column text or path."
         ),
     ),
     snapshot: Output(
         type="uri_folder",
-        description="The items in Arrow shards, sorted by id, with label and split.",
+        description="Items in Arrow shards, sorted by id, with label and split.",
     ),
     modality: Input(
         type="string",
         enum=["auto", *MODALITIES],
-        description="What the items are; auto looks at the table's columns or at file extensions.",
+        description="Kind of the items; auto reads it from the table's columns or from file "
+        "extensions.",
     ) = "auto",
     split_salt: Input(
         type="string",
-        description="Splits: decides, with its content, an item's split; another salt, other sets.",
+        description="Splits: text that determines an item's split together with its content. "
+        "Another salt gives other splits.",
     ) = "splits-1",
     validation_fraction: Input(
-        type="number", min=0.0, max=1.0, description="Splits: the share for validation."
+        type="number", min=0.0, max=1.0, description="Splits: share of items for validation."
     ) = 0.15,
     test_fraction: Input(
-        type="number", min=0.0, max=1.0, description="Splits: the share for the test."
+        type="number", min=0.0, max=1.0, description="Splits: share of items for the test."
     ) = 0.15,
     respect_splits: Input(
         type="boolean",
         description=(
-            "Splits: take them from the table's column split, or from folders split/class, instead."
+            "Splits: use the splits in the table's column split, or in folders split/class, in "
+            "place of computed splits."
         ),
     ) = False,
     max_rejected_fraction: Input(
         type="number",
         min=0.0,
         max=1.0,
-        description="Limits: the share of items that may be unusable before the step fails.",
+        description="Limits: highest share of unusable items; the step fails above it.",
     ) = 0.01,
     max_pixels: Input(
         type="integer",
         min=1,
-        description="Limits: most pixels of an image; a larger one is rejected, not decoded.",
+        description="Limits: largest number of pixels of an image; larger images are rejected "
+        "before they are decoded.",
     ) = 50_000_000,
     max_seconds: Input(
         type="number",
         min=0.0,
-        description="Limits: the longest sound; a longer one is rejected, not decoded.",
+        description="Limits: longest sound in seconds; longer sounds are rejected before they are "
+        "decoded.",
     ) = 600.0,
 ):
     """Write a snapshot of a data set that may change."""

@@ -1,4 +1,4 @@
-"""train_head: a calibrated linear head on cached features, as a self-contained model."""
+"""train_head: Train a calibrated linear head on cached features, and write a complete model."""
 
 from pathlib import Path
 
@@ -12,30 +12,37 @@ from tfhub_blocks.records.formats.models import FORMAT
 @command_component(
     version="1.0.0",
     display_name="Train head",
-    description="Train a multinomial logistic regression on cached features, choose its "
-    "regularisation and calibrate it on validation, and join it with preprocessing and encoder "
-    "into one model that needs neither of them any more.",
+    description="Train a multinomial logistic regression on cached features, and choose its "
+    "regularisation and calibrate it on the validation split. The model contains the preprocessing "
+    "and the encoder, so it needs no other files.",
     environment="azureml:tfhub-blocks-cpu:6887d457f02e",
     tags={"role": "cpu", "category": "train"},
 )
 def train_head(
-    features: Input(type="uri_folder", description="Features from extract_features"),
-    encoder: Input(type="custom_model", description="The encoder that made the features"),
+    features: Input(type="uri_folder", description="Features from extract_features."),
+    encoder: Input(type="custom_model", description="Encoder that computed the features."),
     model: Output(
-        type="mlflow_model", description="Bytes or text in, labels and probabilities out"
+        type="mlflow_model",
+        description="Model that takes bytes or text and returns labels and probabilities.",
     ),
     strengths: Input(
         type="string",
-        description="Regularisation strengths to try, as numbers with commas between, or auto",
+        description="Regularisation strengths to try: numbers separated by commas, or auto.",
     ) = "auto",
     balance_classes: Input(
-        type="boolean", description="Weigh each class by the inverse of its share"
+        type="boolean", description="Weight each class by the inverse of its share."
     ) = False,
     max_iterations: Input(
-        type="integer", min=1, max=100000, description="Most L-BFGS iterations for a strength"
+        type="integer",
+        min=1,
+        max=100000,
+        description="Highest number of L-BFGS iterations for a strength.",
     ) = 1000,
 ):
-    """The head is the optimum of its convex loss, so it depends on nothing but features."""
+    """Train a linear head on features, and write it with the encoder as one model.
+
+    The head is the optimum of its convex loss, so it depends on the features alone.
+    """
     with step(train_head, locals()) as run:
         from tfhub_blocks.compute.heads.feature_splits import Split
         from tfhub_blocks.compute.heads.linear_head import fit_head, parse_strengths

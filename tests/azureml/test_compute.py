@@ -8,7 +8,7 @@ from loopback.requests import Fault
 def test_cluster_is_made_as_the_profile_says(project, azure):
     outcome = project.main("compute", "apply", "--profile", "toy")
     assert outcome.status == 0
-    assert outcome.out.endswith("dedicated, gone after 120 s: made\n")
+    assert outcome.out.endswith("dedicated, released after 120 s: made\n")
     it = azure.workspace.get("computes/cpu-cluster")
     assert it["identity"]["type"] == "SystemAssigned"
     assert it["tags"] == {"owner": "tester", "cost_centre": "toys"}
@@ -104,4 +104,4 @@ def test_any_request_may_fail_and_the_cluster_is_there_once(project, azure, quic
 def test_profile_without_clusters_is_told(project):
     outcome = project.main("compute", "apply", "--profile", "local")
     assert outcome.status == 2
-    assert "the profile defines no cluster" in outcome.err
+    assert "profile local defines no cluster" in outcome.err

@@ -177,8 +177,8 @@ def test_list_tells_age_time_left_cost_and_traffic(toy, azure, golden):
 
 
 def test_nothing_is_there(toy):
-    assert toy.main("deploy", "list").out == "there are no endpoints\n"
-    assert toy.main("deploy", "reap").out == "nothing is past its end date\n"
+    assert toy.main("deploy", "list").out == "no endpoints\n"
+    assert toy.main("deploy", "reap").out == "no endpoint is past its end date\n"
 
 
 def test_reap_deletes_what_is_past_its_end_and_nothing_else(toy, azure, golden):

@@ -147,11 +147,11 @@ def test_jobs_of_others_and_of_schedules_are_collected_once(toy, azure):
     sent = toy.submitted("--set", "count=2")
     azure.executor.wait()
     outcome = toy.main("cost", "history", "--collect", "--json")
-    assert outcome.err == "1 jobs are new here or went on\n"
+    assert outcome.err == "fetched the records of 1 jobs\n"
     assert sum(row["runs"] for row in json.loads(outcome.out)) == 2
     assert kept(toy, fired)["status"] == "Completed"
     assert kept(toy, fired)["steps"]["left"]["terms"]["price_per_hour"] == 0.36
     assert kept(toy, sent)["steps"]["left"]["key"]
     again = toy.main("cost", "history", "--collect", "--json")
-    assert again.err == "0 jobs are new here or went on\n"
+    assert again.err == "fetched the records of 0 jobs\n"
     assert again.out == outcome.out

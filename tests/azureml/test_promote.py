@@ -235,7 +235,7 @@ def test_team_of_one_may_say_so_and_the_decision_tells(promoting, azure, monkeyp
     promoting.profile("[roles", "[promotion]\ntwo_persons = false\n[roles")
     outcome = promoting.promote()
     assert outcome.status == 0, outcome.err
-    assert "note: profile team asks for one person alone" in outcome.out
+    assert "note: profile team does not require a second person" in outcome.out
     decision = read_promotion(promoting.decisions[0], "")
     assert (decision.two_persons, decision.authors) == (False, ("ada",))
 

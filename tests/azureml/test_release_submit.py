@@ -73,7 +73,7 @@ def test_release_is_deployed_with_everything_fixed(released):
     words = ("deploy", "batch", "first", "--profile", "strict", "--until", until, "--name", "first")
     outcome = released.main(*words)
     assert (outcome.status, outcome.err) == (0, "")
-    assert "takes     nothing: everything is fixed" in outcome.out
+    assert "inputs    none, all inputs are fixed" in outcome.out
     workspace = released.plane.workspace
     [component] = workspace.versions("components", "judged_batch")
     spec = component["properties"]["componentSpec"]

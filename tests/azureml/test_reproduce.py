@@ -143,7 +143,7 @@ def test_step_that_fails_there_is_told_with_its_log(reproducing):
         r"^error: step trained \(train_toy:\S+\): \[train_toy > environment\]", outcome.err, re.M
     )
     [job] = reproducing.jobs()
-    assert f"its log: tfhub-blocks logs {job['name']} trained" in outcome.err
+    assert f"log of step trained: run `tfhub-blocks logs {job['name']} trained`" in outcome.err
     assert outcome.record["reasons"] == ["a step failed"]
 
 

@@ -144,7 +144,7 @@ def test_pause_resume_trigger_and_delete(toy, azure):
     assert azure.workspace.get(f"jobs/{name}")
     assert toy.main("schedule", "delete", "weekly").out == "weekly: deleted\n"
     assert azure.workspace.versions("schedules") == []
-    assert toy.main("schedule", "delete", "weekly").out == "weekly: is not there\n"
+    assert toy.main("schedule", "delete", "weekly").out == "weekly: no such schedule\n"
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,7 @@ def test_interrupt_ends_the_watching_and_not_the_job(toy):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert f"the job goes on; to end it: tfhub-blocks cancel {job}" in err
+    assert f"To cancel it, run: tfhub-blocks cancel {job}" in err
     assert toy.main("status", job, "--wait").status == 0
 
 

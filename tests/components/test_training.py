@@ -327,17 +327,22 @@ def test_mistakes_end_the_steps_with_one_line(
             "train_head",
             {"features": flipped(chain.features, "shards/00000.arrow", tmp_path / "f")},
             {},
-            "> shards/00000.arrow] its sha256 is",
+            "> shards/00000.arrow] file shards/00000.arrow has sha256",
         ),
-        ("train_head", {"features": chain.snapshot}, {}, "this is snapshot/2. Expected features/2"),
+        (
+            "train_head",
+            {"features": chain.snapshot},
+            {},
+            "the folder has format snapshot/2. Expected format features/2",
+        ),
         ("register_model", registered, {"evidence": failed}, "required 0.0001. Expected"),
-        ("register_model", registered, {"evidence": edited}, "cannot be taken as evidence"),
+        ("register_model", registered, {"evidence": edited}, "is not valid evidence"),
         ("register_model", registered, {"model": other}, "the evidence is about the model with"),
         (
             "register_model",
             registered,
             {"model": flipped(chain.model, "packed_scorer.py", tmp_path / "m")},
-            "> packed_scorer.py] its sha256 is",
+            "> packed_scorer.py] file packed_scorer.py has sha256",
         ),
     ]
     ports = {"train_head": "model", "register_model": "registration"}
@@ -372,8 +377,8 @@ def test_features_of_another_encoder_are_refused(chain, execute_step, tmp_path, 
         {"model": tmp_path / "model"},
     )
     assert run.returncode == 1
-    assert "[train_head > features] they were made by the encoder with digest" in run.stderr
-    assert "extract the features again" in run.stderr
+    assert "[train_head > features] the encoder with digest" in run.stderr
+    assert "or extract the features again" in run.stderr
 
 
 def test_text_and_png_bytes_fit_the_signature(chain):

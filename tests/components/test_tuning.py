@@ -42,7 +42,7 @@ def test_a_model_is_tuned_from_a_head_and_serves_as_it_did(
     outputs = {"model": tmp_path / "model", "record": tmp_path / "record"}
     run = execute_step("fine_tune", given, outputs)
     assert run.returncode == 0, run.stderr
-    assert "trained: 3 variables from last/kernel on" in run.stdout
+    assert "trainable: 3 variables, beginning with last/kernel" in run.stdout
     assert "progress: 20/20 steps" in run.stdout
     assert re.search(r"trained is best: validation|is kept: validation", run.stdout)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "record"]

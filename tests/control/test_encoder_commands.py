@@ -59,7 +59,7 @@ def test_what_is_not_decided_is_asked_for_on_a_terminal(project, small):
     os.write(ours, b"mouted\nbaked\nrealtime\n12.5\n")
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    assert out.count("loading (mounted, baked, downloaded; nothing: undecided): ") == 2
+    assert out.count("loading (mounted, baked, downloaded; empty: undecided): ") == 2
     assert "fine_tuning (" not in out
     decisions = read_pin(Path("encoders/lite/encoder.toml")).decisions
     assert decisions == Decisions("baked", "allowed", "realtime", 12.5)
@@ -75,7 +75,7 @@ def test_verify_tells_every_encoder_that_is_not_as_pinned(project, small):
     pin.write_text(pin.read_text().replace("dimension = 24", "dimension = 25"))
     outcome = project.main("encoder", "verify")
     assert outcome.status == 1
-    assert outcome.out == "encoders/b: 4 files and every fact are as pinned\n"
+    assert outcome.out == "encoders/b: 4 files and all facts match the pin\n"
     assert "saved_model.pb] this file has sha256" in outcome.err
     assert "output.dimension] the pin states 25. Expected 24" in outcome.err
     assert outcome.err.count("error: ") == 2

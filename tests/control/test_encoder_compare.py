@@ -13,7 +13,7 @@ from PIL import Image
 
 # Red and green are as bright as each other.
 COLOURS = {"blue": (60, 90, 250), "green": (60, 180, 60), "red": (180, 60, 60)}
-TOLD = "these items do not tell"
+TOLD = "items are too few to decide between"
 
 
 def write_pictures(folder: Path, each: int) -> None:
@@ -110,7 +110,7 @@ def test_record_agrees_with_itself(compare):
 
 def test_encoders_that_differ_by_chance_alone_are_named(compare):
     outcome = compare("colours", "colours")
-    assert f"{TOLD} encoders/colours from encoders/colours\n" in outcome.out
+    assert f"{TOLD} encoders/colours and encoders/colours\n" in outcome.out
     assert TOLD not in compare("colours", "brightness").out
 
 
@@ -136,8 +136,11 @@ def test_draw_depends_on_contents_alone_and_is_even(compare, project):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"items": 3}, "--items] it is 3. Expected 4 or more"),
-        ({"price_per_hour": -1}, "--price-per-hour] it is -1.0. Expected more than 0"),
+        ({"items": 3}, "--items] --items 3 is too small. Expected 4 or more"),
+        (
+            {"price_per_hour": -1},
+            "--price-per-hour] --price-per-hour -1.0 is too small. Expected more than 0",
+        ),
         ({"source": "nowhere"}, "'nowhere' does not exist"),
         ({"items": 4}, "a sample of 4 has 4 items of 3 classes. Expected two classes or more, and"),
     ],

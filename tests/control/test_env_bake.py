@@ -128,7 +128,7 @@ def test_baked_environment_follows_what_it_continues(project, base, baked, golde
     golden("env_lock_baked", normal(project, outcome.out))
     assert (baked / "Dockerfile").read_text().startswith("FROM example.org/toy:2\n\n# The encoder")
     assert project.main("env", "check", "toy-lite0").status == 0
-    assert "nothing to change" in project.main("env", "lock", "toy-lite0").out
+    assert "no change" in project.main("env", "lock", "toy-lite0").out
 
 
 def test_encoder_that_was_changed_in_the_context_is_found_and_a_missing_one_is_not(

@@ -80,7 +80,7 @@ def test_lock_again_changes_nothing(env, project, registry):
     outcome = project.main("env", "lock", "toy")
     assert (outcome.status, outcome.out) == (
         0,
-        "components/environments/toy: nothing to change\n",
+        "components/environments/toy: no change\n",
     )
     assert {p: p.read_bytes() for p in project.folder.rglob("*") if p.is_file()} == before
     assert len(registry.asked) == asked
@@ -215,7 +215,7 @@ def test_missing_files_are_told(env, project):
         (env / name).unlink()
         outcome = project.main("env", "check", "toy")
         assert outcome.status == 1
-        told = f"error: [components/environments/toy > {name}] there is no such file. Expected"
+        told = f"error: [components/environments/toy > {name}] the environment has no {name}."
         assert told in outcome.err
 
 

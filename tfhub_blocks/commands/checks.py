@@ -1,4 +1,4 @@
-"""``check``: what rules find in pipelines and their profile, before anything runs."""
+"""``check``: findings of the rules about pipelines and their profile, before a step runs."""
 
 import argparse
 import sys
@@ -15,25 +15,39 @@ def register(commands: Any) -> None:
     """Add the command to a parser's subcommands."""
     check = commands.add_parser(
         "check",
-        help="hold pipelines and a profile to the rules",
-        description="Hold a pipeline and its profile to the rules of docs/rules.md, and tell "
-        "everything that is wrong at once. The exit status is 1 if an error stands.",
+        help="Check pipelines and a profile against the rules.",
+        description="Check a pipeline and its profile against the rules of docs/rules.md, and "
+        "report all findings at once. The exit status is 1 if a finding is an error.",
     )
     check.add_argument(
-        "pipeline", metavar="PIPELINE", nargs="?", help="its name, or a release's or its lock's"
+        "pipeline",
+        metavar="PIPELINE",
+        nargs="?",
+        help="name of a pipeline, or the name or lock of a release",
     )
-    check.add_argument("--all", action="store_true", help="each pipeline")
-    check.add_argument("--profile", default="experiment", help="under which limits (experiment)")
+    check.add_argument("--all", action="store_true", help="check every pipeline")
+    check.add_argument(
+        "--profile",
+        default="experiment",
+        help="profile to check, with its limits (default: experiment)",
+    )
     check.add_argument(
         "--set",
         dest="settings",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="an input as it will be given, to check it too; may be repeated",
+        help="input of the pipeline to check as well; may be repeated",
     )
-    check.add_argument("--format", choices=FORMATS, default="text", help="of the report (text)")
-    check.add_argument("--output", type=Path, metavar="FILE", help="write the report there")
+    check.add_argument(
+        "--format", choices=FORMATS, default="text", help="format of the report (default: text)"
+    )
+    check.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="file for the report (default: standard output)",
+    )
     check.set_defaults(command=_check)
 
 
@@ -47,9 +61,9 @@ def _check(options: argparse.Namespace) -> int:
         raise BlocksError(
             "check",
             options.pipeline or "--all",
-            "it is not clear what is to be checked",
-            "one PIPELINE, which --set may be about, or --all",
-            "see `tfhub-blocks list`",
+            _problem(options),
+            "either one PIPELINE, with or without --set, or --all alone",
+            "Run `tfhub-blocks list` to see the names of the pipelines",
         )
     if options.pipeline and options.pipeline not in pipeline_files():
         asked = locked_request("check", options.pipeline, options.settings)
@@ -72,10 +86,20 @@ def _check(options: argparse.Namespace) -> int:
     return FAILED if report.has_failed else DONE
 
 
+def _problem(options: argparse.Namespace) -> str:
+    if options.pipeline:
+        return f"pipeline {options.pipeline!r} and --all exclude each other"
+    return "--set and --all exclude each other" if options.all else "no pipeline is named"
+
+
 def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise BlocksError(
-            "check", f"--output {path}", str(error), "a file that can be written", "name another"
+            "check",
+            f"--output {path}",
+            f"the report cannot be written: {error}",
+            "",
+            "Pass --output with a file in an existing directory that you may write",
         ) from error

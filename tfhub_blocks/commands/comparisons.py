@@ -1,4 +1,4 @@
-"""``encoder compare``: what encoders are worth on some data and cost, before a full run."""
+"""``encoder compare``: accuracy and cost of encoders on a sample of items, before a full run."""
 
 import argparse
 import contextlib
@@ -22,27 +22,44 @@ def register(encoder: Any) -> None:
     """Add the command to the parser of ``encoder``."""
     compare = encoder.add_parser(
         "compare",
-        help="rank encoders by what their features are worth on some data, with what they cost",
-        description="Draw some items of a source, run each encoder over them, and rank encoders "
-        "by the leave-one-out accuracy of a ridge classifier, before anybody pays for a full run. "
-        "Costs are of this machine, start-up left out.",
+        help="Rank encoders by the accuracy of their features on your data, with their cost.",
+        description="Sample items of a source, run each encoder over them, and rank the encoders "
+        "by the leave-one-out accuracy of a ridge classifier. Use the ranking before you pay for a "
+        "full run. Times and costs are those of this machine, without start-up.",
     )
-    compare.add_argument("folders", metavar="DIR", nargs="+", type=Path, help="pinned encoders")
     compare.add_argument(
-        "--source", metavar="DIR", required=True, type=Path, help="what snapshot_data takes"
+        "folders", metavar="DIR", nargs="+", type=Path, help="folder of a pinned encoder"
     )
-    compare.add_argument("--items", type=int, default=400, metavar="N", help="to draw (400)")
     compare.add_argument(
-        "--price-per-hour", type=float, metavar="P", help="of a machine such as this one"
+        "--source",
+        metavar="DIR",
+        required=True,
+        type=Path,
+        help="labelled data, in any form that the step snapshot_data accepts",
     )
-    compare.add_argument("--currency", default="EUR", metavar="C", help="of the price (EUR)")
-    compare.add_argument("--json", action="store_true", help="for programs")
+    compare.add_argument(
+        "--items",
+        type=int,
+        default=400,
+        metavar="N",
+        help="number of items to sample (default: 400)",
+    )
+    compare.add_argument(
+        "--price-per-hour",
+        type=float,
+        metavar="P",
+        help="hourly price of a machine like this one (default: no prices are shown)",
+    )
+    compare.add_argument(
+        "--currency", default="EUR", metavar="C", help="currency of the price (default: EUR)"
+    )
+    compare.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     compare.set_defaults(command=_compare)
 
 
 def _compare(options: argparse.Namespace) -> int:
     _check(options)
-    # What is printed on the way is not the answer.
+    # Standard output is for the answer; progress goes to standard error.
     with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as temporary:
         from tfhub_blocks.compute.data.draws import draw
         from tfhub_blocks.records.base.progress import Progress
@@ -69,17 +86,21 @@ def _check(options: argparse.Namespace) -> None:
         ("--price-per-hour", price, price is None or price > 0, "more than 0"),
     ):
         if not is_good:
-            remedy = "correct it or leave it out"
-            raise BlocksError("encoder compare", option, f"it is {value}", expected, remedy)
+            problem = f"{option} {value} is too small"
+            remedy = f"Pass {expected}, or leave {option} out"
+            raise BlocksError("encoder compare", option, problem, expected, remedy)
 
 
 def _tried(folders: Sequence[Path], drawn: "Drawn") -> list["EncoderTrial"]:
-    """Try each encoder that can be, in the order of their ranks; tell what is wrong with others."""
+    """Try each encoder, and return the trials in the order of their ranks.
+
+    An encoder that cannot be tried is left out, and its error is printed.
+    """
     from tfhub_blocks.compute.ranking.encoder_ranking import ranked, tried
     from tfhub_blocks.compute.tf.tensorflow_setup import use_one_thread_per_operation
     from tfhub_blocks.records.base.progress import Progress
 
-    # A process that has computed before, as a notebook may, keeps its threads.
+    # A process that has computed before, such as a notebook, keeps its threads.
     with contextlib.suppress(RuntimeError):
         use_one_thread_per_operation()
     trials = []
@@ -95,7 +116,7 @@ def _tried(folders: Sequence[Path], drawn: "Drawn") -> list["EncoderTrial"]:
 def _lines(
     drawn: "Drawn", trials: Sequence["EncoderTrial"], options: argparse.Namespace
 ) -> list[str]:
-    """The answer as text: the draw, a table, and what it does not show."""
+    """Return the answer as text: the sample, a table, and the ranks that are uncertain."""
     from tfhub_blocks.compute.ranking.encoder_ranking import lead
 
     manifest = drawn.snapshot.manifest
@@ -122,15 +143,18 @@ def _lines(
         ).rstrip()
         for row in rows
     ]
-    told = [
+    lines = [
         f"{manifest.items} {manifest.modality} items of {len(manifest.labels)} classes"
-        + (f", {drawn.rejected} others cannot be used" if drawn.rejected else ""),
+        + (f"; {drawn.rejected} more items cannot be used" if drawn.rejected else ""),
         *justified,
     ]
-    alike = [trial.encoder for trial in trials[1:] if lead(first, trial).low <= 0]
-    if alike:
-        told.append(f"these items do not tell {first.encoder} from {', '.join(alike)}")
-    return told
+    close = [trial.encoder for trial in trials[1:] if lead(first, trial).low <= 0]
+    if close:
+        lines.append(
+            f"{manifest.items} items are too few to decide between {first.encoder} and "
+            f"{', '.join(close)}"
+        )
+    return lines
 
 
 def _record(

@@ -1,4 +1,4 @@
-"""``compute``: clusters whose nodes exist only while a step runs."""
+"""``compute``: clusters on Azure ML, whose nodes exist only while a step runs."""
 
 import argparse
 from typing import Any
@@ -11,15 +11,18 @@ from tfhub_blocks.records.base.errors import BlocksError
 def register(commands: Any) -> None:
     """Add the commands to a parser's subcommands."""
     group = commands.add_parser(
-        "compute", help="the clusters of a profile, which end when no step runs: apply"
-    ).add_subparsers(metavar="WHAT", required=True)
+        "compute", help="Manage the clusters of a profile, which scale to zero: apply."
+    ).add_subparsers(metavar="ACTION", required=True)
     apply = group.add_parser(
         "apply",
-        help="make a profile's clusters, or bring them to what it says",
-        description="Make the clusters of a profile: no node while no step runs, no SSH, a managed "
-        "identity. What would stay up is refused.",
+        help="Create or update the clusters of a profile.",
+        description="Create or update the clusters of a profile. A cluster has no node while no "
+        "step runs, no SSH, and a managed identity. Settings that would keep a node running are "
+        "refused.",
     )
-    apply.add_argument("--profile", default="experiment", help="whose clusters (experiment)")
+    apply.add_argument(
+        "--profile", default="experiment", help="profile of the clusters (default: experiment)"
+    )
     add_workspace(apply)
     apply.set_defaults(command=_apply)
 
@@ -32,9 +35,9 @@ def _apply(options: argparse.Namespace) -> int:
         raise BlocksError(
             "compute apply",
             profile.name,
-            "the profile defines no cluster",
-            "[clusters.NAME] with size and max_nodes",
-            "add it, or name another profile with --profile",
+            f"profile {profile.name} defines no cluster",
+            "a table [clusters.NAME] with size and max_nodes",
+            "Add the table to the profile's file, or pass another profile with --profile",
         )
 
     from tfhub_blocks.control.workspace.connection import connect
@@ -45,7 +48,7 @@ def _apply(options: argparse.Namespace) -> int:
         state = apply(connection, profile, name)
         tier = "low priority" if cluster.low_priority else "dedicated"
         print(
-            f"{name:<24} {cluster.size:<24} 0 to {cluster.max_nodes} nodes, {tier}, gone after "
+            f"{name:<24} {cluster.size:<24} 0 to {cluster.max_nodes} nodes, {tier}, released after "
             f"{cluster.idle_s} s: {state}",
             flush=True,
         )

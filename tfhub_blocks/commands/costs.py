@@ -1,4 +1,4 @@
-"""``cost``: what a run may cost and is expected to, what it did, who spent what, and the prices."""
+"""``cost``: the cost of a pipeline before it runs, of runs and jobs, by owner, and the prices."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HISTORY, REFRESH = "history", "refresh"
 _BY = ("owner", "cost_centre", "pipeline", "profile")
-# Which options are for what; the rest is for all.
+# The options that apply to one kind of target only; all other options apply to every kind.
 _OPTIONS = {
     "a pipeline": ("settings", "profile", "items"),
     HISTORY: ("by", "since", "plot", "collect", "workspace_config"),
@@ -34,60 +34,90 @@ def register(commands: Any) -> None:
     """Add the command to a parser's subcommands."""
     cost = commands.add_parser(
         "cost",
-        help="what a pipeline may cost and is expected to, what a run did, who spent what",
-        description="Of a pipeline: what it costs at most and as expected, before it starts. Of a "
-        "run or a job: what it did cost. `cost history`: who spent what in which month. "
-        "`cost refresh`: list prices from Azure into pipelines/prices.toml.",
+        help="Show the forecast cost of a pipeline, the cost of a run, or the spending by owner.",
+        description="For a pipeline, show the highest and the expected cost before it starts. For "
+        "a run or a job, show the actual cost. `cost history` shows the spending of each owner "
+        "by month. `cost refresh` reads list prices from Azure into pipelines/prices.toml.",
     )
     cost.add_argument(
         "what",
-        metavar="WHAT",
-        help="a pipeline, a release, a run, a job on Azure ML, history, or refresh",
+        metavar="TARGET",
+        help="name of a pipeline, a release, a run or a job on Azure ML; or history; or refresh",
     )
-    cost.add_argument("--json", action="store_true", help="print one object on stdout")
+    cost.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     cost.add_argument(
-        "--runs-dir", type=Path, default=Path(".runs"), metavar="DIR", help="where runs are (.runs)"
+        "--runs-dir",
+        type=Path,
+        default=Path(".runs"),
+        metavar="DIR",
+        help="directory of the runs (default: .runs)",
     )
-    pipeline = cost.add_argument_group("of a pipeline")
+    pipeline = cost.add_argument_group("options for a pipeline")
     pipeline.add_argument(
-        "--set", dest="settings", action="append", metavar="NAME=VALUE", help="give an input"
+        "--set",
+        dest="settings",
+        action="append",
+        metavar="NAME=VALUE",
+        help="set an input of the pipeline; may be repeated",
     )
-    pipeline.add_argument("--profile", help="where it would run (experiment)")
     pipeline.add_argument(
-        "--items", type=int, metavar="N", help="how many items there are, if not as many as before"
+        "--profile", help="profile under which the pipeline would run (default: experiment)"
     )
-    history = cost.add_argument_group("history")
-    history.add_argument("--by", choices=_BY, help="whose runs are counted together (owner)")
-    history.add_argument("--since", metavar="MONTH", help="the first that counts, such as 2026-01")
-    history.add_argument("--plot", type=Path, metavar="FILE", help="draw it into a PNG, too")
+    pipeline.add_argument(
+        "--items",
+        type=int,
+        metavar="N",
+        help="number of items in the data (default: as in earlier runs)",
+    )
+    history = cost.add_argument_group("options for history")
+    history.add_argument(
+        "--by", choices=_BY, help="attribute by which runs are grouped (default: owner)"
+    )
+    history.add_argument(
+        "--since", metavar="MONTH", help="first month to include, such as 2026-01 (default: all)"
+    )
+    history.add_argument(
+        "--plot", type=Path, metavar="FILE", help="also write the table as a plot to a PNG file"
+    )
     history.add_argument(
         "--collect",
         action="store_true",
         default=None,
-        help="first ask the workspace for jobs that are not known here, or had not ended",
+        help="first fetch the workspace's jobs that are unknown locally or had not ended",
     )
-    refresh = cost.add_argument_group("refresh")
-    refresh.add_argument("--region", help="one region, which may be new; else all in the file")
+    refresh = cost.add_argument_group("options for refresh")
+    refresh.add_argument(
+        "--region",
+        help="the only region to refresh; may be new (default: all regions in the file)",
+    )
     refresh.add_argument(
         "--default",
         action="store_true",
         default=None,
-        help="clusters that name no location are in that region from now on",
+        help="make --region the region of every cluster that sets no location",
     )
-    refresh.add_argument("--currency", metavar="CODE", help="such as EUR; else as in the file")
     refresh.add_argument(
-        "--size", dest="sizes", action="append", metavar="SIZE", help="one more; may be repeated"
+        "--currency",
+        metavar="CODE",
+        help="currency of the prices, such as EUR (default: the currency in the file)",
     )
-    refresh.add_argument("--url", help="where to ask instead of Azure")
+    refresh.add_argument(
+        "--size",
+        dest="sizes",
+        action="append",
+        metavar="SIZE",
+        help="machine size to add to the file; may be repeated",
+    )
+    refresh.add_argument("--url", help="address of the price service (default: Azure's)")
     add_workspace(cost)
     cost.set_defaults(command=_cost)
 
 
 def warn_of_prices(profiles: Iterable["Profile"]) -> None:
-    """Say of old prices that a budget is held against, once.
+    """Warn once of old prices if one of the profiles has a budget.
 
     Raises:
-        BlocksError: There is a budget, and the file of prices is not as it must be.
+        BlocksError: A profile has a budget, and the file of prices is invalid.
     """
     from tfhub_blocks.control.costs.prices import load_prices
 
@@ -112,10 +142,10 @@ def _cost(options: argparse.Namespace) -> int:
         options.what, options.settings = locked_request("cost", options.what, options.settings)
     if options.what in pipeline_files():
         _check_options(options, "a pipeline")
-        return _told_estimate(_pipeline_estimate(options), options)
+        return _print_estimate(_pipeline_estimate(options), options)
     record = _recorded(options)
     _check_options(options, "a run or a job")
-    return _told_account(record, options)
+    return _print_account(record, options)
 
 
 def _check_options(options: argparse.Namespace, what: str) -> None:
@@ -124,12 +154,13 @@ def _check_options(options: argparse.Namespace, what: str) -> None:
         given = [name for name in names if name in others and getattr(options, name) is not None]
         if given:
             name = {"settings": "set", "sizes": "size"}.get(given[0], given[0])
+            option = f"--{name.replace('_', '-')}"
             raise BlocksError(
                 "cost",
-                f"--{name.replace('_', '-')}",
-                f"it is for {of}, and this is about {what}",
-                "options of one thing",
-                "leave it out",
+                option,
+                f"{option} applies to {of}, not to {what}",
+                "",
+                f"Leave {option} out, or run `tfhub-blocks cost --help` for the options",
             )
 
 
@@ -139,7 +170,13 @@ def _pipeline_estimate(options: argparse.Namespace) -> "CostEstimate":
 
     profile = load_profile(options.profile or "experiment")
     if options.items is not None and options.items < 1:
-        raise BlocksError("cost", "--items", f"it is {options.items}", "at least 1", "correct it")
+        raise BlocksError(
+            "cost",
+            "--items",
+            f"--items {options.items} is too small",
+            "1 or more",
+            "Pass the number of items in the data",
+        )
     prices = None if profile.engine == "local" else load_prices()
     _warn(prices.warnings() if prices else ())
 
@@ -150,7 +187,7 @@ def _pipeline_estimate(options: argparse.Namespace) -> "CostEstimate":
     return estimate(graph, profile, prices, options.runs_dir, options.items)
 
 
-def _told_estimate(found: "CostEstimate", options: argparse.Namespace) -> int:
+def _print_estimate(found: "CostEstimate", options: argparse.Namespace) -> int:
     from tfhub_blocks.control.costs.cost_tables import estimate_lines
 
     if options.json:
@@ -161,7 +198,7 @@ def _told_estimate(found: "CostEstimate", options: argparse.Namespace) -> int:
 
 
 def _recorded(options: argparse.Namespace) -> "RunRecord":
-    """The record of a run here, or of a job."""
+    """Return the record of a local run or of a job."""
     from tfhub_blocks.control.project.run_records import FINAL, FOLDERS, RECORD_NAME, read_run
 
     name, runs_dir = options.what, options.runs_dir
@@ -173,7 +210,11 @@ def _recorded(options: argparse.Namespace) -> "RunRecord":
                 record = read_run(path)
             except ValueError as error:
                 raise BlocksError(
-                    "cost", name, str(error), "a run.json that a run wrote", "remove the run"
+                    "cost",
+                    name,
+                    f"{path} is not a run's record: {error}",
+                    "",
+                    f"Delete the folder {path.parent}, or choose another run",
                 ) from error
             if folder == "runs" or record.status in FINAL:
                 return record
@@ -188,7 +229,7 @@ def _recorded(options: argparse.Namespace) -> "RunRecord":
 
 
 def _may_be_job(name: str, options: argparse.Namespace) -> bool:
-    """Whether the workspace is asked: if it is named, or if the name is as jobs are called."""
+    """Return True if the workspace is passed or the name has the form of a job's name."""
     return options.workspace_config is not None or re.search(r"-\d{8}T\d{6}Z", name) is not None
 
 
@@ -201,14 +242,14 @@ def _unknown(options: argparse.Namespace) -> BlocksError:
     return BlocksError(
         "cost",
         options.what,
-        "it is no pipeline, and no run or job that is known here",
+        f"{options.what!r} is not a pipeline, and not a run or job in {options.runs_dir}",
         "one of " + ", ".join(known) + f", or a run in {options.runs_dir}",
         nearest(options.what, [*known, *runs])
-        or "for a job with a name of its own, add --workspace-config F",
+        or "Add --workspace-config F if this is a job on Azure ML",
     )
 
 
-def _told_account(record: "RunRecord", options: argparse.Namespace) -> int:
+def _print_account(record: "RunRecord", options: argparse.Namespace) -> int:
     from tfhub_blocks.control.costs.accounts import account
     from tfhub_blocks.control.costs.cost_tables import account_lines
 
@@ -228,14 +269,18 @@ def _history(options: argparse.Namespace) -> int:
     since, by = options.since or "", _by(options.by)
     if not re.fullmatch(r"(\d{4}(-\d\d){0,2})?", since):
         raise BlocksError(
-            "cost history", "--since", f"it is {since!r}", "a month such as 2026-01", "correct it"
+            "cost history",
+            "--since",
+            f"{since!r} is not a month",
+            "a year and a month, such as 2026-01",
+            "Pass --since YYYY-MM",
         )
     if options.collect:
         from tfhub_blocks.control.jobs.job_costs import collect
         from tfhub_blocks.control.workspace.connection import connect
 
         count = collect(connect(options.workspace_config), options.runs_dir)
-        print(f"{count} jobs are new here or went on", file=sys.stderr)
+        print(f"fetched the records of {count} jobs", file=sys.stderr)
     rows = spending((record for _, record in past_runs(options.runs_dir)), by, since)
     if options.json:
         print(json.dumps([asdict(row) | {"total": row.total} for row in rows], indent=1))
@@ -265,11 +310,17 @@ def _refresh(options: argparse.Namespace) -> int:
     source = PriceSource(options.currency or old.currency, options.url or URL)
     if options.default and not options.region:
         raise BlocksError(
-            "cost refresh", "--default", "no region is named", "--region R", "name one"
+            "cost refresh",
+            "--default",
+            "--default needs a region, and --region is missing",
+            "",
+            f"Add --region R, such as --region {old.region}",
         )
     found = refresh(old, source, options.region, options.sizes or (), bool(options.default))
     write_prices(found.prices, path)
-    _warn(f"{region} has no price of {size}: it is left out" for region, size in found.unknown)
+    _warn(
+        f"{region} has no price for {size}: this size is left out" for region, size in found.unknown
+    )
     if options.json:
         print(json.dumps(asdict(found.prices) | {"path": str(path)}, indent=1))
         return DONE

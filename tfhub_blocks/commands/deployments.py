@@ -1,4 +1,4 @@
-"""``deploy``: endpoints for a time, what they cost, and their end."""
+"""``deploy``: endpoints with a budget and an end date."""
 
 import argparse
 import json
@@ -20,65 +20,90 @@ _RUNS_DIR = Path(".runs")
 def register(commands: Any) -> None:
     """Add the commands to a parser's subcommands."""
     group = commands.add_parser(
-        "deploy", help="endpoints on Azure ML, each with an end date: online, batch, list, reap"
-    ).add_subparsers(metavar="WHAT", required=True)
+        "deploy",
+        help="Manage endpoints on Azure ML, each with an end date: online, batch, list, reap.",
+    ).add_subparsers(metavar="ACTION", required=True)
     online = group.add_parser(
         "online",
-        help="a measured model behind HTTP, on machines that are paid for until the end date",
+        help="Serve a measured model over HTTP, on machines that cost money until the end date.",
         description="Deploy a registered model with the runtime that passed check_latency, on the "
-        "machine that it was measured on. What it costs until its end is told first, and held "
-        "against the profile's budget. Repeated, it makes nothing twice.",
+        "machine type that it was measured on. The command first prints the cost until the end "
+        "date and compares it with the profile's budget. A repeated call creates nothing twice.",
     )
     online.add_argument(
-        "what", metavar="MODEL", help="MODEL or MODEL:VERSION of this machine, azureml:NAME:VERSION"
+        "what",
+        metavar="MODEL",
+        help="registered model: MODEL or MODEL:VERSION of the local registry, or "
+        "azureml:NAME:VERSION",
     )
     online.add_argument(
-        "--instance-type", metavar="SIZE", help="the machine (the one it was measured on)"
+        "--instance-type",
+        metavar="SIZE",
+        help="machine type (default: the type that the model was measured on)",
     )
-    online.add_argument("--instances", type=int, default=1, metavar="N", help="how many (1)")
+    online.add_argument(
+        "--instances", type=int, default=1, metavar="N", help="number of machines (default: 1)"
+    )
     online.add_argument(
         "--traffic",
         type=int,
         metavar="PERCENT",
-        help="its share (all where no other deployment has any, else what it has)",
+        help="share of the endpoint's requests that this deployment answers (default: its present "
+        "share, or 100 if no other deployment has any)",
     )
     online.add_argument(
-        "--runs-dir", type=Path, default=_RUNS_DIR, metavar="DIR", help="where runs are (.runs)"
+        "--runs-dir",
+        type=Path,
+        default=_RUNS_DIR,
+        metavar="DIR",
+        help="directory of the runs (default: .runs)",
     )
     online.set_defaults(command=_online)
     batch = group.add_parser(
         "batch",
-        help="a pipeline to be called with data, on clusters that scale to zero",
-        description="Deploy a pipeline, or a release in its place, as a batch endpoint. Inputs "
-        "that are given here are fixed; the others are given by whoever calls it.",
+        help="Deploy a pipeline that callers start with their data, on clusters that scale to "
+        "zero.",
+        description="Deploy a pipeline or a release as a batch endpoint. The inputs that you set "
+        "here are fixed; callers pass the other inputs.",
     )
-    batch.add_argument("what", metavar="PIPELINE", help="a pipeline or a release")
+    batch.add_argument("what", metavar="PIPELINE", help="name of a pipeline or of a release")
     batch.add_argument(
         "--set",
         dest="settings",
         action="append",
         default=[],
         metavar="INPUT=VALUE",
-        help="fix an input; may be repeated",
+        help="fix an input of the pipeline; may be repeated",
     )
     batch.set_defaults(command=_batch)
     for parser in (online, batch):
-        parser.add_argument("--profile", default="experiment", help="whose limits (experiment)")
-        parser.add_argument("--until", metavar="DATE", help="its last day, YYYY-MM-DD; required")
-        parser.add_argument("--name", help="the endpoint's name (made of what is deployed)")
+        parser.add_argument(
+            "--profile",
+            default="experiment",
+            help="profile with the limits and the budget (default: experiment)",
+        )
+        parser.add_argument(
+            "--until", metavar="DATE", help="last day of the endpoint, YYYY-MM-DD; required"
+        )
+        parser.add_argument(
+            "--name",
+            help="name of the endpoint (default: a name built from the model or pipeline)",
+        )
     listing = group.add_parser(
-        "list", help="every endpoint: age, time left, owner, traffic, cost so far"
+        "list", help="List every endpoint with its age, time left, owner, traffic and cost so far."
     )
-    listing.add_argument("--json", action="store_true", help="print one object")
+    listing.add_argument("--json", action="store_true", help="print one JSON object")
     listing.set_defaults(command=_list)
     reap = group.add_parser(
         "reap",
-        help="delete what is past its end date",
-        description="Delete each endpoint that carries our end date and is past it, with its "
-        "deployments; no other is touched. For a schedule, every night. Exit status 1: one could "
-        "not be deleted, or its date cannot be read.",
+        help="Delete endpoints that are past their end date.",
+        description="Delete each endpoint whose end date, set by tfhub-blocks, has passed, with "
+        "its deployments. Endpoints without such a date stay. Meant for a nightly schedule. The "
+        "exit status is 1 if an endpoint could not be deleted or its end date cannot be read.",
     )
-    reap.add_argument("--dry-run", action="store_true", help="say what would be deleted")
+    reap.add_argument(
+        "--dry-run", action="store_true", help="print the endpoints to delete, delete nothing"
+    )
     reap.set_defaults(command=_reap)
     for parser in group.choices.values():
         add_workspace(parser)
@@ -96,7 +121,11 @@ def _online(options: argparse.Namespace) -> int:
     _check_share(where, options.traffic)
     if options.instances < 1:
         raise BlocksError(
-            where, "--instances", f"it is {options.instances}", "1 or more", "correct it"
+            where,
+            "--instances",
+            f"--instances {options.instances} is too small",
+            "1 or more",
+            "Pass --instances 1, or a larger number",
         )
     warn_of_prices([profile])
 
@@ -111,7 +140,7 @@ def _online(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.deployments.ownership import endpoint_tags
     from tfhub_blocks.control.workspace.connection import connect
 
-    endpoint_tags(profile, end)  # a profile that names nobody is found before anything is asked
+    endpoint_tags(profile, end)  # finds a profile without an owner before the workspace is asked
     connection = connect(options.workspace_config)
     with open_candidate(options.what, connection, profile, options.runs_dir) as candidate:
         request = OnlineRequest(
@@ -124,25 +153,31 @@ def _online(options: argparse.Namespace) -> int:
             traffic=options.traffic,
         )
         print(f"{request.endpoint}: {candidate.label} until {end}, {candidate.runtime.name}")
-        _tell_cost(online_cost(connection, request, now))
-        deploy_online(connection, request, _say)
+        _print_cost(online_cost(connection, request, now))
+        deploy_online(connection, request, _print_state)
     return DONE
 
 
-def _tell_cost(cost: "EndpointCost") -> None:
+def _print_cost(cost: "EndpointCost") -> None:
     from tfhub_blocks.control.costs.cost_budgets import money
 
-    beside = f", beside {money(cost.beside)} of others" if cost.beside else ""
+    others = f", plus {money(cost.beside)} for other endpoints" if cost.beside else ""
     print(
         f"  at most {money(cost.total)} {cost.currency}: {cost.hours:,.0f} hours at "
-        f"{money(cost.price_per_hour)}{beside}; the budget is {money(cost.most)}",
+        f"{money(cost.price_per_hour)}{others}; the budget is {money(cost.most)}",
         flush=True,
     )
 
 
 def _check_share(where: str, share: int | None) -> None:
     if share is not None and not 0 <= share <= 100:
-        raise BlocksError(where, "--traffic", f"it is {share}", "0 to 100 percent", "correct it")
+        raise BlocksError(
+            where,
+            "--traffic",
+            f"--traffic {share} is not a percentage",
+            "a number from 0 to 100",
+            "Pass --traffic 100 to send all requests to this deployment",
+        )
 
 
 def _batch(options: argparse.Namespace) -> int:
@@ -179,13 +214,14 @@ def _batch(options: argparse.Namespace) -> int:
     label = request.lock.name if request.lock else options.what
     name = endpoint_name(options.name, label, connection, where)
     print(f"{name}: {label} until {end}")
-    inputs = deploy_batch(connection, BatchRequest(name, label, request, profile, end), _say)
-    print(f"  takes     {', '.join(inputs) or 'nothing: everything is fixed'}")
+    batch = BatchRequest(name, label, request, profile, end)
+    inputs = deploy_batch(connection, batch, _print_state)
+    print(f"  inputs    {', '.join(inputs) or 'none, all inputs are fixed'}")
     return DONE
 
 
-def _say(what: str, state: str) -> None:
-    print(f"  {what}: {state}", flush=True)
+def _print_state(name: str, state: str) -> None:
+    print(f"  {name}: {state}", flush=True)
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -204,7 +240,7 @@ def _list(options: argparse.Namespace) -> int:
         records = [endpoint_record(it, prices.currency, now) for it in found]
         print(json.dumps(records, indent=1))
     elif not found:
-        print("there are no endpoints")
+        print("no endpoints")
     else:
         for it in found:
             print("\n".join(endpoint_lines(it, prices.currency, now)))
@@ -231,8 +267,8 @@ def _reap(options: argparse.Namespace) -> int:
         else:
             print(f"{kind} endpoint {name}, until {end}: {it.state}", flush=True)
     if not count:
-        print("nothing is past its end date")
+        print("no endpoint is past its end date")
     for endpoint in endpoints:
         if not endpoint.is_ours:
-            print(f"{endpoint.kind} endpoint {endpoint.name} has no end date: left alone")
+            print(f"{endpoint.kind} endpoint {endpoint.name} has no end date: not touched")
     return FAILED if failed else DONE

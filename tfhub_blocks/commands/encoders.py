@@ -1,4 +1,4 @@
-"""``encoder``: pretrained models, pinned to the byte, with what a team decided about them."""
+"""``encoder``: pretrained models, pinned to the byte, with a team's decisions about their use."""
 
 import argparse
 import sys
@@ -13,54 +13,88 @@ from tfhub_blocks.records.base.errors import ERROR_PREFIX, BlocksError
 from tfhub_blocks.records.pins.pins import PIN_NAME, SAVED_MODEL_FOLDER, Decisions, Pin, read_pin
 
 _FOLDER = Path("encoders")
-_DECISIONS = ("loading", "fine_tuning", "inference")
+# The help of the options that set a decision, by its name.
+_DECISIONS = {
+    "loading": "source from which a step loads the encoder",
+    "fine_tuning": "permission to train variables of the encoder",
+    "inference": "kind of inference that models with this encoder do",
+}
 
 
 def register(commands: Any) -> None:
     """Add the commands to a parser's subcommands."""
     encoder = commands.add_parser(
-        "encoder", help="pretrained models: pin, verify, show, list, cuts, compare"
-    ).add_subparsers(metavar="WHAT", required=True)
+        "encoder", help="Manage pretrained models: pin, verify, show, list, cuts, compare."
+    ).add_subparsers(metavar="ACTION", required=True)
     pin = encoder.add_parser(
         "pin",
-        help="fetch an encoder, inspect it and write down what it is and how it may be used",
+        help="Fetch and inspect an encoder, and write its facts and decisions to encoder.toml.",
         description="Fetch an encoder from a folder, an archive, a TF Hub or Kaggle address, a "
         "kagglehub: handle, an MLflow URI or a model asset of Azure ML, and write encoder.toml. "
-        "What is not decided is asked for on a terminal.",
+        "On a terminal, the command asks for each decision that no option sets.",
     )
-    pin.add_argument("handle", metavar="HANDLE")
-    pin.add_argument("--to", type=Path, required=True, metavar="DIR", help="a new folder")
-    for name in _DECISIONS:
-        pin.add_argument(f"--{name.replace('_', '-')}", choices=_choices(name))
-    pin.add_argument("--latency-budget-ms", type=float, metavar="N", help="for realtime inference")
-    pin.add_argument("--without-model", action="store_true", help="keep the pin alone")
+    pin.add_argument("handle", metavar="HANDLE", help="address, handle, URI or path of the encoder")
+    pin.add_argument(
+        "--to", type=Path, required=True, metavar="DIR", help="new folder for the encoder"
+    )
+    for name, text in _DECISIONS.items():
+        pin.add_argument(f"--{name.replace('_', '-')}", choices=_choices(name), help=text)
+    pin.add_argument(
+        "--latency-budget-ms",
+        type=float,
+        metavar="N",
+        help="time in ms for one item; required for --inference realtime",
+    )
+    pin.add_argument(
+        "--without-model", action="store_true", help="write encoder.toml without the SavedModel"
+    )
     pin.add_argument(
         "--facts",
         metavar="F",
-        help="what a SavedModel does not say of itself, such as size_px=96:96, range=-1:1",
+        help="facts that the SavedModel does not contain, such as size_px=96:96, range=-1:1",
     )
     pin.set_defaults(command=_pin)
-    verify = encoder.add_parser("verify", help="hold encoders against their pins, to the byte")
-    verify.add_argument("folders", metavar="DIR", nargs="*", type=Path, help="else encoders/*")
+    verify = encoder.add_parser("verify", help="Compare encoders with their pins, byte for byte.")
+    verify.add_argument(
+        "folders",
+        metavar="DIR",
+        nargs="*",
+        type=Path,
+        help="folder of a pinned encoder (default: every folder in encoders/)",
+    )
     verify.set_defaults(command=_verify)
-    show = encoder.add_parser("show", help="what an encoder is, and what each decision means")
-    show.add_argument("folder", metavar="DIR", type=Path)
+    show = encoder.add_parser(
+        "show", help="Show an encoder's facts, and the effect of each decision."
+    )
+    show.add_argument("folder", metavar="DIR", type=Path, help="folder of a pinned encoder")
     show.set_defaults(command=_show)
     cuts = encoder.add_parser(
         "cuts",
-        help="where an encoder can be cut for fine-tuning, and what each cut costs",
-        description="Each place at which an encoder can be cut, so that what lies below is "
-        "computed once for each item and what lies above is trained. Times are estimates from a "
-        "forward pass that is measured here.",
+        help="List where an encoder can be cut for fine-tuning, with the cost of each cut.",
+        description="List each layer at which an encoder can be cut. The part below a cut is "
+        "computed once for each item; the part above is trained. Times are estimates from a "
+        "forward pass that is measured on this machine.",
     )
-    cuts.add_argument("folder", metavar="ENCODER", type=Path)
-    cuts.add_argument("--items", type=int, default=1000, metavar="N", help="else 1000")
+    cuts.add_argument("folder", metavar="ENCODER", type=Path, help="folder of a pinned encoder")
     cuts.add_argument(
-        "--activations", choices=["float16", "float32"], default="float16", help="else float16"
+        "--items", type=int, default=1000, metavar="N", help="number of items (default: 1000)"
+    )
+    cuts.add_argument(
+        "--activations",
+        choices=["float16", "float32"],
+        default="float16",
+        help="dtype of the stored activations (default: float16)",
     )
     cuts.set_defaults(command=_cuts)
-    listing = encoder.add_parser("list", help="the pinned encoders of a folder")
-    listing.add_argument("folder", metavar="DIR", nargs="?", type=Path, default=_FOLDER)
+    listing = encoder.add_parser("list", help="List the pinned encoders of a folder.")
+    listing.add_argument(
+        "folder",
+        metavar="DIR",
+        nargs="?",
+        type=Path,
+        default=_FOLDER,
+        help="folder with the pinned encoders (default: encoders)",
+    )
     listing.set_defaults(command=_list)
     comparisons.register(encoder)
 
@@ -92,14 +126,16 @@ def _pin(options: argparse.Namespace) -> int:
         )
     print(f"{options.to}: {_summary(pin)}, digest {pin.digest}")
     for name in undecided(decisions):
-        _warn(f"{name} is undecided, which production refuses: write it into {PIN_NAME}")
+        _warn(f"{name} is undecided, which production refuses: set it in {options.to / PIN_NAME}")
     if is_mutable(pin.handle):
-        _warn(f"{pin.handle} names no version, which production refuses")
+        _warn(
+            f"{pin.handle} names no version, which production refuses: pin a handle with a version"
+        )
     return DONE
 
 
 def _asset(handle: str, folder: Path) -> Path | None:
-    """Where a model asset was downloaded to; None for another handle."""
+    """Download a model asset and return its folder; return None for any other handle."""
     if not handle.startswith("azureml:"):
         return None
     from tfhub_blocks.control.workspace.model_assets import download_asset
@@ -108,15 +144,15 @@ def _asset(handle: str, folder: Path) -> Path | None:
 
 
 def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The decisions that were given, and those that are open asked for; no answer is none."""
+    """Ask for each decision that is missing. An empty answer leaves the decision open."""
     asked = dict(given)
     for name in _DECISIONS:
         answer = "" if name in asked else "?"
         while answer and answer not in _choices(name):
-            answer = _answer(f"{name} ({', '.join(_choices(name))}; nothing: undecided): ")
+            answer = _answer(f"{name} ({', '.join(_choices(name))}; empty: undecided): ")
         asked |= {name: answer} if answer else {}
     if asked.get("inference") == "realtime" and asked["latency_budget_ms"] is None:
-        answer = _answer("latency_budget_ms, for one item: ")
+        answer = _answer("latency_budget_ms (ms for one item): ")
         number = float(answer) if answer.replace(".", "", 1).isdigit() else None
         asked["latency_budget_ms"] = number
     return asked
@@ -140,7 +176,7 @@ def _verify(options: argparse.Namespace) -> int:
             print(f"{ERROR_PREFIX}{error}", file=sys.stderr)
             status = FAILED
         else:
-            print(f"{folder}: {len(pin.files)} files and every fact are as pinned")
+            print(f"{folder}: {len(pin.files)} files and all facts match the pin")
     return status
 
 
@@ -152,7 +188,7 @@ def _show(options: argparse.Namespace) -> int:
     for title, text in (
         ("handle", pin.handle),
         ("digest", pin.digest),
-        ("gives", f"{pin.output.dimension} features of one {pin.modality}"),
+        ("output", f"{pin.output.dimension} features for each {pin.modality} item"),
         ("saved as", pin.loaded_class),
         ("licence", pin.licence),
         ("variables", _variables(pin)),
@@ -169,12 +205,12 @@ def _show(options: argparse.Namespace) -> int:
 
 def _variables(pin: Pin) -> str:
     it = pin.training
-    return f"{it.variables}, {len(it.trainable)} trainable, {len(it.cuts)} places to cut between"
+    return f"{it.variables}, {len(it.trainable)} trainable, with {len(it.cuts)} possible cuts"
 
 
 def _load(folder: Path, pin: Pin) -> str:
     if not (folder / SAVED_MODEL_FOLDER).is_dir():
-        return "a time that is measured where the model is"
+        return "a time that is not measured, since the folder has no SavedModel"
     from tfhub_blocks.compute.encoders.pinning import measured_load_s
 
     return f"{measured_load_s(folder, pin):.1f} s"
@@ -187,8 +223,10 @@ def _cuts(options: argparse.Namespace) -> int:
 
     where = "encoder cuts"
     if options.items < 1:
-        problem = f"it is {options.items}"
-        raise BlocksError(where, "--items", problem, "1 or more", "say how many items there are")
+        problem = f"--items {options.items} is too small"
+        raise BlocksError(
+            where, "--items", problem, "1 or more", "Pass the number of items in your data"
+        )
     cut = cut_encoder(load_pinned(options.folder, where), where)
     check_cuts(cut, where)
     forward_s = measured_forward_s(cut)
@@ -220,9 +258,9 @@ def _pinned(folder: Path) -> list[Path]:
         raise BlocksError(
             "encoder",
             str(folder),
-            "there is no pinned encoder below it",
+            f"folder {folder} contains no pinned encoder",
             f"folders with {PIN_NAME}",
-            f"tfhub-blocks encoder pin HANDLE --to {folder}/NAME",
+            f"Run `tfhub-blocks encoder pin HANDLE --to {folder}/NAME`",
         )
     return found
 

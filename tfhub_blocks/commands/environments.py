@@ -13,37 +13,54 @@ from tfhub_blocks.records.base.errors import ERROR_PREFIX
 def register(commands: Any) -> None:
     """Add the commands to a parser's subcommands."""
     env = commands.add_parser(
-        "env", help="the environments that steps are pinned to: show, lock, check, diff, bake"
-    ).add_subparsers(metavar="WHAT", required=True)
-    show = env.add_parser("show", help="what an environment is, and which steps are pinned to it")
+        "env",
+        help="Manage the environments that steps are pinned to: show, lock, check, diff, bake.",
+    ).add_subparsers(metavar="ACTION", required=True)
+    show = env.add_parser("show", help="Show an environment and the steps that are pinned to it.")
     lock = env.add_parser(
-        "lock", help="write the lock, the base image's digest, and the version that steps name"
+        "lock",
+        help="Write the package lock, the base image's digest, and the version that steps name.",
     )
-    lock.add_argument("--upgrade", action="store_true", help="take what is newest, not what is")
-    check = env.add_parser("check", help="find what does not fit together, without a network")
+    lock.add_argument(
+        "--upgrade",
+        action="store_true",
+        help="lock the newest packages and base image (default: keep the locked ones)",
+    )
+    check = env.add_parser(
+        "check", help="Check locks, versions and imports against each other, without a network."
+    )
     for command, function in ((show, _env_show), (lock, _env_lock), (check, _env_check)):
-        command.add_argument("names", metavar="NAME", nargs="*", help="all, if none is named")
+        command.add_argument(
+            "names",
+            metavar="NAME",
+            nargs="*",
+            help="name of an environment (default: all environments)",
+        )
         command.set_defaults(command=function)
     diff = env.add_parser(
         "diff",
-        help="compare two environments, package by package",
-        description="Compare two environments, package by package. Each is named by its name, its "
-        "folder, a lock file, or REVISION:NAME for what git holds.",
+        help="Compare two environments, package by package.",
+        description="Compare two environments, package by package. Name an environment by its "
+        "name, its folder, its lock file, or REVISION:NAME for a revision in git.",
     )
-    diff.add_argument("before", metavar="A")
-    diff.add_argument("after", metavar="B")
-    diff.add_argument("--json", action="store_true", help="print one object")
+    diff.add_argument("before", metavar="A", help="the first environment")
+    diff.add_argument("after", metavar="B", help="the second environment")
+    diff.add_argument("--json", action="store_true", help="print one JSON object")
     diff.set_defaults(command=_env_diff)
     bake = env.add_parser(
         "bake",
-        help="make an environment whose image holds a pinned encoder",
-        description="Write components/environments/NAME: what an environment holds, and a layer "
-        "with a pinned encoder, whose digest its version covers. A profile's [environments] says "
-        "which steps run in it.",
+        help="Create an environment whose image contains a pinned encoder.",
+        description="Write components/environments/NAME: an environment with one more layer, "
+        "which contains a pinned encoder. The new environment's version covers the encoder's "
+        "digest. The table [environments] of a profile selects the steps that run in it.",
     )
-    bake.add_argument("encoder", metavar="ENCODER", type=Path, help="its pinned folder")
-    bake.add_argument("--onto", default="gpu", metavar="ENV", help="what it continues (gpu)")
-    bake.add_argument("--to", metavar="NAME", help="the new one's name (ENV-ENCODER)")
+    bake.add_argument("encoder", metavar="ENCODER", type=Path, help="folder of a pinned encoder")
+    bake.add_argument(
+        "--onto", default="gpu", metavar="ENV", help="environment to extend (default: gpu)"
+    )
+    bake.add_argument(
+        "--to", metavar="NAME", help="name of the new environment (default: ENV-ENCODER)"
+    )
     bake.set_defaults(command=_env_bake)
 
 
@@ -62,12 +79,12 @@ def _env_lock(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.environments.environment_locks import lock
 
     for environment in find_environments(options.names):
-        said = False
+        is_changed = False
         for line in lock(environment, options.upgrade):
             print(line)
-            said = True
-        if not said:
-            print(f"{environment.folder}: nothing to change")
+            is_changed = True
+        if not is_changed:
+            print(f"{environment.folder}: no change")
     return DONE
 
 
@@ -100,8 +117,11 @@ def _env_bake(options: argparse.Namespace) -> int:
 
     baked = bake(options.encoder, options.onto, options.to)
     continued = baked.description.continues
-    print(f"{baked.where}: {baked.name}:{baked.version}, which continues {continued}")
-    print(f"{baked.where}/{ENCODERS}: the encoder, for the image; commit the rest, not this")
-    print("so that steps run in it, write into a profile:")
+    print(f"{baked.where}: {baked.name}:{baked.version}, which extends {continued}")
+    print(
+        f"{baked.where}/{ENCODERS}: the encoder, for the image; commit the other files, not this "
+        "folder"
+    )
+    print("To run steps in this environment, add to a profile:")
     print(f'[environments]\n{continued.partition(":")[0]} = "{baked.name}"')
     return DONE

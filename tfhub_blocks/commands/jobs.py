@@ -23,10 +23,10 @@ def register(commands: Any) -> None:
     """Add the commands to a parser's subcommands."""
     submit = commands.add_parser(
         "submit",
-        help="run a pipeline on Azure ML",
+        help="Run a pipeline on Azure ML.",
         description="Send a pipeline to the workspace, with compute, limits and tags from the "
-        "profile; in the place of PIPELINE may stand a release, by its name or its lock's path. "
-        "Repeated after a failure, it makes nothing twice.",
+        "profile. PIPELINE may also be a release: its name, or the path of its lock. Repeating "
+        "the command after a failure creates nothing twice.",
     )
     add_settings(submit, profile="experiment")
     submit.add_argument(
@@ -34,47 +34,61 @@ def register(commands: Any) -> None:
         action="append",
         default=[],
         metavar="OUTPUT=NAME",
-        help="register an output of the pipeline as an asset of that name; may be repeated",
+        help="register an output of the pipeline as the asset NAME; may be repeated",
     )
-    submit.add_argument("--no-reuse", action="store_true", help="run steps again that were made")
-    submit.add_argument("--wait", action="store_true", help="stay and show how it goes")
-    submit.add_argument("--json", action="store_true", help="print one object on stdout")
+    submit.add_argument(
+        "--no-reuse", action="store_true", help="run every step, even if its output is cached"
+    )
+    submit.add_argument(
+        "--wait", action="store_true", help="wait until the job ends, and show its progress"
+    )
+    submit.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     submit.set_defaults(command=_submit)
 
-    status = commands.add_parser("status", help="how a job goes, step by step")
-    status.add_argument("--wait", action="store_true", help="stay until it ends")
-    status.add_argument("--json", action="store_true", help="print one object on stdout")
+    status = commands.add_parser("status", help="Show the state of a job, step by step.")
+    status.add_argument("--wait", action="store_true", help="wait until the job ends")
+    status.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     status.set_defaults(command=_status)
 
-    logs = commands.add_parser("logs", help="what a job's steps logged")
+    logs = commands.add_parser("logs", help="Print the logs of a job's steps.")
     logs.set_defaults(command=_logs)
 
-    cancel = commands.add_parser("cancel", help="end a job")
+    cancel = commands.add_parser("cancel", help="Cancel a job.")
     cancel.set_defaults(command=_cancel)
 
-    download = commands.add_parser("download", help="fetch what a job made")
+    download = commands.add_parser("download", help="Download the outputs of a job.")
     download.add_argument(
         "--output",
         dest="outputs",
         action="append",
         default=[],
         metavar="NAME",
-        help="one output; may be repeated; else all",
+        help="output to download; may be repeated (default: all outputs)",
     )
-    download.add_argument("--to", type=Path, metavar="DIR", help="where to (.runs/downloads/JOB)")
+    download.add_argument(
+        "--to",
+        type=Path,
+        metavar="DIR",
+        help="directory for the outputs (default: .runs/downloads/JOB)",
+    )
     download.set_defaults(command=_download)
 
     compare = commands.add_parser(
         "compare",
-        help="hold what a job made against a run on this machine",
-        description="Tell inputs that differ, each output by its digest, and each metric; first "
-        "this machine's. Exit status 1 if a metric differs.",
+        help="Compare a job with a local run.",
+        description="List the inputs that differ, each output by its digest, and each metric; the "
+        "local value comes first. The exit status is 1 if a metric differs.",
     )
     compare.set_defaults(command=_compare)
     for parser in (status, logs, cancel, download, compare):
-        parser.add_argument("job", metavar="JOB", help="the name that submit printed")
-    logs.add_argument("steps", metavar="STEP", nargs="*", help="all that began, if none is named")
-    compare.add_argument("run", metavar="RUN", help="the name of a run in .runs/runs")
+        parser.add_argument("job", metavar="JOB", help="name of the job, as submit printed it")
+    logs.add_argument(
+        "steps",
+        metavar="STEP",
+        nargs="*",
+        help="step whose log to print (default: every step that has started)",
+    )
+    compare.add_argument("run", metavar="RUN", help="name of a run in .runs/runs")
     for parser in (submit, status, logs, cancel, download, compare):
         add_workspace(parser)
 
@@ -131,9 +145,9 @@ def _refuse_beside_lock(options: argparse.Namespace) -> None:
             raise BlocksError(
                 "submit",
                 f"{option} {words[0]}",
-                f"{options.pipeline} is a release lock, which says everything",
-                "a lock alone",
-                "leave it out, or write a lock of what you want: tfhub-blocks lock",
+                f"release {options.pipeline} sets every input and output already",
+                "",
+                f"Leave {option} out, or write another release with `tfhub-blocks lock`",
             )
 
 
@@ -141,7 +155,7 @@ def _status(options: argparse.Namespace) -> int:
     job = _job(options)
     if options.wait:
         return _wait(job, options.json)
-    return _told(job, job.record(), options.json)
+    return _show_job(job, job.record(), options.json)
 
 
 def _wait(job: "Job", as_json: bool) -> int:
@@ -152,12 +166,14 @@ def _wait(job: "Job", as_json: bool) -> int:
         with live_table(stream) as on_change:
             record = job.wait(on_change)
     except KeyboardInterrupt:
-        print(f"the job goes on; to end it: tfhub-blocks cancel {job.name}", file=sys.stderr)
+        print(
+            f"The job goes on. To cancel it, run: tfhub-blocks cancel {job.name}", file=sys.stderr
+        )
         return INTERRUPTED
-    return _told(job, record, as_json)
+    return _show_job(job, record, as_json)
 
 
-def _told(job: "Job", record: "RunRecord", as_json: bool) -> int:
+def _show_job(job: "Job", record: "RunRecord", as_json: bool) -> int:
     from tfhub_blocks.control.costs.job_records import keep_record
     from tfhub_blocks.control.local.run_display import print_job
     from tfhub_blocks.control.project.run_records import CANCELED, COMPLETED
@@ -196,9 +212,9 @@ def _download(options: argparse.Namespace) -> int:
             raise BlocksError(
                 "download",
                 f"--output {name}",
-                f"job {options.job} has no such output",
+                f"job {options.job} has no output {name!r}",
                 "one of " + ", ".join(known),
-                nearest(name, known) or "name one of these",
+                nearest(name, known) or "Leave --output out to download all outputs",
             )
     for name in options.outputs or known:
         print(job.download(name, known[name], folder))

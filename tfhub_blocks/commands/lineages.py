@@ -1,4 +1,4 @@
-"""``verify``, ``sign``, ``lineage``, ``card``: how an output came to be, checked and told."""
+"""``verify``, ``sign``, ``lineage``, ``card``: check, sign and draw the lineage of outputs."""
 
 import argparse
 import json
@@ -15,77 +15,88 @@ if TYPE_CHECKING:
 
 _SHOWN = 20
 _FORMATS = ("text", "mermaid", "html")
-_TARGET = "a run, a registered model (MODEL or MODEL:VERSION), or the folder of an output"
+_TARGET = "run, registered model (MODEL or MODEL:VERSION), or folder of an output"
 
 
 def register(commands: Any) -> None:
     """Add the commands to a parser's subcommands."""
     verify = commands.add_parser(
         "verify",
-        help="check the whole chain behind a model, a run or a folder",
-        description="Reads every byte of the chain, back to what no step made, and holds it "
-        "against statements, records of runs, evidence and registry. Status 1 on a fault, or if a "
-        "part is not here.",
+        help="Verify the lineage of a model, a run or a folder.",
+        description="Read every byte of the lineage, back to the data and encoders that no step "
+        "wrote, and compare the files with statements, run records, evidence and registry. The "
+        "exit status is 1 if there is a fault or a part is missing.",
     )
-    verify.add_argument("what", metavar="WHAT", help=_TARGET)
+    verify.add_argument("what", metavar="TARGET", help=_TARGET)
     verify.add_argument(
-        "--partial", action="store_true", help="parts that are not here are told and no failure"
+        "--partial", action="store_true", help="report missing parts without failing"
     )
     verify.add_argument(
-        "--key", type=Path, metavar="PUB", help="each statement must be signed by this public key"
+        "--key",
+        type=Path,
+        metavar="PUB",
+        help="public key (PEM) with which each statement must be signed",
     )
-    verify.add_argument("--json", action="store_true", help="print one object on stdout")
+    verify.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     _add_runs_dir(verify)
     verify.set_defaults(command=_verify)
     sign = commands.add_parser(
         "sign",
-        help="sign each statement of a chain with a key of yours",
-        description="Checks the chain as verify does, then writes a DSSE envelope beside each of "
-        "its outputs. `verify --key PUB` checks these offline.",
+        help="Sign each statement in a lineage with your private key.",
+        description="Verify the lineage, then write a DSSE envelope next to each of its outputs. "
+        "`verify --key PUB` checks the signatures offline.",
     )
-    sign.add_argument("what", metavar="WHAT", help=_TARGET)
+    sign.add_argument("what", metavar="TARGET", help=_TARGET)
     sign.add_argument(
         "--key",
         required=True,
         metavar="PRIV",
-        help="a private key as PEM (Ed25519, or ECDSA on P-256), or one on P-256 in Azure Key "
-        "Vault: azurekeyvault://VAULT/KEY[/VERSION]",
+        help="private key: a PEM file (Ed25519, or ECDSA on P-256), or a P-256 key in Azure Key "
+        "Vault, azurekeyvault://VAULT/KEY[/VERSION]",
     )
     sign.add_argument(
-        "--public", type=Path, metavar="PUB", help="write the public key there, for verify --key"
+        "--public", type=Path, metavar="PUB", help="file for the public key, for verify --key"
     )
     _add_runs_dir(sign)
     sign.set_defaults(command=_sign)
     lineage = commands.add_parser(
         "lineage",
-        help="draw what something was made from, or what was made of it",
-        description="Back to source files, or with --forward to every output and registered model "
-        "that a snapshot, an encoder or one item went into.",
+        help="Draw the lineage of an output, or the outputs that were built from it.",
+        description="Draw the lineage of an output back to its source files. With --forward or "
+        "--uses, draw every output and registered model that was built from a snapshot, an encoder "
+        "or an item.",
     )
-    lineage.add_argument("what", metavar="WHAT", nargs="?", help=_TARGET)
+    lineage.add_argument("what", metavar="TARGET", nargs="?", help=_TARGET)
     lineage.add_argument(
-        "--forward", action="store_true", help="what was made of it, as with --uses WHAT"
+        "--forward", action="store_true", help="show what was built from TARGET, like --uses"
     )
     lineage.add_argument(
         "--uses",
         metavar="X",
-        help="what was made of X: a snapshot or an encoder (folder, digest, name, handle), or an "
-        "item (its id, its path in the source, or a file with its content)",
+        help="show what was built from X: a snapshot or an encoder (folder, digest, name, "
+        "handle), or an item (its id, its path in the source, or a file with its content)",
     )
-    lineage.add_argument("--format", choices=_FORMATS, help="how it is drawn (text)")
-    lineage.add_argument("--output", type=Path, metavar="F", help="write it there")
+    lineage.add_argument("--format", choices=_FORMATS, help="format of the drawing (default: text)")
+    lineage.add_argument(
+        "--output", type=Path, metavar="F", help="file for the drawing (default: standard output)"
+    )
     _add_runs_dir(lineage)
     lineage.set_defaults(command=_lineage)
     card = commands.add_parser(
         "card",
-        help="write a model's card and its bill of materials",
-        description="Checks the chain behind a model, and writes card.md, card.html and a "
-        "CycloneDX bill of materials, bom.cdx.json, from it.",
+        help="Write a model's card and its bill of materials.",
+        description="Verify the lineage of a model, and write card.md, card.html and bom.cdx.json, "
+        "a bill of materials in CycloneDX format.",
     )
     card.add_argument("what", metavar="MODEL", help=_TARGET)
-    card.add_argument("--to", type=Path, required=True, metavar="DIR", help="where to write them")
     card.add_argument(
-        "--purpose", default="", metavar="TEXT", help="what it is for; else as its registry says"
+        "--to", type=Path, required=True, metavar="DIR", help="directory for the three files"
+    )
+    card.add_argument(
+        "--purpose",
+        default="",
+        metavar="TEXT",
+        help="purpose of the model (default: the purpose in the registry)",
     )
     card.add_argument(
         "--limit",
@@ -93,7 +104,7 @@ def register(commands: Any) -> None:
         action="append",
         default=[],
         metavar="TEXT",
-        help="what it is not for; may be repeated",
+        help="use for which the model is not meant; may be repeated",
     )
     _add_runs_dir(card)
     card.set_defaults(command=_card)
@@ -101,7 +112,11 @@ def register(commands: Any) -> None:
 
 def _add_runs_dir(parser: Any) -> None:
     parser.add_argument(
-        "--runs-dir", type=Path, default=Path(".runs"), metavar="DIR", help="where runs are (.runs)"
+        "--runs-dir",
+        type=Path,
+        default=Path(".runs"),
+        metavar="DIR",
+        help="directory of the runs (default: .runs)",
     )
 
 
@@ -127,21 +142,21 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _print(verdict: "Verdict", holds: bool) -> None:
-    for heading, findings in (("fault", verdict.faults), ("not here", verdict.gaps)):
+    for heading, findings in (("fault", verdict.faults), ("missing", verdict.gaps)):
         for finding in findings[:_SHOWN]:
             print(f"{heading} [{finding.kind}] {finding}")
         if len(findings) > _SHOWN:
-            print(f"and {len(findings) - _SHOWN} more; --json tells all")
+            print(f"and {len(findings) - _SHOWN} more; --json prints all")
     for note in verdict.notes:
         print(f"note: {note}")
     for source in verdict.sources:
-        print(f"begins: {source}")
+        print(f"source: {source}")
     print(
         f"{verdict.title}: {verdict.outputs} outputs, {verdict.files} files read; "
-        f"{_count(verdict.faults, 'fault')}, {_count(verdict.gaps, 'part')} not here"
+        f"{_count(verdict.faults, 'fault')}, {_count(verdict.gaps, 'part')} missing"
     )
     if not holds:
-        print("the chain does not hold", file=sys.stderr)
+        print("the lineage is not valid", file=sys.stderr)
 
 
 def _count(found: list[Any], word: str) -> str:
@@ -157,8 +172,13 @@ def _lineage(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.lineage.uses import find_uses
 
     if (options.what is None) == (options.uses is None):
+        given = "both TARGET and --uses are" if options.uses else "neither TARGET nor --uses is"
         raise BlocksError(
-            "lineage", "WHAT", "give one thing", "WHAT or --uses X, and not both", "see --help"
+            "lineage",
+            "TARGET",
+            f"{given} set",
+            "either TARGET or --uses X",
+            "Run `tfhub-blocks lineage TARGET`, or `tfhub-blocks lineage --uses X`",
         )
     archive = Archive(options.runs_dir)
     forward, summary = options.forward or options.uses is not None, []
@@ -195,17 +215,17 @@ def _card(options: argparse.Namespace) -> int:
     verdict = verify(chain, archive)
     refuse_faults("card", options.what, verdict)
     facts = gather(chain, archive, OwnerStatements(options.purpose, tuple(options.limits)))
-    told = model_card(facts)
+    contents = model_card(facts)
     texts = {
-        "card.md": markdown(told),
-        "card.html": page(told),
+        "card.md": markdown(contents),
+        "card.html": page(contents),
         "bom.cdx.json": json.dumps(bill_of_materials(facts), indent=1, ensure_ascii=False) + "\n",
     }
     for name, text in texts.items():
         write_file(options.to / name, text.encode())
         print(options.to / name)
     for gap in verdict.gaps:
-        print(f"warning: not here, and so not told: {gap}", file=sys.stderr)
+        print(f"warning: not in the card, since a part is missing: {gap}", file=sys.stderr)
     return DONE
 
 
@@ -230,14 +250,18 @@ def _sign(options: argparse.Namespace) -> int:
 
 
 def refuse_faults(where: str, what: str, verdict: "Verdict") -> None:
-    """Refuse what is to be vouched for and does not hold; to sign, all of it must be here."""
+    """Refuse an output whose lineage has a fault; ``sign`` also refuses a lineage with gaps.
+
+    Raises:
+        BlocksError: The lineage is not valid.
+    """
     found = verdict.faults or (verdict.gaps if where == "sign" else [])
     if found:
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
         raise BlocksError(
             where,
             what,
-            f"the chain behind it does not hold: {found[0]}{more}",
-            "a chain that verify finds no fault in",
-            f"see `tfhub-blocks verify {what}`",
+            f"the lineage of {what} is not valid: {found[0]}{more}",
+            "",
+            f"Run `tfhub-blocks verify {what}` to see every fault",
         )

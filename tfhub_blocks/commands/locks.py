@@ -1,4 +1,4 @@
-"""``lock``: what a run of a pipeline resolves, pinned in a file that production takes."""
+"""``lock``: pin all inputs of a pipeline in a release lock, as production requires."""
 
 import argparse
 import json
@@ -22,19 +22,21 @@ def register(commands: Any) -> None:
     """Add the command to a parser's subcommands."""
     lock = commands.add_parser(
         "lock",
-        help="pin everything that a pipeline resolves, as production takes it; lock diff A B",
-        description="Write pipelines/releases/NAME.lock.toml: data, encoders, environments, steps "
-        "and every parameter of a pipeline, from a run or a job that proves it or from settings, "
-        "at a clean commit. `lock diff A B`: how two locks differ; exit status 0 if they "
-        "do not, 1 if they do.",
+        help="Write a release lock of a pipeline, or compare two locks: lock diff A B.",
+        description="Write pipelines/releases/NAME.lock.toml, which pins data, encoders, "
+        "environments, steps and every parameter of a pipeline at a clean commit. The values come "
+        "from a run or a job that proves the release, or from --set. `lock diff A B` lists the "
+        "differences between two locks; the exit status is 1 if there are any, else 0.",
     )
-    lock.add_argument("what", metavar="PIPELINE", help="a pipeline, or diff")
-    lock.add_argument("locks", metavar="LOCK", nargs="*", help="of diff: two names or paths")
-    lock.add_argument("--name", help="of the release")
+    lock.add_argument("what", metavar="PIPELINE", help="name of a pipeline, or the word diff")
+    lock.add_argument(
+        "locks", metavar="LOCK", nargs="*", help="for diff: names or paths of two release locks"
+    )
+    lock.add_argument("--name", help="name of the release")
     lock.add_argument(
         "--from-run",
         metavar="RUN",
-        help="the run that proves it (latest: the last), or the job on Azure ML",
+        help="run that proves the release: a local run, `latest`, or a job on Azure ML",
     )
     lock.add_argument(
         "--set",
@@ -42,24 +44,39 @@ def register(commands: Any) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="instead: an input of the pipeline; may be repeated",
+        help="set an input of the pipeline, in place of --from-run; may be repeated",
     )
-    lock.add_argument("--profile", help="under which it is proven (that of the run, else local)")
-    lock.add_argument("--owner", metavar="O", help="who answers for it; also its input owner")
-    lock.add_argument("--cost-centre", metavar="C", help="who pays, if not the profile says it")
+    lock.add_argument(
+        "--profile",
+        help="profile under which the release is proven (default: that of the run, else local)",
+    )
+    lock.add_argument(
+        "--owner",
+        metavar="O",
+        help="owner of the release; also the value of the pipeline's input owner",
+    )
+    lock.add_argument(
+        "--cost-centre",
+        metavar="C",
+        help="cost centre that pays for the release (default: that of the profile)",
+    )
     lock.add_argument(
         "--data",
         action="append",
         default=[],
         metavar="INPUT=NAME",
-        help="the asset's name of data that is given by its path; else the path's own",
+        help="asset name for an input that is a local path (default: the name of the path)",
     )
     lock.add_argument(
-        "--replace", action="store_true", help="take the place of a lock that differs"
+        "--replace", action="store_true", help="replace an existing lock that differs"
     )
-    lock.add_argument("--json", action="store_true", help="print one object on stdout")
+    lock.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     lock.add_argument(
-        "--runs-dir", type=Path, default=Path(".runs"), metavar="DIR", help="where runs are (.runs)"
+        "--runs-dir",
+        type=Path,
+        default=Path(".runs"),
+        metavar="DIR",
+        help="directory of the runs (default: .runs)",
     )
     add_workspace(lock)
     lock.set_defaults(command=_lock)
@@ -90,9 +107,9 @@ def _lock(options: argparse.Namespace) -> int:
             raise BlocksError(
                 "lock",
                 f"--profile {options.profile}",
-                f"run {proof.record.run} was made under {proven_under}",
-                "the profile of the run",
-                "leave it out",
+                f"run {proof.record.run} ran under profile {proven_under}",
+                f"profile {proven_under}",
+                "Leave --profile out",
             )
         profile = load_profile(proven_under)
     wanted = Wanted(
@@ -108,15 +125,15 @@ def _lock(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"path": str(path), "digest": lock.digest, "written": is_new}))
         return DONE
-    print(f"{path}{'' if is_new else ': is so'}")
+    print(f"{path}{'' if is_new else ': is up to date'}")
     proven = f", proven by {lock.run}" if lock.run else ""
     print(f"  {lock.pipeline} at commit {lock.commit[:12]}{proven}, {len(lock.steps)} steps")
-    print(f"  commit it, then: tfhub-blocks submit {lock.name} --profile production")
+    print(f"  commit the lock, then run: tfhub-blocks submit {lock.name} --profile production")
     return DONE
 
 
 def _proof(options: argparse.Namespace) -> "Proof":
-    """The run that proves the release, of this machine or of the workspace."""
+    """Return the run that proves the release: a local run or a job in the workspace."""
     from tfhub_blocks.control.jobs.job_proofs import fetch_proof, is_job
     from tfhub_blocks.control.releases.run_proofs import find_proof
 
@@ -130,20 +147,23 @@ def _proof(options: argparse.Namespace) -> "Proof":
 
 def _check(options: argparse.Namespace) -> None:
     if options.locks:
-        what, problem = options.locks[0], "it stands behind a pipeline"
-        remedy = "leave it out, or tfhub-blocks lock diff A B"
+        what = options.locks[0]
+        problem = f"{what!r} is a second name, and a lock is written for one pipeline"
+        remedy = f"Leave {what!r} out, or run `tfhub-blocks lock diff A B` to compare two locks"
     elif not options.name:
-        what, problem, remedy = "--name", "the release has no name", "add --name NAME"
+        what, problem = "--name", "the release has no name"
+        remedy = f"Run `tfhub-blocks lock {options.what} --name NAME`"
     elif options.from_run is not None and options.settings:
-        what, problem = f"--set {options.settings[0]}", "a run has inputs already"
-        remedy = "name a run, or set inputs"
+        what = f"--set {options.settings[0]}"
+        problem = f"run {options.from_run} sets every input already"
+        remedy = "Pass either --from-run or --set, and not both"
     else:
         return
-    raise BlocksError("lock", what, problem, "PIPELINE --name NAME", remedy)
+    raise BlocksError("lock", what, problem, "", remedy)
 
 
 def _published(options: argparse.Namespace) -> Any:
-    """Asks the workspace for what is given by reference; it is connected to only then."""
+    """Return a function that reads an asset's tags; it connects to the workspace when called."""
 
     @cache
     def connection() -> "Connection":
@@ -163,10 +183,10 @@ def _diff(options: argparse.Namespace) -> int:
     if len(options.locks) != 2:
         raise BlocksError(
             "lock diff",
-            " ".join(options.locks) or "nothing",
-            f"these are {len(options.locks)}",
+            "LOCK",
+            f"the number of locks is {len(options.locks)}",
             "two locks",
-            "tfhub-blocks lock diff A B",
+            "Run `tfhub-blocks lock diff A B` with the names or paths of two locks",
         )
     from tfhub_blocks.control.releases.lock_differences import differences
     from tfhub_blocks.control.releases.release_names import require_lock

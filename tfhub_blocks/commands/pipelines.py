@@ -1,4 +1,4 @@
-"""``run``, ``list`` and ``show``: pipelines on this machine."""
+"""``run``, ``list`` and ``show``: run pipelines locally, and list and draw them."""
 
 import argparse
 import json
@@ -18,43 +18,51 @@ if TYPE_CHECKING:
 
 def register(commands: Any) -> None:
     """Add the commands to a parser's subcommands."""
-    run = commands.add_parser("run", help="run a pipeline on this machine")
+    run = commands.add_parser("run", help="Run a pipeline on this machine.")
     add_settings(run, profile="local")
     run.add_argument(
         "--runs-dir",
         type=Path,
         default=Path(".runs"),
         metavar="DIR",
-        help="where runs, outputs and the model registry are kept (.runs)",
+        help="directory of the runs, their outputs and the model registry (default: .runs)",
     )
     run.add_argument(
-        "--no-reuse", action="store_true", help="run steps again that were made before"
+        "--no-reuse",
+        action="store_true",
+        help="run every step, even if its output exists from an earlier run",
     )
-    run.add_argument("--json", action="store_true", help="print one summary object on stdout")
+    run.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     run.set_defaults(command=_run)
 
-    listing = commands.add_parser("list", help="list the pipelines and the steps")
+    listing = commands.add_parser("list", help="List the pipelines and the steps.")
     listing.set_defaults(command=_list)
 
-    show = commands.add_parser("show", help="show a pipeline's inputs and its graph")
-    show.add_argument("pipeline", metavar="PIPELINE")
-    show.add_argument("--mermaid", action="store_true", help="print the graph as Mermaid only")
+    show = commands.add_parser("show", help="Show a pipeline's inputs and its graph.")
+    show.add_argument(
+        "pipeline", metavar="PIPELINE", help="name of a pipeline; `tfhub-blocks list` lists them"
+    )
+    show.add_argument("--mermaid", action="store_true", help="print only the graph, as Mermaid")
     show.set_defaults(command=_show)
 
 
 def add_settings(parser: argparse.ArgumentParser, profile: str) -> None:
-    """Add what says which pipeline is meant, its inputs, and the profile."""
-    parser.add_argument("pipeline", metavar="PIPELINE", help="its name; see `tfhub-blocks list`")
+    """Add the arguments that select a pipeline, its inputs and the profile."""
+    parser.add_argument(
+        "pipeline", metavar="PIPELINE", help="name of a pipeline; `tfhub-blocks list` lists them"
+    )
     parser.add_argument(
         "--set",
         dest="settings",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="give an input of the pipeline; may be repeated",
+        help="set an input of the pipeline; may be repeated",
     )
     parser.add_argument(
-        "--profile", default=profile, help=f"where and under which limits ({profile})"
+        "--profile",
+        default=profile,
+        help=f"profile with the compute and the limits (default: {profile})",
     )
 
 
@@ -65,7 +73,7 @@ def _run(options: argparse.Namespace) -> int:
 
     find_pipeline(options.pipeline)
     profile = load_profile(options.profile)
-    refuse_remote(profile, "send the pipeline there: tfhub-blocks submit")
+    refuse_remote(profile, f"run `tfhub-blocks submit {options.pipeline} --profile {profile.name}`")
 
     from tfhub_blocks.control.local.local_engine import LocalEngine
     from tfhub_blocks.control.local.run_display import live_table, print_outcome
@@ -84,25 +92,25 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def refuse_remote(profile: "Profile", otherwise: str) -> None:
-    """See that a profile is one of this machine.
+    """Check that a profile runs its steps on this machine.
 
     Raises:
-        BlocksError: Its engine is another.
+        BlocksError: The engine of the profile is not the local one.
     """
     if profile.engine != "local":
         raise BlocksError(
             "profile",
             profile.name,
-            f"its engine is {profile.engine}",
+            f"profile {profile.name} runs on {profile.engine}",
             'a profile with engine = "local"',
-            f"name one with --profile, or {otherwise}",
+            f"Pass --profile local, or {otherwise}",
         )
 
 
 @contextmanager
 def ended_as_by_interrupt() -> Iterator[None]:
-    """While a run goes on: being asked to end stops its steps, as Ctrl-C does."""
-    numbers = [  # not what nohup or another owner of this process has set
+    """Let SIGTERM and SIGHUP stop a run's steps, as Ctrl-C does, inside this context."""
+    numbers = [  # leaves a handler alone that nohup or another owner of this process has set
         number
         for number in (signal.SIGTERM, signal.SIGHUP)
         if signal.getsignal(number) is signal.SIG_DFL

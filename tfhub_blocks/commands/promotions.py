@@ -1,4 +1,4 @@
-"""``promote``: a registered model to where others use it, by somebody who did not make it."""
+"""``promote``: copy a registered model to where others use it, by a second person's decision."""
 
 import argparse
 import json
@@ -19,35 +19,47 @@ def register(commands: Any) -> None:
     """Add the command to a parser's subcommands."""
     promote = commands.add_parser(
         "promote",
-        help="let a registered model be used elsewhere: with evidence, lineage and two persons",
-        description="Put a model that is registered on this machine, or in a workspace, into the "
-        "workspace or registry of a profile, with the decision to do so, if its chain holds, its "
-        "evidence met every threshold, somebody answers for it, and somebody else than who made it "
-        "asks. Status 1 if a condition is not met.",
+        help="Copy a registered model to another workspace or registry, if it meets all "
+        "conditions.",
+        description="Copy a model that is registered locally or in a workspace to the workspace "
+        "or registry of a profile, with the statement of this decision. Conditions: the lineage "
+        "is valid, the evidence meets every threshold, the model has an owner, and the promoter "
+        "did not build the model. The exit status is 1 if a condition is not met.",
     )
-    promote.add_argument("what", metavar="MODEL", help="a registered model, or MODEL:VERSION")
+    promote.add_argument("what", metavar="MODEL", help="registered model: MODEL or MODEL:VERSION")
     promote.add_argument(
-        "--to", required=True, metavar="PROFILE", help="the profile that says where, and how"
+        "--to",
+        required=True,
+        metavar="PROFILE",
+        help="profile that sets the destination and the conditions",
     )
     promote.add_argument(
         "--from",
         dest="source",
         metavar="PROFILE",
-        help="the profile of the workspace in which a job registered it; else on this machine",
+        help="profile of the workspace in which a job registered the model (default: the local "
+        "registry)",
     )
     promote.add_argument(
         "--from-config",
         type=Path,
         metavar="F",
-        help="that workspace's config.json; else the one in this folder or above",
+        help="config.json of the workspace of --from (default: the nearest in this folder or "
+        "above)",
     )
-    promote.add_argument("--reason", required=True, metavar="TEXT", help="why, in a line")
     promote.add_argument(
-        "--dry-run", action="store_true", help="say what would happen and what is missing"
+        "--reason", required=True, metavar="TEXT", help="reason for the promotion, in one line"
     )
-    promote.add_argument("--json", action="store_true", help="print one object on stdout")
     promote.add_argument(
-        "--runs-dir", type=Path, default=Path(".runs"), metavar="DIR", help="where runs are (.runs)"
+        "--dry-run", action="store_true", help="print the conditions and their state, copy nothing"
+    )
+    promote.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    promote.add_argument(
+        "--runs-dir",
+        type=Path,
+        default=Path(".runs"),
+        metavar="DIR",
+        help="directory of the runs (default: .runs)",
     )
     add_workspace(promote)
     promote.set_defaults(command=_promote)
@@ -64,9 +76,9 @@ def _promote(options: argparse.Namespace) -> int:
         raise BlocksError(
             "promote",
             "--from-config",
-            "nothing says what the model is promoted from",
-            "--from PROFILE with it",
-            "name the profile, or leave this out for a model of this machine",
+            "--from-config needs --from, which is missing",
+            "",
+            "Add --from PROFILE, or leave --from-config out for a model in the local registry",
         )
     connection = connect(options.workspace_config, profile.promotion.registry)
     missing: list[str] = []
@@ -76,8 +88,8 @@ def _promote(options: argparse.Namespace) -> int:
     record = as_record(proposal) | {"not_fetched": missing}
     if not options.json:
         _print(proposal)
-        for told in missing:
-            print(f"note: not fetched: {told}")
+        for reason_missing in missing:
+            print(f"note: not fetched: {reason_missing}")
     lines: list[str] = []
     if proposal.holds and not options.dry_run:
 
@@ -109,22 +121,23 @@ def _fetch(options: argparse.Namespace, missing: list[str]) -> "Registration":
 
 def _print(proposal: "Proposal") -> None:
     case, place = proposal.case, proposal.place
-    digest = (case.model.digest[:12] or "unknown") if case.model else "not here"
-    print(f"model    {case.version.label}, digest {digest}, owner {case.owner or 'nobody'}")
-    print(f"to       {proposal.connection}, as {place or 'nothing'}, profile {case.profile.name}")
-    print(f"made by  {', '.join(case.authors) or 'nobody known'}")
-    print(f"by       {', '.join(case.promoters) or 'nobody known'}")
+    digest = (case.model.digest[:12] or "unknown") if case.model else "missing"
+    print(f"model    {case.version.label}, digest {digest}, owner {case.owner or 'unknown'}")
+    print(f"to       {proposal.connection}, as {place or 'unknown'}, profile {case.profile.name}")
+    print(f"authors  {', '.join(case.authors) or 'unknown'}")
+    print(f"promoter {', '.join(case.promoters) or 'unknown'}")
     if case.release:
-        told = "replayed" if case.release.is_replay else "proven by it"
-        print(f"release  {case.release.lock.name}, {told}")
+        relation = "replayed" if case.release.is_replay else "proven"
+        relation += " by the model's run"
+        print(f"release  {case.release.lock.name}, {relation}")
     for name, found in proposal.refused.items():
-        print(f"{'refused ' if found else 'holds   '} {name}")
+        print(f"{'refused ' if found else 'met     '} {name}")
     for digest in case.contrary:
-        print(f"note: other evidence about it did not meet its thresholds: {digest}")
+        print(f"note: evidence {digest} about this model did not meet its thresholds")
     if not case.profile.promotion.two_persons:
-        print(f"note: profile {case.profile.name} asks for one person alone")
+        print(f"note: profile {case.profile.name} does not require a second person")
     for found in proposal.refused.values():
         for error in found:
             print(f"error: {error}", file=sys.stderr)
     if proposal.decided and place:
-        print(f"is there: {place.told(case.profile.name)}")
+        print(f"already promoted: {place.told(case.profile.name)}")

@@ -1,4 +1,4 @@
-"""``publish``: environments, encoders, data and steps, in the workspace or a registry."""
+"""``publish``: write environments, encoders, data and steps to a workspace or a registry."""
 
 import argparse
 import sys
@@ -12,18 +12,20 @@ def register(commands: Any) -> None:
     """Add the command to a parser's subcommands."""
     publish = commands.add_parser(
         "publish",
-        help="put environments, encoders, data and steps into the workspace, each version once",
-        description="Publish what is defined here, in the order of what needs what. A version is "
-        "made from content: what is there already is left alone.",
+        help="Publish environments, encoders, data and steps to the workspace, each version once.",
+        description="Publish the definitions of this project, each after those that it needs. A "
+        "version is computed from content: versions that exist already are not written again.",
     )
     publish.add_argument(
         "names",
         metavar="NAME",
         nargs="*",
-        help="steps, with the environments that they are pinned to; all, if none is named",
+        help="step to publish, with the environment that it is pinned to (default: all steps)",
     )
     add_workspace(publish)
-    publish.add_argument("--registry", metavar="R", help="a registry instead of the workspace")
+    publish.add_argument(
+        "--registry", metavar="R", help="registry to publish to, in place of the workspace"
+    )
     publish.add_argument(
         "--encoder",
         dest="encoders",
@@ -31,35 +33,35 @@ def register(commands: Any) -> None:
         default=[],
         type=Path,
         metavar="DIR",
-        help="a pinned encoder besides those in encoders/; may be repeated",
+        help="pinned encoder to publish, in addition to those in encoders/; may be repeated",
     )
     publish.add_argument(
         "--data",
         action="append",
         default=[],
         metavar="NAME=PATH",
-        help="a file or folder to publish as a data asset; may be repeated",
+        help="file or folder to publish as the data asset NAME; may be repeated",
     )
     publish.add_argument(
-        "--profile", help="publish steps for the baked environments that a profile names"
+        "--profile", help="profile whose baked environments the published steps use"
     )
-    publish.add_argument("--dry-run", action="store_true", help="print the plan, write nothing")
+    publish.add_argument("--dry-run", action="store_true", help="print the plan, publish nothing")
     publish.add_argument(
         "--files",
         type=Path,
         metavar="DIR",
-        help="write the steps as files for `az ml component create` instead, and send nothing",
+        help="write the steps to DIR as files for `az ml component create`, and publish nothing",
     )
     publish.set_defaults(command=_publish)
 
 
 def add_workspace(parser: argparse.ArgumentParser) -> None:
-    """Add the option that says which workspace is meant."""
+    """Add the option that selects the workspace."""
     parser.add_argument(
         "--workspace-config",
         type=Path,
         metavar="F",
-        help="a workspace's config.json; else the one in this folder or above",
+        help="config.json of the workspace (default: the nearest in this folder or above)",
     )
 
 
@@ -100,12 +102,12 @@ def _publish(options: argparse.Namespace) -> int:
             print(line(item, f"{item.action}: {item.problem}" if item.problem else item.action))
     if options.dry_run:
         return FAILED if any(item.action == DIFFERENT for item in planned) else DONE
-    publish(connection, planned, lambda item, state: _say(line(item, state), state))
+    publish(connection, planned, lambda item, state: _print_state(line(item, state), state))
     return DONE
 
 
-def _say(text: str, state: str) -> None:
-    """A line for what was published; on a terminal also for what is on its way."""
+def _print_state(text: str, state: str) -> None:
+    """Print a line for each published asset, and on a terminal also for assets in progress."""
     if state == "published":
         print(text, flush=True)
     elif sys.stdout.isatty():

@@ -1,4 +1,4 @@
-"""``reproduce``: a registered model made again from its lineage, and compared digest by digest."""
+"""``reproduce``: rebuild a registered model from its lineage, and compare digest by digest."""
 
 import argparse
 import json
@@ -26,34 +26,44 @@ def register(commands: Any) -> None:
     """Add the command to a parser's subcommands."""
     reproduce = commands.add_parser(
         "reproduce",
-        help="make a registered model again from its lineage, and compare",
-        description="Checks the chain behind a model, says what of it is not here any more and "
-        "what is different, does its steps again with the code and the parameters that are "
-        "recorded, and compares each output. Status 1 if the model is not equal.",
+        help="Rebuild a registered model from its lineage, and compare the two.",
+        description="Verify the lineage of a model, list the parts that are missing and the "
+        "conditions that differ, run its steps again with the recorded code and parameters, and "
+        "compare each output. The exit status is 1 if the models are not equal.",
     )
     reproduce.add_argument(
         "what",
         metavar="MODEL",
-        help="a registered model (MODEL or MODEL:VERSION), a run that made one, or its folder",
+        help="registered model (MODEL or MODEL:VERSION), the run that built it, or its folder",
     )
     reproduce.add_argument(
-        "--dry-run", action="store_true", help="say what is here and what differs, and run nothing"
+        "--dry-run",
+        action="store_true",
+        help="list missing parts and differing conditions, run nothing",
     )
     reproduce.add_argument(
         "--online",
         action="store_true",
-        help="ask the registries for base images, and for packages: those that are not installed "
-        "alike here, or all that an image on Azure ML is built with",
+        help="ask the registries if base images and packages still exist: locally the packages "
+        "whose installed version differs, on Azure ML all packages of the image",
     )
     reproduce.add_argument(
-        "--profile", default="local", help="where its steps run, and under which limits (local)"
+        "--profile",
+        default="local",
+        help="profile with the compute and the limits for the steps (default: local)",
     )
     reproduce.add_argument(
-        "--job", metavar="JOB", help="one on Azure ML that this command sent before: wait for that"
+        "--job",
+        metavar="JOB",
+        help="job on Azure ML that an earlier call of this command submitted: wait for that job",
     )
-    reproduce.add_argument("--json", action="store_true", help="print one object on stdout")
+    reproduce.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     reproduce.add_argument(
-        "--runs-dir", type=Path, default=Path(".runs"), metavar="DIR", help="where runs are (.runs)"
+        "--runs-dir",
+        type=Path,
+        default=Path(".runs"),
+        metavar="DIR",
+        help="directory of the runs (default: .runs)",
     )
     add_workspace(reproduce)
     reproduce.set_defaults(command=_reproduce)
@@ -98,7 +108,7 @@ def _reproduce(options: argparse.Namespace) -> int:
 
 
 def _connection(profile: "Profile", options: argparse.Namespace) -> "Connection | None":
-    """The workspace, if the profile is of one."""
+    """Connect to the workspace if the profile runs on Azure ML; else return None."""
     if profile.engine == "azureml":
         from tfhub_blocks.control.workspace.connection import connect
 
@@ -107,9 +117,9 @@ def _connection(profile: "Profile", options: argparse.Namespace) -> "Connection 
         raise BlocksError(
             "reproduce",
             f"--job {options.job}",
-            f"the engine of profile {profile.name} is {profile.engine}",
+            f"profile {profile.name} runs on {profile.engine}, not on Azure ML",
             'a profile with engine = "azureml"',
-            "name with --profile the one that the job was sent with",
+            "Pass with --profile the profile under which the job was submitted",
         )
     return None
 
@@ -134,7 +144,7 @@ def _before(
         from tfhub_blocks.control.jobs.reproduction_jobs import missing_there
 
         plan.missing.extend(missing_there(connection, plan, profile))
-        # What is on this machine says nothing of where the steps run.
+        # The packages on this machine do not matter if the steps run in the workspace.
         gone = list(packages_gone(locked_packages(plan))) if online else []
         return Before(plan, [], images, gone)
     gone = list(packages_gone(changed_packages(plan).items())) if online else []
@@ -149,23 +159,25 @@ def _refuse_missing(plan: "ReproductionPlan", what: str, connection: "Connection
         raise BlocksError(
             "reproduce",
             what,
-            f"missing: {plan.missing[0]}{more}",
-            f"all that its steps need, in this checkout and in {connection}",
-            "do what is told above, or make it again on this machine: leave --profile out",
+            f"parts of its lineage are missing: {plan.missing[0]}{more}",
+            f"everything that its steps need, in this checkout and in {connection}",
+            "Restore each part that is listed above as missing, or leave --profile out to rebuild "
+            "the model on this machine",
         )
     raise BlocksError(
         "reproduce",
         what,
-        f"not here any more: {plan.missing[0]}{more}",
-        "each step's code, and what it was given",
-        "bring it back, from a copy of .runs or from the commit that made it, and try again",
+        f"parts of its lineage are missing: {plan.missing[0]}{more}",
+        "the code and the inputs of each step",
+        "Restore the part from a copy of the runs directory, or check out the commit that built "
+        "the model, and run the command again",
     )
 
 
 def _run(
     plan: "ReproductionPlan", runs_dir: Path, profile: "Profile", stream: Any
 ) -> tuple["RunRecord", Path]:
-    """Do the steps again, in a folder that shares nothing with what was recorded."""
+    """Run the steps again locally, in a folder that shares nothing with the recorded runs."""
     from tfhub_blocks.control.local.local_engine import LocalEngine
     from tfhub_blocks.control.local.run_display import live_table
     from tfhub_blocks.control.project.run_records import new_run_name
@@ -177,7 +189,7 @@ def _run(
     with ended_as_by_interrupt(), live_table(stream) as on_change:
         engine = LocalEngine(folder, profile, on_change, reuse=False)
         record = engine.run(plan_graph(plan, name), {})
-    _tell_errors(record, stream)
+    _print_errors(record, stream)
     return record, folder
 
 
@@ -188,9 +200,9 @@ def _run_there(
     connection: "Connection",
     stream: Any,
 ) -> tuple["RunRecord | None", Path]:
-    """Do the steps again on Azure ML, and fetch of what they made what is needed to compare.
+    """Run the steps again on Azure ML, and fetch the outputs that the comparison needs.
 
-    Without a record if the waiting was interrupted.
+    The record is None if the user interrupted the wait.
     """
     from tfhub_blocks.control.costs.job_records import keep_record
     from tfhub_blocks.control.jobs.reproduction_jobs import check_job, fetch_made, prepare_plan
@@ -211,23 +223,23 @@ def _run_there(
             record = job.wait(on_change)
     except KeyboardInterrupt:
         print(
-            f"the job goes on; to compare what it makes: tfhub-blocks reproduce {options.what} "
-            f"--profile {options.profile} --job {job.name}; "
-            f"to end it: tfhub-blocks cancel {job.name}",
+            f"The job goes on. To compare its outputs, run: tfhub-blocks reproduce {options.what} "
+            f"--profile {options.profile} --job {job.name}\n"
+            f"To cancel the job, run: tfhub-blocks cancel {job.name}",
             file=sys.stderr,
         )
         return None, folder
     keep_record(record, options.runs_dir)
-    _tell_errors(record, stream)
+    _print_errors(record, stream)
     return fetch_made(job, plan, record, folder), folder
 
 
-def _tell_errors(record: "RunRecord", stream: Any) -> None:
+def _print_errors(record: "RunRecord", stream: Any) -> None:
     for step, done in record.steps.items():
         if done.error:
             print(f"error: step {step} ({done.component}): {done.error}", file=stream)
-            told = done.log or f"tfhub-blocks logs {record.run} {step}"
-            print(f"its log: {told}", file=stream)
+            log = done.log or f"run `tfhub-blocks logs {record.run} {step}`"
+            print(f"log of step {step}: {log}", file=stream)
 
 
 def _after(

@@ -1,4 +1,4 @@
-"""``samples``: data and encoders that need no download but the installed packages."""
+"""``samples``: sample data and encoders from installed packages, without further downloads."""
 
 import argparse
 from importlib import import_module
@@ -7,37 +7,38 @@ from typing import Any
 
 from tfhub_blocks.commands.status import DONE
 
-# By what is written: in a line, and in full.
+# By the name of the sample: the help in one line, and the full description.
 DESCRIPTIONS = {
     "images": (
-        "about 900 OpenMoji pictures in six classes",
-        "Write about 900 OpenMoji pictures (CC BY-SA 4.0) in six classes, one folder a class. With "
-        "your own data, give --set source=DIR a folder of the same layout.",
+        "Write about 900 OpenMoji images in six classes.",
+        "Write about 900 OpenMoji images (CC BY-SA 4.0) in six classes, with one folder for each "
+        "class. To use your own data, pass a folder of the same layout with --set source=DIR.",
     ),
     "text": (
-        "about 900 names of emoji in six classes",
-        "Write a table of about 900 names of emoji and the groups that Unicode has them in. With "
-        "your own data, give --set source=DIR a folder with such a table.",
+        "Write a table of about 900 emoji names in six classes.",
+        "Write a table of about 900 emoji names, labelled with their Unicode group. To use your "
+        "own data, pass a folder with a table of the same columns with --set source=DIR.",
     ),
     "audio": (
-        "280 synthesised notes in seven classes",
-        "Write 280 synthesised notes as WAV, FLAC and MP3, one folder a note. With your own data, "
-        "give --set source=DIR a folder of the same layout.",
+        "Write 280 synthesised notes in seven classes.",
+        "Write 280 synthesised notes as WAV, FLAC and MP3, with one folder for each note. To use "
+        "your own data, pass a folder of the same layout with --set source=DIR.",
     ),
     "encoder": (
-        "EfficientNet-Lite0 with ImageNet weights, pinned",
-        "Write EfficientNet-Lite0 with its ImageNet weights (Apache-2.0) as a pinned TF Hub style "
-        "SavedModel. With internet, run a pipeline with the TF Hub handle instead: "
+        "Write EfficientNet-Lite0 with ImageNet weights, pinned.",
+        "Write EfficientNet-Lite0 with its ImageNet weights (Apache-2.0) as a pinned SavedModel in "
+        "the style of TF Hub. With an internet connection, you can run a pipeline with the TF Hub "
+        "handle instead: "
         "--set handle=https://tfhub.dev/tensorflow/efficientnet/lite0/feature-vector/2",
     ),
     "text-encoder": (
-        "the sentence encoder all-MiniLM-L6-v2, pinned",
-        "Write all-MiniLM-L6-v2 (Apache-2.0) as a pinned SavedModel, its preprocessor beside it, "
-        "as TF Hub has BERT.",
+        "Write the sentence encoder all-MiniLM-L6-v2, pinned.",
+        "Write the sentence encoder all-MiniLM-L6-v2 (Apache-2.0) as a pinned SavedModel, with its "
+        "preprocessor in the same folder, as TF Hub publishes BERT.",
     ),
     "audio-encoder": (
-        "Basic Pitch, which hears notes, pinned",
-        "Write Basic Pitch (Apache-2.0) as its package ships it, with a pin.",
+        "Write the note recogniser Basic Pitch, pinned.",
+        "Write the note recogniser Basic Pitch (Apache-2.0) with a pin, as its package ships it.",
     ),
 }
 
@@ -45,11 +46,11 @@ DESCRIPTIONS = {
 def register(commands: Any) -> None:
     """Add the commands to a parser's subcommands."""
     samples = commands.add_parser(
-        "samples", help="write sample data that needs no download but the installed packages"
-    ).add_subparsers(metavar="WHAT", required=True)
+        "samples", help="Write sample data and encoders from installed packages."
+    ).add_subparsers(metavar="SAMPLE", required=True)
     for what, (line, description) in DESCRIPTIONS.items():
         parser = samples.add_parser(what, help=line, description=description)
-        parser.add_argument("folder", metavar="DIR", type=Path)
+        parser.add_argument("folder", metavar="DIR", type=Path, help="new folder for the sample")
         parser.set_defaults(command=_DATA.get(what, _encoder), what=what)
 
 
@@ -65,7 +66,7 @@ def _images(options: argparse.Namespace) -> int:
 def _text(options: argparse.Namespace) -> int:
     from tfhub_blocks.samples.sample_texts import write_sample_texts
 
-    print(f"{options.folder}: {write_sample_texts(options.folder)} names of emoji")
+    print(f"{options.folder}: {write_sample_texts(options.folder)} emoji names")
     return DONE
 
 

@@ -1,4 +1,4 @@
-"""``schedule``: pipelines that run by themselves."""
+"""``schedule``: pipelines that Azure ML runs at set times."""
 
 import argparse
 import json
@@ -17,29 +17,31 @@ def register(commands: Any) -> None:
     """Add the commands to a parser's subcommands."""
     group = commands.add_parser(
         "schedule",
-        help="pipelines that run by themselves: apply, list, pause, resume, trigger, delete",
-    ).add_subparsers(metavar="WHAT", required=True)
+        help="Run pipelines at set times: apply, list, pause, resume, trigger, delete.",
+    ).add_subparsers(metavar="ACTION", required=True)
     apply = group.add_parser(
         "apply",
-        help="bring the workspace's schedules to what pipelines/schedules/ says",
-        description="Make or change schedules. Each freezes the versions that it names; applied "
-        "again after an edit it takes the new ones.",
+        help="Create or update the workspace's schedules from pipelines/schedules/.",
+        description="Create or update schedules. A schedule keeps the versions that were resolved "
+        "when it was applied; apply it again after an edit to use the new versions.",
     )
-    apply.add_argument("names", metavar="NAME", nargs="*", help="all, if none is named")
+    apply.add_argument(
+        "names", metavar="NAME", nargs="*", help="name of a schedule (default: all schedules)"
+    )
     apply.set_defaults(command=_apply)
     listing = group.add_parser(
-        "list", help="what is scheduled, with frozen versions and last firings, missed ones too"
+        "list", help="List the schedules with their versions and latest firings, missed ones too."
     )
-    listing.add_argument("--json", action="store_true", help="print one object")
+    listing.add_argument("--json", action="store_true", help="print one JSON array")
     listing.set_defaults(command=_list)
     for name, text in (
-        ("pause", "let it fire no more until it is resumed"),
-        ("resume", "let it fire again"),
-        ("trigger", "let it fire once, now"),
-        ("delete", "take it away; its jobs stay"),
+        ("pause", "Stop a schedule from firing until it is resumed."),
+        ("resume", "Let a paused schedule fire again."),
+        ("trigger", "Fire a schedule once, now."),
+        ("delete", "Delete a schedule; its jobs stay."),
     ):
         parser = group.add_parser(name, help=text)
-        parser.add_argument("name", metavar="NAME")
+        parser.add_argument("name", metavar="NAME", help="name of the schedule")
         parser.set_defaults(command=_change, change=name)
     for parser in group.choices.values():
         add_workspace(parser)
@@ -53,7 +55,7 @@ def _apply(options: argparse.Namespace) -> int:
 
     definitions = [read_definition(name) for name in options.names or schedule_files()]
     if not definitions:
-        print("there are no schedules: no pipelines/schedules/*.toml")
+        print("no schedules: pipelines/schedules/ contains no .toml file")
         return DONE
     warn_of_prices(definition.profile for definition in definitions)
     check_budgets(definitions)
@@ -78,7 +80,7 @@ def _list(options: argparse.Namespace) -> int:
         return DONE
     for schedule in found:
         state = "fires" if schedule.is_enabled else "paused"
-        defined = "" if schedule.is_defined else "  (not defined here)"
+        defined = "" if schedule.is_defined else "  (not defined in pipelines/schedules/)"
         print(f"{schedule.name}: {state}{defined}")
         for version in schedule.versions:
             print(f"  {version}")
@@ -103,5 +105,5 @@ def _change(options: argparse.Namespace) -> int:
             print(workspace_schedules.trigger(connection, name, _INTENTS))
         case "delete":
             was_there = workspace_schedules.delete(connection, name)
-            print(f"{name}: {'deleted' if was_there else 'is not there'}")
+            print(f"{name}: {'deleted' if was_there else 'no such schedule'}")
     return DONE

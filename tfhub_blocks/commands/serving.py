@@ -1,4 +1,4 @@
-"""``serve``: a model behind HTTP on this machine, as it answers on an endpoint."""
+"""``serve``: serve a model over HTTP on this machine, exactly as an endpoint does."""
 
 import argparse
 import sys
@@ -17,37 +17,54 @@ def register(commands: Any) -> None:
     """Add the command to a parser's subcommands."""
     serve = commands.add_parser(
         "serve",
-        help="serve a model over HTTP on this machine",
-        description="Answers POST /score with labels and probabilities until it is stopped; GET / "
-        "is a page to try it on, /openapi.json describes it, /metrics is for Prometheus. Only this "
-        "machine reaches it, unless --host says otherwise: it asks nobody who they are. Standard "
-        "output is its log, one JSON object a line.",
+        help="Serve a model over HTTP on this machine.",
+        description="Answer POST /score with labels and probabilities until the server is stopped. "
+        "GET / returns a page to try the model, /openapi.json the description of the interface, "
+        "and /metrics the numbers for Prometheus. The server has no authentication, so by default "
+        "only this machine can reach it; --host changes that. The log goes to standard output, "
+        "one JSON object on each line.",
     )
     serve.add_argument(
         "what",
         metavar="MODEL",
-        help="a registered model (MODEL or MODEL:VERSION), a run, or the folder of a model, an "
-        "encoder or an MLflow model",
+        help="registered model (MODEL or MODEL:VERSION), run, or folder of a model, an encoder or "
+        "an MLflow model",
     )
-    serve.add_argument("--host", default=_LOOPBACK, help=f"address to listen at ({_LOOPBACK})")
     serve.add_argument(
-        "--port", type=int, default=8000, metavar="N", help="8000; 0 is any that is free"
+        "--host", default=_LOOPBACK, help=f"address to listen on (default: {_LOOPBACK})"
+    )
+    serve.add_argument(
+        "--port",
+        type=int,
+        default=8000,
+        metavar="N",
+        help="port to listen on; 0 selects a free port (default: 8000)",
     )
     serve.add_argument(
         "--budget-ms",
         type=float,
         metavar="MS",
-        help="refuse what cannot be answered within it (the p99_ms that check_latency was asked "
-        "for, or else 1000)",
+        help="time in ms within which a request must be answered, else it is refused (default: "
+        "the p99_ms limit of check_latency, or 1000 if the model was not measured)",
     )
     serve.add_argument(
-        "--waiting", type=int, metavar="N", help="items that may wait at once, before 429 (128)"
+        "--waiting",
+        type=int,
+        metavar="N",
+        help="queue length in items; more are refused with status 429 (default: 128)",
     )
     serve.add_argument(
-        "--max-body-mib", type=float, metavar="N", help="how large a request may be (8)"
+        "--max-body-mib",
+        type=float,
+        metavar="N",
+        help="largest size of a request in MiB (default: 8)",
     )
     serve.add_argument(
-        "--runs-dir", type=Path, default=Path(".runs"), metavar="DIR", help="where runs are (.runs)"
+        "--runs-dir",
+        type=Path,
+        default=Path(".runs"),
+        metavar="DIR",
+        help="directory of the runs (default: .runs)",
     )
     serve.set_defaults(command=_serve)
 
@@ -69,7 +86,13 @@ def _serve(options: argparse.Namespace) -> int:
         ("--max-body-mib", options.max_body_mib),
     ):
         if value is not None and not value > 0:
-            raise BlocksError("serve", option, f"it is {value:g}", "more than 0", "correct it")
+            raise BlocksError(
+                "serve",
+                option,
+                f"{option} {value:g} is not above 0",
+                "",
+                f"Pass a number above 0, or leave {option} out",
+            )
     name, folder = find_model_folder(options.what, Archive(options.runs_dir), "serve")
     limits = replace(usual_limits(folder), **{k: v for k, v in given.items() if v is not None})
     serve(folder, name, limits, "serve", (options.host, options.port), _announce)
@@ -77,4 +100,6 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _announce(url: str) -> None:
-    print(f"serving at {url}, as soon as the model is loaded; Ctrl-C stops it", file=sys.stderr)
+    print(
+        f"serving at {url}, as soon as the model is loaded; press Ctrl-C to stop", file=sys.stderr
+    )

@@ -1,3 +1,3 @@
-"""What a command's exit status says."""
+"""The exit statuses of commands."""
 
 DONE, FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130

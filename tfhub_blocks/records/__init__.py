@@ -1,1 +1,1 @@
-"""The records that steps hand each other. No TensorFlow, no Azure."""
+"""The records that steps exchange: formats, pins and lineage. No TensorFlow, no Azure."""

@@ -1,1 +1,1 @@
-"""Sample data and sample encoders, from installed packages alone."""
+"""Sample data and sample encoders, built from installed packages alone."""

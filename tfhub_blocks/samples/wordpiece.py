@@ -1,8 +1,8 @@
-"""BERT's tokenizer, uncased, in TensorFlow's own operations: a SavedModel of it needs nothing else.
+"""BERT's uncased tokenizer in TensorFlow's own operations, so a SavedModel of it is complete.
 
-The same ids as ``BertTokenizer`` of https://github.com/huggingface/tokenizers: text is cleaned,
-stripped of accents and lowered character by character, split at white space and punctuation, and
-each word into the longest pieces that the vocabulary has (Wu et al.,
+The ids are those of ``BertTokenizer`` of https://github.com/huggingface/tokenizers. Text is
+cleaned, stripped of accents and lowered character by character, and split at white space and
+punctuation. Each word is split into the longest pieces in the vocabulary (Wu et al.,
 https://arxiv.org/abs/1609.08144).
 """
 
@@ -24,7 +24,7 @@ TEXTS = tf.TensorSpec([None], tf.string, name="texts")
 
 
 class WordPiece(tf.Module):  # type: ignore[misc]
-    """Texts, string [n], to what BERT takes: int32 [n, length] of ids, mask and types."""
+    """A module that turns texts, string [n], into BERT's ids, mask and types, int32 [n, length]."""
 
     def __init__(self, vocabulary: Sequence[str], max_length: int) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class WordPiece(tf.Module):  # type: ignore[misc]
 
     @tf.function(input_signature=[TEXTS])  # type: ignore[untyped-decorator]
     def __call__(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Ids, mask and types, int32 [n, length of the longest]."""
+        """Return ids, mask and types, int32 [n, length of the longest text]."""
         words = self._words(texts)[:, : self._max_length - 2]
         pieces = words.with_values(self._pieces(words.flat_values)).merge_dims(1, 2)
         pieces = pieces[:, : self._max_length - 2]
@@ -60,18 +60,18 @@ class WordPiece(tf.Module):  # type: ignore[misc]
         characters = tf.strings.unicode_split(texts, "UTF-8", errors="ignore")
         found = self._characters.lookup(characters.flat_values)
         kept = tf.where(found == "", characters.flat_values, found)
-        # The table says so where nothing is left: an empty string already means "not in it".
+        # The table maps removed characters to \1: an empty string means "not in the table".
         kept = tf.strings.regex_replace(kept, r"^\x{1}$", "")
         return tf.strings.split(tf.strings.reduce_join(characters.with_values(kept), axis=-1))
 
     def _pieces(self, words: tf.Tensor) -> tf.RaggedTensor:
-        """The ids of each word's pieces, int32 [words, (pieces)]."""
+        """Return the ids of each word's pieces, int32 [words, (pieces)]."""
         characters = tf.strings.unicode_split(words, "UTF-8")
         sizes = tf.cast(characters.row_lengths(), tf.int32)
         is_long = sizes > MAX_WORD_CHARACTERS
         dense = characters[:, :MAX_WORD_CHARACTERS].to_tensor("")
         ids, lengths = self._longest(dense, tf.minimum(sizes, MAX_WORD_CHARACTERS))
-        width = tf.maximum(tf.shape(dense)[1], 1)  # there may be no word at all
+        width = tf.maximum(tf.shape(dense)[1], 1)  # the texts may contain no word
         step, position = tf.constant(0), tf.zeros_like(sizes)
         found = tf.TensorArray(tf.int32, size=width, element_shape=[None])
 
@@ -84,7 +84,7 @@ class WordPiece(tf.Module):  # type: ignore[misc]
             length = tf.gather(lengths, at, batch_dims=1)
             piece = tf.where(length > 0, tf.gather(ids, at, batch_dims=1), self._unknown)
             found = found.write(step, tf.where(is_inside, piece, -1))
-            # Where nothing matches, the word is unknown and its walk is over.
+            # If no piece matches, the word is unknown and its walk ends.
             return step + 1, position + tf.where(length > 0, length, width), found
 
         _, _, found = tf.while_loop(more, walk, (step, position, found))
@@ -96,7 +96,10 @@ class WordPiece(tf.Module):  # type: ignore[misc]
         return tf.ragged.boolean_mask(pieces, pieces >= 0)
 
     def _longest(self, characters: tf.Tensor, sizes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Id and length of the longest piece that starts at each character, [words, width]."""
+        """Return id and length of the longest piece that starts at each character.
+
+        Both are int32 [words, width].
+        """
         width = tf.shape(characters)[1]
         inside = tf.sequence_mask(sizes, width)
         prefix = tf.broadcast_to(tf.where(tf.range(width) > 0, "##", ""), tf.shape(characters))
@@ -116,7 +119,7 @@ class WordPiece(tf.Module):  # type: ignore[misc]
 
 
 def _changed_characters() -> dict[str, str]:
-    """What each character becomes, of those that do not stay as they are."""
+    """Return the replacement of each character that normalization changes."""
     changed = {}
     for code in range(0x110000):
         character = chr(code)

@@ -113,7 +113,7 @@ def test_model_with_a_runtime_is_compared_with_itself_as_equal(
     assert (found.champion, found.may_have_seen) == (champion.digest, ())
     assert (found.only_model_right, found.only_champion_right) == (0, 0)
     assert all(set(change.values()) == {0} for change in found.changes.values())
-    assert found.verdict == "neither model nor champion is surely better"
+    assert found.verdict == "the difference between model and champion is within its error"
 
     metrics = measure(answers.probabilities, answers.targets, answers.labels, 100)
     assert found.metrics == metrics.summary()

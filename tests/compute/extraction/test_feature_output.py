@@ -142,7 +142,7 @@ def test_a_flipped_byte_in_a_shard_is_found_before_it_is_used(
     content[1000] ^= 1
     shard.write_bytes(content)
 
-    with pytest.raises(BlocksError, match=r"shards/00001.arrow\] item .* has another content"):
+    with pytest.raises(BlocksError, match=r"the content of item .* does not match its id"):
         extracted(snapshot, encoder, tmp_path / "features")
 
 
@@ -159,7 +159,7 @@ def test_a_shard_whose_offsets_were_changed_is_damaged_and_no_memory_fault(
     far[2:] += 2**30
     shard.write_bytes(content.replace(offsets, far.tobytes()))
 
-    with pytest.raises(BlocksError, match=r"shards/00000.arrow\] it cannot be read"):
+    with pytest.raises(BlocksError, match=r"file shards/00000.arrow cannot be read"):
         extracted(snapshot, encoder, tmp_path / "features")
 
 
@@ -237,7 +237,7 @@ def test_workers_read_nothing_but_their_share(many: Path, encoder: Encoder, tmp_
     plan = extraction.compute(Share(tmp_path / "work", 2, 3), ignore)
 
     assert len(plan.part(2)) == 600 - 2 * plan.part_rows
-    with pytest.raises(BlocksError, match=r"shards/00004.arrow\] it cannot be read"):
+    with pytest.raises(BlocksError, match=r"file shards/00004.arrow cannot be read"):
         extraction.compute(Share(tmp_path / "work", 0, 3), ignore)
 
 
@@ -352,7 +352,7 @@ def test_earlier_features_of_another_encoder_are_refused(
     many: Path, whole: Path, encoder: Encoder, tmp_path: Path
 ) -> None:
     other = replace(encoder, pin=replace(encoder.pin, digest="f" * 64))
-    with pytest.raises(BlocksError, match=r"made by the encoder with digest .* give the encoder"):
+    with pytest.raises(BlocksError, match=r"the encoder with digest .* Pass the encoder"):
         extracted(many, other, tmp_path / "features", previous=whole)
 
 
@@ -370,7 +370,9 @@ def test_an_item_that_is_twice_in_earlier_features_is_named(
     replace(manifest, items=601).write(twice)
     Lineage("features", str(FORMAT), files_sha256(twice), PROVENANCE).write(twice)
 
-    with pytest.raises(BlocksError, match="it is there twice. Expected each item once") as caught:
+    with pytest.raises(
+        BlocksError, match="the item occurs twice. Expected each item once"
+    ) as caught:
         extracted(many, encoder, tmp_path / "features", previous=twice)
 
     assert table["id"][9].as_py() in str(caught.value)

@@ -95,7 +95,11 @@ def test_text_of_white_space_is_empty(text: str) -> None:
             {},
             "modality] no encoder takes 'bytes'. Expected one of image, text, audio. Corr",
         ),
-        ("image", {"size_px": [2], "range": [0, 1]}, "input.size_px] it is [2]. Expected a list"),
+        (
+            "image",
+            {"size_px": [2], "range": [0, 1]},
+            "input.size_px] input.size_px is [2]. Expected a list",
+        ),
         (
             "image",
             {"size_px": [-1, 2], "range": [0, 1]},
@@ -107,13 +111,17 @@ def test_text_of_white_space_is_empty(text: str) -> None:
             {"size_px": [2, 2], "range": [1, 0]},
             "input.range] [1.0, 0.0] is an empty range. Expected [",
         ),
-        ("image", {"size_px": [2, 2]}, "input.range] this key is missing"),
+        ("image", {"size_px": [2, 2]}, "input.range] key 'input.range' is missing"),
         (
             "image",
             {"rate_hz": 16000},
-            "input.rate_hz] this key is unknown. Expected one of size_px",
+            "input.rate_hz] key 'input.rate_hz' is unknown. Expected one of size_px",
         ),
-        ("text", {"dtype": "float32"}, "input.dtype] it is 'float32'. Expected one of string"),
+        (
+            "text",
+            {"dtype": "float32"},
+            "input.dtype] input.dtype is 'float32'. Expected one of string",
+        ),
         (
             "audio",
             {"shape": [-1], "rate_hz": 1},
@@ -129,7 +137,11 @@ def test_text_of_white_space_is_empty(text: str) -> None:
             {"shape": [4], "rate_hz": 8000},
             "input.shape] [4] is no shape of waveforms. Expected [-1], [",
         ),
-        ("audio", {"shape": [-1], "rate_hz": "16k"}, "input.rate_hz] it is '16k'. Expected an"),
+        (
+            "audio",
+            {"shape": [-1], "rate_hz": "16k"},
+            "input.rate_hz] input.rate_hz is '16k'. Expected an",
+        ),
     ],
 )
 def test_a_pin_whose_input_was_edited_by_hand_is_refused(modality, record, message) -> None:

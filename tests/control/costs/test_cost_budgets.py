@@ -141,7 +141,7 @@ def test_budget_where_nothing_is_paid_for_is_refused(tmp_path):
         ('currency = "USD"\nmonth = 0', "budget.month] month is 0.0"),
         ('currency = "usd"\nrun = 1', "budget.currency] currency is 'usd'"),
         ('currency = "USD"\nrun = 1\nrestarts = -1', "budget.restarts] restarts is -1"),
-        ("run = 1", "budget.currency] this key is missing"),
+        ("run = 1", "key 'budget.currency' is missing"),
         ('currency = "USD"\nruns = 1', "'budget.run'"),
     ],
 )

@@ -125,7 +125,7 @@ def test_sizes_of_profiles_are_asked_for_and_those_that_are_named(toy, retail):
     retail.items += [item(D4, 0.2), item("Standard_D8", 0.4)]
     outcome = refresh(toy, retail, "--size", "Standard_D8", "--size", "Standard_D9")
     assert set(sizes()) == {D2, D4, "Standard_D8"}
-    assert outcome.err == "warning: eastus has no price of Standard_D9: it is left out\n"
+    assert outcome.err == "warning: eastus has no price for Standard_D9: this size is left out\n"
 
 
 def test_new_region_comes_beside_the_others_and_may_become_the_default(toy, retail):

@@ -53,8 +53,8 @@ def test_chain_with_a_decision_holds(promoted):
 )
 def test_edited_decision_is_found(promoted, change):
     edit_json(promoted.path, change)
-    assert "cannot be taken as the decision that was made" in faults(promoted)
-    with pytest.raises(BlocksError, match="cannot be taken"):
+    assert "is not a valid promotion" in faults(promoted)
+    with pytest.raises(BlocksError, match="is not a valid promotion"):
         read_promotion(promoted.path, "test")
 
 

@@ -174,7 +174,7 @@ def test_statement_that_cannot_be_read_is_a_fault(chain):
     faults = json.loads(chain.verify().out)["faults"]
     told = [f["found"] for f in faults if f["where"] == str(report)]
     assert len(told) == 1
-    assert told[0].startswith("it cannot be read as an in-toto statement")
+    assert told[0].startswith("lineage.json is not a valid in-toto statement")
 
 
 def test_removed_statement_is_found_by_the_store(chain):

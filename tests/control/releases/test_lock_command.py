@@ -92,7 +92,7 @@ def test_lock_fits_the_published_schema(proven):
 def test_lock_written_again_is_the_same_and_another_is_refused(proven, golden):
     lock(proven, "--from-run", "latest")
     text = proven.read(str(lock_file()))
-    assert "is so" in lock(proven, "--from-run", "latest").out
+    assert "is up to date" in lock(proven, "--from-run", "latest").out
     assert proven.read(str(lock_file())) == text
     proven.main("run", "judged", *SET, "--set", "count=4")
     outcome = lock(proven, "--from-run", "latest")
@@ -193,7 +193,7 @@ def test_project_below_the_root_of_its_repository_is_locked_too(release):
     release.write(".gitignore", ".runs/\n*.txt\n__pycache__/\n")
     commit(release)
     assert lock(release, *SET).status == 0
-    assert "is so" in lock(release, *SET).out
+    assert "is up to date" in lock(release, *SET).out
     release.write("components/make/words.txt", "x")
     assert "project/components/make/words.txt. Expected" in lock(release, *SET, name="second").err
 
@@ -218,7 +218,7 @@ def test_environment_that_is_not_defined_is_refused(release):
     ("words", "message"),
     [
         (["--from-run", "nothing"], "has no run nothing"),
-        ([*SET, "--from-run", "latest"], "a run has inputs already"),
+        ([*SET, "--from-run", "latest"], "run latest sets every input already"),
         ([*SET, "--data", "sauce=x"], "Did you mean 'source'?"),
         ([*SET, "--profile", "locale"], "Did you mean 'local'?"),
         (["--set", "source=src"], "Add --set owner=VALUE"),
@@ -234,8 +234,8 @@ def test_wrong_request_is_told_in_a_line(release, monkeypatch, words, message):
 
 def test_what_is_for_something_else_is_refused(release):
     assert "tfhub-blocks lock diff A B" in release.main("lock", "judged", "first").err
-    assert "add --name NAME" in release.main("lock", "judged", *SET).err
-    assert "two locks" in release.main("lock", "diff", "first").err
+    assert "lock judged --name NAME" in release.main("lock", "judged", *SET).err
+    assert "the number of locks is 1. Expected two" in release.main("lock", "diff", "first").err
 
 
 def test_data_that_the_pipeline_itself_names_is_refused(release, golden):

@@ -159,7 +159,7 @@ def test_what_a_rule_cannot_read_is_told_and_the_check_fails(project):
     outcome = report(found)
     assert outcome.has_failed
     crashes = [it for it in outcome.findings if it.rule == "rule-crashed"]
-    assert "x.toml > format_version] it is missing" in crashes[0].problem
+    assert "x.toml > format_version] format_version is missing" in crashes[0].problem
 
 
 @pytest.fixture

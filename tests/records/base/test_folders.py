@@ -172,14 +172,14 @@ def test_finished_folder_opens_and_holds_what_was_written(tmp_path):
 
 def test_unfinished_folder_does_not_open(tmp_path):
     (begin_folder(tmp_path / "x", PROVENANCE) / "a").write_text("a")
-    with pytest.raises(BlocksError, match="this folder has no lineage"):
+    with pytest.raises(BlocksError, match=r"the folder has no lineage\.json"):
         open_folder(tmp_path / "x", TOY, "test")
 
 
 def damage_message(folder: Path, name: str, problem: str, expected: str) -> str:
     return (
-        f"[toy/2 {folder} > {name}] {problem}. Expected {expected}. this folder was changed or "
-        "damaged after it was made: make or fetch it again"
+        f"[toy/2 {folder} > {name}] {problem}. Expected {expected}. The folder was changed or "
+        "damaged after its step wrote it: run the step again, or restore the folder from a copy."
     )
 
 
@@ -222,7 +222,7 @@ def test_strangers_folder_with_work_in_it_is_left_alone(tmp_path):
     (work_folder(tmp_path, PROVENANCE) / "part").write_text("done")
     (tmp_path / "thesis.txt").write_text("years")
     before = listing(tmp_path)
-    assert "something else is there already" in refusal_of(tmp_path)
+    assert "contains other files already" in refusal_of(tmp_path)
     assert listing(tmp_path) == before
 
 
@@ -236,7 +236,8 @@ def test_flipped_byte_is_found(tmp_path):
     (folder / "a").write_text("tExt")
     opened = open_folder(folder, TOY, "test")
     actual = file_sha256(folder / "a")
-    expected = damage_message(folder, "a", f"its sha256 is {actual}", f"{A_SHA}, as it was made")
+    problem = f"file a has sha256 {actual}"
+    expected = damage_message(folder, "a", problem, f"{A_SHA}, as its step wrote it")
     for read in (opened.check, lambda: opened.file("a")):
         with pytest.raises(BlocksError) as refusal:
             read()
@@ -251,11 +252,11 @@ def test_missing_file_is_found(tmp_path):
     with pytest.raises(BlocksError) as refusal:
         opened.check()
     assert str(refusal.value) == damage_message(
-        folder, "a", "this file is gone", f"{A_SHA}, as it was made"
+        folder, "a", "file a is missing", f"{A_SHA}, as its step wrote it"
     )
     with pytest.raises(BlocksError) as refusal:
         opened.file("a")
-    assert str(refusal.value) == damage_message(folder, "a", "this file is gone", f"sha256 {A_SHA}")
+    assert str(refusal.value) == damage_message(folder, "a", "file a is missing", f"sha256 {A_SHA}")
 
 
 def test_added_file_is_found(tmp_path):
@@ -264,7 +265,7 @@ def test_added_file_is_found(tmp_path):
     with pytest.raises(BlocksError) as refusal:
         open_folder(folder, TOY, "test").check()
     assert str(refusal.value) == damage_message(
-        folder, "new", f"its sha256 is {A_SHA}", "no such file"
+        folder, "new", f"file new has sha256 {A_SHA}", "no such file"
     )
 
 
@@ -273,16 +274,16 @@ def test_file_that_the_lineage_does_not_name_is_not_given(tmp_path):
     with pytest.raises(BlocksError) as refusal:
         open_folder(folder, TOY, "test").file("../x/a")
     assert str(refusal.value) == damage_message(
-        folder, "../x/a", "the lineage does not name this file", "a file it names"
+        folder, "../x/a", "the lineage does not list ../x/a", "a file in the lineage"
     )
 
 
 @pytest.mark.parametrize(
     ("wanted", "remedy"),
     [
-        (Format("snapshot", 2), "give a folder that holds a snapshot"),
-        (Format("toy", 1), "update tfhub-blocks"),
-        (Format("toy", 3), "give a folder that holds a toy"),
+        (Format("snapshot", 2), "Pass an output folder of format snapshot/2."),
+        (Format("toy", 1), "Update tfhub-blocks, which is older than this folder."),
+        (Format("toy", 3), "Pass an output folder of format toy/3."),
     ],
     ids=["other kind", "newer", "older"],
 )
@@ -291,7 +292,7 @@ def test_other_format_is_refused(wanted, remedy, tmp_path):
     with pytest.raises(BlocksError) as refusal:
         open_folder(folder, wanted, "evaluate")
     assert str(refusal.value) == (
-        f"[evaluate > {folder}] this is toy/2. Expected {wanted}. {remedy}"
+        f"[evaluate > {folder}] the folder has format toy/2. Expected format {wanted}. {remedy}"
     )
 
 
@@ -307,15 +308,15 @@ def test_strangers_folder_is_refused_and_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("years")
     before = listing(tmp_path)
     assert refusal_of(tmp_path) == (
-        f"[{tmp_path} > output] something else is there already. Expected a folder that is absent "
-        "or empty; name another folder or remove this one"
+        f"[{tmp_path} > output] {tmp_path} contains other files already. Expected a folder that is "
+        "absent or empty. Choose another folder for the output, or delete this one."
     )
     assert listing(tmp_path) == before
 
 
 def test_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "x").write_text("x")
-    assert "something else is there already" in refusal_of(tmp_path / "x")
+    assert "contains other files already" in refusal_of(tmp_path / "x")
     assert (tmp_path / "x").read_text() == "x"
 
 
@@ -325,7 +326,7 @@ def test_finished_output_of_other_work_is_refused_and_left_alone(other, tmp_path
     # As if killed at the very last moment of finishing.
     (folder / NAMES_NAME).write_text(f"a\nsub\n{STATEMENT_NAME}")
     before = listing(folder)
-    assert "something else is there already" in refusal_of(folder, other)
+    assert "contains other files already" in refusal_of(folder, other)
     assert listing(folder) == before
 
 
@@ -339,7 +340,7 @@ def test_finished_output_that_someone_added_to_is_left_alone(tmp_path):
     folder = make(tmp_path / "x")
     (folder / "thesis.txt").write_text("years")
     before = listing(folder)
-    assert "something else is there already" in refusal_of(folder)
+    assert "contains other files already" in refusal_of(folder)
     assert listing(folder) == before
 
 

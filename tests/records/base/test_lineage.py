@@ -169,8 +169,9 @@ def test_tampered_file_digest_is_found(tmp_path):
     edit(tmp_path, lambda s: s["subject"][1]["digest"].update(sha256="00" * 32))
     with pytest.raises(BlocksError) as refusal:
         read_lineage(tmp_path)
-    assert f"it states digest {LINEAGE.digest}, its files give another" in str(refusal.value)
-    remedy = "run the step that made this folder again; do not edit its files"
+    problem = f"the stated digest {LINEAGE.digest} is not that of the listed files"
+    assert problem in str(refusal.value)
+    remedy = "Run the step that wrote this folder again, and do not edit its files."
     assert str(refusal.value).endswith(remedy)
 
 
@@ -198,28 +199,29 @@ def test_path_that_leaves_the_folder_is_refused(path, tmp_path):
 )
 def test_malformed_statement_is_refused(change, tmp_path):
     edit(tmp_path, change)
-    with pytest.raises(BlocksError, match="cannot be read as an in-toto statement"):
+    with pytest.raises(BlocksError, match="is not a valid in-toto statement"):
         read_lineage(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"null", b"\xff\xfe", b'{"_type": '])
 def test_file_that_is_no_statement_is_refused(content, tmp_path):
     (tmp_path / STATEMENT_NAME).write_bytes(content)
-    with pytest.raises(BlocksError, match="cannot be read as an in-toto statement"):
+    with pytest.raises(BlocksError, match="is not a valid in-toto statement"):
         read_lineage(tmp_path)
 
 
 def test_folder_without_lineage_is_told_from_no_folder(tmp_path):
     remedy = (
-        "expected a finished output of a step; give the output of a finished run; an interrupted "
-        "one is made again by running it"
+        "Expected a finished output of a step. Pass the output of a finished run; if the run was "
+        "interrupted, run it again."
     )
     with pytest.raises(BlocksError) as unfinished:
         read_lineage(tmp_path)
     with pytest.raises(BlocksError) as absent:
         read_lineage(tmp_path / "x")
     start = f"[{tmp_path} > lineage.json] "
-    assert str(unfinished.value) == f"{start}this folder has no lineage; {remedy}"
+    assert str(unfinished.value) == f"{start}the folder has no lineage.json. {remedy}"
+    folder = tmp_path / "x"
     assert (
-        str(absent.value) == f"[{tmp_path / 'x'} > lineage.json] there is no such folder; {remedy}"
+        str(absent.value) == f"[{folder} > lineage.json] folder {folder} does not exist. {remedy}"
     )

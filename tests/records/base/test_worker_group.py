@@ -71,8 +71,8 @@ def test_configuration_as_azure_writes_it_is_understood(worker_of):
 def test_malformed_configuration_is_told(text, worker_of):
     with pytest.raises(BlocksError) as refusal:
         worker_of(text)
-    assert str(refusal.value).startswith(f"[x > TF_CONFIG] it is {text!r} (")
-    assert "expected such as {" in str(refusal.value)
+    assert str(refusal.value).startswith(f"[x > TF_CONFIG] TF_CONFIG is {text!r} (")
+    assert "Expected workers alone, such as {" in str(refusal.value)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
@@ -127,23 +127,24 @@ def test_first_worker_waits_for_one_that_comes_later(tmp_path):
 )
 def test_worker_with_other_work_is_named_with_what_differs(name, value, meet):
     assert meet(WORK, WORK, {**WORK, name: value}) == (
-        f"[x > worker 2 of 3 (the first is 0)] its {name} is {value}. Expected {WORK.get(name)}, "
-        "as worker 0 has; let all workers run the same code, environment, inputs and parameters"
+        f"[x > worker 2 of 3 (the first is 0)] {name} of worker 2 is {value}. Expected "
+        f"{WORK.get(name)}, as on worker 0. Start all workers with the same code, environment, "
+        "inputs and parameters."
     )
 
 
 def test_worker_that_does_not_come_is_named(meet):
     assert meet(WORK, WORK, count=3, limit_s=0.1) == (
-        "[x > worker 2 of 3 (the first is 0)] it did not begin within 0.1 s. Expected all 3 "
-        "workers to begin; see its log, and whether its node started; run again: what is complete "
-        "is kept"
+        "[x > worker 2 of 3 (the first is 0)] worker 2 did not start within 0.1 s. Expected all 3 "
+        "workers. Read the log of worker 2 and check its node, then run the step again; finished "
+        "parts are kept."
     )
 
 
 def test_what_an_earlier_attempt_said_counts_no_more(meet, tmp_path):
     other = {**WORK, "code": "d" * 64}
     gather(tmp_path, Worker(1, 2, "earlier"), other, "x")
-    assert "did not begin" in meet(WORK, count=2, limit_s=0.1)
+    assert "did not start" in meet(WORK, count=2, limit_s=0.1)
     # On the very same nodes: a disagreement is told once.
-    assert "its code is" in meet(WORK, other)
+    assert "code of worker 1 is" in meet(WORK, other)
     assert meet(WORK, WORK) is None

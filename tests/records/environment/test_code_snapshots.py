@@ -133,8 +133,9 @@ def test_relative_and_star_imports_are_refused(source, line, modules, tmp_path):
     with pytest.raises(BlocksError) as refusal:
         modules(source)
     assert str(refusal.value) == (
-        f"[{tmp_path / 'component.py'} > line {line}] this import is relative or a star. Expected "
-        "absolute imports of names; write it as: from tfhub_blocks... import NAME"
+        f"[{tmp_path / 'component.py'} > line {line}] the import in line {line} is relative or a "
+        "star import. Expected absolute imports of names. Write it as: from tfhub_blocks... import "
+        "NAME."
     )
 
 
@@ -144,7 +145,8 @@ def test_relative_and_star_imports_are_refused(source, line, modules, tmp_path):
 def test_import_of_nothing_is_refused(name, modules, tmp_path):
     with pytest.raises(BlocksError) as refusal:
         modules(f"import {name}")
+    path = tmp_path / "component.py"
     assert str(refusal.value) == (
-        f"[{tmp_path / 'component.py'} > import {name}] there is no such module. Expected a module "
-        "of tfhub_blocks; correct its name"
+        f"[{path} > import {name}] module {name} does not exist. Expected a module of "
+        f"tfhub_blocks. Change the import in {path}."
     )

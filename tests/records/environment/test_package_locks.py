@@ -69,6 +69,6 @@ def test_line_that_pins_nothing_is_refused(line):
     with pytest.raises(BlocksError) as refusal:
         parse_lock(f"beta==1\n{line}\n", "a.lock")
     assert str(refusal.value) == (
-        f"[a.lock > {line}] this line pins no version. Expected NAME==VERSION. run `tfhub-blocks "
-        "env lock`, which writes this file"
+        f"[a.lock > {line}] the line {line!r} pins no version. Expected NAME==VERSION. Run "
+        "`tfhub-blocks env lock`, which writes this file."
     )

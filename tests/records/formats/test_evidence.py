@@ -59,9 +59,9 @@ def test_edited_evidence_is_refused(tmp_path):
     with pytest.raises(BlocksError) as refusal:
         read_evidence(path, "register_model")
     assert str(refusal.value) == (
-        f"[register_model > evidence] {path} cannot be taken as evidence (its digest is not that "
-        "of its content). Expected the unchanged evidence.json that evaluate wrote. evaluate the "
-        "model again"
+        f"[register_model > evidence] {path} is not valid evidence (the digest does not match the "
+        "content). Expected the unchanged evidence.json that evaluate or check_latency wrote. Run "
+        "the step again that wrote the evidence."
     )
 
 
@@ -77,7 +77,7 @@ def test_white_space_does_not_make_it_other_evidence(tmp_path):
 )
 def test_file_that_is_no_evidence_is_refused(content, tmp_path):
     (tmp_path / "e.json").write_bytes(content)
-    with pytest.raises(BlocksError, match="cannot be taken as evidence"):
+    with pytest.raises(BlocksError, match="is not valid evidence"):
         read_evidence(tmp_path / "e.json", "test")
 
 

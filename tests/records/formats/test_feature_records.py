@@ -58,7 +58,7 @@ def test_item_that_is_there_twice_is_named(tmp_path):
     ids = [f"item-{number:04d}" for number in range(2000)]
     ids[1024] = ids[1023]  # the last of one batch and the first of the next
     folder = write_features(tmp_path / "features", 2000, WORLD, ids=ids)
-    with pytest.raises(BlocksError, match=r"item item-1023\] it is there twice. Expected each"):
+    with pytest.raises(BlocksError, match=r"item item-1023\] the item occurs twice. Expected"):
         open_features(folder, "test").check_ids()
     write_features(tmp_path / "once", 2000, WORLD)
     open_features(tmp_path / "once", "test").check_ids()
@@ -67,7 +67,7 @@ def test_item_that_is_there_twice_is_named(tmp_path):
 def test_label_that_the_manifest_lacks_is_named(features):
     fewer = dataclasses.replace(features.manifest, labels=WORLD.labels[:2])
     with pytest.raises(
-        BlocksError, match=r"item [0-9a-f]{64}\] its label is 'class 002'. Expected"
+        BlocksError, match=r"item [0-9a-f]{64}\] the item has the label 'class 002'. Expected"
     ):
         dataclasses.replace(features, manifest=fewer).split("train")
 
@@ -75,10 +75,10 @@ def test_label_that_the_manifest_lacks_is_named(features):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda path: path.unlink(), "shards/00001.arrow] this file is gone. Expected sha256"),
+        (lambda path: path.unlink(), "file shards/00001.arrow is missing. Expected sha256"),
         (
             lambda path: path.write_bytes(path.read_bytes()[:-100]),
-            "shards/00001.arrow] its sha256 is [0-9a-f]{64}. Expected [0-9a-f]{64}, as it was made",
+            "file shards/00001.arrow has sha256 [0-9a-f]{64}. Expected [0-9a-f]{64}, as its step",
         ),
     ],
     ids=["missing", "truncated"],
@@ -87,4 +87,4 @@ def test_damaged_shard_is_named_before_it_is_read(features, damage, message):
     damage(features.folder.path / "shards/00001.arrow")
     with pytest.raises(BlocksError, match=message) as caught:
         features.split("train")
-    assert "make or fetch it again" in str(caught.value)
+    assert "restore the folder from a copy" in str(caught.value)

@@ -31,5 +31,5 @@ def test_edited_runtime_that_cannot_be_is_refused(tmp_path):
     with pytest.raises(BlocksError) as refusal:
         read_runtime(tmp_path)
     assert str(refusal.value) == (
-        f"[{path} > threads] it is 0. Expected 1 or more. run check_latency again"
+        f"[{path} > threads] threads is 0. Expected 1 or more. Run the step check_latency again."
     )

@@ -1,4 +1,4 @@
-"""TOML documents as frozen dataclasses, read strictly: what is misspelt is named, not ignored."""
+"""TOML documents as frozen dataclasses. A misspelt key is an error, and the error names it."""
 
 import tomllib
 from collections.abc import Mapping
@@ -26,26 +26,39 @@ NAMES = {
 
 
 def read_document(path: Path, kind: type[T], version: int) -> T:
-    """A document as the dataclass that describes it, every key and type checked.
+    """Read a document as the dataclass that describes it. Every key and type is checked.
 
     A field without a default is required. Types: str, int, float, bool, date, Literal, tuples of
-    fixed or any length, Mapping[str, ...], dataclasses, any of these or None, and Any for what
-    somebody else will read.
+    fixed or any length, Mapping[str, ...], dataclasses, any of these or None, and Any for values
+    that other code reads.
 
     Args:
-        path: The TOML file; its key ``format_version`` says which version it was written for.
+        path: The TOML file. Its key ``format_version`` states the version that it was written for.
         kind: The dataclass.
         version: The newest format version that this code reads.
 
     Raises:
-        BlocksError: It is no TOML, of a newer version, or a key is missing, unknown or mistyped.
+        BlocksError: The file is not TOML or of a newer version, or a key is missing, unknown or
+            mistyped.
     """
     where = str(path)
     try:
         record = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise BlocksError(
-            where, "file", f"it cannot be read ({error})", "a TOML document", "mend or replace it"
+            where,
+            "file",
+            f"{path.name} cannot be read ({error})",
+            "a TOML document",
+            f"Check that {path} exists and that you may read it",
+        ) from error
+    except ValueError as error:
+        raise BlocksError(
+            where,
+            "file",
+            f"{path.name} is not a TOML document ({error})",
+            "",
+            "Fix the syntax, or restore the file from git",
         ) from error
     found = record.pop(VERSION_KEY, None)
     if type(found) is not int or not 1 <= found <= version:
@@ -53,21 +66,23 @@ def read_document(path: Path, kind: type[T], version: int) -> T:
         raise BlocksError(
             where,
             VERSION_KEY,
-            "it is missing" if found is None else f"it is {found!r}",
+            f"{VERSION_KEY} is {'missing' if found is None else repr(found)}",
             f"a version from 1 to {version}",
-            "update tfhub-blocks, which is older than this file" if newer else "state the version",
+            "Update tfhub-blocks, which is older than this file"
+            if newer
+            else f"Set {VERSION_KEY} = {version} in {path.name}",
         )
     return read_record(record, kind, where)
 
 
 def read_record(record: Mapping[str, Any], kind: type[T], where: str, key: str = "") -> T:
-    """A parsed document as the dataclass that describes it, as ``read_document`` checks it.
+    """Convert a parsed document to its dataclass, with the same checks as ``read_document``.
 
     Args:
-        record: The document, or one table of it.
+        record: The document, or one of its tables.
         kind: The dataclass.
-        where: The file, for the error.
-        key: The table's own key, for the error.
+        where: The file, for errors.
+        key: The key of the table, for errors.
 
     Raises:
         BlocksError: A key is missing, unknown or mistyped.
@@ -77,12 +92,12 @@ def read_record(record: Mapping[str, Any], kind: type[T], where: str, key: str =
 
 
 def write_document(path: Path, document: Any, version: int) -> None:
-    """Write a dataclass as the TOML that ``read_document`` reads; what is None is left out."""
+    """Write a dataclass as TOML for ``read_document``. Fields that are None are left out."""
     path.write_text(tomli_w.dumps({VERSION_KEY: version} | as_record(document)), encoding="utf-8")
 
 
 def as_record(document: Any) -> dict[str, Any]:
-    """The table that ``read_record`` reads as the same dataclass."""
+    """Return a dataclass as the table from which ``read_record`` reads it."""
     return asdict(document, dict_factory=_without_none)
 
 
@@ -91,7 +106,7 @@ def _without_none(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _value(value: Any, kind: Any, where: str, key: str) -> Any:
-    """The value as its declared type, or a BlocksError that names its key."""
+    """Convert a value to its declared type; an error names the key."""
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any:
         return value
@@ -134,14 +149,16 @@ def _table(record: Mapping[str, Any], kind: Any, where: str, key: str) -> Any:
             raise BlocksError(
                 where,
                 prefix + name,
-                "this key is unknown",
-                repr(prefix + near[0]) if near else "one of " + ", ".join(types),
-                "correct its spelling, or remove it",
+                f"key {prefix + name!r} is unknown",
+                "" if near else "one of " + ", ".join(types),
+                f"Did you mean {prefix + near[0]!r}?" if near else f"Remove the key from {where}",
             )
     for field in fields(kind):
         if field.name not in record and field.default is field.default_factory is MISSING:
+            name = prefix + field.name
             expected = NAMES.get(types[field.name], "a value")
-            raise BlocksError(where, prefix + field.name, "this key is missing", expected, "add it")
+            problem, remedy = f"key {name!r} is missing", f"Add {name} to {where}"
+            raise BlocksError(where, name, problem, expected, remedy)
     return kind(
         **{name: _value(v, types[name], where, prefix + name) for name, v in record.items()}
     )
@@ -150,5 +167,5 @@ def _table(record: Mapping[str, Any], kind: Any, where: str, key: str) -> Any:
 def _mistyped(
     where: str, key: str, value: Any, expected: str, near: list[str] | None = None
 ) -> BlocksError:
-    remedy = f"did you mean {near[0]!r}?" if near else "correct it"
-    return BlocksError(where, key, f"it is {value!r}", expected, remedy)
+    remedy = f"Did you mean {near[0]!r}?" if near else f"Edit {key} in {where}"
+    return BlocksError(where, key, f"{key} is {value!r}", expected, remedy)

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-# Before the message on standard error, so that an engine finds it in a log.
+# This prefix lets an engine find the message in a log.
 ERROR_PREFIX = "error: "
 
 

@@ -1,10 +1,10 @@
-"""Output folders that are complete or absent, and are checked when they are read.
+"""Output folders that are complete or absent, and that are checked when they are read.
 
-Complete means: the lineage is there. It is written last, by a rename, and names every other file
-with its SHA-256. On Azure the folder itself is a mount that exists beforehand and cannot be
-renamed, which is why its completeness hangs on one file and not on the folder's own name.
+A folder is complete if it contains the lineage, ``lineage.json``. The lineage is written last, by
+a rename, and states the SHA-256 of every other file. On Azure the folder is a mount that exists
+beforehand and cannot be renamed; therefore one file marks completeness, not the folder's name.
 
-Beside that, ``.work`` keeps finished parts of unfinished work, for the next attempt at it.
+The subfolder ``.work`` keeps finished parts of unfinished work for the next attempt.
 """
 
 import fcntl
@@ -23,7 +23,7 @@ from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, Provenanc
 PARTIAL_NAME = ".partial"
 NAMES_NAME = ".partial.names"
 WORK_NAME = ".work"
-# In it, where the workers of one step meet; each other name is that of some work.
+# The subfolder of .work in which the workers of a step meet; all others are named by a work key.
 WORKERS_NAME = "workers"
 _REMAINS = frozenset({PARTIAL_NAME, NAMES_NAME, WORK_NAME})
 
@@ -36,13 +36,19 @@ class Format:
     version: int
 
     def __str__(self) -> str:
-        """As it stands in a lineage."""
+        """Return the text that a lineage contains, such as ``snapshot/1``."""
         return f"{self.kind}/{self.version}"
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A finished output folder: what it says it holds; files are checked when asked for."""
+    """A finished output folder with its lineage. Each file is checked when it is first used.
+
+    Example::
+
+        folder = open_folder(path, Format("snapshot", 2), "my_step")
+        text = folder.file("manifest.json").read_text()
+    """
 
     path: Path
     lineage: Lineage
@@ -50,33 +56,35 @@ class Folder:
 
     @property
     def digest(self) -> str:
-        """The digest of the whole content."""
+        """The digest of all files of the folder."""
         return self.lineage.digest
 
     def file(self, name: str) -> Path:
-        """The path of one file, whose bytes have been checked against the lineage.
+        """Return the path of one file, after a check of its bytes against the lineage.
 
         Raises:
-            BlocksError: The lineage does not name the file, it is gone, or its bytes differ.
+            BlocksError: The lineage does not list the file, the file is missing, or its bytes
+                differ.
         """
         expected = self.lineage.files.get(name)
         path = self.path / name
         if expected is None:
-            raise self._damage(name, "the lineage does not name this file", "a file it names")
+            raise self._damage(name, f"the lineage does not list {name}", "a file in the lineage")
         if name not in self._checked:
             if not path.is_file():
-                raise self._damage(name, "this file is gone", f"sha256 {expected}")
+                raise self._damage(name, f"file {name} is missing", f"sha256 {expected}")
             actual = file_sha256(path)
             if actual != expected:
-                raise self._damage(name, f"its sha256 is {actual}", f"{expected}, as it was made")
+                problem = f"file {name} has sha256 {actual}"
+                raise self._damage(name, problem, f"{expected}, as its step wrote it")
             self._checked.add(name)
         return path
 
     def check(self) -> "Folder":
-        """This folder, with every file checked, and nothing in it that the lineage lacks.
+        """Check every file, and that the folder contains no other files; return the folder.
 
         Raises:
-            BlocksError: A file is gone, was added, or has other bytes.
+            BlocksError: A file is missing, was added, or has other bytes.
         """
         actual = without_remains(files_sha256(self.path))
         actual.pop(STATEMENT_NAME, None)
@@ -85,8 +93,8 @@ class Folder:
             if found != expected:
                 raise self._damage(
                     name,
-                    f"its sha256 is {found}" if found else "this file is gone",
-                    f"{expected}, as it was made" if expected else "no such file",
+                    f"file {name} has sha256 {found}" if found else f"file {name} is missing",
+                    f"{expected}, as its step wrote it" if expected else "no such file",
                 )
         self._checked.update(actual)
         return self
@@ -97,15 +105,17 @@ class Folder:
             name,
             problem,
             expected,
-            "this folder was changed or damaged after it was made: make or fetch it again",
+            "The folder was changed or damaged after its step wrote it: run the step again, or "
+            "restore the folder from a copy",
         )
 
 
 def open_folder(path: Path, expected: Format, where: str) -> Folder:
-    """A finished output folder of the format that was expected.
+    """Open a finished output folder of the expected format.
 
     Raises:
-        BlocksError: It is unfinished, of another kind, or of a version that this code cannot read.
+        BlocksError: The folder is unfinished, of another kind, or of a version that this code
+            cannot read.
     """
     lineage = read_lineage(path)
     if lineage.format != str(expected):
@@ -114,22 +124,24 @@ def open_folder(path: Path, expected: Format, where: str) -> Folder:
         raise BlocksError(
             where,
             str(path),
-            f"this is {lineage.format}",
-            str(expected),
-            "update tfhub-blocks" if newer else f"give a folder that holds a {expected.kind}",
+            f"the folder has format {lineage.format}",
+            f"format {expected}",
+            "Update tfhub-blocks, which is older than this folder"
+            if newer
+            else f"Pass an output folder of format {expected}",
         )
     return Folder(path, lineage)
 
 
 def begin_folder(folder: Path, provenance: Provenance) -> Path:
-    """The empty folder to write an output into; ``finish_folder`` makes it the output.
+    """Create and return an empty folder for an output; ``finish_folder`` completes the output.
 
-    What an interrupted attempt left is removed first; so is a finished output of the very same
-    step, parameters, materials and code, which a retried job finds in its place. What is kept in
-    ``work_folder`` of this very work stays, and that of other work goes.
+    Files of an interrupted attempt are removed first. A finished output of exactly the same step,
+    parameters, materials and code, which a retried job finds, is removed too. Parts in
+    ``work_folder`` of the same work stay; parts of other work are removed.
 
     Raises:
-        BlocksError: The folder holds something else, which is left as it is.
+        BlocksError: The folder contains something else, which stays as it is.
     """
     present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     ours = _own_entries(folder, provenance) if present else set()
@@ -137,12 +149,12 @@ def begin_folder(folder: Path, provenance: Provenance) -> Path:
         raise BlocksError(
             str(folder),
             "output",
-            "something else is there already",
+            f"{folder} contains other files already",
             "a folder that is absent or empty",
-            "name another folder or remove this one",
+            "Choose another folder for the output, or delete this one",
         )
     if present - _REMAINS:
-        # Without this list, a removal that is cut short would leave what looks like a stranger's.
+        # Without this list, the rest of an interrupted removal would look like other files.
         _write_names(folder, present - _REMAINS)
         _remove_entries(folder, present - _REMAINS)
     _remove_entries(folder, {PARTIAL_NAME, NAMES_NAME})
@@ -158,30 +170,31 @@ def begin_folder(folder: Path, provenance: Provenance) -> Path:
 def finish_folder(
     folder: Path, name: str, folder_format: Format, provenance: Provenance
 ) -> Lineage:
-    """Turn what was written after ``begin_folder`` into the output; give its lineage."""
+    """Turn the files written after ``begin_folder`` into the output, and return its lineage."""
     partial = folder / PARTIAL_NAME
     lineage = Lineage(name, str(folder_format), files_sha256(partial), provenance)
     lineage.write(partial)
     names = (entry.name for entry in partial.iterdir())
     entries = sorted(names, key=lambda name: name == STATEMENT_NAME)
-    # Named before anything moves, so that a rerun can tell our remains from a stranger's files.
+    # Written before any file moves, so that a rerun can distinguish these files from others.
     _write_names(folder, entries)
     for entry in entries:
         (partial / entry).rename(folder / entry)
     (folder / NAMES_NAME).unlink()
     partial.rmdir()
-    # Another worker may look into it once more before it ends; whoever reads the folder does not.
+    # Errors are ignored, because another worker may still read the folder before it ends.
     shutil.rmtree(folder / WORK_NAME, ignore_errors=True)
     return lineage
 
 
 def work_folder(folder: Path, provenance: Provenance) -> Path:
-    """Where finished parts of an output wait until it is complete; made if it is not there.
+    """Create and return the folder for finished parts of an unfinished output.
 
-    It outlives a killed attempt: the next one at the very same step, parameters, materials, code
-    and environment finds it as it was. Several processes may use it at once, and at any time before
-    ``finish_folder``, which removes it file by file. What is in it counts as finished, so each part
-    is one file, written whole (``write_file``) or renamed into place, and needs no other.
+    The folder survives a killed attempt. The next attempt with exactly the same step, parameters,
+    materials, code and environment finds it unchanged. Several processes may use it at once, at any
+    time before ``finish_folder``, which removes it file by file. Every file in the folder counts as
+    finished. Therefore each part is one file, written completely (``write_file``) or renamed into
+    place, and does not depend on other files.
     """
     work = folder / WORK_NAME / work_key(provenance)
     work.mkdir(parents=True, exist_ok=True)
@@ -189,15 +202,17 @@ def work_folder(folder: Path, provenance: Provenance) -> Path:
 
 
 def work_key(provenance: Provenance) -> str:
-    """The name of some work: the digest of its step, parameters, materials, code, environment."""
+    """Return the digest of a work's step, parameters, materials, code and environment."""
     return record_digest(provenance.work)[:40]
 
 
 def without_remains(files: Mapping[str, Any]) -> dict[str, Any]:
-    """The files of a finished output, without what attempts left beside it; all of other folders.
+    """Return the files of a finished output without the remains of unfinished attempts.
+
+    Other folders keep all their files.
 
     Args:
-        files: Whatever there is of each file, by its POSIX path relative to the folder.
+        files: A value for each file, such as its digest, by its relative POSIX path.
     """
     if STATEMENT_NAME not in files:
         return dict(files)
@@ -205,7 +220,7 @@ def without_remains(files: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _own_entries(folder: Path, provenance: Provenance) -> set[str]:
-    """The names of what an attempt of ours at this very work left in a folder."""
+    """Return the names of the entries that an earlier attempt at this work left in a folder."""
     always = set(_REMAINS)
     if (folder / STATEMENT_NAME).is_file():
         earlier = read_lineage(folder)
@@ -221,7 +236,7 @@ def _own_entries(folder: Path, provenance: Provenance) -> set[str]:
 
 
 def _hollow_folders(folder: Path) -> set[str]:
-    """The folders without any file, which a lineage does not name."""
+    """Return the subfolders that contain no file; a lineage does not list them."""
     below = (path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
     return {path.name for path in below if not any(folder_files(path))}
 
@@ -244,7 +259,7 @@ def _remove_entries(folder: Path, names: Iterable[str]) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a whole file or none: beside it first, then renamed into place."""
+    """Write a file completely or not at all: under another name first, then by a rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("wb") as file:
@@ -256,7 +271,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a file, and wait while another process does."""
+    """Lock a file inside this context. The function waits while another process has the lock."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

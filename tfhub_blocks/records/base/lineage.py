@@ -1,4 +1,4 @@
-"""How an output came to be: an in-toto statement with a SLSA-provenance predicate.
+"""The lineage of an output: an in-toto statement with a SLSA-provenance predicate.
 
 See https://github.com/in-toto/attestation (Statement v1, DigestSet) and
 https://slsa.dev/spec/v1.0/provenance.
@@ -28,11 +28,10 @@ PORT_URN = "urn:tfhub-blocks:port:"
 
 @dataclass(frozen=True)
 class Material:
-    """Something that a step was given: its port, and the digest of its content if it has one.
+    """An input of a step: its port, and the digest of its content if it has one.
 
-    Of the output of a step also ``statement``, the SHA-256 of the lineage that it carried, and
-    ``making``, what that said of how it was made (``Lineage.making``). Statements from before
-    these were kept have neither.
+    If the input is the output of a step, ``statement`` is the SHA-256 of its lineage.json, and
+    ``making`` the digest of how it was made (``Lineage.making``). Older statements have neither.
     """
 
     name: str
@@ -41,7 +40,7 @@ class Material:
     making: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """As an in-toto ResourceDescriptor, which needs a digest or a URI."""
+        """Return an in-toto ResourceDescriptor, which needs a digest or a URI."""
         if not self.digest:
             return {"name": self.name, "uri": PORT_URN + self.name}
         found: dict[str, Any] = {"name": self.name, "digest": {"dirHash": self.digest}}
@@ -52,7 +51,7 @@ class Material:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What made an output: step, parameters, materials, code, environment, and when."""
+    """The origin of an output: step, parameters, materials, code, environment, and times."""
 
     step: str
     parameters: Mapping[str, Any]
@@ -65,7 +64,7 @@ class Provenance:
 
     @property
     def work(self) -> dict[str, Any]:
-        """What makes two attempts the same work, by name; JSON-ready, and not when it was done."""
+        """The values that identify the work, by name, JSON-ready. Times are not included."""
         return {
             "step": self.step,
             **{f"parameter {name}": value for name, value in self.parameters.items()},
@@ -77,7 +76,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Lineage:
-    """What an output folder is: its format, the SHA-256 of each file, and what made it."""
+    """The description of an output folder: its format, the SHA-256 of each file, and its origin."""
 
     name: str
     format: str
@@ -86,16 +85,16 @@ class Lineage:
 
     @property
     def digest(self) -> str:
-        """The digest of the whole content: of the files, not of how and when they were made."""
+        """The digest of the files. Their origin and times are not included."""
         return tree_digest(self.files)
 
     @property
     def making(self) -> str:
-        """The digest of what was made how, of what that was itself made how: times are no part.
+        """The digest of the content and its origin, and of the origin of all inputs.
 
-        The same work that gives the same content again has the same, and another parameter, input,
-        code or environment another, here or in any step before. Facts are no part, either: they
-        hold measured speeds.
+        Repeating the same work with the same result gives the same digest. Another parameter,
+        input, code or environment gives another digest, in this step or in any earlier one. Times
+        and facts are not included, since facts contain measured speeds.
         """
         made = self.provenance
         return record_digest(
@@ -107,11 +106,11 @@ class Lineage:
         )
 
     def material(self, port: str) -> Material | None:
-        """What the step that made this was given at a port, or None."""
+        """Return the material that the step got at a port, or None."""
         return next((m for m in self.provenance.materials if m.name == port), None)
 
     def as_statement(self) -> dict[str, Any]:
-        """As an in-toto statement."""
+        """Return the lineage as an in-toto statement."""
         made = self.provenance
         return {
             "_type": STATEMENT_TYPE,
@@ -143,38 +142,41 @@ class Lineage:
         }
 
     def write(self, folder: Path) -> None:
-        """Write the statement into the folder that it speaks of."""
+        """Write the statement into the folder that it describes."""
         text = json.dumps(self.as_statement(), indent=1, ensure_ascii=False)
         (folder / STATEMENT_NAME).write_text(text + "\n", encoding="utf-8")
 
 
 def read_lineage(folder: Path) -> Lineage:
-    """The lineage that a folder carries, with its own digest checked against its file list.
+    """Read the lineage of a folder, and check its digest against its file list.
 
     Raises:
-        BlocksError: There is none, so the folder is unfinished or not ours; or it is not sound.
+        BlocksError: The folder has no lineage, so no step finished it, or the lineage is invalid.
     """
     path = folder / STATEMENT_NAME
     if not path.is_file():
         raise BlocksError(
             str(folder),
             STATEMENT_NAME,
-            "this folder has no lineage" if folder.is_dir() else "there is no such folder",
+            f"the folder has no {STATEMENT_NAME}"
+            if folder.is_dir()
+            else f"folder {folder} does not exist",
             "a finished output of a step",
-            "give the output of a finished run; an interrupted one is made again by running it",
+            "Pass the output of a finished run; if the run was interrupted, run it again",
         )
     try:
         lineage = _parse(json.loads(path.read_text(encoding="utf-8")))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _damaged(folder, f"it cannot be read as an in-toto statement ({error!r})") from error
+        problem = f"{STATEMENT_NAME} is not a valid in-toto statement ({error!r})"
+        raise _damaged(folder, problem) from error
     return lineage
 
 
 def output_material(port: str, folder: Path) -> Material:
-    """A folder that a step made, as something that another step is given.
+    """Return the output folder of one step as a material of another step.
 
     Raises:
-        BlocksError: It carries no sound lineage.
+        BlocksError: The folder has no valid lineage.
     """
     lineage = read_lineage(folder)
     statement = file_sha256(folder / STATEMENT_NAME)
@@ -216,7 +218,8 @@ def _parse(statement: dict[str, Any]) -> Lineage:
     if unsafe:
         raise ValueError(f"the path {unsafe[0]!r} leaves the folder")
     if whole["digest"]["dirHash"] != lineage.digest:
-        raise ValueError(f"it states digest {whole['digest']['dirHash']}, its files give another")
+        stated = whole["digest"]["dirHash"]
+        raise ValueError(f"the stated digest {stated} is not that of the listed files")
     return lineage
 
 
@@ -226,5 +229,5 @@ def _damaged(folder: Path, problem: str) -> BlocksError:
         STATEMENT_NAME,
         problem,
         "the statement that the step wrote",
-        "run the step that made this folder again; do not edit its files",
+        "Run the step that wrote this folder again, and do not edit its files",
     )

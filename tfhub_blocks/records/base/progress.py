@@ -1,4 +1,4 @@
-"""How far a step is, as a line that it prints and that an engine may read."""
+"""The progress of a step, as lines that the step prints and the engine reads."""
 
 import time
 from dataclasses import dataclass, field
@@ -8,7 +8,13 @@ PREFIX = "progress: "
 
 @dataclass
 class Progress:
-    """Prints how far a step is, at most once a second: ``progress: 512/900 images, 110/s``."""
+    """A printer of progress, at most once a second: ``progress: 512/900 images, 110/s``.
+
+    Example::
+
+        progress = Progress("images", total=900)
+        progress(512)
+    """
 
     unit: str
     total: int | None = None
@@ -16,7 +22,7 @@ class Progress:
     _printed: float = 0.0
 
     def __call__(self, done: int, total: int | None = None) -> None:
-        """Say that so many are done, of so many in all if that is known."""
+        """Print the number of finished items, with the total and the time left if known."""
         now = time.monotonic()
         total = total or self.total
         if now - self._printed < 1.0 and done != total:

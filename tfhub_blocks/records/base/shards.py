@@ -1,4 +1,4 @@
-"""Tables in Arrow IPC shards: written in order with bounded memory, read shard by shard."""
+"""Tables in Arrow IPC shards, written in order with bounded memory and read shard by shard."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,10 +13,13 @@ SHARDS_FOLDER = "shards"
 
 
 class ShardWriter:
-    """Writes record batches into ``shards/00000.arrow`` and on, each near ``shard_bytes``.
+    """A writer of record batches to ``shards/00000.arrow`` and so on, each near ``shard_bytes``.
 
     A shard ends with the batch that reaches its size, so equal batches give equal shards.
-    ``names`` are the shards begun so far, ``shard_rows`` how many rows each has.
+    ``names`` are the shards so far, ``shard_rows`` their numbers of rows. Example::
+
+        with ShardWriter(folder, schema) as writer:
+            writer.write(batch)
     """
 
     def __init__(self, folder: Path, schema: pa.Schema, shard_bytes: int = SHARD_BYTES) -> None:
@@ -31,11 +34,11 @@ class ShardWriter:
 
     @property
     def rows(self) -> int:
-        """The rows written so far."""
+        """The number of rows written so far."""
         return sum(self.shard_rows)
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Append one batch, which becomes one batch of the shard."""
+        """Append one batch, as one batch of the shard."""
         if self._writer is None:
             name = f"{SHARDS_FOLDER}/{len(self.names):05d}.arrow"
             self._writer = pa.ipc.new_file(str(self._folder / name), self._schema)
@@ -49,7 +52,7 @@ class ShardWriter:
             self.close()
 
     def close(self) -> None:
-        """Finish the open shard, if there is one."""
+        """Finish the open shard, if any."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -64,10 +67,10 @@ class ShardWriter:
 def read_batches(
     folder: Folder, names: Sequence[str], columns: Sequence[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """The batches of some shards, in order, memory-mapped; each shard is checked when opened.
+    """Yield the batches of some shards in order, memory-mapped. Each shard is checked on opening.
 
     Raises:
-        BlocksError: A shard is gone, truncated, or has other bytes than when it was made.
+        BlocksError: A shard is missing, truncated, or has other bytes than its step wrote.
     """
     for name in names:
         with pa.memory_map(str(folder.file(name))) as source:

@@ -1,4 +1,4 @@
-"""Vectors and ids of a part of some features, read from the shards anew each time; none is kept."""
+"""Vectors and ids of one split of features. Each use reads the shards again; no copy is kept."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from tfhub_blocks.records.base.shards import read_batches
 
 @dataclass(frozen=True)
 class SplitRows:
-    """The rows of one split: where they are, and how many."""
+    """The rows of one split: their folder and shards, and their number."""
 
     folder: Folder
     shards: Sequence[str]
@@ -24,10 +24,12 @@ class SplitRows:
     items: int
 
     def batches(self, column: str) -> Iterator[pa.Array]:
-        """One column of the split's rows in order, batch by batch; one shard is mapped at a time.
+        """Yield one column of the split's rows in order, batch by batch.
+
+        One shard is mapped at a time.
 
         Raises:
-            BlocksError: A shard is gone or has other bytes than when it was made.
+            BlocksError: A shard is missing or has other bytes than its step wrote.
         """
         for batch in read_batches(self.folder, self.shards, [column, "split"]):
             chosen = pc.equal(batch["split"], self.split)
@@ -38,20 +40,20 @@ class SplitRows:
 
 @dataclass(frozen=True)
 class Vectors:
-    """The vectors of one split. ``np.asarray`` holds them all, float32 [items, dimension]."""
+    """The vectors of one split. ``np.asarray`` reads them all, float32 [items, dimension]."""
 
     part: SplitRows
     dimension: int
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Items and dimension."""
+        """The number of items and the dimension."""
         return self.part.items, self.dimension
 
     def chunks(self, rows: int) -> Iterator[NDArray[np.float32]]:
-        """The vectors in order, float32 [rows, dimension] each; the last may have fewer.
+        """Yield the vectors in order, in chunks of float32 [rows, dimension].
 
-        They may be stored as float16.
+        The last chunk may have fewer rows. Stored float16 vectors are converted.
         """
         left, filled = self.part.items, 0
         chunk = np.empty((min(rows, left), self.dimension), np.float32)
@@ -73,7 +75,7 @@ class Vectors:
 
 @dataclass(frozen=True)
 class Ids(Sequence[str]):
-    """The ids of one split, read when one is asked for: they name what is wrong."""
+    """The ids of one split, read on demand: only error messages need them."""
 
     part: SplitRows
 
@@ -85,7 +87,7 @@ class Ids(Sequence[str]):
     @overload
     def __getitem__(self, row: slice) -> Sequence[str]: ...
     def __getitem__(self, row: int | slice) -> str | Sequence[str]:
-        """The id of one item, or of several."""
+        """Return the id of one item, or of several."""
         if isinstance(row, int) and row >= 0:
             found = next(islice(self, row, None), None)
             if found is None:

@@ -1,7 +1,7 @@
-"""The workers that share one step: which of them a process is, and that all do the same work.
+"""The workers that share one step, and a check that all do the same work.
 
 Azure ML starts the same command on each node of a TensorFlow distribution, and so does the local
-engine; by ``TF_CONFIG`` a process knows its place, as TensorFlow's own strategies do.
+engine. A process reads its index from ``TF_CONFIG``, as TensorFlow's strategies do.
 See https://www.tensorflow.org/guide/distributed_training (TF_CONFIG).
 """
 
@@ -19,9 +19,9 @@ from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import WORK_NAME, WORKERS_NAME, write_file
 
 VARIABLE = "TF_CONFIG"
-# A component says by this tag that it can run on several workers.
+# This tag marks a component that can run on several workers.
 TAG, MANY = "workers", "many"
-# How long the first worker waits for the others: their nodes start at the same time.
+# The time that the first worker waits for the others; their nodes start at the same time.
 LIMIT_S = 600.0
 _POLL_S = 0.2
 
@@ -30,7 +30,7 @@ _POLL_S = 0.2
 class Worker:
     """One of the processes that share a step, counted from 0.
 
-    ``rendezvous`` is the digest of all their addresses, so the same for all of them.
+    ``rendezvous`` is the digest of all addresses, so all workers have the same value.
     """
 
     index: int = 0
@@ -39,33 +39,35 @@ class Worker:
 
     @property
     def is_first(self) -> bool:
-        """Whether it is the one that assembles what all have made."""
+        """True for the worker that assembles the parts of all workers."""
         return self.index == 0
 
     def takes(self, sha256: str) -> bool:
-        """Whether something is in its share, by its digest in hexadecimal.
+        """Return True if a hexadecimal digest belongs to this worker's share.
 
-        Each digest is in the share of exactly one worker, whatever else there is.
+        Each digest belongs to the share of exactly one worker.
         """
         return int(sha256, 16) % self.count == self.index
 
     def __str__(self) -> str:
-        """As it is said to people."""
+        """Return the worker's name for messages."""
         return f"worker {self.index} of {self.count} (the first is 0)"
 
 
 def tf_config(addresses: Sequence[str], index: int) -> str:
-    """What ``TF_CONFIG`` is for one of the workers at these addresses."""
+    """Return the value of ``TF_CONFIG`` for one of the workers at these addresses."""
     return json.dumps(
         {"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": index}}
     )
 
 
 def worker_of_this_process(where: str) -> Worker:
-    """The worker that ``TF_CONFIG`` makes of this process; the only one where it is not set.
+    """Return the worker that ``TF_CONFIG`` assigns to this process.
+
+    Without ``TF_CONFIG``, the process is the only worker.
 
     Raises:
-        BlocksError: It is malformed, or names another kind of task than workers.
+        BlocksError: ``TF_CONFIG`` is malformed, or contains other tasks than workers.
     """
     text = os.environ.get(VARIABLE, "").strip()
     try:
@@ -74,9 +76,10 @@ def worker_of_this_process(where: str) -> Worker:
         raise BlocksError(
             where,
             VARIABLE,
-            f"it is {text!r} ({error!r})",
-            f"such as {tf_config(['10.0.0.4:2222', '10.0.0.5:2222'], 0)}, workers alone",
-            "run it with a TensorFlow distribution without parameter servers, or unset it",
+            f"{VARIABLE} is {text!r} ({error!r})",
+            f"workers alone, such as {tf_config(['10.0.0.4:2222', '10.0.0.5:2222'], 0)}",
+            "Run the step with a TensorFlow distribution without parameter servers, or unset "
+            f"{VARIABLE}",
         ) from error
 
 
@@ -87,9 +90,9 @@ def _parsed(config: Mapping[str, Any]) -> Worker:
     addresses = cluster.pop("worker")
     task, index = config["task"], int(config["task"]["index"])
     if any(cluster.values()) or task["type"] != "worker" or not isinstance(addresses, list):
-        raise ValueError("it is no list of workers alone")
+        raise ValueError("the cluster is not a list of workers alone")
     if not 0 <= index < len(addresses) or len(set(addresses)) < len(addresses):
-        raise ValueError(f"there is no worker {index}, or two have one address")
+        raise ValueError(f"worker {index} does not exist, or two workers have the same address")
     return Worker(index, len(addresses), record_digest(addresses)[:40])
 
 
@@ -100,20 +103,21 @@ def gather(
     where: str,
     limit_s: float = LIMIT_S,
 ) -> None:
-    """See that all workers do the same work; the first one waits for the others.
+    """Check that all workers do the same work. The first worker waits for the others.
 
-    Each says in a folder that all share what it does. Those of other inputs would write their
-    parts elsewhere, and nobody would ever find them.
+    Each worker writes its work into a shared folder. A worker with other inputs would write its
+    parts elsewhere, where the first worker never looks.
 
     Args:
         folder: An output folder of the step.
-        worker: Which of them this process is.
-        work: What it does: ``Provenance.work``.
-        where: The step's name.
-        limit_s: How long to wait.
+        worker: The worker that this process is.
+        work: The work of this process: ``Provenance.work``.
+        where: The name of the step.
+        limit_s: The longest wait, in seconds.
 
     Raises:
-        BlocksError: This is the first, and one did not come in time, or does other work.
+        BlocksError: This is the first worker, and another one did not start in time or does other
+            work.
     """
     meeting = folder / WORK_NAME / WORKERS_NAME
     place = meeting / worker.rendezvous
@@ -126,7 +130,7 @@ def gather(
             found = json.loads(_announcement(place, index).read_text(encoding="utf-8"))
             _compare(found, work, Worker(index, worker.count), where)
     finally:
-        # Else another attempt on the very same nodes would meet those of this one.
+        # Otherwise another attempt on the same nodes would read the files of this one.
         shutil.rmtree(meeting, ignore_errors=True)
 
 
@@ -141,9 +145,10 @@ def _wait(place: Path, worker: Worker, where: str, limit_s: float) -> None:
             raise BlocksError(
                 where,
                 str(Worker(missing[0], worker.count)),
-                f"it did not begin within {limit_s:g} s",
-                f"all {worker.count} workers to begin",
-                "see its log, and whether its node started; run again: what is complete is kept",
+                f"worker {missing[0]} did not start within {limit_s:g} s",
+                f"all {worker.count} workers",
+                f"Read the log of worker {missing[0]} and check its node, then run the step again; "
+                "finished parts are kept",
             )
         time.sleep(_POLL_S)
 
@@ -156,7 +161,7 @@ def _compare(
             raise BlocksError(
                 where,
                 str(worker),
-                f"its {name} is {found.get(name)}",
-                f"{expected.get(name)}, as worker 0 has",
-                "let all workers run the same code, environment, inputs and parameters",
+                f"{name} of worker {worker.index} is {found.get(name)}",
+                f"{expected.get(name)}, as on worker 0",
+                "Start all workers with the same code, environment, inputs and parameters",
             )

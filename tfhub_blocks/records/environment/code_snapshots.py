@@ -1,6 +1,7 @@
-"""Which code a step consists of: its component.py and the modules of ours that it imports.
+"""The code snapshot of a step: its component.py and the tfhub-blocks modules that it imports.
 
-With them travels the lock of the environment that it is pinned to, for the step to compare.
+The snapshot also contains the lock of the step's environment, so that the step can compare it with
+the installed packages.
 """
 
 import ast
@@ -17,20 +18,20 @@ PACKAGE = "tfhub_blocks"
 
 
 def step_modules(component: Path, package: Path) -> dict[str, Path]:
-    """The modules of our package that a component imports, transitively, and their packages.
+    """Return the tfhub-blocks modules that a component imports, transitively, and their packages.
 
-    Imports inside functions count; the rest of the library does not, so that an edit there leaves
-    the step's snapshot, and with it the reuse of its outputs, alone.
+    Imports inside functions count. The rest of the library does not count, so an edit there changes
+    neither the step's snapshot nor the reuse of its outputs.
 
     Args:
         component: The component.py.
         package: The folder of the ``tfhub_blocks`` package.
 
     Returns:
-        Path by POSIX path relative to the package's parent, sorted.
+        Each module's path, by POSIX path relative to the package's parent, sorted.
 
     Raises:
-        BlocksError: An import is relative or a star, which no step can follow, or names nothing.
+        BlocksError: An import is relative or a star import, or names no module.
     """
     found: dict[str, Path] = {}
     waiting = [component]
@@ -46,7 +47,7 @@ def step_modules(component: Path, package: Path) -> dict[str, Path]:
 
 
 def write_step_package(component: Path, package: Path, folder: Path) -> Path:
-    """Write a copy of our package that holds just a step's modules and its lock; give its path."""
+    """Write a copy of the package with only a step's modules and its lock, and return its path."""
     (folder / PACKAGE).mkdir(parents=True)
     modules = step_modules(component, package)
     lock = step_lock(component, package) if modules else None
@@ -57,7 +58,7 @@ def write_step_package(component: Path, package: Path, folder: Path) -> Path:
 
 
 def write_program(module: Path, package: Path, folder: Path) -> str:
-    """Write a module of our package, and those that it imports; give its path in the folder."""
+    """Write a module of the package with its imports, and return its path in the folder."""
     relative = module.relative_to(package.parent).as_posix()
     _write({**step_modules(module, package), relative: module}, folder)
     return relative
@@ -71,14 +72,14 @@ def _write(modules: Mapping[str, Path], folder: Path) -> None:
 
 
 def step_lock(component: Path, package: Path) -> str | None:
-    """The lock of the environment that a component names, as its snapshot carries it.
+    """Return the lock of a component's environment, as the code snapshot contains it.
 
-    The definition stands in ``environments`` beside the component's folder, or where the steps
-    that are installed with our package have theirs.
+    The definition is in ``environments`` next to the component's folder, or next to the steps that
+    tfhub-blocks installs.
 
     Returns:
-        Versions without hashes, the same for the same definition; None if the component names no
-        environment of ours, or a version that is not the one defined.
+        Versions without hashes, the same text for the same definition. None if the component names
+        no environment that is defined there, or another version of it.
 
     Raises:
         BlocksError: The lock cannot be read.
@@ -94,10 +95,10 @@ def step_lock(component: Path, package: Path) -> str | None:
     return None
 
 
-# Steps share most of our modules; whoever loads several parses each once.
+# Steps share most modules, so each is parsed once when several steps are loaded.
 @lru_cache(maxsize=1024)
 def _imports(path: str, text: str) -> tuple[tuple[str, str | None], ...]:
-    """Each module that a file imports, with the name it takes from it, if any."""
+    """Return each module that a file imports, with the imported name or None."""
     found: list[tuple[str, str | None]] = []
     for node in ast.walk(ast.parse(text, path)):
         if isinstance(node, ast.Import):
@@ -107,9 +108,9 @@ def _imports(path: str, text: str) -> tuple[tuple[str, str | None], ...]:
                 raise BlocksError(
                     path,
                     f"line {node.lineno}",
-                    "this import is relative or a star",
+                    f"the import in line {node.lineno} is relative or a star import",
                     "absolute imports of names",
-                    f"write it as: from {PACKAGE}... import NAME",
+                    f"Write it as: from {PACKAGE}... import NAME",
                 )
             found += ((str(node.module), alias.name) for alias in node.names)
     return tuple(found)
@@ -118,7 +119,7 @@ def _imports(path: str, text: str) -> tuple[tuple[str, str | None], ...]:
 def _module_files(
     name: str, attribute: str | None, package: Path, importer: Path
 ) -> Iterator[Path]:
-    """The file of a module of ours and the __init__.py of each package on the way to it."""
+    """Yield the file of a tfhub-blocks module, and the __init__.py of each package above it."""
     first, *parts = name.split(".")
     if first != PACKAGE:
         return
@@ -133,12 +134,12 @@ def _module_files(
             raise BlocksError(
                 str(importer),
                 f"import {name}",
-                "there is no such module",
+                f"module {name} does not exist",
                 f"a module of {PACKAGE}",
-                "correct its name",
+                f"Change the import in {importer}",
             )
         yield folder / "__init__.py"
-    # What is imported from a package may be one of its modules.
+    # A name imported from a package may be one of its modules.
     if attribute and (folder / f"{attribute}.py").is_file():
         yield folder / f"{attribute}.py"
     elif attribute and (folder / attribute / "__init__.py").is_file():

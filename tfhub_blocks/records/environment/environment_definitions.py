@@ -1,4 +1,4 @@
-"""Environments as they are defined: a Dockerfile, requirements, their lock, an owner, a purpose."""
+"""Environment definitions: a Dockerfile, requirements, their lock, an owner and a purpose."""
 
 import json
 import re
@@ -29,10 +29,10 @@ _CUDA_TAG = re.compile(r"cuda-?(\d+(?:\.\d+)*)")
 
 @dataclass(frozen=True)
 class Description:
-    """What ``environment.yaml`` says; the last two are written by ``tfhub-blocks env lock``.
+    """The content of ``environment.yaml``.
 
-    ``continues`` is the NAME:VERSION of the environment that this one adds an encoder to, and is
-    written by ``tfhub-blocks env bake``.
+    ``tfhub-blocks env lock`` writes the last two fields. ``tfhub-blocks env bake`` writes
+    ``continues``, the NAME:VERSION of the environment to which this one adds an encoder.
     """
 
     name: str
@@ -46,33 +46,33 @@ class Description:
 
 @dataclass(frozen=True)
 class Image:
-    """A container image as a Dockerfile names it: ``NAME:TAG``, and its digest if that is known."""
+    """A container image as a Dockerfile names it: ``NAME:TAG``, and its digest if known."""
 
     reference: str
     digest: str = ""
 
     @property
     def tag(self) -> str:
-        """Its tag, or nothing."""
+        """The tag of the image, or an empty text."""
         return self.reference.rpartition("/")[2].partition(":")[2]
 
     @property
     def cuda(self) -> str:
-        """The version of CUDA that its name states, or nothing."""
+        """The version of CUDA in the image's name, or an empty text."""
         found = _CUDA_TAG.search(self.reference)
         return found[1] if found else ""
 
     def __str__(self) -> str:
-        """As it stands behind FROM."""
+        """Return the text for a FROM line."""
         return f"{self.reference}@{self.digest}" if self.digest else self.reference
 
 
 @dataclass(frozen=True)
 class EnvironmentDefinition:
-    """The files of an environment's definition, by name; one that is not there is no key.
+    """The files of an environment's definition, by name. A missing file has no key.
 
-    ``key`` is the name of its folder, by which the command line knows it; ``where`` says where
-    it was read from.
+    ``key`` is the name of the folder, which the command line uses; ``where`` is the source of the
+    files, for errors.
     """
 
     key: str
@@ -80,56 +80,66 @@ class EnvironmentDefinition:
     files: Mapping[str, bytes]
 
     def text(self, name: str) -> str:
-        """The text of one file.
+        """Return the text of one file.
 
         Raises:
-            BlocksError: The definition lacks it, or it is no text.
+            BlocksError: The definition lacks the file, or the file is not UTF-8 text.
         """
         if name not in self.files:
             raise BlocksError(
                 self.where,
                 name,
-                "there is no such file",
-                ", ".join((*DEFINITION_FILES, REQUIREMENTS_NAME, DESCRIPTION_NAME)),
-                "write it; see docs/environments.md",
+                f"the environment has no {name}",
+                "the files " + ", ".join((*DEFINITION_FILES, REQUIREMENTS_NAME, DESCRIPTION_NAME)),
+                f"Run `tfhub-blocks env lock {self.key}`, which writes this file"
+                if name == LOCK_NAME
+                else f"Add {name}; components/environments/cpu is an example",
             )
         try:
             return self.files[name].decode()
         except UnicodeDecodeError as error:
-            raise BlocksError(self.where, name, str(error), "UTF-8", "mend it") from error
+            raise BlocksError(
+                self.where,
+                name,
+                f"{name} is not UTF-8 text ({error})",
+                "",
+                f"Save {name} as UTF-8, or restore the file from git",
+            ) from error
 
     @property
     def version(self) -> str:
-        """The version that follows from its content."""
+        """The version of the environment, which follows from its content."""
         for name in DEFINITION_FILES:
             self.text(name)
         return content_version(self.files)
 
     @property
     def lock(self) -> Lock:
-        """Its lock."""
+        """The lock of the environment."""
         return parse_lock(self.text(LOCK_NAME), f"{self.where}/{LOCK_NAME}")
 
     @property
     def description(self) -> Description:
-        """What its ``environment.yaml`` says.
+        """The content of ``environment.yaml``.
 
         Raises:
-            BlocksError: It is no YAML, or holds something that is not understood.
+            BlocksError: The file is not YAML, or a key is missing, unknown or mistyped.
         """
         where = f"{self.where}/{DESCRIPTION_NAME}"
+        remedy = "Start from components/environments/cpu/environment.yaml"
         try:
             record = yaml.safe_load(self.text(DESCRIPTION_NAME))
         except yaml.YAMLError as error:
-            problem = " ".join(str(error).split())
-            raise BlocksError(where, "file", problem, "a YAML mapping", "mend it") from error
+            problem = f"{DESCRIPTION_NAME} is not YAML ({' '.join(str(error).split())})"
+            raise BlocksError(where, "file", problem, "a YAML mapping", remedy) from error
         if not isinstance(record, dict):
-            raise BlocksError(where, "file", f"it is {record!r}", "a YAML mapping", "mend it")
+            problem = f"{DESCRIPTION_NAME} contains {record!r}"
+            raise BlocksError(where, "file", problem, "a YAML mapping", remedy)
         return read_record(record, Description, where)
 
     @property
     def name(self) -> str:
-        """The name that its ``environment.yaml`` gives, or nothing if that cannot be read."""
+        """The name in ``environment.yaml``, or an empty text if the file cannot be read."""
         try:
             return self.description.name
         except BlocksError:
@@ -137,13 +147,13 @@ class EnvironmentDefinition:
 
     @property
     def encoder(self) -> str:
-        """The digest of the encoder that its image holds, or nothing."""
+        """The digest of the encoder that the image contains, or an empty text."""
         found = _BAKED.search(self.text(DOCKERFILE_NAME))
         return found[1] if found else ""
 
     @property
     def images(self) -> list[Image]:
-        """What its Dockerfile builds on; the last is what the environment's image is made from."""
+        """The images that the Dockerfile builds on. The last is the base of the final image."""
         found, stages = [], set()
         for reference, stage in _FROM.findall(self.text(DOCKERFILE_NAME)):
             if reference not in stages:
@@ -154,24 +164,24 @@ class EnvironmentDefinition:
 
     @property
     def base_image(self) -> Image:
-        """What the environment's image is made from.
+        """The image from which the environment's image is built.
 
         Raises:
-            BlocksError: The Dockerfile names none.
+            BlocksError: The Dockerfile names no image.
         """
         if not self.images:
             raise BlocksError(
                 f"{self.where}/{DOCKERFILE_NAME}",
                 "FROM",
-                "it is missing",
-                "FROM IMAGE:TAG",
-                "add it",
+                "the Dockerfile has no FROM line",
+                "",
+                f"Add a line FROM IMAGE:TAG to {self.where}/{DOCKERFILE_NAME}",
             )
         return self.images[-1]
 
 
 def read_definition(folder: Path) -> EnvironmentDefinition:
-    """The definition in a folder."""
+    """Read the definition in a folder. Missing files are no error yet."""
     names = (*DEFINITION_FILES, REQUIREMENTS_NAME, DESCRIPTION_NAME)
     found = {name: folder / name for name in names if (folder / name).is_file()}
     files = {name: path.read_bytes() for name, path in found.items()}
@@ -179,15 +189,15 @@ def read_definition(folder: Path) -> EnvironmentDefinition:
 
 
 def with_image(dockerfile: str, old: Image, new: Image) -> str:
-    """The text of a Dockerfile that builds on another image; the rest stays as it was."""
+    """Replace the base image in a Dockerfile's text; the rest stays unchanged."""
     line = re.compile(rf"^(FROM[ \t]+(?:--\S+[ \t]+)*){re.escape(str(old))}(?!\S)", re.I | re.M)
     return line.sub(lambda match: match[1] + str(new), dockerfile)
 
 
 def with_facts(description: str, facts: Mapping[str, str]) -> str:
-    """The text of an environment.yaml with what commands write into it; the rest stays as it was.
+    """Set facts in the text of an environment.yaml; the rest stays unchanged.
 
-    What is not given of ``continues``, ``base_image`` and ``base_image_digest`` is removed.
+    Of ``continues``, ``base_image`` and ``base_image_digest``, those without a fact are removed.
     """
     keys = "|".join({"continues", "base_image", "base_image_digest", *facts})
     kept = re.sub(rf"^({keys}):.*\n?", "", description, flags=re.M)

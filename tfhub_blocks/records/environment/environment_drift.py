@@ -1,4 +1,4 @@
-"""How the environment that a step runs in differs from the lock that the step is pinned to."""
+"""Environment drift: differences between installed packages and the lock of a step."""
 
 import base64
 import hashlib
@@ -17,22 +17,22 @@ from tfhub_blocks.records.environment.package_locks import (
     step_lock_path,
 )
 
-# What a step does about a difference: writes it into its lineage, says so as well, or ends.
+# A step records a difference in its lineage, or records it and prints a warning, or fails.
 Policy = Literal["record", "warn", "refuse"]
 POLICY_VARIABLE = "TFHUB_BLOCKS_ENVIRONMENT_POLICY"
 DEFAULT_POLICY: Policy = "warn"
 FILES_VARIABLE = "TFHUB_BLOCKS_CHECK_FILES"
-# What installs a lock is beside it, and not of it.
+# These install the packages of a lock, and are not part of it.
 INSTALLERS = frozenset({"pip", "wheel"})
 
 
 @dataclass(frozen=True)
 class Drift:
-    """The differences between what is installed and a lock, told apart by kind.
+    """The differences between installed packages and a lock, by kind.
 
-    ``missing`` and ``extra`` give the version by name, ``other`` the locked and the installed one.
-    ``tampered`` names files that were changed after they were installed, by distribution; it is
-    None if nobody looked.
+    ``missing`` and ``extra`` contain versions by name; ``other`` contains the locked and the
+    installed version. ``tampered`` lists files that were changed after installation, by
+    distribution; None means that files were not checked.
     """
 
     environment: str
@@ -44,27 +44,30 @@ class Drift:
     tampered: Mapping[str, list[str]] | None = None
 
     def differences(self, extra_counts: bool) -> list[str]:
-        """Each difference in words; distributions beside the lock only if they count as one."""
-        told = []
+        """Return each difference in words; packages outside the lock only if ``extra_counts``."""
+        lines = []
         if not f"{self.python}.".startswith(f"{self.locked_python}."):
-            told.append(f"Python is {self.python}, locked is {self.locked_python}")
-        told += [f"{n} is {found}, locked is {want}" for n, (want, found) in self.other.items()]
-        told += [f"{name} {version} is missing" for name, version in self.missing.items()]
+            lines.append(f"Python is {self.python}, locked is {self.locked_python}")
+        lines += [f"{n} is {found}, locked is {want}" for n, (want, found) in self.other.items()]
+        lines += [f"{name} {version} is missing" for name, version in self.missing.items()]
         for name, files in (self.tampered or {}).items():
-            told.append(f"{name} was changed after it was installed ({', '.join(files[:2])})")
+            lines.append(f"{name} was changed after it was installed ({', '.join(files[:2])})")
         if extra_counts:
-            told += [f"{n} {version} is not in the lock" for n, version in self.extra.items()]
-        return told
+            lines += [f"{n} {version} is not in the lock" for n, version in self.extra.items()]
+        return lines
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready, for a lineage; of what is beside the lock only the count and a digest."""
+        """Return a JSON-ready record for a lineage.
+
+        Packages outside the lock are recorded as their number and a digest.
+        """
         record = asdict(self)
         extra = record.pop("extra")
         return record | {"extra": {"count": len(extra), "digest": record_digest(extra)}}
 
 
 def read_step_lock() -> Lock | None:
-    """The lock that this step's code snapshot carries, or None; a checkout carries none."""
+    """Read the lock in this step's code snapshot. A checkout has none: return None."""
     path = step_lock_path()
     if not path.is_file():
         return None
@@ -72,7 +75,7 @@ def read_step_lock() -> Lock | None:
 
 
 def drift_from(lock: Lock) -> Drift:
-    """How this interpreter and what it would import differ from a lock."""
+    """Return the differences of this interpreter and its packages from a lock."""
     wanted, installed = lock.versions(), installed_packages()
     both = wanted.keys() & installed.keys()
     return Drift(
@@ -94,21 +97,21 @@ def drift_from(lock: Lock) -> Drift:
 
 
 def with_tampered_files(drift: Drift, lock: Lock) -> Drift:
-    """The drift, with the files of locked distributions that are not as they were installed.
+    """Add to a drift the files of locked distributions that were changed after installation.
 
-    Every byte is read, which takes seconds where TensorFlow is installed.
+    Every byte is read, which takes seconds if TensorFlow is installed.
     """
     found = {name: tampered_files(name) for name in lock.versions() if name not in drift.missing}
     return replace(drift, tampered={name: files for name, files in found.items() if files})
 
 
 def tampered_files(distribution: str) -> list[str]:
-    """The files of an installed distribution that are gone or differ from its RECORD, sorted.
+    """Return the files of an installed distribution that are missing or differ from its RECORD.
 
-    RECORD itself is one of them if it is gone. It is as far as this sees: who changes a file and
-    its line of RECORD alike is not noticed.
+    The names are sorted. A missing RECORD is in the list. A change of a file together with its line
+    in RECORD is not detected.
     """
-    # Here, since they take a third of what a guard that reads no file may cost.
+    # Imported here, because these imports take a third of the time of a check without files.
     import csv
     import importlib.metadata
 
@@ -116,7 +119,7 @@ def tampered_files(distribution: str) -> list[str]:
     record = installed.read_text("RECORD")
     if record is None:
         return ["RECORD"]
-    # Not installed.files: from Python 3.12 on, it leaves out the files that are gone.
+    # Not installed.files: since Python 3.12 it leaves out missing files.
     return sorted(
         name
         for name, stated, *_ in csv.reader(record.splitlines())
@@ -125,7 +128,7 @@ def tampered_files(distribution: str) -> list[str]:
 
 
 def _has_digest(path: Path, stated: str) -> bool:
-    """Whether a file has the digest that RECORD states, such as ``sha256=47DEQ...``."""
+    """Return True if a file has the digest in RECORD, such as ``sha256=47DEQ...``."""
     algorithm, _, expected = stated.partition("=")
     if not path.is_file():
         return False
@@ -135,7 +138,7 @@ def _has_digest(path: Path, stated: str) -> bool:
 
 
 def _same_version(one: str, other: str) -> bool:
-    """Whether two texts mean one version, such as 2024.01 and 2024.1."""
+    """Return True if two texts are the same version, such as 2024.01 and 2024.1."""
     if one == other:
         return True
     from packaging.version import InvalidVersion, Version

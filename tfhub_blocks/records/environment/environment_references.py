@@ -1,4 +1,4 @@
-"""Which environment a component names, in the one literal of its component.py that says so."""
+"""The environment that a component names, in a literal in its component.py."""
 
 import ast
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ PREFIX = "azureml:"
 
 @dataclass(frozen=True)
 class Reference:
-    """The environment that a component.py names, and where: bytes ``start`` to ``end`` of it.
+    """The environment that a component.py names, in the bytes ``start`` to ``end`` of the file.
 
-    ``version`` is empty if none is named, and begins with ``@`` if it is a label.
+    ``version`` is empty if the reference has none, and begins with ``@`` if it is a label.
     """
 
     component: Path
@@ -22,19 +22,19 @@ class Reference:
     end: int
 
     def __str__(self) -> str:
-        """As it is said to people."""
+        """Return the reference for messages, such as ``NAME:VERSION``."""
         colon = "" if self.version.startswith("@") or not self.version else ":"
         return f"{self.name}{colon}{self.version}"
 
     def rewrite(self, version: str) -> None:
-        """Let the component name another version; nothing but that literal changes."""
+        """Write another version into component.py; only that literal changes."""
         source = self.component.read_bytes()
         literal = f'"{PREFIX}{self.name}:{version}"'.encode()
         self.component.write_bytes(source[: self.start] + literal + source[self.end :])
 
 
 def environment_reference(component: Path) -> Reference | None:
-    """The environment that a component.py names as a literal, or None."""
+    """Return the environment that a component.py names as a literal, or None."""
     source = component.read_bytes()
     for node in ast.walk(ast.parse(source, str(component))):
         if not (isinstance(node, ast.Call) and _called(node) == DECORATOR):

@@ -1,4 +1,4 @@
-"""What is installed where a step runs."""
+"""The packages that are installed where a step runs."""
 
 import hashlib
 import platform
@@ -14,16 +14,17 @@ DEFINITION_FILES = ("Dockerfile", LOCK_NAME)
 
 
 def installed_packages() -> dict[str, str]:
-    """Version by normalised name of each distribution that this interpreter would import.
+    """Return the version of each installed distribution, by normalised name.
 
-    Our own is left out: a step takes our code from its snapshot, never from the environment.
+    tfhub-blocks is left out: a step imports it from its code snapshot, never from the environment.
     """
     found: dict[str, str] = {}
     for entry in sys.path:
-        # setuptools, once imported, adds a folder of its own inside site-packages.
+        # After its import, setuptools adds a folder inside site-packages.
         if {"site-packages", "dist-packages"} & {path.name for path in Path(entry).parents}:
             continue
-        # A dist-info folder's name states both; reading 200 METADATA files takes 40 times longer.
+        # The name of a dist-info folder contains both; reading 200 METADATA files takes 40 times
+        # longer.
         for folder in Path(entry or ".").glob("*.dist-info"):
             name, _, version = folder.stem.rpartition("-")
             found.setdefault(name.lower().replace("_", "-").replace(".", "-"), version)
@@ -32,7 +33,7 @@ def installed_packages() -> dict[str, str]:
 
 
 def environment_digest() -> str:
-    """One digest over interpreter, machine type and every installed version."""
+    """Return one digest of the interpreter, the machine type and every installed version."""
     return record_digest(
         {
             "python": platform.python_version(),
@@ -43,19 +44,19 @@ def environment_digest() -> str:
 
 
 def definition_version(folder: Path) -> str:
-    """The version of an environment that steps are pinned to, from the content of its definition.
+    """Return the version of an environment, from the content of its definition.
 
-    Twelve hexadecimal digits, so the same version with other content cannot exist.
+    The version has twelve hexadecimal digits of a digest, so it never has two contents.
     """
     return content_version({name: (folder / name).read_bytes() for name in DEFINITION_FILES})
 
 
 def content_version(files: Mapping[str, bytes]) -> str:
-    """The version that a definition of these files has, of which an image is built."""
+    """Return the version of an environment definition with these files."""
     return definition_digest(files)[:12]
 
 
 def definition_digest(files: Mapping[str, bytes]) -> str:
-    """The whole digest behind ``content_version``."""
+    """Return the complete digest from which ``content_version`` takes its digits."""
     digests = {name: hashlib.sha256(files[name]).hexdigest() for name in DEFINITION_FILES}
     return tree_digest(digests)

@@ -1,4 +1,4 @@
-"""The machine that something is computed on, as far as the bits of a result depend on it."""
+"""Facts of the machine on which a result is computed, as far as its bits depend on them."""
 
 import os
 import platform
@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 CPU_FILE = Path("/proc/cpuinfo")
-# What chooses between the code paths of TensorFlow, oneDNN, OpenVINO, XLA, BLAS and NumPy.
+# These variables select code paths of TensorFlow, oneDNN, OpenVINO, XLA, BLAS and NumPy.
 _VARIABLES = re.compile(
     r"(TF_(ENABLE|DISABLE|NUM|DETERMINISTIC|CUDNN|XLA|FORCE|USE)_|ONEDNN_|DNNL_|OMP_|MKL_|OPENBLAS_"
     r"|OV_|XLA_|NPY_|NVIDIA_TF32_)\w+"
 )
-# Sets of vector instructions, by the beginnings of their names on x86-64; elsewhere all count.
+# The beginnings of the names of vector instruction sets on x86-64; elsewhere all sets count.
 _VECTORS = re.compile(r"(sse|ssse|avx|fma|f16c|amx|bmi)")
 
 
 def machine_facts() -> dict[str, Any]:
-    """Processor, its vector instructions, cores, variables, and BLAS where that is loaded.
+    """Return the processor, its vector instructions, cores, variables, and BLAS if loaded.
 
-    ``cores`` is how many this process may use, which is how many threads share an operation where
-    nothing else says. JSON-ready, for a lineage; it takes a few milliseconds.
+    ``cores`` is the number of cores that this process may use, and the default number of threads
+    for one operation. The record is JSON-ready for a lineage, and takes a few milliseconds.
     """
     model, instructions = _processor()
     return {
@@ -37,26 +37,26 @@ def machine_facts() -> dict[str, Any]:
 
 
 def _processor() -> tuple[str, list[str]]:
-    """Name and vector instructions of the first processor; nothing where no system tells."""
+    """Return name and vector instructions of the first processor, as far as known."""
     try:
         first = CPU_FILE.read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
     except OSError:
         return platform.processor(), []
     pairs = (line.partition(":") for line in first.splitlines())
-    told = {name.strip(): value.strip() for name, _, value in pairs}
-    flags = told.get("flags")
+    facts = {name.strip(): value.strip() for name, _, value in pairs}
+    flags = facts.get("flags")
     if flags is None:
-        return told.get("CPU part", ""), sorted(told.get("Features", "").split())
-    return told.get("model name", ""), sorted(filter(_VECTORS.match, flags.split()))
+        return facts.get("CPU part", ""), sorted(facts.get("Features", "").split())
+    return facts.get("model name", ""), sorted(filter(_VECTORS.match, flags.split()))
 
 
 def _blas() -> list[str]:
-    """Each BLAS that is loaded, with its version, kernels and threads, such as NumPy's."""
+    """Return each loaded BLAS, such as NumPy's, with its version, kernels and threads."""
     if "numpy" not in sys.modules:
         return []
     try:
         from threadpoolctl import threadpool_info
-    except ImportError:  # the environment of a step of somebody's
+    except ImportError:  # the environment of a third-party step may lack the package
         return []
     return sorted(
         f"{it['internal_api']} {it.get('version')} {it.get('architecture', '')}, "

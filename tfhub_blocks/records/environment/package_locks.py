@@ -1,4 +1,4 @@
-"""Locks: exactly which distributions an environment holds, as files that pip and uv read."""
+"""Package locks: the exact distributions of an environment, as files that pip and uv read."""
 
 import hashlib
 import re
@@ -10,9 +10,9 @@ import tfhub_blocks
 from tfhub_blocks.records.base.errors import BlocksError
 
 LOCK_NAME = "requirements.lock"
-# What a step's code snapshot carries, inside our package.
+# The lock in a step's code snapshot, inside the package tfhub_blocks.
 STEP_LOCK_NAME = "environment.lock"
-# For a lock that does not say which Python it was made for.
+# For a lock that does not state its Python version.
 DEFAULT_PYTHON = "3.11"
 
 _LINE = re.compile(r"([\w.-]+)(?:\[[\w.,\s-]*\])?==([^\s;]+)(?:\s*;\s*(\S.*))?")
@@ -22,7 +22,7 @@ _COMMENT = re.compile(r"(^|\s)#.*")
 
 @dataclass(frozen=True)
 class LockedPackage:
-    """One line of a lock; ``marker`` says where it holds, and is empty where it always does."""
+    """One line of a lock. ``marker`` is the condition under which it applies; empty is always."""
 
     name: str
     version: str
@@ -32,10 +32,10 @@ class LockedPackage:
 
 @dataclass(frozen=True)
 class Lock:
-    """A lock, read: its packages, and what its header says that it was made for.
+    """A package lock: its packages, and the facts in its header.
 
-    ``environment`` is NAME:VERSION and only stands in what a step carries; ``requirements`` is
-    the digest of the ``requirements.in`` that it was made from.
+    ``environment`` is NAME:VERSION, and only set in the lock of a code snapshot. ``requirements``
+    is the digest of the ``requirements.in`` from which the lock was resolved.
     """
 
     packages: tuple[LockedPackage, ...]
@@ -44,20 +44,20 @@ class Lock:
     requirements: str = ""
 
     def versions(self, surroundings: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Version by name of each package that the lock asks for in some surroundings.
+        """Return the version of each package that the lock requires, by name.
 
         Args:
-            surroundings: The variables of environment markers (PEP 508); what is not given is as
-                in this interpreter.
+            surroundings: The variables of environment markers (PEP 508). A missing variable has
+                the value of this interpreter.
         """
         return {
             package.name: package.version
             for package in self.packages
-            if not package.marker or _holds(package.marker, surroundings)
+            if not package.marker or _applies(package.marker, surroundings)
         }
 
     def target_versions(self) -> dict[str, str]:
-        """Version by name where the images run: Linux on x86-64, CPython of the lock's version."""
+        """Return versions by name for Linux on x86-64 and the lock's CPython, as images have."""
         return self.versions(
             {
                 "implementation_name": "cpython",
@@ -72,7 +72,7 @@ class Lock:
         )
 
     def step_text(self, environment: str) -> str:
-        """The lock as a step carries it: no hashes, for versions are all that it compares."""
+        """Return the lock for a code snapshot: without hashes, as a step compares only versions."""
         lines = [f"# environment: {environment}", f"# python: {self.python}"]
         for package in self.packages:
             marker = f" ; {package.marker}" if package.marker else ""
@@ -81,10 +81,10 @@ class Lock:
 
 
 def parse_lock(text: str, where: str) -> Lock:
-    """A lock from its text, with hashes or as a step carries it.
+    """Parse a lock from its text, with or without hashes.
 
     Raises:
-        BlocksError: A line is no ``name==version``.
+        BlocksError: A line is not ``name==version``.
     """
     packages = []
     for line in requirement_lines(text):
@@ -94,35 +94,35 @@ def parse_lock(text: str, where: str) -> Lock:
             raise BlocksError(
                 where,
                 head,
-                "this line pins no version",
+                f"the line {head!r} pins no version",
                 "NAME==VERSION",
-                "run `tfhub-blocks env lock`, which writes this file",
+                "Run `tfhub-blocks env lock`, which writes this file",
             )
         packages.append(LockedPackage(match[1], match[2], match[3] or "", bool(hashes)))
     return Lock(tuple(packages), **dict(_FACT.findall(text)))
 
 
 def requirement_lines(text: str) -> list[str]:
-    """The lines of a requirements file that say something, continued ones as one line."""
+    """Return the lines of a requirements file without comments; continued lines are joined."""
     lines = text.replace("\\\n", " ").splitlines()
     return [line for line in (_COMMENT.sub("", line).strip() for line in lines) if line]
 
 
 def requirements_digest(text: str) -> str:
-    """The SHA-256 of what a ``requirements.in`` asks for, whatever its comments and order."""
+    """Return the SHA-256 of the requirements in a text, independent of comments and order."""
     return hashlib.sha256("\n".join(sorted(requirement_lines(text))).encode()).hexdigest()
 
 
 def with_header(lock_text: str, requirements: str, python: str) -> str:
-    """What uv wrote with, below the comment that it begins with, what it was made from."""
+    """Add the facts of a lock to the text that uv wrote, below uv's own comment."""
     comment = re.match(r"(#.*\n)*", lock_text)
     end = comment.end() if comment else 0
     facts = f"# requirements: {requirements_digest(requirements)}\n# python: {python}\n"
     return lock_text[:end] + facts + lock_text[end:]
 
 
-def _holds(marker: str, surroundings: Mapping[str, str] | None) -> bool:
-    # Most locks that a step carries have a marker or two; those without need no parser.
+def _applies(marker: str, surroundings: Mapping[str, str] | None) -> bool:
+    # Imported here, because a lock without markers needs no parser.
     from packaging.markers import Marker
 
     return Marker(marker).evaluate(dict(surroundings) if surroundings else None)

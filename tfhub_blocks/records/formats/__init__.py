@@ -1,1 +1,1 @@
-"""The formats of outputs and statements, with their readers and writers."""
+"""The formats of outputs and statements, each with its reader and writer."""

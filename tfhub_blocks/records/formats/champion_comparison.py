@@ -1,11 +1,11 @@
-"""What an evaluation found of a model against the champion: the model that is in production."""
+"""The comparison of a model with the champion, which is the model in production."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-# The port at which a step is given the model that another one is compared with. Nothing is made of
-# what comes in there but numbers, so a chain looks at it and at nothing behind it.
+# The port for the model with which a step compares another model. Only numbers are computed from
+# this input, so a lineage check covers the champion itself, but not the champion's own lineage.
 CHAMPION_PORT = "champion"
 MIN_GAIN = "min_accuracy_gain"
 
@@ -16,11 +16,11 @@ Estimates = Mapping[str, Mapping[str, float]]
 class ChampionComparison:
     """A model and the champion on the same items of one split.
 
-    ``champion`` and ``snapshot`` are digests of what answered and of the data that both were asked
-    about, ``training_snapshot`` of what the champion learned from. ``metrics`` are the champion's;
-    ``changes`` are the model's less the champion's, item by item, each as value, low and high.
-    ``may_have_seen`` names who of both was trained on other splits, so that test items may have
-    been among what it learned from.
+    ``champion``, ``snapshot`` and ``training_snapshot`` are the digests of the champion, of the
+    data of the comparison, and of the champion's training data. ``metrics`` are the champion's.
+    ``changes`` are the model's metrics minus the champion's, item by item, each as value, low and
+    high. ``may_have_seen`` lists the models that were trained on other splits: their training data
+    may contain test items.
     """
 
     champion: str
@@ -34,45 +34,45 @@ class ChampionComparison:
     may_have_seen: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return a JSON-ready record."""
         return asdict(self) | {"may_have_seen": list(self.may_have_seen)}
 
     @property
     def verdict(self) -> str:
-        """Who gets more items right, as far as the interval lets one say so."""
+        """The better of model and champion, if the interval of the accuracy gain decides it."""
         gain = self.changes["accuracy"]
         if gain["low"] > 0:
             return "the model is better than the champion"
         if gain["high"] < 0:
             return "the champion is better than the model"
-        return "neither model nor champion is surely better"
+        return "the difference between model and champion is within its error"
 
     def told(self) -> str:
-        """The verdict with what it rests on, in a line."""
+        """Return the verdict with its numbers, in one line."""
         gain = self.changes["accuracy"]
         return (
             f"{self.verdict} ({self.champion[:12]}): accuracy "
             f"{gain['value']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f}); of {self.items} "
-            f"items {self.only_model_right} are right by the model alone, "
-            f"{self.only_champion_right} by the champion alone"
+            f"items, only the model answers {self.only_model_right} correctly, and only the "
+            f"champion {self.only_champion_right}"
         )
 
     def warnings(self) -> Iterator[str]:
-        """What is to be known about the splits, a sentence each."""
+        """Yield one sentence for each model whose training data may contain test items."""
         for who in self.may_have_seen:
-            how = "less than" if who == CHAMPION_PORT else "more than"
+            bias = "too low" if who == CHAMPION_PORT else "too high"
             yield (
-                f"The {who} was trained on other splits and may have seen test items, which lets "
-                f"the model gain {how} it would otherwise."
+                f"The {who} was trained on other splits and may have seen test items. The gain of "
+                f"the model may therefore be {bias}."
             )
 
 
 def read_comparison(record: Mapping[str, Any]) -> ChampionComparison:
-    """What ``as_dict`` gave.
+    """Read a record that ``as_dict`` returned.
 
     Raises:
-        TypeError: It is something else.
-        KeyError: (as TypeError)
+        TypeError: The record has other fields.
+        KeyError: A field is missing.
     """
     found = ChampionComparison(**{**record, "may_have_seen": tuple(record["may_have_seen"])})
     if not {"value", "low", "high"} <= found.changes["accuracy"].keys():

@@ -1,6 +1,6 @@
-"""Evidence: what a step measured, of which model, on what, and which thresholds it met.
+"""Evidence: the measurements of a model, their data, and the thresholds that the model met.
 
-An in-toto statement about the model with a test-result predicate; see
+Evidence is an in-toto statement about the model with a test-result predicate; see
 https://github.com/in-toto/attestation/blob/main/spec/predicates/test-result.md.
 """
 
@@ -26,7 +26,7 @@ FORMAT = "evidence/1"
 
 @dataclass(frozen=True)
 class Threshold:
-    """A bound that was asked for, and what was measured."""
+    """A requested bound, and the measured value."""
 
     name: str
     asked: float
@@ -36,12 +36,15 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The result of an evaluation, or of a check of latency.
+    """The result of an evaluation or of a latency check.
 
-    ``digests`` names, each by its digest, the snapshot, the encoder, the code and the environment
-    that the model was made with and measured on. ``facts`` is what else has to hold wherever
-    somebody relies on it, such as the kind of machine. ``comparison`` is with the champion, if
-    there was one.
+    ``digests`` contains the digests of the snapshot, the encoder, the code and the environment of
+    training and of measurement. ``facts`` are further conditions under which the evidence is valid,
+    such as the machine size. ``comparison`` is set if the model was compared with a champion.
+    Example::
+
+        evidence = read_evidence(path, "my_step")
+        print(evidence.passed, evidence.metrics["accuracy"]["value"])
     """
 
     model_digest: str
@@ -54,31 +57,34 @@ class Evidence:
 
     @property
     def passed(self) -> bool:
-        """Whether every threshold was met, and there was one."""
+        """True if the evidence has thresholds and the model met all of them."""
         return bool(self.thresholds) and all(threshold.met for threshold in self.thresholds)
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
-        """What it says of the champion that cannot be, each as found and expected."""
+        """Yield each contradiction about the champion, as (found, expected)."""
         gains = [threshold for threshold in self.thresholds if threshold.name == MIN_GAIN]
         if self.comparison is None:
             if gains:
-                yield f"it holds {MIN_GAIN}, and compares with no champion", "a comparison"
+                yield (
+                    f"the evidence has the threshold {MIN_GAIN}, but no comparison",
+                    "a comparison with the champion",
+                )
             return
         data, low = self.digests.get("snapshot"), self.comparison.changes["accuracy"]["low"]
         if self.comparison.snapshot != data:
             yield (
-                f"its champion was measured on the snapshot {self.comparison.snapshot}",
-                f"the snapshot that the model was measured on, {data}",
+                f"the champion was measured on the snapshot {self.comparison.snapshot}",
+                f"the snapshot on which the model was measured, {data}",
             )
         for threshold in gains:
             if threshold.measured != low:
                 yield (
-                    f"{MIN_GAIN} was held against {threshold.measured:.4g}",
-                    f"the lower end of its own comparison, {low:.4g}",
+                    f"{MIN_GAIN} was compared with {threshold.measured:.4g}",
+                    f"the lower end of the comparison in the evidence, {low:.4g}",
                 )
 
     def as_statement(self) -> dict[str, Any]:
-        """As an in-toto statement, with a digest over itself."""
+        """Return the evidence as an in-toto statement that contains its own digest."""
         predicate: dict[str, Any] = {
             "result": "PASSED" if self.passed else "FAILED",
             "configuration": [
@@ -91,7 +97,7 @@ class Evidence:
             "metrics": {name: dict(value) for name, value in self.metrics.items()},
             "format": FORMAT,
         }
-        if self.kind != "evaluation":  # as it was before there were others
+        if self.kind != "evaluation":  # the first kind was written without these keys
             predicate |= {"kind": self.kind, "facts": dict(self.facts)}
         if self.comparison:
             predicate["comparison"] = self.comparison.as_dict()
@@ -105,23 +111,23 @@ class Evidence:
         return statement | {"digest": record_digest(statement)}
 
     def write(self, path: Path) -> None:
-        """Write the statement, whole or not at all."""
+        """Write the statement. The file is complete or absent."""
         text = json.dumps(self.as_statement(), indent=1, ensure_ascii=False)
         write_file(path, f"{text}\n".encode())
 
 
 def read_evidence(path: Path, where: str) -> Evidence:
-    """The evidence in a file, with its digest over itself checked.
+    """Read the evidence in a file, and check its digest.
 
     Raises:
-        BlocksError: The file is no evidence, of another format, or was edited.
+        BlocksError: The file is not evidence, has another format, or was edited.
     """
     try:
         statement = json.loads(path.read_text(encoding="utf-8"))
         stated = statement.pop("digest")
         predicate = statement["predicate"]
         if predicate["format"] != FORMAT or stated != record_digest(statement):
-            raise ValueError("its digest is not that of its content")
+            raise ValueError("the digest does not match the content")
         return Evidence(
             model_digest=statement["subject"][0]["digest"]["dirHash"],
             digests={
@@ -139,7 +145,7 @@ def read_evidence(path: Path, where: str) -> Evidence:
         raise BlocksError(
             where,
             "evidence",
-            f"{path} cannot be taken as evidence ({error})",
-            "the unchanged evidence.json that evaluate wrote",
-            "evaluate the model again",
+            f"{path} is not valid evidence ({error})",
+            "the unchanged evidence.json that evaluate or check_latency wrote",
+            "Run the step again that wrote the evidence",
         ) from error

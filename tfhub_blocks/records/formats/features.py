@@ -1,6 +1,6 @@
-"""Features: a frozen encoder's output for each item of a snapshot; activations, its lower part's.
+"""Features: a frozen encoder's output for each item of a snapshot.
 
-Both are kept alike, and told apart by their formats.
+Activations, the output of an encoder's lower part, have the same layout and another format.
 """
 
 import json
@@ -27,36 +27,36 @@ DTYPES = {"float32": pa.float32(), "float16": pa.float16()}
 
 
 def vector_field(dimension: int, dtype: str) -> pa.Field:
-    """The column ``vector``: [dimension] of one of ``DTYPES``."""
+    """Return the column ``vector``: [dimension] of one of ``DTYPES``."""
     return pa.field("vector", pa.list_(DTYPES[dtype], dimension), nullable=False)
 
 
 def features_schema(dimension: int, dtype: str) -> pa.Schema:
-    """Columns id, label and split as in the snapshot, and ``vector``."""
+    """Return the schema: id, label and split as in the snapshot, and ``vector``."""
     return pa.schema([*INDEX_SCHEMA, vector_field(dimension, dtype)])
 
 
 def vector_column(vectors: NDArray[np.floating]) -> pa.FixedSizeListArray:
-    """Vectors, [n, dimension], as a column of their dtype."""
+    """Convert vectors, [n, dimension], to a column of their dtype."""
     return pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
 
 
 def vectors_of(column: pa.FixedSizeListArray) -> NDArray[np.floating]:
-    """A column of vectors, [n, dimension], without a copy."""
+    """Return a column of vectors as an array, [n, dimension], without a copy."""
     values: NDArray[np.floating] = column.flatten().to_numpy()
     return values.reshape(len(column), column.type.list_size)
 
 
 def ids_of(column: pa.StringArray) -> NDArray[np.bytes_]:
-    """Ids as an array that can be compared and searched."""
+    """Return ids as an array that can be compared and searched."""
     return np.asarray(column.to_numpy(zero_copy_only=False), dtype="S64")
 
 
 def check_rising(ids: NDArray[np.bytes_], last: bytes, where: str) -> bytes:
-    """The last of one or more ids, all of which must rise, from the last one before on.
+    """Check that ids rise, beginning after the id ``last``; return the last of them.
 
     Raises:
-        BlocksError: One does not; it is named.
+        BlocksError: An id does not rise; the error names the item.
     """
     before = np.concatenate([np.array([last], "S64"), ids[:-1]])
     wrong = np.flatnonzero(ids <= before)
@@ -65,19 +65,19 @@ def check_rising(ids: NDArray[np.bytes_], last: bytes, where: str) -> bytes:
         raise BlocksError(
             where,
             f"item {item.decode()}",
-            "it is there twice" if item == other else "it is out of order",
+            "the item occurs twice" if item == other else "the item is out of order",
             "each item once, in order of the ids",
-            "make this folder again with the step that made it",
+            "Run the step that wrote this folder again",
         )
     return bytes(ids[-1])
 
 
 @dataclass(frozen=True)
 class FeatureManifest:
-    """What a features folder holds, and what identifies each feature in it.
+    """The content of a features folder, and the facts that identify each feature.
 
-    ``engine`` is the kind of engine and ``precision`` what products were computed in; ``dtype`` is
-    what the numbers are kept in.
+    ``engine`` is the kind of engine, ``precision`` the precision of products, and ``dtype`` the
+    type of the stored numbers.
     """
 
     items: int
@@ -92,29 +92,35 @@ class FeatureManifest:
     shards: tuple[str, ...]
 
     def write(self, folder: Path) -> None:
-        """Write it into the features' folder."""
+        """Write the manifest into the features' folder."""
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
         (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True)
 class Features:
-    """A finished features folder, opened for reading."""
+    """A finished features folder, opened for reading.
+
+    Example::
+
+        features = open_features(path, "my_step")
+        vectors, targets, ids = features.split("train")
+    """
 
     folder: Folder
     manifest: FeatureManifest
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The features in the order of the snapshot (``features_schema``)."""
+        """Yield the features in the order of the snapshot (``features_schema``)."""
         return read_batches(self.folder, self.manifest.shards, columns)
 
     def split(self, name: str) -> tuple[Vectors, NDArray[np.int64], Ids]:
-        """The vectors [n, dimension], the indices of their labels [n], and the ids of one split.
+        """Return the vectors [n, dimension], label indices [n] and ids of one split.
 
-        Only the indices are read now, and kept: vectors and ids are read when they are asked for.
+        Only the indices are read at once and kept. Vectors and ids are read on demand.
 
         Raises:
-            BlocksError: A shard is gone or has other bytes than when it was made, or an item has a
+            BlocksError: A shard is missing or has other bytes than its step wrote, or an item has a
                 label that the manifest lacks.
         """
         labels = pa.array(self.manifest.labels, pa.string())
@@ -126,7 +132,7 @@ class Features:
                 row = indices.is_null().index(True).as_py()
                 raise self._fault(
                     f"item {chosen['id'][row]}",
-                    f"its label is {chosen['label'][row].as_py()!r}",
+                    f"the item has the label {chosen['label'][row].as_py()!r}",
                     f"one of the {len(labels)} labels of {MANIFEST_NAME}",
                 )
             found.append(indices.to_numpy().astype(np.int64))
@@ -135,7 +141,7 @@ class Features:
         return Vectors(part, self.manifest.dimension), targets, Ids(part)
 
     def check_ids(self) -> None:
-        """Check that each item is there once: twice, it may be in training and in validation.
+        """Check that each item occurs once: a duplicate could be in training and in validation.
 
         Raises:
             BlocksError: The ids do not rise, or a shard is damaged.
@@ -150,29 +156,30 @@ class Features:
 
     def _fault(self, what: str, problem: str, expected: str) -> BlocksError:
         where = self._name
-        return BlocksError(where, what, problem, expected, "extract the features again")
+        remedy = "Run the step that wrote this folder again"
+        return BlocksError(where, what, problem, expected, remedy)
 
     def check_encoder(self, digest: str, where: str) -> None:
-        """Check that these are the features of one encoder.
+        """Check that one given encoder computed the features.
 
         Raises:
-            BlocksError: Another made them.
+            BlocksError: Another encoder computed them.
         """
         if digest != self.manifest.encoder_digest:
             raise BlocksError(
                 where,
                 "features",
-                f"they were made by the encoder with digest {self.manifest.encoder_digest}",
-                f"features of the encoder that was given, digest {digest}",
-                "give the encoder that made them, or extract the features again",
+                f"the encoder with digest {self.manifest.encoder_digest} computed the features",
+                f"features of the encoder with digest {digest}",
+                "Pass the encoder that computed the features, or extract the features again",
             )
 
 
 def open_features(path: Path, where: str, expected: Format = FORMAT) -> Features:
-    """A finished features folder, or one of activations.
+    """Open a finished folder of features, or of activations.
 
     Raises:
-        BlocksError: The folder holds nothing finished of this format, or its manifest was changed.
+        BlocksError: The folder is unfinished or of another format, or its manifest was changed.
     """
     folder = open_folder(path, expected, where)
     record = json.loads(folder.file(MANIFEST_NAME).read_text(encoding="utf-8"))

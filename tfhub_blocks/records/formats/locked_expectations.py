@@ -1,4 +1,4 @@
-"""What a step that replays a lock must see at run time, or end."""
+"""The expectations of a release lock that a step checks at run time before it works."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -11,17 +11,18 @@ from tfhub_blocks.records.base.folders import without_remains
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME
 
 VARIABLE = "TFHUB_BLOCKS_EXPECTED"
-# What Azure ML puts beside a step's code while it runs.
+# Azure ML creates these folders next to a step's code while it runs.
 _RUNTIME_FOLDERS = frozenset({"azureml-logs", "logs", "outputs", "system_logs", "user_logs"})
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What the lock of that name says of a step, and the policies that are in force.
+    """The expectations of a release lock about one step, and the policies in force.
 
-    ``code`` is the digest of the code snapshot, ``environment`` the NAME:VERSION that the lock in
-    the snapshot states, ``parameters`` is every parameter that arrives, and ``inputs`` the digest
-    of what is given from outside, by port. ``policies`` are environment variables.
+    ``lock`` is the name of the release. ``code`` is the digest of the code snapshot, and
+    ``environment`` the NAME:VERSION in the snapshot's package lock. ``parameters`` contains every
+    parameter of the step, and ``inputs`` the digest of each external input, by port. ``policies``
+    are environment variables.
     """
 
     lock: str
@@ -32,30 +33,30 @@ class Expected:
     policies: Mapping[str, str] = field(default_factory=dict)
 
     def as_text(self) -> str:
-        """As an environment variable carries it."""
+        """Return the text for an environment variable."""
         return json.dumps(asdict(self), sort_keys=True, ensure_ascii=True)
 
     def differences(self, seen: "Expected") -> Iterator[tuple[str, str, str]]:
-        """Each difference to what was seen, as what, expected and found.
+        """Yield each difference from the observed values, as (name, expected, found).
 
-        Inputs are not among them: see ``has_content``.
+        Inputs are not compared here; see ``has_content``.
         """
         if seen.code != self.code:
             yield "code", self.code, seen.code
         if seen.environment != self.environment:
             yield "environment", self.environment, seen.environment or "none"
         for kind in ("parameters", "policies"):
-            ours, theirs = getattr(self, kind), getattr(seen, kind)
-            for name in sorted(ours.keys() | theirs.keys()):
-                if not _is_same(ours.get(name), theirs.get(name)):
-                    yield name, repr(ours.get(name)), repr(theirs.get(name))
+            expected, found = getattr(self, kind), getattr(seen, kind)
+            for name in sorted(expected.keys() | found.keys()):
+                if not _is_same(expected.get(name), found.get(name)):
+                    yield name, repr(expected.get(name)), repr(found.get(name))
 
 
 def parse_expected(text: str) -> Expected:
-    """What ``as_text`` wrote.
+    """Parse a text that ``as_text`` returned.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: The text is something else.
     """
     try:
         return Expected(**json.loads(text))
@@ -64,16 +65,16 @@ def parse_expected(text: str) -> Expected:
 
 
 def code_digest(files: Mapping[str, str]) -> str:
-    """The digest of a code snapshot where it runs, from the SHA-256 of each file by its path."""
+    """Return the digest of a running code snapshot, from the SHA-256 of each file by its path."""
     return tree_digest(
         {n: sha for n, sha in files.items() if n.partition("/")[0] not in _RUNTIME_FOLDERS}
     )
 
 
 def has_content(path: Path, digest: str) -> bool:
-    """Whether a file or folder has the content that a digest is of; every byte is read.
+    """Return True if a digest is that of a file or folder. Every byte is read.
 
-    The digest may be over all files (of an encoder), or over all but the lineage (of data).
+    The digest of a folder may cover all files (an encoder), or all but the lineage (data).
     """
     if path.is_file():
         return file_sha256(path) == digest
@@ -85,5 +86,5 @@ def has_content(path: Path, digest: str) -> bool:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    # The SDK gives booleans as 1 or 0, but never a text for a number.
+    # The SDK passes booleans as 1 or 0, but never passes a text for a number.
     return one == other and isinstance(one, str) == isinstance(other, str)

@@ -1,4 +1,4 @@
-"""A model: preprocessing, encoder and head as one self-contained MLflow model."""
+"""Models: preprocessing, encoder and head as one self-contained MLflow model."""
 
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,16 @@ from tfhub_blocks.records.base.lineage import Lineage
 from tfhub_blocks.records.formats.runtimes import RUNTIME_NAME
 
 FORMAT = Format("model", 1)
-# Any other MLflow model, as check_latency gives it with its runtime.
+# Any other MLflow model, as check_latency writes it with its runtime.
 PYFUNC = Format("pyfunc", 1)
 SAVED_MODEL_NAME = "artifacts/saved_model"
 
 
 def open_model(path: Path, where: str) -> tuple[Folder, dict[str, Any]]:
-    """A finished model with every file checked, and its metadata.
+    """Open a finished model, check every file, and return the folder and its metadata.
 
     Raises:
-        BlocksError: The folder holds no finished model, or a file was changed.
+        BlocksError: The folder is not a finished model, or a file was changed.
     """
     folder = open_folder(path, FORMAT, where).check()
     record = yaml.safe_load((path / "MLmodel").read_text(encoding="utf-8"))
@@ -28,10 +28,10 @@ def open_model(path: Path, where: str) -> tuple[Folder, dict[str, Any]]:
 
 
 def bare_digest(lineage: Lineage) -> str:
-    """The digest of a model without its runtime: of the very files that were evaluated.
+    """Return the digest of a model without its runtime: of exactly the files that were evaluated.
 
-    What evidence says of these holds for the model with any runtime, as far as that answers the
-    same, which ``check_latency`` proves.
+    Evidence about these files is valid for the model with any runtime that returns the same
+    answers; ``check_latency`` proves that.
     """
     files = {name: sha256 for name, sha256 in lineage.files.items() if name != RUNTIME_NAME}
     return tree_digest(files)

@@ -1,4 +1,4 @@
-"""Predictions: what a model answers for each place of some data, in Parquet shards."""
+"""Predictions: a model's answer for each row of the scored data, in Parquet shards."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -15,10 +15,10 @@ from tfhub_blocks.records.base.shards import SHARD_BYTES, SHARDS_FOLDER
 
 FORMAT = Format("predictions", 1)
 MANIFEST_NAME, SUMMARY_NAME = "manifest.json", "summary.json"
-# What a reader takes at once.
+# The size of a row group, which a reader loads at once.
 GROUP_ROWS, GROUP_BYTES = 65536, 32 * 2**20
 
-# What a model answers of one content; all are null where it has no answer.
+# The columns of an answer; all are null in the row of an unreadable item.
 LABEL, PROBABILITY = pa.field("label", pa.string()), pa.field("probability", pa.float32())
 ALL = pa.field("probabilities", pa.list_(pa.float32()))
 TOP = (
@@ -28,14 +28,15 @@ TOP = (
 
 
 def answer_schema(top_k: int | None) -> pa.Schema:
-    """The columns of an answer: all probabilities in the order of labels, or the largest."""
+    """Return the columns of an answer: all probabilities in the order of labels, or the largest."""
     return pa.schema([LABEL, PROBABILITY, *(TOP if top_k else [ALL])])
 
 
 def predictions_schema(top_k: int | None) -> pa.Schema:
-    """``path`` in the data, ``id`` of the content, the answer or the ``error``, and the model.
+    """Return the schema: ``path``, ``id``, the answer or the ``error``, and ``model_version``.
 
-    ``id`` is the SHA-256 of the content, null where there was none to be read.
+    ``path`` is the item's path in the data. ``id`` is the SHA-256 of the content, or null if the
+    content could not be read.
     """
     return pa.schema(
         [
@@ -50,11 +51,11 @@ def predictions_schema(top_k: int | None) -> pa.Schema:
 
 @dataclass(frozen=True)
 class PredictionManifest:
-    """What a predictions folder holds, and what identifies each prediction in it.
+    """The content of a predictions folder, and the facts that identify each prediction.
 
-    ``model_version`` is what rows say of the model: its name and version in the registry, or its
-    digest. ``engine`` is the kind of engine, ``precision`` what products were computed in;
-    ``scored`` are the contents that this run computed, the others were known.
+    ``model_version`` is the model's NAME:VERSION in the registry, or its digest; each row contains
+    it. ``engine`` is the kind of engine, ``precision`` the precision of products. ``scored`` is the
+    number of contents that this run computed; the answers to the others were known.
     """
 
     rows: int
@@ -70,34 +71,41 @@ class PredictionManifest:
     shards: tuple[str, ...]
 
     def write(self, folder: Path) -> None:
-        """Write it into the predictions' folder."""
+        """Write the manifest into the predictions' folder."""
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
         (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """A finished predictions folder, opened for reading."""
+    """A finished predictions folder, opened for reading.
+
+    Example::
+
+        predictions = open_predictions(path, "my_step")
+        for batch in predictions.batches(["path", "label"]):
+            print(batch.to_pylist())
+    """
 
     folder: Folder
     manifest: PredictionManifest
 
     def files(self) -> Iterator[Path]:
-        """The shards in order, each checked when it is asked for."""
+        """Yield the paths of the shards in order; each shard is checked when it is reached."""
         return (self.folder.file(name) for name in self.manifest.shards)
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The rows in the order of the data (``predictions_schema``)."""
+        """Yield the rows in the order of the data (``predictions_schema``)."""
         for path in self.files():
             with pq.ParquetFile(path) as file:
                 yield from file.iter_batches(columns=columns)
 
 
 def open_predictions(path: Path, where: str) -> Predictions:
-    """A finished predictions folder.
+    """Open a finished predictions folder.
 
     Raises:
-        BlocksError: The folder holds none, or its manifest was changed.
+        BlocksError: The folder does not contain finished predictions, or its manifest was changed.
     """
     folder = open_folder(path, FORMAT, where)
     record = json.loads(folder.file(MANIFEST_NAME).read_text(encoding="utf-8"))
@@ -106,17 +114,20 @@ def open_predictions(path: Path, where: str) -> Predictions:
 
 
 class PredictionWriter:
-    """Writes tables into ``shards/00000.parquet`` and on, in row groups of a bounded size.
+    """A writer of tables to ``shards/00000.parquet`` and so on, in row groups of bounded size.
 
-    Groups and shards end by rows and bytes alone, so equal rows in equal tables give equal files.
-    ``facts`` stand in each file, for who has only that.
+    Only rows and bytes decide where groups and shards end, so equal rows in equal tables give
+    equal files. Each file contains ``facts``, for readers that have only this file. Example::
+
+        with PredictionWriter(folder, predictions_schema(None), {"model": "animals:3"}) as writer:
+            writer.write(table)
     """
 
     def __init__(self, folder: Path, schema: pa.Schema, facts: dict[str, Any]) -> None:
         self.names: list[str] = []
         self.rows = 0
-        told = {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()}
-        self._schema = schema.with_metadata(told)
+        texts = {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()}
+        self._schema = schema.with_metadata(texts)
         self._folder = folder
         self._waiting: list[pa.Table] = []
         self._shard_bytes = 0
@@ -132,7 +143,7 @@ class PredictionWriter:
             self._flush()
 
     def close(self) -> None:
-        """Write what waits, and finish the open shard."""
+        """Write the remaining rows, and finish the open shard."""
         if self._waiting or not self.names:
             self._flush()
         self._end_shard()

@@ -1,4 +1,4 @@
-"""Promotions: who let a model go where, why and on what grounds, as an in-toto statement."""
+"""Promotions: the decision to use a model in a destination, as an in-toto statement."""
 
 import json
 from collections.abc import Mapping
@@ -12,21 +12,21 @@ from tfhub_blocks.records.base.lineage import STATEMENT_NAME, STATEMENT_TYPE
 
 PREDICATE_TYPE = "urn:tfhub-blocks:predicate:promotion"
 FORMAT = "promotion/1"
-# How much of its digest is in the name of its file, and in the version of its data asset.
+# The number of digits of a digest in the name of the file and in the version of the data asset.
 NAME_DIGITS = 12
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """A decision: this very model may be used there.
+    """The decision that exactly this model may be used in a destination.
 
-    ``model`` is NAME:VERSION where it was registered, with the workspace if it was in one,
-    ``asset`` where it goes, ``destination`` the workspace or registry. ``statement`` is the SHA-256
-    of the model's ``lineage.json``, ``evidence`` the digest that its evidence has over itself.
-    ``promoters`` are the names that the one who decided has, ``authors`` those of whoever made it.
-    ``release`` and ``release_digest`` are of the lock that it comes from, if it was asked for.
-    ``contrary`` names evidence about the same model that did not meet its thresholds. ``chain``
-    holds the SHA-256 of each statement that was verified.
+    ``model`` is NAME:VERSION in the registry of origin, with the workspace if it has one;
+    ``destination`` is the target workspace or registry, and ``asset`` the NAME:VERSION there.
+    ``statement`` is the SHA-256 of the model's ``lineage.json``, ``evidence`` the digest in its
+    evidence. ``promoters`` are all known names of the promoter, ``authors`` all known names of the
+    model's makers. ``release`` and ``release_digest`` identify the release lock of the model, if
+    the profile required one. ``contrary`` lists evidence about the same model that did not meet its
+    thresholds. ``chain`` contains the SHA-256 of each verified statement.
     """
 
     model: str
@@ -50,11 +50,11 @@ class Promotion:
 
     @property
     def digest(self) -> str:
-        """The digest that the statement has over itself."""
+        """The digest in the statement, which covers its content."""
         return str(self.as_statement()["digest"])
 
     def as_statement(self) -> dict[str, Any]:
-        """As an in-toto statement, with a digest over itself."""
+        """Return the promotion as an in-toto statement that contains its own digest."""
         predicate: dict[str, Any] = {
             "format": FORMAT,
             "model": self.model,
@@ -86,15 +86,15 @@ class Promotion:
         return statement | {"digest": record_digest(statement)}
 
     def as_text(self) -> str:
-        """As its file holds it."""
+        """Return the text of the statement's file."""
         return json.dumps(self.as_statement(), indent=1, ensure_ascii=False) + "\n"
 
 
 def read_promotion(path: Path, where: str) -> Promotion:
-    """The promotion in a file, with its digest over itself checked.
+    """Read the promotion in a file, and check its digest.
 
     Raises:
-        BlocksError: The file is none, of another format, or was edited.
+        BlocksError: The file is not a promotion, has another format, or was edited.
     """
     try:
         return parse_promotion(path.read_text(encoding="utf-8"))
@@ -102,26 +102,27 @@ def read_promotion(path: Path, where: str) -> Promotion:
         raise BlocksError(
             where,
             "promotion",
-            f"{path} cannot be taken as the decision that was made ({error})",
+            f"{path} is not a valid promotion ({error})",
             "the unchanged statement that promote wrote",
-            "get it back from where the model was promoted to",
+            "Download the statement again from the destination; promote published it there as a "
+            "data asset",
         ) from error
 
 
 def parse_promotion(text: str) -> Promotion:
-    """The promotion that a text tells.
+    """Parse the text of a promotion.
 
     Raises:
-        ValueError: It is none, of another format, or was edited.
+        ValueError: The text is not a promotion, has another format, or was edited.
     """
     statement = json.loads(text)
     try:
         found = _parse(statement)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise ValueError(f"it cannot be read as a statement ({error!r})") from error
-    # Whatever it holds besides would be vouched for by nobody.
+        raise ValueError(f"the file is not a promotion statement ({error!r})") from error
+    # Comparing the complete statements also refuses additional keys, which no digest covers.
     if found.as_statement() != statement:
-        raise ValueError("its digest is not that of its content")
+        raise ValueError("the digest does not match the content")
     return found
 
 

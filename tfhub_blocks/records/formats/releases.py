@@ -1,4 +1,4 @@
-"""Release locks: everything that a run of a pipeline resolves, pinned in one file."""
+"""Release locks: all resolved inputs of a run of a pipeline, pinned in one file."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -17,14 +17,14 @@ FORMAT_VERSION = 1
 SUFFIX = ".lock.toml"
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-# What a reference is made of; a place, a label or another reference is none of it.
+# A name or version in a reference. Locations, labels and complete references do not match.
 _ASSET_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_HEAD = "# Written by `tfhub-blocks lock`, which tells how it differs from another: lock diff.\n"
+_HEAD = "# Written by `tfhub-blocks lock`. Compare two locks with `tfhub-blocks lock diff A B`.\n"
 
 
 @dataclass(frozen=True)
 class LockedData:
-    """A version of a data asset; ``digest`` is of all its content."""
+    """A version of a data asset. ``digest`` covers all its content."""
 
     name: str
     version: str
@@ -33,16 +33,16 @@ class LockedData:
 
     @property
     def reference(self) -> str:
-        """As pipelines name it."""
+        """The reference that pipelines use: ``azureml:NAME:VERSION``."""
         return f"azureml:{self.name}:{self.version}"
 
 
 @dataclass(frozen=True)
 class LockedEncoder(LockedData):
-    """A version of a pinned encoder: ``digest`` is of all its files, with the pin.
+    """A version of a pinned encoder. ``digest`` covers all its files, including the pin.
 
-    ``encoder_digest`` is of the SavedModel's files, as the pin states it. A model that a pipeline
-    is given, such as a champion, is one as well: ``digest`` is then that of its content.
+    ``encoder_digest`` covers the SavedModel's files, as in the pin. A model that is an input of a
+    pipeline, such as a champion, is recorded in the same way; ``digest`` then covers its content.
     """
 
     encoder_digest: str = ""
@@ -51,7 +51,7 @@ class LockedEncoder(LockedData):
 
 @dataclass(frozen=True)
 class LockedEnvironment:
-    """A version of an environment: ``digest`` of its definition, ``lock_digest`` of its lock."""
+    """A version of an environment, with the digests of its definition and of its package lock."""
 
     version: str
     digest: str
@@ -62,7 +62,7 @@ class LockedEnvironment:
 
 @dataclass(frozen=True)
 class LockedComponent:
-    """A step as it is published: ``digest`` of code and ports, ``code_digest`` of its snapshot."""
+    """A published step. ``digest`` covers code and ports, ``code_digest`` the code snapshot."""
 
     version: str
     digest: str
@@ -71,9 +71,10 @@ class LockedComponent:
 
 @dataclass(frozen=True)
 class LockedStep:
-    """A node: its component, its environment by name, and every parameter as it arrives.
+    """A node of the graph: its component, its environment's name, and all its parameters.
 
-    ``inputs`` says where its data comes from: ``inputs.NAME``, or ``jobs.NODE.outputs.PORT``.
+    ``inputs`` contains the source of each data input: ``inputs.NAME`` or
+    ``jobs.NODE.outputs.PORT``.
     """
 
     component: str
@@ -84,7 +85,7 @@ class LockedStep:
 
 @dataclass(frozen=True)
 class LockedEvidence:
-    """What the run reached: of which model, in which statement, and what was measured."""
+    """The evidence of the run that proves the release: model, statement and measurements."""
 
     model_digest: str
     evidence_digest: str
@@ -95,11 +96,11 @@ class LockedEvidence:
 
 @dataclass(frozen=True)
 class ReleaseLock:
-    """A release of a pipeline. ``digest`` is over everything else in it, against edits by hand.
+    """A release of a pipeline. ``digest`` covers all other fields, so edits by hand are found.
 
-    ``profile`` is the one that it was proven under, ``run`` the run that did, ``commit`` the state
-    of the repository that makes it. What the pipeline's inputs are is in ``data``, ``encoder`` and
-    ``inputs``; what follows from it for each node is in ``steps``.
+    ``run`` is the run that proves the release, ``profile`` the profile of this run, and ``commit``
+    the commit of the repository that builds it. ``data``, ``encoder`` and ``inputs`` are the
+    pipeline's inputs; ``steps`` contains the resulting values of each node.
     """
 
     name: str
@@ -119,17 +120,17 @@ class ReleaseLock:
     evidence: LockedEvidence | None = None
 
     def sealed(self) -> "ReleaseLock":
-        """The same with the digest of its content."""
+        """Return the lock with the digest of its content."""
         return replace(self, digest=self._content_digest())
 
     @property
     def is_sealed(self) -> bool:
-        """Whether its digest is that of its content."""
+        """True if the digest matches the content."""
         return self.digest == self._content_digest()
 
     @property
     def given(self) -> dict[str, LockedData]:
-        """Data and encoders together, by the pipeline's input."""
+        """Data and encoders together, by the name of the pipeline's input."""
         return {**self.data, **self.encoder}
 
     def _content_digest(self) -> str:
@@ -139,58 +140,61 @@ class ReleaseLock:
 
 
 def lock_text(lock: ReleaseLock) -> str:
-    """A lock as TOML; the same lock is the same text, and one change is one line of it."""
+    """Return a lock as TOML. Equal locks give equal texts, and one change affects one line."""
     return _HEAD + tomli_w.dumps({VERSION_KEY: FORMAT_VERSION} | as_record(lock))
 
 
 def write_lock(lock: ReleaseLock, path: Path) -> None:
-    """Write a lock, whole or not at all."""
+    """Write a lock. The file is complete or absent."""
     write_file(path, lock_text(lock).encode())
 
 
 def read_lock(path: Path) -> ReleaseLock:
-    """A lock from its file.
+    """Read a lock from its file.
 
     Raises:
-        BlocksError: It is none, of a newer format, not what was written, or says what no lock can.
+        BlocksError: The file is not a lock, has a newer format, was edited, or contains an invalid
+            value.
     """
     lock = read_document(path, ReleaseLock, FORMAT_VERSION)
     for key, problem, expected in _faults(lock):
-        raise BlocksError(str(path), key, problem, expected, "write it again: tfhub-blocks lock")
+        remedy = "Write the lock again with `tfhub-blocks lock`"
+        raise BlocksError(str(path), key, problem, expected, remedy)
     if not lock.is_sealed:
         raise BlocksError(
             str(path),
             "digest",
-            "the lock is not what was written: its digest is not that of its content",
-            "a lock as `tfhub-blocks lock` writes it",
-            "change what it was made from, commit that, and write it again",
+            "the lock was edited: its digest does not match its content",
+            "an unchanged lock",
+            f"Restore {path.name} from git; to change the release, write another lock with "
+            "`tfhub-blocks lock`",
         )
     if path.name != f"{lock.name}{SUFFIX}":
         raise BlocksError(
             str(path),
             "name",
-            f"it is the lock of {lock.name!r}",
-            f"{lock.name}{SUFFIX}",
-            "give the file its name back, or write another lock",
+            f"file {path.name} contains the lock of release {lock.name!r}",
+            f"the file name {lock.name}{SUFFIX}",
+            f"Rename the file to {lock.name}{SUFFIX}, or write a lock with another --name",
         )
     return lock
 
 
 def _faults(lock: ReleaseLock) -> Iterator[tuple[str, str, str]]:
-    """Key, problem and expectation of what the types alone do not rule out, as the schema does."""
+    """Yield key, problem and expectation of each invalid value, as the JSON schema defines them."""
     if not lock.owner.strip():
-        yield "owner", "nobody is named", "who answers for the release"
+        yield "owner", "the release has no owner", "a person or team"
     if not _COMMIT.fullmatch(lock.commit):
-        yield "commit", f"it is {lock.commit!r}", "the whole name of a git commit"
+        yield "commit", f"commit is {lock.commit!r}", "the complete hash of a git commit"
     for name, value in lock.inputs.items():
         if not isinstance(value, str | int | float):
-            yield f"inputs.{name}", f"it is {value!r}", "a string, a number, true or false"
+            yield f"inputs.{name}", f"{name} is {value!r}", "a string, a number, true or false"
     for name, given in lock.given.items():
         table = "encoder" if name in lock.encoder else "data"
         for key, word in (("name", given.name), ("version", given.version)):
             if not _ASSET_WORD.fullmatch(word):
-                yield f"{table}.{name}.{key}", f"it is {word!r}", "that of a registered asset"
+                yield f"{table}.{name}.{key}", f"{key} is {word!r}", f"an asset's {key}"
         if not _DIGEST.fullmatch(given.digest):
-            yield f"{table}.{name}.digest", f"it is {given.digest!r}", "a SHA-256"
+            yield f"{table}.{name}.digest", f"digest is {given.digest!r}", "a SHA-256"
         if name in lock.inputs or (name in lock.data and name in lock.encoder):
-            yield f"{table}.{name}", "it is given twice", "one table that says what it is"
+            yield f"{table}.{name}", f"input {name} is set in two tables", "one table"

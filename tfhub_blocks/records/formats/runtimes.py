@@ -1,6 +1,7 @@
-"""Runtimes: what computes a served model's answers, as ``check_latency`` chose it.
+"""Runtimes: the program that computes a served model's answers, as ``check_latency`` chose it.
 
-It is ``runtime.toml`` in the folder of a model. A model without one is served by its own program.
+A runtime is ``runtime.toml`` in the folder of a model. A model without a runtime is served by its
+reference program.
 """
 
 from collections.abc import Iterator
@@ -20,11 +21,11 @@ RuntimeEngine = Literal["own", "tensorflow", "openvino"]
 
 @dataclass(frozen=True)
 class Speeds:
-    """What is asked of answers, or was measured of them; None where nothing is.
+    """Speeds of a server, required or measured. None means no requirement or no measurement.
 
-    Percentiles are of the time from when a request was due to its answer. ``items_per_s`` is
-    answered within that; ``cold_start_s`` is from the start of the process to its first answer,
-    ``memory_mb`` the most that the process held, in 10**6 bytes.
+    Percentiles are of the time from when a request was due until its answer. ``items_per_s`` is the
+    throughput within these times. ``cold_start_s`` is the time from the start of the process to its
+    first answer, ``memory_mb`` the highest memory use of the process in 10**6 bytes.
     """
 
     p50_ms: float | None = None
@@ -37,14 +38,14 @@ class Speeds:
 
 @dataclass(frozen=True)
 class Runtime:
-    """How a model is served.
+    """The settings with which a model is served.
 
-    ``own`` is the model's own program: its SavedModel as it is, or its MLflow pyfunc. Another
-    engine takes the part behind preprocessing. ``threads`` share one computation out, and
-    ``concurrency`` computations are under way at once; the others wait. Requests that come within
-    ``batch_window_ms`` of the first are computed together, at most ``largest_batch`` items.
-    ``compute_size`` is the kind of machine on which it kept the ``budget``. What was measured is in
-    the evidence, and not here: the same choice is the same model, whatever the day.
+    The engine ``own`` is the model's reference program: its SavedModel as it is, or its MLflow
+    pyfunc. Another engine computes the part after preprocessing. ``threads`` work on one
+    computation, and ``concurrency`` computations run at once; others wait. Requests that arrive
+    within ``batch_window_ms`` of the first are computed together, at most ``largest_batch`` items.
+    ``compute_size`` is the machine size on which the runtime met the ``budget``. Measurements are
+    in the evidence only, so the same choice always gives the same model.
     """
 
     engine: RuntimeEngine = "own"
@@ -58,35 +59,35 @@ class Runtime:
 
     @property
     def name(self) -> str:
-        """In a word or two, such as ``openvino bfloat16, 2 threads``."""
+        """A short name, such as ``openvino bfloat16, 2 threads``."""
         engine = self.engine if self.engine == OWN else f"{self.engine} {self.precision}"
         threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
         window = f", {self.batch_window_ms:g} ms window" if self.largest_batch > 1 else ""
         return f"{engine}, {threads}{window}"
 
     def write(self, folder: Path) -> None:
-        """Write it into the folder of a model."""
+        """Write the runtime into the folder of a model."""
         write_document(folder / RUNTIME_NAME, self, RUNTIME_VERSION)
 
 
 def read_runtime(folder: Path) -> Runtime | None:
-    """The runtime that a model's folder names, checked; None if it names none.
+    """Read and check the runtime of a model's folder. Return None if the folder has none.
 
     Raises:
-        BlocksError: The first thing that is wrong, with its key.
+        BlocksError: A key or value is invalid; the error names the first.
     """
     path = folder / RUNTIME_NAME
     if not path.exists():
         return None
     runtime = read_document(path, Runtime, RUNTIME_VERSION)
     for key, problem, expected in _faults(runtime):
-        raise BlocksError(str(path), key, problem, expected, "run check_latency again")
+        raise BlocksError(str(path), key, problem, expected, "Run the step check_latency again")
     return runtime
 
 
 def _faults(runtime: Runtime) -> Iterator[tuple[str, str, str]]:
     for key in ("threads", "concurrency", "largest_batch"):
         if (value := getattr(runtime, key)) < 1:
-            yield key, f"it is {value}", "1 or more"
-    if not runtime.batch_window_ms >= 0:
-        yield "batch_window_ms", f"it is {runtime.batch_window_ms}", "0 or more"
+            yield key, f"{key} is {value}", "1 or more"
+    if not (value := runtime.batch_window_ms) >= 0:
+        yield "batch_window_ms", f"batch_window_ms is {value}", "0 or more"

@@ -1,4 +1,4 @@
-"""A snapshot: an immutable, content-addressed copy of a data set with deterministic splits."""
+"""Snapshots: immutable, content-addressed copies of data sets with deterministic splits."""
 
 import hashlib
 import json
@@ -32,9 +32,9 @@ ITEM_SCHEMA = pa.schema(
         pa.field("split", pa.string(), nullable=False),
     ]
 )
-# What ``items.arrow`` holds of each item, in the same order: all but the contents.
+# ``items.arrow`` contains all columns but the contents, in the same order of items.
 INDEX_SCHEMA = pa.schema([field for field in ITEM_SCHEMA if field.name != "content"])
-# Where each item was found; one row a place, so a duplicate has several.
+# The paths at which each item was found; a duplicate has several rows.
 SOURCES_SCHEMA = pa.schema([("id", pa.string()), ("path", pa.string())])
 REJECTED_SCHEMA = pa.schema(
     [("path", pa.string()), ("label", pa.string()), ("reason", pa.string())]
@@ -43,12 +43,12 @@ REJECTED_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class SnapshotManifest:
-    """What a snapshot holds.
+    """The content of a snapshot.
 
-    ``digest`` is over contents, labels and splits alone: file order, names and times do not
-    change it. ``counts`` is items by split and label; ``shard_rows`` the items of each of
-    ``shards``; ``attribution`` what the source says of its licence, to be named wherever items are
-    shown.
+    ``digest`` covers contents, labels and splits only: file order, names and times do not change
+    it. ``counts`` contains numbers of items by split and label, ``shard_rows`` the number of items
+    in each of ``shards``. ``attribution`` is the licence notice of the source, which must be shown
+    with the items.
     """
 
     digest: str
@@ -65,13 +65,19 @@ class SnapshotManifest:
     attribution: str = ""
 
     def write(self, folder: Path) -> None:
-        """Write it into the snapshot's folder."""
+        """Write the manifest into the snapshot's folder."""
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
         (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
 
 
 class ItemWriter(ShardWriter):
-    """Writes items in order of their ids (``ITEM_SCHEMA``), and the index beside their shards."""
+    """A writer of items in order of their ids (``ITEM_SCHEMA``), with an index next to the shards.
+
+    Example::
+
+        with ItemWriter(folder) as writer:
+            writer.write(batch)
+    """
 
     def __init__(self, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
         super().__init__(folder, ITEM_SCHEMA, shard_bytes)
@@ -89,22 +95,29 @@ class ItemWriter(ShardWriter):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A finished snapshot, opened for reading."""
+    """A finished snapshot, opened for reading.
+
+    Example::
+
+        snapshot = open_snapshot(path, "my_step")
+        for batch in snapshot.batches(["id", "content", "label"]):
+            print(batch.num_rows)
+    """
 
     folder: Folder
     manifest: SnapshotManifest
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The items in the order of their ids, in batches of a few MiB (``ITEM_SCHEMA``)."""
+        """Yield the items in the order of their ids, in batches of a few MiB (``ITEM_SCHEMA``)."""
         return read_batches(self.folder, self.manifest.shards, columns)
 
     def index(self) -> pa.Table:
-        """Id, label and split of all items in order (``INDEX_SCHEMA``), memory-mapped."""
+        """Return id, label and split of all items in order (``INDEX_SCHEMA``), memory-mapped."""
         with pa.memory_map(str(self.folder.file(INDEX_NAME))) as source:
             return pa.ipc.open_file(source).read_all()
 
     def targets(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The indices of labels in the manifest, [n], of items by their positions."""
+        """Return the label indices, [n], of the items at some positions."""
         numbers = {label: number for number, label in enumerate(self.manifest.labels)}
         labels = self.index()["label"].combine_chunks().dictionary_encode()
         of_code = np.array([numbers[label] for label in labels.dictionary.to_pylist()], np.int64)
@@ -112,13 +125,13 @@ class Snapshot:
         return chosen
 
     def contents(self, rows: NDArray[np.int64]) -> Iterator[tuple[str, bytes]]:
-        """Id and content of some items, by their rising positions in the snapshot.
+        """Yield id and content of the items at some rising positions.
 
-        Only these items are read, so a worker reads its share alone; the id, which is the digest of
-        the content, is what each is checked against.
+        Only these items are read, so a worker reads only its share. Each content is checked against
+        its id, which is the digest of the content.
 
         Raises:
-            BlocksError: A shard is gone or cut short, or a content is not that of its id.
+            BlocksError: A shard is missing or truncated, or a content does not match its id.
         """
         ids = self.index()["id"]
         ends = np.cumsum(self.manifest.shard_rows)
@@ -130,11 +143,11 @@ class Snapshot:
             for row, content in zip(chosen, self._read(name, chosen - start), strict=True):
                 item = ids[int(row)].as_py()
                 if hashlib.sha256(content).hexdigest() != item:
-                    raise self._damage(name, f"item {item} has another content")
+                    raise self._damage(name, f"the content of item {item} does not match its id")
                 yield item, content
 
     def _read(self, name: str, rows: NDArray[np.int64]) -> Iterator[bytes]:
-        """The contents at some rising positions in one shard."""
+        """Yield the contents at some rising positions in one shard."""
         if not len(rows):
             return
         try:
@@ -146,26 +159,27 @@ class Snapshot:
                     here = rows[(rows >= start) & (rows < start + batch.num_rows)] - start
                     start += batch.num_rows
                     if len(here):
-                        batch.validate(full=True)  # nothing points out of it
+                        batch.validate(full=True)  # no offset leaves the buffer
                         yield from (batch["content"][int(row)].as_py() for row in here)
         except (OSError, pa.ArrowInvalid) as error:
-            raise self._damage(name, f"it cannot be read ({error})") from error
+            raise self._damage(name, f"file {name} cannot be read ({error})") from error
 
     def _damage(self, name: str, problem: str) -> BlocksError:
         return BlocksError(
             f"snapshot {self.folder.path}",
             name,
             problem,
-            "what snapshot_data wrote",
-            "this folder was changed or damaged after it was made: make or fetch it again",
+            "the file that snapshot_data wrote",
+            "The folder was changed or damaged after its step wrote it: run the step again, or "
+            "restore the folder from a copy",
         )
 
 
 def open_snapshot(path: Path, where: str) -> Snapshot:
-    """A finished snapshot.
+    """Open a finished snapshot.
 
     Raises:
-        BlocksError: The folder is no finished snapshot, or its manifest was changed.
+        BlocksError: The folder is not a finished snapshot, or its manifest was changed.
     """
     folder = open_folder(path, FORMAT, where)
     record = json.loads(folder.file(MANIFEST_NAME).read_text(encoding="utf-8"))

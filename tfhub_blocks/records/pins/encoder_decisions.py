@@ -1,4 +1,4 @@
-"""What each decision about an encoder means: for start-up, for cost, and when something fails."""
+"""Encoder decisions, and the effect of each on start-up, on cost and on recovery."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Literal
 
 from tfhub_blocks.records.pins.pins import Decisions
 
-# Whether an encoder may be tried as it is, or has to be decided about and named to the version.
+# Under experiment any encoder may be tried; production requires all decisions and a version.
 EncoderPolicy = Literal["experiment", "production"]
 POLICY_VARIABLE = "TFHUB_BLOCKS_ENCODER_POLICY"
 DEFAULT_POLICY: EncoderPolicy = "production"
@@ -14,9 +14,9 @@ DEFAULT_POLICY: EncoderPolicy = "production"
 
 @dataclass(frozen=True)
 class Meaning:
-    """What follows from one value of a decision, in words.
+    """The effects of one value of a decision, in words.
 
-    ``{size}``, ``{load}`` and ``{budget}`` stand for what is measured or decided.
+    ``{size}``, ``{load}`` and ``{budget}`` are replaced by measured or decided values.
     """
 
     start_up: str
@@ -24,26 +24,29 @@ class Meaning:
     recovery: str
 
 
-_UNDECIDED = Meaning("as {default}", "as {default}", "production refuses it: decide")
+_UNDECIDED = Meaning(
+    "as {default}", "as {default}", "production refuses this encoder until you decide"
+)
 MEANINGS: Mapping[str, Mapping[str, Meaning]] = {
     "loading": {
         "mounted": Meaning(
-            "{size} are mounted or copied for each step, then verified and loaded in {load}",
+            "each step mounts or copies {size}, then verifies and loads them in {load}",
             "storage for each version once; no image to build",
-            "every version stays in the workspace: going back is naming the earlier one",
+            "every version stays in the workspace; to go back, name the earlier version",
         ),
         "baked": Meaning(
-            "nothing travels; verified and loaded in {load}. A node that lacks the image pulls "
-            "{size} more of it",
-            "an image for each version, built once and kept in the container registry",
-            "needs neither network nor storage; another encoder is another image and version",
+            "no file is copied; a step verifies and loads the encoder in {load}. A node without "
+            "the image pulls {size} more",
+            "one image for each version, built once and stored in the container registry",
+            "steps need neither network nor storage; another encoder needs another image and "
+            "version",
         ),
         "downloaded": Meaning(
-            "a new node downloads {size} first, then verifies and loads in {load}; from its cache "
-            "it does that at once",
-            "nothing is stored, and each new node is paid for while it downloads",
-            "starts only while publisher and network answer; what comes is what was pinned, or "
-            "is refused",
+            "a new node downloads {size} first, then verifies and loads them in {load}; later "
+            "steps on the node use its cache",
+            "no storage; you pay for each new node while it downloads",
+            "steps start only while publisher and network respond; a download that differs from "
+            "the pin is refused",
         ),
         "undecided": _UNDECIDED,
     },
@@ -51,25 +54,25 @@ MEANINGS: Mapping[str, Mapping[str, Meaning]] = {
         "forbidden": Meaning(
             "features are computed once for each item, and cached",
             "training a head takes seconds on a CPU",
-            "the same encoder is in each model: what differs is the head",
+            "all models contain the same encoder and differ only in the head",
         ),
         "allowed": Meaning(
-            "training loads the encoder with all its variables and runs through it again and again",
-            "a GPU for each training, and no cached features for what is trained",
-            "each model holds weights of its own: going back is registering an earlier model",
+            "training loads the encoder with all its variables and runs it in every epoch",
+            "a GPU for each training, and no cached features for the trained part",
+            "each model contains its own weights; to go back, register an earlier model",
         ),
         "undecided": _UNDECIDED,
     },
     "inference": {
         "batch": Meaning(
-            "{load} once a job, which does not matter there",
-            "compute is paid while a job runs, and not in between",
-            "a job that failed is run again",
+            "{load} for each job, which is negligible",
+            "you pay for compute only while a job runs",
+            "a failed job is run again",
         ),
         "realtime": Meaning(
             "{load} before the first answer of each new instance; then {budget} for one item",
-            "at least one instance is paid for all the time",
-            "instances that are lost start again: keep one more than the load needs",
+            "you pay for at least one instance all the time",
+            "lost instances start again; keep one instance more than the load needs",
         ),
         "undecided": _UNDECIDED,
     },
@@ -78,17 +81,17 @@ _DEFAULTS = {"loading": "mounted", "fine_tuning": "forbidden", "inference": "bat
 
 
 def undecided(decisions: Decisions) -> list[str]:
-    """The names of the decisions that are open."""
+    """Return the names of the open decisions."""
     return [name for name in MEANINGS if getattr(decisions, name) == "undecided"]
 
 
 def explained(decisions: Decisions, size: str, load: str) -> Iterator[tuple[str, str, Meaning]]:
-    """Each decision: its name, what was decided, and what that means.
+    """Yield each decision as its name, its value and its effects.
 
     Args:
-        decisions: What was decided.
-        size: How large the SavedModel is, in words.
-        load: How long it takes to verify and load, in words.
+        decisions: The decisions of a pin.
+        size: The size of the SavedModel, in words.
+        load: The time to verify and load the SavedModel, in words.
     """
     words = {"size": size, "load": load, "budget": f"at most {decisions.latency_budget_ms} ms"}
     for name, meanings in MEANINGS.items():

@@ -1,4 +1,4 @@
-"""Handles: what an encoder is called where it comes from, in one spelling."""
+"""Handles: the names of encoders at their sources, in one spelling."""
 
 import re
 from urllib.parse import urlsplit
@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from tfhub_blocks.records.base.errors import BlocksError
 
 _ADDRESS = re.compile(r"https?://", re.I)
-# What names one version and no other, of each kind of handle that may name a changing one.
+# For each kind of handle that can name a changing encoder: the form that names one fixed version.
 _VERSIONED = {
     "http": re.compile(r"https?://.*/\d+"),
     "https": re.compile(r"https?://.*/\d+"),
@@ -17,15 +17,15 @@ _VERSIONED = {
 
 
 def is_address(handle: str) -> bool:
-    """Whether it is an address of HTTP."""
+    """Return True if a handle is an HTTP address."""
     return bool(_ADDRESS.match(handle))
 
 
 def canonical_handle(handle: str) -> str:
-    """The spelling that a pin keeps: of an address neither query nor fragment nor last ``/``.
+    """Return the spelling for a pin: an address loses its query, fragment and last ``/``.
 
     Raises:
-        BlocksError: The address holds a name or password, which would be kept in the pin.
+        BlocksError: The address contains a name or password, which the pin would store.
     """
     if not is_address(handle):
         return handle
@@ -34,14 +34,14 @@ def canonical_handle(handle: str) -> str:
         raise BlocksError(
             "handle",
             f"{parts.scheme}://...@{parts.hostname}",
-            "it holds a name or a password, and pins are shared",
-            "an address without",
-            "take it out; download from there by hand and give the file",
+            "the address contains a name or a password, and pins are shared",
+            "an address without credentials",
+            "Download the encoder yourself, and pass the path of the downloaded file",
         )
     return f"{parts.scheme.lower()}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
 
 
 def is_mutable(handle: str) -> bool:
-    """Whether a handle may mean something else on another day: it names no version, or a label."""
+    """Return True if a handle names no fixed version, so its encoder can change."""
     versioned = _VERSIONED.get(handle.partition(":")[0].lower())
     return versioned is not None and not versioned.fullmatch(handle)

@@ -1,4 +1,4 @@
-"""Pins: which encoder is meant, to the byte, and what a team decided about it."""
+"""Pins: an encoder's identity, to the byte, and the team's decisions about it."""
 
 import hashlib
 import re
@@ -23,13 +23,13 @@ PIN_VERSION = 1
 SAVED_MODEL_FOLDER = "saved_model"
 SAVED_MODEL_NAME = "saved_model.pb"
 CHUNK_BYTES = 2**20
-# Where an image holds the encoders that were baked into it, each below its digest.
+# The folder of baked encoders in an image; each is in a subfolder named after its digest.
 IMAGE_FOLDER = "/opt/tfhub-blocks/encoders"
 IMAGE_VARIABLE = "TFHUB_BLOCKS_ENCODERS"
 
 LoadedClass = Literal["reusable", "keras_export", "signature", "tf1_hub"]
 Pooling = Literal["none", "mean", "max", "mean_std"]
-# Imported where a pin names them, so only these can be named.
+# A pin makes steps import these packages, so a pin may name no others.
 OperationPackage = Literal["tensorflow_text"]
 
 
@@ -43,11 +43,11 @@ class PinnedFile:
 
 @dataclass(frozen=True)
 class EncoderOutput:
-    """What an encoder gives: float32 [n, dimension].
+    """The output of an encoder: float32 [n, dimension].
 
-    Under a key if it gives a dictionary, under its position if a tuple; by ``pooling`` if it gives
-    several vectors for an item. ``mean_std`` puts the standard deviations behind the means, so
-    ``dimension`` is twice that of the encoder's own vectors.
+    ``key`` selects the output from a dictionary, or by its position from a tuple. ``pooling`` joins
+    several vectors of an item. ``mean_std`` appends the standard deviations to the means, so
+    ``dimension`` is twice that of the encoder's vectors.
     """
 
     dimension: int
@@ -57,11 +57,11 @@ class EncoderOutput:
 
 @dataclass(frozen=True)
 class Training:
-    """How many variables an encoder has, and what fine-tuning has to know of them.
+    """The number of an encoder's variables, and the facts that fine-tuning needs.
 
-    ``trainable`` are the names, which need not be unique, in the order in which the graph from
-    input to output comes upon them. Before the variable at each index of ``cuts``, one single
-    tensor separates the graph: what lies below it does not change while the rest is trained.
+    ``trainable`` contains names, which may repeat, in the order of the graph from input to output.
+    Before the variable at each index of ``cuts``, a single tensor separates the graph: the part
+    below that tensor does not change while the part above is trained.
     """
 
     variables: int
@@ -71,7 +71,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Operations:
-    """The operations of the graph, and the packages that must be imported to have them."""
+    """The operations of the graph, and the packages that define them."""
 
     used: tuple[str, ...]
     packages: tuple[OperationPackage, ...] = ()
@@ -79,10 +79,11 @@ class Operations:
 
 @dataclass(frozen=True)
 class Golden:
-    """What the encoder gave for its modality's fixed items, when it was pinned.
+    """The encoder's output for fixed items of its modality, recorded when it was pinned.
 
-    A row an item: the means of up to eight equal parts of its vector. They may differ by
-    ``tolerance`` times the largest of them; more means that the runtime computes something else.
+    Each row contains, for one item, the means of up to eight equal parts of its vector. A runtime
+    may deviate by ``tolerance`` times the largest mean. A larger deviation means that the runtime
+    computes something else.
     """
 
     values: tuple[tuple[float, ...], ...]
@@ -92,7 +93,7 @@ class Golden:
 
 @dataclass(frozen=True)
 class Decisions:
-    """What a team takes on purpose; nothing is decided by default."""
+    """The decisions of a team about an encoder. No decision has a default."""
 
     loading: Literal["mounted", "baked", "downloaded", "undecided"] = "undecided"
     fine_tuning: Literal["forbidden", "allowed", "undecided"] = "undecided"
@@ -101,26 +102,29 @@ class Decisions:
 
     @property
     def model_travels(self) -> bool:
-        """Whether the SavedModel goes from step to step beside its pin, or the pin alone."""
+        """True if steps pass on the SavedModel with its pin, False if they pass on only the pin."""
         return self.loading in ("mounted", "undecided")
 
     def faults(self) -> Iterator[tuple[str, str, str]]:
-        """Key, problem and expectation of what does not fit together."""
-        budget_ms = self.latency_budget_ms
+        """Yield each contradiction as key, problem and expectation."""
+        key, budget_ms = "latency_budget_ms", self.latency_budget_ms
         if budget_ms is not None and not budget_ms > 0:
-            yield "latency_budget_ms", f"it is {budget_ms}", "more than 0"
+            yield key, f"{key} is {budget_ms}", "more than 0"
         if (budget_ms is not None) != (self.inference == "realtime"):
-            told = f"it is {budget_ms} where inference is {self.inference}"
-            yield "latency_budget_ms", told, "milliseconds for one item, for realtime alone"
+            problem = f"{key} is {budget_ms} and inference is {self.inference}"
+            yield key, problem, "milliseconds for one item if inference is realtime, else none"
 
 
 @dataclass(frozen=True)
 class Pin:
-    """An encoder's identity and facts, as in ``encoder.toml``.
+    """An encoder's identity, facts and decisions, as in ``encoder.toml``.
 
-    ``digest`` is ``tree_digest`` over ``files``, whose POSIX paths are relative to the SavedModel.
-    ``input`` is what the modality's adapter in ``compute.modalities`` reads. ``licence`` is an SPDX
-    identifier, the first line of the licence that was found, or "unknown".
+    ``digest`` is the ``tree_digest`` of ``files``, whose POSIX paths are relative to the
+    SavedModel. The modality's adapter in ``compute.modalities`` reads ``input``. ``licence`` is an
+    SPDX identifier, the first line of the licence file, or "unknown". Example::
+
+        pin = read_pin(Path("encoders/lite0/encoder.toml"))
+        print(pin.name, pin.output.dimension)
     """
 
     name: str
@@ -138,59 +142,65 @@ class Pin:
     decisions: Decisions = Decisions()
 
     def write(self, path: Path) -> None:
-        """Write it as TOML."""
+        """Write the pin as TOML."""
         write_document(path, self, PIN_VERSION)
 
 
 def read_pin(path: Path) -> Pin:
-    """A pin, with every key, type and value checked, and its digest against its files.
+    """Read a pin. Every key, type and value is checked, and the digest against the listed files.
 
-    The table ``input`` is checked by the adapter of its modality, when an encoder is loaded.
+    The adapter of the modality checks the table ``input`` when an encoder is loaded.
 
     Raises:
-        BlocksError: The first thing that is wrong, with its key.
+        BlocksError: A key or value is invalid; the error names the first.
     """
     pin = read_document(path, Pin, PIN_VERSION)
     for key, problem, expected in _faults(pin):
-        raise BlocksError(str(path), key, problem, expected, "correct it, or pin the encoder anew")
+        if key.startswith("decisions."):
+            remedy = f"Edit {key} in {path}"
+        else:
+            remedy = f"Restore {path} from git, or run `tfhub-blocks encoder pin` again"
+        raise BlocksError(str(path), key, problem, expected, remedy)
     return pin
 
 
 def files_digest(files: Mapping[str, PinnedFile]) -> str:
-    """The digest of an encoder with these files."""
+    """Return the digest of an encoder with these files."""
     return tree_digest({name: file.sha256 for name, file in files.items()})
 
 
 def _faults(pin: Pin) -> Iterator[tuple[str, str, str]]:
-    """Key, problem and expectation of each value that its type alone does not rule out."""
+    """Yield key, problem and expectation of each value that has the right type but is invalid."""
     trainable = len(pin.training.trainable)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", pin.name):
-        yield "name", f"it is {pin.name!r}", "letters, digits, '-', '_' and '.'"
+        yield "name", f"name is {pin.name!r}", "letters, digits, '-', '_' and '.'"
     for name, file in pin.files.items():
         if not is_safe_relative_path(name):
-            yield f"files.{name}", "this path leaves the folder", "a POSIX path below it"
+            yield f"files.{name}", f"path {name!r} leaves the folder", "a POSIX path below it"
         if not re.fullmatch(r"[0-9a-f]{64}", file.sha256):
-            yield f"files.{name}.sha256", f"it is {file.sha256!r}", "64 hexadecimal digits"
+            yield f"files.{name}.sha256", f"sha256 is {file.sha256!r}", "64 hexadecimal digits"
     if pin.digest != files_digest(pin.files):
-        yield "digest", f"it is {pin.digest!r}", f"{files_digest(pin.files)}, as the files give"
+        expected = f"{files_digest(pin.files)}, the digest of the listed files"
+        yield "digest", f"digest is {pin.digest!r}", expected
     if pin.output.dimension < 1:
-        yield "output.dimension", f"it is {pin.output.dimension}", "1 or more"
+        yield "output.dimension", f"dimension is {pin.output.dimension}", "1 or more"
     if list(pin.training.cuts) != sorted({c for c in pin.training.cuts if 0 < c < trainable}):
         expected = f"rising indices of the {trainable} trainable variables, without the first"
-        yield "training.cuts", f"it is {list(pin.training.cuts)}", expected
+        yield "training.cuts", f"cuts are {list(pin.training.cuts)}", expected
     if not 0 < pin.golden.tolerance < 1:
-        yield "golden.tolerance", f"it is {pin.golden.tolerance}", "more than 0 and less than 1"
+        expected = "more than 0 and less than 1"
+        yield "golden.tolerance", f"tolerance is {pin.golden.tolerance}", expected
     for key, problem, expected in pin.decisions.faults():
         yield f"decisions.{key}", problem, expected
 
 
 def copy_files(source: Path, target: Path) -> dict[str, PinnedFile]:
-    """Copy a folder; give what was copied, hashed from the very bytes that were written.
+    """Copy a folder, and return its files. Digests are of exactly the bytes that were written.
 
     Links to files become the files that they name.
 
     Raises:
-        BlocksError: Something in it is no plain file or folder.
+        BlocksError: An entry is neither a plain file nor a folder.
     """
     copied = {}
     for name, path in folder_files(source):
@@ -206,16 +216,16 @@ def copy_files(source: Path, target: Path) -> dict[str, PinnedFile]:
 
 
 def hashed_files(folder: Path) -> dict[str, PinnedFile]:
-    """Each file below a folder, every byte read."""
+    """Return each file below a folder with its digest and size; every byte is read."""
     digests = files_sha256(folder)
     return {n: PinnedFile(sha256, (folder / n).stat().st_size) for n, sha256 in digests.items()}
 
 
 def check_files(pin: Pin, files: Mapping[str, PinnedFile], where: str) -> None:
-    """Hold the files that there are against those that are pinned.
+    """Compare an encoder's files with its pin.
 
     Raises:
-        BlocksError: A file is missing, was added, or has other bytes: the first of them, named.
+        BlocksError: A file is missing, was added, or has other bytes; the error names the first.
     """
     for name in sorted(pin.files.keys() | files.keys()):
         expected, actual = pin.files.get(name), files.get(name)
@@ -223,11 +233,12 @@ def check_files(pin: Pin, files: Mapping[str, PinnedFile], where: str) -> None:
             raise BlocksError(
                 where,
                 name,
-                f"this file has {_told(actual)}" if actual else "this file is missing",
-                f"{_told(expected)} as pinned" if expected else "no such file, none is pinned",
-                "get the encoder that was pinned, or review this one and pin it anew",
+                f"file {name} has {_text(actual)}" if actual else f"file {name} is missing",
+                f"{_text(expected)}, as pinned" if expected else "only the pinned files",
+                "Download the pinned encoder again; or review this one, and run `tfhub-blocks "
+                "encoder pin`",
             )
 
 
-def _told(file: PinnedFile) -> str:
+def _text(file: PinnedFile) -> str:
     return f"sha256 {file.sha256} and {file.size_bytes} bytes"
