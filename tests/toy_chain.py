@@ -20,7 +20,7 @@ from pathlib import Path
 from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.step.step_frame import step
-from tfhub_blocks.records import pins
+from tfhub_blocks.records.pins import pins
 
 
 @command_component(version="1.0.0", environment="azureml:x:1", tags={"role": "cpu"})

@@ -23,7 +23,7 @@ from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance
-from tfhub_blocks.records.formats.models import FORMAT as MODEL_FORMAT
+from tfhub_blocks.records.formats.models import MODEL
 from tfhub_blocks.records.pins import pins
 from tfhub_blocks.records.pins.pins import EncoderOutput, Operations, Pin, Training, read_pin
 
@@ -141,9 +141,9 @@ def test_a_pin_that_says_what_the_encoder_is_not_is_refused(
 
 
 def test_exactly_one_origin_is_wanted(saved_encoder: Path, tmp_path: Path) -> None:
-    with pytest.raises(BlocksError, match="neither is given. Expected exactly one"):
+    with pytest.raises(BlocksError, match=r"neither is given. Expected exactly one"):
         imported(tmp_path / "a")
-    with pytest.raises(BlocksError, match="both are given. Expected exactly one"):
+    with pytest.raises(BlocksError, match=r"both are given. Expected exactly one"):
         imported(tmp_path / "b", saved_encoder, "https://tfhub.dev/a/b/1")
 
 
@@ -260,7 +260,7 @@ def served(encoder: Encoder, folder: Path) -> Any:
         head,
         {"preprocessing": dict(encoder.input.describe())},
     )
-    finish_folder(folder, "model", MODEL_FORMAT, PROVENANCE)
+    finish_folder(folder, "model", MODEL, PROVENANCE)
     return mlflow.pyfunc.load_model(str(folder))
 
 

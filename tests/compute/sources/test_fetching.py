@@ -269,7 +269,9 @@ def test_a_download_much_larger_than_its_pin_is_refused(server, tmp_path):
     (tmp_path / "small/saved_model.pb").write_bytes(b"graph")
     pin = pinned(server.handle(PATH), tmp_path / "small")
     server.faults = [{"length": 2**30}]
-    with pytest.raises(BlocksError, match="download] it has 1,073,741,824 bytes or more. Expected"):
+    with pytest.raises(
+        BlocksError, match=r"download] it has 1,073,741,824 bytes or more. Expected"
+    ):
         fetched(pin.handle, tmp_path / "a", pin)
     assert not [path for path in (tmp_path / "cache/downloads").iterdir() if path.suffix != ".lock"]
 

@@ -91,7 +91,7 @@ class Encoder:
         )
 
 
-def load_encoder(folder: Path, where: str) -> Encoder:
+def load_encoder(folder: Path, where: str = "load_encoder") -> Encoder:
     """An encoder as ``import_encoder`` made it, every byte verified before it is loaded.
 
     It has given its pin's golden outputs again, so this runtime computes what it was pinned for.

@@ -14,7 +14,7 @@ from tfhub_blocks.records.pins.pins import FORMAT as ENCODER
 def format_of(model: Path) -> Format:
     """The format of what is given as a model; without a lineage it is somebody's."""
     kind = read_lineage(model).format if (model / STATEMENT_NAME).is_file() else ""
-    known = {str(each): each for each in (models.FORMAT, ENCODER)}
+    known = {str(each): each for each in (models.MODEL, ENCODER)}
     return known.get(kind, models.PYFUNC)
 
 

@@ -101,7 +101,7 @@ class Folder:
         )
 
 
-def open_folder(path: Path, expected: Format, where: str) -> Folder:
+def open_folder(path: Path, expected: Format, where: str = "open_folder") -> Folder:
     """A finished output folder of the format that was expected.
 
     Raises:

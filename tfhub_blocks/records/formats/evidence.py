@@ -110,7 +110,7 @@ class Evidence:
         write_file(path, f"{text}\n".encode())
 
 
-def read_evidence(path: Path, where: str) -> Evidence:
+def read_evidence(path: Path, where: str = "read_evidence") -> Evidence:
     """The evidence in a file, with its digest over itself checked.
 
     Raises:
