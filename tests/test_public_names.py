@@ -8,9 +8,13 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 import tfhub_blocks
+from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, take_snapshot
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import Provenance
 from tfhub_blocks.records.environment.code_snapshots import step_modules
 
 ROOT = Path(__file__).parents[1]
@@ -48,12 +52,13 @@ def test_types_are_declared_for_each_name():
 def test_import_brings_no_other_module():
     script = (
         "import sys; before = set(sys.modules); import tfhub_blocks; dir(tfhub_blocks);"
-        "print(sorted(set(sys.modules) - before))"
+        "print({name.partition('.')[0] for name in set(sys.modules) - before} - "
+        "set(sys.stdlib_module_names), [n for n in sys.modules if n.startswith('tfhub_blocks.')])"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert done.stdout == "['tfhub_blocks']\n"
+    assert done.stdout == "{'tfhub_blocks'} []\n"
 
 
 @pytest.mark.parametrize(
@@ -81,6 +86,7 @@ def test_snapshot_does_not_follow_names_of_other_modules(tmp_path):
     assert list(step_modules(component, PACKAGE)) == ["tfhub_blocks/__init__.py"]
 
 
+PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 EXAMPLE = ROOT / "tests" / "examples" / "drop_duplicates" / "component.py"
 
 
@@ -107,8 +113,15 @@ def test_homes_define_the_names():
         assert name in defined, (name, module)
 
 
-def test_example_step_runs_from_its_snapshot_alone(tmp_path, write_test_snapshot):
-    snapshot = write_test_snapshot(tmp_path / "snapshot", [b"a", b"a ", b"b"], "text")
+def test_example_step_runs_from_its_snapshot_alone(tmp_path):
+    texts = [f"{word}{end}" for word in ("a", "b") for end in ("x", "X ", "y", "z")]
+    (tmp_path / "source").mkdir()
+    rows = "".join(f"{text},{text[0]}\n" for text in texts)
+    (tmp_path / "source" / "table.csv").write_text(f"text,label\n{rows}")
+    snapshot = tmp_path / "snapshot"
+    options = SnapshotOptions(validation_fraction=0.0, test_fraction=0.0)
+    take_snapshot(tmp_path / "source", begin_folder(snapshot, PROVENANCE), options, lambda *_: None)
+    finish_folder(snapshot, "snapshot", tfhub_blocks.SNAPSHOT, PROVENANCE)
     code = tmp_path / "code"
     modules = step_modules(EXAMPLE, PACKAGE)
     for relative, path in modules.items():
@@ -128,6 +141,9 @@ def test_example_step_runs_from_its_snapshot_alone(tmp_path, write_test_snapshot
     )
     assert done.returncode == 0, done.stderr
     kept = tfhub_blocks.open_snapshot(tmp_path / "kept")
-    assert sorted(item.content.strip() for item in kept.items()) == [b"a", b"b"]
-    assert kept.manifest.items == 2
-    assert kept.manifest.counts["train"].keys() == {"a", "b"} & set(kept.manifest.labels)
+    assert sorted(item.content.decode().strip().lower() for item in kept.items()) == [
+        f"{word}{end}" for word in ("a", "b") for end in ("x", "y", "z")
+    ]
+    assert kept.manifest.counts["train"] == {"a": 3, "b": 3}
+    sources = pq.read_table(kept.folder.file("sources.parquet")).to_pylist()
+    assert {row["id"] for row in sources} == {item.id for item in kept.items()}
