@@ -130,7 +130,8 @@ def test_worker_that_was_given_another_input_is_named(shared):
         for f in (shared.folder / "other", shared.source)
     ]
     assert err == (
-        f"error: [share > worker 1 of 2 (the first is 0)] input source of worker 1 is {digests[0]}. "
+        "error: [share > worker 1 of 2 (the first is 0)] "
+        f"input source of worker 1 is {digests[0]}. "
         f"Expected {digests[1]}, as on worker 0. Start all workers with the same code, "
         "environment, inputs and parameters.\n"
     )

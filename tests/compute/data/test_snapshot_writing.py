@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, split_of, write_snapshot
+from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, split_of, take_snapshot
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.snapshots import (
     ITEM_SCHEMA,
@@ -62,7 +62,7 @@ def take(tmp_path):
         taken += 1
         folder = tmp_path / f"snapshot-{taken}"
         folder.mkdir()
-        manifest = write_snapshot(source, folder, SnapshotOptions(**options), lambda *_: None)
+        manifest = take_snapshot(source, folder, SnapshotOptions(**options), lambda *_: None)
         assert sorted(path.name for path in folder.iterdir()) == [
             "items.arrow",
             "manifest.json",
@@ -189,8 +189,8 @@ def test_hidden_files_and_files_at_the_top_are_no_items(tmp_path, take):
 
 
 def test_content_larger_than_a_batch_and_many_shards_come_back(tmp_path, take, monkeypatch):
-    monkeypatch.setattr("tfhub_blocks.compute.data.snapshot_writing.BATCH_BYTES", 2000)
-    item_writer = "tfhub_blocks.compute.data.snapshot_writing.ItemWriter"
+    monkeypatch.setattr("tfhub_blocks.records.formats.snapshot_writer.BATCH_BYTES", 2000)
+    item_writer = "tfhub_blocks.records.formats.snapshot_writer.ItemWriter"
     monkeypatch.setattr(item_writer, lambda folder: ItemWriter(folder, 8000))
     files = {f"{'ab'[n % 2]}/{n}": bytes([n]) * (n * 100 + 1) for n in range(60)}
     taken = take(write_files(tmp_path / "source", files), modality="bytes")
@@ -365,7 +365,7 @@ def refused(source: Path, **options) -> str:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     with pytest.raises(BlocksError) as caught:
-        write_snapshot(source, out, SnapshotOptions(**options), lambda *_: None)
+        take_snapshot(source, out, SnapshotOptions(**options), lambda *_: None)
     assert not list(out.glob("*.spill"))
     return str(caught.value).replace(str(source), "SOURCE")
 
@@ -647,17 +647,17 @@ def test_progress_counts_items(tmp_path):
     (tmp_path / "out").mkdir()
     seen: list[tuple[int, int | None]] = []
     options = SnapshotOptions(modality="bytes")
-    write_snapshot(source, tmp_path / "out", options, lambda *done: seen.append(done))
+    take_snapshot(source, tmp_path / "out", options, lambda *done: seen.append(done))
     assert seen == [(n, 40) for n in range(1, 41)]
 
 
 MEASURE = """
 import sys
 from pathlib import Path
-from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, write_snapshot
+from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, take_snapshot
 folder = Path(sys.argv[2])
 folder.mkdir()
-manifest = write_snapshot(Path(sys.argv[1]), folder, SnapshotOptions(), lambda *_: None)
+manifest = take_snapshot(Path(sys.argv[1]), folder, SnapshotOptions(), lambda *_: None)
 # Not ru_maxrss, which begins at what the process that started this one had.
 status = Path("/proc/self/status").read_text()
 print(manifest.items, int(status.partition("VmHWM:")[2].split()[0]) // 1024)

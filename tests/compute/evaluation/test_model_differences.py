@@ -13,7 +13,7 @@ from tfhub_blocks.compute.models.model_writing import write_model
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance, read_lineage
-from tfhub_blocks.records.formats.models import FORMAT
+from tfhub_blocks.records.formats.models import MODEL
 
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 LABELS = ("blue", "green", "red")
@@ -26,7 +26,7 @@ def write(folder: Path, encoder: Path, shift: float, labels: tuple[str, ...] = L
     loaded = load_encoder(encoder, "test")
     head = Head(weights, np.zeros(len(labels), np.float32), labels, 1.0)
     write_model(begin_folder(folder, PROVENANCE), loaded, head, {"encoder_digest": loaded.digest})
-    finish_folder(folder, "model", FORMAT, PROVENANCE)
+    finish_folder(folder, "model", MODEL, PROVENANCE)
     return folder
 
 

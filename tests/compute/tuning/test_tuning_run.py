@@ -12,7 +12,7 @@ from tfhub_blocks.compute.cutting.cut_costs import told_whole
 from tfhub_blocks.compute.cutting.encoder_cuts import Cut, CutEncoder, chosen_cut
 from tfhub_blocks.compute.encoders.encoder_policy import check_fine_tuning
 from tfhub_blocks.compute.extraction.extraction import Extraction, Share
-from tfhub_blocks.compute.extraction.feature_output import write_features
+from tfhub_blocks.compute.extraction.feature_output import write_extraction
 from tfhub_blocks.compute.heads.linear_head import Head, Split, fit_head
 from tfhub_blocks.compute.tuning.caching import Examples, LowerPart
 from tfhub_blocks.compute.tuning.classifier import features_of
@@ -95,7 +95,7 @@ def features_at_cut(
     extraction = Extraction(snapshot, LowerPart(loaded, cut))
     share = Share(folder.parent / "work")
     plan = extraction.compute(share, lambda *_: None)
-    write_features(extraction, plan, share, begin_folder(folder, PROVENANCE), lambda *_: None)
+    write_extraction(extraction, plan, share, begin_folder(folder, PROVENANCE), lambda *_: None)
     finish_folder(folder, "activations", ACTIVATIONS, PROVENANCE)
     return open_features(folder, "test", ACTIVATIONS)
 

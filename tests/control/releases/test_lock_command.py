@@ -17,7 +17,7 @@ from tfhub_blocks.records.base.digests import record_digest
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance
 from tfhub_blocks.records.formats.locked_expectations import has_content
-from tfhub_blocks.records.formats.models import FORMAT
+from tfhub_blocks.records.formats.models import MODEL
 from tfhub_blocks.records.formats.releases import LockedEncoder, read_lock
 
 SET = ("--set", "source=src", "--set", "owner=us")
@@ -115,7 +115,7 @@ def test_lock_from_settings_says_that_no_run_proved_it(release):
 def test_model_is_locked_as_promote_names_it_by_its_content(tmp_path):
     made = Provenance("train_head", {}, (), "0" * 64, "0" * 64, "", "")
     (begin_folder(tmp_path / "model", made) / "weights").write_text("7")
-    digest = finish_folder(tmp_path / "model", "model", FORMAT, made).digest
+    digest = finish_folder(tmp_path / "model", "model", MODEL, made).digest
     ports = {"champion": pipeline_ports("transfer_learning")["champion"]}
     promoted = {"tfhub_blocks.digest": digest, "tfhub_blocks.encoder_digest": "e"}
     for value, encoder in ((tmp_path / "model", ""), (f"azureml:toys:{digest[:12]}", "e")):

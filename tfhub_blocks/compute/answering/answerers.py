@@ -126,7 +126,7 @@ def open_answerer(path: Path, runtime: Runtime | None, where: str) -> Answerer:
     """
     runtime = runtime or read_runtime(path) or Runtime()
     kind = read_lineage(path).format if (path / STATEMENT_NAME).is_file() else ""
-    if kind == str(models.FORMAT):
+    if kind == str(models.MODEL):
         return _of_model(load_served(path, where), runtime, where)
     if kind == str(pins.FORMAT):
         return _of_encoder(load_encoder(path, where), runtime, where)
@@ -143,6 +143,21 @@ def open_answerer(path: Path, runtime: Runtime | None, where: str) -> Answerer:
         "a model, an encoder, or the folder of an MLflow model",
         "Pass a folder that train_head, fine_tune, check_latency, import_encoder or MLflow wrote",
     )
+
+
+def load_model(path: Path) -> Answerer:
+    """Load a model so that it answers, with the runtime that it was registered with.
+
+    Every byte is checked before anything is loaded. The result takes contents, a list of bytes or
+    texts, and returns probabilities, float32 [n, classes], in the order of ``labels``::
+
+        model = load_model(Path(".runs/runs/latest/outputs/model"))
+        model([Path("cat.jpg").read_bytes()])
+
+    Raises:
+        BlocksError: The folder holds no model, was changed, or its runtime cannot run here.
+    """
+    return open_answerer(path, None, "load_model")
 
 
 def apply_threads(runtime: Runtime) -> None:

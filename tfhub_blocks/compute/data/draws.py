@@ -16,8 +16,8 @@ from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance
 from tfhub_blocks.records.formats.snapshots import (
-    FORMAT,
     ITEM_SCHEMA,
+    SNAPSHOT,
     ItemWriter,
     Snapshot,
     SnapshotManifest,
@@ -94,7 +94,7 @@ def draw(
     provenance = Provenance(where, {}, (), "", "", "", "")
     partial = begin_folder(folder, provenance)
     _write(partial, found.modality, chosen, counts, rejected)
-    finish_folder(folder, "snapshot", FORMAT, provenance)
+    finish_folder(folder, "snapshot", SNAPSHOT, provenance)
     return Drawn(open_snapshot(folder, where), rejected)
 
 

@@ -5,14 +5,12 @@ shards. The items, their splits and their order depend only on the contents.
 """
 
 import hashlib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from tfhub_blocks.compute.data.classes import (
     Codes,
@@ -28,18 +26,15 @@ from tfhub_blocks.compute.data.place_contents import read_contents
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.modalities.modality import Limits
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.snapshot_writer import write_items
 from tfhub_blocks.records.formats.snapshots import (
-    ITEM_SCHEMA,
     SOURCES_NAME,
     SPLITS,
-    ItemWriter,
+    SnapshotItem,
     SnapshotManifest,
 )
 
 ATTRIBUTION_CHARACTERS = 2000
-BATCH_BYTES = 4 * 2**20
-# The approximate size of an item's id, label and split.
-ITEM_OVERHEAD_BYTES = 128
 
 
 @dataclass(frozen=True)
@@ -99,7 +94,7 @@ class SnapshotOptions:
         }
 
 
-def write_snapshot(
+def take_snapshot(
     source: Path,
     folder: Path,
     options: SnapshotOptions,
@@ -130,7 +125,7 @@ def write_snapshot(
         check_classes(labels, places.labels[items])
         splits = _split_codes(places, items, options)
         counts = count_classes(labels, places.labels[items], splits)
-        written, digest = _write_items(folder, places, items, splits)
+        written, digest = write_items(folder, _items(places, items, splits))
         places.write_sources(folder / SOURCES_NAME, kept)
     manifest = SnapshotManifest(
         digest=digest,
@@ -243,36 +238,11 @@ def _split_codes(places: ItemPlaces, items: Indexes, options: SnapshotOptions) -
     return np.fromiter(codes, np.int8, len(items))
 
 
-def _write_items(
-    folder: Path, places: ItemPlaces, items: Indexes, splits: Codes
-) -> tuple[ItemWriter, str]:
-    """Write the items; return the writer, and the digest over contents, labels and splits."""
+def _items(places: ItemPlaces, items: Indexes, splits: Codes) -> Iterator[SnapshotItem]:
     names = tuple(places.label_codes)
-    # As JSON, because a label in JSON cannot contain the end of its line.
-    encoded = tuple(json.dumps(name) for name in names)
-    digest = hashlib.sha256()
-    rows: list[tuple[str, bytes, str, str]] = []
-    weight = 0
-    with ItemWriter(folder) as writer:
-        for index, split_code in zip(items, splits, strict=True):
-            item_id, label, split = places.id(index), places.labels[index], SPLITS[split_code]
-            digest.update(f"{item_id} {encoded[label]} {split}\n".encode())
-            content = places.content(index)
-            weight += len(content) + ITEM_OVERHEAD_BYTES
-            rows.append((item_id, content, names[label], split))
-            if weight >= BATCH_BYTES:
-                writer.write(_batch(rows))
-                rows, weight = [], 0
-        if rows:
-            writer.write(_batch(rows))
-    return writer, digest.hexdigest()
-
-
-def _batch(rows: list[tuple[str, bytes, str, str]]) -> pa.RecordBatch:
-    columns = zip(zip(*rows, strict=True), ITEM_SCHEMA, strict=True)
-    return pa.record_batch(
-        [pa.array(values, field.type) for values, field in columns], schema=ITEM_SCHEMA
-    )
+    for index, split in zip(items, splits, strict=True):
+        label = names[places.labels[index]]
+        yield SnapshotItem(places.id(index), places.content(index), label, SPLITS[split])
 
 
 def _split_warnings(counts: Mapping[str, Mapping[str, int]], options: SnapshotOptions) -> list[str]:

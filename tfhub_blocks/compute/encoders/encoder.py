@@ -100,7 +100,7 @@ class Encoder:
         )
 
 
-def load_encoder(folder: Path, where: str) -> Encoder:
+def load_encoder(folder: Path, where: str = "load_encoder") -> Encoder:
     """Load an encoder that ``import_encoder`` wrote; every byte is verified before loading.
 
     The encoder reproduces the golden outputs of its pin, so this runtime computes the same features

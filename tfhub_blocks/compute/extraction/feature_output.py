@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from tfhub_blocks.compute.extraction.earlier_features import EarlierFeatures
@@ -12,12 +11,10 @@ from tfhub_blocks.compute.extraction.extraction import Extraction, Share
 from tfhub_blocks.compute.inference.work_plan import WorkPlan
 from tfhub_blocks.compute.step.step_frame import StepRun
 from tfhub_blocks.records.base.folders import Format
-from tfhub_blocks.records.base.shards import ShardWriter
 from tfhub_blocks.records.formats.features import (
     FeatureManifest,
-    features_schema,
     ids_of,
-    vector_column,
+    write_features,
 )
 
 # Readers load one Arrow batch at once, and readers in random order sample from a few batches.
@@ -37,7 +34,7 @@ def run_extraction(
     Args:
         run: The step's run.
         port: The name of the output.
-        folder_format: The format of the output: ``features.FORMAT`` or ``features.ACTIVATIONS``.
+        folder_format: The format of the output: ``FEATURES`` or ``ACTIVATIONS``.
         extraction: The extraction, of all splits.
         progress: Returns, for a unit, a function to call with the units done and the total.
 
@@ -51,7 +48,7 @@ def run_extraction(
     if not run.worker.is_first:
         return
     folder = run.begin_output(port, folder_format)
-    manifest = write_features(extraction, plan, share, folder, progress("items"))
+    manifest = write_extraction(extraction, plan, share, folder, progress("items"))
     run.facts.update(
         items=manifest.items,
         computed=len(plan.rows),
@@ -69,7 +66,7 @@ def run_extraction(
     )
 
 
-def write_features(
+def write_extraction(
     extraction: Extraction,
     plan: WorkPlan,
     share: Share,
@@ -87,40 +84,40 @@ def write_features(
         folder: The empty folder to fill.
         progress: Called with the items computed by all workers, and the total.
     """
+    source, dtype = extraction.encoder, extraction.options.dtype
+    return write_features(
+        folder,
+        extraction.snapshot,
+        _blocks(extraction, plan, share, progress),
+        source.digest,
+        dtype,
+        source.describe(),
+        plan.kind,
+        extraction.options.precision,
+    )
+
+
+def _blocks(
+    extraction: Extraction, plan: WorkPlan, share: Share, progress: Callable[[int, int], None]
+) -> Iterator[NDArray[np.floating]]:
+    """Yield the vectors of all items in order, [n, dimension], reused or computed."""
     earlier = EarlierFeatures(extraction.reusable(plan.kind)[0])
     fresh = _fresh(extraction, plan, share, progress)
-    source, snapshot = extraction.encoder, extraction.snapshot
-    dtype = extraction.options.dtype
-    schema, index = features_schema(source.dimension, dtype), snapshot.index()
-    row_bytes = source.dimension * np.dtype(dtype).itemsize
+    dimension, dtype = extraction.encoder.dimension, extraction.options.dtype
+    index = extraction.snapshot.index()
+    row_bytes = dimension * np.dtype(dtype).itemsize
     per_write = max(1, min(ROWS_PER_WRITE, BYTES_PER_WRITE // row_bytes))
-    with ShardWriter(folder, schema) as writer:
-        for start in range(0, index.num_rows, per_write):
-            (rows,) = index.slice(start, per_write).combine_chunks().to_batches()
-            vectors = np.empty((rows.num_rows, source.dimension), dtype)
-            known, found = earlier.find(ids_of(rows["id"]))
-            if known.any():
-                vectors[known] = found
-            for row in np.flatnonzero(~known):
-                item, vectors[row] = next(fresh)
-                if item != rows["id"][int(row)].as_py():
-                    raise RuntimeError(f"a part contains {item} in place of {rows['id'][int(row)]}")
-            columns = [*rows.columns, vector_column(vectors)]
-            writer.write(pa.record_batch(columns, schema=schema))
-    manifest = FeatureManifest(
-        items=writer.rows,
-        dimension=source.dimension,
-        labels=snapshot.manifest.labels,
-        snapshot_digest=snapshot.manifest.digest,
-        encoder_digest=source.digest,
-        preprocessing=source.describe(),
-        engine=plan.kind,
-        precision=extraction.options.precision,
-        dtype=dtype,
-        shards=tuple(writer.names),
-    )
-    manifest.write(folder)
-    return manifest
+    for start in range(0, index.num_rows, per_write):
+        ids = index["id"].slice(start, per_write).combine_chunks()
+        vectors = np.empty((len(ids), dimension), dtype)
+        known, found = earlier.find(ids_of(ids))
+        if known.any():
+            vectors[known] = found
+        for row in np.flatnonzero(~known):
+            item, vectors[row] = next(fresh)
+            if item != ids[int(row)].as_py():
+                raise RuntimeError(f"a part contains {item} in place of {ids[int(row)]}")
+        yield vectors
 
 
 def _fresh(

@@ -14,7 +14,7 @@ from tfhub_blocks.records.pins.pins import FORMAT as ENCODER
 def format_of(model: Path) -> Format:
     """Return the format of a model's folder; without a lineage the model is third-party."""
     kind = read_lineage(model).format if (model / STATEMENT_NAME).is_file() else ""
-    known = {str(each): each for each in (models.FORMAT, ENCODER)}
+    known = {str(each): each for each in (models.MODEL, ENCODER)}
     return known.get(kind, models.PYFUNC)
 
 

@@ -5,12 +5,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
 import tomli_w
 
+from tfhub_blocks.control.repository.catalog import installed_folder
 from tfhub_blocks.records.base.documents import VERSION_KEY, as_record, read_document
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 from tfhub_blocks.records.base.folders import write_file
@@ -101,7 +101,7 @@ class Prices:
 def prices_path() -> Path:
     """Return the file of prices: the working folder's, else the installed one."""
     here = own_prices_path()
-    return here if here.is_file() else Path(str(files("tfhub_blocks.pipelines"))) / FILE_NAME
+    return here if here.is_file() else installed_folder("pipelines") / FILE_NAME
 
 
 def own_prices_path() -> Path:

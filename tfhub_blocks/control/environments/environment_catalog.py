@@ -3,10 +3,9 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
-from tfhub_blocks.control.repository.catalog import component_files
+from tfhub_blocks.control.repository.catalog import component_files, installed_folder
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 from tfhub_blocks.records.environment.environment_definitions import (
     EnvironmentDefinition,
@@ -71,7 +70,7 @@ def read_definitions() -> dict[str, EnvironmentDefinition]:
     """Return each definition by its folder's name; the working folder's hide installed ones."""
     folders = {
         path.name: path
-        for root in (Path(str(files("tfhub_blocks.components"))), Path.cwd() / "components")
+        for root in (installed_folder("components"), Path.cwd() / "components")
         for path in root.glob("environments/[!_.]*")
         if path.is_dir()
     }

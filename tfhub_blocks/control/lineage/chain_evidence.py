@@ -11,7 +11,7 @@ from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.champion_comparison import CHAMPION_PORT
 from tfhub_blocks.records.formats.evidence import PREDICATE_TYPE, Evidence, read_evidence
 from tfhub_blocks.records.formats.models import bare_digest
-from tfhub_blocks.records.formats.snapshots import FORMAT, open_snapshot
+from tfhub_blocks.records.formats.snapshots import SNAPSHOT, open_snapshot
 from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
 
 _MAX_BYTES = 16 * 2**20
@@ -184,7 +184,7 @@ def encoder_digest(output: Output) -> str:
 
 def snapshot_digest(output: Output) -> str:
     """Return the digest of a snapshot's items as evidence names it, or an empty text."""
-    if output.lineage is None or output.lineage.format != str(FORMAT):
+    if output.lineage is None or output.lineage.format != str(SNAPSHOT):
         return ""
     try:
         return open_snapshot(output.path, "lineage").manifest.digest

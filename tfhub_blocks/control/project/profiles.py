@@ -4,13 +4,13 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from importlib.resources import files
 from math import isfinite
 from pathlib import Path
 from string import Template
 from typing import Literal, get_args
 
 from tfhub_blocks.control.project.rule_exceptions import RuleException, Severity, faults
+from tfhub_blocks.control.repository.catalog import installed_folder
 from tfhub_blocks.control.repository.people import login_name
 from tfhub_blocks.records.base.documents import read_document
 from tfhub_blocks.records.base.errors import BlocksError, nearest
@@ -188,7 +188,7 @@ def profile_folders() -> list[Path]:
     """Return the folders of profiles in search order: the working folder's, then the installed."""
     return [
         Path.cwd() / "pipelines" / "profiles",
-        Path(str(files("tfhub_blocks.pipelines"))) / "profiles",
+        installed_folder("pipelines") / "profiles",
     ]
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 
 from tfhub_blocks.control.project.profiles import Profile, load_profile
 from tfhub_blocks.control.project.triggers import Recurrence, Trigger, make_trigger
+from tfhub_blocks.control.repository.catalog import installed_folder
 from tfhub_blocks.records.base.documents import read_document
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 
@@ -39,7 +39,7 @@ class ScheduleDefinition:
 
 def schedule_files() -> dict[str, Path]:
     """Return each schedule's file by name; one in the working folder hides an installed one."""
-    folders = (Path(str(files("tfhub_blocks.pipelines"))), Path.cwd() / "pipelines")
+    folders = (installed_folder("pipelines"), Path.cwd() / "pipelines")
     paths = [path for folder in folders for path in sorted(folder.glob("schedules/*.toml"))]
     return {path.stem: path for path in paths}
 

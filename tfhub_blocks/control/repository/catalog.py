@@ -53,11 +53,13 @@ def component_files() -> dict[str, SourceFile]:
 
 
 def _folders(kind: str) -> list[Path]:
-    return [_installed(kind), Path.cwd() / kind]
+    return [installed_folder(kind), Path.cwd() / kind]
 
 
-def _installed(kind: str) -> Path:
-    return Path(str(files(f"tfhub_blocks.{kind}")))
+def installed_folder(kind: str) -> Path:
+    """Return the folder of ``components`` or ``pipelines`` that is installed with tfhub-blocks."""
+    # In a checkout it is a link to the folder at the top.
+    return Path(str(files(f"tfhub_blocks.{kind}"))).resolve()
 
 
 def find_pipeline(name: str) -> SourceFile:
@@ -103,7 +105,7 @@ def module_name(path: Path) -> str:
 
     A project's own pipeline keeps the name that its neighbours import it by, ``pipelines.NAME``.
     """
-    shipped = path.parent.resolve() == _installed("pipelines").resolve()
+    shipped = path.parent.resolve() == installed_folder("pipelines")
     return f"tfhub_blocks.pipelines.{path.stem}" if shipped else f"pipelines.{path.stem}"
 
 

@@ -13,7 +13,7 @@ from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import Provenance
 from tfhub_blocks.records.formats.features import (
     ACTIVATIONS,
-    FORMAT,
+    FEATURES,
     ids_of,
     open_features,
     vectors_of,
@@ -100,7 +100,7 @@ def _row(step: str, port: str, recorded: RecordedOutput, now: Output | None) -> 
 def how_far_apart(then: Output, now: Output) -> str:
     """Describe how two outputs of one kind differ: by their content, or else by their files."""
     try:
-        if then.kind in (FORMAT.kind, ACTIVATIONS.kind):
+        if then.kind in (FEATURES.kind, ACTIVATIONS.kind):
             return _vectors_apart(then, now)
         if then.kind == "snapshot":
             return _items_apart(then.path, now.path)
@@ -124,7 +124,7 @@ def has_variables(row: ReproducedOutput) -> bool:
 
 
 def _vectors_apart(then: Output, now: Output) -> str:
-    expected = FORMAT if then.kind == FORMAT.kind else ACTIVATIONS
+    expected = FEATURES if then.kind == FEATURES.kind else ACTIVATIONS
     folders = [open_features(it.path, "reproduce", expected) for it in (then, now)]
     manifests = [it.manifest for it in folders]
     shapes = [f"{it.items} of {it.dimension} by {it.engine}" for it in manifests]
