@@ -5,7 +5,7 @@ version=$2
 echo "Installing Azurite into $folder (once)"
 rm -rf "$folder"
 mkdir "$folder"
-npm install --silent --no-save --no-package-lock --no-audit --no-fund --ignore-scripts \
+npm install --loglevel=error --no-save --no-package-lock --no-audit --no-fund --ignore-scripts \
     --prefix "$folder" "azurite@$version" || {
     rm -rf "$folder"
     echo "error: [make > azurite] npm could not install azurite $version. Let npm reach its registry (npm view azurite version), then run make test again." >&2

@@ -14,7 +14,7 @@ fail() {
 echo "Installing Chromium from npm into $folder (once, about 70 MB)"
 rm -rf "$folder"
 mkdir -p "$folder"
-npm install --silent --no-save --no-package-lock --no-audit --no-fund --ignore-scripts \
+npm install --loglevel=error --no-save --no-package-lock --no-audit --no-fund --ignore-scripts \
     --prefix "$folder" "@sparticuz/chromium@$version" \
     || fail "npm could not install @sparticuz/chromium $version."
 # Its files are compressed by Brotli, which Python's library lacks.

@@ -23,7 +23,7 @@ SERVICE = Path(
 # The collections that the SDK asks, by api-version. Only what the loopback answers is taken.
 USED: Mapping[str, tuple[str, ...]] = {
     "2022-02-01-preview": ("workspaces/onlineEndpoints",),
-    "2023-02-01-preview": ("workspaces/batchEndpoints", "workspaces/onlineEndpoints"),
+    "2023-02-01-preview": ("workspaces/batchEndpoints",),
     "2023-04-01": ("workspaces/codes",),
     "2023-04-01-preview": (
         *("workspaces/data", "workspaces/environments", "workspaces/onlineEndpoints"),

@@ -40,7 +40,11 @@ DEVIATIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "child-job": ("/properties", {"type": "null"}),
     "registry-model": (
         "/properties",
-        {"required": ["system_metadata"], "propertyNames": {"enum": _MODEL_PROPERTIES}},
+        {
+            "type": "object",
+            "required": ["system_metadata"],
+            "propertyNames": {"enum": _MODEL_PROPERTIES},
+        },
     ),
     "batch-auth-mode": ("/properties/authMode", {"const": "aadToken"}),
     # Where Azure ML's own server says that it is well; the OpenAPI wants a letter in each path.
@@ -109,20 +113,21 @@ class Contract:
                 problems.append(f"query {name}: it is missing")
         if "body" in facts and (body is not None or parse(facts["body"]).is_required):
             problems += self._problems("request", operation, facts["body"], body)
-        properties = (body or {}).get("properties") or {}
-        for job in (properties, (properties.get("action") or {}).get("jobDefinition") or {}):
-            problems += self._node_problems(operation, job)
+        for place in (("properties",), ("properties", "action", "jobDefinition")):
+            problems += self._node_problems(operation, _object_at(body, *place))
         return [f"{operation}: {problem}" for problem in problems]
 
     def _node_problems(self, operation: Operation, job: Mapping[str, Any]) -> Iterator[str]:
         """Of the nodes of a pipeline, which may be anything there, what is described elsewhere."""
         if job.get("jobType") != "Pipeline":
             return
-        for name, node in (job.get("jobs") or {}).items():
+        for name in _object_at(job, "jobs"):
             for key, definition in _OF_NODES.items():
-                if node.get(key) is not None:
-                    value = _in_camel_case(node[key])
-                    found = self._problems("request", operation, f"#{definition}", value)
+                given = _object_at(job, "jobs", name).get(key)
+                if given is not None:
+                    found = self._problems(
+                        "request", operation, f"#{definition}", _in_camel_case(given)
+                    )
                     yield from (f"jobs.{name}.{key}: {problem}" for problem in found)
 
     def answer_problems(self, operation: Operation, status: int, body: Any) -> list[str]:
@@ -147,7 +152,16 @@ class Contract:
         ]
 
 
-def _in_camel_case(node: Mapping[str, Any]) -> dict[str, Any]:
+def _object_at(body: Any, *keys: str) -> Mapping[str, Any]:
+    """Return the object at a place of a body; an empty one if there is none."""
+    for key in keys:
+        body = body.get(key) if isinstance(body, dict) else None
+    return body if isinstance(body, dict) else {}
+
+
+def _in_camel_case(node: Any) -> Any:
+    if not isinstance(node, dict):
+        return node
     return {re.sub(r"_(\w)", lambda match: match[1].upper(), key): node[key] for key in node}
 
 
