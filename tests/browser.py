@@ -13,8 +13,9 @@ from typing import Any
 
 # Where `make browser` installs npm's Chromium if the machine has no browser.
 _OF_NPM = Path(__file__).parents[1] / ".browser"
-_NAMES = ("chromium-headless-shell", "chromium", "google-chrome", str(_OF_NPM / "chromium"))
-PROGRAM = next(filter(None, map(shutil.which, _NAMES)), None)
+# The Makefile has the same, in BROWSERS.
+NAMES = ("chromium-headless-shell", "chromium", "google-chrome")
+PROGRAM = next(filter(None, map(shutil.which, (*NAMES, str(_OF_NPM / "chromium")))), None)
 MISSING = (
     "No Chromium is installed. Run `make browser`: it installs npm's, and reports what fails; or "
     "install one (on Debian: apt-get install chromium-headless-shell)"

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from browser import NAMES
 
 ROOT = Path(__file__).parents[1]
 TOOLS = (
@@ -148,6 +149,10 @@ def test_machine_for_which_npm_has_no_browser_is_told(machine, tmp_path):
         "Install a Chromium (on Debian: apt-get install chromium-headless-shell), and run make "
         "test again.\n"
     )
+
+
+def test_browser_is_installed_where_tests_find_none():
+    assert f"BROWSERS := {' '.join(NAMES)}\n" in (ROOT / "Makefile").read_text()
 
 
 def test_what_is_installed_is_pinned():

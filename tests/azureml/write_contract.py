@@ -2,9 +2,9 @@
 
     python tests/azureml/write_contract.py DIR
 
-DIR is a copy of the repository Azure/azure-rest-api-specs, or of the two folders of it that are
-read: specification/machinelearningservices and specification/common-types. The same files give the
-same bytes. ``USED`` lists what is taken. docs/testing-azure.md describes the result.
+DIR is a copy of the repository Azure/azure-rest-api-specs, or of its folders
+specification/machinelearningservices and specification/common-types. The same files give the same
+bytes. ``USED`` lists the operations that are written. loopback/schemas.py explains the notation.
 """
 
 import hashlib
@@ -20,7 +20,8 @@ FACTS = Path(__file__).parent / "loopback" / "contract.json"
 SERVICE = Path(
     "specification/machinelearningservices/resource-manager/Microsoft.MachineLearningServices"
 )
-# The collections that the SDK asks, by api-version. Only what the loopback answers is taken.
+# The collections that the SDK asks for, by api-version. Only operations that the loopback answers
+# are written.
 USED: Mapping[str, tuple[str, ...]] = {
     "2022-02-01-preview": ("workspaces/onlineEndpoints",),
     "2023-02-01-preview": ("workspaces/batchEndpoints",),
@@ -40,7 +41,7 @@ USED: Mapping[str, tuple[str, ...]] = {
     # Stands in for later ones (contract.STAND_INS).
     "2024-04-01-preview": ("workspaces", "workspaces/datastores", "workspaces/jobs"),
 }
-# What stands below a resource's name where the loopback answers.
+# The names below a resource for which the loopback answers.
 BELOW = {"versions", "deployments", "startPendingUpload", "listSecrets", "cancel", "trigger"}
 ABOUT = """
 Facts of Azure Machine Learning's REST API, written by tests/azureml/write_contract.py from the
@@ -99,7 +100,7 @@ def contract_text(folder: Path, used: Mapping[str, tuple[str, ...]] = USED) -> s
 
 
 class _Reader:
-    """What has been read so far: facts with the versions that they are of, and the files."""
+    """The facts that have been read, each with its api-version, and the files they are from."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -118,7 +119,7 @@ class _Reader:
         return found
 
     def read_version(self, version: str, collections: tuple[str, ...]) -> None:
-        """Take the operations of some collections, and the definitions that they lead to."""
+        """Read the operations of some collections, and all definitions that they refer to."""
         for kind in ("preview", "stable"):
             for file in sorted((self.folder / SERVICE / kind / version).glob("*.json")):
                 for path, item in _read(file)["paths"].items():
@@ -145,7 +146,7 @@ class _Reader:
                 required = parameter.get("required", False)
                 facts.setdefault("query", {})[name] = self._schema(parameter, file, required)
             elif place == "path" and not _is_any_text(parameter):
-                # The path itself names the others.
+                # Parameters without a pattern are any text, and the path itself names them.
                 facts.setdefault("path", []).append(name)
                 self._keep_parameter(version, name, self._schema(parameter, file))
         facts["responses"] = {
@@ -184,7 +185,7 @@ class _Reader:
         self.definitions[f"{_short(file)}#{name}"].append((version, facts))
 
     def _schema(self, node: Mapping[str, Any], file: Path, required: bool = False) -> Any:
-        """The facts of a schema: a short notation, or an object if there is more to it."""
+        """Return the facts of a schema: a notation, or an object if a notation is not enough."""
         flags = (
             ("?" if node.get("x-nullable") else "")
             + ("~" if node.get("readOnly") else "")
@@ -241,7 +242,7 @@ def _is_any_text(parameter: Mapping[str, Any]) -> bool:
 
 
 def _children(definitions: Mapping[str, Any], parent: str) -> Iterator[tuple[str, str]]:
-    """Yield the discriminator value and the name of each definition that is made from another."""
+    """Yield the discriminator value and the name of each definition that extends another."""
     for name, definition in definitions.items():
         parents = {p.get("$ref", "").rpartition("/")[2] for p in definition.get("allOf", [])}
         if parent in parents:
@@ -257,7 +258,7 @@ def _target(node: Mapping[str, Any], file: Path) -> tuple[Path, str]:
 
 
 def _short(file: Path) -> str:
-    """Name a file: those of common-types have the same name in several versions."""
+    """Return a short name of a file; files of common-types exist in several versions."""
     return f"{file.stem}-{file.parent.name}" if "common-types" in file.parts else file.stem
 
 
@@ -272,7 +273,7 @@ def _git_id(file: Path) -> str:
 
 
 def _merged(found: list[tuple[str, Any]], always: bool = False) -> Any:
-    """Put versions with the same facts together, and name them where facts differ, or always."""
+    """Merge versions with equal facts; name the versions where facts differ, or always."""
     versions: dict[str, list[str]] = {}
     for version, facts in found:
         versions.setdefault(json.dumps(facts), []).append(version)
@@ -282,7 +283,7 @@ def _merged(found: list[tuple[str, Any]], always: bool = False) -> Any:
 
 
 def layout(value: Any, indent: int = 0, before: int = 0) -> str:
-    """Return JSON with what fits into 100 columns on one line, after ``before`` columns of it."""
+    """Return JSON in lines of 100 columns, of which ``before`` are taken in the first line."""
     flat = json.dumps(value, ensure_ascii=False)
     if indent + before + len(flat) < _WIDTH or not isinstance(value, dict | list):
         return flat

@@ -59,7 +59,7 @@ _OF_NODES = {"distribution": "DistributionConfiguration", "resources": "JobResou
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one path, with the facts that its requests and answers are checked by."""
+    """One method of one path, with the facts for its requests and answers."""
 
     template: str
     method: str
@@ -70,7 +70,7 @@ class Operation:
 
     @property
     def file(self) -> str:
-        """The OpenAPI file that describes it, without its ending."""
+        """The name of the OpenAPI file that describes the operation, without its ending."""
         return str(self.facts["file"])
 
     def __str__(self) -> str:
@@ -80,7 +80,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Contract:
-    """The facts of a file such as contract.json."""
+    """The operations of a file of facts, and the checks of their requests and answers."""
 
     path: Path = FACTS
 

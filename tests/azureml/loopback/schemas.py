@@ -1,14 +1,17 @@
-"""The schemas of contract.json as JSON Schema.
+"""The schemas of contract.json, converted to JSON Schema.
 
-A schema there is a short notation, or an object whose ``type`` is one:
+A schema in contract.json is a short notation, or an object whose ``type`` is such a notation:
 
     string            a type; ``integer:int32`` has a format, ``any`` has no type
     #Name             a definition of the same OpenAPI file; ``types-v3#Name`` of another
     [string]          an array of these
     {string}          an object with these values under any name
-    string?           null, too
-    string~           read-only
-    string!           required in the object, or as a parameter
+    string?           may be null
+    string~           read-only: a request need not contain it
+    string!           required in its object, or as a parameter
+
+``choices`` names the definition for each value of the property ``discriminator``. Facts that differ
+between api-versions are a list, and each item names its ``versions``.
 """
 
 import json
@@ -37,7 +40,7 @@ _SCHEME = "facts"
 
 @dataclass(frozen=True)
 class Schema:
-    """One schema, taken apart; ``more`` is what its object says beside the notation."""
+    """A parsed schema; ``more`` contains the keys of its object other than ``type``."""
 
     notation: Mapping[str, str]
     flags: str
@@ -56,7 +59,7 @@ class Schema:
         return "!" in self.flags
 
     def reference(self, file: str) -> tuple[str, str] | None:
-        """Return the file and the name of the definition that it stands for, if it is no more."""
+        """Return the file and name of the definition that a reference names; None for others."""
         name = self.notation["name"]
         return (self.notation["file"] or file, name) if name else None
 
@@ -70,10 +73,10 @@ def _taken_apart(text: str) -> tuple[Mapping[str, str], str]:
 
 
 def parse(node: str | Mapping[str, Any]) -> Schema:
-    """Take a schema of contract.json apart.
+    """Parse a schema of contract.json.
 
     Raises:
-        ValueError: The notation is not one.
+        ValueError: The text is not a notation.
     """
     text, more = (node, {}) if isinstance(node, str) else (node["type"], node)
     return Schema(*_taken_apart(text), {k: v for k, v in more.items() if k != "type"})
@@ -86,7 +89,7 @@ def read_facts(path: Path = FACTS) -> Any:
 
 
 def fact_of(found: Any, version: str) -> Any:
-    """Return what holds for an api-version: facts that are alike for all name no versions."""
+    """Return the facts of an api-version; None if there are none for that version."""
     if not isinstance(found, list):
         return found
     return next((facts for facts in found if version in facts["versions"]), None)
@@ -95,7 +98,7 @@ def fact_of(found: Any, version: str) -> Any:
 def schema_errors(
     path: Path, version: str, kind: str, file: str, schema: Any, value: Any
 ) -> Iterator[ValidationError]:
-    """Yield each way in which a value breaks a schema of a file, deep inside alternatives."""
+    """Yield each error of a value against a schema of an OpenAPI file."""
     converter = _Converter(path, version, kind)
     validator = Draft202012Validator(
         converter.convert(schema, file), registry=converter.registry, format_checker=_FORMATS
@@ -104,7 +107,7 @@ def schema_errors(
 
 
 def _leaves(errors: Any) -> Iterator[ValidationError]:
-    """Of an alternative that failed, what failed in it; of others the error itself."""
+    """Yield the errors inside an alternative that failed, and other errors themselves."""
     for error in errors:
         if error.context and error.validator == "anyOf":
             # The other alternative is null.
@@ -117,7 +120,7 @@ def _leaves(errors: Any) -> Iterator[ValidationError]:
 
 @dataclass(frozen=True)
 class _Converter:
-    """Facts as JSON Schema, definition by definition, when a reference asks for it.
+    """Converts facts to JSON Schema, a definition when a reference to it is first resolved.
 
     ``allOf`` is folded into one object, so that ``additionalProperties: false`` sees all
     properties; a discriminator becomes a choice by its value. In requests, read-only properties
@@ -150,13 +153,13 @@ class _Converter:
         return found
 
     def convert(self, node: Any, file: str) -> dict[str, Any]:
-        """A schema of a file; what it refers to stays a reference."""
+        """Convert a schema of a file; references stay references."""
         schema = parse(node)
         made = self.convert_parsed(schema, file)
         return {"anyOf": [made, {"type": "null"}]} if schema.may_be_null else made
 
     def convert_parsed(self, schema: Schema, file: str) -> dict[str, Any]:
-        """A schema without the null that its flags may allow."""
+        """Convert a schema without the null that its flags may allow."""
         if target := schema.reference(file):
             return {"$ref": self.uri(*target)}
         structure = ("allOf", "properties", "items", "additionalProperties", "required")
@@ -188,7 +191,7 @@ class _Converter:
         return made
 
     def _fold(self, schema: Schema, file: str) -> tuple[dict[str, tuple[Any, str]], set[str]]:
-        """The properties and required names of an object with those of all its ancestors."""
+        """Return the properties and required names of an object and of all its ancestors."""
         properties: dict[str, tuple[Any, str]] = {}
         required = set(schema.more.get("required", []))
         for node in schema.more.get("allOf", []):
