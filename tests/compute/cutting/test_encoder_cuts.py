@@ -201,7 +201,9 @@ def test_operations_are_counted_by_their_definition() -> None:
         assert counted == [flops], kind
 
 
-@pytest.mark.skipif(not SAMPLE_ENCODER.exists(), reason="make samples")
+@pytest.mark.skipif(
+    not SAMPLE_ENCODER.exists(), reason="The sample encoder is missing. Run `make samples`"
+)
 def test_halves_of_the_sample_encoder_are_exact() -> None:
     sample = cut_encoder(load_pinned(SAMPLE_ENCODER, "test"), "test")
     place = chosen_cut(sample, "0.34", "test")

@@ -77,7 +77,7 @@ def test_bfloat16_differs_by_more_than_float32_and_stays_near(
     try:
         ENGINES[name].compiled(computation.forward, "bfloat16")
     except UnfitError as reason:
-        pytest.skip(f"not on this CPU: {reason}")
+        pytest.skip(f"{reason}. Run this test on a CPU with AVX-512 BF16 or AMX (`lscpu`)")
 
     selected = select_engine(name, "bfloat16", 0.1, sample)
     assert 1e-4 < selected.parity.largest < 0.1

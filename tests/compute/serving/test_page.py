@@ -3,12 +3,10 @@
 from contextlib import ExitStack
 
 import pytest
-from browser import PROGRAM, browsing
+from browser import MISSING, PROGRAM, browsing
 from PIL import Image
 
-pytestmark = pytest.mark.skipif(
-    PROGRAM is None, reason="no Chromium here: apt-get install chromium-headless-shell"
-)
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason=MISSING)
 
 
 @pytest.fixture

@@ -429,12 +429,12 @@ def test_a_full_disk_is_told(pin, tmp_path):
     assert not (tmp_path / "full" / pin.digest).exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+@pytest.mark.skipif(os.geteuid() != 0, reason="Only root may mount. Run this test as root")
 def test_a_small_and_a_read_only_disk_are_told(pin, tmp_path):
     small = tmp_path / "small"
     small.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", small]).returncode:
-        pytest.skip("mounting is not permitted here")
+        pytest.skip("Mounting is forbidden. Run this test where root may mount (CAP_SYS_ADMIN)")
     try:
         told = fetch_in_process(pin, tmp_path, small)
         assert f"[{pin.handle} > cache {small}] the cache cannot be written: No space left" in told
@@ -478,7 +478,8 @@ def test_a_model_of_kaggle_is_fetched_by_kagglehub(tmp_path, monkeypatch):
     import threading
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-    kaggle_env = pytest.importorskip("kagglesdk.kaggle_env")
+    from kagglesdk import kaggle_env
+
     files = {"saved_model.pb": b"graph", "variables/v": b"values"}
     asked = []
 

@@ -81,12 +81,12 @@ def accuracy(head: Head, split: Split) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SAMPLES.exists(), reason="make samples")
+@pytest.mark.skipif(not SAMPLES.exists(), reason="The samples are missing. Run `make samples`")
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("task", ["sample images", "digits", "fashion"])
 def test_what_comes_out_is_no_worse_than_the_probe(task: str, tmp_path: Path) -> None:
     if task == "fashion" and not FASHION.exists():
-        pytest.skip("make test-all fetches Fashion-MNIST, where there is apt-get")
+        pytest.skip("Fashion-MNIST is missing. Run `make test-all` where there is apt-get")
     made = {"digits": digits, "fashion": fashion}
     source = made[task](tmp_path / task) if task in made else SAMPLES / "images"
     partial = begin_folder(tmp_path / "snapshot", PROVENANCE)

@@ -102,7 +102,10 @@ def test_what_is_signed_is_what_dsse_says(signed):
     public.verify(base64.b64decode(envelope["signatures"][0]["sig"]), encoded)
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl")
+@pytest.mark.skipif(
+    shutil.which("openssl") is None,
+    reason="openssl is not installed. Install it (on Debian: apt-get install openssl)",
+)
 def test_keys_of_openssl_are_taken(chain):
     for words in (
         ["genpkey", "-algorithm", "ed25519", "-out", "key.pem"],

@@ -138,7 +138,9 @@ def _parameters(statement):
     return statement["predicate"]["buildDefinition"]["externalParameters"]
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core")
+@pytest.mark.skipif(
+    len(os.sched_getaffinity(0)) < 2, reason="This process may use one core. Run it on two or more"
+)
 def test_other_number_of_threads_is_told_before_and_after(chain):
     cores = os.sched_getaffinity(0)
     try:
