@@ -6,15 +6,19 @@ COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
 # Later ones may want a newer node than 20.
 AZURITE_VERSION := 3.35.0
+CHROMIUM_VERSION := 153.0.0
+# Those that tests/browser.py looks for.
+BROWSERS := chromium-headless-shell chromium google-chrome
 # Each a process of its own; what is in none of these folders is one more. The longest first.
 TEST_FOLDERS := control azureml compute boundary
 TEST_PARTS := test-rest $(TEST_FOLDERS:%=test-%)
 WHICH := -m "not slow"
+WITH_NODE = PATH="$(CURDIR)/.node/bin:$$PATH"
 # What each part prints stays together, where make knows how.
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 .PHONY: run setup samples check lock lock-check test $(TEST_PARTS) \
-	test-all test-azure azurite bench clean
+	test-all test-azure test-tools node azurite browser bench clean
 
 run: samples
 	@$(BIN)/tfhub-blocks run transfer_learning \
@@ -41,21 +45,25 @@ check: setup lock-check
 
 lock: setup
 	$(COMPILE) --group dev --group samples pyproject.toml -o requirements/dev.lock
+	$(COMPILE) requirements/node.in -o requirements/node.lock
 	$(BIN)/tfhub-blocks env lock
 
 # Compiling onto a copy keeps its versions, so it differs only if what is asked for changed.
 lock-check: setup
-	@copy=$$(mktemp -d) && trap 'rm -rf '$$copy EXIT && cp requirements/dev.lock $$copy \
-		&& { $(COMPILE) --group dev --group samples pyproject.toml -o $$copy/dev.lock || { \
+	@copy=$$(mktemp -d) && trap 'rm -rf '$$copy EXIT \
+		&& cp requirements/dev.lock requirements/node.lock $$copy \
+		&& { $(COMPILE) --group dev --group samples pyproject.toml -o $$copy/dev.lock \
+		&& $(COMPILE) requirements/node.in -o $$copy/node.lock || { \
 		echo "error: [make > lock-check] the lock could not be resolved again; expected the" \
 		"package registry to answer; see uv's words above" >&2; exit 1; }; } \
-		&& cmp -s requirements/dev.lock $$copy/dev.lock || { echo "error: [make > lock-check]" \
-		"requirements/dev.lock is not what pyproject.toml asks for; expected what \`make lock\`" \
-		"writes; run \`make lock\` and commit the result" >&2; exit 1; }
+		&& for lock in dev node; do cmp -s requirements/$$lock.lock $$copy/$$lock.lock \
+		|| { echo "error: [make > lock-check] requirements/$$lock.lock is not what its input asks" \
+		"for; expected what \`make lock\` writes; run \`make lock\` and commit the result" >&2; \
+		exit 1; }; done
 
 # Three at a time keep two cores busy: those beside Azure ML wait a good deal, and what they wait for
 # goes before what computes.
-test: check samples
+test: check samples test-tools
 	@echo "Testing in $(words $(TEST_PARTS)) parts, about 20 minutes; each prints when it is done"
 	@$(MAKE) --no-print-directory --keep-going -j3 $(TOGETHER) $(TEST_PARTS)
 
@@ -66,21 +74,32 @@ $(TEST_FOLDERS:%=test-%): test-%:
 test-rest:
 	@nice -n 5 $(BIN)/python -m pytest $(WHICH) $(TEST_FOLDERS:%=--ignore=tests/%)
 
-test-all: check samples .venv-torch/ready $(SAMPLES)/fashion-mnist
+test-all: check samples test-tools .venv-torch/ready $(SAMPLES)/fashion-mnist
 	@TORCH_PYTHON=.venv-torch/bin/python \
 		$(MAKE) --no-print-directory --keep-going WHICH= $(TEST_PARTS)
 
 test-azure: setup azurite
 	@$(BIN)/python -m pytest tests/azureml
 
-# The storage of the Azure ML on loopback (docs/testing-azure.md).
-azurite: .azurite/$(AZURITE_VERSION)
+# What cannot be installed keeps no other test from running: its tests are skipped, and say why.
+test-tools: setup
+	@$(MAKE) --no-print-directory --keep-going azurite browser \
+		|| echo "warning: [make > test] the tests that need what is missing above will be skipped" >&2
 
-.azurite/$(AZURITE_VERSION):
-	@rm -rf .azurite && mkdir .azurite
-	@npm install --silent --no-save --no-package-lock --no-audit --no-fund \
-		--prefix .azurite azurite@$(AZURITE_VERSION)
-	@touch $@
+# Node.js with npm: this machine's, or a package's on PyPI.
+node: setup
+	@.node/bin/node --version > /dev/null 2>&1 || sh requirements/node.sh .node $(BIN)/python
+
+# The storage of the Azure ML on loopback (docs/testing-azure.md).
+azurite: node
+	@test -e .azurite/$(AZURITE_VERSION) || $(WITH_NODE) \
+		sh requirements/azurite.sh .azurite $(AZURITE_VERSION)
+
+# Pages are tested in the machine's browser, or in one that npm has.
+browser: node
+	@for name in $(BROWSERS); do ! command -v $$name > /dev/null || exit 0; done; \
+		test -e .browser/$(CHROMIUM_VERSION) || $(WITH_NODE) \
+		sh requirements/browser.sh .browser $(CHROMIUM_VERSION)
 
 bench: samples
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; \
@@ -99,4 +118,4 @@ $(SAMPLES)/fashion-mnist:
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-torch .azurite $(SAMPLES) .runs
+	rm -rf $(VENV) .venv-torch .node .azurite .browser $(SAMPLES) .runs

@@ -11,8 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PROGRAM = next(
-    filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), None
+# Where `make browser` installs npm's Chromium if the machine has no browser.
+_OF_NPM = Path(__file__).parents[1] / ".browser"
+# The Makefile has the same, in BROWSERS.
+NAMES = ("chromium-headless-shell", "chromium", "google-chrome")
+PROGRAM = next(filter(None, map(shutil.which, (*NAMES, str(_OF_NPM / "chromium")))), None)
+MISSING = (
+    "No Chromium is installed. Run `make browser`: it installs npm's, and reports what fails; or "
+    "install one (on Debian: apt-get install chromium-headless-shell)"
 )
 _OPTIONS = (
     "--headless",
@@ -107,6 +113,13 @@ class Page:
         return base64.b64decode(self.send("Page.captureScreenshot")["data"])
 
 
+def _variables() -> dict[str, str]:
+    """Return the variables by which npm's Chromium finds its own libraries and fonts."""
+    if not PROGRAM or Path(PROGRAM).parent != _OF_NPM:
+        return {}
+    return {"LD_LIBRARY_PATH": str(_OF_NPM / "lib"), "FONTCONFIG_PATH": str(_OF_NPM)}
+
+
 @contextmanager
 def browsing(folder: Path) -> Iterator[Page]:
     """A tab of a browser that keeps its files in a folder; the browser ends with it."""
@@ -118,6 +131,7 @@ def browsing(folder: Path) -> Iterator[Page]:
     process = subprocess.Popen(
         ["bash", "-c", command, PROGRAM, *_OPTIONS, f"--user-data-dir={folder}"],
         pass_fds=(their_input, their_output),
+        env=os.environ | _variables(),
         stderr=subprocess.DEVNULL,
     )
     os.close(their_input)

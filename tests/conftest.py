@@ -21,8 +21,8 @@ from toy_chain import chain, made_chain  # noqa: F401
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance
 from tfhub_blocks.records.formats.snapshots import (
-    FORMAT,
     ITEM_SCHEMA,
+    SNAPSHOT,
     ItemWriter,
     SnapshotManifest,
     open_snapshot,
@@ -133,7 +133,7 @@ def write_test_snapshot() -> Callable[..., Path]:
             rejected=0,
             warnings=(),
         ).write(partial)
-        finish_folder(folder, "snapshot", FORMAT, PROVENANCE)
+        finish_folder(folder, "snapshot", SNAPSHOT, PROVENANCE)
         return folder
 
     return write
@@ -189,7 +189,7 @@ def imported_encoder(saved_encoder: Path, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session")
 def coloured_snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """240 noisy images of 20 px in the classes blue, green and red, as snapshot_data makes it."""
-    from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, write_snapshot
+    from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, take_snapshot
 
     folder, random = tmp_path_factory.mktemp("coloured"), np.random.default_rng(5)
     for channel, label in enumerate(("red", "green", "blue")):
@@ -199,8 +199,8 @@ def coloured_snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pixels = np.clip(tint + random.normal(0, 40, (20, 20, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / "source" / label / f"{index}.png")
     partial = begin_folder(folder / "snapshot", PROVENANCE)
-    write_snapshot(folder / "source", partial, SnapshotOptions(), lambda *_: None)
-    finish_folder(folder / "snapshot", "snapshot", FORMAT, PROVENANCE)
+    take_snapshot(folder / "source", partial, SnapshotOptions(), lambda *_: None)
+    finish_folder(folder / "snapshot", "snapshot", SNAPSHOT, PROVENANCE)
     return folder / "snapshot"
 
 
@@ -212,7 +212,7 @@ def write_test_model() -> Callable[..., Path]:
         from tfhub_blocks.compute.encoders.encoder import load_encoder
         from tfhub_blocks.compute.heads.linear_head import Split, fit_head
         from tfhub_blocks.compute.models.model_writing import write_model
-        from tfhub_blocks.records.formats.models import FORMAT as MODEL_FORMAT
+        from tfhub_blocks.records.formats.models import MODEL
 
         loaded, items = load_encoder(encoder, "test"), open_snapshot(snapshot, "test")
         rows = [row for batch in items.batches() for row in batch.to_pylist()]
@@ -229,7 +229,7 @@ def write_test_model() -> Callable[..., Path]:
             "preprocessing": dict(loaded.input.describe()),
         }
         write_model(begin_folder(folder, PROVENANCE), loaded, fit.head, facts)
-        finish_folder(folder, "model", MODEL_FORMAT, replace(PROVENANCE, facts=fit.as_dict()))
+        finish_folder(folder, "model", MODEL, replace(PROVENANCE, facts=fit.as_dict()))
         return folder
 
     return write

@@ -11,7 +11,7 @@ from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance
 from tfhub_blocks.records.base.shards import ShardWriter
 from tfhub_blocks.records.formats.features import (
-    FORMAT,
+    FEATURES,
     FeatureManifest,
     features_schema,
     vector_column,
@@ -92,5 +92,5 @@ def write_features(
         dtype=np.dtype(dtype).name,
         shards=tuple(writer.names),
     ).write(partial)
-    finish_folder(folder, "features", FORMAT, PROVENANCE)
+    finish_folder(folder, "features", FEATURES, PROVENANCE)
     return folder

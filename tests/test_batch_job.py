@@ -47,11 +47,11 @@ def test_a_day_is_added_to_the_predictions_and_an_item_is_found_in_them(
     assert (made.manifest.rows, made.manifest.scored) == (25, 5)
     assert made.folder.lineage.material("previous_predictions").digest
     found = blocks(tmp_path, "lineage", "--uses", f"tuesday/{images[20].name}")
-    (line,) = [line for line in found.splitlines() if "among the predictions" in line]
-    assert f"is tuesday/{images[20].name} among the predictions" in line
+    (line,) = [line for line in found.splitlines() if "in the predictions" in line]
+    assert f"is tuesday/{images[20].name} in the predictions" in line
     # Monday's are in both.
     found = blocks(tmp_path, "lineage", "--uses", str(images[3]))
-    assert found.count("among the predictions") == 2
+    assert found.count("in the predictions") == 2
     assert "0 faults" in blocks(tmp_path, "verify", record["run"])
 
 

@@ -110,8 +110,8 @@ def node(tmp_path):
 
 
 REFUSE = {"TFHUB_BLOCKS_ENVIRONMENT_POLICY": "refuse"}
-REMEDY = "run it in that environment's image, and install nothing by hand"
-PINNED = "this is not toy-env:VERSION, to which the step is pinned"
+REMEDY = "Run the step in the image of toy-env:VERSION, and install nothing by hand."
+PINNED = "the environment differs from toy-env:VERSION, which the step requires"
 
 
 def test_package_installed_by_hand_is_told_or_refused(node, write_wheel, tmp_path):
@@ -127,7 +127,8 @@ def test_package_installed_by_hand_is_told_or_refused(node, write_wheel, tmp_pat
     assert node.facts["other"] == {"tomli-w": [locked, "9.9"]}
     assert node.run(**REFUSE) == (
         1,
-        f"error: [make > environment] {PINNED}: {difference}. Expected exactly what is locked. "
+        f"error: [make > environment] {PINNED}: {difference}. Expected exactly the locked "
+        "packages. "
         f"{REMEDY}\n",
     )
     assert not (tmp_path / "made/lineage.json").exists()
@@ -180,17 +181,17 @@ def test_step_without_a_lock_is_refused_where_differences_are(node):
     assert node.facts == {"environment": None}
     assert node.run(**REFUSE) == (
         1,
-        "error: [make > environment] the step's snapshot carries no lock to compare with. Expected "
-        "that of the environment which component.py names; let it name one that is defined; see "
-        "`tfhub-blocks env check`\n",
+        "error: [make > environment] the step's code snapshot contains no environment lock. "
+        "Expected the lock of the environment that component.py names. Name a defined environment "
+        "in component.py; `tfhub-blocks env check` lists the faults.\n",
     )
 
 
 def test_unknown_policy_is_told(node):
     assert node("tomli-w").run(TFHUB_BLOCKS_ENVIRONMENT_POLICY="refues") == (
         1,
-        "error: [make > TFHUB_BLOCKS_ENVIRONMENT_POLICY] it is 'refues'. Expected one of record, "
-        "warn, refuse; Did you mean 'refuse'?\n",
+        "error: [make > TFHUB_BLOCKS_ENVIRONMENT_POLICY] 'refues' is not a known policy. "
+        "Expected one of record, warn, refuse. Did you mean 'refuse'?\n",
     )
 
 

@@ -187,8 +187,8 @@ def test_sounds_run_end_to_end_by_an_encoder_of_a_third_party(tmp_path):
     assert ask_elsewhere(record["outputs"]["model"], items, tmp_path) == ["C", "E", "G"]
     snapshot = (tmp_path / "runs").glob("store/*/snapshot/rejected.parquet")
     reasons = pq.read_table(next(snapshot))["reason"].to_pylist()
-    assert sorted(reasons)[1] == "it is empty"
-    assert sorted(reasons)[0].startswith("it cannot be decoded as audio")
+    assert sorted(reasons)[1] == "the item is empty"
+    assert sorted(reasons)[0].startswith("the audio cannot be decoded")
 
 
 @pytest.mark.slow

@@ -75,7 +75,7 @@ def test_second_setup_adds_under_a_second():
     for lock, installed in [("requirements/dev.lock", "lock"), ("pyproject.toml", "toml")]:
         copy = ROOT / ".venv" / f"installed.{installed}"
         if not copy.is_file() or not filecmp.cmp(ROOT / lock, copy, shallow=False):
-            pytest.skip("there is no up-to-date .venv here: `make setup` would install one")
+            pytest.skip("No up-to-date .venv is in this checkout. Run `make setup`")
     begun = time.monotonic()
     subprocess.run(["make", "setup"], cwd=ROOT, check=True, capture_output=True)
     assert time.monotonic() - begun < 1
@@ -96,7 +96,8 @@ def test_the_six_packages_import_together():
 def test_layers_keep_apart():
     program = Path(sys.executable).with_name("lint-imports")
     if not program.exists():
-        program = Path(shutil.which("lint-imports") or pytest.skip("import-linter is absent"))
+        found = shutil.which("lint-imports")
+        program = Path(found or pytest.skip("import-linter is not installed. Run `make setup`"))
     done = subprocess.run(
         [str(program), "--no-cache"],
         cwd=ROOT,

@@ -130,7 +130,8 @@ def test_worker_that_was_given_another_input_is_named(shared):
         for f in (shared.folder / "other", shared.source)
     ]
     assert err == (
-        f"error: [share > worker 1 of 2 (the first is 0)] input source of worker 1 is {digests[0]}. "
+        "error: [share > worker 1 of 2 (the first is 0)] "
+        f"input source of worker 1 is {digests[0]}. "
         f"Expected {digests[1]}, as on worker 0. Start all workers with the same code, "
         "environment, inputs and parameters.\n"
     )
@@ -142,9 +143,9 @@ def test_step_that_does_not_share_its_work_refuses_several_workers(shared):
     status, _, err = ended(shared.start(1, 3))
     assert status == 1
     assert err == (
-        "error: [share > TF_CONFIG] this is worker 1 of 3 (the first is 0), and the step does not "
-        'share its work. Expected one worker, or a component with the tag "workers": "many" and an '
-        "output folder; run it with instance_count 1\n"
+        "error: [share > TF_CONFIG] the process is worker 1 of 3 (the first is 0), but the step "
+        'cannot share its work. Expected one worker, or a component with the tag "workers": "many" '
+        "and an output folder. Set instance_count to 1 for this step.\n"
     )
     assert [status for status, _, _ in shared.run(1)] == [0]
 
@@ -160,11 +161,11 @@ def test_output_begun_by_another_worker_than_the_first_is_told(shared):
     shared.write('run.begin_output("shared", Format("shared", 1))')
     status, _, err = ended(shared.start(1, 2))
     assert status == 1
-    assert "worker 1 of 2 (the first is 0) begins an output. Expected worker 0 alone" in err
+    assert "worker 1 of 2 (the first is 0) called begin_output. Expected a call from" in err
 
 
 def test_work_of_an_input_without_a_digest_is_not_kept(shared):
     (shared.source / "lineage.json").unlink()
     [(status, _, err)] = shared.run(1)
     assert status == 1
-    assert "[share > source] it has no lineage, so nothing tells" in err
+    assert "[share > source] the input has no lineage, so finished parts cannot" in err

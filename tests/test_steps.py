@@ -131,18 +131,21 @@ def test_other_work_does_not_replace_an_output(make):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({"text": "c"}, "text] it is 'c'. Expected one of a, b. set text to such a value"),
-        ({"count": 0}, "count] it is 0. Expected at least 1. set count to such a value"),
-        ({"count": 10}, "count] it is 10. Expected at most 9. set count to such a value"),
-        ({"rate": 1.5}, "rate] it is 1.5. Expected at most 1.0. set rate to such a value"),
+        (
+            {"text": "c"},
+            "text] 'c' is not allowed. Expected one of a, b. Set text to one of these.",
+        ),
+        ({"count": 0}, "count] 0 is not allowed. Expected at least 1. Set count to 1 or more."),
+        ({"count": 10}, "count] 10 is not allowed. Expected at most 9. Set count to 9 or less."),
+        ({"rate": 1.5}, "rate] 1.5 is not allowed. Expected at most 1.0. Set rate to 1.0 or less."),
         (
             {"rate": float("nan")},
-            "rate] it is nan. Expected at least 0.0. set rate to such a value",
+            "rate] nan is not allowed. Expected at least 0.0. Set rate to 0.0 or more.",
         ),
         (
             {"source": "/nowhere"},
-            "source] there is nothing at '/nowhere'. Expected a file or folder. check the path, "
-            "and that it can be read from where the step runs",
+            "source] '/nowhere' does not exist. Expected a file or folder. Pass a path for source "
+            "that exists on the machine where the step runs.",
         ),
     ],
 )
@@ -154,10 +157,10 @@ def test_wrong_argument_is_one_line_and_status_1(arguments, told, make):
 
 
 def test_mistake_told_from_the_body_is_one_line(make):
-    done = make('raise BlocksError("make", "x", "it is bad", "good", "mend it")')
+    done = make('raise BlocksError("make", "x", "x is bad", "good", "Pass y")')
     assert (done.status, done.err) == (
         1,
-        "error: [make > x] it is bad. Expected good. mend it\n",
+        "error: [make > x] x is bad. Expected good. Pass y.\n",
     )
     assert not is_finished(done)
 
@@ -174,8 +177,8 @@ def test_full_disk_is_told(make):
     done = make('raise OSError(errno.ENOSPC, "No space", "/data/x")')
     assert done.status == 1
     assert done.err.splitlines()[-1] == (
-        "error: [make > output] there is no space left on the disk. Expected room for the "
-        "outputs; free some space and run again: what is complete is kept"
+        "error: [make > output] the disk is full. Expected room for the outputs. Free some space "
+        "and run the step again; finished parts are kept."
     )
     assert not is_finished(done)
 
@@ -191,8 +194,8 @@ def test_leaving_early_is_no_success(code, make):
     done = make(f"sys.exit({code})")
     assert done.status == 1
     assert done.err == (
-        "error: [make > exit] it ended before its outputs were complete. Expected its body to run "
-        "to the end; return or raise instead of sys.exit\n"
+        "error: [make > exit] the step ended before its outputs were complete. Expected a body "
+        "that runs to its end. Return or raise an exception instead of calling sys.exit.\n"
     )
     assert not is_finished(done)
 

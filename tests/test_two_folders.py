@@ -71,7 +71,9 @@ def test_toy_in_two_folders_gives_the_same_model(images_run, tmp_path, imported_
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.skipif(not (SAMPLES / "images").is_dir(), reason="`make samples` makes the data")
+@pytest.mark.skipif(
+    not (SAMPLES / "images").is_dir(), reason="The samples are missing. Run `make samples`"
+)
 @pytest.mark.parametrize("pipeline", ["transfer_learning", "fine_tuning"])
 def test_sample_data_in_two_folders_give_the_same_model_and_so_does_reproduce(tmp_path, pipeline):
     found = []

@@ -57,7 +57,7 @@ from pathlib import Path
 from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.step.step_frame import step
-from tfhub_blocks.records.formats.models import FORMAT
+from tfhub_blocks.records.formats.models import MODEL
 from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
 from tfhub_blocks.records.formats.snapshots import open_snapshot
 
@@ -80,7 +80,7 @@ def train_toy(
             "snapshot_digest": items.digest,
             "labels": list(items.labels),
         }
-        folder = run.begin_output("model", FORMAT)
+        folder = run.begin_output("model", MODEL)
         pin.write(folder / PIN_NAME)
         (folder / "MLmodel").write_text(json.dumps({"metadata": metadata}))
         (folder / "weights").write_text(f"{strength} {balanced} {rounds}")

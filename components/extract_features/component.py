@@ -7,7 +7,7 @@ from mldesigner import Input, Output, command_component
 from tfhub_blocks.compute.inference.engine_list import ENGINES
 from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.base.progress import Progress
-from tfhub_blocks.records.formats.features import FORMAT, open_features
+from tfhub_blocks.records.formats.features import FEATURES, open_features
 from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 
@@ -77,4 +77,4 @@ def extract_features(
             engine, engine_precision, dtype, engine_max_difference, batch_size
         )
         extraction = Extraction(items, pinned, options, earlier)
-        run_extraction(run, "features", FORMAT, extraction, Progress)
+        run_extraction(run, "features", FEATURES, extraction, Progress)

@@ -9,7 +9,7 @@ from tfhub_blocks.compute.inference.engine_list import ENGINES
 from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.base.progress import Progress
 from tfhub_blocks.records.formats.features import ACTIVATIONS, open_features
-from tfhub_blocks.records.formats.models import FORMAT, open_model
+from tfhub_blocks.records.formats.models import MODEL, open_model
 from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 
@@ -183,7 +183,7 @@ def fine_tune(
             seed=seed,
             checkpoint_every_s=checkpoint_every_s,
         )
-        output = run.begin_output("model", FORMAT) if run.worker.is_first else None
+        output = run.begin_output("model", MODEL) if run.worker.is_first else None
         work = run.work("model")
         tuned = tuning_run.fine_tune(
             items, cut, chosen, head, options, work, Progress, cached, replicas

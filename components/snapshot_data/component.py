@@ -5,7 +5,7 @@ from mldesigner import Input, Output, command_component
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.base.progress import Progress
-from tfhub_blocks.records.formats.snapshots import FORMAT
+from tfhub_blocks.records.formats.snapshots import SNAPSHOT
 
 
 @command_component(
@@ -75,7 +75,7 @@ def snapshot_data(
 ):
     """Write a snapshot of a data set that may change."""
     with step(snapshot_data, locals()) as run:
-        from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, write_snapshot
+        from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, take_snapshot
 
         options = SnapshotOptions(
             modality=modality,
@@ -87,8 +87,8 @@ def snapshot_data(
             max_pixels=max_pixels,
             max_seconds=max_seconds,
         )
-        folder = run.begin_output("snapshot", FORMAT)
-        manifest = write_snapshot(run.path("source"), folder, options, Progress("items"))
+        folder = run.begin_output("snapshot", SNAPSHOT)
+        manifest = take_snapshot(run.path("source"), folder, options, Progress("items"))
         run.facts.update(snapshot_digest=manifest.digest, items=manifest.items)
         for warning in manifest.warnings:
             print(f"warning: {warning}")

@@ -6,7 +6,7 @@ from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.formats.features import open_features
-from tfhub_blocks.records.formats.models import FORMAT
+from tfhub_blocks.records.formats.models import MODEL
 
 
 @command_component(
@@ -85,4 +85,4 @@ def train_head(
                 "dtype": cached.manifest.dtype,
             },
         }
-        write_model(run.begin_output("model", FORMAT), loaded, fit.head, facts)
+        write_model(run.begin_output("model", MODEL), loaded, fit.head, facts)

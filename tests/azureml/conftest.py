@@ -16,7 +16,7 @@ from azure.ai.ml import Input, dsl, load_component
 from azure.ai.ml.entities import AmlCompute, BuildContext, Data, Environment, Model
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob._shared.base_client import TransportWrapper
-from loopback.contract import ROOT, openapi_folder
+from loopback.contract import ROOT
 from loopback.control_plane import ControlPlane
 from loopback.storage import missing_program
 from toy_project import JOIN, MAKE, TOY, Outcome, ToyProject, forget_project
@@ -29,17 +29,10 @@ AZURITE = ROOT / ".azurite"
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """The servers. Take ``azure`` for an empty workspace in them."""
-    openapi = openapi_folder()
-    if openapi is None:
-        pytest.skip(
-            "Microsoft's OpenAPI files are not here: set AZURE_OPENAPI_DIR to a copy of "
-            "github.com/Azure/azure-rest-api-specs (its folder `specification` with "
-            "machinelearningservices and common-types)"
-        )
     if missing := missing_program(AZURITE):
         pytest.skip(missing)
     started = time.monotonic()
-    plane = ControlPlane(tmp_path_factory.mktemp("azure"), AZURITE, openapi).start()
+    plane = ControlPlane(tmp_path_factory.mktemp("azure"), AZURITE).start()
     plane.start_s = time.monotonic() - started
     yield plane
     plane.stop()

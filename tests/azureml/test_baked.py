@@ -13,7 +13,7 @@ from tfhub_blocks.records.pins.pins import read_pin
 SAMPLE = Path(__file__).parents[2] / ".samples" / "encoder"
 
 
-@pytest.mark.skipif(not SAMPLE.is_dir(), reason="the sample encoder is not here: make samples")
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason="The sample encoder is missing. Run `make samples`")
 def test_steps_run_in_the_environment_that_the_encoder_is_baked_into(
     furnished, azure, monkeypatch, tmp_path
 ):
@@ -82,5 +82,5 @@ def test_environment_without_its_encoder_is_not_published(project, azure, baked)
     shutil.rmtree(baked / "encoders")
     outcome = project.main("publish", "make", "--profile", "moved")
     assert outcome.status == 2
-    assert "is not in its encoders/, so no image can be built. Expected the whole" in outcome.err
+    assert "is missing from encoders/ in this folder, so its image cannot be built" in outcome.err
     assert project.versions() == []

@@ -63,7 +63,7 @@ def test_budget_that_is_kept_lets_the_job_go(toy, azure):
     [
         ("Standard_DS3_v2 =", "Standard_DS4_v2 =", "no price of Standard_DS3_v2 in westeurope"),
         ("dedicated = 0.36, ", "", "no dedicated price of Standard_DS3_v2 in westeurope"),
-        ("dedicated = 0.36", "dedicated = 0", "dedicated] it is 0.0"),
+        ("dedicated = 0.36", "dedicated = 0", "dedicated] the price is 0.0"),
         ('currency = "USD"', 'currency = "EUR"', "toy > budget.currency] it is USD"),
         ("format_version = 1", "format_version = 9", "update tfhub-blocks"),
     ],
@@ -91,8 +91,8 @@ def test_old_prices_are_told_where_a_budget_depends_on_them(toy):
     outcome = toy.submit()
     assert outcome.status == 0
     assert re.fullmatch(
-        r"warning: the prices of westeurope in .* are of 2020-01-01, \d+ days old: "
-        r"tfhub-blocks cost refresh\n",
+        r"warning: the prices for westeurope in .* are dated 2020-01-01, \d+ days ago; "
+        r"run `tfhub-blocks cost refresh`\n",
         outcome.err,
     )
 
@@ -105,7 +105,7 @@ def test_cluster_of_another_size_than_was_priced_is_refused(toy, azure):
     budget(toy, "run = 1.0")
     outcome = toy.submit()
     assert outcome.status == 2
-    assert "[submit > cpu-cluster] its size is standard_ds3_v2" in outcome.err
+    assert "[submit > cpu-cluster] size of cluster cpu-cluster is standard_ds3_v2" in outcome.err
     assert toy.jobs() == []
 
 
@@ -129,7 +129,7 @@ def test_schedules_share_the_budget_of_a_month_even_if_applied_one_by_one(toy, a
     for words in ([], ["first"], ["second"]):
         outcome = toy.main("schedule", "apply", *words)
         assert outcome.status == 2
-        assert "what is scheduled may cost 3.35 USD in a month (" in outcome.err
+        assert "all schedules together may cost 3.35 USD in a month (" in outcome.err
     assert azure.recorder.requests == []
 
 

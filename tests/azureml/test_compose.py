@@ -60,7 +60,7 @@ def test_registry_is_published_to_once_and_jobs_take_steps_from_it(project, azur
     assert outcome.status == 0, outcome.err
     assert outcome.out.startswith("registry blocks\n")
     again = project.publish("--registry", "blocks")
-    assert again.out.count("is there") == 4
+    assert again.out.count("already exists") == 4
     client = azure.registry_client("blocks")
     [make] = [c for c in client.components.list() if c.name == "make"]
     found = client.components.get("make", make.latest_version)

@@ -27,7 +27,7 @@ def test_apply_again_asks_once_and_changes_only_what_differs(project, azure):
     project.main("compute", "apply", "--profile", "toy")
     azure.recorder.clear()
     outcome = project.main("compute", "apply", "--profile", "toy")
-    assert outcome.out.endswith(": is so\n")
+    assert outcome.out.endswith(": up to date\n")
     assert len(azure.recorder.requests) == 1
     edit_profile(project, "max_nodes = 2", "max_nodes = 3")
     assert project.main("compute", "apply", "--profile", "toy").out.endswith(": changed\n")
@@ -52,8 +52,8 @@ def test_clusters_of_our_own_profiles_can_be_made(project, azure, monkeypatch, p
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("min_nodes = 1", "clusters.cpu-cluster.min_nodes] it is 1. Expected 0"),
-        ("idle_s = 7200", "clusters.cpu-cluster.idle_s] it is 7200. Expected 1 to 1800"),
+        ("min_nodes = 1", "clusters.cpu-cluster.min_nodes] min_nodes is 1. Expected 0"),
+        ("idle_s = 7200", "clusters.cpu-cluster.idle_s] idle_s is 7200. Expected 1 to 1800"),
     ],
 )
 def test_what_would_stay_up_is_refused_before_anything_is_sent(project, azure, line, message):
@@ -67,9 +67,15 @@ def test_what_would_stay_up_is_refused_before_anything_is_sent(project, azure, l
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"size": "Standard_NC6"}, "its size is standard_nc6, which Azure does not change"),
-        ({"tier": "low_priority"}, "its priority is low_priority, which Azure does not change"),
-        ({"ssh_public_access_enabled": True}, "its ssh is open, which Azure does not change"),
+        (
+            {"size": "Standard_NC6"},
+            "size of cluster cpu-cluster is standard_nc6, which Azure cannot",
+        ),
+        ({"tier": "low_priority"}, "priority of cluster cpu-cluster is low_priority, which Azure"),
+        (
+            {"ssh_public_access_enabled": True},
+            "ssh of cluster cpu-cluster is open, which Azure cannot",
+        ),
     ],
 )
 def test_cluster_that_cannot_become_what_is_asked_for_is_told(project, azure, other, message):

@@ -91,7 +91,7 @@ def test_pipeline_takes_what_is_left_open_and_has_the_rest_fixed(toy, azure):
     assert endpoint["properties"]["defaults"]["deploymentName"] == deployment["name"]
     azure.recorder.clear()
     again = deploy(toy, "--set", f"source={toy.words}", "--set", "count=2")
-    assert again.out.count("is so") == 2
+    assert again.out.count("up to date") == 2
     assert {r.method for r in azure.recorder.requests} == {"GET"}
 
 
@@ -119,7 +119,7 @@ def test_batch_inference_is_deployed_with_its_model_and_ends_at_its_date(toy, az
     assert spec["outputs"] == {"predictions": {"type": "uri_folder"}}
     told = toy.main("deploy", "list").out
     assert "scoring  batch, tester (toys), 0 hours old" in told
-    assert "batch_inference, its jobs are paid for" in told
+    assert "batch_inference, billed per job" in told
     azure.workspace.get("batchEndpoints/scoring")["tags"][UNTIL] = day(-1)
     assert toy.main("deploy", "reap").status == 0
     assert names(azure) == []
@@ -132,7 +132,7 @@ def test_cluster_that_stays_up_takes_no_batch_endpoint(toy, azure):
     azure.client().compute.begin_create_or_update(cluster).result()
     outcome = deploy(toy)
     assert outcome.status == 2
-    assert "it keeps 1 nodes that are paid for while no step runs" in outcome.err
+    assert "keeps 1 nodes running, which cost money" in outcome.err
     assert names(azure) == []
 
 
@@ -140,8 +140,8 @@ def test_cluster_that_stays_up_takes_no_batch_endpoint(toy, azure):
     ("words", "message"),
     [
         (("--set", "cuont=2"), "Did you mean 'count'?"),
-        (("--until", day(400)), "toy allows 30"),
-        (("--profile", "local"), "its engine is local"),
+        (("--until", day(400)), "profile toy allows 30"),
+        (("--profile", "local"), "has engine local"),
     ],
 )
 def test_wrong_batch_is_told_before_anything_is_made(toy, azure, words, message):
@@ -211,8 +211,8 @@ def test_reap_of_one_that_is_refused_goes_on_with_the_others(toy, azure, quick_r
     outcome = toy.main("deploy", "reap")
     assert azure.recorder.faults == {}
     assert outcome.status == 1
-    assert "[deploy reap > online endpoint first] this login has no role" in outcome.err
-    assert "its tag tfhub_blocks.until is 'soon', which is no day" in outcome.err
+    assert "[deploy reap > online endpoint first] the current login has no role" in outcome.err
+    assert "tag tfhub_blocks.until is 'soon', which is not a date" in outcome.err
     assert names(azure) == ["first", "strange"]
     assert toy.main("deploy", "reap").status == 1
     assert names(azure) == ["strange"]
@@ -230,14 +230,14 @@ def test_endpoint_that_got_more_time_meanwhile_is_kept(toy, azure, monkeypatch):
         return found
 
     monkeypatch.setattr(endpoints, "read_endpoints", read_and_extend)
-    assert "was given more time" in toy.main("deploy", "reap").out
+    assert "has a later end date" in toy.main("deploy", "reap").out
     assert names(azure) == ["old"]
 
 
 def test_batch_endpoint_of_others_is_left_alone(toy, azure):
     endpoint = BatchEndpoint(name="toys", tags={"owner": "them"})
     azure.client().batch_endpoints.begin_create_or_update(endpoint).result()
-    assert "without an end date of ours" in deploy(toy).err
+    assert "exists without the tag tfhub_blocks.until" in deploy(toy).err
     assert azure.workspace.get("batchEndpoints/toys")["tags"] == {"owner": "them"}
 
 

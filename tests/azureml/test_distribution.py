@@ -99,12 +99,20 @@ def test_pipeline_has_the_last_word_and_the_step_is_still_the_published_one(shar
 
 
 REFUSED = [
-    (4, "pass", "[submit > compute cpu-cluster] step many wants 4 nodes, and it has at most 3;"),
-    (1, "many.resources = {'instance_count': 10}", "10. Expected at most max_nodes of cpu-cluster"),
+    (4, "pass", "[submit > compute cpu-cluster] step many needs 4 nodes, but cpu-cluster has"),
+    (
+        1,
+        "many.resources = {'instance_count': 10}",
+        "10. Expected at most 3, the max_nodes",
+    ),
     (1, "many.resources = {'instance_count': 0}", "0. Expected a whole number, at least 1"),
     (1, "first.resources = {'instance_count': 2}", "[pipeline > first.resources] instance_count"),
-    (0, "pass", "roles.cpu.instance_count] it is 0. Expected at least 1"),
-    (10, "pass", "roles.cpu.instance_count] it is 10. Expected at most max_nodes of cpu-cluster"),
+    (0, "pass", "roles.cpu.instance_count] instance_count is 0. Expected at least 1"),
+    (
+        10,
+        "pass",
+        "roles.cpu.instance_count] instance_count is 10. Expected at most 3, the max_nodes",
+    ),
 ]
 
 

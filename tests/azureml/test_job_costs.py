@@ -133,7 +133,7 @@ def test_cluster_of_another_region_than_was_priced_is_refused(toy):
     toy.write("pipelines/prices.toml", PRICES.replace("westeurope", "eastus"))
     outcome = toy.submit()
     assert outcome.status == 2
-    assert "is in westeurope, and was priced as in eastus" in outcome.err
+    assert "is in westeurope, but its cost was computed with prices of eastus" in outcome.err
 
 
 def test_jobs_of_others_and_of_schedules_are_collected_once(toy, azure):

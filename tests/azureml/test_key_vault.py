@@ -107,7 +107,7 @@ def test_version_that_is_named_signs_else_the_newest(vault, project):
     assert verify(project, "old.pub") == set()
     assert sign(project, ADDRESS, "--public", "new.pub").status == 0
     assert verify(project, "new.pub") == set()
-    assert verify(project, "old.pub") == {"it is signed by another key"}
+    assert verify(project, "old.pub") == {"the statement is signed by another key"}
 
 
 def test_edited_statement_is_found(vault, project):
@@ -115,7 +115,7 @@ def test_edited_statement_is_found(vault, project):
     assert sign(project, ADDRESS, "--public", "vault.pub").status == 0
     path = project.folder / "made/it" / STATEMENT_NAME
     path.write_text(path.read_text().replace("then", "never"))
-    assert verify(project, "vault.pub") == {"what was signed is another statement"}
+    assert verify(project, "vault.pub") == {"the signature is of another statement"}
 
 
 def test_vault_that_signs_with_another_key_is_not_believed(vault, project):
@@ -123,7 +123,7 @@ def test_vault_that_signs_with_another_key_is_not_believed(vault, project):
     vault.put("statements", keys[0], answers_with=keys[1])
     outcome = sign(project)
     assert outcome.status == 2
-    assert "what the vault gave is no signature by its own public key" in outcome.err
+    assert "the vault returned no valid signature of the key's public half" in outcome.err
     assert not (project.folder / "made/it.dsse.json").exists()
 
 
@@ -150,7 +150,7 @@ def test_key_that_cannot_sign_is_told(name, make, options, vault, project, golde
 def test_what_is_no_address_of_a_key_is_told(address, project):
     outcome = sign(project, address)
     assert outcome.status == 2
-    assert f"[key > {address}] this is no address of a key" in outcome.err
+    assert f"[key > {address}] the text is not the address of a key" in outcome.err
 
 
 def test_client_that_is_not_installed_is_told(project, monkeypatch):
@@ -166,7 +166,7 @@ def test_vault_that_does_not_answer_is_told(vault, project, monkeypatch):
     monkeypatch.setattr(RequestsTransport, "sleep", lambda _, s: sleep(min(s, 0.05)))
     outcome = sign(project)
     assert outcome.status == 2
-    assert "it could not be used" in outcome.err
+    assert "the vault cannot be used" in outcome.err
 
 
 def test_public_key_of_a_local_one_is_written_as_well(project):

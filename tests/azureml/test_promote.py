@@ -197,7 +197,7 @@ def test_author_is_known_by_any_name(promoting, azure, monkeypatch, login, email
     monkeypatch.setenv("LOGNAME", login)
     Path(os.environ["GIT_CONFIG_GLOBAL"]).write_text(f"[user]\nemail = {email}\n")
     azure.identity.person = person
-    assert "who promotes it is who made it" in promoting.refused("two persons")
+    assert "the promoter built the model" in promoting.refused("two persons")
 
 
 def test_who_is_named_as_owner_while_another_made_it_decides_nothing(promoting, azure):
@@ -209,7 +209,7 @@ def test_who_is_named_as_owner_while_another_made_it_decides_nothing(promoting, 
 def test_application_is_no_person(promoting, azure, monkeypatch):
     azure.identity.person = ""
     Path(os.environ["GIT_CONFIG_GLOBAL"]).write_text("")
-    assert "is known as" in promoting.refused("two persons")
+    assert "is known only as" in promoting.refused("two persons")
     # With a name in git it is somebody's doing, such as who approved it in CI.
     Path(os.environ["GIT_CONFIG_GLOBAL"]).write_text("[user]\nemail = bob@example.org\n")
     assert promoting.promote("--dry-run").status == 0
@@ -218,7 +218,7 @@ def test_application_is_no_person(promoting, azure, monkeypatch):
 def test_maker_whom_no_record_names_is_not_taken_for_another(promoting):
     for path in promoting.folder.glob(".runs/runs/toy*/run.json"):
         edit_json(path, lambda record: record.pop("started_by"))
-    assert promoting.refused("two persons") == "nothing here tells who made it"
+    assert promoting.refused("two persons") == "no local record names who built the model"
 
 
 def test_who_made_a_part_is_not_taken_for_who_made_the_model(promoting):
@@ -226,7 +226,7 @@ def test_who_made_a_part_is_not_taken_for_who_made_the_model(promoting):
     first, second = (promoting.folder / f".runs/runs/{run}/run.json" for run in promoting.runs)
     edit_json(second, lambda record: record.pop("started_by"))
     edit_json(first, lambda record: record.update(started_by=["carol"]))
-    assert promoting.refused("two persons") == "nothing here tells who made it"
+    assert promoting.refused("two persons") == "no local record names who built the model"
 
 
 def test_team_of_one_may_say_so_and_the_decision_tells(promoting, azure, monkeypatch):
@@ -476,7 +476,7 @@ def test_model_that_a_reviewed_lock_names_is_promoted(released, golden):
     assert decision.release == "first"
     assert decision.authors == ("ada", "ada@example.org", "the-team")
     # What is promoted under another profile is promoted there alone.
-    assert released.release_problems("toy:1").startswith("no release lock names it")
+    assert released.release_problems("toy:1").startswith("no release lock names the model")
 
 
 def test_who_wrote_the_lock_cannot_promote_what_it_names(released):
@@ -541,7 +541,7 @@ def test_replay_of_a_lock_is_what_its_steps_were(released):
     for path in statements:
         if read_lineage(path.parent).provenance.step == "snapshot_data":
             edit_json(path, lambda s: facts(s).pop("release_lock"))
-    assert "snapshot_data did not replay it" in released.release_problems()
+    assert "snapshot_data did not replay the lock" in released.release_problems()
 
 
 def _given(made):
@@ -625,7 +625,7 @@ def test_model_that_changes_after_it_was_verified_is_not_sent(promoting, monkeyp
     monkeypatch.setattr("tfhub_blocks.control.promotion.promoting.intent", slow_intent)
     outcome = promoting.promote()
     assert outcome.status == 2
-    assert "it was changed after its chain was verified" in outcome.err
+    assert "the model was changed after its lineage was verified" in outcome.err
     assert promoting.nothing_is_sent()
 
 

@@ -137,7 +137,7 @@ def test_model_of_a_job_is_promoted_with_its_chain_and_not_without(working, gold
     tags = working.registered()["tags"]
     sound = dict(tags)
     tags["tfhub_blocks.evidence_digest"] = "0" * 64
-    assert "is not here unchanged" in working.refused("evidence")
+    assert "is changed, or was not found locally" in working.refused("evidence")
     tags |= sound | {"tfhub_blocks.statement_digest": "0" * 64}
     assert "tag statement_digest" in working.refused("chain")
     tags |= sound

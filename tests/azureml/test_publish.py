@@ -39,7 +39,7 @@ def test_publish_again_asks_once_each_and_sends_nothing(project, azure):
     project.publish()
     before = project.versions()
     azure.recorder.clear()
-    assert set(states(project.publish()).values()) == {"is there"}
+    assert set(states(project.publish()).values()) == {"already exists"}
     assert [r.method for r in azure.recorder.requests] == ["GET"] * 4
     assert project.versions() == before
 
@@ -56,7 +56,12 @@ def test_an_edit_publishes_one_step_under_a_version_of_its_own(project):
     project.write(
         "components/join/component.py", project.read("components/join/component.py") + "#"
     )
-    expected = {"toy": "is there", "words": "is there", "make": "is there", "join": "published"}
+    expected = {
+        "toy": "already exists",
+        "words": "already exists",
+        "make": "already exists",
+        "join": "published",
+    }
     assert states(project.publish()) == expected
     assert len([v for v in project.versions() if v.startswith("components/join/")]) == 2
 
@@ -65,7 +70,7 @@ def test_version_of_a_step_does_not_depend_on_where_its_project_lies(project, tm
     project.publish()
     before = project.versions()
     project.move(tmp_path / "elsewhere")
-    assert set(states(project.publish()).values()) == {"is there"}
+    assert set(states(project.publish()).values()) == {"already exists"}
     assert project.versions() == before
 
 
@@ -76,7 +81,7 @@ def test_same_version_with_other_content_is_refused_and_nothing_is_published(pro
     outcome = project.publish()
     assert outcome.status == 2
     assert "[publish > environment toy] version" in outcome.err
-    assert "nothing was published" in outcome.err
+    assert "Nothing was published" in outcome.err
     assert project.versions() == [f"environments/toy/versions/{version}"]
     assert project.publish("--dry-run").status == 1
 
@@ -90,11 +95,11 @@ def test_half_finished_publish_completes_when_repeated(project, azure):
     azure.recorder.inject(Fault.FORBIDDEN, at=38)
     outcome = project.publish()
     assert outcome.status == 2
-    assert "this login has no role that allows it" in outcome.err
+    assert "the current login has no role that permits this request" in outcome.err
     half = set(states(outcome).values())
     assert half == {"published"}
     assert len(project.versions()) < 4
-    assert "is there" in states(project.publish()).values()
+    assert "already exists" in states(project.publish()).values()
     assert len(project.versions()) == 4
 
 
@@ -161,7 +166,7 @@ def test_encoder_with_another_byte_is_not_published(project, tmp_path, imported_
     [
         (["mkae"], "Did you mean 'make'?"),
         (["--data", "words"], "NAME=VALUE"),
-        (["--data", "words=nowhere"], "there is nothing at nowhere"),
+        (["--data", "words=nowhere"], "path nowhere does not exist"),
         (["--encoder", "nowhere"], "encoder.toml"),
     ],
 )
@@ -221,7 +226,7 @@ def test_az_takes_the_files_and_makes_what_publish_makes(project, azure, tmp_pat
         component = load_component(tmp_path / "dist" / f"{name}.yaml")
         azure.client().components.create_or_update(component)
     assert project.versions() == before
-    assert set(states(project.publish()).values()) == {"is there"}
+    assert set(states(project.publish()).values()) == {"already exists"}
     record = yaml.safe_load((tmp_path / "dist" / "make.yaml").read_text())
     assert record["inputs"]["count"] == {
         "type": "integer",

@@ -177,7 +177,7 @@ def test_packages_are_asked_for_that_the_images_there_are_built_with(reproducing
     outcome = reproducing.reproduce("--online")
     assert outcome.status == 2
     lock = parse_lock((environment / LOCK_NAME).read_text(), "lock")
-    told = re.findall(r"^package gone: (\S+): pip did not say within 0 s$", outcome.out, re.M)
+    told = re.findall(r"^package gone: (\S+): pip did not answer within 0 s$", outcome.out, re.M)
     assert set(told) == {f"{name}=={it}" for name, it in lock.target_versions().items()}
     assert {it.method for it in reproducing.plane.recorder.requests} == {"GET"}
 

@@ -48,7 +48,7 @@ def test_schedule_is_made_once_and_shows_what_it_froze(toy, azure, trigger):
     outcome = toy.main("schedule", "apply")
     assert outcome.status == 0, outcome.err
     first, *frozen = outcome.out.splitlines()
-    assert first == "weekly: made"
+    assert first == "weekly: created"
     assert f"  data {toy.words.removeprefix('azureml:')}" in frozen
     assert [line.partition(":")[0].strip() for line in frozen if "component" in line] == [
         "component join",
@@ -56,7 +56,7 @@ def test_schedule_is_made_once_and_shows_what_it_froze(toy, azure, trigger):
     ]
     azure.recorder.clear()
     again = toy.main("schedule", "apply")
-    assert again.out == outcome.out.replace("made", "is so")
+    assert again.out == outcome.out.replace("created", "up to date")
     assert {r.method for r in azure.recorder.requests} == {"GET"}
     made = azure.workspace.get("schedules/weekly")["properties"]
     assert made["trigger"]["timeZone"] == "W. Europe Standard Time"
@@ -184,13 +184,13 @@ def test_any_request_may_fail_and_there_is_one_schedule_and_one_job(
     ("trigger", "message"),
     [
         ('cron = "0 3 1 * *"', "Azure ML ignores the day of the month and the month"),
-        ('cron = "0 25 * * *"', "'25' is no hour. Expected 0 to 23"),
+        ('cron = "0 25 * * *"', "'25' in cron is not a valid hour. Expected 0 to 23"),
         ('cron = "0 3"', "has 2 fields"),
-        (f"{CRON}\n{RECURRENCE}", "both are given"),
-        ("", "neither is given"),
+        (f"{CRON}\n{RECURRENCE}", "sets both cron and"),
+        ("", "sets neither cron nor"),
         (RECURRENCE.replace("monday", "mondy"), "Did you mean 'monday'?"),
-        (RECURRENCE.replace("[3]", "[24]"), "recurrence.hours] it holds 24"),
-        (RECURRENCE.replace('"week"', '"month"'), "recurrence.month_days] it is missing"),
+        (RECURRENCE.replace("[3]", "[24]"), "recurrence.hours] hours contains 24"),
+        (RECURRENCE.replace('"week"', '"month"'), "recurrence.month_days] month_days is missing"),
     ],
 )
 def test_trigger_that_means_nothing_is_told_before_anything_is_sent(
@@ -214,7 +214,7 @@ def test_trigger_that_means_nothing_is_told_before_anything_is_sent(
     ("old", "new", "message"),
     [
         ("Europe/Berlin", "Europe/Berln", "Did you mean 'Europe/Berlin'?"),
-        ("azureml:words", "src-or-azureml:words", "is no version of a data asset"),
+        ("azureml:words", "src-or-azureml:words", "is not a version of a data asset"),
         ('"toy"\nprofile', '"tyo"\nprofile', "Did you mean 'toy'?"),
         ("time_zone", "timezone", "'time_zone'"),
     ],
@@ -233,5 +233,5 @@ def test_wrong_file_is_told(project, old, new, message):
 def test_schedule_that_is_not_there_is_told(toy, change):
     outcome = toy.main("schedule", change, "weekly")
     assert outcome.status == 2
-    assert "has no such schedule" in outcome.err
+    assert "has no schedule" in outcome.err
     assert "Did you mean 'weekly'?" in toy.main("schedule", "apply", "wekly").err

@@ -231,12 +231,12 @@ def test_killed_submission_is_taken_up(idle_toy, azure):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--set", "source=azureml:words@latest"], "means something else on another day"),
-        (["--set", "source=azureml:words"], "names no version"),
+        (["--set", "source=azureml:words@latest"], "can mean another version later"),
+        (["--set", "source=azureml:words"], "does not name a version"),
         (["--set", "source=azureml:wrods:1"], "has no azureml:wrods:1"),
-        (["--set", "source=https://x.blob.core.windows.net/a?sig=SECRET"], "holds a key"),
+        (["--set", "source=https://x.blob.core.windows.net/a?sig=SECRET"], "contains a query"),
         (["--set", "count=10"], "at most 9"),
-        (["--profile", "local"], "its engine is local"),
+        (["--profile", "local"], "has engine local"),
         (["--profile", "production"], "job.owner"),
     ],
 )

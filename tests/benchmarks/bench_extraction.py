@@ -124,7 +124,7 @@ def run_ours(work: Path, encoder: str, images: str, precision: str) -> None:
         ExtractionOptions,
         Share,
     )
-    from tfhub_blocks.compute.extraction.feature_output import write_features
+    from tfhub_blocks.compute.extraction.feature_output import write_extraction
     from tfhub_blocks.compute.inference.engine_list import ENGINES
     from tfhub_blocks.compute.tf.tensorflow_setup import tf, use_one_thread_per_operation
     from tfhub_blocks.records.formats.snapshots import open_snapshot
@@ -138,7 +138,7 @@ def run_ours(work: Path, encoder: str, images: str, precision: str) -> None:
         share, output = Share(Path(folder) / "work"), Path(folder) / "features"
         output.mkdir()
         plan = extraction.compute(share, clock)
-        write_features(extraction, plan, share, output, lambda *_: None)
+        write_extraction(extraction, plan, share, output, lambda *_: None)
     rows = np.arange(min(BOUND_IMAGES, snapshot.manifest.items))
     computation = loaded.computation(CPU_BATCH_SIZE, "bench")
     forward = ENGINES[plan.engine].compiled(computation.forward, precision)  # type: ignore[arg-type]
@@ -180,7 +180,7 @@ def _rate(call: Callable[[Any], Any], batches: list[Any]) -> tuple[float, list[A
 
 def prepare(work: Path, count: int) -> None:
     """Write images, their snapshots, and the encoders, where they are not yet."""
-    from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, write_snapshot
+    from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, take_snapshot
     from tfhub_blocks.compute.encoders.encoder_import import ImportRequest, import_saved_model
     from tfhub_blocks.records.formats import snapshots
     from tfhub_blocks.records.pins import pins
@@ -198,10 +198,10 @@ def prepare(work: Path, count: int) -> None:
     for images in ("pngs", "jpegs"):
 
         def fill(folder: Path, source: Path = work / images) -> None:
-            write_snapshot(source, folder, SnapshotOptions(modality="image"), lambda *_: None)
+            take_snapshot(source, folder, SnapshotOptions(modality="image"), lambda *_: None)
 
         if not (work / f"{images}-snapshot").exists():
-            made(work / f"{images}-snapshot", snapshots.FORMAT, fill)
+            made(work / f"{images}-snapshot", snapshots.SNAPSHOT, fill)
 
 
 def write_mobilenet(folder: Path) -> None:

@@ -35,8 +35,8 @@ from PIL import Image
 from tfhub_blocks.records.base.folders import Format, begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance
 from tfhub_blocks.records.formats.snapshots import (
-    FORMAT,
     ITEM_SCHEMA,
+    SNAPSHOT,
     ItemWriter,
     SnapshotManifest,
     open_snapshot,
@@ -67,7 +67,7 @@ def prepare(work: Path, network: str, items: int) -> None:
         for index in range(items + VALIDATION_ITEMS):
             content = _jpeg(index)
             contents[hashlib.sha256(content).hexdigest()] = (content, "abcd"[index % CLASSES])
-        _made(work / "snapshot", FORMAT, lambda folder: _write_snapshot(folder, contents))
+        _made(work / "snapshot", SNAPSHOT, lambda folder: _write_snapshot(folder, contents))
 
 
 def _write_network(network: str, folder: Path) -> None:

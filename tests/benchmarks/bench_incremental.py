@@ -17,14 +17,14 @@ from pathlib import Path
 
 from bench_extraction import PROVENANCE, made, prepare, write_jpegs
 
-from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, write_snapshot
+from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, take_snapshot
 from tfhub_blocks.compute.encoders.encoder import load_encoder
 from tfhub_blocks.compute.extraction.extraction import Extraction, ExtractionOptions, Share
-from tfhub_blocks.compute.extraction.feature_output import write_features
+from tfhub_blocks.compute.extraction.feature_output import write_extraction
 from tfhub_blocks.compute.tf.tensorflow_setup import use_one_thread_per_operation
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.formats import snapshots
-from tfhub_blocks.records.formats.features import FORMAT, open_features
+from tfhub_blocks.records.formats.features import FEATURES, open_features
 from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 MOST_SHARE = 0.03
@@ -46,8 +46,8 @@ def extracted(
     for index in range(workers):
         share = Share(work / f"{name}.work", index, workers)
         plan = extraction.compute(share, lambda *_: None)
-    write_features(extraction, plan, Share(share.work), folder, lambda *_: None)
-    finish_folder(work / name, "features", FORMAT, PROVENANCE)
+    write_extraction(extraction, plan, Share(share.work), folder, lambda *_: None)
+    finish_folder(work / name, "features", FEATURES, PROVENANCE)
     return time.perf_counter() - started, len(plan.rows)
 
 
@@ -68,9 +68,9 @@ def main() -> int:
         write_jpegs(work / "fewer", images * 99 // 100)
 
         def fill(folder: Path) -> None:
-            write_snapshot(work / "fewer", folder, SnapshotOptions(modality="image"), print_nothing)
+            take_snapshot(work / "fewer", folder, SnapshotOptions(modality="image"), print_nothing)
 
-        made(work / "fewer-snapshot", snapshots.FORMAT, fill)
+        made(work / "fewer-snapshot", snapshots.SNAPSHOT, fill)
         extracted(work, "fewer", "earlier")
         whole_s, computed = extracted(work, "jpegs", "whole")
         start_up_s, none = extracted(work, "jpegs", "again", previous="whole")

@@ -56,7 +56,7 @@ def prepare(work: Path, network: str, size_px: int) -> Path:
         random = np.random.default_rng(0)
         weights = random.normal(0, 0.1, (encoder.dimension, CLASSES)).astype(np.float32)
         head = Head(weights, np.zeros(CLASSES, np.float32), ("a", "b", "c", "d"), 1.0)
-        _made(folder / "model", models.FORMAT, lambda f: write_model(f, encoder, head, {}))
+        _made(folder / "model", models.MODEL, lambda f: write_model(f, encoder, head, {}))
     return folder / "model"
 
 

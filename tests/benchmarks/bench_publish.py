@@ -21,15 +21,14 @@ STEPS, LIMIT_S = 12, 20.0
 
 
 def main() -> int:
-    from loopback.contract import openapi_folder
     from loopback.control_plane import ControlPlane
+    from loopback.storage import missing_program
 
-    openapi = openapi_folder()
-    if openapi is None or not (ROOT / ".azurite").is_dir():
-        print("needs Microsoft's OpenAPI files and Azurite; see docs/testing-azure.md")
+    if missing := missing_program(ROOT / ".azurite"):
+        print(missing)
         return 0
     with tempfile.TemporaryDirectory() as scratch:
-        plane = ControlPlane(Path(scratch) / "plane", ROOT / ".azurite", openapi)
+        plane = ControlPlane(Path(scratch) / "plane", ROOT / ".azurite")
         plane.folder.mkdir()
         plane.start()
         os.environ |= plane.environment()

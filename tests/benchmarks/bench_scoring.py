@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 from bench_extraction import PROVENANCE, made, write_jpegs
 
-from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, write_snapshot
+from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, take_snapshot
 from tfhub_blocks.compute.encoders.encoder import load_encoder
 from tfhub_blocks.compute.encoders.encoder_import import ImportRequest, import_saved_model
 from tfhub_blocks.compute.extraction.extraction import Extraction, ExtractionOptions, Share
-from tfhub_blocks.compute.extraction.feature_output import write_features
+from tfhub_blocks.compute.extraction.feature_output import write_extraction
 from tfhub_blocks.compute.heads.linear_head import Head
 from tfhub_blocks.compute.modalities.modality import Limits
 from tfhub_blocks.compute.models.model_writing import write_model
@@ -55,9 +55,9 @@ def prepare(work: Path, images: int) -> None:
     options = SnapshotOptions(modality="image")
 
     def fill(folder: Path) -> None:
-        write_snapshot(work / "jpegs", folder, options, lambda *_: None)
+        take_snapshot(work / "jpegs", folder, options, lambda *_: None)
 
-    made(work / "snapshot", snapshots.FORMAT, fill)
+    made(work / "snapshot", snapshots.SNAPSHOT, fill)
     encoder = load_encoder(work / "encoder", "bench")
     random = np.random.default_rng(0)
     weights = random.normal(0, 0.02, (encoder.dimension, CLASSES)).astype(np.float32)
@@ -65,7 +65,7 @@ def prepare(work: Path, images: int) -> None:
     head = Head(weights, np.zeros(CLASSES, np.float32), labels, 1.0)
     facts = {"encoder_digest": encoder.digest, "snapshot_digest": "0" * 64}
     write_model(begin_folder(work / "model", PROVENANCE), encoder, head, facts)
-    finish_folder(work / "model", "model", models.FORMAT, PROVENANCE)
+    finish_folder(work / "model", "model", models.MODEL, PROVENANCE)
 
 
 def measured(run: Callable[[Path], Any], images: int) -> tuple[float, float]:
@@ -99,7 +99,7 @@ def main() -> int:
             plan = extraction.compute(Share(folder / "work"), lambda *_: None)
             (folder / "out").mkdir()
             share = Share(folder / "work")
-            write_features(extraction, plan, share, folder / "out", lambda *_: None)
+            write_extraction(extraction, plan, share, folder / "out", lambda *_: None)
 
         def score(data: str, folder: Path) -> None:
             places = open_places(work / data, model.modality, Limits(50_000_000, 600.0))

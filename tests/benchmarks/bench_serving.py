@@ -26,7 +26,7 @@ from tfhub_blocks.compute.heads.linear_head import Head  # noqa: E402
 from tfhub_blocks.compute.models.model_writing import write_model  # noqa: E402
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder  # noqa: E402
 from tfhub_blocks.records.base.lineage import Provenance  # noqa: E402
-from tfhub_blocks.records.formats.models import FORMAT  # noqa: E402
+from tfhub_blocks.records.formats.models import MODEL  # noqa: E402
 from tfhub_blocks.records.formats.runtimes import Runtime  # noqa: E402
 
 SAMPLE = ROOT / ".samples" / "encoder"
@@ -50,7 +50,7 @@ def write_served(folder: Path, runtime: Runtime | None) -> Path:
     write_model(partial, encoder, head, {"encoder_digest": encoder.digest})
     if runtime:
         runtime.write(partial)
-    finish_folder(folder, "model", FORMAT, PROVENANCE)
+    finish_folder(folder, "model", MODEL, PROVENANCE)
     return folder
 
 

@@ -18,7 +18,7 @@ from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, Provenance
 from tfhub_blocks.records.formats.champion_comparison import ChampionComparison
 from tfhub_blocks.records.formats.evidence import Evidence, Threshold
-from tfhub_blocks.records.formats.models import FORMAT
+from tfhub_blocks.records.formats.models import MODEL
 from tfhub_blocks.records.pins.pins import PIN_NAME, Decisions
 
 MADE = Provenance("train_head", {}, (), "0" * 64, "0" * 64, "", "")
@@ -108,7 +108,7 @@ class ModelStand:
         (partial / "weights").write_text(weights)
         decisions = Decisions("mounted", "allowed", "batch")
         toy_pin("e", "https://tfhub.dev/e/1", partial, decisions).write(partial / PIN_NAME)
-        return finish_folder(folder, "model", FORMAT, MADE).digest
+        return finish_folder(folder, "model", MODEL, MADE).digest
 
     def compare(self, **other: Any) -> None:
         """Let the evidence compare with a champion, which the step is given from now on."""
@@ -125,7 +125,7 @@ class ModelStand:
         model = model or self.model
         files = files_sha256(model)
         del files[STATEMENT_NAME]
-        Lineage("model", str(FORMAT), files, MADE).write(model)
+        Lineage("model", str(MODEL), files, MADE).write(model)
 
     def register(self) -> int:
         """Run the step; its status."""

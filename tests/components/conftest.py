@@ -78,6 +78,9 @@ def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]
     folder.mkdir()
     options = ["-t", "tmpfs", "-o", f"size={getattr(request, 'param', 8192)}k", "tmpfs"]
     if os.geteuid() != 0 or subprocess.run(["mount", *options, str(folder)]).returncode:
-        pytest.skip("mounting a small file system is not permitted here")
+        pytest.skip(
+            "Mounting a small disk is forbidden. Run this test as root, where root may mount "
+            "(CAP_SYS_ADMIN)"
+        )
     yield folder
     subprocess.run(["umount", str(folder)], check=True)

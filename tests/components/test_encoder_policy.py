@@ -34,9 +34,9 @@ def test_an_undecided_encoder_is_for_experiments(imported):
     assert imported(PRODUCTION, decisions=open_) == (
         1,
         "error: [import_encoder > decisions] fine_tuning, inference are undecided. Expected a "
-        "decision on each, taken on purpose; write it into the pin (`tfhub-blocks encoder show` "
-        "says what each means); to try things, let the profile say encoder_policy = 'experiment' "
-        "(TFHUB_BLOCKS_ENCODER_POLICY)\n",
+        "value for each decision. Write the values into the pin (`tfhub-blocks encoder show` "
+        "explains them), or for an experiment set encoder_policy = 'experiment' in the profile "
+        "(TFHUB_BLOCKS_ENCODER_POLICY).\n",
     )
 
 
@@ -52,8 +52,9 @@ def test_a_handle_without_a_version_is_for_experiments(imported):
     status, told = imported(PRODUCTION, **mutable)
     assert status == 1
     assert told.startswith(
-        "error: [import_encoder > https://tfhub.dev/someone/small] it names no version, so it may "
-        "mean another encoder tomorrow. Expected a handle with a version. name one; to try"
+        "error: [import_encoder > https://tfhub.dev/someone/small] the handle names no version, "
+        "so it may refer to another encoder tomorrow. Expected a handle with a version. Add the "
+        "version to the handle, or for an experiment set"
     )
 
 

@@ -117,7 +117,7 @@ def test_workers_share_an_extraction_and_what_a_killed_one_finished_is_not_lost(
     rerun = execute_step("extract_features", inputs, outputs)
 
     assert rerun.returncode == 0, rerun.stderr
-    finished = re.search("goes on after ([1-6]) finished parts", rerun.stdout)
+    finished = re.search("resuming after ([1-6]) finished parts", rerun.stdout)
     assert finished, rerun.stdout
     made = tmp_path / "at_once"
     execute_step("extract_features", inputs, {"features": made})

@@ -89,7 +89,7 @@ def test_gate_registers_the_fastest_runtime_which_is_back_in_time_after_a_kill(
     keep_promotion(*decision(tmp_path, "colours:1"), tmp_path / ".runs")
     blocks(tmp_path, "card", "colours", "--to", "card")  # only of a chain that holds
     card = (tmp_path / "card/card.md").read_text()
-    assert f"{runtime.name}, as it is served, on Standard\\_D2ds\\_v5." in card
+    assert f"{runtime.name}, in the serving process, on Standard\\_D2ds\\_v5." in card
     assert "max\\_p99\\_ms | 6e+04 |" in card
     registered = ("colours", "--runs-dir", str(tmp_path / ".runs"))
     for _ in range(2):  # it is killed, and started again
@@ -108,7 +108,7 @@ def _check_report(folder):
         with Image.open(folder / name) as image:
             assert min(image.size) > 300
     page = (folder / "report.html").read_text()
-    assert "coordinated omission is avoided" in page
+    assert "avoids coordinated omission" in page
     assert "Passed" in page
 
 
@@ -121,9 +121,10 @@ def test_budget_that_no_runtime_keeps_fails_the_step_and_leaves_its_report_in_ml
     folder, done = run("check_latency", given | {"p50_ms": 0.01, "engines": "own"}, ports)
     assert done.returncode == 1
     error = done.stderr.splitlines()[-1]
-    assert error.startswith("error: [check_latency > budget] no runtime keeps it; with own, ")
-    assert ": P50 is " in error
-    assert "at most 0.01 ms was asked" in error
+    assert error.startswith("error: [check_latency > budget] no runtime meets the budget on this ")
+    assert "the nearest is own, " in error
+    assert "(P50: " in error
+    assert "required at most 0.01 ms" in error
     assert not (folder / "served_model" / "runtime.toml").exists()
     assert not (folder / "evidence").exists()
     assert list(tracking.glob("artifacts/**/check_latency/latency-histogram.png"))

@@ -161,10 +161,10 @@ def test_an_image_without_the_encoder_or_with_another_is_told_in_one_line(
         return line
 
     assert told() == (
-        f"error: [import_encoder > small] there is no folder {place}. Expected an image that the "
-        "encoder is baked into, as its pin decides (loading); bake it (`tfhub-blocks env bake`) "
-        "and let the profile's [environments] name that environment, or decide for mounted or "
-        "downloaded"
+        f"error: [import_encoder > small] folder {place} does not exist. Expected an image that "
+        "contains the encoder, because the pin states loading = 'baked'. Bake the encoder with "
+        "`tfhub-blocks env bake` and name that environment in the profile's [environments], or set "
+        "loading in the pin to mounted or downloaded."
     )
     shutil.copytree(imported_encoder / "saved_model", place)
     (place / "variables/variables.index").write_bytes(b"other")

@@ -54,12 +54,12 @@ def test_a_folder_without_labels_is_scored_and_what_cannot_be_read_is_told_in_it
     assert list(rows[0]) == SCHEMA
     errors = {row["path"]: row["error"] for row in rows if row["error"]}
     assert errors == {
-        "day0/cut.png": "it cannot be decoded (Invalid PNG data, size 200)",
-        "day0/empty.png": "it is empty",
-        "notes.txt": "it is not an image",
+        "day0/cut.png": "the content cannot be decoded (Invalid PNG data, size 200)",
+        "day0/empty.png": "the item is empty",
+        "notes.txt": "the file is not an image",
     }
     assert "44 rows, 40 contents scored, 3 unreadable: " in done.stdout
-    assert "unreadable: day0/cut.png: it cannot be decoded" in done.stdout
+    assert "unreadable: day0/cut.png: the content cannot be decoded" in done.stdout
     lineage = read_lineage(tmp_path / "predictions")
     digest = read_lineage(colours_model).digest
     assert {row["model_version"] for row in rows} == {digest}
@@ -162,7 +162,7 @@ def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(
     done = execute_step("score_batch", inputs, {"predictions": killed})
 
     assert done.returncode == 0, done.stderr
-    assert re.search(r"goes on after \d+ finished parts", done.stdout)
+    assert re.search(r"resuming after \d+ finished parts", done.stdout)
     undisturbed = execute_step("score_batch", inputs, {"predictions": whole})
     assert undisturbed.returncode == 0, undisturbed.stderr
     paths = [row["path"] for row in rows_of(killed)]

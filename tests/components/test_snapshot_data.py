@@ -57,8 +57,8 @@ def test_warnings_are_printed_for_the_engine(tmp_path, execute_step):
     run = execute_step("snapshot_data", {"source": source}, {"snapshot": tmp_path / "out"})
     assert run.returncode == 0
     assert (
-        "warning: the labels 'Cat', 'cat' differ only in case or white space: make them one label "
-        "if they are meant to be one class\n" in run.stdout
+        "warning: the labels 'Cat', 'cat' differ only in case or white space: use one label if "
+        "they mean one class\n" in run.stdout
     )
 
 
@@ -67,18 +67,20 @@ def test_warnings_are_printed_for_the_engine(tmp_path, execute_step):
     [
         (
             {"modality": "video"},
-            "[snapshot_data > modality] it is 'video'. Expected one of auto, image, text, audio, "
-            "bytes; set modality to such a value",
+            "[snapshot_data > modality] 'video' is not allowed. Expected one of auto, image, "
+            "text, audio, bytes. Set modality to one of these.",
         ),
         (
             {"validation_fraction": "0.5", "test_fraction": "0.5"},
-            "[snapshot_data > validation_fraction] it is 0.5 and test_fraction 0.5. Expected less "
-            "than 1 together; set validation_fraction to such a value",
+            "[snapshot_data > validation_fraction] 0.5 and test_fraction 0.5 leave no items "
+            "for training. Expected a sum below 1. Set smaller values for validation_fraction and "
+            "test_fraction.",
         ),
         (
             {"modality": "image"},
             "[snapshot_data > source] the table rows.jsonl has no column path; its columns are "
-            "text, label. Expected the columns path or text, and label. add or rename a column",
+            "text, label. Expected the columns path or text, and label. Add the column path, or "
+            "rename a column.",
         ),
     ],
 )

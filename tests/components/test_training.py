@@ -107,7 +107,7 @@ def test_lineage_says_how_the_head_was_found(chain):
     facts = read_lineage(chain.model).provenance.facts
     assert facts["method"] == "held"
     assert facts["splits"] == open_snapshot(chain.snapshot, "test").manifest.split_rule
-    assert "MiB are held" in facts["reason"]
+    assert "MiB are kept in memory" in facts["reason"]
     assert {record["strength"] for record in facts["sweep"]} > {facts["strength"]}
 
 
@@ -269,7 +269,7 @@ def test_champion_is_asked_the_same_items(chain, champion, compared):
     # What was measured of the model is what it is without a champion.
     assert evidence.metrics == read_evidence(chain.evidence, "test").metrics
     page = (compared.report / "report.html").read_text()
-    assert "Against the champion" in page
+    assert "Comparison with the champion" in page
     assert found.champion in page
     assert f"{gain['low']:+.4f} to {gain['high']:+.4f}" in page
 
@@ -321,7 +321,7 @@ def test_mistakes_end_the_steps_with_one_line(
         "owner": "ada",
     }
     cases = [
-        ("train_head", {"features": chain.features}, {"strengths": "1,x"}, "it is '1,x'. Expected"),
+        ("train_head", {"features": chain.features}, {"strengths": "1,x"}, "'1,x' contains a val"),
         ("train_head", {"features": chain.features}, {"strengths": "-1"}, "-1"),
         (
             "train_head",
@@ -335,9 +335,9 @@ def test_mistakes_end_the_steps_with_one_line(
             {},
             "the folder has format snapshot/2. Expected format features/2",
         ),
-        ("register_model", registered, {"evidence": failed}, "max_log_loss asked 0.0001, measured"),
+        ("register_model", registered, {"evidence": failed}, "required 0.0001. Expected"),
         ("register_model", registered, {"evidence": edited}, "is not valid evidence"),
-        ("register_model", registered, {"model": other}, "it is about the model with digest"),
+        ("register_model", registered, {"model": other}, "the evidence is about the model with"),
         (
             "register_model",
             registered,
@@ -437,8 +437,8 @@ def test_full_disk_is_one_line_and_leaves_nothing_finished(
     run = execute_step(name, inputs, {port: small_disk / port for port in ports})
     assert run.returncode == 1, run.stdout
     assert run.stderr.splitlines()[-1] == (
-        f"error: [{name} > output] there is no space left on the disk. Expected room for the "
-        "outputs; free some space and run again: what is complete is kept"
+        f"error: [{name} > output] the disk is full. Expected room for the outputs. Free some "
+        "space and run the step again; finished parts are kept."
     )
     for port in ports:
         assert not (small_disk / port / "lineage.json").exists()

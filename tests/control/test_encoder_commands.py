@@ -77,7 +77,7 @@ def test_verify_tells_every_encoder_that_is_not_as_pinned(project, small):
     assert outcome.status == 1
     assert outcome.out == "encoders/b: 4 files and all facts match the pin\n"
     assert "saved_model.pb] file saved_model.pb has sha256" in outcome.err
-    assert "output.dimension] the pin says 25. Expected 24" in outcome.err
+    assert "output.dimension] the pin states 25. Expected 24" in outcome.err
     assert outcome.err.count("error: ") == 2
 
 

@@ -142,7 +142,7 @@ def test_draw_depends_on_contents_alone_and_is_even(compare, project):
             "--price-per-hour] --price-per-hour -1.0 is too small. Expected more than 0",
         ),
         ({"source": "nowhere"}, "'nowhere' does not exist"),
-        ({"items": 4}, "a draw of 4 has 4 items of 3 classes. Expected two classes or more, and"),
+        ({"items": 4}, "a sample of 4 has 4 items of 3 classes. Expected two classes or more, and"),
     ],
 )
 def test_wrong_request_is_told_in_one_line(compare, options, message):

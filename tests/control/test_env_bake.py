@@ -146,7 +146,10 @@ def test_encoder_that_was_changed_in_the_context_is_found_and_a_missing_one_is_n
 def test_layer_taken_out_by_hand_is_told(project, baked, base):
     (baked / "Dockerfile").write_text((base / "Dockerfile").read_text())
     outcome = project.main("env", "check", "toy-lite0")
-    assert "Dockerfile > COPY] it puts no encoder into the image. Expected" in outcome.err
+    assert (
+        "Dockerfile > COPY] the Dockerfile copies no encoder into the image. Expected"
+        in outcome.err
+    )
 
 
 WRONG = {
@@ -218,4 +221,4 @@ def test_profile_that_names_no_environment_is_told(project, baked, profile):
     path.write_text(path.read_text().replace("toy-lite0", "toy-lite9"))
     outcome = project.main("run", "toy", "--set", "source=src", *profile)
     assert (outcome.status, outcome.err.count("\n")) == (2, 1)
-    assert "toy-lite9] there is no such environment" in outcome.err
+    assert "toy-lite9] environment 'toy-lite9' is not defined" in outcome.err

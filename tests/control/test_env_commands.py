@@ -134,7 +134,7 @@ def test_digest_of_an_earlier_tag_is_left_behind(env, project, registry):
     registry.put("azureml/toy-cuda12.4", "1.0")
     project.main("env", "lock", "toy")
     edit(env / "Dockerfile", ":1.0@", ":1.1@")
-    assert "as environment.yaml records" in project.main("env", "check", "toy").err
+    assert "which environment.yaml records" in project.main("env", "check", "toy").err
     project.main("env", "lock", "toy")
     assert (
         (env / "Dockerfile")
@@ -159,7 +159,8 @@ def test_requirements_that_cannot_be_met_are_told_and_nothing_is_written(env, pr
     outcome = project.main("env", "lock", "toy")
     assert outcome.status == 2
     assert outcome.err.startswith(
-        "error: [components/environments/toy > requirements.in] uv could not resolve it: "
+        "error: [components/environments/toy > requirements.in] uv could not resolve "
+        "requirements.in: "
     )
     assert outcome.err.count("\n") == 1
     assert (env / "requirements.lock").read_bytes() == before
@@ -221,9 +222,12 @@ def test_missing_files_are_told(env, project):
 @pytest.mark.parametrize(
     ("named", "told"),
     [
-        ('environment="azureml:toy-evn:1", ', "'toy-evn' is not defined here. Expected one of"),
-        ('environment="azureml:AzureML-Curated@latest", ', "it names AzureML-Curated@latest"),
-        ("", "it names none"),
+        (
+            'environment="azureml:toy-evn:1", ',
+            "environment 'toy-evn' is not defined. Expected one of",
+        ),
+        ('environment="azureml:AzureML-Curated@latest", ', "the step names AzureML-Curated@latest"),
+        ("", "the step names no environment"),
     ],
 )
 def test_step_without_one_of_our_environments_is_told(named, told, env, project):
@@ -303,7 +307,7 @@ def test_diff_of_folders_and_lock_files(env, project, change):
 
 
 def test_diff_of_the_same(env, project):
-    assert project.main("env", "diff", "toy", "toy-env").out.endswith("the same packages\n")
+    assert project.main("env", "diff", "toy", "toy-env").out.endswith("no package differs\n")
 
 
 WRONG = {

@@ -78,8 +78,8 @@ def test_warning_reaches_whoever_runs(project, pin, profile):
     outcome = project.run(*profile("warn"))
     assert outcome.status == 0
     [warning] = outcome.record["steps"]["left"]["warnings"]
-    assert "to which the step is pinned: mlflow is " in warning
-    assert "warning: left: this is not toy-env:" in outcome.err
+    assert "which the step requires: mlflow is " in warning
+    assert "warning: left: the environment differs from toy-env:" in outcome.err
 
 
 def test_local_profile_records_and_is_silent(project, pin):
@@ -97,7 +97,8 @@ def test_refusal_fails_the_step(project, pin, profile):
     outcome = project.run(*profile("refuse"))
     assert outcome.status == 1
     assert (
-        "locked is 0.1. Expected exactly what is locked" in outcome.record["steps"]["left"]["error"]
+        "locked is 0.1. Expected exactly the locked packages"
+        in outcome.record["steps"]["left"]["error"]
     )
 
 

@@ -51,7 +51,13 @@ def test_import_of_the_package_is_quick_and_light():
 
 
 def test_control_never_imports_tensorflow():
-    names = ["cli", "control.catalog", "control.display", "control.engine", "control.requests"]
+    names = [
+        "cli",
+        "control.repository.catalog",
+        "control.local.run_display",
+        "control.local.local_engine",
+        "control.project.run_requests",
+    ]
     statement = "import " + ", ".join(f"tfhub_blocks.{name}" for name in names)
     assert not loaded(statement) & {"tensorflow", "tf_keras", "tensorflow_hub"}
 
@@ -64,7 +70,9 @@ def test_commands_that_need_no_azure_import_neither_it_nor_tensorflow():
     assert not loaded(statement) & HEAVY
 
 
-@pytest.mark.parametrize("module", ["compute.steps", "records.shards", "records.snapshots"])
+@pytest.mark.parametrize(
+    "module", ["compute.step.step_frame", "records.base.shards", "records.formats.snapshots"]
+)
 def test_frame_of_a_step_imports_no_tensorflow(module):
     assert not loaded(f"import tfhub_blocks.{module}") & {"tensorflow", "azure", "mlflow"}
 

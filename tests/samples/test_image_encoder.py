@@ -163,7 +163,7 @@ def test_another_process_writes_the_same_bytes(folder, tmp_path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(
     "TORCH_PYTHON" not in os.environ,
-    reason="TORCH_PYTHON names no Python with requirements/torch.in (`make test-all` makes one)",
+    reason="TORCH_PYTHON is not set. Run `make test-all`, which installs PyTorch and sets it",
 )
 def test_pytorch_computes_the_same_features_and_averages(encoder, images, tmp_path) -> None:
     noise = np.random.default_rng(0).random((4, 224, 224, 3), np.float32)

@@ -94,7 +94,7 @@ def _promote(options: argparse.Namespace) -> int:
     if proposal.holds and not options.dry_run:
 
         def on_change(asset: Any, state: str) -> None:
-            if state in ("published", "is there"):
+            if state in ("published", "already exists"):
                 lines.append(f"{asset.kind:<8} {asset.name}:{asset.version} {state}")
 
         promotion, path = promote(proposal, options.runs_dir, on_change)

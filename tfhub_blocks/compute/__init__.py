@@ -1,1 +1,1 @@
-"""The code that runs inside a step. TensorFlow, never the workspace."""
+"""The code that runs inside a step. The code uses TensorFlow, and never the workspace."""

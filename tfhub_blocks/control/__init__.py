@@ -1,1 +1,1 @@
-"""The code that runs next to the workspace. Azure, never TensorFlow."""
+"""The code that runs next to the workspace. It uses Azure, and never TensorFlow."""

@@ -40,7 +40,6 @@ class ControlPlane:
 
     folder: Path
     azurite: Path
-    openapi: Path
     recorder: Recorder = field(default_factory=Recorder)
     executor: Executor | None = None
     start_s: float = 0.0
@@ -62,7 +61,7 @@ class ControlPlane:
         self.certificates = make_certificates(self.folder, [*HOSTS, "localhost"])
         self.storage = Storage(self.azurite, self.certificates, self.folder)
         self.storage.start()
-        self.contract = Contract(self.openapi)
+        self.contract = Contract()
         self.identity = IdentityEndpoint()
         self.mlflow = MlflowServer(self.folder / "mlflow")
         self._server = LoopbackServer(self)

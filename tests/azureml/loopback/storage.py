@@ -1,9 +1,9 @@
 """Azure's blob storage: the real Azurite, in memory."""
 
 import base64
+import os
 import re
 import secrets
-import shutil
 import socket
 import ssl
 import subprocess
@@ -25,21 +25,24 @@ from azure.storage.blob import (
 )
 
 from loopback.certificates import Certificates
+from loopback.contract import ROOT
 
 ACCOUNT = "loopbackstore"
 HOST = f"{ACCOUNT}.blob.core.windows.net"
+NODE = ROOT / ".node" / "bin" / "node"
 _PROGRAM = Path("node_modules/azurite/dist/src/blob/main.js")
 _START_TIMEOUT_S = 30.0
 _DATASTORE = re.compile(r"azureml://(?:.*/)?datastores/\w+/(?:paths/)?(.*)")
 
 
 def missing_program(folder: Path) -> str:
-    """Why Azurite cannot run from a folder, or nothing."""
-    if shutil.which("node") is None:
-        return "node is not installed, which Azurite needs"
-    if not (folder / _PROGRAM).is_file():
-        return f"Azurite is not in {folder.name}/; run `make test-azure`, which installs it"
-    return ""
+    """Return the reason why Azurite cannot run from a folder, or an empty text."""
+    if NODE.is_file() and (folder / _PROGRAM).is_file():
+        return ""
+    return (
+        f"Azurite is not in {folder.name}/. Run `make azurite`: it installs Azurite with npm or, "
+        "where there is none, with Node.js from PyPI, and reports what fails"
+    )
 
 
 @dataclass
@@ -64,7 +67,7 @@ class Storage:
         log = (self.folder / "azurite.log").open("wb")
         self._process = subprocess.Popen(
             [
-                "node",
+                str(NODE),
                 str(self.program_folder / _PROGRAM),
                 *("--blobHost", "127.0.0.1", "--blobPort", str(self.port)),
                 *("--cert", str(self.certificates.certificate)),
@@ -73,10 +76,7 @@ class Storage:
                 *("--disableTelemetry", "--silent", "--blobKeepAliveTimeout", "3600"),
             ],
             cwd=self.folder,
-            env={
-                "PATH": str(Path(shutil.which("node") or "node").parent),
-                "AZURITE_ACCOUNTS": f"{ACCOUNT}:{self.key}",
-            },
+            env={"PATH": os.defpath, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{self.key}"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -101,12 +101,12 @@ def test_the_cut_is_chosen_by_blocks_name_or_share(
 @pytest.mark.parametrize(
     ("trainable", "problem"),
     [
-        ("0", "it is 0 blocks. Expected 1 to 2 blocks from the top"),
-        ("3", "it is 3 blocks, which would train all of the encoder"),
-        ("1.0", "it is 1, which would train all of the encoder"),
-        ("0.01", "it is 0.01, which would train none of the encoder. Expected 0.306"),
-        ("first", "there is no cut below 'first/kernel', so this would train all variables"),
-        ("lats", "no trainable variable has a name that begins with 'lats': Did you mean 'last'?"),
+        ("0", "0 is no possible number of blocks. Expected 1 to 2 blocks from the top"),
+        ("3", "3 blocks would be all of the encoder, which is trainable=all. Expected 1 to 2"),
+        ("1.0", "1 would train all of the encoder"),
+        ("0.01", "0.01 would train no part of the encoder. Expected a share of the forward pass f"),
+        ("first", "'first/kernel' is below the lowest cut, so all variables would be trained"),
+        ("lats", "no trainable variable has a name that begins with 'lats'. Did you mean 'last'?"),
         ("", "no trainable variable has a name that begins with ''"),
     ],
 )
@@ -138,16 +138,16 @@ def test_a_budget_takes_the_deepest_cut_within_it(
 def test_a_budget_that_nothing_fits_is_told_with_the_least_that_does(cut: CutEncoder) -> None:
     given = (1000, 10, "float16", 1.0, "test")
     with pytest.raises(
-        BlocksError, match=r"the topmost takes about 9,8\d\d s and 2.3 MB. Expected"
+        BlocksError, match=r"even the topmost needs about 9,8\d\d s and 2.3 MB. Raise most_s"
     ):
         deepest_within(cut.cuts, TrainingBudget(seconds=5_000), *given)
-    with pytest.raises(BlocksError, match="it is 'auto', and there is no budget"):
+    with pytest.raises(BlocksError, match="trainable is 'auto', which needs a budget"):
         deepest_within(cut.cuts, TrainingBudget(), *given)
 
 
 def test_an_encoder_without_trainable_variables_is_refused(encoder: Encoder) -> None:
     frozen = replace(encoder, loaded=replace(encoder.loaded, modules=(object(),)))
-    with pytest.raises(BlocksError, match=r"saved as 'reusable', without trainable variables;"):
+    with pytest.raises(BlocksError, match=r"saved as 'reusable', without trainable variables\."):
         cut_encoder(frozen, "test")
 
 
@@ -159,10 +159,10 @@ def test_an_encoder_without_a_cut_is_trained_as_a_whole_or_not_at_all(encoder: E
     with pytest.raises(BlocksError) as caught:
         chosen_cut(folded, "1", "test")
     assert str(caught.value) == (
-        "[test > saved_model] it cannot be trained in part: no single tensor of one size an item "
-        "separates its graph between two trainable variables. Expected an encoder with a place to "
-        "cut; train a head on its features (train_head), or set trainable=all, which trains all of "
-        "it at about three forward passes an item and epoch"
+        "[test > saved_model] the encoder cannot be partially trained: no single tensor of fixed "
+        "size per item separates its graph between two trainable variables. Train a head on its "
+        "features with the step train_head, or set trainable=all, which trains the complete "
+        "encoder at the cost of about three forward passes per item and epoch."
     )
     whole = chosen_cut(folded, "all", "test")
     assert (whole.below, len(whole.above), whole.shape) == (0, 12, (24, 24, 3))
@@ -174,7 +174,7 @@ def test_an_encoder_without_a_cut_is_trained_as_a_whole_or_not_at_all(encoder: E
 def test_all_of_an_encoder_that_takes_texts_is_refused(cut: CutEncoder) -> None:
     of_texts = replace(cut, spec=tf.TensorSpec([None], tf.string))
     with pytest.raises(
-        BlocksError, match=r"all of an encoder whose input is no float32 tensor of one"
+        BlocksError, match=r"needs an encoder whose input is a float32 tensor of fixed"
     ):
         chosen_cut(of_texts, "all", "test")
 
@@ -201,7 +201,9 @@ def test_operations_are_counted_by_their_definition() -> None:
         assert counted == [flops], kind
 
 
-@pytest.mark.skipif(not SAMPLE_ENCODER.exists(), reason="make samples")
+@pytest.mark.skipif(
+    not SAMPLE_ENCODER.exists(), reason="The sample encoder is missing. Run `make samples`"
+)
 def test_halves_of_the_sample_encoder_are_exact() -> None:
     sample = cut_encoder(load_pinned(SAMPLE_ENCODER, "test"), "test")
     place = chosen_cut(sample, "0.34", "test")

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, split_of, write_snapshot
+from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, split_of, take_snapshot
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.snapshots import (
     ITEM_SCHEMA,
@@ -62,7 +62,7 @@ def take(tmp_path):
         taken += 1
         folder = tmp_path / f"snapshot-{taken}"
         folder.mkdir()
-        manifest = write_snapshot(source, folder, SnapshotOptions(**options), lambda *_: None)
+        manifest = take_snapshot(source, folder, SnapshotOptions(**options), lambda *_: None)
         assert sorted(path.name for path in folder.iterdir()) == [
             "items.arrow",
             "manifest.json",
@@ -189,8 +189,8 @@ def test_hidden_files_and_files_at_the_top_are_no_items(tmp_path, take):
 
 
 def test_content_larger_than_a_batch_and_many_shards_come_back(tmp_path, take, monkeypatch):
-    monkeypatch.setattr("tfhub_blocks.compute.data.snapshot_writing.BATCH_BYTES", 2000)
-    item_writer = "tfhub_blocks.compute.data.snapshot_writing.ItemWriter"
+    monkeypatch.setattr("tfhub_blocks.records.formats.snapshot_writer.BATCH_BYTES", 2000)
+    item_writer = "tfhub_blocks.records.formats.snapshot_writer.ItemWriter"
     monkeypatch.setattr(item_writer, lambda folder: ItemWriter(folder, 8000))
     files = {f"{'ab'[n % 2]}/{n}": bytes([n]) * (n * 100 + 1) for n in range(60)}
     taken = take(write_files(tmp_path / "source", files), modality="bytes")
@@ -251,7 +251,7 @@ def test_splits_of_folders_are_respected_and_a_leak_is_rejected(tmp_path, take):
     )
     assert taken.splits()[b"valb3"] == "validation"
     assert taken.manifest.items == 30
-    reason = "the same content is in the splits 'test', 'train', which is a leak"
+    reason = "the same content is in several splits (a leak): 'test', 'train'"
     assert taken.reasons() == {"train/a/leak": reason, "test/a/leak": reason}
     assert taken.manifest.split_rule == {"kind": "given"}
 
@@ -278,19 +278,19 @@ def test_unusable_images_are_rejected_with_their_reasons(tmp_path, take):
     (source / "a/gone.png").symlink_to("nothing")
     os.mkfifo(source / "a/pipe.png")
     taken = take(source, max_rejected_fraction=0.5, max_pixels=10_000)
-    both = "the same content has the labels 'a', 'b'"
+    both = "the same content has several labels: 'a', 'b'"
     assert taken.manifest.rejected == 10
     assert taken.reasons() == {
         "a/both.png": both,
-        "a/cut.png": "it cannot be decoded as an image: image file is truncated",
-        "a/empty.png": "it is empty",
-        "a/gone.png": "there is no such file",
-        "a/huge.png": "it has 200 x 200 pixels, more than 10000 pixels",
-        "a/pipe.png": "it is not a plain file",
-        "a/text.png": "it is not an image",
-        "a/webp.png": "it is WebP, which encoders do not decode: convert it to JPEG or PNG",
+        "a/cut.png": "the image cannot be decoded: image file is truncated",
+        "a/empty.png": "the item is empty",
+        "a/gone.png": "the file does not exist",
+        "a/huge.png": "the image has 200 x 200 pixels, more than 10000 pixels",
+        "a/pipe.png": "the path is not a plain file",
+        "a/text.png": "the file is not an image",
+        "a/webp.png": "the file is WebP, which encoders do not decode: convert it to JPEG or PNG",
         "b/both.png": both,
-        "b/one.png": "it is not an image",
+        "b/one.png": "the file is not an image",
     }
 
 
@@ -305,12 +305,12 @@ def test_unusable_rows_are_rejected_with_their_reasons(tmp_path, take, name):
     ]
     taken = take(write_table(tmp_path / name, texts() + bad), max_rejected_fraction=0.5)
     assert taken.reasons() == {
-        f"{name}:1": "the same content has the labels 'a', 'b'",
-        f"{name}:41": "it is empty",
-        f"{name}:42": "its text is null",
-        f"{name}:43": "it has no label",
-        f"{name}:44": "its label is empty",
-        f"{name}:45": "the same content has the labels 'a', 'b'",
+        f"{name}:1": "the same content has several labels: 'a', 'b'",
+        f"{name}:41": "the item is empty",
+        f"{name}:42": "the text is null",
+        f"{name}:43": "the item has no label",
+        f"{name}:44": "the label is empty",
+        f"{name}:45": "the same content has several labels: 'a', 'b'",
     }
     assert taken.manifest.rejected == 6
 
@@ -321,15 +321,15 @@ def test_text_that_is_not_utf8_is_rejected(tmp_path, take):
     (tmp_path / "rows.csv").write_bytes(b"\xef\xbb\xbftext,label\n" + row + lines)
     taken = take(tmp_path / "rows.csv", max_rejected_fraction=0.5)
     assert taken.reasons() == {
-        "rows.csv:1": "its text is not valid UTF-8",
-        "rows.csv:2": "its label is not valid UTF-8",
+        "rows.csv:1": "the text is not valid UTF-8",
+        "rows.csv:2": "the label is not valid UTF-8",
     }
     column = pa.array([b"caf\xe9", *(row["text"].encode() for row in texts())])
     labels = pa.array(["a", *(row["label"] for row in texts())]).dictionary_encode()
     table = pa.table({"text": column.view(pa.string()), "label": labels})
     pq.write_table(table, tmp_path / "rows.parquet")
     taken = take(tmp_path / "rows.parquet", max_rejected_fraction=0.5)
-    assert taken.reasons() == {"rows.parquet:1": "its text is not valid UTF-8"}
+    assert taken.reasons() == {"rows.parquet:1": "the text is not valid UTF-8"}
     with (tmp_path / "rows.jsonl").open("wb") as file:
         file.write(b'{"text": "caf\xe9", "label": "a"}\n{"text": 5, "label": "a"}\n')
         file.write(b'{"text": "x", "label": 1.5}\n{"text": "one", "label": 1.0}\n')
@@ -337,9 +337,9 @@ def test_text_that_is_not_utf8_is_rejected(tmp_path, take):
     taken = take(tmp_path / "rows.jsonl", max_rejected_fraction=0.5)
     assert taken.manifest.labels == ("0", "1")
     assert taken.reasons() == {
-        "rows.jsonl:1": "its text is not valid UTF-8",
-        "rows.jsonl:2": "its text is of type int, not a string",
-        "rows.jsonl:3": "its label is of type float, not a string, a whole number or a boolean",
+        "rows.jsonl:1": "the text is not valid UTF-8",
+        "rows.jsonl:2": "the text is of type int, not a string",
+        "rows.jsonl:3": "the label is of type float, not a string, a whole number or a boolean",
     }
 
 
@@ -349,10 +349,11 @@ def test_too_many_rejected_items_fail_and_the_first_twenty_are_named(tmp_path, t
     source = write_files(tmp_path / "source", good | bad)
     with pytest.raises(BlocksError) as caught:
         take(source)
-    named = "; ".join(f"a/{n:03}.png: it is not an image" for n in range(20))
+    named = "; ".join(f"a/{n:03}.png: the file is not an image" for n in range(20))
     assert str(caught.value) == (
         f"[snapshot_data > max_rejected_fraction] 25 of 100 items cannot be used: {named}; and 5 "
-        "more. Expected at most 0.01 of them. mend or remove them, or raise max_rejected_fraction"
+        "more. Expected at most a fraction of 0.01. Fix or remove these items, or set "
+        "max_rejected_fraction above 0.01."
     )
 
 
@@ -364,17 +365,21 @@ def refused(source: Path, **options) -> str:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     with pytest.raises(BlocksError) as caught:
-        write_snapshot(source, out, SnapshotOptions(**options), lambda *_: None)
+        take_snapshot(source, out, SnapshotOptions(**options), lambda *_: None)
     assert not list(out.glob("*.spill"))
     return str(caught.value).replace(str(source), "SOURCE")
 
 
 SOURCE = "[snapshot_data > source] "
 A_FOLDER = (
-    ". Expected a folder for each class, or one table (.csv, .jsonl, .parquet). put each class's "
-    "files into a folder of its own"
+    ". Expected a folder for each class, or one table (.csv, .jsonl, .parquet). Put the files of "
+    "each class into a separate folder."
 )
 COLUMNS = ". Expected the columns path or text, and label"
+NO_ROWS = (
+    SOURCE + "the table has no rows. Expected a row for each item. Add rows to the table, or pass "
+    "another table."
+)
 
 
 @pytest.mark.parametrize(
@@ -385,160 +390,155 @@ COLUMNS = ". Expected the columns path or text, and label"
             {"a.jpg": b"1", "b.jpg": b"2", "LICENSE": b"3"},
             {},
             SOURCE
-            + "the folder holds 2 .jpg, 1 without extension, no table and no folders"
+            + "the folder contains 2 .jpg, 1 without extension, but no table and no folders"
             + A_FOLDER,
         ),
         (
             {"a/.hidden": b"1", "b/.hidden": b"1"},
             {},
-            SOURCE + "the folder's class folders hold no files. Expected files in them. check the "
-            "folder",
+            SOURCE + "the class folders contain no files. Expected files in the class folders. Put "
+            "files into the class folders of SOURCE, or pass another folder.",
         ),
         (
             {"a/1.txt": b"1", "b/1.txt": b"2", "b/2.jpg": b"3"},
             {},
-            SOURCE + "modality is auto, and most files are of none: 2 .txt, 1 .jpg. Expected a "
-            "table with the column text, or files of image (bmp, gif, jpeg, jpg, png) or audio "
-            "(flac, mp3, ogg, wav); set modality to image, audio or bytes",
+            SOURCE + "modality is auto, but most files have no known extension: 2 .txt, 1 .jpg. "
+            "Expected a table with the column text, or files of image (bmp, gif, jpeg, jpg, png) "
+            "or audio (flac, mp3, ogg, wav). Set modality to image, audio or bytes.",
         ),
         (
             {"a/1.txt": b"1"},
             {"modality": "text"},
-            SOURCE + "the folder holds files, and modality is text. Expected a table with the "
-            "columns text and label; put each text into a row of a CSV, JSON Lines or Parquet file",
+            SOURCE + "the folder contains files, but modality is text. Expected a table with the "
+            "columns text and label. Put each text into a row of a CSV, JSON Lines or Parquet "
+            "file.",
         ),
         (
             {"train/a/1": b"1", "Test/a/2": b"2"},
             {},
-            SOURCE + "the folders are named like splits, not like classes: Test, train. Expected a "
-            "folder for each class, or respect_splits with folders split/class; set respect_splits "
-            "to true",
+            SOURCE + "the folders have names of splits, not of classes: Test, train. Expected a "
+            "folder for each class, or respect_splits with folders split/class. Set respect_splits "
+            "to true.",
         ),
         (
             {"train/a/1": b"1", "tset/a/2": b"2"},
             {"respect_splits": True},
-            SOURCE + "respect_splits is true, and the folder 'tset' is no split. Expected folders "
-            "split/class with the splits train, validation, test; rename it, or set respect_splits "
-            "to false",
+            SOURCE + "respect_splits is true, but the folder 'tset' is not a split. Expected "
+            "folders split/class with the splits train, validation, test. Rename the folder, or "
+            "set respect_splits to false.",
         ),
         (
             {"images/1": b"1", "images/2": b"2", "images/3": b"3"},
             {"modality": "bytes"},
-            SOURCE + "the only class is 'images'. Expected two classes or more. give a folder that "
-            "holds a folder for each class, or a table with two labels or more",
+            SOURCE + "the only class is 'images'. Expected two classes or more. Pass a folder that "
+            "contains a folder for each class, or a table with two labels or more.",
         ),
         (
             two_classes() | {"c/1": b"1", "c/2": b"2", "d/.keep": b"", "c/3": b"1"},
             {"modality": "bytes"},
-            SOURCE + "too few items in 2 classes: 'c' (2), 'd' (0). Expected at least 3 different "
-            "items in each class; add items to it or remove it",
+            SOURCE + "2 classes with too few items: 'c' (2), 'd' (0). Expected at least 3 "
+            "different items in each class. Add items to these classes, or remove the classes from "
+            "the source.",
         ),
         (
             {"a.csv": b"text,label", "b.jsonl": b""},
             {},
-            SOURCE + "the folder holds 2 tables: a.csv, b.jsonl. Expected one table, or folders of "
-            "classes and no table; leave one table, or move them out",
+            SOURCE + "the folder contains 2 tables: a.csv, b.jsonl. Expected one table, or class "
+            "folders and no table. Pass the path of one table, or move the other tables out of the "
+            "folder.",
         ),
         (
             {"rows.csv": b"Txt,Labels\n1,2\n"},
             {},
             SOURCE + "the table rows.csv has no column text or path; its columns are Txt, Labels"
-            f"{COLUMNS}; add or rename a column: Did you mean 'Txt'?",
+            f"{COLUMNS}. Did you mean 'Txt'?",
         ),
         (
             {"rows.csv": b"text,LABEL,n\n1,2,3\n"},
             {},
             SOURCE + "the table rows.csv has no column label; its columns are text, LABEL, n"
-            f"{COLUMNS}; add or rename a column: Did you mean 'LABEL'?",
+            f"{COLUMNS}. Did you mean 'LABEL'?",
         ),
         (
             {"rows.csv": b"text;label\n1;2\n"},
             {},
             SOURCE + "the table rows.csv has no column text or path; its columns are text;label"
-            f"{COLUMNS}; separate the columns by commas",
+            f"{COLUMNS}. Separate the columns by commas.",
         ),
         (
             {"rows.csv": b"text,label\n1,2\n"},
             {"respect_splits": True},
             SOURCE + "the table rows.csv has no column split; its columns are text, label"
-            f"{COLUMNS}, and split; add or rename a column",
+            f"{COLUMNS}, and split. Add the column split, or rename a column.",
         ),
         (
             {"rows.csv": b'text,label\n\n"two\nlines",a\n1,2,3\n'},
             {},
             SOURCE + "the table rows.csv has 3 fields in line 5. Expected 2, as in its header. "
-            "mend the table",
+            "Correct rows.csv.",
         ),
         (
             {"rows.csv": b'text,label\n1,a\n"never closed,b\n3,c\n'},
             {},
             SOURCE + "the table rows.csv is malformed in line 3: unexpected end of data. Expected "
-            "CSV; mend the table",
+            "CSV. Correct rows.csv.",
         ),
         (
             {"rows.csv": b""},
             {},
-            SOURCE + "the table rows.csv is empty. Expected a header and rows. mend the table",
+            SOURCE + "the table rows.csv is empty. Expected a header and rows. Correct rows.csv.",
         ),
         (
             {"rows.csv": b"text,label,text\n"},
             {},
             SOURCE + "the table rows.csv has the column 'text' twice. Expected each column once. "
-            "mend the table",
+            "Correct rows.csv.",
         ),
         (
             {"rows.csv": "text,label\n1,a\n".encode("utf-16")},
             {},
-            SOURCE + "the table rows.csv is UTF-16. Expected UTF-8. mend the table",
+            SOURCE + "the table rows.csv is UTF-16. Expected UTF-8. Correct rows.csv.",
         ),
-        (
-            {"rows.csv": b"text,label\n"},
-            {},
-            SOURCE + "the table has no rows. Expected a row for each item. check the table",
-        ),
-        (
-            {"rows.csv": b"path,label\n"},
-            {},
-            SOURCE + "the table has no rows. Expected a row for each item. check the table",
-        ),
+        ({"rows.csv": b"text,label\n"}, {}, NO_ROWS),
+        ({"rows.csv": b"path,label\n"}, {}, NO_ROWS),
         (
             {"rows.jsonl": b'{"text": "1", "label": 1}\n{"text": \n'},
             {},
             SOURCE + "the table rows.jsonl is malformed in line 2: Expecting value: line 2 column "
-            "1 (char 10). Expected one JSON object a line. mend the table",
+            "1 (char 10). Expected one JSON object in each line. Correct rows.jsonl.",
         ),
         (
             {"rows.jsonl": b'{"text": "1", "label": 1}\n\n[1]\n'},
             {},
-            SOURCE + "the table rows.jsonl holds no object in line 3. Expected one JSON object a "
-            "line; mend the table",
+            SOURCE + "the table rows.jsonl has no object in line 3. Expected one JSON object in "
+            "each line. Correct rows.jsonl.",
         ),
         (
             {"rows.parquet": b"PAR1 and no more of it"},
             {},
             SOURCE + "the table rows.parquet cannot be read: Parquet magic bytes not found in "
-            "footer. Either the file is corrupted or this is not a parquet file.. Expected a whole "
-            "Parquet file; mend the table",
+            "footer. Either the file is corrupted or this is not a parquet file. Expected a "
+            "complete Parquet file. Correct rows.parquet.",
         ),
         (
             {"rows.csv": b"text,label,split\nx,a,train\ny,b,tset\n"},
             {"respect_splits": True},
             SOURCE + "row 2 of rows.csv has the split 'tset'. Expected one of train, validation, "
-            "test; correct it, or set respect_splits to false",
+            "test. Correct this row, or set respect_splits to false.",
         ),
         (
             {"rows.csv": b"path,label\na/../../b.png,a\n"},
             {},
-            SOURCE + "rows.csv:1 has the path 'a/../../b.png', which leaves the table's folder; "
-            "expected paths relative to the table's folder, and inside it; put the files beside "
-            "the table and name them from there",
+            SOURCE + "rows.csv:1 has the path 'a/../../b.png', which leaves the table's folder. "
+            "Expected paths relative to the table's folder, and inside it. Move the files into the "
+            "table's folder, and write their paths relative to it.",
         ),
         (
             {"rows.csv": b"path,label\n/etc/passwd.png,a\n"},
             {},
-            SOURCE + "rows.csv:1 has the path '/etc/passwd.png', which leaves the table's folder; "
-            "expected paths relative to the table's folder, and inside it; put the files beside "
-            "the table and name them from there",
+            SOURCE + "rows.csv:1 has the path '/etc/passwd.png', which leaves the table's folder. "
+            "Expected paths relative to the table's folder, and inside it. Move the files into the "
+            "table's folder, and write their paths relative to it.",
         ),
     ],
 )
@@ -547,11 +547,14 @@ def test_source_that_cannot_be_a_data_set_is_refused(tmp_path, files, options, m
 
 
 def test_missing_source_is_refused(tmp_path):
-    expected = ". Expected a folder, or a table (.csv, .jsonl, .parquet). give one of these"
+    expected = (
+        ". Expected a folder, or a table (.csv, .jsonl, .parquet). Pass the path of a folder or of "
+        "a table."
+    )
     assert refused(tmp_path / "source") == SOURCE + "'SOURCE' does not exist" + expected
     (tmp_path / "source.txt").write_text("text")
     assert refused(tmp_path / "source.txt") == (
-        SOURCE + "'SOURCE' is a file, but no table" + expected
+        SOURCE + "'SOURCE' is a file, but not a table" + expected
     )
 
 
@@ -559,8 +562,8 @@ def test_link_to_a_folder_is_refused(tmp_path):
     source = write_files(tmp_path / "source", two_classes())
     (source / "a/loop").symlink_to(source)
     assert refused(source, modality="bytes") == (
-        SOURCE + "'a/loop' is a link to a folder. Expected folders that hold their files. put the "
-        "folder itself in its place"
+        SOURCE + "'a/loop' is a link to a folder. Expected folders without links to other folders. "
+        "Replace the link by the folder."
     )
 
 
@@ -569,32 +572,31 @@ def test_link_to_a_folder_is_refused(tmp_path):
     [
         (
             {"modality": "video"},
-            "modality] it is 'video'. Expected one of auto, image, text, audio, bytes. set "
-            "modality to such a value",
+            "modality] 'video' is not allowed. Set modality to one of auto, image, text, audio, "
+            "bytes.",
         ),
         (
             {"validation_fraction": -0.1},
-            "validation_fraction] it is -0.1. Expected at least 0 and at most 1. set "
-            "validation_fraction to such a value",
+            "validation_fraction] -0.1 is not allowed. Set validation_fraction to a value from 0 "
+            "to 1.",
         ),
         (
             {"test_fraction": float("nan")},
-            "test_fraction] it is nan. Expected at least 0 and at most 1. set test_fraction to "
-            "such a value",
+            "test_fraction] nan is not allowed. Set test_fraction to a value from 0 to 1.",
         ),
         (
             {"max_rejected_fraction": 5},
-            "max_rejected_fraction] it is 5. Expected at least 0 and at most 1. set "
-            "max_rejected_fraction to such a value",
+            "max_rejected_fraction] 5 is not allowed. Set max_rejected_fraction to a value from 0 "
+            "to 1.",
         ),
         (
             {"validation_fraction": 0.5, "test_fraction": 0.5},
-            "validation_fraction] it is 0.5 and test_fraction 0.5. Expected less than 1 together. "
-            "set validation_fraction to such a value",
+            "validation_fraction] 0.5 and test_fraction 0.5 leave no items for training. Expected "
+            "a sum below 1. Set smaller values for validation_fraction and test_fraction.",
         ),
         (
             {"max_pixels": 0},
-            "max_pixels] it is 0. Expected at least 1. set max_pixels to such a value",
+            "max_pixels] 0 is not allowed. Set max_pixels to 1 or more.",
         ),
     ],
 )
@@ -611,8 +613,8 @@ def test_labels_that_are_nearly_equal_are_warned_of(tmp_path, take):
     labels = ["hot dog", "Hot dog", "hot dog ", "cat"]
     rows = [{"text": f"{n}", "label": labels[n % 4]} for n in range(200)]
     assert take(write_table(tmp_path / "rows.parquet", rows)).manifest.warnings == (
-        "the labels 'Hot dog', 'hot dog', 'hot dog ' differ only in case or white space: make them "
-        "one label if they are meant to be one class",
+        "the labels 'Hot dog', 'hot dog', 'hot dog ' differ only in case or white space: use one "
+        "label if they mean one class",
     )
 
 
@@ -629,11 +631,11 @@ def test_split_without_some_class_is_warned_of(tmp_path, take):
 def test_split_without_items_and_column_not_used_are_warned_of(tmp_path, take):
     path = write_table(tmp_path / "rows.csv", texts(split="train"))
     assert take(path, respect_splits=True).manifest.warnings == (
-        "the split validation has no items: add items to it",
-        "the split test has no items: add items to it",
+        "the split validation has no items: add items to this split",
+        "the split test has no items: add items to this split",
     )
     assert take(path).manifest.warnings == (
-        "the table's column split is not used: set respect_splits to use it",
+        "the column split of the table is ignored: set respect_splits to use it",
     )
 
 
@@ -645,17 +647,17 @@ def test_progress_counts_items(tmp_path):
     (tmp_path / "out").mkdir()
     seen: list[tuple[int, int | None]] = []
     options = SnapshotOptions(modality="bytes")
-    write_snapshot(source, tmp_path / "out", options, lambda *done: seen.append(done))
+    take_snapshot(source, tmp_path / "out", options, lambda *done: seen.append(done))
     assert seen == [(n, 40) for n in range(1, 41)]
 
 
 MEASURE = """
 import sys
 from pathlib import Path
-from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, write_snapshot
+from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, take_snapshot
 folder = Path(sys.argv[2])
 folder.mkdir()
-manifest = write_snapshot(Path(sys.argv[1]), folder, SnapshotOptions(), lambda *_: None)
+manifest = take_snapshot(Path(sys.argv[1]), folder, SnapshotOptions(), lambda *_: None)
 # Not ru_maxrss, which begins at what the process that started this one had.
 status = Path("/proc/self/status").read_text()
 print(manifest.items, int(status.partition("VmHWM:")[2].split()[0]) // 1024)

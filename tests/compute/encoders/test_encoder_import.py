@@ -23,7 +23,7 @@ from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance
-from tfhub_blocks.records.formats.models import FORMAT as MODEL_FORMAT
+from tfhub_blocks.records.formats.models import MODEL
 from tfhub_blocks.records.pins import pins
 from tfhub_blocks.records.pins.pins import EncoderOutput, Operations, Pin, Training, read_pin
 
@@ -117,13 +117,13 @@ def flip(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"output": EncoderOutput(25)}, "output.dimension] the pin says 25. Expected 24, as the"),
+        ({"output": EncoderOutput(25)}, "output.dimension] the pin states 25. Expected 24, as in"),
         (
             {"input": {"size_px": [64, 64], "range": [0, 1]}},
-            r"size_px] it is told as \[64, 64\]. Expected \[32, 32\], as the SavedModel has it",
+            r"size_px] the fact size_px is \[64, 64\]. Expected \[32, 32\], as the SavedModel",
         ),
-        ({"training": Training(3, ("Variable",))}, r"training.cuts] the pin says \[\]. Expected"),
-        ({"operations": Operations(("Add",))}, r"operations.used] the pin says \['Add'\]; expect"),
+        ({"training": Training(3, ("Variable",))}, r"training.cuts] the pin states \[\]. Expected"),
+        ({"operations": Operations(("Add",))}, r"operations.used] the pin states \['Add'\]. Exp"),
         (
             {"input": {"size_px": [32, 32], "range": [0, 255], "dtype": "float32"}},
             "golden outputs] TensorFlow .* gives values that differ by .*. Expected at most 0.01",
@@ -141,9 +141,9 @@ def test_a_pin_that_says_what_the_encoder_is_not_is_refused(
 
 
 def test_exactly_one_origin_is_wanted(saved_encoder: Path, tmp_path: Path) -> None:
-    with pytest.raises(BlocksError, match="neither is given. Expected exactly one"):
+    with pytest.raises(BlocksError, match=r"neither source nor handle is set\. Expected exactly"):
         imported(tmp_path / "a")
-    with pytest.raises(BlocksError, match="both are given. Expected exactly one"):
+    with pytest.raises(BlocksError, match=r"both source and handle are set\. Expected exactly"):
         imported(tmp_path / "b", saved_encoder, "https://tfhub.dev/a/b/1")
 
 
@@ -155,7 +155,7 @@ def test_a_free_image_size_is_what_is_asked_for(tmp_path: Path) -> None:
 
     assert (default.input["size_px"], asked.input["size_px"]) == ([224, 224], [96, 96])
     with pytest.raises(
-        BlocksError, match=r"facts\] they are 'size_px=64:64', while there is a pin"
+        BlocksError, match=r"facts\] facts are 'size_px=64:64', but the encoder has a pin"
     ):
         imported(tmp_path / "c", source, pin=tmp_path / "b/encoder.toml", facts="size_px=64:64")
 
@@ -177,7 +177,7 @@ def test_a_corrupt_saved_model_is_told_in_one_line(
     source = shutil.copytree(saved_encoder, tmp_path / "source")
     damage(source)
 
-    with pytest.raises(BlocksError, match=r"cannot load it \(|cannot serve as an enc") as caught:
+    with pytest.raises(BlocksError, match=r"load this SavedModel \(|not load|serve as") as caught:
         imported(tmp_path / "encoder", source, unpinned="accept")
 
     assert "\n" not in str(caught.value)
@@ -187,7 +187,7 @@ def unfit_models() -> dict[str, tuple]:
     images = tf.TensorSpec([None, 32, 32, 3], tf.float32)
     ids = tf.TensorSpec([None, 128], tf.int32)
     return {
-        "feature maps": (lambda x: x[:, ::2], "an output float32", images),
+        "feature maps": (lambda x: x[:, ::2], "output float32", images),
         "token ids": (
             lambda a, b: tf.cast(a + b, tf.float32),
             r"int32\[None, 128\], int32",
@@ -260,7 +260,7 @@ def served(encoder: Encoder, folder: Path) -> Any:
         head,
         {"preprocessing": dict(encoder.input.describe())},
     )
-    finish_folder(folder, "model", MODEL_FORMAT, PROVENANCE)
+    finish_folder(folder, "model", MODEL, PROVENANCE)
     return mlflow.pyfunc.load_model(str(folder))
 
 

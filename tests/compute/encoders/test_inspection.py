@@ -110,7 +110,7 @@ def test_frame_outputs_of_images_are_pooled_if_that_is_told(tmp_path: Path) -> N
     saved = save(tmp_path / "saved", lambda x: x[:, ::2, ::2], IMAGES)
 
     message = refusal(saved, tmp_path / "refused")
-    assert "an output float32[1, 16, 16, 3] for one item, and pooling none" in message
+    assert "output float32[1, 16, 16, 3] for one item, with pooling none" in message
     encoder = pinned(saved, tmp_path / "encoder", "pooling=mean_std, range=0:255")
 
     assert encoder.pin.output == EncoderOutput(6, None, "mean_std")
@@ -126,54 +126,64 @@ def test_frame_outputs_of_images_are_pooled_if_that_is_told(tmp_path: Path) -> N
             frames,
             WAVEFORM,
             None,
-            "rate_hz] this SavedModel takes audio and does not say its rate",
+            "rate_hz] this SavedModel takes audio, but does not state its rate",
         ),
         (
             frames,
             WAVEFORM,
             "rate_hz=16000",
-            "outputs (0 float32[None, 5], 1 float32[None, 2]) and",
+            "outputs (0 float32[None, 5], 1 float32[None, 2]), and",
         ),
         (
             frames,
             WAVEFORM,
             "rate_hz=16000,output=2",
-            "output] there is no output '2'. Expected",
+            "output] this SavedModel has no output '2'. Expected",
         ),
-        (frames, WAVEFORM, "rate_hz=16", "input.rate_hz] it is 16. Expected 1000 to 384000"),
+        (
+            frames,
+            WAVEFORM,
+            "rate_hz=16",
+            "input.rate_hz] 16 is out of range. Expected 1000 to 384000",
+        ),
         (frames, WAVEFORM, "rate_hz=16k", "input.rate_hz] it is '16k'. Expected an integer"),
         (
             statistics,
             IMAGES,
             "range=1:0",
-            "input.range] it is [1.0, 0.0]. Expected [lowest",
+            "input.range] [1.0, 0.0] is an empty range. Expected [lowest",
         ),
         (statistics, IMAGES, "range=255", "input.range] it is 255. Expected a list"),
         (
             statistics,
             IMAGES,
             "size_px=64:64",
-            "size_px] it is told as [64, 64]. Expected [32, 32]",
+            "size_px] the fact size_px is [64, 64]. Expected [32, 32]",
         ),
         (
             statistics,
             IMAGES,
             "rnage=0:1",
-            "rnage] image has no such fact. Expected one of size",
+            "rnage] rnage is no fact of image. Expected one of size",
         ),
         (
             statistics,
             IMAGES,
             "output=default",
-            "output] there is no output 'default'. Expected ",
+            "output] this SavedModel has no output 'default'. Expected ",
         ),
         (
             statistics,
             IMAGES,
             "pooling=sum",
-            "pooling] it is 'sum'. Expected one of none, mean,",
+            "pooling] 'sum' is no pooling. Expected one of none, mean,",
         ),
-        (statistics, IMAGES, "range", "range] it has no name or no value. Expected NAME=VALUE"),
+        (
+            statistics,
+            IMAGES,
+            "range",
+            "range] 'range' has no name or no value. Expected NAME=VALUE",
+        ),
         (
             lambda x: tf.reduce_mean(tf.cast(x, tf.float32), [1, 2]),
             tf.TensorSpec([None, 32, 32, 3], tf.uint8),
@@ -190,13 +200,13 @@ def test_frame_outputs_of_images_are_pooled_if_that_is_told(tmp_path: Path) -> N
             lambda x: statistics(x) / 0.0,
             IMAGES,
             None,
-            "features that are NaN or infinite for items",
+            "features that are NaN or infinite for sample",
         ),
         (
             lambda x: tf.ensure_shape(statistics(x), [7, None]),
             IMAGES,
             None,
-            "it fails on image of ours (InvalidArgumentError",
+            "the encoder fails on sample items of image (InvalidArgumentError",
         ),
     ],
 )
@@ -227,11 +237,12 @@ def test_an_operation_that_no_package_has_is_named_before_anything_is_loaded(
     message = refusal(saved, tmp_path / "encoder")
 
     assert "has no operation LowerAsNobodyDoes. Expected operations of TensorFlow, or" in message
-    assert "add tensorflow-text==2.21.* to the environment's requirements.in" in message
+    assert "Add tensorflow-text==2.21.* to the environment's requirements.in" in message
 
 
 def test_an_operation_of_tensorflow_text_works_and_its_package_is_pinned(tmp_path: Path) -> None:
-    tensorflow_text = pytest.importorskip("tensorflow_text")
+    import tensorflow_text
+
     saved = save(
         tmp_path / "saved",
         lambda texts: lowered(tensorflow_text.normalize_utf8(texts, "NFKC")),

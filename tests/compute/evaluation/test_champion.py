@@ -20,7 +20,7 @@ from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, Provenance, read_lineage
 from tfhub_blocks.records.formats.evidence import Evidence, Threshold, read_evidence
-from tfhub_blocks.records.formats.models import FORMAT, PYFUNC, open_model
+from tfhub_blocks.records.formats.models import MODEL, PYFUNC, open_model
 from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
@@ -32,7 +32,7 @@ RULE = {
 }
 
 
-def model(folder, labels=("a", "b"), snapshot="s", splits=None, kind=FORMAT):
+def model(folder, labels=("a", "b"), snapshot="s", splits=None, kind=MODEL):
     partial = begin_folder(folder, PROVENANCE)
     metadata = {"labels": list(labels), "encoder_digest": "e", "snapshot_digest": snapshot}
     (partial / "MLmodel").write_text(json.dumps({"metadata": metadata}))
@@ -106,7 +106,7 @@ def test_model_with_a_runtime_is_compared_with_itself_as_equal(
     (served / "runtime.toml").write_text("")
     files = files_sha256(served)
     del files[STATEMENT_NAME]
-    Lineage("served_model", str(FORMAT), files, ours.folder.lineage.provenance).write(served)
+    Lineage("served_model", str(MODEL), files, ours.folder.lineage.provenance).write(served)
     champion = open_champion(served, ours)
     answers = answer_split(colours_model, ours.metadata["labels"], data, "test", lambda *_: None)
     found = compare(ours, champion, answers, data, 100, lambda *_: pytest.fail("it is asked again"))

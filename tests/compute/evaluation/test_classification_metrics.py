@@ -228,7 +228,7 @@ def test_most_confident_mistakes_come_first():
         (np.ones((2, 2)) / 2, [0, 2], "row 1 has target 2"),
         (np.ones((2, 2)) / 2, [-1, 0], "row 0 has target -1"),
         (np.array([[0.5, 0.5], [2.0, -1.0]]), [0, 0], "not logits"),
-        (np.array([[0.5, 0.5], [np.nan, 0.5]]), [0, 0], "row 1 sums to nan"),
+        (np.array([[0.5, 0.5], [np.nan, 0.5]]), [0, 0], "row 1 has sum nan"),
     ],
 )
 def test_answers_that_cannot_be_measured_are_refused(probabilities, targets, message):

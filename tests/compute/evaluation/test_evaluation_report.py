@@ -43,14 +43,16 @@ def tiny_report() -> EvaluationPage:
             ThresholdResult("Calibration error", "at most 0.02", 0.0312, False),
         ],
         metrics=[
-            MetricRow("Accuracy", 0.925, (0.84, 0.995), "Share of items that are right."),
+            MetricRow(
+                "Accuracy", 0.925, (0.84, 0.995), "Fraction of items with a right prediction."
+            ),
             MetricRow("Majority class", 0.5),
         ],
         classes=[
             ClassRow("cat", 20, 0.95, (0.8, 1.0), 0.9, (0.75, 1.0), 0.97),
             ClassRow("dog", 1020, 0.9, (0.77, 1.0), 0.95, (0.83, 1.0), 0.96),
         ],
-        figures=[ReportFigure("Confusion matrix", PIXEL, "2 cats were taken for dogs.")],
+        figures=[ReportFigure("Confusion matrix", PIXEL, "2 cats were predicted as dogs.")],
         mistakes=[
             Mistake("test/1.png", "cat", "dog", 0.987, Shown(media=PIXEL, media_type="image/png")),
             Mistake("row-7", "dog", "cat", 0.612, Shown("It purrs.\nOr does it?")),
@@ -61,7 +63,7 @@ def tiny_report() -> EvaluationPage:
             "The model is better than the champion.",
             [
                 AgainstRow("Accuracy", 0.925, 0.9, 0.025, (0.0051, 0.0449), "better"),
-                AgainstRow("Log-loss", 0.31, 0.3, 0.01, (-0.002, 0.022), "not surely either"),
+                AgainstRow("Log-loss", 0.31, 0.3, 0.01, (-0.002, 0.022), "no clear difference"),
             ],
             ["The champion may have seen test items."],
         ),
@@ -165,7 +167,7 @@ def test_verdict_is_passed_only_when_every_threshold_is_met(met, verdict):
     assert page.texts[start + 1] == (
         f"{sum(met)} of {len(met)} threshold{'s' * (len(met) != 1)} met."
         if met
-        else "No thresholds were asked for."
+        else "The evaluation has no thresholds."
     )
 
 

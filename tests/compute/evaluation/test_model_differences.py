@@ -13,7 +13,7 @@ from tfhub_blocks.compute.models.model_writing import write_model
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance, read_lineage
-from tfhub_blocks.records.formats.models import FORMAT
+from tfhub_blocks.records.formats.models import MODEL
 
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 LABELS = ("blue", "green", "red")
@@ -26,7 +26,7 @@ def write(folder: Path, encoder: Path, shift: float, labels: tuple[str, ...] = L
     loaded = load_encoder(encoder, "test")
     head = Head(weights, np.zeros(len(labels), np.float32), labels, 1.0)
     write_model(begin_folder(folder, PROVENANCE), loaded, head, {"encoder_digest": loaded.digest})
-    finish_folder(folder, "model", FORMAT, PROVENANCE)
+    finish_folder(folder, "model", MODEL, PROVENANCE)
     return folder
 
 
@@ -53,7 +53,7 @@ def test_each_variable_that_differs_is_told_with_how_much(
     assert found.agreeing < found.items
     assert found.probability > 0.1
     lines = list(found.lines())
-    assert lines[:2] == ["1 of 5 variables differ", "  _weights: by 50 at most"]
+    assert lines[:2] == ["1 of 5 variables differ", "  _weights: by at most 50"]
     assert lines[2].startswith(f"{found.agreeing} of {found.items} labels of the test split agree")
 
 

@@ -19,13 +19,13 @@ from tfhub_blocks.compute.extraction.extraction import (
     ExtractionOptions,
     Share,
 )
-from tfhub_blocks.compute.extraction.feature_output import write_features
+from tfhub_blocks.compute.extraction.feature_output import write_extraction
 from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.records.base.digests import files_sha256
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, Provenance
-from tfhub_blocks.records.formats.features import FORMAT, open_features
+from tfhub_blocks.records.formats.features import FEATURES, open_features
 from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 TENSORFLOW = ExtractionOptions("tensorflow")
@@ -54,8 +54,8 @@ def extracted(
     work = folder.with_name(f"{folder.name}.work")
     for index in range(workers):
         plan = extraction.compute(Share(work, index, workers), ignore)
-    write_features(extraction, plan, Share(work, 0, workers), partial, ignore)
-    finish_folder(folder, "features", FORMAT, PROVENANCE)
+    write_extraction(extraction, plan, Share(work, 0, workers), partial, ignore)
+    finish_folder(folder, "features", FEATURES, PROVENANCE)
     return pa.Table.from_batches(open_features(folder, "test").batches())
 
 
@@ -111,7 +111,7 @@ def test_an_item_that_cannot_be_decoded_is_named(
         extracted(snapshot, encoder, tmp_path / "features")
 
     assert hashlib.sha256(broken).hexdigest() in str(caught.value)
-    assert "it cannot be decoded (jpeg::Uncompress failed. Invalid JPEG data" in str(caught.value)
+    assert "the content cannot be decoded (jpeg::Uncompress failed. Invalid" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -166,7 +166,7 @@ def test_a_shard_whose_offsets_were_changed_is_damaged_and_no_memory_fault(
 def test_another_modality_is_refused(encoder: Encoder, write_test_snapshot, tmp_path: Path) -> None:
     snapshot = write_test_snapshot(tmp_path / "snapshot", [b"a text"], modality="text")
 
-    with pytest.raises(BlocksError, match="items are text, small takes image. Expected the same"):
+    with pytest.raises(BlocksError, match=r"snapshot is text, and small takes image\. Expected"):
         extracted(snapshot, encoder, tmp_path / "features")
 
 
@@ -188,7 +188,7 @@ def test_memory_does_not_grow_with_the_items(
 
     partial = begin_folder(tmp_path / "features", PROVENANCE)
     extraction, share = Extraction(open_snapshot(snapshot, "test"), encoder), Share(tmp_path / "w")
-    write_features(extraction, extraction.compute(share, watch), share, partial, watch)
+    write_extraction(extraction, extraction.compute(share, watch), share, partial, watch)
 
     assert max(seen) - seen[0] < 200e6
 
@@ -253,8 +253,8 @@ def test_only_items_that_earlier_features_lack_are_computed(
 
     plan = extraction.compute(share, lambda *done: seen.append(done))
     partial = begin_folder(tmp_path / "features", PROVENANCE)
-    write_features(extraction, plan, share, partial, ignore)
-    finish_folder(tmp_path / "features", "features", FORMAT, PROVENANCE)
+    write_extraction(extraction, plan, share, partial, ignore)
+    finish_folder(tmp_path / "features", "features", FEATURES, PROVENANCE)
 
     assert seen[-1] == (6, 6)
     assert len(plan.rows) == 6
@@ -319,7 +319,7 @@ def test_a_feature_too_large_for_float16_is_named(
     large = replace(
         encoder, loaded=replace(encoder.loaded, call=lambda x: tf.fill([tf.shape(x)[0], 24], 1e5))
     )
-    with pytest.raises(BlocksError, match="the encoder gives float16 features that are NaN or inf"):
+    with pytest.raises(BlocksError, match="the encoder returns float16 features that are NaN or "):
         extracted(
             snapshot, large, tmp_path / "features", ExtractionOptions("tensorflow", dtype="float16")
         )
@@ -340,7 +340,7 @@ def test_a_part_that_is_there_is_not_computed_again_unless_it_is_damaged(
 
     plan = extraction.compute(share, ignore)
     partial = begin_folder(tmp_path / "features", PROVENANCE)
-    write_features(extraction, plan, share, partial, ignore)
+    write_extraction(extraction, plan, share, partial, ignore)
 
     assert first.stat().st_mtime_ns == kept
     assert second.stat().st_mtime_ns > gone
@@ -368,10 +368,10 @@ def test_an_item_that_is_twice_in_earlier_features_is_named(
     with pa.ipc.new_file(str(twice / "shards/00000.arrow"), table.schema) as writer:
         writer.write_table(doubled)
     replace(manifest, items=601).write(twice)
-    Lineage("features", str(FORMAT), files_sha256(twice), PROVENANCE).write(twice)
+    Lineage("features", str(FEATURES), files_sha256(twice), PROVENANCE).write(twice)
 
     with pytest.raises(
-        BlocksError, match="the item occurs twice. Expected each item once"
+        BlocksError, match=r"the item occurs twice\. Expected each item once"
     ) as caught:
         extracted(many, encoder, tmp_path / "features", previous=twice)
 
@@ -391,7 +391,9 @@ def test_fewer_bits_are_said_to_cost_what_a_head_loses_by_them(
     assert all(each["low"] < each["value"] < each["high"] for each in probe.values())
     assert plan.report["parity"]["items"] == 256
     told = "\n".join(plan.told())
-    assert re.search(r"a head on bfloat16, left one out: accuracy 0\.\d+ \[0\.\d+, 0\.\d+\]", told)
+    assert re.search(
+        r"leave-one-out accuracy of a head on bfloat16: 0\.\d+ \[0\.\d+, 0\.\d+\]", told
+    )
     # Features of two precisions do not mix.
     assert len(plan.rows) == 600
     assert "their precision was float32 and is bfloat16 now" in told

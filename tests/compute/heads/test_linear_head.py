@@ -185,7 +185,7 @@ def test_weaker_regularisation_than_the_best_for_a_sample_is_found(streaming):
     best = min(fit.sample_sweep, key=lambda record: record.validation_log_loss)
     assert all(1000 <= record.items <= 1004 for record in fit.sample_sweep)
     assert best.strength > fit.strength > fit.sweep[-1].strength
-    assert "MiB are held" in fit.reason
+    assert "MiB are kept in memory" in fit.reason
     assert json.loads(json.dumps(fit.as_dict()))["method"] == "streamed"
 
 
@@ -229,20 +229,20 @@ import json, resource, sys
 from pathlib import Path
 import numpy as np
 from simulated_features import World, write_features
-from tfhub_blocks.compute import heads
+from tfhub_blocks.compute.heads import linear_head
 from tfhub_blocks.compute.heads.feature_splits import Split
 from tfhub_blocks.records.formats.features import open_features
 given = json.loads(sys.argv[1])
 if given["whole_step"]:
     from tfhub_blocks.compute.tf.tensorflow_setup import tf  # as train_head has it beside
 else:
-    heads.HELD_BYTES, heads.SAMPLE_BYTES = 4 * 2**20, 2 * 2**20
+    linear_head.HELD_BYTES, linear_head.SAMPLE_BYTES = 4 * 2**20, 2 * 2**20
 world = World(given["dim"], given["classes"])
 folder = Path(given["folder"])
 write_features(folder, given["items"], world, np.dtype(given["dtype"]), given["shard_bytes"])
 features = open_features(folder, "test")
 features.check_ids()
-fit = heads.fit_head(
+fit = linear_head.fit_head(
     *(Split(*features.split(name)) for name in ("train", "validation")),
     world.labels, given["strengths"], progress=lambda r: print(r, file=sys.stderr, flush=True),
 )
@@ -388,8 +388,8 @@ def test_unusable_split_is_refused(change, message):
         ({"strengths": [1.0, 0.0]}, "strengths.* 0.0"),
         ({"strengths": [-1.0]}, "strengths.* -1.0"),
         ({"strengths": [np.nan]}, "strengths.*nan"),
-        ({"strengths": []}, "no strength is given"),
-        ({"max_iterations": 0}, "max_iterations.*it is 0"),
+        ({"strengths": []}, "strengths has no value"),
+        ({"max_iterations": 0}, "max_iterations.* 0 is less than 1"),
         ({"labels": ["a", "b", "b"]}, "different labels"),
     ],
 )

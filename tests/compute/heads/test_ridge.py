@@ -75,7 +75,7 @@ def test_only_item_of_its_class_is_a_miss():
     ("change", "message"),
     [
         (lambda f, t: (f, t[1:]), "features have shape .20, 4. for 19 targets"),
-        (lambda f, t: (f, t * 0), "20 items are of 1 class"),
+        (lambda f, t: (f, t * 0), "20 items have 1 class"),
         (lambda f, t: (np.where(np.arange(20)[:, None] == 5, np.nan, f), t), "row 5 has a feature"),
     ],
 )

@@ -49,15 +49,15 @@ def test_sample_has_what_was_evaluated_row_by_row(tmp_path, colours_model, snaps
 
 def test_evaluation_of_another_model_is_refused(tmp_path, colours_model, snapshot):
     report(tmp_path / "report", "0" * 64, snapshot)
-    with pytest.raises(BlocksError, match="it is about the model 0000"):
+    with pytest.raises(BlocksError, match="the report evaluates model 0000"):
         take_sample(snapshot, open_subject(colours_model, None), tmp_path / "report")
 
 
 def test_either_a_model_or_an_encoder_is_taken(colours_model, imported_encoder):
     assert open_subject(None, imported_encoder).pin is not None
-    with pytest.raises(BlocksError, match="neither a model nor an encoder is given"):
+    with pytest.raises(BlocksError, match="neither a model nor an encoder is passed"):
         open_subject(None, None)
-    with pytest.raises(BlocksError, match="both a model and an encoder is given"):
+    with pytest.raises(BlocksError, match="both a model and an encoder are passed"):
         open_subject(colours_model, imported_encoder)
 
 
@@ -73,5 +73,5 @@ def test_model_with_a_runtime_is_a_model_and_tells_what_it_is_without(tmp_path, 
 
 def test_word_that_is_no_value_is_quoted():
     assert parsed("1, 2,2", "threads", positive) == (1, 2)
-    with pytest.raises(BlocksError, match=r"> threads\] it is '1, 0' \(0 is less than 1\)"):
+    with pytest.raises(BlocksError, match=r"> threads\] '1, 0' contains .* \(0 is less than 1\)"):
         parsed("1, 0", "threads", positive)

@@ -42,5 +42,5 @@ def test_runtime_that_answers_otherwise_is_not_timed(own, colours_model, content
 
 def test_runtime_that_cannot_run_says_why(colours_model, contents, tmp_path):
     trial, answers = run_trial(tmp_path, Runtime(), contents, None, PLAN)
-    assert trial.unfit == "there is no model"
+    assert trial.unfit == "the folder contains no model"
     assert answers.size == 0

@@ -81,38 +81,38 @@ def test_png_with_a_wrong_checksum_is_rejected():
     content[-13] ^= 1  # of the checksum of the pixels
     fault = Images.content_fault(bytes(content), LIMITS)
     assert fault is not None
-    assert fault.startswith("it cannot be decoded as an image: broken PNG file")
+    assert fault.startswith("the image cannot be decoded: broken PNG file")
 
 
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (b"hello", "it is not an image"),
-        (b"\0" * 1000, "it is not an image"),
+        (b"hello", "the file is not an image"),
+        (b"\0" * 1000, "the file is not an image"),
         (
             encoded(picture(), format="WEBP"),
-            "it is WebP, which encoders do not decode: convert it to JPEG or PNG",
+            "the file is WebP, which encoders do not decode: convert it to JPEG or PNG",
         ),
         (
             encoded(picture(), format="TIFF"),
-            "it is TIFF, which encoders do not decode: convert it to JPEG or PNG",
+            "the file is TIFF, which encoders do not decode: convert it to JPEG or PNG",
         ),
         (
             encoded(picture("1"), format="BMP"),
-            "it is a BMP with a palette, bit masks or compression: convert it to PNG",
+            "the file is a BMP with a palette, bit masks or compression: convert it to PNG",
         ),
         (
             encoded(picture("P"), format="BMP"),
-            "it is a BMP with a palette, bit masks or compression: convert it to PNG",
+            "the file is a BMP with a palette, bit masks or compression: convert it to PNG",
         ),
         (
             encoded(Image.new("1", (30_000, 30_000)), format="PNG"),
-            "it has 30000 x 30000 pixels, more than 1000000 pixels",
+            "the image has 30000 x 30000 pixels, more than 1000000 pixels",
         ),
-        (gif_with_a_huge_frame(), "it has 60000 x 60000 pixels, more than 1000000 pixels"),
+        (gif_with_a_huge_frame(), "the image has 60000 x 60000 pixels, more than 1000000 pixels"),
         (
             encoded(*(picture(size=(700, 700), seed=seed) for seed in range(3)), format="GIF"),
-            "it has 700 x 700 pixels in each of 3 frames or more, more than 1000000 pixels",
+            "the image has 700 x 700 pixels in each of 3 frames or more, more than 1000000 pixels",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -79,7 +79,7 @@ def test_text_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize("text", [" \n\t", "\u00a0\u2003"])
 def test_text_of_white_space_is_empty(text: str) -> None:
-    assert Texts.content_fault(text.encode(), LIMITS) == "it is empty"
+    assert Texts.content_fault(text.encode(), LIMITS) == "the text is empty"
 
 
 @pytest.mark.parametrize(
@@ -88,23 +88,28 @@ def test_text_of_white_space_is_empty(text: str) -> None:
         (
             "video",
             {},
-            "modality] it is 'video'. Expected one of image, text, audio. corr",
+            "modality] no encoder takes 'video'. Expected one of image, text, audio. Corr",
         ),
         (
             "bytes",
             {},
-            "modality] it is 'bytes'. Expected one of image, text, audio. corr",
+            "modality] no encoder takes 'bytes'. Expected one of image, text, audio. Corr",
         ),
         (
             "image",
             {"size_px": [2], "range": [0, 1]},
             "input.size_px] input.size_px is [2]. Expected a list",
         ),
-        ("image", {"size_px": [-1, 2], "range": [0, 1]}, "input.size_px] it is [-1, 2]. Expected"),
+        (
+            "image",
+            {"size_px": [-1, 2], "range": [0, 1]},
+            "input.size_px] [-1, 2] has a side below 1. Expected [height, width], 1 or more each. "
+            "Correct size_px in the pin",
+        ),
         (
             "image",
             {"size_px": [2, 2], "range": [1, 0]},
-            "input.range] it is [1.0, 0.0]. Expected [",
+            "input.range] [1.0, 0.0] is an empty range. Expected [",
         ),
         ("image", {"size_px": [2, 2]}, "input.range] key 'input.range' is missing"),
         (
@@ -117,16 +122,20 @@ def test_text_of_white_space_is_empty(text: str) -> None:
             {"dtype": "float32"},
             "input.dtype] input.dtype is 'float32'. Expected one of string",
         ),
-        ("audio", {"shape": [-1], "rate_hz": 1}, "input.rate_hz] it is 1. Expected 1000 to"),
+        (
+            "audio",
+            {"shape": [-1], "rate_hz": 1},
+            "input.rate_hz] 1 is out of range. Expected 1000 to",
+        ),
         (
             "audio",
             {"shape": [-1, 0], "rate_hz": 8000},
-            "input.shape] it is [-1, 0]. Expected [-1]",
+            "input.shape] [-1, 0] is no shape of waveforms. Expected [-1]",
         ),
         (
             "audio",
             {"shape": [4], "rate_hz": 8000},
-            "input.shape] it is [4]. Expected [-1], [",
+            "input.shape] [4] is no shape of waveforms. Expected [-1], [",
         ),
         (
             "audio",

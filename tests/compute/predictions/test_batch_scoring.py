@@ -166,16 +166,16 @@ def test_a_table_of_paths_has_a_row_for_each_of_its_rows(
     rows = rows_of(folder)
     assert [(row["path"], row["error"]) for row in rows] == [
         ("011.png", None),
-        ("gone.png", "there is no such file"),
+        ("gone.png", "the file does not exist"),
         ("010.png", None),
         ("011.png", None),
-        ("rows.csv:5", "it has no path"),
+        ("rows.csv:5", "the row has no path"),
     ]
     assert rows[0] == rows[3]
     assert rows[1]["id"] is None
     assert summary.first_errors == [
-        "gone.png: there is no such file",
-        "rows.csv:5: it has no path",
+        "gone.png: the file does not exist",
+        "rows.csv:5: the row has no path",
     ]
     (data / "rows.csv").write_text("path\n../images/010.png\n")
     with pytest.raises(BlocksError, match=r"score_batch > data\] rows\.csv:1 .* leaves"):
@@ -202,13 +202,15 @@ def test_too_much_that_is_unreadable_ends_it_early_and_names_it(
     data = shutil.copytree(images, tmp_path / "data")
     for number in range(7):
         (data / f"00{number}.png").write_bytes(b"nothing")
-    with pytest.raises(BlocksError, match=r"7 of 600 items cannot be scored, such as 000\.png: it"):
+    with pytest.raises(
+        BlocksError, match=r"7 of 600 items cannot be scored, such as 000\.png: the"
+    ):
         score(data, "data")
     # The second and third part were not begun.
     assert len(list((tmp_path / "data.work").rglob("*.arrow"))) == 1
     for path in data.iterdir():
         path.write_bytes(b"nothing")
-    with pytest.raises(BlocksError, match="none of its 600 items can be decoded"):
+    with pytest.raises(BlocksError, match="none of the 600 items can be decoded"):
         score(data, "data", max_unreadable=1.0)
 
 
@@ -224,7 +226,7 @@ def test_an_image_of_too_many_pixels_is_not_decoded(
     folder, _, _ = score(data, "scored", max_unreadable=0.5)
 
     assert psutil.Process().memory_info().rss - before < 500e6
-    told = "it has 30000 x 30000 pixels, more than 1000000 pixels"
+    told = "the image has 30000 x 30000 pixels, more than 1000000 pixels"
     assert [row["error"] for row in rows_of(folder)] == [None, told]
 
 
@@ -235,7 +237,7 @@ def test_files_that_come_while_it_scores_end_it(
     places = open_places(data, model.modality, LIMITS)
     shutil.copy(data / "500.png", data / "500b.png")
     rows = places.read([range(550, 600)], lambda _: True)
-    with pytest.raises(BlocksError, match="place 502 is another than when the step began"):
+    with pytest.raises(BlocksError, match="item 502 has changed since the step began"):
         list(rows)
 
 
@@ -261,7 +263,7 @@ def test_somebodys_pyfunc_scores_what_it_can_and_says_why_not_in_the_row(
     errors = [row["error"] for row in rows]
     # What differs from run to run, such as where an object lies in memory, is left out.
     told = "UnidentifiedImageError: cannot identify image file <_io.BytesIO object>"
-    assert errors[0] == f"the model does not answer it ({told})"
+    assert errors[0] == f"the model fails for this item ({told})"
     assert "NaN" in errors[-1]
     for row in rows[1:-1]:
         pixels = np.asarray(Image.open(data / row["path"]).convert("L"))
@@ -288,10 +290,10 @@ def test_somebodys_pyfunc_is_another_where_a_byte_differs_and_takes_no_engine(
     (changed / "note.txt").write_text("mine")
     by = open_scorer(changed, None)
     assert by.digest != open_scorer(brightness_model, None).digest
-    with pytest.raises(BlocksError, match=r"engine\] it is openvino, and no engine takes"):
+    with pytest.raises(BlocksError, match=r"engine\] engine is openvino, but no engine can"):
         score(images, "engine", by=by, options=ExtractionOptions("openvino"))
     (changed / "MLmodel").write_text("flavors: {}")
-    with pytest.raises(BlocksError, match="MLflow cannot load it"):
+    with pytest.raises(BlocksError, match="MLflow cannot load the model"):
         open_scorer(changed, None)
 
 

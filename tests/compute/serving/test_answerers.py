@@ -92,7 +92,7 @@ def test_foreign_pyfunc_answers_with_its_own_columns(lengths):
 
 
 def test_foreign_pyfunc_takes_no_engine(lengths):
-    with pytest.raises(BlocksError, match="no engine takes apart"):
+    with pytest.raises(BlocksError, match="no engine can convert a third-party pyfunc"):
         open_answerer(lengths, Runtime("openvino"), "test")
 
 
@@ -105,9 +105,9 @@ def test_runtime_in_the_folder_is_the_one_that_answers(lengths):
 
 
 def test_folder_of_anything_else_is_refused(coloured_snapshot, tmp_path):
-    with pytest.raises(BlocksError, match="this is snapshot/"):
+    with pytest.raises(BlocksError, match="the folder contains snapshot/"):
         open_answerer(coloured_snapshot, None, "test")
-    with pytest.raises(BlocksError, match="there is no model"):
+    with pytest.raises(BlocksError, match="the folder contains no model"):
         open_answerer(tmp_path, None, "test")
 
 

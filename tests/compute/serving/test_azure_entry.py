@@ -62,7 +62,7 @@ def test_init_loads_the_mounted_model_and_run_answers_or_refuses(code, colours_m
     answers = [json.loads(line[7:]) for line in lines if line.startswith("answer ")]
     assert answers[0]["predictions"][0]["label"] in ("red", "green", "blue")
     assert answers[1:] == [
-        {"error": "it is not an image", "item": 1},
+        {"error": "the file is not an image", "item": 1},
         {"error": "the JSON is nested too deeply"},
     ]
     assert lines[-1] == "others []"

@@ -52,25 +52,25 @@ def test_a_file_or_a_text_comes_as_it_is():
         (b"a", "text/plain", False, 415, "content type"),
         (A, "image/png", True, 415, "text/plain, application/json"),
         (b"{", "application/json", False, 400, "not JSON"),
-        (b'{"inputs": ["\xff"]}', "application/json", False, 400, "not UTF-8, from byte 13"),
-        (b"\xff", "text/plain", True, 400, "not UTF-8, from byte 0"),
+        (b'{"inputs": ["\xff"]}', "application/json", False, 400, "not UTF-8 at byte 13"),
+        (b"\xff", "text/plain", True, 400, "not UTF-8 at byte 0"),
         (b"[" * 100_000, "application/json", False, 400, "too deeply"),
         (b'{"inputs": %s}' % (b"9" * 5000), "application/json", False, 400, "too long"),
         (b"[]", "application/json", False, 400, "one of the keys"),
         (b'"inputs"', "application/json", False, 400, "one of the keys"),
         (b'{"inputs": ["YQ=="], "instances": []}', "application/json", False, 400, "one of the"),
         (b'{"inputs": "YQ=="}', "application/json", False, 400, "list of items"),
-        (b'{"inputs": []}', "application/json", False, 400, "no item"),
+        (b'{"inputs": []}', "application/json", False, 400, "no items"),
         (b'{"inputs": {}}', "application/json", False, 400, "one value"),
         (b'{"inputs": [["YQ==", "YQ=="]]}', "application/json", False, 400, "one value"),
         (b'{"inputs": [null]}', "application/json", False, 400, "base64"),
         (b'{"inputs": [1.5]}', "application/json", True, 400, "a text"),
-        (b'{"inputs": ["Y"]}', "application/json", False, 400, "not base64"),
-        ('{"inputs": ["ä"]}'.encode(), "application/json", False, 400, "not base64"),
+        (b'{"inputs": ["Y"]}', "application/json", False, 400, "not valid base64"),
+        ('{"inputs": ["ä"]}'.encode(), "application/json", False, 400, "not valid base64"),
         (b'{"inputs": ["\\ud83d"]}', "application/json", True, 400, "surrogate"),
-        (b'{"inputs": ["a", "a", "a", "a"]}', "application/json", True, 413, "3 items at most"),
-        (b"a" * 11, "text/plain", True, 413, "10 bytes at most"),
-        (b'{"inputs": ["a", "bbbbbbbbbbb"]}', "application/json", True, 413, "10 bytes at most"),
+        (b'{"inputs": ["a", "a", "a", "a"]}', "application/json", True, 413, "than 3 items"),
+        (b"a" * 11, "text/plain", True, 413, "longer than 10 bytes"),
+        (b'{"inputs": ["a", "bbbbbbbbbbb"]}', "application/json", True, 413, "than 10 bytes"),
     ],
 )
 def test_what_is_no_request_is_refused_in_a_sentence(body, kind, is_text, status, told):
@@ -82,4 +82,4 @@ def test_what_is_no_request_is_refused_in_a_sentence(body, kind, is_text, status
 def test_the_item_that_is_to_blame_is_named():
     with pytest.raises(Refusal) as refused:
         read({"inputs": [IN_BASE64[0], "?"]})
-    assert refused.value.as_dict() == {"error": "it is not base64", "item": 1}
+    assert refused.value.as_dict() == {"error": "the item is not valid base64", "item": 1}

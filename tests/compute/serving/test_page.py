@@ -3,12 +3,10 @@
 from contextlib import ExitStack
 
 import pytest
-from browser import PROGRAM, browsing
+from browser import MISSING, PROGRAM, browsing
 from PIL import Image
 
-pytestmark = pytest.mark.skipif(
-    PROGRAM is None, reason="no Chromium here: apt-get install chromium-headless-shell"
-)
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason=MISSING)
 
 
 @pytest.fixture
@@ -61,7 +59,7 @@ def test_what_is_no_picture_is_said_in_a_sentence(open_page, server, tmp_path):
     page = open_page(server)
     (tmp_path / "notes.txt").write_text("hello")
     page.drop("#files", tmp_path / "notes.txt")
-    assert answer(page, "error") == "it is not an image"
+    assert answer(page, "error") == "the file is not an image"
     assert page.run("document.querySelectorAll('#answer tr').length") == 0
 
 

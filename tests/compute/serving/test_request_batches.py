@@ -133,7 +133,8 @@ def test_what_waited_longer_than_its_answer_is_worth_is_refused(toy, batcher):
     time.sleep(0.06)
     toy.gate.set()
     wait(first)
-    assert outcome(late) == (503, "it waited longer than an answer may take: send it again later")
+    sentence = "the answer would be too late: send the request again later"
+    assert outcome(late) == (503, sentence)
     assert [1] not in toy.batches
     # The slow batch was an exception, and does not keep the next ones out.
     assert made.submit([2])[0].result(30) == 4

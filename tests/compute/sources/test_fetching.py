@@ -109,7 +109,7 @@ def test_redirects_are_followed(server, tmp_path):
 def test_a_redirect_to_where_others_can_read_along_is_not_followed(server, tmp_path):
     server.faults = [{"redirect": "http://example.org/model"}]
     told = refused(server.handle(PATH), tmp_path / "a")
-    assert "it did not come whole: http://example.org is not https. Expected an answer" in told
+    assert "the download failed: http://example.org is not https. Expected a complete file" in told
 
 
 def test_a_transfer_that_is_cut_off_goes_on_from_there(server, tmp_path):
@@ -145,10 +145,10 @@ def test_what_changed_in_between_is_taken_whole(server, tmp_path):
 
 
 LIES = {
-    "too long": ({"length": 10**7}, "it ended after 1,0", 3),
-    "gone": ({"status": 404}, "it did not come whole: it answered 404 Not Found", 1),
-    "not allowed": ({"status": 403}, "it did not come whole: it answered 403 Forbidden", 1),
-    "broken": ({"status": 500}, "whole in 3 tries: it answered 500 Internal Server Error", 3),
+    "too long": ({"length": 10**7}, "the transfer ended after 1,0", 3),
+    "gone": ({"status": 404}, "the download failed: the server answered 404 Not Found", 1),
+    "not allowed": ({"status": 403}, "the download failed: the server answered 403 Forbidden", 1),
+    "broken": ({"status": 500}, "failed in 3 tries: the server answered 500 Internal Server", 3),
 }
 
 
@@ -169,7 +169,9 @@ def test_another_part_than_was_asked_for_is_thrown_away(server, tmp_path):
 
 def test_a_length_that_is_too_short_is_found_when_it_is_unpacked(server, tmp_path):
     server.faults = [{"length": 500_000}]
-    assert "archive] it cannot be unpacked (" in refused(server.handle(PATH), tmp_path / "a")
+    assert "archive] the archive cannot be unpacked (" in refused(
+        server.handle(PATH), tmp_path / "a"
+    )
 
 
 def test_retry_after_is_kept(server, tmp_path):
@@ -187,31 +189,36 @@ def test_a_server_that_is_not_there_is_told_in_one_line(tmp_path):
 def test_certificates_are_always_checked(tmp_path, monkeypatch):
     monkeypatch.setenv("TFHUB_DISABLE_CERT_VALIDATION", "true")
     told = refused("https://tfhub.dev/google/nnlm-en-dim50/2", tmp_path / "a")
-    assert "TFHUB_DISABLE_CERT_VALIDATION] it is set, so anyone" in told
+    assert "TFHUB_DISABLE_CERT_VALIDATION] the variable is set, so anyone" in told
 
 
 def test_a_page_instead_of_an_archive_is_told(server, tmp_path):
     server.answers[PATH] = b"<html>moved</html>"
     told = refused(server.handle(PATH), tmp_path / "a")
-    assert "archive] it cannot be unpacked (BadGzipFile: Not a gzipped file" in told
+    assert "archive] the archive cannot be unpacked (BadGzipFile: Not a gzipped file" in told
 
 
 def test_a_handle_that_nobody_takes_is_told_with_what_was_tried(tmp_path):
     assert refused("lite0", tmp_path / "a") == (
-        "[encoder > lite0] no source takes it. Expected a TF Hub or Kaggle address (https://...). "
-        "kagglehub:OWNER/MODEL/FRAMEWORK/VARIATION/VERSION; an MLflow model (models:/NAME/VERSION, "
-        "runs:/ID/PATH); a model asset (azureml:NAME:VERSION, azureml://registries/...); correct it"
+        "[encoder > lite0] no source accepts the handle 'lite0'. Expected a TF Hub or Kaggle "
+        "address (https://...); kagglehub:OWNER/MODEL/FRAMEWORK/VARIATION/VERSION; an MLflow model "
+        "(models:/NAME/VERSION, runs:/ID/PATH); a model asset (azureml:NAME:VERSION, "
+        "azureml://registries/...). Pass a handle of one of these forms."
     )
 
 
 LINK = {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}
 HOSTILE = {
-    "leaves": ({"../evil": b"x"}, {}, "../evil] it leaves the folder"),
-    "absolute": ({"/etc/evil": b"x"}, {}, "/etc/evil] it leaves the folder"),
-    "link": ({"saved_model.pb": b""}, LINK, "saved_model.pb] it is a link or a device"),
-    "hard link": ({"a": b""}, LINK | {"type": tarfile.LNKTYPE}, "a] it is a link or a device"),
-    "device": ({"null": b""}, {"type": tarfile.CHRTYPE}, "null] it is a link or a device"),
-    "pipe": ({"pipe": b""}, {"type": tarfile.FIFOTYPE}, "pipe] it is a link or a device"),
+    "leaves": ({"../evil": b"x"}, {}, "../evil] the path leaves the folder"),
+    "absolute": ({"/etc/evil": b"x"}, {}, "/etc/evil] the path leaves the folder"),
+    "link": ({"saved_model.pb": b""}, LINK, "saved_model.pb] the member is a link or a device"),
+    "hard link": (
+        {"a": b""},
+        LINK | {"type": tarfile.LNKTYPE},
+        "a] the member is a link or a device",
+    ),
+    "device": ({"null": b""}, {"type": tarfile.CHRTYPE}, "null] the member is a link or a device"),
+    "pipe": ({"pipe": b""}, {"type": tarfile.FIFOTYPE}, "pipe] the member is a link or a device"),
 }
 
 
@@ -237,7 +244,7 @@ def test_the_same_file_twice_is_refused(tmp_path):
             info.size = 3
             tar.addfile(info, io.BytesIO(content))
     (tmp_path / "twice.tar.gz").write_bytes(file.getvalue())
-    with pytest.raises(BlocksError, match=r"saved_model.pb\] it is in the archive twice"):
+    with pytest.raises(BlocksError, match=r"saved_model.pb\] the file is in the archive twice"):
         unpack(tmp_path / "twice.tar.gz", tmp_path / "a", 100, "test")
 
 
@@ -252,7 +259,7 @@ def test_an_archive_bomb_is_refused_before_it_is_unpacked(server, tmp_path):
             bomb.write(zeros)
     server.answers[PATH] = file.getvalue()
     told = refused(server.handle(PATH), tmp_path / "a")
-    assert "with it the archive holds 5,368,709,120 bytes in 1 files. Expected at most 4,2" in told
+    assert "the archive up to here has 5,368,709,120 bytes in 1 files. Expected at most 4,2" in told
     assert contents(tmp_path / "a") == {}
 
 
@@ -269,7 +276,9 @@ def test_a_download_much_larger_than_its_pin_is_refused(server, tmp_path):
     (tmp_path / "small/saved_model.pb").write_bytes(b"graph")
     pin = pinned(server.handle(PATH), tmp_path / "small")
     server.faults = [{"length": 2**30}]
-    with pytest.raises(BlocksError, match="download] it has 1,073,741,824 bytes or more. Expected"):
+    with pytest.raises(
+        BlocksError, match=r"download\] the file has 1,073,741,824 bytes or more\. Exp"
+    ):
         fetched(pin.handle, tmp_path / "a", pin)
     assert not [path for path in (tmp_path / "cache/downloads").iterdir() if path.suffix != ".lock"]
 
@@ -293,7 +302,7 @@ def test_a_link_in_a_zip_is_refused(tmp_path):
         info = zipfile.ZipInfo("saved_model.pb")
         info.external_attr = 0o120777 << 16
         zipped.writestr(info, "/etc/passwd")
-    with pytest.raises(BlocksError, match=r"saved_model.pb\] it is a link or a device"):
+    with pytest.raises(BlocksError, match=r"saved_model.pb\] the member is a link or a device"):
         fetch_saved_model(str(tmp_path / "model.zip"), tmp_path / "a", LOCAL_SOURCES, None)
 
 
@@ -301,7 +310,9 @@ def test_a_folder_with_two_models_is_refused(tmp_path):
     for name in ("a", "b"):
         (tmp_path / "two" / name).mkdir(parents=True)
         (tmp_path / "two" / name / "saved_model.pb").touch()
-    with pytest.raises(BlocksError, match=r"there are 2 below it \(a, b\). Expected the folder"):
+    with pytest.raises(
+        BlocksError, match=r"the folder contains 2 SavedModels \(a, b\)\. Expected the"
+    ):
         fetch_saved_model(str(tmp_path / "two"), tmp_path / "x", LOCAL_SOURCES, None)
 
 
@@ -411,24 +422,25 @@ def test_a_full_disk_is_told(pin, tmp_path):
 
     told = fetch_in_process(pin, tmp_path, tmp_path / "full", limit=limit)
     assert told == (
-        f"[{pin.handle} > cache {tmp_path}/full] File too large. Expected a folder to write into, "
-        "with room for the encoder twice; make room, or set TFHUB_BLOCKS_CACHE to another folder"
+        f"[{pin.handle} > cache {tmp_path}/full] the cache cannot be written: File too large. "
+        "Expected a writable folder with room for two copies of the encoder. Free some space, or "
+        "set TFHUB_BLOCKS_CACHE to another folder."
     )
     assert not (tmp_path / "full" / pin.digest).exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+@pytest.mark.skipif(os.geteuid() != 0, reason="Only root may mount. Run this test as root")
 def test_a_small_and_a_read_only_disk_are_told(pin, tmp_path):
     small = tmp_path / "small"
     small.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", small]).returncode:
-        pytest.skip("mounting is not permitted here")
+        pytest.skip("Mounting is forbidden. Run this test where root may mount (CAP_SYS_ADMIN)")
     try:
         told = fetch_in_process(pin, tmp_path, small)
-        assert f"[{pin.handle} > cache {small}] No space left on device. Expected a folder" in told
+        assert f"[{pin.handle} > cache {small}] the cache cannot be written: No space left" in told
         subprocess.run(["mount", "-o", "remount,ro", small], check=True)
         told = fetch_in_process(pin, tmp_path, small)
-        assert f"[step > cache {small}] Read-only file system. Expected a folder" in told
+        assert f"[step > cache {small}] the cache cannot be written: Read-only file system" in told
     finally:
         subprocess.run(["umount", small], check=True)
 
@@ -453,12 +465,12 @@ def test_a_model_of_mlflow_is_fetched(tmp_path, monkeypatch):
     for number, handle in enumerate(["models:/lite0/1", f"runs:/{run.info.run_id}/encoder"]):
         found = fetched(handle, tmp_path / f"fetched-{number}")
         assert contents(found) == {"saved_model.pb": b"graph"}
-    assert "models:/lite0/2] MLflow got nothing (" in refused("models:/lite0/2", tmp_path / "a")
+    assert "models:/lite0/2] the download failed (" in refused("models:/lite0/2", tmp_path / "a")
 
 
 def test_an_asset_of_azure_is_for_the_command_line(tmp_path):
     told = refused("azureml:lite0:3", tmp_path / "a")
-    assert "a step does not ask the workspace. Expected the asset at port source" in told
+    assert "a step cannot fetch a model asset. Expected the asset at port source" in told
 
 
 def test_a_model_of_kaggle_is_fetched_by_kagglehub(tmp_path, monkeypatch):
@@ -466,7 +478,8 @@ def test_a_model_of_kaggle_is_fetched_by_kagglehub(tmp_path, monkeypatch):
     import threading
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-    kaggle_env = pytest.importorskip("kagglesdk.kaggle_env")
+    from kagglesdk import kaggle_env
+
     files = {"saved_model.pb": b"graph", "variables/v": b"values"}
     asked = []
 
@@ -496,7 +509,7 @@ def test_a_model_of_kaggle_is_fetched_by_kagglehub(tmp_path, monkeypatch):
     handle = "kagglehub:google/efficientnet/tensorFlow2/lite0"
     try:
         assert contents(fetched(f"{handle}/2", tmp_path / "a")).items() >= files.items()
-        assert f"{handle}/9] kagglehub got nothing (" in refused(f"{handle}/9", tmp_path / "b")
+        assert f"{handle}/9] the download failed (" in refused(f"{handle}/9", tmp_path / "b")
     finally:
         server.shutdown()
         server.server_close()

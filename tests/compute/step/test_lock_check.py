@@ -75,16 +75,22 @@ def test_without_a_lock_nothing_is_read(monkeypatch):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"code": "2" * 64}, "locked is 222222222222…"),
-        ({"environment": "toy:2"}, "environment is toy:1, locked is toy:2"),
-        ({"parameters": {"count": 3, "flag": True, "rate": 1}}, "text is '3', locked is None"),
+        ({"code": "2" * 64}, "but the lock states 222222222222…"),
+        ({"environment": "toy:2"}, "environment is toy:1, but the lock states toy:2"),
+        (
+            {"parameters": {"count": 3, "flag": True, "rate": 1}},
+            "text is '3', but the lock states None",
+        ),
         (
             {"parameters": {"count": "3", "flag": True, "rate": 1, "text": "3"}},
-            "count is 3, locked is '3'",
+            "count is 3, but the lock states '3'",
         ),
-        ({"inputs": {"source": "3" * 64}}, "input source has other content than 333333333333…"),
-        ({"inputs": {"other": "3" * 64}}, "input other was not given"),
-        ({"policies": {POLICY: "warn"}}, "is 'refuse', locked is 'warn'"),
+        (
+            {"inputs": {"source": "3" * 64}},
+            "the content of input source does not have digest 333333333333…",
+        ),
+        ({"inputs": {"other": "3" * 64}}, "input other is missing"),
+        ({"policies": {POLICY: "warn"}}, "is 'refuse', but the lock states 'warn'"),
     ],
 )
 def test_each_difference_ends_the_step(promise, given, other, message):
@@ -107,7 +113,7 @@ def test_folder_of_a_step_is_taken_only_if_that_replayed_a_lock(promise, given, 
     if facts:
         assert check(given, inputs={"source": given, "made": made}) == "first"
     else:
-        with pytest.raises(BlocksError, match="made comes from a step that replayed no lock"):
+        with pytest.raises(BlocksError, match="made is the output of a step that replayed no lock"):
             check(given, inputs={"source": given, "made": made})
 
 

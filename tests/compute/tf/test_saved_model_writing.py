@@ -102,7 +102,7 @@ def test_loaded_module_inside_another_is_saved_the_same_again(tmp_path: Path) ->
 
 def test_folder_that_holds_something_is_refused_and_kept(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(BlocksError, match="something is there"):
+    with pytest.raises(BlocksError, match="contains files already"):
         save(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 

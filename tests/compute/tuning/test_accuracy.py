@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 
 from tfhub_blocks.compute.cutting.encoder_cuts import chosen_cut, cut_encoder
-from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, write_snapshot
+from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, take_snapshot
 from tfhub_blocks.compute.encoders.encoder import Encoder, load_pinned
 from tfhub_blocks.compute.heads.linear_head import Head, Split, fit_head
 from tfhub_blocks.compute.tuning.tuning_run import TuningOptions, fine_tune
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance
-from tfhub_blocks.records.formats.snapshots import FORMAT, SPLITS, Snapshot, open_snapshot
+from tfhub_blocks.records.formats.snapshots import SNAPSHOT, SPLITS, Snapshot, open_snapshot
 
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 SAMPLES = Path(".samples")
@@ -81,17 +81,17 @@ def accuracy(head: Head, split: Split) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SAMPLES.exists(), reason="make samples")
+@pytest.mark.skipif(not SAMPLES.exists(), reason="The samples are missing. Run `make samples`")
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("task", ["sample images", "digits", "fashion"])
 def test_what_comes_out_is_no_worse_than_the_probe(task: str, tmp_path: Path) -> None:
     if task == "fashion" and not FASHION.exists():
-        pytest.skip("make test-all fetches Fashion-MNIST, where there is apt-get")
+        pytest.skip("Fashion-MNIST is missing. Run `make test-all` where there is apt-get")
     made = {"digits": digits, "fashion": fashion}
     source = made[task](tmp_path / task) if task in made else SAMPLES / "images"
     partial = begin_folder(tmp_path / "snapshot", PROVENANCE)
-    write_snapshot(source, partial, SnapshotOptions(), lambda *_: None)
-    finish_folder(tmp_path / "snapshot", "snapshot", FORMAT, PROVENANCE)
+    take_snapshot(source, partial, SnapshotOptions(), lambda *_: None)
+    finish_folder(tmp_path / "snapshot", "snapshot", SNAPSHOT, PROVENANCE)
     snapshot = open_snapshot(tmp_path / "snapshot", "test")
     encoder = load_pinned(SAMPLES / "encoder", "test")
     cut = cut_encoder(encoder, "test")

@@ -194,5 +194,5 @@ def test_another_modality_is_refused(
     write_test_snapshot, tunable: CutEncoder, cut: Cut, cache_of, tmp_path: Path
 ) -> None:
     texts = open_snapshot(write_test_snapshot(tmp_path / "s", [b"a"], modality="text"), "test")
-    with pytest.raises(BlocksError, match="items are text, saved_model takes image. Expected the"):
+    with pytest.raises(BlocksError, match=r"is text, and saved_model takes image\. Expected the"):
         cache_of(texts, tunable, cut, tmp_path / "a").examples(0, None, print)

@@ -50,7 +50,7 @@ def test_a_trained_that_is_better_comes_out_with_an_interval_of_its_gain(classif
     assert change.value == pytest.approx(
         comparison.chosen.log_loss - comparison.candidates[0].log_loss
     )
-    assert "100% trained comes out: validation log-loss" in comparison.told()
+    assert "the blend with 100% trained is best: validation log-loss" in comparison.told()
     for ours, theirs in zip(classifier.values(), good, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 

@@ -117,12 +117,12 @@ def test_a_worker_that_is_gone_is_told_by_the_others(
     first = started(*given, 30, TF_CONFIG=tf_config(addresses, 0))
     # Ends by itself, since its batches are too small to be shared.
     other = started(*given, 1, TF_CONFIG=tf_config(addresses, 1))
-    assert "it is 1, and 2 replicas share a batch" in other.communicate(timeout=240)[1]
+    assert "1 items are too few for 2 replicas" in other.communicate(timeout=240)[1]
     _, errors = first.communicate(timeout=240)
     assert first.returncode != 0
     assert (
-        "[fine_tune > worker 0 of 2 (the first is 0)] another worker is gone. Expected all to "
-        "train to the end; see its log; run again: what is done is kept"
+        "[fine_tune > worker 0 of 2 (the first is 0)] another worker has stopped before the end of "
+        "the training. Read the logs of the other workers for the cause, then run the step again"
     ) in errors
 
 

@@ -12,7 +12,7 @@ from tfhub_blocks.compute.cutting.cut_costs import told_whole
 from tfhub_blocks.compute.cutting.encoder_cuts import Cut, CutEncoder, chosen_cut
 from tfhub_blocks.compute.encoders.encoder_policy import check_fine_tuning
 from tfhub_blocks.compute.extraction.extraction import Extraction, Share
-from tfhub_blocks.compute.extraction.feature_output import write_features
+from tfhub_blocks.compute.extraction.feature_output import write_extraction
 from tfhub_blocks.compute.heads.linear_head import Head, Split, fit_head
 from tfhub_blocks.compute.tuning.caching import Examples, LowerPart
 from tfhub_blocks.compute.tuning.classifier import features_of
@@ -95,7 +95,7 @@ def features_at_cut(
     extraction = Extraction(snapshot, LowerPart(loaded, cut))
     share = Share(folder.parent / "work")
     plan = extraction.compute(share, lambda *_: None)
-    write_features(extraction, plan, share, begin_folder(folder, PROVENANCE), lambda *_: None)
+    write_extraction(extraction, plan, share, begin_folder(folder, PROVENANCE), lambda *_: None)
     finish_folder(folder, "activations", ACTIVATIONS, PROVENANCE)
     return open_features(folder, "test", ACTIVATIONS)
 
@@ -134,13 +134,13 @@ def test_activations_of_another_cut_or_snapshot_are_refused(
         given = replace(features_at_cut, manifest=replace(features_at_cut.manifest, **changes))
         with pytest.raises(BlocksError, match=told) as caught:
             cache_of(snapshot, tunable, place, tmp_path).examples(0, given, print)
-        assert "give those that cache_activations made of this snapshot" in str(caught.value)
+        assert "Pass the output of a cache_activations step" in str(caught.value)
 
-    refused("their cut is .*. Expected Func/.*, as it is here", tunable.cuts[0])
-    refused("their snapshot is 00. Expected [0-9a-f]{64}, as", snapshot_digest="00")
-    refused("their encoder is 11. Expected [0-9a-f]{64}, as", encoder_digest="11")
+    refused("have cut .*. Expected the cut of this step, Func/", tunable.cuts[0])
+    refused("have snapshot 00. Expected the snapshot of this step, [0-9a-f]", snapshot_digest="00")
+    refused("have encoder 11. Expected the encoder of this step, [0-9a-f]{64}", encoder_digest="11")
     changed = dict(features_at_cut.manifest.preprocessing) | {"range": [0, 255]}
-    refused("their preprocessing is .*255", preprocessing=changed)
+    refused("have preprocessing .*255", preprocessing=changed)
 
 
 def test_all_of_an_encoder_is_trained_where_that_is_said(
@@ -153,7 +153,7 @@ def test_all_of_an_encoder_is_trained_where_that_is_said(
     done = fine_tune(*given, lambda _: lambda *_: None)
 
     assert re.fullmatch(
-        "about [0-9,]+ s an epoch of 240 items here, for nothing below is cached",
+        "about [0-9,]+ s per epoch of 240 items on this machine, without a cache",
         told_whole(tunable, 240),
     )
     assert len(done.trained.epochs) == 2
@@ -174,10 +174,10 @@ def test_a_start_of_other_classes_or_features_is_refused(
 ) -> None:
     weights = np.zeros((12, 3), np.float32)
     head = Head(weights, weights[0], ("blue", "green", "pink"), 1.0)
-    with pytest.raises(BlocksError, match="its classes are 'blue', 'green', 'pink'. Expected"):
+    with pytest.raises(BlocksError, match=r"classes are 'blue', 'green', 'pink'\. Expected"):
         tuned(snapshot, tunable, cut, tmp_path, head)
     head = Head(weights[:9], weights[0], snapshot.manifest.labels, 1.0)
-    with pytest.raises(BlocksError, match="its head takes 9 features. Expected 12"):
+    with pytest.raises(BlocksError, match=r"head of the model takes 9 features\. Expected 12"):
         tuned(snapshot, tunable, cut, tmp_path, head)
 
 
@@ -187,7 +187,7 @@ def test_a_snapshot_without_validation_is_refused(
     from tfhub_blocks.records.formats.snapshots import open_snapshot
 
     folder = write_test_snapshot(tmp_path / "snapshot", map(jpeg, range(20)))
-    with pytest.raises(BlocksError, match="its validation split is empty"):
+    with pytest.raises(BlocksError, match="the validation split of the snapshot is empty"):
         tuned(open_snapshot(folder, "test"), tunable, cut, tmp_path / "work")
 
 
@@ -213,7 +213,7 @@ def test_an_encoder_is_tuned_only_where_its_pin_allows_it(
         check_fine_tuning(pin, "fine_tune")
     told = str(caught.value)
     assert told.startswith(
-        f"[fine_tune > saved_model] its pin says fine_tuning = '{decision}'. Expected "
-        "fine_tuning = 'allowed'; "
+        f"[fine_tune > saved_model] the pin states fine_tuning = '{decision}'. Expected "
+        "fine_tuning = 'allowed'. "
     )
     assert ("encoder_policy = 'experiment'" in told) == (decision == "undecided")

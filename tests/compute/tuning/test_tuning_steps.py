@@ -143,7 +143,7 @@ def test_asked_to_end_it_keeps_the_step_and_ends(
     progress = lambda done, _: steps.append(done)  # noqa: E731
     trained(classifier_of(tunable, cut), data, tmp_path, progress, safety=kept)
     assert steps[0] == 4
-    assert "going on from step 3" in capfd.readouterr().out
+    assert "resuming from step 3 of an earlier attempt" in capfd.readouterr().out
 
 
 def test_a_checkpoint_of_other_work_is_not_taken_up(
@@ -170,10 +170,10 @@ def test_a_loss_that_is_no_number_stops_with_step_and_rate(
     with pytest.raises(BlocksError) as caught:
         trained(classifier, data, tmp_path, spoil, safety=kept)
     assert str(caught.value).startswith(
-        "[test > learning_rate] the loss or its gradient is not finite at step 5 of 15, learning "
-        "rate "
+        "[test > learning_rate] the loss or its gradient is not finite at step 5 of 15, at "
+        "learning rate "
     )
-    assert f"the last good state stays in {tmp_path}" in str(caught.value)
+    assert f"The last good checkpoint stays in {tmp_path}" in str(caught.value)
 
 
 def test_it_ends_when_validation_gains_no_more(

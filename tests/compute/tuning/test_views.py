@@ -75,8 +75,8 @@ def test_views_of_texts_are_refused() -> None:
     with pytest.raises(BlocksError) as caught:
         check_viewable(Texts(), "fine_tune")
     assert str(caught.value) == (
-        "[fine_tune > augment_views] items are text. Expected images. set augment_views=0; mixup "
-        "blends items of any kind"
+        "[fine_tune > augment_views] augmented views of text items do not exist. Expected images. "
+        "Set augment_views=0, and mixup above 0 to augment items of any modality."
     )
 
 

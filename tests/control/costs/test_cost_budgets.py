@@ -72,16 +72,16 @@ def test_serverless_steps_have_a_price_and_no_idle_nodes():
 
 
 def test_cluster_that_the_profile_does_not_describe_has_no_price():
-    with pytest.raises(BlocksError, match=r"add it|\[clusters.other\]"):
+    with pytest.raises(BlocksError, match=r"Add \[clusters.other\]"):
         ceiling(graph(node()), profile(compute="other"), PRICES)
-    with pytest.raises(BlocksError, match="no price of Huge in eastus"):
+    with pytest.raises(BlocksError, match="no price for Huge in eastus"):
         ceiling(graph(node()), profile(cluster=Cluster("Huge", 1)), PRICES)
-    with pytest.raises(BlocksError, match="no prices of region westeurope"):
+    with pytest.raises(BlocksError, match="no prices for region westeurope"):
         ceiling(graph(node()), profile(cluster=Cluster("S", 1, location="westeurope")), PRICES)
 
 
 def test_negative_timeout_does_not_make_a_run_cheap():
-    with pytest.raises(BlocksError, match="its timeout is -3600"):
+    with pytest.raises(BlocksError, match="timeout of step step is -3600 s"):
         ceiling(graph(node(timeout_s=-3600)), profile(), PRICES)
 
 
@@ -107,7 +107,7 @@ def test_runs_of_a_month_are_held_against_the_budget_of_a_month():
 
 
 def test_budget_in_another_currency_than_the_prices_is_refused():
-    with pytest.raises(BlocksError, match=r"budget\.currency\] it is EUR"):
+    with pytest.raises(BlocksError, match=r"budget\.currency\] the budget is in EUR"):
         budget_findings(graph(node()), profile(SpendingBudget("EUR", run=1e9)), PRICES)
 
 
@@ -127,20 +127,20 @@ timeout_s = 60
 def test_budget_where_nothing_is_paid_for_is_refused(tmp_path):
     path = tmp_path / "toy.toml"
     path.write_text(PROFILE.replace('"azureml"', '"local"') + 'currency = "USD"\nrun = 1.0')
-    with pytest.raises(BlocksError, match="where nothing is paid for"):
+    with pytest.raises(BlocksError, match="where runs cost nothing"):
         load_profile(str(path))
 
 
 @pytest.mark.parametrize(
     ("budget", "key"),
     [
-        ('currency = "USD"', "budget] it says neither run nor month"),
-        ('currency = "USD"\nrun = 20.0\nmonth = 10.0', "budget.run] it is 20.0. Expected at most"),
-        ('currency = "USD"\nrun = nan', "budget.run] it is nan"),
-        ('currency = "USD"\nrun = inf', "budget.run] it is inf"),
-        ('currency = "USD"\nmonth = 0', "budget.month] it is 0.0"),
-        ('currency = "usd"\nrun = 1', "budget.currency] it is 'usd'"),
-        ('currency = "USD"\nrun = 1\nrestarts = -1', "budget.restarts] it is -1"),
+        ('currency = "USD"', "budget] table [budget] sets neither run nor month"),
+        ('currency = "USD"\nrun = 20.0\nmonth = 10.0', "budget.run] run is 20.0. Expected at most"),
+        ('currency = "USD"\nrun = nan', "budget.run] run is nan"),
+        ('currency = "USD"\nrun = inf', "budget.run] run is inf"),
+        ('currency = "USD"\nmonth = 0', "budget.month] month is 0.0"),
+        ('currency = "usd"\nrun = 1', "budget.currency] currency is 'usd'"),
+        ('currency = "USD"\nrun = 1\nrestarts = -1', "budget.restarts] restarts is -1"),
         ("run = 1", "key 'budget.currency' is missing"),
         ('currency = "USD"\nruns = 1', "'budget.run'"),
     ],

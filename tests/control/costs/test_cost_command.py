@@ -87,7 +87,7 @@ def test_without_earlier_runs_the_ceiling_counts_and_is_told(toy, golden):
     assert found["ceiling_of_idle_nodes"] == pytest.approx(3 * 120 / 3600 * 0.09)
     assert found["ceiling"] == pytest.approx(0.819)
     assert found["expected_of_steps"] == found["ceiling_of_steps"]
-    assert found["steps"]["left"]["basis"] == "no earlier run: the ceiling"
+    assert found["steps"]["left"]["basis"] == "no earlier run; uses the limit"
 
 
 def test_earlier_runs_of_a_component_tell_what_is_expected(toy, golden):
@@ -153,7 +153,7 @@ def test_what_the_store_has_is_saved(toy):
     # Nothing was made, removed or marked by asking.
     assert toy.run().record["steps"]["joined"]["reused"] is True
     told = toy.main("cost", "toy", *SET, "--profile", "local").out
-    assert "toy with profile local: on this machine, which costs nothing here\n" in told
+    assert "toy with profile local: runs locally, without cost\n" in told
     assert re.search(r"^reuse saves [\d,]+ s: left, right, joined$", told, re.M)
 
 
@@ -258,7 +258,7 @@ def test_step_without_a_price_is_no_step_that_cost_nothing(toy):
     run = kept_job(toy, {"left": bare, "right": job_step("00:00:00", 600.0)})
     outcome = toy.main("cost", run)
     assert outcome.out.count("?") > 3
-    assert "its record has no prices" in outcome.out
+    assert "the run's record has no prices" in outcome.out
     [row] = json.loads(toy.main("cost", "history", "--json").out)
     assert (row["runs"], row["unpriced"], row["steps"]) == (1, 1, 0.0)
 
@@ -285,7 +285,7 @@ def test_history_tells_who_spent_what_by_month_and_currency(toy, golden):
     since = json.loads(toy.main("cost", "history", "--json", "--since", "2026-02").out)
     assert since == rows[4:]
     by = json.loads(toy.main("cost", "history", "--json", "--by", "cost_centre").out)
-    assert {row["who"] for row in by} == {"(not said)", "ours", "theirs"}
+    assert {row["who"] for row in by} == {"(not set)", "ours", "theirs"}
 
 
 def test_history_is_drawn(toy):
@@ -305,7 +305,7 @@ def test_history_is_drawn(toy):
 
 
 def test_history_of_nothing(toy):
-    assert toy.main("cost", "history").out == "there are no runs\n"
+    assert toy.main("cost", "history").out == "no runs found\n"
 
 
 def test_records_that_cannot_be_read_are_passed_over(toy):
@@ -315,7 +315,7 @@ def test_records_that_cannot_be_read_are_passed_over(toy):
     assert "median" not in estimate(toy)["steps"]["left"]["basis"]
     outcome = toy.main("cost", "toy-3")
     assert outcome.status == 2
-    assert "is no record of a run" in outcome.err
+    assert "is not the record of a run" in outcome.err
 
 
 WRONG = {

@@ -157,18 +157,21 @@ def test_what_may_pass_is_tried_again(toy, retail, fault):
 
 
 FAULTS = {
-    "always broken": ({"faults": [500] * 9}, "it answered 500"),
-    "refused": ({"faults": [400]}, "it answered 400"),
-    "not JSON": ({"faults": ["<html>"] * 9}, "it could not be asked (Expecting value"),
-    "no object": ({"faults": ["[]"]}, "its answer is no object"),
-    "no items": ({"faults": ["{}"]}, "it has no list of Items"),
-    "items of another kind": ({"faults": ['{"Items": [1]}']}, "it has no list of Items"),
-    "next page elsewhere": ({"links": ["https://example.org/x"]}, "its next page is elsewhere"),
-    "endless": ({"links": ["URL"] * 2000}, "it has more than 1000 pages"),
-    "no price": ({"items": [item(D2, 0.1), item(D2, 0)]}, "it gave the price 0 of D2"),
-    "negative": ({"items": [item(D2, -0.1)]}, "it gave the price -0.1"),
-    "a word": ({"items": [item(D2, "0.1")]}, "it gave the price '0.1'"),
-    "nothing sold": ({"items": []}, "has no price there of any of 1 sizes"),
+    "always broken": ({"faults": [500] * 9}, "answered with status 500"),
+    "refused": ({"faults": [400]}, "answered with status 400"),
+    "not JSON": ({"faults": ["<html>"] * 9}, "the API cannot be reached (Expecting value"),
+    "no object": ({"faults": ["[]"]}, "the answer is not a JSON object"),
+    "no items": ({"faults": ["{}"]}, "the answer has no list of Items"),
+    "items of another kind": ({"faults": ['{"Items": [1]}']}, "the answer has no list of Items"),
+    "next page elsewhere": (
+        {"links": ["https://example.org/x"]},
+        "the next page is at another address",
+    ),
+    "endless": ({"links": ["URL"] * 2000}, "the answer has more than 1000 pages"),
+    "no price": ({"items": [item(D2, 0.1), item(D2, 0)]}, "the API returned the price 0 for D2"),
+    "negative": ({"items": [item(D2, -0.1)]}, "the API returned the price -0.1"),
+    "a word": ({"items": [item(D2, "0.1")]}, "the API returned the price '0.1'"),
+    "nothing sold": ({"items": []}, "has no price in region eastus for any of 1 sizes"),
     "other currency": ({"rates": {"USD": 1.0}, "words": ["--currency", "XYZ"]}, "a price in USD"),
 }
 
@@ -183,7 +186,7 @@ def test_what_goes_wrong_leaves_the_file_as_it_was(toy, retail, name, monkeypatc
     outcome = refresh(toy, retail, *given.get("words", ()))
     assert outcome.status == 2
     assert message in outcome.err
-    assert "the prices that are here stay as they are" in outcome.err
+    assert "The price file is unchanged" in outcome.err
     assert toy.read("pipelines/prices.toml") == PRICES
     assert not list(toy.folder.glob("pipelines/.prices*"))
 

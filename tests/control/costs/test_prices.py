@@ -46,13 +46,13 @@ def test_price_is_that_of_the_tier_and_the_region(prices):
 @pytest.mark.parametrize(
     ("asked", "problem"),
     [
-        (("Standard_D99", "dedicated"), "it has no price of Standard_D99 in eastus"),
+        (("Standard_D99", "dedicated"), "the price file has no price for Standard_D99 in eastus"),
         (("Standard_DS3_v3", "dedicated"), "Did you mean 'Standard_DS3_v2'?"),
         (
             ("Standard_NC4as_T4_v3", "low_priority"),
-            "it has no low_priority price of Standard_NC4as_T4_v3 in eastus",
+            "the price file has no low_priority price for Standard_NC4as_T4_v3 in eastus",
         ),
-        (("Standard_DS3_v2", "dedicated", "mars"), "it has no prices of region mars"),
+        (("Standard_DS3_v2", "dedicated", "mars"), "the price file has no prices for region mars"),
     ],
 )
 def test_size_without_a_price_is_an_error_that_says_how_to_get_it(prices, asked, problem):
@@ -65,10 +65,10 @@ def test_size_without_a_price_is_an_error_that_says_how_to_get_it(prices, asked,
 def test_old_prices_are_told_and_so_are_those_of_a_day_to_come(prices):
     assert list(prices.warnings(date(2026, 1, 31))) == []
     [old] = prices.warnings(date(2026, 2, 15))
-    assert "prices of westeurope" in old
-    assert "45 days old" in old
+    assert "prices for westeurope" in old
+    assert "45 days ago" in old
     assert len(list(prices.warnings(date(2026, 3, 31)))) == 2
-    assert "is the clock right?" in next(prices.warnings(date(2025, 12, 1)))
+    assert "check the clock" in next(prices.warnings(date(2025, 12, 1)))
 
 
 @pytest.mark.parametrize(

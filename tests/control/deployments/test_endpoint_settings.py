@@ -64,8 +64,11 @@ def test_nothing_waits_longer_than_its_answer_is_worth():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[deployments]\nlongest_days = 0", "deployments.longest_days] it is 0"),
-        ("[budget]\ncurrency = 'USD'\nrun = 1.0\nendpoints = -1.0", "budget.endpoints] it is -1.0"),
+        ("[deployments]\nlongest_days = 0", "deployments.longest_days] longest_days is 0"),
+        (
+            "[budget]\ncurrency = 'USD'\nrun = 1.0\nendpoints = -1.0",
+            "budget.endpoints] endpoints is -1.0",
+        ),
         ("[deployments]\nlongest = 3", "longest"),
     ],
 )

@@ -267,7 +267,7 @@ def test_model_that_nobody_measured_says_so(chain):
         for record in chain.folder.glob(f".runs/store/{evidence.parent.name}/step.json"):
             edit_json(record, lambda step: [step[k].pop("evidence") for k in ("digests", "whole")])
     found = write_card(chain, str(chain.output("trained", "model")))
-    assert b"There is no evidence about it here." in found["card.md"]
+    assert b"No evidence about the model was found locally." in found["card.md"]
     model = json.loads(found["bom.cdx.json"])["metadata"]["component"]
     assert "quantitativeAnalysis" not in model["modelCard"]
 

@@ -37,7 +37,7 @@ def test_run_is_drawn_as_mermaid(chain, golden):
 
 def test_what_is_not_here_is_drawn_as_that(chain):
     shutil.rmtree(chain.output("encoder", "encoder").parent)
-    assert "not here" in chain.main("lineage", "toy:2", anew=False).out
+    assert "not found locally" in chain.main("lineage", "toy:2", anew=False).out
     assert '{{"encoder ' in chain.main("lineage", "toy:2", "--format", "mermaid", anew=False).out
 
 

@@ -36,7 +36,7 @@ def test_a_run_is_its_one_model_and_several_are_told(find, chain):
         ({"model": model}, ""),
         ({"model": model, "report": str(chain.folder)}, ""),
         ({"first": model, "second": model}, "several models: first, second"),
-        ({}, "it gave no model"),
+        ({}, "the run wrote no model"),
     ):
         record.write_text(json.dumps(run | {"outputs": outputs}))
         if told:

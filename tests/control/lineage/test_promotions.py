@@ -60,13 +60,13 @@ def test_edited_decision_is_found(promoted, change):
 
 def test_decision_written_anew_in_its_place_is_found(promoted):
     rewrite(promoted.path, reason="Other")
-    assert faults(promoted) == "that of another decision"
+    assert faults(promoted) == "the name of another promotion"
 
 
 def test_planted_decision_is_found_by_the_registry(promoted):
     planted = replace(read_promotion(promoted.path, ""), promoters=("carol",))
     promotion_path(promoted.path.with_name("model"), planted.digest).write_text(planted.as_text())
-    assert faults(promoted) == "none: nobody took it here"
+    assert faults(promoted) == "no tag: not recorded locally"
 
 
 def test_lost_decision_is_a_part_that_is_not_here(promoted):
@@ -80,7 +80,7 @@ def test_decision_about_another_model_is_found(promoted):
     runs = promoted.folder / ".runs"
     other = find_registration(runs, "toy:1", "test").source
     shutil.copy(promoted.path, other.parent)
-    assert "none: nobody took it here" in faults(promoted, "toy:1")
+    assert "no tag: not recorded locally" in faults(promoted, "toy:1")
     _, about_two = decision(promoted.folder)
     version, _ = decision(promoted.folder, "toy:1")
     keep_promotion(version, about_two, runs)
@@ -91,7 +91,7 @@ def test_decision_on_other_evidence_is_found(chain):
     _, other = decision(chain.folder, "toy:1")
     version, made = decision(chain.folder, evidence=other.evidence)
     keep_promotion(version, made, chain.folder / ".runs")
-    assert f"it is about {other.model_digest}, passed: True" in faults(chain)
+    assert f"evidence about {other.model_digest}, passed: True" in faults(chain)
 
 
 def test_decision_is_drawn_and_stands_in_the_card(promoted, golden):
@@ -120,7 +120,7 @@ def test_decision_is_signed_with_the_chain_or_by_who_took_it(promoted):
     envelope.unlink()
     outcome = promoted.verify("toy:2", "--key", "key.pub")
     assert outcome.status == 0
-    assert "it is not signed" in " ".join(json.loads(outcome.out)["notes"])
+    assert "the statement is not signed" in " ".join(json.loads(outcome.out)["notes"])
     # Signed, written anew and named in the registry: only the key tells.
     old = read_promotion(promoted.path, "")
     promoted.path.unlink()
@@ -129,4 +129,4 @@ def test_decision_is_signed_with_the_chain_or_by_who_took_it(promoted):
     path = keep_promotion(version, made, promoted.folder / ".runs")
     path.with_name(f"{path.name}.dsse.json").write_bytes(kept)
     found = json.loads(promoted.verify("toy:2", "--key", "key.pub").out)["faults"]
-    assert [fault["found"] for fault in found] == ["what was signed is another statement"]
+    assert [fault["found"] for fault in found] == ["the signature is of another statement"]

@@ -37,12 +37,12 @@ def test_signed_chain_holds_with_its_key_and_without(signed):
 
 def test_chain_that_was_not_signed_does_not_hold_with_a_key(chain):
     write_keys(chain.folder, ed25519.Ed25519PrivateKey.generate())
-    assert signature_faults(chain) == {"it is not signed"}
+    assert signature_faults(chain) == {"the statement is not signed"}
 
 
 def test_another_key_did_not_sign(signed):
     write_keys(signed.folder, ed25519.Ed25519PrivateKey.generate(), "other")
-    assert signature_faults(signed, "other.pub") == {"it is signed by another key"}
+    assert signature_faults(signed, "other.pub") == {"the statement is signed by another key"}
 
 
 def test_key_of_the_name_of_another_did_not_sign(signed):
@@ -51,7 +51,7 @@ def test_key_of_the_name_of_another_did_not_sign(signed):
     for path in signed.folder.glob(".runs/**/*.dsse.json"):
         edit_json(path, lambda envelope: envelope["signatures"][0].pop("keyid"))
     assert signature_faults(signed) == set()
-    assert signature_faults(signed, "other.pub") == {"the signature is not of this key"}
+    assert signature_faults(signed, "other.pub") == {"the signature is not valid for this key"}
 
 
 def test_edit_is_found_where_every_other_record_was_forged(signed):
@@ -63,7 +63,7 @@ def test_edit_is_found_where_every_other_record_was_forged(signed):
     )
     forge(report)
     assert signed.kinds("toy:2") == set()
-    assert signature_faults(signed) == {"what was signed is another statement"}
+    assert signature_faults(signed) == {"the signature is of another statement"}
 
 
 def test_edited_signature_and_payload_are_found(signed):
@@ -77,7 +77,10 @@ def test_edited_signature_and_payload_are_found(signed):
     edit_json(paths[1], lambda envelope: envelope["signatures"][0].update(sig="AAAA"))
     paths[2].write_text("{")
     found = signature_faults(signed)
-    assert {"what was signed is another statement", "the signature is not of this key"} < found
+    assert {
+        "the signature is of another statement",
+        "the signature is not valid for this key",
+    } < found
     assert any("cannot be read" in problem for problem in found)
 
 
@@ -86,7 +89,7 @@ def test_p_256_signs_as_well(chain):
     assert chain.main("sign", "toy:2", "--key", "key.pem", anew=False).status == 0
     assert signature_faults(chain) == set()
     write_keys(chain.folder, ec.generate_private_key(ec.SECP256R1()), "other")
-    assert signature_faults(chain, "other.pub") == {"it is signed by another key"}
+    assert signature_faults(chain, "other.pub") == {"the statement is signed by another key"}
 
 
 def test_what_is_signed_is_what_dsse_says(signed):
@@ -99,7 +102,10 @@ def test_what_is_signed_is_what_dsse_says(signed):
     public.verify(base64.b64decode(envelope["signatures"][0]["sig"]), encoded)
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl")
+@pytest.mark.skipif(
+    shutil.which("openssl") is None,
+    reason="openssl is not installed. Install it (on Debian: apt-get install openssl)",
+)
 def test_keys_of_openssl_are_taken(chain):
     for words in (
         ["genpkey", "-algorithm", "ed25519", "-out", "key.pem"],

@@ -68,7 +68,7 @@ def test_added_and_removed_files_are_found(chain):
     (snapshot / "rejected.parquet").unlink()
     faults = json.loads(chain.verify().out)["faults"]
     told = {fault["what"]: fault["found"] for fault in faults}
-    assert told["rejected.parquet"] == "it is gone"
+    assert told["rejected.parquet"] == "missing"
     assert told["more"].endswith(": added")
 
 
@@ -320,7 +320,7 @@ def test_what_was_made_again_in_the_same_way_is_no_fault(chain):
     forge(snapshot)
     outcome = chain.verify()
     assert outcome.status == 0
-    assert f"{snapshot} was made again since" in " ".join(json.loads(outcome.out)["notes"])
+    assert f"{snapshot} was rebuilt later" in " ".join(json.loads(outcome.out)["notes"])
 
 
 def test_step_that_was_reused_on_what_other_code_made_holds(chain):

@@ -67,14 +67,18 @@ def test_changed_component_reruns_its_steps(project):
 
 def test_changed_library_module_reruns_the_steps_that_import_it(project, own_library):
     project.run()
-    with (own_library / "records" / "lineage.py").open("a") as file:
+    with (own_library / "records" / "base" / "lineage.py").open("a") as file:
         file.write("# edited\n")
     assert project.run().reused() == {"left": False, "right": False, "joined": True}
 
 
 def test_changed_unrelated_module_reruns_nothing(project, own_library):
     project.run()
-    for name in ("records/evidence.py", "compute/registry.py", "cli.py"):
+    for name in (
+        "records/formats/evidence.py",
+        "compute/registration/model_registry.py",
+        "cli.py",
+    ):
         with (own_library / name).open("a") as file:
             file.write("# edited\n")
     assert project.run().reused() == ALL_REUSED
@@ -108,7 +112,7 @@ def test_damaged_output_is_noticed_and_made_again(project):
     again = project.run()
     assert again.status == 0
     assert again.reused() == {**ALL_REUSED, "left": False}
-    warning = f"{made} was changed after it was made; it is made again"
+    warning = f"{made} was changed after the step wrote it; the step runs again"
     assert again.record["steps"]["left"]["warnings"] == [warning]
     assert f"warning: left: {warning}" in again.err
     assert (made / "f.txt").read_text() == "hello a 1 True None|"

@@ -111,7 +111,7 @@ def test_failure_stops_what_follows_and_tells_where_to_look(project, golden):
     assert outcome.status == 1
     assert outcome.states() == {"left": "Completed", "right": "Failed", "joined": "NotStarted"}
     right = outcome.record["steps"]["right"]
-    assert right["error"] == "it ended with status 1"
+    assert right["error"] == "the step ended with status 1"
     assert "RuntimeError: something gave way" in Path(right["log"]).read_text()
     assert "  | RuntimeError: something gave way\n" in outcome.err
     log = Path(right["log"])
@@ -135,10 +135,10 @@ def test_step_that_waits_for_a_place_does_not_start_after_a_failure(project):
 def test_mistake_that_a_step_tells_is_the_error_of_the_run(project):
     project.effect(
         "from tfhub_blocks.records.base.errors import BlocksError\n"
-        'raise BlocksError("make", "x", "it is bad", "good", "mend")'
+        'raise BlocksError("make", "x", "x is bad", "good", "Pass y")'
     )
     outcome = project.run()
-    told = "[make > x] it is bad. Expected good. mend"
+    told = "[make > x] x is bad. Expected good. Pass y."
     assert outcome.record["steps"]["left"]["error"] == told
     assert f"error: step left (make): {told}" in outcome.err
     assert "Traceback" not in outcome.err
@@ -146,7 +146,7 @@ def test_mistake_that_a_step_tells_is_the_error_of_the_run(project):
 
 def test_step_killed_by_a_signal_is_told_so(project):
     project.effect("os.kill(os.getpid(), signal.SIGKILL)")
-    assert project.run().record["steps"]["left"]["error"] == "it was ended by SIGKILL"
+    assert project.run().record["steps"]["left"]["error"] == "signal SIGKILL ended the step"
 
 
 def test_output_that_was_not_written_is_a_failure(project):
@@ -155,8 +155,8 @@ def test_output_that_was_not_written_is_a_failure(project):
     outcome = project.run()
     assert outcome.status == 1
     assert outcome.record["steps"]["joined"]["error"] == (
-        "[joined > joined] the step did not write this output. Expected uri_file. "
-        "mend the component"
+        "[joined > joined] the step did not write output joined. Expected a uri_file. Change the "
+        "step's component.py, so that the step writes joined before it ends with status 0."
     )
 
 
@@ -173,7 +173,7 @@ def test_time_limit_ends_the_step_and_all_that_it_started(project, monkeypatch):
     assert time.monotonic() - begun < 20
     assert outcome.status == 1
     assert outcome.record["steps"]["left"]["error"] == (
-        "it took longer than its limit of 4 s and was stopped"
+        "the step exceeded its limit of 4 s and was stopped"
     )
     assert not any(is_alive(number) for number in started(project, 2))
 

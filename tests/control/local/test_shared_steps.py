@@ -112,7 +112,7 @@ def test_one_killed_worker_fails_the_step_and_the_rerun_makes_what_is_missing(sh
     os.kill(pids[1], signal.SIGKILL)
     out, _ = engine.communicate(timeout=30)
     assert engine.returncode == 1
-    assert '"error": "worker 1 of 3 (the first is 0): it was ended by SIGKILL"' in out
+    assert '"error": "worker 1 of 3 (the first is 0): signal SIGKILL ended the step"' in out
     assert "log.worker1.txt" in out
     assert not any(is_alive(pid) for pid in pids.values())
     (sharing.project.folder / "go").touch()
@@ -153,12 +153,12 @@ def test_what_a_worker_says_is_the_error_of_the_step(sharing):
     sharing.write(
         "from tfhub_blocks.records.base.errors import BlocksError\n"
         "if run.worker.index == 2:\n"
-        '    raise BlocksError("share", "x", "it is bad", "good", "mend")'
+        '    raise BlocksError("share", "x", "x is bad", "good", "Pass y")'
     )
     outcome = sharing.run(3)
     assert outcome.status == 1
     step = outcome.record["steps"]["many"]
-    told = "[share > x] it is bad. Expected good. mend"
+    told = "[share > x] x is bad. Expected good. Pass y."
     assert step["error"] == f"worker 2 of 3 (the first is 0): {told}"
     assert f"  | error: {told}\n" in outcome.err
     assert Path(step["log"]).name == "log.worker2.txt"
@@ -187,12 +187,14 @@ def test_edited_code_takes_up_no_work(sharing):
         (
             {"first": "first.resources = {'instance_count': 2}"},
             "[pipeline > first.resources] instance_count is 2. Expected 1, or a component with the "
-            'tag "workers": "many"; correct it in the pipeline, or leave it to the profile',
+            'tag "workers": "many". Change instance_count of step first in the pipeline, or remove '
+            "it, so that the profile decides.",
         ),
         (
             {"many": "many.resources = {'instance_count': 0}"},
             "[pipeline > many.resources] instance_count is 0. Expected a whole number, at least 1. "
-            "correct it in the pipeline, or leave it to the profile",
+            "Change instance_count of step many in the pipeline, or remove it, so that the profile "
+            "decides.",
         ),
     ],
 )
@@ -211,13 +213,17 @@ def test_number_that_azure_ml_gives_to_other_nodes_as_well_is_told(sharing):
     outcome = sharing.run()
     assert outcome.status == 2
     assert outcome.err == (
-        "error: [pipeline > more.resources] it is that of many as well, which azure-ai-ml does "
-        "after set_resources. Expected resources of its own. write NODE.resources = "
-        '{"instance_count": ...} in the pipeline instead\n'
+        "error: [pipeline > more.resources] steps more and many share one resources object, "
+        "because azure-ai-ml copies it after set_resources. Expected separate resources for each "
+        "step. Replace many.set_resources(...) in the pipeline with many.resources = "
+        '{"instance_count": ...}.\n'
     )
 
 
 def test_profile_with_no_workers_is_told(sharing):
     outcome = sharing.run(0)
     assert outcome.status == 2
-    assert "roles.cpu.instance_count] it is 0. Expected at least 1. correct it" in outcome.err
+    assert (
+        "roles.cpu.instance_count] instance_count is 0. Expected at least 1. Edit roles.cpu"
+        in outcome.err
+    )

@@ -72,7 +72,7 @@ def test_damaged_outputs_are_told_and_removed(damage, store):
     told = []
     assert store.find("key", told.append) is None
     assert len(told) == 1
-    assert told[0].endswith("was changed after it was made; it is made again")
+    assert told[0].endswith("was changed after the step wrote it; the step runs again")
     assert not (store.folder / "key").exists()
 
 
@@ -93,11 +93,11 @@ def test_what_a_killed_attempt_left_is_not_taken_and_cleared(store):
 
 def test_output_that_is_absent_or_unfinished_is_not_kept(store):
     attempt = store.begin("key", TYPES)
-    with pytest.raises(BlocksError, match="the step did not write this output"):
+    with pytest.raises(BlocksError, match="the step did not write output note"):
         store.finish("key", attempt, "step", TYPES, 1.0)
     write(attempt)
     (attempt / "made" / ".partial").mkdir()
-    with pytest.raises(BlocksError, match="before this output was complete"):
+    with pytest.raises(BlocksError, match="before output made was complete"):
         store.finish("key", attempt, "step", TYPES, 1.0)
     assert store.find("key") is None
 

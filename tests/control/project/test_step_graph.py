@@ -110,8 +110,8 @@ def test_circle_is_refused(graph):
     with pytest.raises(BlocksError) as refusal:
         graph(body)
     assert str(refusal.value) == (
-        "[pipeline > a, b] these steps wait for each other, or for a step that is not there; "
-        "expected a graph without circles; mend their bindings"
+        "[pipeline > a, b] these steps depend on each other, or on a step that does not exist. "
+        "Expected a graph without cycles. Change their inputs in the pipeline."
     )
 
 
@@ -119,14 +119,14 @@ def test_unbound_input_is_refused(graph):
     with pytest.raises(BlocksError) as refusal:
         graph("a = make(text='a')")
     assert str(refusal.value) == (
-        "[pipeline > a.source] nothing is bound to this input. Expected a value of type "
-        "uri_folder; bind it in the pipeline"
+        "[pipeline > a.source] input source of step a has no value. Expected a value of type "
+        "uri_folder. Pass source=... where the pipeline calls make."
     )
 
 
 @pytest.mark.parametrize("value", ["it's", "a\nb"])
 def test_literal_that_would_break_the_command_is_refused(value, graph):
-    with pytest.raises(BlocksError, match=r"a\.text] .* holds a quote, a line break"):
+    with pytest.raises(BlocksError, match=r"a\.text] .* contains a single quote, a line break"):
         graph(f"a = make(source=source, text={value!r})")
 
 

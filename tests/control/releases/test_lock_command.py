@@ -17,7 +17,7 @@ from tfhub_blocks.records.base.digests import record_digest
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance
 from tfhub_blocks.records.formats.locked_expectations import has_content
-from tfhub_blocks.records.formats.models import FORMAT
+from tfhub_blocks.records.formats.models import MODEL
 from tfhub_blocks.records.formats.releases import LockedEncoder, read_lock
 
 SET = ("--set", "source=src", "--set", "owner=us")
@@ -115,7 +115,7 @@ def test_lock_from_settings_says_that_no_run_proved_it(release):
 def test_model_is_locked_as_promote_names_it_by_its_content(tmp_path):
     made = Provenance("train_head", {}, (), "0" * 64, "0" * 64, "", "")
     (begin_folder(tmp_path / "model", made) / "weights").write_text("7")
-    digest = finish_folder(tmp_path / "model", "model", FORMAT, made).digest
+    digest = finish_folder(tmp_path / "model", "model", MODEL, made).digest
     ports = {"champion": pipeline_ports("transfer_learning")["champion"]}
     promoted = {"tfhub_blocks.digest": digest, "tfhub_blocks.encoder_digest": "e"}
     for value, encoder in ((tmp_path / "model", ""), (f"azureml:toys:{digest[:12]}", "e")):
@@ -195,7 +195,7 @@ def test_project_below_the_root_of_its_repository_is_locked_too(release):
     assert lock(release, *SET).status == 0
     assert "is up to date" in lock(release, *SET).out
     release.write("components/make/words.txt", "x")
-    assert "project/components/make/words.txt;" in lock(release, *SET, name="second").err
+    assert "project/components/make/words.txt. Expected" in lock(release, *SET, name="second").err
 
 
 def test_what_is_no_repository_is_refused(release):
@@ -211,17 +211,17 @@ def test_environment_that_is_not_defined_is_refused(release):
     commit(release)
     outcome = lock(release, *SET)
     assert outcome.status == 2
-    assert "its environment azureml:x:1 is not defined here" in outcome.err
+    assert "the environment azureml:x:1 is not defined in the repository" in outcome.err
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--from-run", "nothing"], "there is no such run"),
+        (["--from-run", "nothing"], "has no run nothing"),
         ([*SET, "--from-run", "latest"], "run latest sets every input already"),
         ([*SET, "--data", "sauce=x"], "Did you mean 'source'?"),
         ([*SET, "--profile", "locale"], "Did you mean 'local'?"),
-        (["--set", "source=src"], "add --set owner=..."),
+        (["--set", "source=src"], "Add --set owner=VALUE"),
     ],
 )
 def test_wrong_request_is_told_in_a_line(release, monkeypatch, words, message):
@@ -254,7 +254,7 @@ def test_data_that_the_pipeline_itself_names_is_refused(release, golden):
 def test_release_named_like_a_pipeline_is_refused(release):
     outcome = lock(release, *SET, name="toy")
     assert outcome.status == 2
-    assert "it is the name of a pipeline" in outcome.err
+    assert "toy is a pipeline" in outcome.err
 
 
 def test_failed_run_proves_nothing(release):
@@ -264,7 +264,7 @@ def test_failed_run_proves_nothing(release):
     name = next((release.folder / ".runs/runs").glob("judged-*")).name
     outcome = lock(release, "--from-run", name)
     assert outcome.status == 2
-    assert "its status is Failed" in outcome.err
+    assert "the status of the run is Failed" in outcome.err
 
 
 def test_lock_edited_by_hand_and_one_of_a_newer_format_are_refused(proven, golden):
@@ -317,7 +317,7 @@ def test_cost_and_check_take_a_release_for_its_pipeline_with_what_it_was_given(p
         refused = proven.main(command, "first", "--set", "count=4")
         assert refused.status != 0
         assert refused.err == (
-            f"error: [{command} > --set count=4] first is a release lock, which says everything; "
-            "expected a lock alone; leave it out, or write a lock of what you want: "
-            "tfhub-blocks lock\n"
+            f"error: [{command} > --set count=4] first is a release lock, which fixes all inputs. "
+            "Expected a release without --set. Leave out --set, or write another lock with "
+            "`tfhub-blocks lock`.\n"
         )

@@ -39,4 +39,7 @@ def test_profile_of_this_machine_cannot_take_locks(project, command):
     path.write_text(path.read_text().replace("[roles", 'takes = "locks"\n[roles', 1))
     outcome = project.main(command, "toy", "--set", "source=src", "--profile", "limited")
     assert outcome.status == 2
-    assert 'engine] it is local. Expected "azureml", since it takes' in outcome.err
+    assert (
+        'engine] engine is "local". Expected "azureml", because the profile sets takes'
+        in outcome.err
+    )

@@ -64,10 +64,10 @@ def test_each_package_that_differs_is_named(facts, tmp_path):
     environment["extra"] = {"count": 1, "digest": "0"}
     plan = plan_of(tmp_path, facts, digest="another")
     assert differences_before(plan) == [
-        f"Python was 3.11.0, here it is {platform.python_version()} (head)",
-        f"numpy was 2.0.1, here it is {version('numpy')} (head)",
-        f"pandas was not there, here it is {version('pandas')} (head)",
-        "packages beside the lock are others (head)",
+        f"Python was 3.11.0, locally it is {platform.python_version()} (head)",
+        f"numpy was 2.0.1, locally it is {version('numpy')} (head)",
+        f"pandas was not installed, locally it is {version('pandas')} (head)",
+        "the packages outside of the lock differ (head)",
     ]
     assert changed_packages(plan) == {"numpy": "2.0.1"}
 
@@ -75,7 +75,7 @@ def test_each_package_that_differs_is_named(facts, tmp_path):
 def test_environment_of_a_step_without_a_lock_is_only_known_to_differ(facts, tmp_path):
     facts["environment"] = {"environment": None}
     (told,) = differences_before(plan_of(tmp_path, facts, digest="another"))
-    assert told.startswith("what is installed is not what was, and no lock tells")
+    assert told.startswith("the installed packages differ, and no lock lists")
 
 
 def test_processor_instructions_threads_and_variables_are_told_before(facts, tmp_path, monkeypatch):
@@ -89,9 +89,11 @@ def test_processor_instructions_threads_and_variables_are_told_before(facts, tmp
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     here = machine_facts()
     told = differences_before(plan_of(tmp_path, facts))
-    assert f"processor: was Another CPU, here {here['processor']} (head)" in told
-    assert any(it.startswith("vector instructions: here without amx_new and with ") for it in told)
-    assert f"cores, which is threads: was {here['cores'] + 6}, here {here['cores']} (head)" in told
+    assert f"processor: was Another CPU, locally {here['processor']} (head)" in told
+    assert any(
+        it.startswith("vector instructions: locally without amx_new and with ") for it in told
+    )
+    assert f"cores (threads): was {here['cores'] + 6}, locally {here['cores']} (head)" in told
     assert any(it.endswith("TF_ENABLE_ONEDNN_OPTS=0 (head)") for it in told)
     assert more > 1
 
@@ -111,10 +113,10 @@ def test_blas_tensorflow_and_engine_are_told_by_both_statements(facts, tmp_path)
     told = differences_after(plan, {"head": made})
     then = "; ".join(facts["machine"]["blas"])
     assert told == [
-        f"BLAS: was {then}, here openblas 0.4 Zen, 8 threads (head)",
-        "TensorFlow's build: was v2.21.0, Clang 18, here v2.22.0, GCC 14 (head)",
-        "TensorFlow's threads: was 2; 2, here 8; 8 (head)",
-        "engine: was openvino/cpu, here tensorflow/cpu (head)",
+        f"BLAS: was {then}, locally openblas 0.4 Zen, 8 threads (head)",
+        "TensorFlow's build: was v2.21.0, Clang 18, locally v2.22.0, GCC 14 (head)",
+        "TensorFlow's threads: was 2; 2, locally 8; 8 (head)",
+        "engine: was openvino/cpu, locally tensorflow/cpu (head)",
     ]
 
 
@@ -129,12 +131,12 @@ def test_base_image_that_is_gone_is_told_where_its_registry_is_asked():
             "unknown:1": None,
         }
         asked = list(told_images(images, online=True))
-        assert asked[0].endswith(": there")
-        assert asked[1].endswith(f": its tag is another image by now, {digest}")
-        assert ": gone, or not to be asked: " in asked[2]
+        assert asked[0].endswith(": available")
+        assert asked[1].endswith(f": the tag is another image now, {digest}")
+        assert ": not available: " in asked[2]
         assert "not defined in this checkout any more" in asked[3]
         before = len(registry.asked)
-        assert all("not asked for" in it for it in list(told_images(images, online=False))[:3])
+        assert all("not checked" in it for it in list(told_images(images, online=False))[:3])
         assert len(registry.asked) == before
 
 
@@ -147,13 +149,13 @@ def test_package_that_pip_does_not_get_any_more_is_named(tmp_path, write_wheel, 
     gone = list(packages_gone(wanted))
     assert len(gone) == 2
     assert gone[0].startswith("lost-package==2.0: No matching distribution found")
-    assert gone[1] == "toy-package==0.9: the index has other versions of it, the newest is 1.0"
+    assert gone[1] == "toy-package==0.9: the index has only other versions, the newest is 1.0"
 
 
 def test_index_that_does_not_answer_in_time_is_told(monkeypatch):
     monkeypatch.setattr("tfhub_blocks.control.reproduction.availability.TIMEOUT_S", 0.0)
     assert list(packages_gone([("toy-package", "1.0")])) == [
-        "toy-package==1.0: pip did not say within 0 s"
+        "toy-package==1.0: pip did not answer within 0 s"
     ]
 
 

@@ -84,7 +84,7 @@ def test_snapshot_that_is_gone_is_made_again_as_the_run_tells(chain, sources):
     outcome = reproduce(chain, "--json")
     assert outcome.status == 0, outcome.err
     told = json.loads(outcome.out)
-    assert "is gone; snapshot is done again as run" in told["note"][0]
+    assert "is gone; snapshot runs again, as run" in told["note"][0]
     snapshot = next(it for it in told["outputs"] if it["kind"] == "snapshot")
     assert snapshot["equal"]
     assert told["equal"]
@@ -138,7 +138,9 @@ def _parameters(statement):
     return statement["predicate"]["buildDefinition"]["externalParameters"]
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core")
+@pytest.mark.skipif(
+    len(os.sched_getaffinity(0)) < 2, reason="This process may use one core. Run it on two or more"
+)
 def test_other_number_of_threads_is_told_before_and_after(chain):
     cores = os.sched_getaffinity(0)
     try:
@@ -147,7 +149,7 @@ def test_other_number_of_threads_is_told_before_and_after(chain):
     finally:
         os.sched_setaffinity(0, cores)
     assert outcome.status == 0, outcome.err
-    wanted = f"cores, which is threads: was {len(cores)}, here 1 (trained)"
+    wanted = f"cores (threads): was {len(cores)}, locally 1 (trained)"
     assert wanted in json.loads(outcome.out)["different_here"]
 
 
@@ -162,7 +164,7 @@ def test_step_that_fails_is_told_with_its_log(chain):
     assert "error: step trained (train_toy): [train_toy > environment]" in outcome.err
     told = json.loads(outcome.out)
     assert told["reasons"] == ["a step failed"]
-    assert told["outputs"][0]["difference"] == "it was not made again"
+    assert told["outputs"][0]["difference"] == "the output was not rebuilt"
 
 
 def test_model_whose_files_are_gone_from_the_registry_is_made_again(chain):
@@ -180,7 +182,7 @@ def test_profile_of_a_workspace_needs_one(chain):
     chain.write("pipelines/profiles/remote.toml", remote)
     outcome = reproduce(chain, "--profile", "remote")
     assert outcome.status == 2
-    assert "[workspace > config.json] there is none in" in outcome.err
+    assert "[workspace > config.json] neither " in outcome.err
 
 
 def test_job_without_a_profile_of_a_workspace_is_refused(chain, golden):

@@ -20,7 +20,7 @@ def test_parameters_are_given_as_they_stood_in_a_command_line():
 def test_engine_that_auto_chose_is_given_in_its_place(kind):
     found, told = texts({"engine": "auto"}, engine={"kind": kind})
     assert found == {"engine": "openvino"}
-    assert told == ["engine is openvino, which auto chose then"]
+    assert told == ["engine is openvino, which auto chose in the first run"]
 
 
 def test_cut_that_auto_chose_is_given_in_its_place():

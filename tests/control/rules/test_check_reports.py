@@ -64,8 +64,8 @@ def test_json_tells_programs_every_finding(found):
         "file": "pipelines/toy.py",
         "line": 11,
         "problem": "count is 12, and more than 9",
-        "why": "the change of a component breaks pipelines that its author did not look at",
-        "fix": "give another value",
+        "why": "a changed component breaks pipelines that its author did not check",
+        "fix": "Set another value for count",
         "docs": "docs/rules.md#team-ports",
         "exception": None,
     }
@@ -126,7 +126,8 @@ def test_junit_has_a_case_for_each_rule_and_fails_for_errors_alone(found):
     assert suites["toy"].get("tests") == str(len(found.rules)) == str(len(suites["toy"]))
     cases = {case.get("name"): case for case in suites["toy"]}
     assert cases["team-ports"].find("failure").text == (
-        "error pipelines/toy.py:11 letters: count is 12, and more than 9; fix: give another value"
+        "error pipelines/toy.py:11 letters: count is 12, and more than 9; "
+        "fix: Set another value for count"
     )
     assert cases["rule-crashed"].find("error") is not None
     assert cases["data-digest"].find("failure") is None

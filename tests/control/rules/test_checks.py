@@ -149,7 +149,7 @@ def test_rule_that_crashes_is_named_and_the_check_fails(project, golden):
         ("rule-crashed", "rule ours-broken", True),
         ("rule-crashed", "rule ours-odd", True),
     ]
-    assert outcome.findings[0].problem == "it stopped: KeyError: 'oh'"
+    assert outcome.findings[0].problem == "the rule stopped: KeyError: 'oh'"
     assert outcome.findings[0].place.path.name == "test_checks.py"
     assert outcome.has_failed
 
@@ -202,11 +202,11 @@ def test_entry_point_may_be_a_module_of_rules(installed):
     [
         ("raise OSError('no such thing')", "ours = our_rules", "OSError: no such thing"),
         (OWN_RULE, "ours = our_rules:nothing", "AttributeError: module 'our_rules' has no"),
-        ("X = 1", "ours = our_rules", "neither a rule nor a module that holds some"),
+        ("X = 1", "ours = our_rules", "neither a rule nor a module that contains rules"),
         (
             OWN_RULE.replace("ours-letters", "step-ports"),
             "ours = our_rules",
-            "ValueError: there is a rule step-ports already",
+            "ValueError: a rule step-ports exists already",
         ),
     ],
 )
@@ -261,5 +261,7 @@ def test_what_is_about_the_profile_is_told_once_for_all_pipelines(project):
 def test_settings_that_are_no_inputs_are_a_wrong_request(project):
     build(project, Spoiled())
     repository = Repository(read_profile("strict"), TODAY)
-    with pytest.raises(BlocksError, match=r"there is no input 'sorce'.*Did you mean 'source'"):
+    with pytest.raises(
+        BlocksError, match=r"pipeline toy has no input 'sorce'.*Did you mean 'source'"
+    ):
         repository.subject("toy", ["sorce=azureml:words:0123456789ab"])

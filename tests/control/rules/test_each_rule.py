@@ -265,14 +265,14 @@ def test_rule_tells_what_is_bad(rule, project, golden):
 def test_encoder_that_is_baked_needs_an_environment_that_holds_it(project):
     [finding] = only("encoder-loading", subject(project, Spoiled(decisions=BAKED))).findings
     assert finding.node == "imported"
-    assert finding.problem.endswith("is baked, and no environment of strict holds it")
+    assert finding.problem.endswith("is baked, and no environment of strict contains it")
 
 
 def test_encoder_that_only_a_schedule_names_is_looked_at(project):
     weekly = SCHEDULE.replace("[inputs]", '[inputs]\nencoder = "azureml:unknown:0123456789ab"')
     change = Spoiled(settings={"encoder": ""}, files={"pipelines/schedules/weekly.toml": weekly})
     [finding] = only("encoder-pin", subject(project, change)).findings
-    assert finding.problem == "azureml:unknown:0123456789ab has no encoder.toml here"
+    assert finding.problem == "azureml:unknown:0123456789ab has no local encoder.toml"
 
 
 def only(rule, subject):

@@ -1,4 +1,4 @@
-"""Answerers: contents in, probabilities out, by the runtime that a model is served with."""
+"""Answerers: from contents to probabilities, with the runtime of a served model."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -23,11 +23,11 @@ from tfhub_blocks.records.formats.runtimes import OWN, Runtime, read_runtime
 from tfhub_blocks.records.pins import pins
 
 Content = bytes | str
-"""Of one item: a file's bytes, or a text."""
+"""The content of one item: a file's bytes, or a text."""
 
 
 class UndecodableError(ValueError):
-    """An item that cannot be decoded: why, and which of those that were given."""
+    """An item that cannot be decoded: the reason, and the item's index among the items passed."""
 
     def __init__(self, reason: str, index: int = 0) -> None:
         super().__init__(reason)
@@ -35,10 +35,10 @@ class UndecodableError(ValueError):
 
 
 class Answerer(ABC):
-    """What answers; it may be called from any thread.
+    """An object that answers items; any thread may call it.
 
-    ``labels`` name the columns of the answers. ``input`` says what items are; None where nothing is
-    known of that, as of somebody's pyfunc.
+    ``labels`` name the columns of the answers. ``input`` describes the items, or is None if this is
+    unknown, as for a third-party pyfunc.
     """
 
     labels: tuple[str, ...]
@@ -47,14 +47,14 @@ class Answerer(ABC):
 
     @property
     def served_as(self) -> Literal["binary", "string"]:
-        """Whether items are the bytes of files, or texts."""
+        """``binary`` if items are the bytes of files, ``string`` if items are texts."""
         return self.input.served_as if self.input else "binary"
 
     def __call__(self, contents: Sequence[Content]) -> NDArray[np.float32]:
-        """Answers, float32 [n, classes], for one item or more.
+        """Return answers, float32 [n, classes], for one item or more.
 
         Raises:
-            UndecodableError: An item cannot be decoded; the first such one is told.
+            UndecodableError: An item cannot be decoded; the error names the first such item.
         """
         prepared = []
         for index, content in enumerate(contents):
@@ -66,33 +66,34 @@ class Answerer(ABC):
 
     @abstractmethod
     def prepared(self, content: Content) -> Any:
-        """What ``answered`` takes for one item: for a thread per request, before a batch is made.
+        """Prepare one item for ``answered``, in the thread of its request, before batching.
 
         Raises:
-            UndecodableError: It cannot be decoded.
+            UndecodableError: The item cannot be decoded.
         """
 
     @abstractmethod
     def answered(self, prepared: Sequence[Any]) -> NDArray[np.float32]:
-        """Answers, float32 [n, classes], for one prepared item or more.
+        """Return answers, float32 [n, classes], for one prepared item or more.
 
         Raises:
-            UndecodableError: An item cannot be decoded, where the model's own program does that.
+            UndecodableError: The model's own program decodes, and cannot decode an item.
         """
 
 
 def answered_at_once(
     ask: Callable[[Sequence[Any]], NDArray[np.float32]], prepared: Sequence[Any]
 ) -> NDArray[np.float32]:
-    """What a program that decodes by itself gives for several items.
+    """Return the answers of a program that decodes by itself, for several items.
 
     Args:
-        ask: Calls it; raises ``UndecodableError`` if it fails, which does not tell for which item.
+        ask: Calls the program. If the program fails, it raises ``UndecodableError`` without the
+            index of the item.
         prepared: The items.
 
     Raises:
-        UndecodableError: It fails for an item alone; the first such one is told.
-        Exception: What the program raised, if it fails for them together only.
+        UndecodableError: The program fails for a single item; the error names the first such item.
+        Exception: The program fails only for all items together; this is its own exception.
     """
     try:
         return ask(prepared)
@@ -108,23 +109,24 @@ def answered_at_once(
 
 
 def open_answerer(path: Path, runtime: Runtime | None, where: str) -> Answerer:
-    """What answers for a model of ours, any MLflow pyfunc, or an encoder.
+    """Open the answerer of a tfhub-blocks model, an MLflow pyfunc, or an encoder.
 
-    An encoder's answers are what it gives: the scores of a classifier of its own, each column named
-    by its number.
+    The answers of an encoder are its output, such as the scores of a pretrained classifier. Its
+    labels are the numbers of the columns.
 
     Args:
-        path: The folder; every byte of ours is checked before anything is loaded.
-        runtime: What computes; None for what the folder's ``runtime.toml`` says, and without that
-            the model's own program.
-        where: Who asks, for messages.
+        path: The folder. Every byte of a tfhub-blocks output is checked before anything is loaded.
+        runtime: The runtime. None selects the runtime of the folder's ``runtime.toml``, or without
+            this file the model's own program.
+        where: The command or step, for messages.
 
     Raises:
-        BlocksError: It is none of these, was changed, or the runtime cannot run it here.
+        BlocksError: The folder is none of these, was changed, or the runtime cannot run the model
+            on this machine.
     """
     runtime = runtime or read_runtime(path) or Runtime()
     kind = read_lineage(path).format if (path / STATEMENT_NAME).is_file() else ""
-    if kind == str(models.FORMAT):
+    if kind == str(models.MODEL):
         return _of_model(load_served(path, where), runtime, where)
     if kind == str(pins.FORMAT):
         return _of_encoder(load_encoder(path, where), runtime, where)
@@ -132,29 +134,44 @@ def open_answerer(path: Path, runtime: Runtime | None, where: str) -> Answerer:
         from tfhub_blocks.compute.answering.pyfuncs import PyfuncAnswerer
 
         if runtime.engine != OWN:
-            raise _unfit(where, runtime, "it is somebody's pyfunc, which no engine takes apart")
+            raise _unfit(where, runtime, "no engine can convert a third-party pyfunc")
         return PyfuncAnswerer(path, runtime, where)
     raise BlocksError(
         where,
         str(path),
-        f"this is {kind}" if kind else "there is no model",
+        f"the folder contains {kind}" if kind else "the folder contains no model",
         "a model, an encoder, or the folder of an MLflow model",
-        "give one that train_head, fine_tune, check_latency, import_encoder or MLflow wrote",
+        "Pass a folder that train_head, fine_tune, check_latency, import_encoder or MLflow wrote",
     )
 
 
-def apply_threads(runtime: Runtime) -> None:
-    """Set TensorFlow's threads as the runtime says; what OpenVINO uses, it is given itself.
+def load_model(path: Path) -> Answerer:
+    """Load a model so that it answers, with the runtime that it was registered with.
+
+    Every byte is checked before anything is loaded. The result takes contents, a list of bytes or
+    texts, and returns probabilities, float32 [n, classes], in the order of ``labels``::
+
+        model = load_model(Path(".runs/runs/latest/outputs/model"))
+        model([Path("cat.jpg").read_bytes()])
 
     Raises:
-        RuntimeError: TensorFlow has computed something in this process before.
+        BlocksError: The folder holds no model, was changed, or its runtime cannot run here.
     """
-    # Beside OpenVINO it decodes, one item in each of the caller's threads.
+    return open_answerer(path, None, "load_model")
+
+
+def apply_threads(runtime: Runtime) -> None:
+    """Set TensorFlow's threads as the runtime states; OpenVINO's threads are set elsewhere.
+
+    Raises:
+        RuntimeError: TensorFlow has already computed something in this process.
+    """
+    # With OpenVINO, TensorFlow only decodes, one item in each of the caller's threads.
     use_threads(1 if runtime.engine == "openvino" else runtime.threads)
 
 
 def batch_sizes(largest: int) -> list[int]:
-    """The sizes that are compiled: powers of two up to the largest batch, and that."""
+    """Return the batch sizes to compile: powers of two below the largest size, and the largest."""
     sizes = [1]
     while sizes[-1] < largest:
         sizes.append(min(2 * sizes[-1], largest))
@@ -162,9 +179,9 @@ def batch_sizes(largest: int) -> list[int]:
 
 
 class EngineAnswerer(Answerer):
-    """Items prepared one by one in TensorFlow, then a fixed size of batch in an engine.
+    """An answerer that prepares items one by one in TensorFlow, and runs batches in an engine.
 
-    A batch is filled up to the next size that there is with its last item.
+    A batch is padded with its last item to the next compiled size.
     """
 
     def __init__(self, labels: Sequence[str], computations: Sequence[Computation]) -> None:
@@ -175,10 +192,10 @@ class EngineAnswerer(Answerer):
         self._forwards: list[Forward] = []
 
     def compile(self, runtime: Runtime) -> "EngineAnswerer":
-        """Make it ready.
+        """Compile each computation for the runtime's engine, and return the answerer.
 
         Raises:
-            UnfitError: The engine cannot run this here.
+            UnfitError: The engine cannot run the computation on this machine.
         """
         self.runtime = runtime
         threads = runtime.threads * runtime.concurrency
@@ -188,14 +205,14 @@ class EngineAnswerer(Answerer):
         return self
 
     def prepared(self, content: Content) -> Any:
-        """The engine's input for one item, a batch of one."""
+        """Return the engine's input for one item, a batch of one."""
         try:
             return self._smallest.preprocess(tf.constant([_decoded(self.input, content)]))
         except tf.errors.InvalidArgumentError as error:
             raise UndecodableError(first_line(error)) from error
 
     def answered(self, prepared: Sequence[Any]) -> NDArray[np.float32]:
-        """In batches of the largest size, and a last one."""
+        """Return answers, computed in batches of the largest size and a last batch."""
         largest = self._computations[-1].batch_size
         starts = range(0, len(prepared), largest)
         return np.concatenate([self._batch(prepared[s : s + largest]) for s in starts])
@@ -211,7 +228,7 @@ class EngineAnswerer(Answerer):
 
 
 class OwnAnswerer(Answerer):
-    """A SavedModel as it is, which decodes within."""
+    """An answerer that calls an unchanged SavedModel, whose graph decodes."""
 
     def __init__(
         self, labels: Sequence[str], encoder_input: Modality, call: Any, runtime: Runtime
@@ -220,11 +237,11 @@ class OwnAnswerer(Answerer):
         self._call = call
 
     def prepared(self, content: Content) -> bytes:
-        """What the graph takes."""
+        """Return the graph's input for one item."""
         return _decoded(self.input, content)
 
     def answered(self, prepared: Sequence[bytes]) -> NDArray[np.float32]:
-        """All of them in one call."""
+        """Return answers, computed in one call."""
         return answered_at_once(self._ask, prepared)
 
     def _ask(self, prepared: Sequence[bytes]) -> NDArray[np.float32]:
@@ -267,9 +284,9 @@ def _unfit(where: str, runtime: Runtime, reason: str) -> BlocksError:
     return BlocksError(
         where,
         f"runtime {runtime.name}",
-        f"it cannot run this model here ({reason})",
-        "a runtime that can",
-        "run check_latency on this kind of machine, and serve the model that it gives",
+        f"this machine cannot run the model with this runtime ({reason})",
+        "a runtime that fits the machine",
+        "Run check_latency on this kind of machine, and serve the model that it writes",
     )
 
 

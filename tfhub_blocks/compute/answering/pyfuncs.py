@@ -1,4 +1,4 @@
-"""Any MLflow pyfunc as an answerer."""
+"""The answerer of an MLflow pyfunc."""
 
 import threading
 from collections.abc import Sequence
@@ -24,10 +24,11 @@ PROBABILITIES = "probabilities"
 
 
 class PyfuncAnswerer(Answerer):
-    """A pyfunc that takes a column of contents, called from one thread at a time.
+    """The answerer of a pyfunc that takes a column of contents; one thread calls it at a time.
 
-    It gives a table with a column ``probabilities`` of lists, a table of numbers, or an array
-    [n, classes]. Columns are named by the metadata's ``labels``, or the table's, or their numbers.
+    The pyfunc returns a table with a column ``probabilities`` of lists, a table of numbers, or an
+    array [n, classes]. The labels are the metadata's ``labels``, else the names of the table's
+    columns, else the numbers of the columns.
     """
 
     def __init__(self, path: Path, runtime: Runtime, where: str) -> None:
@@ -35,13 +36,14 @@ class PyfuncAnswerer(Answerer):
         self._where, self._path = where, path
         try:
             self._model = mlflow.pyfunc.load_model(str(path))
-        except Exception as error:  # it is somebody's code, too
+        except Exception as error:  # loading runs third-party code
             raise BlocksError(
                 where,
                 str(path),
-                f"MLflow cannot load it ({first_line(error)})",
+                f"MLflow cannot load the model ({first_line(error)})",
                 "a model whose packages are in this environment",
-                "add what it needs to the environment, or save it again for this one",
+                "Add the model's packages to the environment, or save the model again for this "
+                "environment",
             ) from error
         schema = self._model.metadata.get_input_schema()
         self._column = schema.input_names()[0] if schema and schema.has_input_names() else 0
@@ -52,24 +54,32 @@ class PyfuncAnswerer(Answerer):
 
     @property
     def served_as(self) -> Literal["binary", "string"]:
-        """As its signature says."""
+        """The type of items by the signature of the model."""
         return "string" if self._is_text else "binary"
 
     def prepared(self, content: Content) -> Content:
-        """As its signature wants it."""
+        """Convert the content to the type in the model's signature.
+
+        Raises:
+            UndecodableError: The signature requires a text, and the content is not UTF-8.
+        """
         if self._is_text and isinstance(content, bytes):
             try:
                 return content.decode()
             except UnicodeDecodeError as error:
-                raise UndecodableError(f"it is not UTF-8 ({error})") from error
+                raise UndecodableError(f"the text is not UTF-8 ({error})") from error
         return content.encode() if isinstance(content, str) and not self._is_text else content
 
     def answered(self, prepared: Sequence[Content]) -> NDArray[np.float32]:
-        """All of them in one call; a model that fails for one item alone cannot decode that."""
+        """Return answers, computed in one call.
+
+        Raises:
+            UndecodableError: The model fails for a single item; the error names that item.
+        """
         return answered_at_once(self.ask, prepared)
 
     def ask(self, prepared: Sequence[Content]) -> NDArray[np.float32]:
-        """As ``answered``, but who fails does not tell for which item.
+        """Return answers, computed in one call; an error does not name the item.
 
         Raises:
             UndecodableError: The model fails.
@@ -77,7 +87,7 @@ class PyfuncAnswerer(Answerer):
         try:
             with self._lock:
                 given = self._model.predict(pd.DataFrame({self._column: list(prepared)}))
-        except Exception as error:  # it is somebody's code
+        except Exception as error:  # the model is third-party code
             raise UndecodableError(first_line(error)) from error
         return self._rows(given, len(prepared))
 
@@ -92,17 +102,18 @@ class PyfuncAnswerer(Answerer):
             raise BlocksError(
                 self._where,
                 str(self._path),
-                f"for {count} items it gives {rows.dtype} of shape {list(rows.shape)}",
-                f"numbers, [{count}, classes], or a column {PROBABILITIES!r} of lists of them",
-                "wrap the model so that it gives a number for each class",
+                f"the model returns {rows.dtype} of shape {list(rows.shape)} for {count} items",
+                f"numbers, [{count}, classes], or a column {PROBABILITIES!r} of lists of numbers",
+                "Wrap the model so that it returns a number for each class",
             )
         if self.labels and len(self.labels) != rows.shape[1]:
             raise BlocksError(
                 self._where,
                 str(self._path),
-                f"it gives {rows.shape[1]} numbers for an item and has {len(self.labels)} labels",
-                "a number for each label, the same ones for every item",
-                "correct `labels` in the model's metadata, or what it gives",
+                f"the model returns {rows.shape[1]} numbers for an item, but has "
+                f"{len(self.labels)} labels",
+                "one number for each label",
+                "Correct `labels` in the model's metadata, or the model's output",
             )
         if not self.labels:
             self.labels = tuple(map(str, names or range(rows.shape[1])))

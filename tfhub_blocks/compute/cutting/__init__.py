@@ -1,1 +1,1 @@
-"""The cuts at which an encoder can be trained in part, and their costs."""
+"""The cuts at which an encoder can be partially trained, and their costs."""

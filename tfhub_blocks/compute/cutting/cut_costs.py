@@ -1,4 +1,4 @@
-"""What training above each cut of an encoder would cost, as a table to choose from."""
+"""The estimated cost of training above each cut of an encoder, as a table to choose from."""
 
 import time
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ from tfhub_blocks.compute.cutting.encoder_cuts import Cut, CutEncoder
 from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced
 from tfhub_blocks.records.base.errors import BlocksError
 
-# Backward through a layer takes about two products of the size of the forward one.
+# The backward pass of a layer takes about two products of the size of the forward product.
 TRAINING_TO_FORWARD = 3
 BATCH_SIZE, REPEATS = 8, 3
 
 
 @dataclass(frozen=True)
 class TrainingBudget:
-    """The most that training above a cut may cost; None is no limit."""
+    """The maximum cost of training above a cut; None is no limit."""
 
     seconds: float | None = None
     disk_bytes: float | None = None
@@ -23,7 +23,7 @@ class TrainingBudget:
 
 @dataclass(frozen=True)
 class Cost:
-    """Estimates for training above one cut: once for the lower part, and for each epoch."""
+    """The estimated cost of training above a cut: once for the lower part, and for each epoch."""
 
     disk_bytes: int
     caching_s: float | None
@@ -31,13 +31,13 @@ class Cost:
 
 
 def estimated(cut: Cut, items: int, dtype: str, forward_s: float) -> Cost:
-    """What training above a cut costs for so many items.
+    """Return the estimated cost of training above a cut.
 
     Args:
         cut: The cut.
-        items: How many items.
-        dtype: How activations are kept, ``float16`` or ``float32``.
-        forward_s: Seconds that the whole encoder takes for one item.
+        items: The number of items.
+        dtype: The type of activations on disk, ``float16`` or ``float32``.
+        forward_s: Seconds that the complete encoder takes for one item.
     """
     disk_bytes = items * cut.activation_bytes(dtype)
     if cut.share_below is None:
@@ -56,16 +56,17 @@ def deepest_within(
     where: str,
     views: int = 0,
 ) -> Cut:
-    """The lowest of some cuts, from the lowest to the topmost, whose estimate is within a budget.
+    """Return the lowest cut whose estimate is within a budget.
 
-    ``views`` is of how many other views of items activations are kept besides.
+    ``cuts`` are in order from the lowest to the topmost. ``views`` is the number of augmented views
+    whose activations are also kept.
 
     Raises:
-        BlocksError: There is no budget, or none of them is within it.
+        BlocksError: No budget is set, or no cut is within the budget.
     """
     if budget == TrainingBudget():
-        problem, expected = "it is 'auto', and there is no budget", "a most of seconds or of disk"
-        raise BlocksError(where, "trainable", problem, expected, "set most_s or most_disk_gb")
+        problem = "trainable is 'auto', which needs a budget of seconds or of disk"
+        raise BlocksError(where, "trainable", problem, "", "Set most_s or most_disk_gb")
     least = ""
     for cut in cuts:
         cost = estimated(cut, items, dtype, forward_s)
@@ -77,24 +78,27 @@ def deepest_within(
         is_short = budget.seconds is None or (seconds is not None and seconds <= budget.seconds)
         if is_short and (budget.disk_bytes is None or disk_bytes <= budget.disk_bytes):
             return cut
-    problem = f"no cut is within the budget: the topmost takes about {least}"
+    problem = f"no cut is within the budget: even the topmost needs about {least}"
     raise BlocksError(
         where,
         "trainable",
         problem,
-        "room for one at least",
-        "raise the budget, or train a head alone (train_head)",
+        "",
+        "Raise most_s or most_disk_gb, or train only a head with the step train_head",
     )
 
 
 def told_whole(cut: CutEncoder, items: int) -> str:
-    """What training the whole encoder costs, in words, from a forward pass measured here."""
+    """Return a sentence on the cost of training the whole encoder.
+
+    The cost follows from a forward pass that is measured on this machine.
+    """
     epoch_s = items * measured_forward_s(cut) * TRAINING_TO_FORWARD
-    return f"about {_time(epoch_s)} an epoch of {items} items here, for nothing below is cached"
+    return f"about {_time(epoch_s)} per epoch of {items} items on this machine, without a cache"
 
 
 def measured_forward_s(cut: CutEncoder) -> float:
-    """Seconds that the whole encoder takes here for one item, the best of a few batches."""
+    """Return the seconds that the encoder takes for an item on this machine: the best of a few."""
     encoder = cut.encoder
     sample = encoder.input.decode(encoder.input.samples()[0])
     inputs = encoder.preprocess(tf.constant([sample] * BATCH_SIZE))
@@ -109,7 +113,7 @@ def measured_forward_s(cut: CutEncoder) -> float:
 
 
 def cut_lines(cuts: Sequence[Cut], items: int, dtype: str, forward_s: float) -> list[str]:
-    """The cuts as lines of a table, from the topmost down: ``trainable=N`` means line N."""
+    """Return the cuts as lines of a table, from the topmost down: ``trainable=N`` means line N."""
     header = ("blocks", "trained from", "variables", "parameters", "below", "an item")
     costs = ("disk", "caching", "an epoch")
     rows = [header + costs]
@@ -133,7 +137,7 @@ def cut_lines(cuts: Sequence[Cut], items: int, dtype: str, forward_s: float) -> 
 
 
 def _aligned(row: tuple[str, ...], widths: Sequence[int]) -> list[str]:
-    # Names stand to the left, numbers to the right.
+    # Names are aligned to the left, numbers to the right.
     return [
         text.ljust(width) if column == 1 else text.rjust(width)
         for column, (text, width) in enumerate(zip(row, widths, strict=True))

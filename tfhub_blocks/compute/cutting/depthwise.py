@@ -1,4 +1,4 @@
-"""The gradient of depthwise convolutions by kernels that oneDNN is fast with."""
+"""The gradient of depthwise convolutions, by the fast kernels of oneDNN."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ from tfhub_blocks.compute.tf.tensorflow_setup import has_gpu, tf
 
 OPERATION = "DepthwiseConv2dNative"
 GRADIENT = "TfhubBlocksDepthwiseConv2d"
-# Its kernel for the gradient of wider filters is that of grouped convolutions, which pads each
-# group's one channel to sixteen (`ONEDNN_VERBOSE=1`: `jit:` in place of `jit_dw:`).
+# For wider filters oneDNN computes the gradient by its kernel for grouped convolutions, which pads
+# the single channel of each group to sixteen (`ONEDNN_VERBOSE=1`: `jit:` instead of `jit_dw:`).
 MOST_COLUMNS = 3
 
 
 @tf.RegisterGradient(GRADIENT)  # type: ignore[untyped-decorator]
 def _gradients(operation: Any, given: Any) -> list[Any]:
-    """The gradients by input and filter: the numbers of TensorFlow's own, to rounding."""
+    """Return the gradients by input and filter, equal to those of TensorFlow up to rounding."""
     images, filters = operation.inputs
     attributes = {
         name: operation.get_attr(name)
@@ -31,7 +31,7 @@ def _gradients(operation: Any, given: Any) -> list[Any]:
 
 
 def _is_split(images: Any, filters: Any, attributes: dict[str, Any]) -> bool:
-    """Whether each output is below the middle of what it sees, with nothing left out between."""
+    """Return True if outputs are centred on their inputs, with neither stride nor dilation."""
     columns = filters[1]
     return (
         not has_gpu()
@@ -46,9 +46,9 @@ def _is_split(images: Any, filters: Any, attributes: dict[str, Any]) -> bool:
 
 
 def _by_columns(images: Any, filters: list[int], given: Any) -> Any:
-    """The gradient by the filter: of the columns in its middle at once, of each other by itself.
+    """Return the gradient by the filter: middle columns in one call, each other column alone.
 
-    A column that is so far off the middle sees the image shifted by as much.
+    A column at a distance from the middle gets the image shifted by this distance.
     """
 
     def of(seen: Any, given: Any, columns: int) -> Any:

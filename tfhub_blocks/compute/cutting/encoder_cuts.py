@@ -1,7 +1,7 @@
-"""Where an encoder can be cut for partial fine-tuning, what each cut costs, and which one is meant.
+"""The cuts of an encoder for partial fine-tuning, and the cut that a parameter selects.
 
-The part of the encoder below a cut stays as it is published, so it need run only once an item; the
-part above is trained.
+The part of the encoder below a cut stays as published, so it needs to run only once for each item.
+The part above is trained.
 """
 
 from collections.abc import Mapping
@@ -24,16 +24,16 @@ from tfhub_blocks.records.base.errors import BlocksError, nearest
 
 NEAR_SHARE = 0.05
 ALL = "all"
-_TRAIN_A_HEAD = "train a head on its features (train_head)"
+_TRAIN_A_HEAD = "Train a head on its features with the step train_head"
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A place to cut an encoder.
+    """A cut of an encoder.
 
-    ``below`` trainable variables stay as they are and those named in ``above`` are trained;
-    ``shape`` is that of one item's activation at the cut, and ``share_below`` the share of the
-    forward pass's floating-point operations that is spent below, or None if it cannot be told.
+    ``below`` trainable variables do not change, and the variables named in ``above`` are trained.
+    ``shape`` is the shape of one item's activation at the cut. ``share_below`` is the share of the
+    forward pass's floating-point operations below the cut, or None if it is unknown.
     """
 
     below: int
@@ -44,7 +44,7 @@ class Cut:
     share_below: float | None
 
     def activation_bytes(self, dtype: str) -> int:
-        """Bytes of one item's activation as ``float16`` or ``float32``."""
+        """Return the bytes of one item's activation as ``float16`` or ``float32``."""
         return prod(self.shape) * {"float16": 2, "float32": 4}[dtype]
 
 
@@ -52,7 +52,7 @@ class Cut:
 class CutEncoder:
     """An encoder as a flat graph, and its cuts from the lowest to the topmost.
 
-    A *block* is what lies between neighbouring cuts: cutting at ``cuts[-n]`` trains n of them.
+    A *block* is the part between neighbouring cuts: the cut ``cuts[-n]`` trains n blocks.
     """
 
     encoder: Encoder
@@ -61,35 +61,41 @@ class CutEncoder:
     cuts: tuple[Cut, ...]
 
     def copied(self, device: str) -> "CutEncoder":
-        """This one with copies of its variables on a device."""
+        """Return a copy of this cut encoder whose variables are on a device."""
         return replace(self, flat=copied(self.flat, device))
 
     def lower(self, cut: Cut) -> Any:
-        """From preprocessed items, [n, ...], to activations, float32 [n, *cut.shape]."""
+        """Return a function from preprocessed items, [n, ...], to activations.
+
+        Activations are float32 [n, *cut.shape].
+        """
         return lower_function(self.flat, cut.tensor, self.spec)
 
     def upper(self, cut: Cut) -> Any:
-        """From activations, float32 [n, *cut.shape], to features, float32 [n, dimension]."""
+        """Return a function from activations, float32 [n, *cut.shape], to features.
+
+        Features are float32 [n, dimension].
+        """
         return upper_function(self.flat, cut.tensor, tf.TensorSpec([None, *cut.shape], tf.float32))
 
     def trainable_upper(self, cut: Cut) -> Any:
-        """As ``upper``, to rounding, and fast to train."""
+        """Return a function equal to ``upper`` up to rounding, which is fast to train."""
         spec = tf.TensorSpec([None, *cut.shape], tf.float32)
         return trainable_upper_function(self.flat, cut.tensor, spec)
 
     def variables_above(self, cut: Cut) -> tuple[Any, ...]:
-        """The variables that training above a cut changes, in the order of the graph."""
+        """Return the variables that training above a cut changes, in the order of the graph."""
         return self.flat.trainable[cut.below :]
 
     def blocks_above(self, cut: Cut) -> tuple[int, ...]:
-        """For each variable above a cut, how many blocks lie above that variable's own."""
+        """Return, for each variable above a cut, the number of blocks above its own block."""
         starts = [each.below for each in self.cuts]
         indices = range(cut.below, len(self.flat.trainable))
         return tuple(sum(start > index for start in starts) for index in indices)
 
     @property
     def whole(self) -> Cut | None:
-        """The cut at the input, above which all is trained; None if what goes in is no numbers."""
+        """The cut at the input, which trains everything; None if the input is not float32."""
         if self.spec.dtype != tf.float32 or None in self.spec.shape[1:].as_list():
             return None
         parameters = sum(variable.shape.num_elements() for variable in self.flat.trainable)
@@ -103,24 +109,23 @@ class CutEncoder:
 
 
 def cut_encoder(encoder: Encoder, where: str) -> CutEncoder:
-    """An encoder with all its cuts, or with none if nothing separates its graph.
+    """Return an encoder with all its cuts, or without cuts if no tensor separates its graph.
 
-    Not each place that separates the graph is worth a line: a cut stands before a variable of two
-    or more dimensions, so that no kernel is parted from its bias or normalisation; of several
-    places between the same variables, the one with the smallest activation counts, and of those
-    the topmost; and none is left where another of half its activation or less is within a
-    twentieth of the forward pass.
+    A cut is always before a variable of two or more dimensions, so no kernel is separated from its
+    bias or normalisation. Several tensors can separate the same variables: the cut is at the
+    smallest, and of equal ones at the topmost. A cut is left out if another cut within a twentieth
+    of the forward pass has half its activation or less.
 
     Raises:
-        BlocksError: Nothing of it can be trained.
+        BlocksError: The encoder has no trainable variables.
     """
     if not encoder.loaded.trainable_variables:
         raise BlocksError(
             where,
             encoder.pin.name,
-            f"it was saved as {encoder.pin.loaded_class!r}, without trainable variables",
-            "an encoder with trainable variables",
-            f"{_TRAIN_A_HEAD}, or take another encoder",
+            f"the encoder was saved as {encoder.pin.loaded_class!r}, without trainable variables",
+            "",
+            f"{_TRAIN_A_HEAD}, or choose an encoder with trainable variables",
         )
     sample = encoder.input.decode(encoder.input.samples()[0])
     inputs = encoder.preprocess(tf.constant([sample]))
@@ -131,21 +136,24 @@ def cut_encoder(encoder: Encoder, where: str) -> CutEncoder:
 
 
 def check_cuts(cut: CutEncoder, where: str) -> None:
-    """Check that an encoder can be trained in part.
+    """Check that an encoder can be partially trained.
 
     Raises:
-        BlocksError: It cannot, and whether it can be as a whole.
+        BlocksError: The encoder has no cut. The remedy states if all of it can be trained.
     """
     if cut.cuts:
         return
-    whole = "trainable=all, which trains all of it at about three forward passes an item and epoch"
+    whole = (
+        "or set trainable=all, which trains the complete encoder at the cost of about three "
+        "forward passes per item and epoch"
+    )
     raise BlocksError(
         where,
         cut.encoder.pin.name,
-        "it cannot be trained in part: no single tensor of one size an item separates its graph "
-        "between two trainable variables",
-        "an encoder with a place to cut",
-        f"{_TRAIN_A_HEAD}, " + (f"or set {whole}" if cut.whole else "or take another encoder"),
+        "the encoder cannot be partially trained: no single tensor of fixed size per item "
+        "separates its graph between two trainable variables",
+        "",
+        f"{_TRAIN_A_HEAD}, " + (whole if cut.whole else "or choose another encoder"),
     )
 
 
@@ -153,7 +161,8 @@ def _cuts(flat: FlatGraph, spec: Any) -> tuple[Cut, ...]:
     one = part_function(
         flat, flat.input, flat.output, tf.TensorSpec([1, *spec.shape[1:]], spec.dtype)
     )
-    # The graph of one item has a shape for each tensor; of many items, which are rows.
+    # The graph of one item gives the shape of each tensor; that of many items shows which tensors
+    # have a row for each item.
     many = part_function(flat, flat.input, flat.output, spec).graph
     spent = {name: flops_of(one.graph.get_operation_by_name(name)) for name in flat.between[1:]}
     known = [flops for flops in spent.values() if flops is not None]
@@ -183,7 +192,7 @@ def _cuts(flat: FlatGraph, spec: Any) -> tuple[Cut, ...]:
 
 
 def _outdoes(one: Cut, other: Cut) -> bool:
-    """Whether a cut trains nearly the same as another and keeps half as much, or less."""
+    """Return True if a cut trains about as much as another and stores at most half as much."""
     if one.share_below is None or other.share_below is None:
         return False
     is_near = abs(one.share_below - other.share_below) < NEAR_SHARE
@@ -191,7 +200,7 @@ def _outdoes(one: Cut, other: Cut) -> bool:
 
 
 def _shape_of_one(one: Any, many: Any, place: CutTensor) -> tuple[int, ...] | None:
-    """One item's activation, if the tensor has float32 rows of one size, a row an item."""
+    """Return the shape of one item's activation, if the tensor has one float32 row per item."""
     name = place.tensor if ":" in place.tensor else f"{place.tensor}:0"
     if name.partition(":")[0] not in {operation.name for operation in one.get_operations()}:
         return None
@@ -203,18 +212,18 @@ def _shape_of_one(one: Any, many: Any, place: CutTensor) -> tuple[int, ...] | No
 
 
 def chosen_cut(cut: CutEncoder, trainable: str, where: str) -> Cut:
-    """The cut that a parameter ``trainable`` means.
+    """Return the cut that a parameter ``trainable`` selects.
 
     Args:
         cut: The encoder.
-        trainable: A number of blocks from the top, such as ``3``; the most of the forward pass
-            that may lie above, such as ``0.33`` or ``33%``; what the name of the lowest trained
-            variable begins with; or ``all``.
-        where: Who asks, for messages.
+        trainable: A number of blocks from the top, such as ``3``; the maximum share of the forward
+            pass above the cut, such as ``0.33`` or ``33%``; the beginning of the name of the
+            lowest trained variable; or ``all``.
+        where: The calling step, for messages.
 
     Raises:
-        BlocksError: It would mean nothing, or everything without saying so, or matches no
-            variable; or the encoder cannot be cut there.
+        BlocksError: The value would train nothing, or everything without being ``all``, or matches
+            no variable, or the encoder has no such cut.
     """
     word = trainable.strip()
     if word == ALL:
@@ -227,17 +236,18 @@ def chosen_cut(cut: CutEncoder, trainable: str, where: str) -> Cut:
         return _by_share(cut, number, where)
     if not 1 <= number <= len(cut.cuts):
         blocks = len(cut.cuts)
-        problem = f"it is {word} blocks"
+        problem = f"{word} is no possible number of blocks"
         if number > blocks:
-            problem += ", which would train all of the encoder (trainable=all)"
-        raise _wrong(where, problem, f"1 to {blocks} blocks from the top, one always stays")
+            problem = f"{word} blocks would be all of the encoder, which is trainable=all"
+        expected = f"1 to {blocks} blocks from the top, because one block is never trained"
+        raise _wrong(where, problem, expected)
     return cut.cuts[-int(number)]
 
 
 def _whole(cut: CutEncoder, where: str) -> Cut:
     if cut.whole is None:
-        problem = "it is all of an encoder whose input is no float32 tensor of one size an item"
-        raise _wrong(where, problem, "a part of it, or an encoder with such an input")
+        problem = "'all' needs an encoder whose input is a float32 tensor of fixed size per item"
+        raise _wrong(where, problem, "a part of the encoder, or an encoder with such an input")
     return cut.whole
 
 
@@ -250,32 +260,32 @@ def _number(word: str) -> float | None:
 
 def _by_share(cut: CutEncoder, share: float, where: str) -> Cut:
     if any(each.share_below is None for each in cut.cuts):
-        problem = "the shapes of this encoder's graph do not tell how much each part computes"
-        raise _wrong(where, problem, "a number of blocks or a name")
+        problem = "the shares of this encoder are unknown, because shapes in its graph are"
+        raise _wrong(where, problem, "a number of blocks, or the beginning of a variable's name")
     shares: Mapping[float, Cut] = {1 - (each.share_below or 0): each for each in cut.cuts}
     fitting = [above for above in shares if above <= share]
     if not fitting or share >= 1:
-        told = "none" if share < 1 else "all"
-        expected = f"{min(shares):.3f} to less than 1, as shares of the forward pass above a cut"
-        raise _wrong(where, f"it is {share:g}, which would train {told} of the encoder", expected)
+        trained = "no part" if share < 1 else "all"
+        expected = f"a share of the forward pass from {min(shares):.3f} to less than 1"
+        raise _wrong(where, f"{share:g} would train {trained} of the encoder", expected)
     return shares[max(fitting)]
 
 
 def _by_prefix(cut: CutEncoder, prefix: str, where: str) -> Cut:
     index = next((i for i, name in enumerate(cut.names) if prefix and name.startswith(prefix)), -1)
     if index < 0:
-        # What is near a prefix is a name cut to its length.
+        # Compare the prefix with names that are cut to its length.
         starts = {name[: max(len(prefix), 1)] for name in cut.names} | set(cut.names)
         hint = nearest(prefix, starts)
         problem = f"no trainable variable has a name that begins with {prefix!r}"
-        raise _wrong(where, problem + (f": {hint}" if hint else ""), "the beginning of a name")
+        raise _wrong(where, problem + (f". {hint}" if hint else ""), "")
     below = [each for each in cut.cuts if each.below <= index]
     if not below:
-        problem = f"there is no cut below {cut.names[index]!r}, so this would train all variables"
+        problem = f"{cut.names[index]!r} is below the lowest cut, so all variables would be trained"
         raise _wrong(where, problem, f"a variable from {cut.cuts[0].above[0]!r} on")
     return below[-1]
 
 
 def _wrong(where: str, problem: str, expected: str) -> BlocksError:
-    remedy = "look at `tfhub-blocks encoder cuts ENCODER` and correct it"
+    remedy = "Set trainable to a line of `tfhub-blocks encoder cuts ENCODER`"
     return BlocksError(where, "trainable", problem, expected, remedy)

@@ -1,4 +1,4 @@
-"""Parts of a flat graph as functions of their own, with the variables of the whole."""
+"""Parts of a flat graph as separate functions, which share the variables of the graph."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,17 +11,17 @@ from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced
 def part_function(
     flat: FlatGraph, start: str, end: str, spec: Any, is_trained: bool = False
 ) -> Any:
-    """The part of a graph between two tensors, as a concrete function.
+    """Return the part of a graph between two tensors, as a concrete function.
 
-    It computes with the whole's own variables, and a gradient through it reaches those of them
-    that are trainable: the same numbers as through the whole.
+    The function computes with the graph's own variables. Gradients reach its trainable variables,
+    with the same numbers as through the complete graph.
 
     Args:
         flat: The graph.
-        start: The tensor that is the argument, through which everything from the input goes.
-        end: The tensor that comes back.
+        start: The tensor that becomes the argument; all paths from the input go through it.
+        end: The tensor to return.
         spec: The argument's ``tf.TensorSpec``.
-        is_trained: It is rewritten to be fast to train, which costs the last bits.
+        is_trained: True to rewrite the part so that it is fast to train, equal up to rounding.
     """
     definition = _trimmed(flat.definition, start, end)
     if is_trained:
@@ -34,36 +34,39 @@ def part_function(
     def call(argument: Any) -> Any:
         graph = tf.compat.v1.get_default_graph()
         given = {start: argument, **{n: graph.capture(tensor) for n, tensor in captures.items()}}
-        # Imported operations do not tell the function's graph that they read them.
+        # Imported operations do not register the variables that they read with the graph.
         for variable in watched:
             graph.watch_variable(variable)
         return tf.graph_util.import_graph_def(definition, given, [_full(end)], name="")[0]
 
     part = traced(call).get_concrete_function(spec)
-    # It refers to variables weakly, and whoever has a part need not have the whole.
+    # A function refers to variables weakly, and the complete graph may be gone before its part.
     part.held_variables = watched
     return part
 
 
 def lower_function(flat: FlatGraph, tensor: str, spec: Any) -> Any:
-    """From the graph's input, of this spec, to a cut's tensor."""
+    """Return the function from the graph's input, of this spec, to a cut's tensor."""
     if tensor == flat.input:
         return traced(tf.identity).get_concrete_function(spec)
     return part_function(flat, flat.input, tensor, spec)
 
 
 def upper_function(flat: FlatGraph, tensor: str, spec: Any) -> Any:
-    """From a cut's tensor, of this spec, to the graph's output."""
+    """Return the function from a cut's tensor, of this spec, to the graph's output."""
     return part_function(flat, tensor, flat.output, spec)
 
 
 def trainable_upper_function(flat: FlatGraph, tensor: str, spec: Any) -> Any:
-    """As ``upper_function``, to rounding, and fast to train (``training_graphs.py``)."""
+    """Return a function equal to ``upper_function`` up to rounding, which is fast to train.
+
+    ``training_graphs.py`` rewrites the graph.
+    """
     return part_function(flat, tensor, flat.output, spec, is_trained=True)
 
 
 def _trimmed(definition: Any, start: str, end: str) -> Any:
-    """What ``end`` needs besides ``start``, without hints on order and place from the whole."""
+    """Return the nodes between ``start`` and ``end``, without control inputs and devices."""
     nodes: Mapping[str, Any] = {node.name: node for node in definition.node}
     needed: set[str] = set()
     waiting = [end]

@@ -1,4 +1,4 @@
-"""Graphs rewritten so that training them is fast: the same numbers, to rounding."""
+"""Rewriting of graphs so that they are fast to train, with results equal up to rounding."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,17 +12,17 @@ NORMALIZATIONS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 
 
 def fast_to_train(definition: Any) -> Any:
-    """A flat graph with convolutions that are quick to train.
+    """Return a flat graph whose convolutions are fast to train.
 
-    Wide depthwise filters get a gradient of their own (``depthwise.py``). A batch normalization
-    that uses the moments as published multiplies each channel by a number and adds another: the
-    filter of a convolution before it takes the first, its bias the second (Jacob et al.,
-    Quantization and Training of Neural Networks, 2018, section 3.2). So no pass over images is
-    left of it, forward or backward, and gradients still reach scale and offset.
+    Wide depthwise filters get the gradient of ``depthwise.py``. A batch normalization with the
+    published moments multiplies each channel by a number and adds another: the filter of the
+    convolution before it absorbs the first, the bias the second (Jacob et al., Quantization and
+    Training of Neural Networks, 2018, section 3.2). So the normalization no longer passes over
+    images, forward or backward, and gradients still reach scale and offset.
 
     Args:
-        definition: A GraphDef without function calls. Tensors keep their names, but those between
-            a convolution and its normalization hold other numbers.
+        definition: A GraphDef without function calls. Tensors keep their names, but the values
+            between a convolution and its normalization change.
     """
     nodes = {node.name: node for node in definition.node}
     used = Counter(name.removesuffix(":0") for node in definition.node for name in node.input)
@@ -46,13 +46,13 @@ def fast_to_train(definition: Any) -> Any:
 
 
 def _folded_into(node: Any, nodes: Mapping[str, Any], used: Mapping[str, int]) -> Any | None:
-    """The convolution whose filter and bias can take a normalization; None if nothing can."""
+    """Return the convolution that a normalization can be folded into, or None."""
     if node.op not in NORMALIZATIONS or any(
         used[f"{node.name}:{output}"] for output in range(1, 6)
     ):
         return None
     convolution = nodes.get(node.input[0].removesuffix(":0"))
-    # What a function of Keras gave is passed on by one or more of these.
+    # Functions of Keras pass their results on by one or more Identity nodes.
     while convolution is not None and convolution.op == "Identity" and used[convolution.name] == 1:
         convolution = nodes.get(convolution.input[0].removesuffix(":0"))
     if convolution is None or convolution.op not in CONVOLUTIONS or used[convolution.name] != 1:
@@ -63,7 +63,7 @@ def _folded_into(node: Any, nodes: Mapping[str, Any], used: Mapping[str, int]) -
 
 
 def _fold(normalization: Any, convolution: Any, graph: Any) -> None:
-    """Let a convolution do what a normalization did, whose name a sum with the bias takes."""
+    """Fold a normalization into a convolution; the sum with the bias gets its name."""
 
     def node(operation: str, name: str, *inputs: str, **attributes: Any) -> str:
         added = graph.node.add(op=operation, name=name, input=inputs)
@@ -86,7 +86,7 @@ def _fold(normalization: Any, convolution: Any, graph: Any) -> None:
     filters = convolution.input[1]
     by_filter = factor
     if convolution.op == depthwise.OPERATION:
-        # Its filter has the channels in its third dimension, and in its fourth how many of each.
+        # The last two dimensions of a depthwise filter are the channels and their multiplier.
         int32 = tf.compat.v1.AttrValue(type=tf.int32.as_datatype_enum)
         shape = node("Shape", f"{own}/shape", filters, out_type=int32)
         bounds = [constant(f"{own}/{name}", [value], tf.int32) for name, value in _LAST_TWO]

@@ -1,4 +1,4 @@
-"""Classes of a data set over its splits: counted, too small ones refused, odd ones warned of."""
+"""Classes of a data set: their sizes, their counts in each split, and warnings about them."""
 
 import unicodedata
 from collections import defaultdict
@@ -25,7 +25,7 @@ def check_classes(labels: tuple[str, ...], label_codes: Codes) -> None:
         label_codes: The code of each item.
 
     Raises:
-        BlocksError: There are fewer.
+        BlocksError: The data set has fewer classes, or fewer items in a class.
     """
     sizes = np.bincount(label_codes, minlength=len(labels))
     small = {
@@ -36,22 +36,23 @@ def check_classes(labels: tuple[str, ...], label_codes: Codes) -> None:
     if small:
         classes = "1 class" if len(small) == 1 else f"{len(small)} classes"
         raise refusal(
-            f"too few items in {classes}: {_shown(small)}",
+            f"{classes} with too few items: {_shown(small)}",
             f"at least {MIN_CLASS_ITEMS} different items in each class",
-            "add items to it or remove it",
+            "Add items to these classes, or remove the classes from the source",
         )
     if len(labels) < 2:
         raise refusal(
             f"the only class is {labels[0]!r}" if labels else "no item can be used",
             "two classes or more",
-            "give a folder that holds a folder for each class, or a table with two labels or more",
+            "Pass a folder that contains a folder for each class, or a table with two labels or "
+            "more",
         )
 
 
 def count_classes(
     labels: tuple[str, ...], label_codes: Codes, splits: Codes
 ) -> dict[str, dict[str, int]]:
-    """Items by split and label, with every split and label."""
+    """Count items by split and label; the result contains every split and every label."""
     counts = np.zeros((len(SPLITS), len(labels)), np.int64)
     np.add.at(counts, (splits, label_codes), 1)
     return {
@@ -61,14 +62,14 @@ def count_classes(
 
 
 def label_warnings(labels: tuple[str, ...]) -> list[str]:
-    """A warning for each group of labels that are nearly equal."""
+    """Return a warning for each group of labels that are nearly equal."""
     groups = defaultdict(set)
     for label in labels:
         folded = unicodedata.normalize("NFKC", label).casefold()
         groups["".join(folded.split())].add(label)
     return [
-        f"the labels {quoted(group)} differ only in case or white space: make them one label "
-        "if they are meant to be one class"
+        f"the labels {quoted(group)} differ only in case or white space: use one label if they "
+        "mean one class"
         for _, group in sorted(groups.items())
         if len(group) > 1
     ]
@@ -77,7 +78,10 @@ def label_warnings(labels: tuple[str, ...]) -> list[str]:
 def split_warnings(
     counts: Mapping[str, Mapping[str, int]], fractions: Mapping[str, float], remedy: str
 ) -> list[str]:
-    """A warning for each split that should have items and has none, or none of some class."""
+    """Return a warning for each split that lacks items, or items of some class.
+
+    A split whose fraction is zero needs no items.
+    """
     warnings = []
     for split, fraction in fractions.items():
         missing = {repr(label) for label, number in counts[split].items() if not number}

@@ -1,7 +1,7 @@
 """Sources of a snapshot: a folder of classes, or a table of rows or of paths.
 
-A source gives the places where items are, in an order of its own; a place that cannot be used
-says why. Only the layout as a whole can be refused here.
+A source yields the places of its items, in its own order. A place that cannot be used states the
+reason. This module raises only if the layout as a whole cannot be used.
 """
 
 import os
@@ -17,6 +17,7 @@ from tfhub_blocks.compute.data.fields import (
     as_path,
     as_split,
     as_text,
+    no_rows,
     printable,
     refusal,
 )
@@ -25,16 +26,16 @@ from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.records.base.errors import nearest
 from tfhub_blocks.records.formats.snapshots import SPLITS
 
-# At the top of a source: what must be said wherever its items are shown.
+# At the top of a source: the text that must accompany its items wherever they are shown.
 ATTRIBUTION_NAME = "ATTRIBUTION.txt"
 _IGNORED_NAMES = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX", "__pycache__"})
 
 
 @dataclass(frozen=True, slots=True)
 class ItemPlace:
-    """One place where an item is: a file, or a row of text; or why it cannot be used.
+    """The place of one item: a file, or a row of text; ``fault`` states why it cannot be used.
 
-    ``path`` is relative to the source, ``rows.csv:17`` for the 17th row of text.
+    ``path`` is relative to the source, or ``rows.csv:17`` for the 17th row of text.
     """
 
     path: str
@@ -46,9 +47,9 @@ class ItemPlace:
 
 @dataclass(frozen=True)
 class DataSource:
-    """A source whose layout has been understood; ``places`` can be read once.
+    """A source with a known layout; ``places`` can be read once.
 
-    ``labels`` are those that a folder names, even if it holds no file.
+    ``labels`` are the names of the class folders, including empty folders.
     """
 
     modality: str
@@ -61,21 +62,21 @@ class DataSource:
 def open_source(
     path: Path, modality: str, respect_splits: bool = False, is_labelled: bool = True
 ) -> DataSource:
-    """The source at a path: a table, a folder with one table at its top, or folders of classes.
+    """Open the source at a path: a table, a folder with one table at its top, or class folders.
 
-    Without labels, each file below a folder is a place, and a table needs no column for them.
+    Without labels, each file below a folder is a place, and a table needs no column ``label``.
 
     Raises:
-        BlocksError: There is nothing that can be understood as one of these.
+        BlocksError: The path contains none of these layouts.
     """
     if is_table(path) and path.is_file():
         return _table_source(open_table(path), modality, respect_splits, is_labelled)
     if not path.is_dir():
-        problem = "is a file, but no table" if path.exists() else "does not exist"
+        problem = "is a file, but not a table" if path.exists() else "does not exist"
         raise refusal(
             f"{str(path)!r} {problem}",
             "a folder, or a table (.csv, .jsonl, .parquet)",
-            "give one of these",
+            "Pass the path of a folder or of a table",
         )
     top = [entry for entry in sorted(path.iterdir()) if not _is_ignored(entry.name)]
     tables = [entry for entry in top if is_table(entry) and entry.is_file()]
@@ -84,19 +85,19 @@ def open_source(
     if tables:
         names = ", ".join(table.name for table in tables)
         raise refusal(
-            f"the folder holds {len(tables)} tables: {names}",
-            "one table, or folders of classes and no table",
-            "leave one table, or move them out",
+            f"the folder contains {len(tables)} tables: {names}",
+            "one table, or class folders and no table",
+            "Pass the path of one table, or move the other tables out of the folder",
         )
     if top and not is_labelled:
         return _unlabelled_folder(path, modality)
     if not any(entry.is_dir() for entry in top):
         raise refusal(
-            f"the folder holds {_seen(entry.name for entry in top)}, no table and no folders"
+            f"the folder contains {_seen(entry.name for entry in top)}, but no table and no folders"
             if top
             else "the folder is empty",
             "a folder for each class, or one table (.csv, .jsonl, .parquet)",
-            "put each class's files into a folder of its own",
+            "Put the files of each class into a separate folder",
         )
     return _folder_source(path, modality, respect_splits)
 
@@ -108,16 +109,18 @@ def _folder_source(folder: Path, modality: str, respect_splits: bool) -> DataSou
         _require_splits(tops)
     elif all(name.lower() in SPLIT_NAMES for name in tops):
         raise refusal(
-            f"the folders are named like splits, not like classes: {', '.join(tops)}",
+            f"the folders have names of splits, not of classes: {', '.join(tops)}",
             "a folder for each class, or respect_splits with folders split/class",
-            "set respect_splits to true",
+            "Set respect_splits to true",
         )
     depth = 1 if respect_splits else 0
-    # Files above the classes' folders are a licence, an attribution or the like.
+    # Files above the class folders are a licence, an attribution or similar.
     files = [name for name in files if name.count("/") > depth]
     if not files:
         raise refusal(
-            "the folder's class folders hold no files", "files in them", "check the folder"
+            "the class folders contain no files",
+            "files in the class folders",
+            f"Put files into the class folders of {folder}, or pass another folder",
         )
     return DataSource(
         _modality_of_files(modality, files, "columns text and label"),
@@ -130,7 +133,11 @@ def _folder_source(folder: Path, modality: str, respect_splits: bool) -> DataSou
 def _unlabelled_folder(folder: Path, modality: str) -> DataSource:
     files = [name for name in _walk(folder)[0] if name != ATTRIBUTION_NAME]
     if not files:
-        raise refusal("the folder holds no files", "files in it", "check the folder")
+        raise refusal(
+            "the folder contains no files",
+            "one or more files",
+            f"Put files into {folder}, or pass another folder",
+        )
     modality = _modality_of_files(modality, files, "column text")
     places = (ItemPlace(printable(name), None, None, folder / name) for name in files)
     return DataSource(modality, places, len(files))
@@ -141,9 +148,9 @@ def _modality_of_files(modality: str, files: list[str], columns: str) -> str:
         return _modality_by_extension(Counter(map(_extension, files)))
     if MODALITIES[modality].column == "text":
         raise refusal(
-            f"the folder holds files, and modality is {modality}",
+            f"the folder contains files, but modality is {modality}",
             f"a table with the {columns}",
-            "put each text into a row of a CSV, JSON Lines or Parquet file",
+            "Put each text into a row of a CSV, JSON Lines or Parquet file",
         )
     return modality
 
@@ -157,7 +164,7 @@ def _folder_places(folder: Path, files: list[str], depth: int) -> Iterator[ItemP
 
 
 def _walk(folder: Path) -> tuple[list[str], list[str]]:
-    """The POSIX paths of files and of folders below a folder, each sorted."""
+    """Return the POSIX paths of files and of folders below a folder, each list sorted."""
     files, folders = [], []
     for parent, names, file_names in os.walk(folder, onerror=_refuse_unreadable):
         names[:] = [name for name in names if not _is_ignored(name)]
@@ -167,8 +174,8 @@ def _walk(folder: Path) -> tuple[list[str], list[str]]:
             if Path(parent, name).is_symlink():
                 raise refusal(
                     f"{prefix + name!r} is a link to a folder",
-                    "folders that hold their files",
-                    "put the folder itself in its place",
+                    "folders without links to other folders",
+                    "Replace the link by the folder",
                 )
             folders.append(prefix + name)
         files += [prefix + name for name in file_names if not _is_ignored(name)]
@@ -179,7 +186,7 @@ def _refuse_unreadable(error: OSError) -> None:
     raise refusal(
         f"the folder {error.filename!r} cannot be read: {error.strerror}",
         "folders that this step may read",
-        "check its permissions",
+        "Allow the step's user to read this folder",
     ) from error
 
 
@@ -187,9 +194,9 @@ def _require_splits(folders: list[str]) -> None:
     others = [name for name in folders if name.lower() not in SPLIT_NAMES]
     if others:
         raise refusal(
-            f"respect_splits is true, and the folder {others[0]!r} is no split",
+            f"respect_splits is true, but the folder {others[0]!r} is not a split",
             f"folders split/class with the splits {', '.join(SPLITS)}",
-            "rename it, or set respect_splits to false",
+            "Rename the folder, or set respect_splits to false",
         )
 
 
@@ -203,7 +210,7 @@ def _table_source(
     _require_columns(table, content, modality, further)
     warnings = []
     if "split" in table.columns and is_labelled and not respect_splits:
-        warnings.append("the table's column split is not used: set respect_splits to use it")
+        warnings.append("the column split of the table is ignored: set respect_splits to use it")
     if modality == "auto":
         paths = (str(value or "") for (value,) in table.read(["path"]))
         modality = _modality_by_extension(Counter(map(_extension, paths)))
@@ -216,13 +223,13 @@ def _require_columns(table: ItemTable, content: str, modality: str, further: lis
     if not missing:
         return
     name = missing[0]
-    # Without one of the two, either may have been meant.
+    # If both columns are missing and the modality is open, the user may have meant either.
     meant = ("text", "path") if name == content and modality == "auto" else (name,)
     near = next(filter(None, (nearest(word, table.columns) for word in meant)), "")
     shown = [printable(column) for column in table.columns]
-    remedy = "add or rename a column" + (f": {near}" if near else "")
+    remedy = near or f"Add the column {' or '.join(meant)}, or rename a column"
     if len(shown) == 1 and any(mark in shown[0] for mark in ";\t|"):
-        remedy = "separate the columns by commas"
+        remedy = "Separate the columns by commas"
     raise refusal(
         f"the table {table.path.name} has no column {' or '.join(meant)}; its columns are "
         + ", ".join(shown),
@@ -236,9 +243,9 @@ def _require_columns(table: ItemTable, content: str, modality: str, further: lis
 def _table_places(table: ItemTable, content: str, further: list[str]) -> Iterator[ItemPlace]:
     name, folder = table.path.name, table.path.parent
     for row, (value, *rest) in enumerate(table.read([content, *further]), start=1):
-        told = dict(zip(further, rest, strict=True))
-        split = as_split(f"row {row} of {name}", told["split"]) if "split" in told else None
-        label, label_fault = as_label(told["label"]) if "label" in told else (None, None)
+        fields = dict(zip(further, rest, strict=True))
+        split = as_split(f"row {row} of {name}", fields["split"]) if "split" in fields else None
+        label, label_fault = as_label(fields["label"]) if "label" in fields else (None, None)
         path = f"{name}:{row}"
         found: bytes | Path
         if content == "text":
@@ -252,7 +259,7 @@ def _table_places(table: ItemTable, content: str, further: list[str]) -> Iterato
 def _modality_by_extension(seen: Counter[str]) -> str:
     total = seen.total()
     if not total:
-        raise refusal("the table has no rows", "a row for each item", "check the table")
+        raise no_rows()
     of_files = {name: kind.extensions for name, kind in MODALITIES.items() if kind.extensions}
     for modality, extensions in of_files.items():
         if sum(seen[extension] for extension in extensions) * 2 > total:
@@ -262,9 +269,9 @@ def _modality_by_extension(seen: Counter[str]) -> str:
         for name, extensions in of_files.items()
     )
     raise refusal(
-        f"modality is auto, and most files are of none: {_listed(seen)}",
+        f"modality is auto, but most files have no known extension: {_listed(seen)}",
         f"a table with the column text, or files of {' or '.join(named)}",
-        f"set modality to {', '.join(of_files)} or bytes",
+        f"Set modality to {', '.join(of_files)} or bytes",
     )
 
 

@@ -1,4 +1,4 @@
-"""Draws: a few items of a source, chosen by content and as many of each class as there are."""
+"""Samples of a source: a few items, chosen by content and balanced over the classes."""
 
 import hashlib
 import heapq
@@ -16,8 +16,8 @@ from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance
 from tfhub_blocks.records.formats.snapshots import (
-    FORMAT,
     ITEM_SCHEMA,
+    SNAPSHOT,
     ItemWriter,
     Snapshot,
     SnapshotManifest,
@@ -26,14 +26,14 @@ from tfhub_blocks.records.formats.snapshots import (
 
 ROWS_PER_WRITE = 8
 
-# By label a heap of the smallest ids, with their places, and the set of them. An id is an integer
-# here, and negated, so that the largest is at the top.
+# For each label: a heap of the smallest ids with their places, and the set of these ids. Ids are
+# negated integers here, so that the largest id is at the top of the heap.
 Smallest = dict[str, tuple[list[tuple[int, int, ItemPlace]], set[int]]]
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """The items drawn, as a snapshot, and how many places of the source could not be used."""
+    """A sample as a snapshot, and the number of places of the source that could not be used."""
 
     snapshot: Snapshot
     rejected: int
@@ -46,23 +46,24 @@ def draw(
     where: str,
     progress: Callable[[int, int | None], None],
 ) -> Drawn:
-    """Write a snapshot of so many items of a source into a new folder; all are in split ``train``.
+    """Write a snapshot of a sample of a source into a new folder; all items are in ``train``.
 
-    From each class come the items with the smallest ids, which are hashes of contents, so the same
-    contents give the same draw in whatever order and under whatever names they are; a class with
-    fewer gives all it has, and the others more. Each place is read once; memory holds no contents
-    but those of a few items, and at most ``items`` places for each class.
+    From each class, the sample takes the items with the smallest ids. Ids are hashes of contents,
+    so equal contents give the same sample, whatever their order and names are. If a class has too
+    few items, the sample takes all of them, and more items of the other classes. Each place is read
+    once. Memory contains the contents of a few items only, and at most ``items`` places for each
+    class.
 
     Args:
-        source: What snapshot_data takes.
-        items: How many, if the source has as many.
-        folder: Where the snapshot goes; absent or empty.
-        where: Who asks, for messages.
-        progress: Called with how many places were read, and of how many if that is known.
+        source: A source of snapshot_data: a folder or a table.
+        items: The size of the sample, if the source has as many items.
+        folder: The folder of the snapshot; absent or empty.
+        where: The command or step, for messages.
+        progress: Called with the number of places read, and their total if known.
 
     Raises:
-        BlocksError: The source cannot be understood, or a draw of it has not two classes with two
-            items each.
+        BlocksError: The source has an unknown layout, or the sample has fewer than two classes
+            with two items each.
     """
     options = SnapshotOptions()
     found = open_source(source, options.modality, options.respect_splits)
@@ -86,19 +87,19 @@ def draw(
         raise BlocksError(
             where,
             str(source),
-            f"a draw of {items} has {len(chosen)} items of {len(counts)} classes",
+            f"a sample of {items} has {len(chosen)} items of {len(counts)} classes",
             "two classes or more, and two items or more of each",
-            "raise --items, or give a source with more items of each class",
+            f"Pass more than --items {items}, or a source with more items of each class",
         )
     provenance = Provenance(where, {}, (), "", "", "", "")
     partial = begin_folder(folder, provenance)
     _write(partial, found.modality, chosen, counts, rejected)
-    finish_folder(folder, "snapshot", FORMAT, provenance)
+    finish_folder(folder, "snapshot", SNAPSHOT, provenance)
     return Drawn(open_snapshot(folder, where), rejected)
 
 
 def _chosen(smallest: Smallest, items: int) -> dict[str, tuple[str, ItemPlace]]:
-    """By id the label and a place of each item: first every class's first, then every second."""
+    """Return label and place by id: the first item of every class, then the second, and so on."""
     ranked = []
     labels_of = defaultdict(set)
     for label, (heap, _) in smallest.items():
@@ -127,8 +128,8 @@ def _write(
             for item in ordered[start : start + ROWS_PER_WRITE]:
                 label, place = chosen[item]
                 digest.update(f"{item} {label!r}\n".encode())
-                held = place.content
-                content = held if isinstance(held, bytes) else held.read_bytes()
+                source = place.content
+                content = source if isinstance(source, bytes) else source.read_bytes()
                 rows.append({"id": item, "content": content, "label": label, "split": "train"})
             writer.write(pa.RecordBatch.from_pylist(rows, schema=ITEM_SCHEMA))
     SnapshotManifest(

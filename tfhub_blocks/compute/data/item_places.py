@@ -1,4 +1,4 @@
-"""Places where items were found: their contents on disk, a few numbers about each in memory."""
+"""The places of items: their contents on disk, and a few numbers about each place in memory."""
 
 from array import array
 from collections.abc import Iterator
@@ -27,9 +27,9 @@ Indexes = npt.NDArray[np.int64]
 
 
 class ItemPlaces:
-    """The usable places of a source. Contents go to a spill file, removed at the end.
+    """The usable places of a source. Contents go to a spill file, which is removed at the end.
 
-    A place costs about 120 bytes of memory, its path included.
+    A place needs about 120 bytes of memory, including its path.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -45,11 +45,11 @@ class ItemPlaces:
         self._contents = self._spill_path.open("rb", buffering=0)
 
     def add_label(self, label: str) -> int:
-        """The code of a label, a new one if it was not seen."""
+        """Return the code of a label, a new code if the label is new."""
         return self.label_codes.setdefault(label, len(self.label_codes))
 
     def add(self, place: ItemPlace, label: str, item_id: bytes, content: bytes) -> None:
-        """Take in a place; ``item_id`` has 32 bytes."""
+        """Add a place; ``item_id`` has 32 bytes."""
         self._ids += item_id
         self._labels.append(self.add_label(label))
         self._splits.append(SPLITS.index(place.split) if place.split else NO_SPLIT)
@@ -60,11 +60,14 @@ class ItemPlaces:
             self._flush_paths()
 
     def sort(self) -> None:
-        """End the adding; from here on a place is named by its index in the order of ids."""
+        """End the adding of places, and sort the places by id.
+
+        The other methods identify a place by its index in this order.
+        """
         self._flush_paths()
         self._spill.flush()
         ids = np.frombuffer(self._ids, dtype="S32")
-        # Stable, so that a content's places stay in the order of the source.
+        # Stable, so that the places of one content stay in the order of the source.
         order = np.argsort(ids, kind="stable")
         self.ids = ids[order]
         self.labels = np.frombuffer(self._labels, dtype=np.int32)[order]
@@ -76,21 +79,21 @@ class ItemPlaces:
         self._order, self._all_paths = order, paths
 
     def id(self, index: int) -> str:
-        """A place's item id in hexadecimal."""
+        """Return the item id of a place in hexadecimal."""
         # numpy strips trailing zeros from its byte strings.
         return bytes(self.ids[index]).ljust(32, b"\0").hex()
 
     def content(self, index: int) -> bytes:
-        """A place's content."""
+        """Return the content of a place."""
         self._contents.seek(self._starts[index])
         return self._contents.read(self._sizes[index])
 
     def paths(self, indexes: Indexes) -> list[str]:
-        """The paths of some places."""
+        """Return the paths of some places."""
         return list(self._all_paths.take(pa.array(self._order[indexes])).to_pylist())
 
     def write_sources(self, path: Path, indexes: Indexes) -> None:
-        """Write the table of where each item was found, for some places."""
+        """Write the table of item ids and paths for some places."""
         with pq.ParquetWriter(path, SOURCES_SCHEMA, use_dictionary=False) as writer:
             for chunk in _chunks(indexes):
                 columns = [[self.id(index) for index in chunk], self.paths(chunk)]
@@ -99,7 +102,7 @@ class ItemPlaces:
                 )
 
     def _flush_paths(self) -> None:
-        # Large, because all of them together may outgrow 2 GiB.
+        # Large strings, because all paths together may exceed 2 GiB.
         self._paths.append(pa.array(self._path_chunk, pa.large_string()))
         self._path_chunk = []
 
@@ -115,7 +118,7 @@ class ItemPlaces:
 
 
 class RejectedWriter:
-    """Writes the table of rejected places; keeps their number and the first twenty."""
+    """A writer of the table of rejected places, with their number and the first twenty."""
 
     def __init__(self, folder: Path) -> None:
         self.count = 0

@@ -1,7 +1,7 @@
-"""Tables that hold or name items: CSV, JSON Lines and Parquet, read row by row.
+"""Tables of items: CSV, JSON Lines and Parquet files with texts or paths, read row by row.
 
-Rows are counted from one, without the header. Strings that are not valid UTF-8 come with
-surrogates (PEP 383), so that one bad row is that row's matter and not the table's.
+Rows are counted from one, without the header. Strings that are not valid UTF-8 are returned with
+surrogates (PEP 383), so that one bad row does not make the whole table unreadable.
 """
 
 import codecs
@@ -21,7 +21,7 @@ from tfhub_blocks.records.base.errors import BlocksError
 
 PARQUET_BATCH_ROWS = 256
 PARQUET_BUFFER_BYTES = 2**20
-# The longest CSV field; a quote that is never closed must not swallow a table whole.
+# The longest CSV field, so that a quote that is never closed cannot contain a whole table.
 MAX_FIELD_CHARACTERS = 2**25
 
 Rows = Iterator[Sequence[Any]]
@@ -29,31 +29,33 @@ Rows = Iterator[Sequence[Any]]
 
 @dataclass(frozen=True)
 class ItemTable:
-    """A table file: its columns, and how many rows it has where that is cheap to know."""
+    """A table file: its columns, and its number of rows if that is cheap to find out."""
 
     path: Path
     columns: tuple[str, ...]
     rows: int | None
 
     def read(self, columns: Sequence[str]) -> Rows:
-        """The values of some columns, row by row, in constant memory; a missing one is None.
+        """Yield the values of some columns, row by row, in constant memory.
+
+        A missing value is None.
 
         Raises:
-            BlocksError: The table is malformed; it says in which line or row.
+            BlocksError: The table is malformed. The message contains the line or row.
         """
         return _READERS[self.path.suffix.lower()](self.path, columns)
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file's name says that it is a table."""
+    """Return True if a file has the extension of a table."""
     return path.suffix.lower() in _READERS
 
 
 def open_table(path: Path) -> ItemTable:
-    """A table whose columns have been read.
+    """Open a table and read the names of its columns.
 
     Raises:
-        BlocksError: It is empty or malformed, or names a column twice.
+        BlocksError: The table is empty or malformed, or has two columns of the same name.
     """
     suffix = path.suffix.lower()
     rows: int | None = None
@@ -67,7 +69,7 @@ def open_table(path: Path) -> ItemTable:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
             columns = next(_csv_records(path, lines), (0, []))[1]
     else:
-        # A row may leave keys out, so only all rows together say what the columns are.
+        # A row may omit keys, so only all rows together define the columns.
         rows, found = 0, dict[str, None]()
         for record in _json_records(path):
             found.update(dict.fromkeys(record))
@@ -82,8 +84,8 @@ def open_table(path: Path) -> ItemTable:
 
 
 def malformed(path: Path, problem: str, expected: str) -> BlocksError:
-    """The error for a table that cannot be read."""
-    return refusal(f"the table {path.name} {problem}", expected, "mend the table")
+    """Return the error for a table that cannot be read."""
+    return refusal(f"the table {path.name} {problem}", expected, f"Correct {path.name}")
 
 
 def _csv_rows(path: Path, columns: Sequence[str]) -> Rows:
@@ -127,10 +129,10 @@ def _json_records(path: Path) -> Iterator[Mapping[str, Any]]:
                 record = json.loads(line)
             except (ValueError, RecursionError) as error:
                 problem = f"is malformed in line {number}: {error}"
-                raise malformed(path, problem, "one JSON object a line") from error
+                raise malformed(path, problem, "one JSON object in each line") from error
             if not isinstance(record, dict):
-                problem = f"holds no object in line {number}"
-                raise malformed(path, problem, "one JSON object a line")
+                problem = f"has no object in line {number}"
+                raise malformed(path, problem, "one JSON object in each line")
             yield record
 
 
@@ -145,12 +147,12 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Rows:
 
 @contextmanager
 def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
-    # Buffered reads keep a row group of gigabytes from being read whole.
+    # Buffered reads, so that a row group of gigabytes is not read into memory at once.
     try:
         with pq.ParquetFile(path, buffer_size=PARQUET_BUFFER_BYTES, pre_buffer=False) as file:
             yield file
     except (pa.ArrowException, OSError) as error:
-        raise malformed(path, f"cannot be read: {error}", "a whole Parquet file") from error
+        raise malformed(path, f"cannot be read: {error}", "a complete Parquet file") from error
 
 
 def _values(column: pa.Array) -> list[Any]:
@@ -158,7 +160,7 @@ def _values(column: pa.Array) -> list[Any]:
     if pa.types.is_dictionary(kind):
         column, kind = column.dictionary_decode(), kind.value_type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        # Arrow itself raises for the whole batch where one string is not UTF-8.
+        # Arrow's own conversion raises for the whole batch if one string is not UTF-8.
         encoded = column.cast(pa.large_binary()).to_pylist()
         return [v if v is None else v.decode("utf-8", "surrogateescape") for v in encoded]
     return list(column.to_pylist())

@@ -1,4 +1,4 @@
-"""Contents of the places of a source: read and checked, in order, with bounded memory."""
+"""The contents of a source's places, read and checked in order, with bounded memory."""
 
 import os
 import stat
@@ -12,21 +12,20 @@ from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.modalities.modality import Limits
 from tfhub_blocks.records.base.shards import SHARD_BYTES
 
-# Each may hold a decoded image, so more of them would cost memory by the number of cores.
+# Each thread may hold a decoded image, so more threads would need memory for every core.
 MAX_THREADS = 8
-# One item never outgrows a shard, nor what a thread may hold in memory.
+# An item must fit into a shard, and into the memory of a thread.
 MAX_ITEM_BYTES = SHARD_BYTES
 
 Read = tuple[ItemPlace, bytes, str | None]
 
 
 def read_contents(source: DataSource, limits: Limits, is_decoded: bool = True) -> Iterator[Read]:
-    """Each place with its content and, if it cannot be an item, the reason; in the source's order.
+    """Yield each place with its content and, if it cannot be an item, the reason.
 
-    Where somebody else will decode it, ``is_decoded`` is false and the reasons are those that can
-    be told without.
-
-    Files are read and decoded by a few threads, which are at most a few files ahead.
+    The order is that of the source. With ``is_decoded`` false, contents are not decoded here, so
+    only faults that the header shows are found. A few threads read and decode files, at most a few
+    files ahead.
     """
 
     def read(place: ItemPlace) -> Read:
@@ -54,11 +53,14 @@ def read_contents(source: DataSource, limits: Limits, is_decoded: bool = True) -
 def content_fault(
     content: bytes, modality: str, limits: Limits, is_decoded: bool = True
 ) -> str | None:
-    """Why a content cannot be an item of a modality, or None; a text is valid UTF-8 already."""
+    """Return the reason why a content cannot be an item of a modality, or None.
+
+    A text must be valid UTF-8 already.
+    """
     if not content:
-        return "it is empty"
+        return "the item is empty"
     if len(content) > MAX_ITEM_BYTES:
-        return f"it has {len(content)} bytes, more than {MAX_ITEM_BYTES}"
+        return f"the item has {len(content)} bytes, more than {MAX_ITEM_BYTES}"
     kind = MODALITIES[modality]
     return (kind.content_fault if is_decoded else kind.header_fault)(content, limits)
 
@@ -67,11 +69,11 @@ def _read_file(path: Path) -> tuple[bytes, str | None]:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            return b"", "it is not a plain file"
+            return b"", "the path is not a plain file"
         if status.st_size > MAX_ITEM_BYTES:
-            return b"", f"it has {status.st_size} bytes, more than {MAX_ITEM_BYTES}"
+            return b"", f"the item has {status.st_size} bytes, more than {MAX_ITEM_BYTES}"
         return path.read_bytes(), None
     except FileNotFoundError:
-        return b"", "there is no such file"
+        return b"", "the file does not exist"
     except OSError as error:
-        return b"", f"it cannot be read: {error.strerror}"
+        return b"", f"the file cannot be read: {error.strerror}"

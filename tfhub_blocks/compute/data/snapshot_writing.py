@@ -1,18 +1,16 @@
-"""Snapshots: a data set that may change becomes one that cannot.
+"""Snapshots: immutable copies of data sets that may change.
 
-Contents are spilled to a file while they are read; sorted by id, they are copied into shards.
-What an item is, which split it is in and in what order items stand follows from contents alone.
+While contents are read, they are spilled to a file. Then they are sorted by id and copied into
+shards. The items, their splits and their order depend only on the contents.
 """
 
 import hashlib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from tfhub_blocks.compute.data.classes import (
     Codes,
@@ -22,29 +20,26 @@ from tfhub_blocks.compute.data.classes import (
     split_warnings,
 )
 from tfhub_blocks.compute.data.data_sources import ATTRIBUTION_NAME, DataSource, open_source
-from tfhub_blocks.compute.data.fields import STEP_NAME, quoted, refusal
+from tfhub_blocks.compute.data.fields import STEP_NAME, no_rows, quoted
 from tfhub_blocks.compute.data.item_places import Indexes, ItemPlaces, RejectedWriter
 from tfhub_blocks.compute.data.place_contents import read_contents
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.modalities.modality import Limits
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.snapshot_writer import write_items
 from tfhub_blocks.records.formats.snapshots import (
-    ITEM_SCHEMA,
     SOURCES_NAME,
     SPLITS,
-    ItemWriter,
+    SnapshotItem,
     SnapshotManifest,
 )
 
 ATTRIBUTION_CHARACTERS = 2000
-BATCH_BYTES = 4 * 2**20
-# What an item's id, label and split weigh beside its content, about.
-ITEM_OVERHEAD_BYTES = 128
 
 
 @dataclass(frozen=True)
 class SnapshotOptions:
-    """How to read a source and split it.
+    """Options for reading a source and splitting its items.
 
     Raises:
         BlocksError: An option is outside its range.
@@ -66,23 +61,29 @@ class SnapshotOptions:
         for name in ("validation_fraction", "test_fraction", "max_rejected_fraction"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
-                raise _bad_option(name, value, "at least 0 and at most 1")
+                raise _bad_option(name, value, "a value from 0 to 1")
         held_out = self.validation_fraction + self.test_fraction
         if held_out >= 1:
-            problem = f"{self.validation_fraction} and test_fraction {self.test_fraction}"
-            raise _bad_option("validation_fraction", problem, "less than 1 together")
+            raise BlocksError(
+                STEP_NAME,
+                "validation_fraction",
+                f"{self.validation_fraction} and test_fraction {self.test_fraction} leave no items "
+                "for training",
+                "a sum below 1",
+                "Set smaller values for validation_fraction and test_fraction",
+            )
         if self.max_pixels < 1:
-            raise _bad_option("max_pixels", self.max_pixels, "at least 1")
+            raise _bad_option("max_pixels", self.max_pixels, "1 or more")
         if not self.max_seconds > 0:
             raise _bad_option("max_seconds", self.max_seconds, "more than 0")
 
     @property
     def limits(self) -> Limits:
-        """The largest items to take."""
+        """The limits on the size of items."""
         return Limits(self.max_pixels, self.max_seconds)
 
     def split_rule(self) -> Mapping[str, Any]:
-        """The rule that the manifest records."""
+        """Return the split rule that the manifest records."""
         if self.respect_splits:
             return {"kind": "given"}
         return {
@@ -93,25 +94,25 @@ class SnapshotOptions:
         }
 
 
-def write_snapshot(
+def take_snapshot(
     source: Path,
     folder: Path,
     options: SnapshotOptions,
     progress: Callable[[int, int | None], None],
 ) -> SnapshotManifest:
-    """The manifest of the snapshot of a source, written into an empty folder.
+    """Write the snapshot of a source into an empty folder, and return its manifest.
 
-    Equal contents with equal labels give equal shards and an equal digest, whatever the files'
-    order, names and times are. Memory does not grow with the size of contents.
+    Equal contents with equal labels give equal shards and an equal digest, whatever the order,
+    names and times of the files are. Memory does not grow with the size of contents.
 
     Args:
-        source: A folder of classes, a folder with one table at its top, or a table.
+        source: A folder of class folders, a folder with one table at its top, or a table.
         folder: The empty folder to fill.
-        options: How to read and split.
-        progress: Called with how many places were read, and of how many if that is known.
+        options: Options for reading and splitting.
+        progress: Called with the number of places read, and their total if known.
 
     Raises:
-        BlocksError: The source cannot be understood, too many of its items cannot be used, or its
+        BlocksError: The source has an unknown layout, too many of its items cannot be used, or its
             classes are too few or too small.
     """
     found = open_source(source, options.modality, options.respect_splits)
@@ -124,7 +125,7 @@ def write_snapshot(
         check_classes(labels, places.labels[items])
         splits = _split_codes(places, items, options)
         counts = count_classes(labels, places.labels[items], splits)
-        written, digest = _write_items(folder, places, items, splits)
+        written, digest = write_items(folder, _items(places, items, splits))
         places.write_sources(folder / SOURCES_NAME, kept)
     manifest = SnapshotManifest(
         digest=digest,
@@ -147,13 +148,13 @@ def write_snapshot(
 def split_of(
     item_id: str, split_salt: str, validation_fraction: float, test_fraction: float
 ) -> str:
-    """The split of an item, which depends on its content and the salt alone.
+    """Return the split of an item, which depends only on its content, the salt and the fractions.
 
-    The test set takes one end of the range of a salted hash and validation the other, so that an
-    item moves only between train and the split whose fraction is changed.
+    The test split takes one end of the range of a salted hash, and the validation split takes the
+    other end. So if a fraction changes, items move only between that split and ``train``.
     """
     digest = hashlib.sha256(f"{split_salt}\n{item_id}".encode()).digest()
-    # 48 bits are exact in a float, and always below 1.
+    # A float represents 48 bits exactly, and the quotient is always below 1.
     point = int.from_bytes(digest[:6]) / 2**48
     if point < test_fraction:
         return "test"
@@ -161,7 +162,7 @@ def split_of(
 
 
 def _attribution(source: Path) -> str:
-    """The first paragraph of the attribution at the top of the source, or nothing."""
+    """Return the first paragraph of the attribution at the top of the source, or an empty text."""
     path = (source if source.is_dir() else source.parent) / ATTRIBUTION_NAME
     if not path.is_file():
         return ""
@@ -176,7 +177,7 @@ def _gather(
     rejected: RejectedWriter,
     progress: Callable[[int, int | None], None],
 ) -> int:
-    """How many places the source has; each is then in ``places`` or ``rejected``."""
+    """Add each place of the source to ``places`` or ``rejected``; return the number of places."""
     for label in source.labels:
         places.add_label(label)
     done = 0
@@ -184,17 +185,17 @@ def _gather(
         if fault is None and place.label is not None:
             places.add(place, place.label, hashlib.sha256(content).digest(), content)
         else:
-            rejected.add(place.path, place.label, fault or "it has no label")
+            rejected.add(place.path, place.label, fault or "the item has no label")
         done += 1
         progress(done, source.total)
     places.sort()
     if not done:
-        raise refusal("the table has no rows", "a row for each item", "check the table")
+        raise no_rows()
     return done
 
 
 def _without_conflicts(places: ItemPlaces, rejected: RejectedWriter) -> tuple[Indexes, Indexes]:
-    """The places that stay, and of each content the first; contradictory contents are rejected."""
+    """Reject contradictory contents; return the other places, and the first of each content."""
     if not len(places.ids):
         return (np.empty(0, np.int64),) * 2
     starts = np.flatnonzero(np.concatenate([[True], places.ids[1:] != places.ids[:-1]]))
@@ -206,10 +207,10 @@ def _without_conflicts(places: ItemPlaces, rejected: RejectedWriter) -> tuple[In
     for start, size in zip(starts[has_conflict], sizes[has_conflict], strict=True):
         indexes = np.arange(start, start + size)
         labels = [names[code] for code in places.labels[indexes]]
-        reason = f"the same content has the labels {quoted(set(labels))}"
+        reason = f"the same content has several labels: {quoted(set(labels))}"
         if len(set(labels)) == 1:
             splits = {SPLITS[code] for code in places.splits[indexes]}
-            reason = f"the same content is in the splits {quoted(splits)}, which is a leak"
+            reason = f"the same content is in several splits (a leak): {quoted(splits)}"
         for path, label in zip(places.paths(indexes), labels, strict=True):
             rejected.add(path, label, reason)
     return np.flatnonzero(np.repeat(~has_conflict, sizes)), starts[~has_conflict]
@@ -224,8 +225,8 @@ def _check_rejected(rejected: RejectedWriter, total: int, max_fraction: float) -
         "max_rejected_fraction",
         f"{rejected.count} of {total} items cannot be used: {'; '.join(rejected.first)}"
         + (f"; and {more} more" if more else ""),
-        f"at most {max_fraction:.4g} of them",
-        "mend or remove them, or raise max_rejected_fraction",
+        f"at most a fraction of {max_fraction:.4g}",
+        f"Fix or remove these items, or set max_rejected_fraction above {max_fraction:.4g}",
     )
 
 
@@ -237,45 +238,20 @@ def _split_codes(places: ItemPlaces, items: Indexes, options: SnapshotOptions) -
     return np.fromiter(codes, np.int8, len(items))
 
 
-def _write_items(
-    folder: Path, places: ItemPlaces, items: Indexes, splits: Codes
-) -> tuple[ItemWriter, str]:
-    """What wrote the items, and the digest over contents, labels and splits."""
+def _items(places: ItemPlaces, items: Indexes, splits: Codes) -> Iterator[SnapshotItem]:
     names = tuple(places.label_codes)
-    # As JSON no label can look like the end of its line.
-    encoded = tuple(json.dumps(name) for name in names)
-    digest = hashlib.sha256()
-    rows: list[tuple[str, bytes, str, str]] = []
-    weight = 0
-    with ItemWriter(folder) as writer:
-        for index, split_code in zip(items, splits, strict=True):
-            item_id, label, split = places.id(index), places.labels[index], SPLITS[split_code]
-            digest.update(f"{item_id} {encoded[label]} {split}\n".encode())
-            content = places.content(index)
-            weight += len(content) + ITEM_OVERHEAD_BYTES
-            rows.append((item_id, content, names[label], split))
-            if weight >= BATCH_BYTES:
-                writer.write(_batch(rows))
-                rows, weight = [], 0
-        if rows:
-            writer.write(_batch(rows))
-    return writer, digest.hexdigest()
-
-
-def _batch(rows: list[tuple[str, bytes, str, str]]) -> pa.RecordBatch:
-    columns = zip(zip(*rows, strict=True), ITEM_SCHEMA, strict=True)
-    return pa.record_batch(
-        [pa.array(values, field.type) for values, field in columns], schema=ITEM_SCHEMA
-    )
+    for index, split in zip(items, splits, strict=True):
+        label = names[places.labels[index]]
+        yield SnapshotItem(places.id(index), places.content(index), label, SPLITS[split])
 
 
 def _split_warnings(counts: Mapping[str, Mapping[str, int]], options: SnapshotOptions) -> list[str]:
     if options.respect_splits:
-        return split_warnings(counts, dict.fromkeys(SPLITS, 1.0), "add items to it")
-    shares = (1.0, options.validation_fraction, options.test_fraction)
+        return split_warnings(counts, dict.fromkeys(SPLITS, 1.0), "add items to this split")
+    fractions = (1.0, options.validation_fraction, options.test_fraction)
     remedy = "set another split_salt or add items"
-    return split_warnings(counts, dict(zip(SPLITS, shares, strict=True)), remedy)
+    return split_warnings(counts, dict(zip(SPLITS, fractions, strict=True)), remedy)
 
 
 def _bad_option(name: str, value: Any, expected: str) -> BlocksError:
-    return BlocksError(STEP_NAME, name, f"it is {value}", expected, f"set {name} to such a value")
+    return BlocksError(STEP_NAME, name, f"{value} is not allowed", "", f"Set {name} to {expected}")

@@ -1,4 +1,4 @@
-"""Encoders: pretrained SavedModels, verified, loaded and called."""
+"""Encoders: pretrained SavedModels, which are verified, loaded and called here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,13 @@ from tfhub_blocks.records.pins.pins import (
 
 @dataclass(frozen=True)
 class Encoder:
-    """An encoder, loaded for inference."""
+    """An encoder, loaded for inference.
+
+    Example::
+
+        encoder = load_encoder(run.path("encoder"), "embed_texts")
+        features = encoder.encode([b"a text", b"another text"])  # float32 [2, dimension]
+    """
 
     pin: Pin
     input: Modality
@@ -37,12 +43,12 @@ class Encoder:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The name in the pin."""
         return self.pin.name
 
     @property
     def dimension(self) -> int:
-        """How many features an item has."""
+        """The number of features of an item."""
         return self.pin.output.dimension
 
     @property
@@ -51,33 +57,36 @@ class Encoder:
         return self.pin.digest
 
     def describe(self) -> dict[str, Any]:
-        """What decides its features besides contents, digest and engine; JSON-ready."""
+        """Return everything that decides the features besides contents, digest and engine.
+
+        The result is ready for JSON.
+        """
         return self.input.describe()
 
     def preprocess(self, decoded: tf.Tensor) -> Any:
-        """What ``features`` takes, for contents as ``input.decode`` gives them, string [n]."""
+        """Return the argument of ``features`` for the results of ``input.decode``, string [n]."""
         return self.input.preprocess(decoded)
 
     def features(self, preprocessed: Any) -> tf.Tensor:
-        """Features, float32 [n, dimension], with ``training=False``.
+        """Compute features, float32 [n, dimension], with ``training=False``.
 
-        It may be traced into a function that is saved; what keeps ``loaded.modules`` saves the
-        variables.
+        The method may be traced into a saved function. The object that is saved must keep
+        ``loaded.modules``, so that the variables are saved as well.
         """
         vectors = vectors_of(self.loaded, self.input, self.pin.output, preprocessed)
         return tf.ensure_shape(vectors, [None, self.dimension])
 
     def encode(self, contents: Sequence[bytes]) -> np.ndarray:
-        """Features, float32 [n, dimension], of items' contents, with the variables as they are."""
+        """Compute features, float32 [n, dimension], of items' contents, with current variables."""
         decoded = [self.input.decode(content) for content in contents]
         vectors: np.ndarray = self.features(self.preprocess(tf.constant(decoded))).numpy()
         return vectors
 
     def computation(self, batch_size: int, where: str) -> Computation:
-        """Features as a computation of batches of one size, for a step."""
+        """Return the computation of features in batches of one size, for a step."""
         strings = tf.TensorSpec([batch_size], tf.string)
         preprocess = traced(self.preprocess).get_concrete_function(strings)
-        # Apart from preprocessing, or optimizers fold its last product into the encoder.
+        # Separate from preprocessing, or optimizers fold its last product into the encoder.
         inputs = tf.TensorSpec.from_tensor(preprocess.outputs[0])
         forward = traced(self.features).get_concrete_function(inputs)
         return Computation(
@@ -91,24 +100,28 @@ class Encoder:
         )
 
 
-def load_encoder(folder: Path, where: str) -> Encoder:
-    """An encoder as ``import_encoder`` made it, every byte verified before it is loaded.
+def load_encoder(folder: Path, where: str = "load_encoder") -> Encoder:
+    """Load an encoder that ``import_encoder`` wrote; every byte is verified before loading.
 
-    It has given its pin's golden outputs again, so this runtime computes what it was pinned for.
+    The encoder reproduces the golden outputs of its pin, so this runtime computes the same features
+    as the one in which the encoder was pinned.
 
     Raises:
-        BlocksError: It is no finished encoder, its bytes are not where its pin decides that they
-            are, a file differs, TensorFlow cannot load it, or its golden outputs differ.
+        BlocksError: The folder is no finished encoder, the SavedModel is not at the place that the
+            pin's ``loading`` decides, a file differs, TensorFlow cannot load the SavedModel, or its
+            golden outputs differ.
     """
     open_folder(folder, FORMAT, where).file(PIN_NAME)
     return load_pinned(folder, where)
 
 
 def load_pinned(folder: Path, where: str) -> Encoder:
-    """An encoder as ``encoder pin`` made it: as ``load_encoder``, but it need not be an output.
+    """Load an encoder that ``encoder pin`` wrote.
+
+    The checks are those of ``load_encoder``, but the folder need not be an output of a step.
 
     Raises:
-        BlocksError: As ``load_encoder``, for what is pinned.
+        BlocksError: The encoder cannot be loaded, or differs from its pin; see ``load_encoder``.
     """
     pin = read_pin(folder / PIN_NAME)
     saved_model = pinned_saved_model(pin, folder, where)
@@ -120,26 +133,27 @@ def load_pinned(folder: Path, where: str) -> Encoder:
 
 
 def read_input(name: str, record: Mapping[str, Any], where: str) -> Modality:
-    """An encoder's input, from a pin's ``modality`` and its table ``input``.
+    """Return an encoder's input, from a pin's ``modality`` and its table ``input``.
 
     Raises:
         BlocksError: No encoder takes this modality, or a key is missing, unknown or mistyped.
     """
     kinds = {each: kind for each, kind in MODALITIES.items() if kind is not Modality}
     if name not in kinds:
-        remedy = "correct it, or update tfhub-blocks"
+        remedy = "Correct modality in the pin, or update tfhub-blocks"
         expected = f"one of {', '.join(kinds)}"
-        raise BlocksError(where, "modality", f"it is {name!r}", expected, remedy)
+        raise BlocksError(where, "modality", f"no encoder takes {name!r}", expected, remedy)
     read = read_record(record, kinds[name], where, "input")
     for key, problem, expected in read.faults():
-        raise BlocksError(where, f"input.{key}", problem, expected, "correct it")
+        remedy = f"Correct {key} in the pin, or in the facts that you pass"
+        raise BlocksError(where, f"input.{key}", problem, expected, remedy)
     return read
 
 
 def vectors_of(
     loaded: SavedObject, encoder_input: Modality, output: EncoderOutput, preprocessed: Any
 ) -> tf.Tensor:
-    """What an encoder gives for preprocessed items, float32, by an output's key and pooling."""
+    """Return an encoder's vectors for preprocessed items, float32, by output key and pooling."""
 
     def call(inputs: Any) -> tf.Tensor:
         return tf.cast(output_of(loaded.call(inputs), output.key), tf.float32)
@@ -148,7 +162,7 @@ def vectors_of(
 
 
 def output_of(given: Any, key: str | None) -> Any:
-    """The one of an encoder's outputs that a pin names."""
+    """Return the output of an encoder that a pin names."""
     if key is None:
         return given
     return given[key] if isinstance(given, Mapping) else given[int(key)]

@@ -1,4 +1,4 @@
-"""Facts: what is told of an encoder because its SavedModel does not say it, and what a pin says."""
+"""Facts about an encoder: those that users pass, and those that a pin states."""
 
 from typing import Any
 
@@ -11,11 +11,12 @@ LONGEST_TOLD = 200
 
 
 def check_facts(pin: Pin, inspected: Pin, where: str) -> None:
-    """Hold what a pin says of an encoder against what was seen when it was loaded.
+    """Compare the facts in a pin with the facts of the loaded encoder.
+
+    Name, handle, licence and decisions are not compared.
 
     Raises:
-        BlocksError: They disagree in what can be seen, or its golden outputs differ: not in name,
-            handle, licence or decisions.
+        BlocksError: A fact or the golden outputs differ.
     """
     pinned, found = _facts(pin), _facts(inspected)
     for key in sorted(pinned.keys() | found.keys()):
@@ -24,34 +25,35 @@ def check_facts(pin: Pin, inspected: Pin, where: str) -> None:
             raise BlocksError(
                 where,
                 f"{PIN_NAME}: {key}",
-                f"the pin says {_short(stated)}",
-                f"{_short(seen)}, as the encoder that was loaded has it",
-                "correct the pin, or get the encoder that it was made for",
+                f"the pin states {_short(stated)}",
+                f"{_short(seen)}, as in the loaded encoder",
+                f"Correct {key} in {PIN_NAME}, or pass the encoder that was pinned",
             )
     check_golden(pin.golden, inspected.golden, where)
 
 
 def parse_facts(text: str | None) -> dict[str, Any]:
-    """What is told of an encoder: ``NAME=VALUE`` or ``NAME=VALUE:VALUE``, with commas between.
+    """Parse facts about an encoder: ``NAME=VALUE`` or ``NAME=VALUE:VALUE``, separated by commas.
 
-    Values are numbers where they look like one: ``size_px=96:96, range=-1:1, output=note``.
+    A value that looks like a number is a number: ``size_px=96:96, range=-1:1, output=note``.
 
     Raises:
         BlocksError: A part has no name or no value.
     """
-    told: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     for part in filter(None, (part.strip() for part in (text or "").split(","))):
         name, _, value = (word.strip() for word in part.partition("="))
         if not name or not value:
-            expected = "NAME=VALUE, with commas between"
-            raise BlocksError("facts", part, "it has no name or no value", expected, "mend it")
+            problem, expected = f"{part!r} has no name or no value", "NAME=VALUE"
+            remedy = "Write facts as NAME=VALUE, separated by commas, such as size_px=96:96"
+            raise BlocksError("facts", part, problem, expected, remedy)
         values = [_number(word) for word in value.split(":")]
-        told[name] = values if len(values) > 1 else values[0]
-    return told
+        facts[name] = values if len(values) > 1 else values[0]
+    return facts
 
 
 def told_facts(pin: Pin) -> dict[str, Any]:
-    """What a pin says that its SavedModel does not, or that it must not contradict."""
+    """Return the facts of a pin that its SavedModel does not contain, or must not contradict."""
     output = {"output": pin.output.key} if pin.output.key is not None else {}
     return {**pin.input, **output, "pooling": pin.output.pooling, "licence": pin.licence}
 
@@ -65,8 +67,8 @@ def _facts(pin: Pin) -> dict[str, Any]:
 
 
 def _short(value: Any) -> str:
-    told = str(list(value) if isinstance(value, tuple) else value)
-    return told if len(told) <= LONGEST_TOLD else f"{told[:LONGEST_TOLD]}..."
+    text = str(list(value) if isinstance(value, tuple) else value)
+    return text if len(text) <= LONGEST_TOLD else f"{text[:LONGEST_TOLD]}..."
 
 
 def _number(word: str) -> int | float | str:

@@ -1,6 +1,6 @@
-"""Imports: from a folder or an address to an encoder that is verified, loaded and pinned.
+"""Imports: from a folder or an address to a verified, loaded and pinned encoder.
 
-TensorFlow is imported when there is something to load: what is refused is refused without it.
+TensorFlow is imported only to load a SavedModel, so a request can be refused without TensorFlow.
 """
 
 import re
@@ -30,9 +30,10 @@ WHERE = "import_encoder"
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """What to import: a folder or an address, its pin, and what to do if it has none.
+    """A request to import an encoder from a folder or an address, with or without a pin.
 
-    ``facts`` is what is told of an encoder without a pin, as ``parse_facts`` reads it.
+    ``unpinned`` decides about an encoder without a pin: "accept" or "refuse". ``facts`` describes
+    such an encoder, in the form that ``parse_facts`` reads.
     """
 
     source: str | None
@@ -43,16 +44,15 @@ class ImportRequest:
 
 
 def import_saved_model(request: ImportRequest, folder: Path) -> Pin:
-    """Copy an encoder into an empty folder, verified and loaded; give its pin.
+    """Copy an encoder into an empty folder, verify and load the copy, and return its pin.
 
-    What is verified and what is loaded are both the copy. Without a pin, and with ``unpinned``
-    "accept", the pin is made from the copy. Where the pin decides that the SavedModel does not
-    travel (``baked``, ``downloaded``), the pin alone is left, and the pin alone may be given: then
-    what is verified and loaded is what the pin means.
+    Without a pin, and with ``unpinned`` "accept", the pin is created from the copy. If the pin
+    decides ``baked`` or ``downloaded``, only the pin remains in the folder. Then a request may also
+    contain only the pin, and the SavedModel to which the pin refers is verified and loaded.
 
     Raises:
-        BlocksError: Not exactly one origin was given; there is no pin; a file differs from it; the
-            SavedModel cannot serve as an encoder, or not as the one that the pin describes.
+        BlocksError: The request has no origin or two, or no pin; a file differs from the pin; or
+            the SavedModel cannot serve as an encoder, or differs from the pin's facts.
     """
     origins = [bool(request.source), bool(request.handle)]
     if all(origins) or not any([*origins, request.pin]):
@@ -94,14 +94,14 @@ def _not_one(request: ImportRequest) -> BlocksError:
     return BlocksError(
         WHERE,
         "source, handle",
-        "both are given" if request.source else "neither is given",
+        "both source and handle are set" if request.source else "neither source nor handle is set",
         "exactly one of them",
-        "give a folder as source, or an address as handle",
+        "Pass a folder as source, or an address as handle",
     )
 
 
 def _is_pin_alone(request: ImportRequest) -> bool:
-    """Whether nothing but a pin is given to import."""
+    """Return True if the request contains only a pin."""
     names = (SAVED_MODEL_NAME, SAVED_MODEL_FOLDER)
     source = Path(request.source) if request.source else None
     has_model = source and (source.is_file() or any((source / name).exists() for name in names))
@@ -109,7 +109,7 @@ def _is_pin_alone(request: ImportRequest) -> bool:
 
 
 def _given_pin(request: ImportRequest) -> Pin | None:
-    """The pin at the port, else the one in the source; None where ``unpinned`` accepts that."""
+    """Return the pin at the port or in the source, or None if ``unpinned`` accepts no pin."""
     path = Path(request.pin) if request.pin else Path(request.source or "") / PIN_NAME
     if request.pin is None and (request.source is None or not path.is_file()):
         if request.unpinned == "accept":
@@ -117,17 +117,17 @@ def _given_pin(request: ImportRequest) -> Pin | None:
         raise BlocksError(
             WHERE,
             request.handle or str(request.source),
-            f"this encoder has no pin ({PIN_NAME}), so its bytes could be anyone's",
-            f"a pin at port pin, or {PIN_NAME} beside {SAVED_MODEL_FOLDER}/ in source",
-            "give one, or set unpinned=accept once to make it, and review and keep what it prints",
+            f"this encoder has no pin ({PIN_NAME}), so its bytes cannot be verified",
+            f"a pin at port pin, or {PIN_NAME} next to {SAVED_MODEL_FOLDER}/ in source",
+            "Pass a pin, or set unpinned=accept once, review the pin that is printed, and keep it",
         )
     if request.facts:
         raise BlocksError(
             WHERE,
             "facts",
-            f"they are {request.facts!r}, while there is a pin",
-            "no facts where there is a pin",
-            "leave them out, or change the pin",
+            f"facts are {request.facts!r}, but the encoder has a pin",
+            "no facts for an encoder with a pin",
+            "Leave facts out, or change the pin",
         )
     return read_pin(path)
 
@@ -136,7 +136,7 @@ def _new_pin(request: ImportRequest, saved_model: Path, files: Mapping[str, Pinn
     from tfhub_blocks.compute.encoders.encoder_facts import parse_facts
     from tfhub_blocks.compute.encoders.inspection import inspect_encoder
 
-    # Not the source's whole path: that differs from run to run, and the pin shall not.
+    # Only the last part of the path, because the path differs between runs and the pin must not.
     named = request.handle and canonical_handle(request.handle)
     origin = named or f"folder:{Path(str(request.source)).name}"
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", re.sub(r"^https?://[^/]*/|^folder:", "", origin))

@@ -1,4 +1,4 @@
-"""Where the bytes of a pinned encoder are: its team's decision on loading, in one place."""
+"""The location of a pinned encoder's SavedModel, by the decision ``loading`` in its pin."""
 
 import os
 from pathlib import Path
@@ -17,19 +17,19 @@ from tfhub_blocks.records.pins.pins import (
 
 
 def pinned_saved_model(pin: Pin, folder: Path, where: str) -> Path:
-    """The SavedModel that a pin means, every byte of it as pinned.
+    """Return the folder of the SavedModel of a pin, and check every byte against the pin.
 
-    It is beside the pin where that decides ``mounted`` or nothing, in the image where it decides
-    ``baked``, and where it decides ``downloaded`` in a cache, into which it is downloaded once.
-    Only the last opens a socket.
+    With ``mounted``, or without a decision, the folder is next to the pin. With ``baked``, the
+    folder is in the image of the environment. With ``downloaded``, the SavedModel is downloaded
+    once into a cache; only then a socket is opened.
 
     Args:
         pin: The pin.
-        folder: Where it was read.
-        where: Who asks, for messages.
+        folder: The folder of the pin.
+        where: The command or step, for messages.
 
     Raises:
-        BlocksError: It is not there, a file differs, or the download failed.
+        BlocksError: The SavedModel is missing, a file differs, or the download failed.
     """
     if pin.decisions.loading == "downloaded":
         return cached_saved_model(
@@ -49,11 +49,11 @@ def _image_folder() -> Path:
 
 def _absent(pin: Pin, saved_model: Path, where: str) -> BlocksError:
     if pin.decisions.model_travels:
-        expected, remedy = "the SavedModel beside its pin", "import the encoder again"
+        expected, remedy = "the SavedModel next to its pin", "Import the encoder again"
     else:
-        expected = "an image that the encoder is baked into, as its pin decides (loading)"
+        expected = "an image that contains the encoder, because the pin states loading = 'baked'"
         remedy = (
-            "bake it (`tfhub-blocks env bake`) and let the profile's [environments] name that "
-            "environment, or decide for mounted or downloaded"
+            "Bake the encoder with `tfhub-blocks env bake` and name that environment in the "
+            "profile's [environments], or set loading in the pin to mounted or downloaded"
         )
-    return BlocksError(where, pin.name, f"there is no folder {saved_model}", expected, remedy)
+    return BlocksError(where, pin.name, f"folder {saved_model} does not exist", expected, remedy)

@@ -1,4 +1,4 @@
-"""What production demands of an encoder, beyond that its bytes are as pinned."""
+"""The conditions of production for an encoder, in addition to verified bytes."""
 
 from pathlib import Path
 from typing import get_args
@@ -15,30 +15,30 @@ from tfhub_blocks.records.pins.encoder_decisions import (
 from tfhub_blocks.records.pins.handles import is_mutable
 from tfhub_blocks.records.pins.pins import FORMAT, PIN_NAME, Decisions, Pin, read_pin
 
-_TRY = f"to try things, let the profile say encoder_policy = 'experiment' ({POLICY_VARIABLE})"
+_TRY = f"or for an experiment set encoder_policy = 'experiment' in the profile ({POLICY_VARIABLE})"
 
 
 def check_handle(handle: str, where: str) -> None:
-    """Refuse a handle that may mean another encoder on another day, but in an experiment.
+    """Refuse a handle without a version, except in an experiment.
 
     Raises:
-        BlocksError: It names no version, or there is no such policy.
+        BlocksError: The handle names no version, or the policy is unknown.
     """
     if not _is_experiment(where) and is_mutable(handle):
         raise BlocksError(
             where,
             handle,
-            "it names no version, so it may mean another encoder tomorrow",
+            "the handle names no version, so it may refer to another encoder tomorrow",
             "a handle with a version",
-            f"name one; {_TRY}",
+            f"Add the version to the handle, {_TRY}",
         )
 
 
 def check_decisions(decisions: Decisions, where: str) -> None:
-    """Refuse an encoder about which not everything is decided, but in an experiment.
+    """Refuse an encoder with an open decision, except in an experiment.
 
     Raises:
-        BlocksError: Something is open, or there is no such policy.
+        BlocksError: A decision is open, or the policy is unknown.
     """
     names = undecided(decisions)
     if not _is_experiment(where) and names:
@@ -46,16 +46,16 @@ def check_decisions(decisions: Decisions, where: str) -> None:
             where,
             "decisions",
             f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} undecided",
-            "a decision on each, taken on purpose",
-            f"write it into the pin (`tfhub-blocks encoder show` says what each means); {_TRY}",
+            "a value for each decision",
+            f"Write the values into the pin (`tfhub-blocks encoder show` explains them), {_TRY}",
         )
 
 
 def tunable_pin(folder: Path, where: str) -> Pin:
-    """The pin of an encoder that import_encoder made and that may be fine-tuned.
+    """Return the pin of an encoder from import_encoder that may be fine-tuned.
 
     Raises:
-        BlocksError: It is no finished encoder, or ``check_fine_tuning`` refuses it.
+        BlocksError: The folder is no finished encoder, or ``check_fine_tuning`` refuses the pin.
     """
     pin = read_pin(open_folder(folder, FORMAT, where).file(PIN_NAME))
     check_fine_tuning(pin, where)
@@ -63,21 +63,26 @@ def tunable_pin(folder: Path, where: str) -> Pin:
 
 
 def check_fine_tuning(pin: Pin, where: str) -> None:
-    """Refuse to fine-tune an encoder that may not be, or of which that is open in production.
+    """Refuse to fine-tune an encoder whose pin does not allow it.
+
+    In an experiment, an open decision is enough.
 
     Raises:
-        BlocksError: Its pin forbids it, says nothing where it has to, or there is no such policy.
+        BlocksError: The pin forbids fine-tuning, the decision is open outside an experiment, or
+            the policy is unknown.
     """
     decided = pin.decisions.fine_tuning
     if decided == "allowed" or (decided == "undecided" and _is_experiment(where)):
         return
-    remedy = "train a head on its features (train_head), or have its team decide otherwise"
+    remedy = (
+        "Train a head on the encoder's features (train_head), or change the decision in the pin"
+    )
     if decided == "undecided":
-        remedy = f"have its team decide, and write it into the pin; {_TRY}"
+        remedy = f"Set fine_tuning in the pin, {_TRY}"
     raise BlocksError(
         where,
         pin.name,
-        f"its pin says fine_tuning = {decided!r}",
+        f"the pin states fine_tuning = {decided!r}",
         "fine_tuning = 'allowed'",
         remedy,
     )

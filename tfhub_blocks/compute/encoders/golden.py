@@ -1,4 +1,4 @@
-"""Golden outputs: what an encoder gives for fixed items, held against what it once gave."""
+"""Golden outputs: an encoder's vectors for fixed items, compared with those in its pin."""
 
 import numpy as np
 
@@ -7,12 +7,13 @@ from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.pins.pins import Golden
 
 PARTS = 8
-# Other kernels and cores differ by about 1e-5, a GPU's TF32 by 1e-3; another range by far more.
+# Other kernels and cores cause a difference of about 1e-5, a GPU's TF32 of 1e-3, and a wrong range
+# of far more.
 TOLERANCE = 0.01
 
 
 def golden_outputs(vectors: np.ndarray) -> Golden:
-    """The golden outputs of an encoder that gives these vectors, float [items, dimension]."""
+    """Return the golden outputs for the vectors of an encoder, float [items, dimension]."""
     parts = np.array_split(vectors, min(PARTS, vectors.shape[1]), axis=1)
     means = np.stack([part.mean(axis=1, dtype=np.float64) for part in parts], axis=1)
     values = tuple(tuple(float(f"{mean:.6g}") for mean in row) for row in means)
@@ -20,14 +21,15 @@ def golden_outputs(vectors: np.ndarray) -> Golden:
 
 
 def check_golden(pinned: Golden, seen: Golden, where: str) -> None:
-    """Hold what an encoder gives now against what it gave when it was pinned.
+    """Compare an encoder's golden outputs with those in its pin.
 
     Raises:
-        BlocksError: They differ by more than the pin's tolerance.
+        BlocksError: The outputs differ by more than the pin's tolerance.
     """
     expected, given = np.array(pinned.values), np.array(seen.values)
     if expected.shape != given.shape:
-        problem, asked = f"they are {given.shape} numbers", f"{expected.shape} as pinned"
+        problem = f"the golden outputs have shape {given.shape}"
+        asked = f"shape {expected.shape}, as in the pin"
     else:
         largest = max(float(np.abs(expected).max()), 1e-30)
         difference = float(np.abs(given - expected).max()) / largest
@@ -40,6 +42,6 @@ def check_golden(pinned: Golden, seen: Golden, where: str) -> None:
         "golden outputs",
         problem,
         asked,
-        "undo what was edited in the pin, run in the environment in which it was pinned, or pin it "
-        "anew and train again",
+        "Undo the edits of the pin, run in the environment in which the encoder was pinned, or pin "
+        "the encoder again and train again",
     )

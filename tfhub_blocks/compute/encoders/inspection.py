@@ -1,4 +1,4 @@
-"""Inspection: from a SavedModel to a pin that says what it takes, gives and needs."""
+"""Inspection: from a SavedModel to a pin that states its input, output and needs."""
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, replace
@@ -33,9 +33,9 @@ from tfhub_blocks.records.pins.pins import (
     files_digest,
 )
 
-# Where TF Hub's common signatures put what transfer learning wants.
+# The outputs of TF Hub's common signatures that are meant for transfer learning.
 OUTPUT_KEYS = ("default", "pooled_output", "embedding", "embeddings")
-# What may be told of any encoder; besides, the keys of its modality's input.
+# The facts of any encoder, in addition to the keys of its modality's input.
 OUTPUT_FACTS = ("output", "pooling", "licence")
 
 
@@ -46,18 +46,18 @@ def inspect_encoder(
     told: Mapping[str, Any],
     files: Mapping[str, PinnedFile],
 ) -> Pin:
-    """The pin of an encoder, with no decisions taken.
+    """Load an encoder, and return its pin, with every decision open.
 
     Args:
-        saved_model: The SavedModel's folder.
-        handle: Where it came from.
-        name: What to call it.
-        told: What is known and the SavedModel does not say, as in ``facts.parse_facts``.
-        files: The SavedModel's files, as they were hashed.
+        saved_model: The folder of the SavedModel.
+        handle: The source of the SavedModel.
+        name: The name of the encoder.
+        told: Facts that the SavedModel does not contain, from ``encoder_facts.parse_facts``.
+        files: The files of the SavedModel with their hashes.
 
     Raises:
-        BlocksError: TensorFlow cannot load it, it gives no vector for each item of any modality,
-            or what is told does not fit.
+        BlocksError: TensorFlow cannot load the SavedModel, the SavedModel returns no vector for
+            each item of any modality, or the facts do not fit.
     """
     operations = read_operations(saved_model, name)
     loaded = load_object(saved_model, name)
@@ -84,7 +84,7 @@ def inspect_encoder(
 def _recognised(
     loaded: SavedObject, told: Mapping[str, Any], where: str
 ) -> tuple[type[Modality], Any, dict[str, Any]]:
-    """The modality that an encoder takes, the spec that says so, and the pin's table ``input``."""
+    """Return the modality of an encoder, the spec of its input, and the pin's table ``input``."""
     for spec in loaded.specs:
         for modality in MODALITIES.values():
             found = modality.recognise(spec)
@@ -95,7 +95,7 @@ def _recognised(
 
 def _input(
     modality: type[Modality],
-    said: Mapping[str, Any],
+    stated: Mapping[str, Any],
     usual: Mapping[str, Any],
     told: Mapping[str, Any],
     where: str,
@@ -104,20 +104,22 @@ def _input(
     for key, value in told.items():
         known = [*own, *OUTPUT_FACTS]
         if key not in known:
-            expected, remedy = f"one of {', '.join(known)}", nearest(key, known) or "correct it"
-            raise BlocksError(where, key, f"{modality.name} has no such fact", expected, remedy)
-        if key in said and value != said[key]:
-            expected = f"{said[key]}, as the SavedModel has it"
-            raise BlocksError(where, key, f"it is told as {value}", expected, "leave it out")
-    given = {**usual, **{key: told[key] for key in own if key in told}, **said}
+            problem, expected = f"{key} is no fact of {modality.name}", f"one of {', '.join(known)}"
+            remedy = nearest(key, known) or f"Leave {key} out of the facts"
+            raise BlocksError(where, key, problem, expected, remedy)
+        if key in stated and value != stated[key]:
+            expected = f"{stated[key]}, as the SavedModel states"
+            remedy = f"Leave {key} out of the facts"
+            raise BlocksError(where, key, f"the fact {key} is {value}", expected, remedy)
+    given = {**usual, **{key: told[key] for key in own if key in told}, **stated}
     for key, default in own.items():
         if key not in given and default is MISSING:
             raise BlocksError(
                 where,
                 key,
-                f"this SavedModel takes {modality.name} and does not say its {key}",
-                "it to be told",
-                f"give the fact {key}=VALUE, from its publisher's page",
+                f"this SavedModel takes {modality.name}, but does not state its {key}",
+                f"the fact {key}",
+                f"Pass the fact {key}=VALUE, with the value from the publisher's page",
             )
         given.setdefault(key, default)
     read_input(modality.name, given, where)
@@ -128,14 +130,15 @@ def _pooling(told: Mapping[str, Any], modality: type[Modality], where: str) -> P
     pooling: Pooling = told.get("pooling", modality.usual_pooling)
     if pooling not in get_args(Pooling):
         expected = f"one of {', '.join(get_args(Pooling))}"
-        raise BlocksError(where, "pooling", f"it is {pooling!r}", expected, "correct it")
+        remedy = nearest(str(pooling), get_args(Pooling)) or "Set the fact pooling to one of these"
+        raise BlocksError(where, "pooling", f"{pooling!r} is no pooling", expected, remedy)
     return pooling
 
 
 def _traced(
     loaded: SavedObject, spec: Any, told_key: Any, where: str
 ) -> tuple[str | None, Training]:
-    """Which output holds the features, and what fine-tuning has to know of the graph to it."""
+    """Trace the encoder: find its feature output, its ordered trainable variables, and its cuts."""
     given = traced(loaded.call).get_concrete_function(spec).structured_outputs
     key = _output_key(given, None if told_key is None else str(told_key), where)
     trainable = loaded.trainable_variables
@@ -156,10 +159,12 @@ def _output_key(given: Any, told: str | None, where: str) -> str | None:
         outputs = {}
     vectors = {k: v for k, v in outputs.items() if tf.is_tensor(v) or isinstance(v, tf.TensorSpec)}
     if told is not None and told not in vectors:
-        expected = (
-            f"one of {', '.join(map(str, vectors))}" if vectors else "no key, it has one only"
-        )
-        raise BlocksError(where, "output", f"there is no output {told!r}", expected, "correct it")
+        expected, remedy = "no fact output, because the SavedModel has one output", "Leave it out"
+        if vectors:
+            expected = f"one of {', '.join(map(str, vectors))}"
+            remedy = nearest(told, vectors) or "Set the fact output to one of these"
+        problem = f"this SavedModel has no output {told!r}"
+        raise BlocksError(where, "output", problem, expected, remedy)
     if told is not None or not outputs:
         return told
     key = next((key for key in OUTPUT_KEYS if key in vectors), None)
@@ -168,15 +173,15 @@ def _output_key(given: Any, told: str | None, where: str) -> str | None:
         raise BlocksError(
             where,
             "output",
-            f"this SavedModel has several outputs ({shapes}) and none has a usual name",
-            "one to be told",
-            "give the fact output=NAME",
+            f"this SavedModel has several outputs ({shapes}), and none has a usual name",
+            "the fact output",
+            "Pass the fact output=NAME with one of these names",
         )
     return key or next(iter(vectors))
 
 
 def _tried(pin: Pin, loaded: SavedObject, saved_model: Path) -> Pin:
-    """The pin with dimension and golden outputs, from the encoder's answers for a few items."""
+    """Run the encoder on a few items, and add dimension and golden outputs to the pin."""
     encoder_input = read_input(pin.modality, pin.input, pin.name)
     first = tf.constant([encoder_input.decode(encoder_input.samples()[0])])
     try:
@@ -189,15 +194,15 @@ def _tried(pin: Pin, loaded: SavedObject, saved_model: Path) -> Pin:
         raise BlocksError(
             pin.name,
             str(saved_model),
-            f"it fails on {pin.modality} of ours ({first_line(error)})",
-            "features of any item",
-            "check with its publisher how it is called",
+            f"the encoder fails on sample items of {pin.modality} ({first_line(error)})",
+            "features for every item",
+            "Look up on the publisher's page how the encoder is called",
         ) from error
     if vectors.shape.rank != 2:
         raise unfit(
             pin.name,
-            f"an output {told_tensor(vectors)} for one item, and pooling {pin.output.pooling}",
+            f"output {told_tensor(vectors)} for one item, with pooling {pin.output.pooling}",
         )
     if not np.isfinite(given).all():
-        raise unfit(pin.name, "features that are NaN or infinite for items of ours")
+        raise unfit(pin.name, "features that are NaN or infinite for sample items")
     return replace(pin, golden=golden_outputs(given))

@@ -1,4 +1,4 @@
-"""Licences of encoders, as far as the files beside them tell."""
+"""Licences of encoders, from the files in their folders."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 UNKNOWN = "unknown"
 NAMES = re.compile(r"(licen[cs]e|copying)([-_.].*)?", re.IGNORECASE)
 CHARACTERS = 20_000
-# What only that licence says, by its SPDX identifier.
+# A phrase that only one licence contains, by the SPDX identifier of the licence.
 SAYINGS = {
     "Apache-2.0": r"apache license,?\s+version 2\.0",
     "MIT": r"permission is hereby granted, free of charge, to any person",
@@ -17,7 +17,7 @@ SAYINGS = {
 
 
 def find_licence(folder: Path) -> str:
-    """The SPDX identifier of the licence in a folder, its first line, or "unknown"."""
+    """Return the SPDX identifier of the licence in a folder, its first line, or "unknown"."""
     for path in sorted(folder.iterdir()):
         if path.is_file() and NAMES.fullmatch(path.name):
             text = path.read_text(encoding="utf-8", errors="replace")[:CHARACTERS]

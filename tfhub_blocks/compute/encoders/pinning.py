@@ -1,4 +1,4 @@
-"""Pinning: from a handle to a folder with a pin, and what is seen of one that has been pinned."""
+"""Pinning: from a handle to a folder with a pin, and checks of a pinned encoder."""
 
 import shutil
 import tempfile
@@ -25,36 +25,41 @@ def pin_encoder(
     facts: str | None = None,
     fetched: Path | None = None,
 ) -> Pin:
-    """Fetch an encoder, inspect it, and write its pin and itself into a new folder; give the pin.
+    """Fetch and inspect an encoder, write it with its pin into a new folder, and return the pin.
 
-    The folder is complete or absent; the encoder is called as it.
+    The folder is complete or absent. The folder's name is the encoder's name.
 
     Args:
-        handle: Where the encoder is: what any source takes.
-        folder: The folder.
-        decisions: What the team decided.
-        with_model: Whether to keep the SavedModel beside the pin.
-        facts: What a SavedModel does not say of itself (docs/modalities.md).
-        fetched: Where the files are, if someone has fetched them for this handle already.
+        handle: The handle of the encoder, for any source.
+        folder: The folder to create.
+        decisions: The decisions of the team.
+        with_model: True to keep the SavedModel next to the pin.
+        facts: Facts that the SavedModel does not contain (docs/modalities.md).
+        fetched: The folder of the files, if they were fetched for this handle already.
 
     Raises:
-        BlocksError: There is something at the folder, the handle gives no encoder, or the decisions
-            cannot be kept with it.
+        BlocksError: The folder exists, the handle leads to no encoder, or the decisions do not fit
+            the handle.
     """
     is_local = any(source.matches(handle) for source in LOCAL_SOURCES)
     if folder.exists():
         raise BlocksError(
-            WHERE, f"--to {folder}", "it is there already", "a new folder", "name another"
+            WHERE,
+            f"--to {folder}",
+            f"{folder} exists already",
+            "",
+            "Pass another folder with --to, or delete this one",
         )
     for key, problem, expected in decisions.faults():
-        raise BlocksError(WHERE, key, problem, expected, "correct it")
+        remedy = "Pass --latency-budget-ms together with --inference realtime, or neither of them"
+        raise BlocksError(WHERE, key, problem, expected, remedy)
     if decisions.loading == "downloaded" and (is_local or fetched):
         raise BlocksError(
             WHERE,
             "--loading downloaded",
-            f"a step could not download {handle!r}",
+            f"a step cannot download {handle!r}",
             "a handle of TF Hub, Kaggle or MLflow",
-            "decide for mounted or baked",
+            "Pass --loading mounted or --loading baked",
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as temporary:
@@ -66,7 +71,7 @@ def pin_encoder(
         named = f"{kind}:{Path(handle).name}" if is_local else canonical_handle(handle)
         pin = replace(seen, name=folder.name, handle=named, decisions=decisions)
         pin.write(partial / PIN_NAME)
-        read_pin(partial / PIN_NAME)  # A name that no pin may have is found now.
+        read_pin(partial / PIN_NAME)  # Raises if the pin has an invalid name.
         if not with_model:
             shutil.rmtree(partial / SAVED_MODEL_FOLDER)
         partial.rename(folder)
@@ -74,12 +79,13 @@ def pin_encoder(
 
 
 def verify_encoder(folder: Path) -> Pin:
-    """Hold an encoder against its pin, each byte and each fact; give the pin.
+    """Compare each byte and each fact of an encoder with its pin, and return the pin.
 
-    A pin that is alone and decides ``downloaded`` or ``baked`` is followed to where the files are.
+    For a pin without files that decides ``downloaded`` or ``baked``, the files of the cache or of
+    the image are compared.
 
     Raises:
-        BlocksError: The first thing that differs.
+        BlocksError: A byte or a fact differs; the message contains the first difference.
     """
     with tempfile.TemporaryDirectory() as temporary:
         request = ImportRequest(str(folder), None, None, "refuse", None)
@@ -87,7 +93,7 @@ def verify_encoder(folder: Path) -> Pin:
 
 
 def measured_load_s(folder: Path, pin: Pin) -> float:
-    """Seconds to verify and load an encoder, without what TensorFlow itself takes to start."""
+    """Measure the seconds to verify and load an encoder, without the start of TensorFlow."""
     begun = time.monotonic()
     tf.saved_model.load(str(pinned_saved_model(pin, folder, "encoder show")))
     return time.monotonic() - begun

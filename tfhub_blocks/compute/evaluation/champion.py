@@ -1,4 +1,4 @@
-"""The champion, which a model has to be better than: opened, and compared on the same items."""
+"""The champion, which is the model in production: its files, and a comparison on equal items."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,21 +30,22 @@ _BY_CONTENT = "salted-sha256"
 
 @dataclass(frozen=True)
 class Model:
-    """A finished model, and the metadata that it carries."""
+    """A finished model and its metadata."""
 
     folder: Folder
     metadata: Mapping[str, Any]
 
     @property
     def digest(self) -> str:
-        """Of all its files."""
+        """The digest of all files of the model."""
         return self.folder.digest
 
     def may_have_seen(self, snapshot: Snapshot) -> bool:
-        """Whether items of a snapshot's test split may be among what it was trained on.
+        """Return True if the model may have been trained on items of a snapshot's test split.
 
-        They are not if it learned from this very snapshot, or from one that puts each item into a
-        split by the same salt, and into the test split at least those that this one puts there.
+        Return False if the model was trained on this snapshot, or on a snapshot with the same salt
+        and an equal or larger test fraction. Then every item of this test split was a test item in
+        training as well.
         """
         if self.metadata["snapshot_digest"] == snapshot.manifest.digest:
             return False
@@ -56,27 +57,27 @@ class Model:
 
 
 def check_min_gain(min_gain: float | None, champion: str | Path | None) -> None:
-    """Refuse a threshold that nothing can be held against.
+    """Check that a required gain comes with a champion.
 
     Raises:
-        BlocksError: A gain is asked for, and there is no champion.
+        BlocksError: A gain is required, but no champion is passed.
     """
     if min_gain is not None and champion is None:
         raise BlocksError(
             WHERE,
             MIN_GAIN,
-            f"it is {min_gain:g}, and there is no champion to gain over",
-            f"{CHAMPION_PORT}, the model in production",
-            f"give {CHAMPION_PORT}, or leave {MIN_GAIN} out",
+            f"a gain of {min_gain:g} is required, but the input {CHAMPION_PORT} is missing",
+            "the model in production as champion",
+            f"Pass {CHAMPION_PORT}, or leave {MIN_GAIN} out",
         )
 
 
 def open_champion(path: Path, model: Model) -> Model:
-    """The champion with every file checked, which can be compared with a model.
+    """Open the champion for a comparison with a model, and check each of its files.
 
     Raises:
-        BlocksError: It is no finished model of ours, a file was changed, or it answers with other
-            labels.
+        BlocksError: The champion is no finished model of tfhub-blocks, a file was changed, or its
+            labels differ from those of the model.
     """
     try:
         champion = Model(*open_model(path, WHERE))
@@ -84,23 +85,23 @@ def open_champion(path: Path, model: Model) -> Model:
         raise BlocksError(
             WHERE,
             CHAMPION_PORT,
-            f"{path} cannot be compared with: {error.problem} ({error.where} > {error.what})",
+            f"{path} cannot be opened: {error.problem} ({error.where} > {error.what})",
             "a finished model of train_head, fine_tune or check_latency",
-            "give the version that is in production as it was registered, or none",
+            f"Pass the registered version that is in production, or leave {CHAMPION_PORT} out",
         ) from error
     ours, theirs = set(model.metadata["labels"]), set(champion.metadata["labels"])
     if ours != theirs:
-        told = [
-            f"{who} alone knows {', '.join(map(repr, sorted(labels)))}"
-            for who, labels in (("the champion", theirs - ours), ("the model", ours - theirs))
+        differences = [
+            f"only {which} has {', '.join(map(repr, sorted(labels)))}"
+            for which, labels in (("the champion", theirs - ours), ("the model", ours - theirs))
             if labels
         ]
         raise BlocksError(
             WHERE,
             CHAMPION_PORT,
-            f"it answers with other labels: {'; '.join(told)}",
+            f"champion and model have different labels: {'; '.join(differences)}",
             "a champion with the labels of the model",
-            f"leave {CHAMPION_PORT} out where the classes change, and ask for min_accuracy",
+            f"If the classes have changed, leave {CHAMPION_PORT} out and set min_accuracy",
         )
     return champion
 
@@ -113,17 +114,18 @@ def compare(
     resamples: int,
     progress: Callable[[int, int | None], None],
 ) -> ChampionComparison:
-    """Ask the champion, by its own program, what the model was asked, and compare item by item.
+    """Run the champion's own program on the items of the model, and compare item by item.
 
-    A champion that is the model, with or without a runtime, is not asked again: it answers alike.
+    If the champion is the model itself, with or without a runtime, its answers are taken from the
+    model.
 
     Args:
         model: The model.
-        champion: The one in production, as ``open_champion`` gives it.
-        answers: What the model answered on the test split of the snapshot.
-        snapshot: That snapshot.
-        resamples: Bootstrap resamples of items, the same for both.
-        progress: Called with items done and in all.
+        champion: The champion, from ``open_champion``.
+        answers: The model's answers on the test split of the snapshot.
+        snapshot: The snapshot.
+        resamples: Bootstrap resamples of items, the same for both models.
+        progress: Called with the number of items done, and their total.
     """
     if bare_digest(model.folder.lineage) == bare_digest(champion.folder.lineage):
         print("the champion is the model itself")

@@ -1,17 +1,18 @@
-"""What a classifier's probabilities are worth on a split, each number with its uncertainty.
+"""Metrics of a classifier's probabilities on a split, each number with its uncertainty.
 
-Definitions are scikit-learn's with ``zero_division=0``. For a class that a split lacks:
+Definitions are those of scikit-learn with ``zero_division=0``. For a class that a split lacks:
 
-- recall is 0, and so is precision, whether or not the class is ever predicted;
-- balanced accuracy (mean recall) is taken over the classes that occur as targets;
-- macro F1 is taken over the classes that occur as target or as prediction;
+- recall and precision are 0, even if the class is predicted;
+- balanced accuracy is the mean recall over the classes that occur as targets;
+- macro F1 is the mean over the classes that occur as target or as prediction;
 - average precision is 0.
 
-Intervals are 95 % percentile bootstrap intervals over items (Efron 1979): items are drawn with
-replacement, as many as there are, and the measure is taken again. A per-class interval leaves out
-resamples without that class (recall) or without a prediction of it (precision). Two limits of the
-method: a measure that is perfect on the split gets an interval of width zero, and the calibration
-error's interval tends to lie high, because resampling adds noise to every bin.
+Intervals are 95 % percentile bootstrap intervals over items (Efron 1979): a resample draws as many
+items as the split has, with replacement, and each measure is computed again. A per-class interval
+leaves out resamples without targets of the class (recall) or without predictions of the class
+(precision). The method has two limits. A measure that is perfect on the split gets an interval of
+width zero. The interval of the calibration error tends to be too high, because resampling adds
+noise to every bin.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,7 +42,7 @@ Integers = NDArray[np.integer]
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """How one class fares against the others."""
+    """The metrics of one class against all others."""
 
     label: str
     support: int  # items whose target it is
@@ -62,7 +63,7 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """The items whose top probability lies in ``(low, high]``; means are 0 where there are none."""
+    """The items whose top probability is in ``(low, high]``; means of an empty bin are 0."""
 
     low: float
     high: float
@@ -77,7 +78,7 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class ClassificationMetrics:
-    """Everything measured on one split. Classes are in the order of the labels."""
+    """All metrics of one split. Classes are in the order of the labels."""
 
     items: int
     accuracy: IntervalEstimate
@@ -86,10 +87,10 @@ class ClassificationMetrics:
     log_loss: IntervalEstimate
     expected_calibration_error: IntervalEstimate
     majority_share: float
-    """Accuracy of always answering the most frequent class: the baseline."""
+    """The baseline: the accuracy of always predicting the most frequent class."""
     classes: tuple[ClassMetrics, ...]
     confusion: tuple[tuple[int, ...], ...]
-    """Row: true class; column: predicted class."""
+    """Counts; row: true class; column: predicted class."""
     reliability: tuple[ReliabilityBin, ...]
 
     def summary(self) -> dict[str, dict[str, float]]:
@@ -110,9 +111,9 @@ class ClassificationMetrics:
 
 @dataclass(frozen=True, eq=False)
 class PrecisionRecallCurve:
-    """One class against the rest, from the lowest threshold to the highest.
+    """The curve of one class against the rest, from the lowest threshold to the highest.
 
-    As scikit-learn's: the last point, recall 0 and precision 1, has no threshold.
+    As in scikit-learn, the last point has recall 0 and precision 1, and no threshold.
     """
 
     label: str
@@ -139,21 +140,21 @@ def measure(
     resamples: int = 1000,
     seed: int = 0,
 ) -> ClassificationMetrics:
-    """Return all measures; the same arguments give the same numbers.
+    """Return all metrics; equal arguments give equal numbers.
 
-    Of equally probable classes the first is the prediction. Memory beyond the arguments is a few
-    values an item, and two a class and resample.
+    Of equally probable classes, the first is the prediction. Beyond the arguments, memory contains
+    a few values for each item, and two values for each class and resample.
 
     Args:
         probabilities: ``[items, classes]``, rows summing to 1.
-        targets: ``[items]``, index into the labels.
-        labels: One a class.
+        targets: ``[items]``, indexes into the labels.
+        labels: The label of each class.
         resamples: Bootstrap resamples of items.
-        seed: Of the resampling.
+        seed: The seed of the resampling.
 
     Raises:
-        BlocksError: No item, shapes that do not fit, a target that is no class, rows that are no
-            probabilities, or no resample.
+        BlocksError: The arguments contain no item, shapes that do not fit, a target that is no
+            class, rows that are no probabilities, or no resample.
     """
     _check_resamples(resamples)
     probabilities = _checked(probabilities, targets, labels)
@@ -187,7 +188,10 @@ def measure(
 
 
 def resampled(items: int, resamples: int, seed: int = 0) -> Iterator[Floats]:
-    """How often each item is drawn, ``[items]``, by resample; equal arguments draw alike."""
+    """Yield for each resample how often each item is drawn, ``[items]``.
+
+    Equal arguments give equal resamples.
+    """
     random = np.random.default_rng(seed)
     for _ in range(resamples):
         drawn = random.integers(items, size=items)
@@ -202,22 +206,23 @@ def differences(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, IntervalEstimate]:
-    """Return each of ``MEASURES`` of one classifier less that of another on the same items.
+    """Return the difference between two classifiers in each of ``MEASURES``, on the same items.
 
-    Intervals are of the difference, over the very resamples that ``measure`` draws: an item counts
-    for both as often, so what is hard for both does not widen them. Where both answer alike the
-    interval has width zero.
+    The difference is the value of the first classifier minus that of the second. Intervals are
+    those of the difference, over the resamples that ``measure`` draws. An item counts equally often
+    for both classifiers, so items that are hard for both do not widen the interval. If both answer
+    identically, the interval has width zero.
 
     Args:
-        probabilities: Of the one, ``[items, classes]``, as `measure` takes them.
-        others: Of the other, for the same items and classes in the same order.
-        targets: As `measure`.
-        labels: As `measure`.
-        resamples: As `measure`.
-        seed: As `measure`.
+        probabilities: The first classifier's probabilities, ``[items, classes]``.
+        others: The second classifier's probabilities, for the same items and classes in order.
+        targets: See `measure`.
+        labels: See `measure`.
+        resamples: See `measure`.
+        seed: See `measure`.
 
     Raises:
-        BlocksError: As `measure`.
+        BlocksError: The arguments are invalid; see `measure`.
     """
     _check_resamples(resamples)
     both = (_checked(answered, targets, labels) for answered in (probabilities, others))
@@ -239,13 +244,13 @@ def precision_recall_curves(
     labels: Sequence[str],
     most_points: int = 1000,
 ) -> tuple[PrecisionRecallCurve, ...]:
-    """Return each class's curve, thinned to at most ``most_points`` of its points.
+    """Return the curve of each class, thinned to at most ``most_points`` points.
 
-    The points kept are evenly spaced along the whole curve and include both ends; average precision
-    is that of the whole curve.
+    The remaining points are evenly spaced along the whole curve and include both ends. Average
+    precision is that of the whole curve.
 
     Raises:
-        BlocksError: As `measure`.
+        BlocksError: The arguments are invalid; see `measure`.
     """
     probabilities = _checked(probabilities, targets, labels)
     return tuple(
@@ -257,9 +262,9 @@ def precision_recall_curves(
 def most_confident_mistakes(
     probabilities: NDArray[np.floating], targets: Integers, count: int
 ) -> NDArray[np.intp]:
-    """Return up to ``count`` items whose prediction is wrong, most confident first.
+    """Return up to ``count`` items with a wrong prediction, most confident first.
 
-    Equally confident items keep their order.
+    Items of equal confidence keep their order.
     """
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != targets)
     order = np.argsort(-probabilities[wrong].max(axis=1), kind="stable")
@@ -267,7 +272,7 @@ def most_confident_mistakes(
 
 
 class _Outcomes:
-    """What became of each item, so that a resample only needs to weigh the items anew."""
+    """The outcome of each item, computed once: a resample only changes the weights of items."""
 
     def __init__(self, probabilities: Floats, targets: Integers) -> None:
         self.classes = probabilities.shape[1]
@@ -294,7 +299,7 @@ class _Outcomes:
         total = times.sum()
         occurs = support > 0
         known = support + predictions > 0
-        # Guo et al. 2017, equation 3: bin shares cancel against the bins' means.
+        # Guo et al. 2017, equation 3: the fraction of a bin cancels against the bin's mean.
         gaps = np.bincount(self.bin, times * (self.hit - self.confidence), RELIABILITY_BINS)
         return np.array(
             [
@@ -307,12 +312,12 @@ class _Outcomes:
         )
 
     def precision_and_recall(self, times: Floats) -> Floats:
-        """Return ``[2, classes]``, NaN where nothing was predicted or nothing was there."""
+        """Return ``[2, classes]``, NaN for a class without predictions or without targets."""
         hits, support, predictions = self.counts(times)
-        share = np.full((2, self.classes), np.nan)
-        np.divide(hits, predictions, out=share[0], where=predictions > 0)
-        np.divide(hits, support, out=share[1], where=support > 0)
-        return share
+        fractions = np.full((2, self.classes), np.nan)
+        np.divide(hits, predictions, out=fractions[0], where=predictions > 0)
+        np.divide(hits, support, out=fractions[1], where=support > 0)
+        return fractions
 
     def reliability(self) -> tuple[ReliabilityBin, ...]:
         count = np.bincount(self.bin, minlength=RELIABILITY_BINS)
@@ -363,7 +368,7 @@ def _curve(
     last_of_score = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
     hits = np.cumsum(positive)[last_of_score].astype(np.float64)
     precision = hits / (last_of_score + 1)
-    # As scikit-learn: recall is 1 at every threshold where there is nothing to find.
+    # As in scikit-learn, recall is 1 at every threshold if the class has no items.
     recall = hits / hits[-1] if hits[-1] else np.ones(len(hits))
     found = np.diff(recall, prepend=0.0) if hits[-1] else np.zeros(len(hits))
     average_precision = float((found * precision).sum())
@@ -381,7 +386,7 @@ def _curve(
 def _check_resamples(resamples: int) -> None:
     if resamples < 1:
         raise BlocksError(
-            WHERE, "resamples", f"it is {resamples}", "at least 1", "leave it out for 1000"
+            WHERE, "resamples", f"{resamples} is too small", "", "Set resamples to 1 or more"
         )
 
 
@@ -392,10 +397,10 @@ def _checked(
         raise BlocksError(
             WHERE,
             "probabilities",
-            f"they have shape {probabilities.shape} for {len(targets)} items and "
+            f"the probabilities have shape {probabilities.shape} for {len(targets)} items and "
             f"{len(labels)} labels",
-            "one row for each of one or more items, one column for each label",
-            "evaluate the model on the snapshot that it knows the labels of",
+            "one row for each of one or more items, and one column for each label",
+            "Evaluate the model on a snapshot with the model's labels",
         )
     outside = (targets < 0) | (targets >= len(labels))
     if outside.any():
@@ -404,7 +409,7 @@ def _checked(
             "targets",
             f"row {int(outside.argmax())} has target {targets[outside.argmax()]}",
             f"0 to {len(labels) - 1}, an index into the {len(labels)} labels",
-            "evaluate the model on the snapshot that it knows the labels of",
+            "Evaluate the model on a snapshot with the model's labels",
         )
     exact = probabilities.astype(np.float64)
     proper = (exact >= 0).all(axis=1) & (np.abs(exact.sum(axis=1) - 1) <= 1e-3)
@@ -413,8 +418,8 @@ def _checked(
         raise BlocksError(
             WHERE,
             "probabilities",
-            f"row {row} sums to {exact[row].sum():.6g}, its smallest is {exact[row].min():.6g}",
-            "numbers from 0 that sum to 1",
-            "make the model answer with probabilities, not logits",
+            f"row {row} has sum {exact[row].sum():.6g} and minimum {exact[row].min():.6g}",
+            "numbers of at least 0 with sum 1",
+            "Change the model so that it returns probabilities, not logits",
         )
     return exact

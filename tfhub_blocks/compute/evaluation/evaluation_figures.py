@@ -1,9 +1,10 @@
-"""The figures of an evaluation, as PNG bytes.
+"""The plots of an evaluation, as PNG bytes.
 
-The same numbers give the same bytes (with the same matplotlib): no metadata, no global state, no
-style file. Figures carry their own white ground, so they read alike on a light or a dark page and
-on paper. Colours are told apart by colour-blind readers (Okabe and Ito 2008), and never carry a
-meaning alone: lines are labelled and cells of a small matrix hold their counts.
+With one version of matplotlib, equal numbers give equal bytes: the plots contain no metadata and
+depend on no global state or style file. They have a white background, so they look the same on a
+light page, on a dark page and on paper. Colour-blind readers can distinguish the colours (Okabe and
+Ito 2008), and no meaning depends on colour alone: lines have labels, and the cells of a small
+matrix contain their counts.
 """
 
 import io
@@ -53,7 +54,7 @@ STYLE: dict[str, Any] = {
 
 @contextmanager
 def drawn_in_style() -> Iterator[None]:
-    """Draw with matplotlib's own defaults and `STYLE`, whatever the machine's matplotlibrc says."""
+    """Draw with matplotlib's built-in defaults and `STYLE`, and ignore the local matplotlibrc."""
     defaults = {
         name: value
         for name, value in matplotlib.rcParamsDefault.items()
@@ -65,17 +66,18 @@ def drawn_in_style() -> Iterator[None]:
 
 @drawn_in_style()
 def confusion_matrix_png(confusion: NDArray[np.integer], labels: Sequence[str]) -> bytes:
-    """Return a matrix coloured by the share of each true class that got each prediction.
+    """Return a matrix whose colours show the fraction of each true class with each prediction.
 
-    Up to 20 classes the cells also hold the counts. Above 50, only the 50 classes with the most
-    mistakes, made or attracted, are shown, and the title says so.
+    With at most 20 classes, the cells also contain the counts. With more than 50 classes, the plot
+    shows only the 50 classes with the most mistakes, as true class or as prediction, and the title
+    states this.
 
     Args:
         confusion: Counts ``[classes, classes]``; row: true class; column: predicted class.
-        labels: One a class.
+        labels: The label of each class.
     """
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    title = "What each class was taken for"
+    title = "Predictions for each true class"
     shown = np.arange(len(labels))
     if len(labels) > MOST_CLASSES:
         hits = np.diagonal(confusion)
@@ -112,7 +114,7 @@ def confusion_matrix_png(confusion: NDArray[np.integer], labels: Sequence[str]) 
     bar.ax.set_yticklabels(["0", "10", "25", "50", "100 %"])
     bar.ax.tick_params(length=0, labelsize=8)
     bar.outline.set_visible(False)
-    bar.set_label("Share of the true class", fontsize=9)
+    bar.set_label("Fraction of the true class", fontsize=9)
     return as_png(figure)
 
 
@@ -124,16 +126,16 @@ def reliability_png(
     accuracies: Sequence[float],
     calibration_error: float,
 ) -> bytes:
-    """Return accuracy against confidence (a reliability diagram) above the histogram of confidence.
+    """Return a reliability diagram (accuracy against confidence) above a histogram of confidence.
 
-    Bars below the diagonal mean that the model is surer than it is right.
+    Bars below the diagonal mean that the model is overconfident.
 
     Args:
         edges: ``[bins + 1]``, from 0 to 1.
         counts: Items in each bin, ``[bins]``.
         confidences: Mean top probability in each bin.
-        accuracies: Share of right answers in each bin.
-        calibration_error: Written into the figure.
+        accuracies: Fraction of right predictions in each bin.
+        calibration_error: The expected calibration error, printed in the plot.
     """
     left, width = np.asarray(edges[:-1]), np.diff(edges)
     used = np.asarray(counts) > 0
@@ -141,9 +143,9 @@ def reliability_png(
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
     accuracy, confidence = np.asarray(accuracies)[used], np.asarray(confidences)[used]
     bars: dict[str, Any] = {"align": "edge", "edgecolor": "white", "linewidth": 1.0}
-    upper.bar(left[used], accuracy, width[used], color=BLUE, label="Share that is right", **bars)
+    upper.bar(left[used], accuracy, width[used], color=BLUE, label="Accuracy", **bars)
     ideal: dict[str, Any] = {"color": FAINT, "linewidth": 1.2, "linestyle": (0, (5, 3))}
-    upper.plot([0, 1], [0, 1], label="As right as it is sure", **ideal)
+    upper.plot([0, 1], [0, 1], label="Perfect calibration", **ideal)
     upper.plot(
         confidence,
         confidence,
@@ -153,14 +155,14 @@ def reliability_png(
         markersize=6,
         label="Mean confidence",
     )
-    upper.set_title("Is it as right as it is sure?")
+    upper.set_title("Accuracy at each confidence")
     upper.set_ylabel("Accuracy")
     upper.set_ylim(0, 1.02)
     upper.legend(
         loc="upper left", alignment="left", title=f"Calibration error {calibration_error:.3f}"
     )
     lower.bar(left, np.asarray(counts) / max(sum(counts), 1), width, color=FAINT, **bars)
-    lower.set_ylabel("Share of items")
+    lower.set_ylabel("Fraction of items")
     lower.set_xlabel("Confidence (probability of the predicted class)")
     lower.set_xlim(0, 1)
     for axes in (upper, lower):
@@ -175,16 +177,15 @@ def precision_recall_png(
     recalls: Sequence[Sequence[float] | NDArray[np.float64]],
     average_precisions: Sequence[float],
 ) -> bytes:
-    """Return precision against recall, each class against the rest.
+    """Return a plot of precision against recall, each class against the rest.
 
-    Up to 8 classes each has its own colour. Of more, the 8 with the lowest average precision are
-    coloured and all others are thin and grey.
+    The 8 classes with the lowest average precision have colours. All other lines are thin and grey.
 
     Args:
-        labels: One a class.
+        labels: The label of each class.
         precisions: The points of each class's curve.
-        recalls: As many as precisions for each class, falling.
-        average_precisions: One a class.
+        recalls: The recall of each of these points, falling.
+        average_precisions: The average precision of each class.
     """
     order = np.argsort(average_precisions, kind="stable")
     named, others = order[:MOST_LINES], order[MOST_LINES:]
@@ -205,9 +206,9 @@ def precision_recall_png(
         )
     if len(others):
         axes.plot([], [], **quiet, label=f"{len(others)} better classes")
-    axes.set_title("What finding more of a class costs")
-    axes.set_xlabel("Recall (share of the class that is found)")
-    axes.set_ylabel("Precision (share of the found that is right)")
+    axes.set_title("Precision at each recall")
+    axes.set_xlabel("Recall (fraction of the class that is found)")
+    axes.set_ylabel("Precision (fraction of predictions that are right)")
     axes.set_xlim(0, 1.01)
     axes.set_ylim(0, 1.02)
     plain(axes)
@@ -226,13 +227,13 @@ def precision_recall_png(
 def curves_png(
     curves: Mapping[str, Sequence[float]], best: int, start: float, quantity: str = "Loss, in nats"
 ) -> bytes:
-    """Return curves over the epochs of a training, the best epoch and the start marked.
+    """Return a plot of curves over the epochs of a training, with the best epoch and the start.
 
     Args:
-        curves: The values of each curve, one an epoch, by its name; at most 8 curves.
+        curves: The values of each curve by its name, one value for each epoch; at most 8 curves.
         best: The index of the best epoch.
-        start: What stood before the training, drawn across.
-        quantity: What is drawn.
+        start: The value before the training, drawn as a horizontal line.
+        quantity: The name of the vertical axis.
     """
     figure = blank_figure(6.2, 4.0)
     axes = figure.add_subplot()
@@ -243,7 +244,7 @@ def curves_png(
         axes.plot(epochs, values, linewidth=1.8, marker=marker, markersize=3.5, label=name, **look)
     axes.axhline(start, color=FAINT, linewidth=1.0, linestyle=":", label="before training")
     axes.axvline(best + 1, color=FAINT, linewidth=1.0, label=f"best epoch, {best + 1}")
-    axes.set_title("What training changed")
+    axes.set_title("Values after each epoch")
     axes.set_xlabel("Epoch")
     axes.set_ylabel(quantity)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -253,19 +254,19 @@ def curves_png(
 
 
 def blank_figure(width_in: float, height_in: float) -> Figure:
-    """Return a figure on a white ground, laid out so that nothing overlaps."""
+    """Return a figure on a white background, with a layout in which nothing overlaps."""
     return Figure(figsize=(width_in, height_in), dpi=DPI, layout="constrained", facecolor="white")
 
 
 def plain(axes: Axes) -> None:
-    """Leave a light grid and the two lines that carry the scales."""
+    """Draw a light grid, and keep only the left and the lower axis line."""
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def _shortened(label: str) -> str:
-    """Return one line of at most `LONGEST_LABEL` characters, both ends kept."""
+    """Return one line of at most `LONGEST_LABEL` characters, with both ends of the label."""
     line = " ".join(label.split())
     if len(line) <= LONGEST_LABEL:
         return line
@@ -277,7 +278,7 @@ def as_png(figure: Figure) -> bytes:
     """Return a figure as PNG."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        # A label in a script that the font lacks is drawn as boxes; the report's tables spell it.
+        # A label in a script that the font lacks becomes boxes; the report's tables show the text.
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

@@ -1,8 +1,8 @@
-"""The report of an evaluation: one HTML page that needs nothing else.
+"""The report of an evaluation: one self-contained HTML page.
 
-Styles are inline and pictures are data URIs, so the page reads the same from a mail, an artefact
-store or a disk, in ten years too. Every text that comes from outside is escaped, and a
-content-security policy forbids scripts and requests.
+Styles are inline and pictures are data URIs, so the page looks the same from a mail, an artefact
+store or a disk, even in ten years. Every text from outside is escaped, and a content-security
+policy forbids scripts and requests.
 """
 
 import base64
@@ -20,7 +20,7 @@ FORMAT = Format("report", 1)
 
 @dataclass(frozen=True)
 class ThresholdResult:
-    """A condition that was asked for, and whether it was met."""
+    """A required threshold and its result."""
 
     name: str  # such as "Accuracy"
     asked: str  # such as "at least 0.9"
@@ -30,7 +30,7 @@ class ThresholdResult:
 
 @dataclass(frozen=True)
 class MetricRow:
-    """A number about the whole split."""
+    """A metric of the whole split."""
 
     name: str
     value: float
@@ -40,7 +40,7 @@ class MetricRow:
 
 @dataclass(frozen=True)
 class AgainstRow:
-    """A measure of the model and of the champion; ``change`` is the one less the other."""
+    """A metric of the model and of the champion; ``change`` is the model's minus the champion's."""
 
     name: str
     model: float
@@ -52,7 +52,7 @@ class AgainstRow:
 
 @dataclass(frozen=True)
 class Against:
-    """The model against the champion: the verdict in a sentence, measures, what limits it."""
+    """The comparison with the champion: the verdict as a sentence, metrics, and warnings."""
 
     verdict: str
     rows: Sequence[AgainstRow]
@@ -61,7 +61,7 @@ class Against:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """The numbers of one class, intervals as (low, high)."""
+    """The metrics of one class, with intervals as (low, high)."""
 
     label: str
     support: int
@@ -74,7 +74,7 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A PNG, and what someone who cannot see it should know."""
+    """A plot as PNG, with a text alternative for readers who cannot see the plot."""
 
     title: str
     png: bytes
@@ -83,7 +83,7 @@ class ReportFigure:
 
 @dataclass(frozen=True)
 class Mistake:
-    """An item that the model got wrong."""
+    """An item with a wrong prediction."""
 
     item_id: str
     true_label: str
@@ -94,7 +94,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class EvaluationPage:
-    """All that the page says, in its order."""
+    """The content of the page, in the order of the page."""
 
     title: str
     summary: str
@@ -104,16 +104,16 @@ class EvaluationPage:
     figures: Sequence[ReportFigure]
     mistakes: Sequence[Mistake]
     facts: Sequence[tuple[str, str]]
-    """How it came to be: digests, parameters, durations, as (name, value)."""
+    """The provenance: digests, parameters, durations, as (name, value)."""
     notes: Sequence[str] = ()
     against: Against | None = None
 
 
 def render_report(report: EvaluationPage) -> str:
-    """Return the page. The same report gives the same text.
+    """Return the page as HTML; equal reports give equal texts.
 
-    The verdict is "Passed" where every threshold was met, "Not passed" where one was missed, and
-    says so where none was asked for. Intervals are labelled as 95 % intervals.
+    The verdict is "Passed" if every threshold was met, "Not passed" if any was missed, and
+    "No verdict" if the report has no threshold. Intervals are labelled as 95 % intervals.
     """
     sections = [
         _metrics(report.metrics),
@@ -137,7 +137,7 @@ def _verdict(thresholds: Sequence[ThresholdResult]) -> str:
     if not thresholds:
         return (
             '<section class="verdict open" aria-labelledby="verdict"><h2 id="verdict">No verdict'
-            "</h2><p>No thresholds were asked for.</p></section>"
+            "</h2><p>The evaluation has no thresholds.</p></section>"
         )
     met = sum(threshold.met for threshold in thresholds)
     passed = met == len(thresholds)
@@ -153,7 +153,7 @@ def _verdict(thresholds: Sequence[ThresholdResult]) -> str:
         f'<section class="verdict {"passed" if passed else "failed"}" aria-labelledby="verdict">'
         f'<h2 id="verdict">{"✓ Passed" if passed else "✗ Not passed"}</h2>'
         f"<p>{met} of {len(thresholds)} {_plural('threshold', len(thresholds))} met.</p>"
-        + _table(["ThresholdResult", "Asked for", "Measured", "Result"], rows, numbers={2})
+        + _table(["Threshold", "Required", "Measured", "Result"], rows, numbers={2})
         + "</section>"
     )
 
@@ -182,9 +182,10 @@ def _against(against: Against | None) -> str:
         f"<td>{html.escape(row.verdict)}</td></tr>"
         for row in against.rows
     ]
-    told = "".join(f"<p>{html.escape(it)}</p>" for it in (against.verdict, *against.warnings))
-    head = ["Measure", "Champion", "This model", "Difference", "95 % interval", "This model is"]
-    return _section("Against the champion", told + _table(head, rows, numbers={1, 2, 3, 4}))
+    texts = "".join(f"<p>{html.escape(it)}</p>" for it in (against.verdict, *against.warnings))
+    head = ["Measure", "Champion", "This model", "Difference", "95 % interval", "Result"]
+    title = "Comparison with the champion"
+    return _section(title, texts + _table(head, rows, numbers={1, 2, 3, 4}))
 
 
 def _classes(classes: Sequence[ClassRow]) -> str:
@@ -200,9 +201,8 @@ def _classes(classes: Sequence[ClassRow]) -> str:
     ]
     head = ["Class", "Items", "Precision", "Recall", "Average precision"]
     lead = "<p>Small numbers are 95 % intervals.</p>"
-    return (
-        _section("Class by class", lead + _table(head, rows, numbers={1, 2, 3, 4})) if rows else ""
-    )
+    title = "Measures by class"
+    return _section(title, lead + _table(head, rows, numbers={1, 2, 3, 4})) if rows else ""
 
 
 def _figures(figures: Sequence[ReportFigure]) -> str:
@@ -212,7 +212,7 @@ def _figures(figures: Sequence[ReportFigure]) -> str:
         f"<figcaption>{html.escape(figure.title)}</figcaption></figure>"
         for figure in figures
     ]
-    return _section("Figures", f'<div class="figures">{"".join(drawn)}</div>') if drawn else ""
+    return _section("Plots", f'<div class="figures">{"".join(drawn)}</div>') if drawn else ""
 
 
 def _mistakes(mistakes: Sequence[Mistake]) -> str:
@@ -228,8 +228,8 @@ def _mistakes(mistakes: Sequence[Mistake]) -> str:
             "</div></dl></li>"
         )
     lead = (
-        "<p>Where the model was surest and wrong. Some may be mistakes of the labels rather than "
-        "the model's.</p>"
+        "<p>The wrong predictions with the highest confidence. Some may be mistakes in the labels, "
+        "not in the model.</p>"
     )
     title = "Most confident mistakes"
     return _section(title, f'{lead}<ul class="cards">{"".join(cards)}</ul>') if cards else ""
@@ -238,10 +238,10 @@ def _mistakes(mistakes: Sequence[Mistake]) -> str:
 def _item(shown: Shown, alternative: str) -> str:
     if not shown.media:
         return f"<blockquote>{html.escape(shown.text)}</blockquote>"
-    source, told = _data_uri(shown.media, shown.media_type), html.escape(alternative)
+    source, text = _data_uri(shown.media, shown.media_type), html.escape(alternative)
     if shown.media_type.startswith("audio/"):
-        return f'<audio controls src="{source}" aria-label="{told}"></audio>'
-    return f'<img src="{source}" alt="{told}">'
+        return f'<audio controls src="{source}" aria-label="{text}"></audio>'
+    return f'<img src="{source}" alt="{text}">'
 
 
 def _facts(facts: Sequence[tuple[str, str]]) -> str:
@@ -250,7 +250,7 @@ def _facts(facts: Sequence[tuple[str, str]]) -> str:
         "</tr>"
         for name, value in facts
     ]
-    return _section("How it came to be", _table(["Fact", "Value"], rows)) if rows else ""
+    return _section("Provenance", _table(["Fact", "Value"], rows)) if rows else ""
 
 
 def _notes(notes: Sequence[str]) -> str:

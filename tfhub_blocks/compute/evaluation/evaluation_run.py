@@ -1,4 +1,4 @@
-"""An evaluation: a model's answers on a split, measured, drawn, and held against thresholds."""
+"""An evaluation: the model's answers on a split, their metrics, plots, and thresholds."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -41,10 +41,13 @@ WHERE = "evaluate"
 BATCH_SIZE = 64
 
 TITLES = {
-    "accuracy": ("Accuracy", "Share of items that are right"),
+    "accuracy": ("Accuracy", "Fraction of items with a right prediction"),
     "balanced_accuracy": ("Balanced accuracy", "Mean recall of the classes"),
     "macro_f1": ("Macro F1", "Mean F1 of the classes"),
-    "log_loss": ("Log-loss", "Mean surprise at the true class, in nats; lower is better"),
+    "log_loss": (
+        "Log-loss",
+        "Mean negative log-probability of the true class, in nats; lower is better",
+    ),
     "expected_calibration_error": (
         "Calibration error",
         "Mean gap between confidence and accuracy over 15 bins; lower is better",
@@ -56,7 +59,7 @@ BETTER_IF_LESS = frozenset({"log_loss", "expected_calibration_error"})
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """A model's answers on one split: row i belongs to item ``ids[i]``."""
+    """The answers of a model on one split: row i belongs to item ``ids[i]``."""
 
     ids: tuple[str, ...]
     targets: NDArray[np.int64]
@@ -71,10 +74,10 @@ def answer_split(
     split: str,
     progress: Callable[[int, int | None], None],
 ) -> Answers:
-    """What a model answers, through the program that it is served by, on a split of a snapshot.
+    """Return a model's answers on a split of a snapshot, from the program that serves the model.
 
     Raises:
-        BlocksError: The split is empty, or the snapshot has a label that the model does not know.
+        BlocksError: The split is empty, or the snapshot has a label that the model lacks.
     """
     unknown = sorted(set(snapshot.manifest.labels) - set(labels))
     total = sum(snapshot.manifest.counts.get(split, {}).values())
@@ -82,15 +85,15 @@ def answer_split(
         raise BlocksError(
             WHERE,
             f"snapshot {snapshot.folder.path}",
-            f"the model does not know {', '.join(map(repr, unknown))}"
+            f"the model lacks the labels {', '.join(map(repr, unknown))}"
             if unknown
-            else f"its {split} split is empty",
+            else f"the {split} split is empty",
             "a snapshot with labels of the model: " + ", ".join(labels)
             if unknown
-            else "items to measure on",
-            "give a snapshot of the data that the model is for",
+            else f"one item or more in the {split} split",
+            "Pass a snapshot of the kind of data that the model was trained on",
         )
-    # Not through its signature, which wants some items as str: a snapshot holds bytes.
+    # Bypass the signature, which requires texts as str: a snapshot contains bytes.
     scorer = mlflow.pyfunc.load_model(str(model)).unwrap_python_model()
     index = {label: number for number, label in enumerate(labels)}
     ids: list[str] = []
@@ -114,13 +117,14 @@ def hold_thresholds(
     comparison: ChampionComparison | None = None,
     min_gain: float | None = None,
 ) -> tuple[Threshold, ...]:
-    """Each bound that was asked for, by name (``min_accuracy``, ``max_log_loss``), and one always.
+    """Check metrics against each required bound (``min_accuracy``, ``max_log_loss``).
 
-    That one: the accuracy's interval lies above the share of the majority class. A model that may
-    be no better than always answering the commonest class has nothing to show. A gain over the
-    champion is held against the lower end of its interval, too: what is in production is known.
+    A further threshold always applies: the lower end of the accuracy's interval is above the
+    fraction of the majority class. Otherwise the model may be no better than always predicting the
+    most frequent class. A required gain over the champion is also compared with the lower end of
+    its interval, because the accuracy of the model in production is known.
     """
-    held = [
+    thresholds = [
         Threshold(
             BETTER_THAN_MAJORITY,
             metrics.majority_share,
@@ -133,11 +137,11 @@ def hold_thresholds(
             kind, _, measure_name = name.partition("_")
             value = getattr(metrics, measure_name).value
             met = value >= bound if kind == "min" else value <= bound
-            held.append(Threshold(name, bound, value, met))
+            thresholds.append(Threshold(name, bound, value, met))
     if comparison and min_gain is not None:
         low = comparison.changes["accuracy"]["low"]
-        held.append(Threshold(MIN_GAIN, min_gain, low, low >= min_gain))
-    return tuple(held)
+        thresholds.append(Threshold(MIN_GAIN, min_gain, low, low >= min_gain))
+    return tuple(thresholds)
 
 
 def write_report(
@@ -150,7 +154,7 @@ def write_report(
     mistakes: int,
     comparison: ChampionComparison | None = None,
 ) -> None:
-    """Write ``metrics.json``, answers, figures as PNG, and one self-contained ``report.html``."""
+    """Write ``metrics.json``, answers, plots as PNG, and a self-contained ``report.html``."""
     write_answers(folder, answers.ids, answers.probabilities)
     drawn = _figures(answers, metrics)
     for figure in drawn:
@@ -162,9 +166,16 @@ def write_report(
     report = EvaluationPage(
         title="Evaluation",
         summary=f"{metrics.items} items of the test split, {len(answers.labels)} classes.",
-        thresholds=[_told(threshold) for threshold in thresholds],
-        metrics=[_metric_row(metrics, name) for name in TITLES]
-        + [MetricRow("Majority class", metrics.majority_share, None, "Accuracy of always it")],
+        thresholds=[_threshold_result(threshold) for threshold in thresholds],
+        metrics=[
+            *(_metric_row(metrics, name) for name in TITLES),
+            MetricRow(
+                "Majority class",
+                metrics.majority_share,
+                None,
+                "Accuracy of always predicting the most frequent class",
+            ),
+        ],
         classes=[
             ClassRow(
                 each.label,
@@ -189,9 +200,9 @@ def write_report(
 def summary_values(
     metrics: ClassificationMetrics, comparison: ChampionComparison | None = None
 ) -> dict[str, float]:
-    """Each measure, and the ends of its interval, by a name that MLflow takes.
+    """Return each measure and the ends of its interval, by a name that MLflow accepts.
 
-    Of what a model differs by from the champion the names end in ``_change``.
+    The names of differences from the champion end in ``_change``.
     """
     values: dict[str, float] = {}
     changes = comparison.changes if comparison else {}
@@ -212,7 +223,7 @@ def _figures(answers: Answers, metrics: ClassificationMetrics) -> list[ReportFig
         ReportFigure(
             "Confusion matrix",
             evaluation_figures.confusion_matrix_png(np.array(metrics.confusion), answers.labels),
-            f"Rows are true classes, columns predictions; {_told_confusion(answers, metrics)}",
+            f"Rows are true classes, columns are predictions; {_most_frequent(answers, metrics)}",
         ),
         ReportFigure(
             "Reliability",
@@ -240,13 +251,13 @@ def _figures(answers: Answers, metrics: ClassificationMetrics) -> list[ReportFig
     ]
 
 
-def _told_confusion(answers: Answers, metrics: ClassificationMetrics) -> str:
+def _most_frequent(answers: Answers, metrics: ClassificationMetrics) -> str:
     matrix = np.array(metrics.confusion)
     np.fill_diagonal(matrix, 0)
     true, predicted = np.unravel_index(matrix.argmax(), matrix.shape)
     if not matrix[true, predicted]:
-        return "every item is right"
-    most = f"{answers.labels[true]} taken for {answers.labels[predicted]}"
+        return "every prediction is right"
+    most = f"{answers.labels[true]} predicted as {answers.labels[predicted]}"
     return f"the most frequent mistake is {most}, {matrix[true, predicted]} times"
 
 
@@ -263,7 +274,7 @@ def _against(metrics: ClassificationMetrics, comparison: ChampionComparison) -> 
         low, high = change["low"], change["high"]
         if name in BETTER_IF_LESS:
             low, high = -high, -low
-        told = "better" if low > 0 else "worse" if high < 0 else "not surely either"
+        result = "better" if low > 0 else "worse" if high < 0 else "no clear difference"
         rows.append(
             AgainstRow(
                 TITLES[name][0],
@@ -271,17 +282,17 @@ def _against(metrics: ClassificationMetrics, comparison: ChampionComparison) -> 
                 comparison.metrics[name]["value"],
                 change["value"],
                 (change["low"], change["high"]),
-                told,
+                result,
             )
         )
     return Against(f"{verdict[0].upper()}{verdict[1:]}.", rows, tuple(comparison.warnings()))
 
 
-def _told(threshold: Threshold) -> ThresholdResult:
+def _threshold_result(threshold: Threshold) -> ThresholdResult:
     if threshold.name == BETTER_THAN_MAJORITY:
-        name, asked = "Accuracy, low end", f"above the majority class, {threshold.asked:.4g}"
+        name, asked = "Accuracy, lower end", f"above the majority class, {threshold.asked:.4g}"
     elif threshold.name == MIN_GAIN:
-        name, asked = "Accuracy gain over the champion, low end", f"at least {threshold.asked:g}"
+        name, asked = "Accuracy gain over the champion, lower end", f"at least {threshold.asked:g}"
     else:
         kind, _, measure_name = threshold.name.partition("_")
         name = TITLES[measure_name][0]
@@ -319,7 +330,7 @@ def _contents(snapshot: Snapshot, ids: Sequence[str]) -> dict[str, bytes]:
 
 
 def _places(snapshot: Snapshot) -> dict[str, str]:
-    """Where each item was found, the first place if it was found at several."""
+    """Return the first path of each item by its id."""
     table = pq.read_table(snapshot.folder.file(SOURCES_NAME))
     pairs = zip(table["id"].to_pylist(), table["path"].to_pylist(), strict=True)
     return dict(reversed(list(pairs)))

@@ -1,4 +1,4 @@
-"""How far two models are apart: variable by variable, and in what they answer."""
+"""The difference between two models: in their variables, and in their answers."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.records.formats.models import SAVED_MODEL_NAME, open_model
 from tfhub_blocks.records.formats.snapshots import open_snapshot
 
-# Read when MLflow loads a model: no bar for each of a few files beside what is told here.
+# MLflow reads this when it loads a model: without it, MLflow shows a progress bar for a few files.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 WHERE = "reproduce"
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -22,12 +22,13 @@ _NAMED = 5
 
 @dataclass(frozen=True)
 class ModelDifference:
-    """What differs between two models.
+    """The differences between two models.
 
-    ``variables`` is how many both have; ``apart`` gives the largest difference of each that
-    differs, the farthest first, and ``lacking`` names those that one of the two lacks or has in
-    another shape. Of ``items`` that both were asked, ``agreeing`` got the same label;
-    ``probability`` is the largest difference of one. None were asked without a snapshot.
+    ``variables`` is the number of variables that both models have. ``apart`` contains the largest
+    difference of each variable that differs, largest first. ``lacking`` names the variables that
+    one model lacks or has in another shape. Of ``items`` that both models answered, ``agreeing``
+    got the same label, and ``probability`` is the largest difference of a probability. ``items`` is
+    0 without a snapshot.
     """
 
     variables: int
@@ -38,35 +39,35 @@ class ModelDifference:
     probability: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return the fields, ready for JSON."""
         return asdict(self)
 
     def lines(self) -> Iterator[str]:
-        """In words."""
+        """Yield the differences as lines of text."""
         yield f"{len(self.apart)} of {self.variables} variables differ"
         for name, largest in list(self.apart.items())[:_NAMED]:
-            yield f"  {name}: by {largest:.2g} at most"
+            yield f"  {name}: by at most {largest:.2g}"
         if len(self.apart) > _NAMED:
             yield f"  and {len(self.apart) - _NAMED} more, by less"
         for name in self.lacking[:_NAMED]:
-            yield f"  {name}: only one has it, or in another shape"
+            yield f"  {name}: missing in one model, or of another shape"
         if self.items:
             yield (
                 f"{self.agreeing} of {self.items} labels of the test split agree; "
-                f"probabilities differ by {self.probability:.2g} at most"
+                f"probabilities differ by at most {self.probability:.2g}"
             )
 
 
 def model_difference(then: Path, now: Path, snapshot: Path | None) -> ModelDifference:
-    """How far two finished models are apart.
+    """Compare two finished models.
 
     Args:
-        then: One.
-        now: The other.
-        snapshot: Whose test split both are asked, if it has one.
+        then: The folder of the earlier model.
+        now: The folder of the later model.
+        snapshot: The snapshot whose test split both models answer, if it has a test split.
 
     Raises:
-        BlocksError: A folder was changed after it was made.
+        BlocksError: A folder was changed after it was written.
     """
     opened = [open_model(path, WHERE) for path in (then, now)]
     values = [_variables(folder.path) for folder, _ in opened]
@@ -99,7 +100,7 @@ def model_difference(then: Path, now: Path, snapshot: Path | None) -> ModelDiffe
 
 
 def _largest(one: Any, other: Any) -> float:
-    """The largest difference between two arrays; infinite where only one has a number."""
+    """Return the largest difference of two arrays; infinity if only one is finite somewhere."""
     if np.array_equal(one, other, equal_nan=True):
         return 0.0
     with np.errstate(invalid="ignore"):
@@ -108,7 +109,7 @@ def _largest(one: Any, other: Any) -> float:
 
 
 def _variables(model: Path) -> dict[str, Any]:
-    """The numbers of each variable that a model was saved with, by its place in the model."""
+    """Return the values of each saved floating-point variable, by its name in the model."""
     stored = tf.train.load_checkpoint(str(model / SAVED_MODEL_NAME / "variables" / "variables"))
     dtypes = stored.get_variable_to_dtype_map()
     return {

@@ -1,4 +1,4 @@
-"""The frame and the style sheet of a report's page; `reports` fills them in."""
+"""The frame and the style sheet of a report's page, which `evaluation_report` fills in."""
 
 PAGE = """\
 <!DOCTYPE html>

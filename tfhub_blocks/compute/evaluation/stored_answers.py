@@ -1,4 +1,4 @@
-"""What a model answered in an evaluation, kept beside its report."""
+"""The answers of a model in an evaluation, stored next to the report."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ def write_answers(folder: Path, ids: Sequence[str], probabilities: NDArray[np.fl
 
 
 def read_answers(file: Path) -> dict[str, NDArray[np.float32]]:
-    """The probabilities of each item, by id."""
+    """Return the probabilities of each item, by id."""
     table = pq.read_table(file, schema=SCHEMA)
     rows = (np.asarray(row, np.float32) for row in table["probabilities"].to_pylist())
     return dict(zip(table["id"].to_pylist(), rows, strict=True))

@@ -1,1 +1,1 @@
-"""The features of a snapshot."""
+"""The extraction of the features of a snapshot."""

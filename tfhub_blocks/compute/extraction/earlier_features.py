@@ -1,4 +1,4 @@
-"""Earlier features: what an extraction need not compute again."""
+"""Earlier features, which an extraction does not need to compute again."""
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +10,7 @@ WHERE = "previous_features"
 
 
 class EarlierFeatures:
-    """Features of earlier items, asked for in rising order of ids; a few batches are held."""
+    """Earlier features, looked up in rising order of ids; memory contains a few batches."""
 
     def __init__(self, features: Features | None, with_vectors: bool = True) -> None:
         columns = ["id", "vector"] if with_vectors else ["id"]
@@ -20,13 +20,13 @@ class EarlierFeatures:
         self._last = b""
 
     def find(self, ids: NDArray[np.bytes_]) -> tuple[NDArray[np.bool_], NDArray[np.floating]]:
-        """Which of some ids are known, [n], and the vectors of those, [known, dimension].
+        """Return True for each known id, [n], and the vectors of the known ids, [known, dimension].
 
         Args:
-            ids: One or more, rising, all above those of the call before.
+            ids: One or more ids in rising order, all above the ids of the previous call.
 
         Raises:
-            BlocksError: The earlier features do not rise by id, so one of them is there twice.
+            BlocksError: The earlier features are not in rising order, so an id is repeated.
         """
         while not len(self._ids) or self._ids[-1] < ids[-1]:
             batch = next(self._batches, None)

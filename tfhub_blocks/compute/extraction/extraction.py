@@ -1,9 +1,8 @@
-"""Extraction: a frozen encoder, or a part of one, applied to each item of a snapshot, once.
+"""Extraction: applies a frozen encoder, or a part of it, to each item of a snapshot once.
 
-Items that earlier features do not have are computed in parts of a fixed number of them, in the
-snapshot's order. Each worker computes a run of parts; one that is there already, from an attempt
-that was interrupted, is not computed again. What parts hold does not depend on how many workers
-there were, nor on interruptions.
+Items without earlier features are computed in parts of a fixed size, in the snapshot's order. Each
+worker computes consecutive parts. A part from an interrupted attempt is not computed again. The
+contents of parts do not depend on the number of workers or on interruptions.
 """
 
 from collections.abc import Callable, Iterator
@@ -41,21 +40,21 @@ from tfhub_blocks.records.formats.features import Features, check_rising, ids_of
 from tfhub_blocks.records.formats.snapshots import Snapshot
 
 WHERE = "extract_features"
-# Larger batches leave a core's cache; on a GPU they do not.
+# Larger batches do not fit the cache of a core. On a GPU there is no such limit.
 CPU_BATCH_SIZE = 8
-# Items that parity is measured on; and where a probe's accuracy is, too.
+# The number of items to measure parity on, and if a probe's accuracy is measured too.
 PARITY_ITEMS, PROBE_ITEMS = 64, 256
 PARTS_FOLDER = "parts"
 
 
 @dataclass(frozen=True)
 class ExtractionOptions:
-    """How features are computed and kept.
+    """The options of computing and storing features.
 
-    ``max_difference`` bounds how far an engine's vectors may be from those of the model as it is
-    served, relative to their length; None is 0.0001 for float32, and 0.3 for fewer bits.
-    ``batch_size`` is that of a GPU; a core of a CPU computes at most 8 items at once. For fewer
-    items than ``least_to_compare``, auto is the reference, done before a comparison would be.
+    ``max_difference`` is the limit of the distance of an engine's vectors from those of the model
+    as served, relative to their length; None is 0.0001 for float32, and 0.3 for fewer bits.
+    ``batch_size`` is for a GPU; a core of a CPU computes at most 8 items at once. For fewer items
+    than ``least_to_compare``, auto is the reference, because a comparison would take longer.
     """
 
     engine: str = AUTO
@@ -67,15 +66,15 @@ class ExtractionOptions:
 
 
 class VectorSource(Protocol):
-    """What vectors come from: an encoder, or a part of one."""
+    """A source of vectors: an encoder, or a part of an encoder."""
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The name for messages."""
 
     @property
     def input(self) -> Modality:
-        """What it takes."""
+        """The modality of its items."""
 
     @property
     def dimension(self) -> int:
@@ -86,15 +85,15 @@ class VectorSource(Protocol):
         """The digest of the encoder's files."""
 
     def describe(self) -> dict[str, Any]:
-        """What decides vectors besides contents, digest and engine; JSON-ready."""
+        """Return all that affects vectors apart from contents, digest and engine, for JSON."""
 
     def computation(self, batch_size: int, where: str) -> Computation:
-        """The vectors as a computation of batches of one size, for a step."""
+        """Return the computation of vectors in batches of one size, for a step."""
 
 
 @dataclass(frozen=True)
 class Share:
-    """Which of how many workers this is, and the folder where all keep unfinished work."""
+    """The share of worker ``index`` of ``count``, and the folder for all unfinished work."""
 
     work: Path
     index: int = 0
@@ -102,15 +101,15 @@ class Share:
 
     @property
     def folder(self) -> Path:
-        """Where the work of this kind of machine is: another attempt may get another."""
+        """The folder for this kind of machine: the next attempt may run on another kind."""
         return self.work / ("gpu" if has_gpu() else "cpu")
 
 
 @dataclass(frozen=True, eq=False)
 class Extraction:
-    """Vectors to be had of a snapshot: by what, and how; of some splits, or of all items.
+    """The extraction of vectors from a snapshot, of all items or of some splits.
 
-    ``where`` is the step that wants them, for messages.
+    ``where`` is the calling step, for messages.
     """
 
     snapshot: Snapshot
@@ -121,18 +120,18 @@ class Extraction:
     where: str = WHERE
 
     def compute(self, share: Share, progress: Callable[[int, int], None]) -> WorkPlan:
-        """Compute one worker's share, and give what all workers go by.
+        """Compute a worker's share, and return the plan that all workers follow.
 
-        Memory holds a few batches, however many items there are.
+        Memory contains a few batches, for any number of items.
 
         Args:
-            share: Which share.
-            progress: Called with items done and items in all, of this share.
+            share: The share of this worker.
+            progress: Called with the items done and the total, of this share.
 
         Raises:
-            BlocksError: The modalities differ, the earlier features are another encoder's, no
-                engine fits and passes, or an item cannot be decoded or has features that are not
-                finite numbers.
+            BlocksError: The modalities differ, the earlier features belong to another encoder, no
+                engine can run and passes, an item cannot be decoded, or its features are not
+                finite.
         """
         self._check()
         options = self.options
@@ -161,7 +160,7 @@ class Extraction:
                 yield from ((number, batch) for batch in batched(contents, size))
 
         computed = computation.vectors(batches(), selected.forward)
-        # One stream over all parts: while one is written, cores work on the next.
+        # One stream over all parts: while a part is written, the cores compute the next.
         for number, of_part in groupby(computed, key=itemgetter(0)):
             parts.write(number, self._kept(of_part, done, total, progress))
             done += len(plan.part(number))
@@ -169,11 +168,11 @@ class Extraction:
         return plan
 
     def parts(self, share: Share) -> Parts:
-        """The parts that are there, of whichever worker and attempt."""
+        """Return the finished parts, of all workers and attempts."""
         return Parts(share.folder / PARTS_FOLDER, self.encoder.dimension, self.options.dtype)
 
     def reusable(self, kind: str) -> tuple[Features | None, str]:
-        """The earlier features, if they are what an engine would give; else why they are not."""
+        """Return the earlier features if this engine would compute the same, else the reason."""
         if self.previous is None:
             return None, ""
         made = self.previous.manifest
@@ -181,7 +180,7 @@ class Extraction:
         had = (made.engine, made.precision, dict(made.preprocessing), made.dtype)
         names = ("engine", "precision", "preprocessing", "dtype")
         for name, before, now in zip(names, had, asked, strict=True):
-            # Fewer bits can be made of more, not the other way round.
+            # float32 can be rounded to float16, and the reverse is not possible.
             if before != now and (before, now) != ("float32", "float16"):
                 return None, f"{name} was {before} and is {now} now"
         return self.previous, ""
@@ -192,25 +191,26 @@ class Extraction:
             raise BlocksError(
                 self.where,
                 "encoder",
-                f"the snapshot's items are {of_items}, {self.encoder.name} takes {of_encoder}",
+                f"the modality of the snapshot is {of_items}, and {self.encoder.name} takes "
+                f"{of_encoder}",
                 "the same modality",
-                f"give an encoder of {of_items} or a snapshot of {of_encoder}",
+                f"Pass an encoder of modality {of_items}, or a snapshot of modality {of_encoder}",
             )
         if self.previous:
             self.previous.check_encoder(self.encoder.digest, self.where)
 
     def _sample(self, computation: Computation) -> ParitySample:
-        """The first items: ids are digests, so they are as good as drawn."""
+        """Return the first items: ids are digests, so these items are a random sample."""
         wanted = PARITY_ITEMS if self.options.precision == "float32" else PROBE_ITEMS
         rows = np.arange(min(wanted, self.snapshot.manifest.items))
         return take_sample(computation, list(self.snapshot.contents(rows)))
 
     def _asked(self) -> str:
-        """The engine to look at, or auto for all."""
+        """Return the engine to try, or auto for all."""
         if self.options.engine != AUTO:
             return self.options.engine
         if self.previous:
-            # Another one, though faster today, would compute everything anew.
+            # Another engine may be faster, but would have to compute all features again.
             name = self.previous.manifest.engine.partition("/")[0]
             with suppress(KeyError, UnfitError):
                 if ENGINES[name].version and ENGINES[name].kind == self.previous.manifest.engine:
@@ -233,7 +233,7 @@ class Extraction:
         return WorkPlan(engine.name, engine.kind, rows, rows_of_part(len(rows), batch_size), report)
 
     def _missing(self, reusable: Features | None) -> NDArray[np.int64]:
-        """The rows of the snapshot, or of these splits, that are not in the earlier features."""
+        """Return the rows of the snapshot, or of these splits, that lack earlier features."""
         earlier = EarlierFeatures(reusable, with_vectors=False)
         missing, start, last = [np.empty(0, np.int64)], 0, b""
         for rows in self.snapshot.index().to_batches():
@@ -247,7 +247,7 @@ class Extraction:
         return np.concatenate(missing)
 
     def _probe(self, sample: ParitySample, selected: Selected) -> dict[str, Any]:
-        """What fewer bits cost: a head's accuracy on the sample with and without, left one out."""
+        """Return the leave-one-out accuracy of a head on the sample, with all and fewer bits."""
         targets = self.snapshot.targets(np.arange(len(sample.ids)))
         if len(np.unique(targets)) < 2:
             return {}
@@ -266,7 +266,7 @@ class Extraction:
         total: int,
         progress: Callable[[int, int], None],
     ) -> Iterator[IdsAndVectors]:
-        """Vectors in the dtype that they are kept in."""
+        """Yield ids and vectors, with vectors in the dtype of the output."""
         for _, ids, vectors in computed:
             with np.errstate(over="ignore"):
                 kept = vectors.astype(self.options.dtype)

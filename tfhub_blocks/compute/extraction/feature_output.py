@@ -1,10 +1,9 @@
-"""Features: parts that were computed and earlier features, put together in the snapshot's order."""
+"""The output of an extraction: computed parts and earlier features in the snapshot's order."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from tfhub_blocks.compute.extraction.earlier_features import EarlierFeatures
@@ -12,15 +11,13 @@ from tfhub_blocks.compute.extraction.extraction import Extraction, Share
 from tfhub_blocks.compute.inference.work_plan import WorkPlan
 from tfhub_blocks.compute.step.step_frame import StepRun
 from tfhub_blocks.records.base.folders import Format
-from tfhub_blocks.records.base.shards import ShardWriter
 from tfhub_blocks.records.formats.features import (
     FeatureManifest,
-    features_schema,
     ids_of,
-    vector_column,
+    write_features,
 )
 
-# An Arrow batch is what readers take at once, and what others draw from in another order.
+# Readers load one Arrow batch at once, and readers in random order sample from a few batches.
 ROWS_PER_WRITE = 1024
 BYTES_PER_WRITE = 4 * 2**20
 
@@ -32,26 +29,26 @@ def run_extraction(
     extraction: Extraction,
     progress: Callable[[str], Callable[[int, int], None]],
 ) -> None:
-    """Fill a step's output with the vectors of all items; each of its workers computes a share.
+    """Write the vectors of all items to a step's output. Each worker computes a share.
 
     Args:
         run: The step's run.
-        port: The output.
-        folder_format: What the output is: ``records.features.FORMAT`` or ``ACTIVATIONS``.
-        extraction: Of all splits.
-        progress: Gives, for a unit, what is called with done and in all.
+        port: The name of the output.
+        folder_format: The format of the output: ``FEATURES`` or ``ACTIVATIONS``.
+        extraction: The extraction, of all splits.
+        progress: Returns, for a unit, a function to call with the units done and the total.
 
     Raises:
-        BlocksError: As ``Extraction.compute``.
+        BlocksError: ``Extraction.compute`` failed.
     """
     share = Share(run.work(port), run.worker.index, run.worker.count)
     if parts := extraction.parts(share).count():
-        print(f"goes on after {parts} finished parts", flush=True)
+        print(f"resuming after {parts} finished parts of an earlier attempt", flush=True)
     plan = extraction.compute(share, progress("items"))
     if not run.worker.is_first:
         return
     folder = run.begin_output(port, folder_format)
-    manifest = write_features(extraction, plan, share, folder, progress("items"))
+    manifest = write_extraction(extraction, plan, share, folder, progress("items"))
     run.facts.update(
         items=manifest.items,
         computed=len(plan.rows),
@@ -64,73 +61,73 @@ def run_extraction(
     for line in plan.told():
         print(line)
     print(
-        f"{manifest.items} items, {len(plan.rows)} of them computed, {manifest.dimension} "
-        f"{folder_format.kind} each, by {extraction.encoder.name}"
+        f"{manifest.items} items with {manifest.dimension} {folder_format.kind} each, by "
+        f"{extraction.encoder.name}; {len(plan.rows)} items computed"
     )
 
 
-def write_features(
+def write_extraction(
     extraction: Extraction,
     plan: WorkPlan,
     share: Share,
     folder: Path,
     progress: Callable[[int, int], None],
 ) -> FeatureManifest:
-    """Write the features of all items of an extraction's snapshot; give their manifest.
+    """Write the features of all items of an extraction's snapshot, and return their manifest.
 
-    The first worker does this; it waits for the parts of others.
+    The first worker calls this. The call waits for the parts of other workers.
 
     Args:
-        extraction: Of all splits.
-        plan: What its workers go by.
-        share: That of the first worker.
+        extraction: The extraction, of all splits.
+        plan: The plan of all workers.
+        share: The share of the first worker.
         folder: The empty folder to fill.
-        progress: Called with items computed, by all workers, and items to compute.
+        progress: Called with the items computed by all workers, and the total.
     """
+    source, dtype = extraction.encoder, extraction.options.dtype
+    return write_features(
+        folder,
+        extraction.snapshot,
+        _blocks(extraction, plan, share, progress),
+        source.digest,
+        dtype,
+        source.describe(),
+        plan.kind,
+        extraction.options.precision,
+    )
+
+
+def _blocks(
+    extraction: Extraction, plan: WorkPlan, share: Share, progress: Callable[[int, int], None]
+) -> Iterator[NDArray[np.floating]]:
+    """Yield the vectors of all items in order, [n, dimension], reused or computed."""
     earlier = EarlierFeatures(extraction.reusable(plan.kind)[0])
     fresh = _fresh(extraction, plan, share, progress)
-    source, snapshot = extraction.encoder, extraction.snapshot
-    dtype = extraction.options.dtype
-    schema, index = features_schema(source.dimension, dtype), snapshot.index()
-    row_bytes = source.dimension * np.dtype(dtype).itemsize
+    dimension, dtype = extraction.encoder.dimension, extraction.options.dtype
+    index = extraction.snapshot.index()
+    row_bytes = dimension * np.dtype(dtype).itemsize
     per_write = max(1, min(ROWS_PER_WRITE, BYTES_PER_WRITE // row_bytes))
-    with ShardWriter(folder, schema) as writer:
-        for start in range(0, index.num_rows, per_write):
-            (rows,) = index.slice(start, per_write).combine_chunks().to_batches()
-            vectors = np.empty((rows.num_rows, source.dimension), dtype)
-            known, found = earlier.find(ids_of(rows["id"]))
-            if known.any():
-                vectors[known] = found
-            for row in np.flatnonzero(~known):
-                item, vectors[row] = next(fresh)
-                if item != rows["id"][int(row)].as_py():
-                    raise RuntimeError(f"part of {item} where {rows['id'][int(row)]} belongs")
-            columns = [*rows.columns, vector_column(vectors)]
-            writer.write(pa.record_batch(columns, schema=schema))
-    manifest = FeatureManifest(
-        items=writer.rows,
-        dimension=source.dimension,
-        labels=snapshot.manifest.labels,
-        snapshot_digest=snapshot.manifest.digest,
-        encoder_digest=source.digest,
-        preprocessing=source.describe(),
-        engine=plan.kind,
-        precision=extraction.options.precision,
-        dtype=dtype,
-        shards=tuple(writer.names),
-    )
-    manifest.write(folder)
-    return manifest
+    for start in range(0, index.num_rows, per_write):
+        ids = index["id"].slice(start, per_write).combine_chunks()
+        vectors = np.empty((len(ids), dimension), dtype)
+        known, found = earlier.find(ids_of(ids))
+        if known.any():
+            vectors[known] = found
+        for row in np.flatnonzero(~known):
+            item, vectors[row] = next(fresh)
+            if item != ids[int(row)].as_py():
+                raise RuntimeError(f"a part contains {item} in place of {ids[int(row)]}")
+        yield vectors
 
 
 def _fresh(
     extraction: Extraction, plan: WorkPlan, share: Share, progress: Callable[[int, int], None]
 ) -> Iterator[tuple[str, NDArray[np.floating]]]:
-    """Ids and vectors of what was computed, by whichever worker, in order."""
+    """Yield ids and vectors of computed items, from all workers, in order."""
     parts = extraction.parts(share)
 
-    def on_wait(there: int) -> None:
-        progress(min(there * plan.part_rows, len(plan.rows)), len(plan.rows))
+    def on_wait(finished: int) -> None:
+        progress(min(finished * plan.part_rows, len(plan.rows)), len(plan.rows))
 
     for number in plan.numbers:
         yield from zip(*parts.read(number, on_wait), strict=True)

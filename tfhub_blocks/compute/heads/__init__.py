@@ -1,1 +1,1 @@
-"""Linear heads: fitting, choosing, and calibrating them."""
+"""Linear heads: fitting, choice and calibration."""

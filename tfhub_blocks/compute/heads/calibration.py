@@ -8,18 +8,19 @@ TEMPERATURES = (0.1, 10.0)
 """The range that `calibrate_temperature` searches."""
 
 _ROWS = 65536
-"""Rows that are in float64 at once."""
+"""The number of rows that are in memory as float64 at once."""
 
 
 def calibrate_temperature(logits: NDArray[np.floating], targets: NDArray[np.integer]) -> float:
     """Return the temperature in `TEMPERATURES` that minimises the log-loss of ``logits / T``.
 
-    Never worse on these items than 1.0, which comes back where nothing is gained. Temperature
-    scaling of Guo et al., On Calibration of Modern Neural Networks, 2017, section 4.2.
+    The log-loss on these items is never worse than with 1.0: if no temperature is better, 1.0 is
+    returned. Temperature scaling of Guo et al., On Calibration of Modern Neural Networks, 2017,
+    section 4.2.
 
     Args:
         logits: ``[items, classes]`` of the validation split, at least one item.
-        targets: ``[items]``.
+        targets: ``[items]``, the index of each item's class.
     """
     low, high = np.log(TEMPERATURES)
     result = optimize.minimize_scalar(
@@ -40,7 +41,7 @@ def log_loss(
 
     Args:
         logits: ``[items, classes]``, at least one item.
-        targets: ``[items]``.
+        targets: ``[items]``, the index of each item's class.
         temperature: More than 0.
     """
     total = 0.0
@@ -53,7 +54,7 @@ def log_loss(
 def log_losses(
     logits: NDArray[np.floating], targets: NDArray[np.integer], temperature: float = 1.0
 ) -> NDArray[np.float64]:
-    """Return the log-loss of each item, ``[items]``, in nats; arguments as of `log_loss`."""
+    """Return the log-loss of each item, ``[items]``, in nats; same arguments as `log_loss`."""
     losses: NDArray[np.float64] = -log_softmax(logits / np.float64(temperature))[
         np.arange(len(targets)), targets
     ]

@@ -1,4 +1,4 @@
-"""Splits that a head is trained or chosen on: features in memory or on disk, checked."""
+"""Splits to train or choose a head on: features in memory or on disk, and their checks."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from tfhub_blocks.records.base.errors import BlocksError
 WHERE = "train_head"
 
 CHUNK_BYTES = 8 * 2**20
-"""What a chunk of features takes in memory, about."""
+"""The approximate size of a chunk of features in memory."""
 
 
 class Rows(Protocol):
@@ -20,11 +20,11 @@ class Rows(Protocol):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Items and dimension."""
+        """The number of items, and the dimension."""
         ...
 
     def chunks(self, rows: int) -> Iterator[NDArray[np.float32]]:
-        """Give the features in order, ``[rows, dim]`` each; the last may have fewer rows."""
+        """Yield the features in order, ``[rows, dim]`` each; the last may have fewer rows."""
         ...
 
 
@@ -38,12 +38,12 @@ class Split:
 
     @property
     def size_bytes(self) -> int:
-        """What the features take in memory, as float32."""
+        """The size of the features in memory, as float32."""
         items, dim = self.features.shape
         return int(4 * items * dim)
 
     def chunks(self) -> Iterator[NDArray[np.float32]]:
-        """Give the features in order, ``[items, dim]``, not to be written to."""
+        """Yield the features in order, ``[items, dim]``. Callers must not write to the chunks."""
         rows = max(CHUNK_BYTES // (4 * max(self.features.shape[1], 1)), 1)
         if isinstance(self.features, np.ndarray):
             for start in range(0, len(self.features), rows):
@@ -56,13 +56,16 @@ class Split:
         return replace(self, features=np.asarray(self.features, np.float32))
 
     def sample_rows(self, items: int) -> NDArray[np.int64]:
-        """Return so many rows at even distances, or all, and the first of each class."""
+        """Return the numbers of about ``items`` rows: evenly spaced, plus the first of each class.
+
+        A split of at most ``items`` rows is returned completely.
+        """
         last = len(self.targets) - 1
         evenly = np.linspace(0, last, min(items, last + 1)).round().astype(np.int64)
         return np.union1d(evenly, np.unique(self.targets, return_index=True)[1])
 
     def taken(self, rows: NDArray[np.int64]) -> "Split":
-        """Return some rows, in rising order, with their features in memory; ids are left out."""
+        """Return some rows, in rising order, with their features in memory and without ids."""
         features, start = np.empty((len(rows), self.features.shape[1]), np.float32), 0
         for chunk in self.chunks():
             first, last = np.searchsorted(rows, [start, start + len(chunk)])
@@ -74,7 +77,7 @@ class Split:
 def class_weights(targets: NDArray[np.integer], classes: int) -> NDArray[np.float64]:
     """Return the weight of each class, ``[classes]``: ``items / (classes * items of the class)``.
 
-    Of a class without items it is finite, and nobody is weighed by it.
+    The weight of a class without items is finite, and not used.
     """
     counts = np.bincount(targets, minlength=classes)
     weights: NDArray[np.float64] = len(targets) / (classes * np.maximum(counts, 1))
@@ -82,11 +85,12 @@ def class_weights(targets: NDArray[np.integer], classes: int) -> NDArray[np.floa
 
 
 def check_splits(train: Split, validation: Split, labels: Sequence[str]) -> None:
-    """Check that a head of these labels can be trained on one split and chosen on the other.
+    """Check that a head of these labels can be trained on ``train`` and chosen on ``validation``.
 
     Raises:
-        BlocksError: A split is empty or does not fit the labels or the other, training lacks a
-            class, or a feature is not finite (the item is named).
+        BlocksError: A split is empty, does not fit the labels, or does not fit the other split;
+            the training split lacks a class; or a feature is not finite (the message names the
+            item).
     """
     for name, split in (("training", train), ("validation", validation)):
         _check_shape(name, split)
@@ -103,13 +107,14 @@ def _check_shape(name: str, split: Split) -> None:
             f"the {name} split has features of shape {shape}, {items} targets and "
             f"{len(split.ids)} ids",
             "one row, one target and one id for each item",
-            "extract the features again",
+            "Extract the features again, and pass the new output as features",
         )
     if items == 0:
         raise _unusable(
             f"the {name} split is empty",
             "at least one item",
-            f"give the {name} split a larger share in snapshot_data, or more items",
+            f"Pass a larger share of the {name} split to snapshot_data, or take a snapshot of "
+            "more items",
         )
 
 
@@ -120,7 +125,7 @@ def _check_targets(name: str, split: Split, classes: int) -> None:
         raise _unusable(
             f"item {split.ids[item]!r} of the {name} split has target {split.targets[item]}",
             f"0 to {classes - 1}, an index into the {classes} labels",
-            "extract the features again from this snapshot",
+            "Extract the features again, and pass the new output as features",
         )
 
 
@@ -129,18 +134,19 @@ def _check_pair(train: Split, validation: Split, labels: Sequence[str]) -> None:
         raise _unusable(
             f"training items have {train.features.shape[1]} features and validation items "
             f"{validation.features.shape[1]}",
-            "the same encoder for both",
-            "extract the features of all splits in one step",
+            "the same number, from the same encoder",
+            "Extract the features of all splits in one extract_features step",
         )
     present = np.bincount(train.targets, minlength=len(labels)) > 0
-    missing = [label for label, there in zip(labels, present, strict=True) if not there]
+    missing = [label for label, found in zip(labels, present, strict=True) if not found]
     if missing:
         named = ", ".join(repr(label) for label in missing[:5])
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise _unusable(
             f"the training split has no item of {named}{more}",
             f"at least one training item of each of the {len(labels)} classes",
-            "give snapshot_data another split_salt, more items of that class, or drop the class",
+            "Pass another split_salt to snapshot_data, add items of the missing classes to the "
+            "data, or remove these classes from the data",
         )
 
 
@@ -153,8 +159,9 @@ def _check_finite(name: str, split: Split) -> None:
             raise _unusable(
                 f"item {split.ids[item]!r} of the {name} split has a feature that is NaN or "
                 "infinite",
-                "finite numbers",
-                "look at that item and take it out, or extract the features again",
+                "",
+                "Remove the item from the data and take a new snapshot, or extract the features "
+                "again",
             )
         start += len(chunk)
 

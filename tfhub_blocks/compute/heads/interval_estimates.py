@@ -1,7 +1,7 @@
-"""Estimates: a number measured on a sample of items, and the interval that it leaves open.
+"""Estimates: a number measured on a sample of items, with its confidence interval.
 
-Intervals are of 95 %. They take items as independent draws; predictions that share training data,
-as those left out one at a time do, are nearly but not quite that.
+Intervals are 95 % intervals. They assume that items are independent samples. Leave-one-out
+predictions share training data, so for these the assumption holds approximately.
 """
 
 import math
@@ -22,12 +22,12 @@ class IntervalEstimate:
     high: float
 
     def as_dict(self) -> dict[str, float]:
-        """Return value, low, high."""
+        """Return the value and both ends of the interval."""
         return {"value": self.value, "low": self.low, "high": self.high}
 
 
 def share(hits: int, items: int) -> IntervalEstimate:
-    """Return ``hits / items`` with Wilson's score interval, which is none of width zero.
+    """Return ``hits / items`` with Wilson's score interval, whose width is never zero.
 
     Wilson, Probable inference, the law of succession, and statistical inference, 1927.
 
@@ -42,15 +42,15 @@ def share(hits: int, items: int) -> IntervalEstimate:
 
 
 def paired_difference(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> IntervalEstimate:
-    """Return the share of hits of one less that of the other on the same items.
+    """Return the share of hits of ``one`` minus the share of ``other``, on the same items.
 
-    Only items that one alone gets right tell the two apart, so the interval is much narrower than
-    that of two shares of different items. It is Wald's with half an item added to each of the four
-    cells: Agresti and Min, Simple improved confidence intervals for comparing matched proportions,
-    2005.
+    The difference depends only on items that exactly one of both gets right. So the interval is
+    much narrower than for shares of different items. It is Wald's interval with half an item added
+    to each of the four cells: Agresti and Min, Simple improved confidence intervals for comparing
+    matched proportions, 2005.
 
     Args:
-        one: ``[items]``, whether each is a hit; at least one item.
+        one: ``[items]``, True for each hit; at least one item.
         other: ``[items]``, of the same items in the same order.
     """
     gained, lost = int((one & ~other).sum()), int((~one & other).sum())

@@ -1,4 +1,4 @@
-"""Linear heads on frozen features: fitted to the optimum, chosen and calibrated on validation."""
+"""Linear heads on frozen features, fitted to the optimum, then chosen and calibrated."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,26 +13,26 @@ from tfhub_blocks.compute.heads.feature_splits import WHERE, Split, check_splits
 from tfhub_blocks.records.base.errors import BlocksError
 
 DEFAULT_STRENGTHS = tuple(float(f"{10**exponent:.3g}") for exponent in np.arange(-2, 6.5, 0.5))
-"""0.01 to 1,000,000, two values a decade.
+"""0.01 to 1,000,000, two values per decade.
 
-The penalty is weighed against a *sum* over items, so the best strength grows with their number:
-on standardised features of a good encoder it lies between about 1e-4 and 1 per item. The grid
-covers that from 200 items (0.02 to 200) to 1,000,000 (100 to 1,000,000).
+The penalty is added to a *sum* over items, so the best strength grows with the number of items:
+for standardised features of a good encoder the best is between about 1e-4 and 1 per item. The grid
+covers this range from 200 items (0.02 to 200) to 1,000,000 items (100 to 1,000,000).
 """
 
 HELD_BYTES = 256 * 2**20
-"""Training features up to this size, as float32, are held in memory."""
+"""Training features up to this size, as float32, are kept in memory."""
 
 SAMPLE_BYTES = 64 * 2**20
-"""Larger ones are sampled to this size, or to as many items as there are features."""
+"""The size of the sample of larger features; the sample has at least as many items as features."""
 
 SAMPLE_PATIENCE = 3
-"""The sweep over the sample ends when so many strengths in turn are worse than the best."""
+"""The sweep over the sample ends after this number of strengths in a row worse than the best."""
 
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """A linear classifier of features as the encoder gives them (standardisation is folded in)."""
+    """A linear classifier of the encoder's features, with the standardisation folded in."""
 
     weights: NDArray[np.float32]  # [dim, classes]
     bias: NDArray[np.float32]  # [classes]
@@ -45,7 +45,7 @@ class Head:
         return logits
 
     def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return ``[items, classes]``, softmax(logits / temperature), finite for any finite logit.
+        """Return softmax(logits / temperature), ``[items, classes]``, finite for finite logits.
 
         Args:
             features: ``[items, dim]``.
@@ -55,10 +55,10 @@ class Head:
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """What one regularisation strength gave."""
+    """The result of one regularisation strength."""
 
     strength: float
-    items: int  # that it was fitted to: all for training, or a sample
+    items: int  # fitted to: all training items, or a sample
     train_log_loss: float  # mean over items, with the class weights if balanced
     validation_log_loss: float  # mean over items, unweighted, before calibration
     iterations: int
@@ -67,17 +67,17 @@ class SweepRecord:
 
 @dataclass(frozen=True, eq=False)
 class HeadFit:
-    """The chosen head, and the sweeps that it was chosen from (strongest regularisation first)."""
+    """The chosen head, and the sweeps of the choice, from strong to weak regularisation."""
 
     head: Head
     strength: float
     method: str  # "held" or "streamed"
-    reason: str  # why this method
-    sweep: tuple[SweepRecord, ...]  # of fits to all training items
-    sample_sweep: tuple[SweepRecord, ...] = ()  # of fits to a sample, where streamed
+    reason: str  # for this method
+    sweep: tuple[SweepRecord, ...]  # fits to all training items
+    sample_sweep: tuple[SweepRecord, ...] = ()  # fits to a sample, if streamed
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what was chosen, how, and the sweeps, ready for JSON."""
+        """Return the choice, the method and the sweeps, ready for JSON."""
         return {
             "strength": self.strength,
             "temperature": self.head.temperature,
@@ -89,10 +89,10 @@ class HeadFit:
 
 
 def parse_strengths(text: str) -> tuple[float, ...]:
-    """The strengths in a text such as ``0.1, 1, 10``; ``auto`` is the default grid.
+    """Return the strengths in a text such as ``0.1, 1, 10``; ``auto`` is the default grid.
 
     Raises:
-        BlocksError: A word in it is no number; ``fit_head`` checks the numbers.
+        BlocksError: A value is not a number; ``fit_head`` checks the numbers.
     """
     if text == "auto":
         return DEFAULT_STRENGTHS
@@ -102,9 +102,9 @@ def parse_strengths(text: str) -> tuple[float, ...]:
         raise BlocksError(
             WHERE,
             "strengths",
-            f"it is {text!r}",
-            "numbers with commas between, or auto",
-            "correct it, such as strengths=0.1,1,10",
+            f"{text!r} contains a value that is not a number",
+            "numbers separated by commas, or auto",
+            "Set strengths to numbers, such as strengths=0.1,1,10",
         ) from error
 
 
@@ -121,32 +121,32 @@ def fit_head(
 
     For each strength the weights are the optimum of
     ``sum(class_weight * log-loss) + strength / 2 * ||W||^2`` over standardised training features,
-    with the bias unpenalised: what scikit-learn's LogisticRegression gives for ``C = 1 / strength``
-    (`regression` has the method). Of equal validation losses the strongest regularisation wins.
-    Then the temperature is calibrated on validation. The same input on the same machine and thread
-    count gives the same bits.
+    with the bias unpenalised, as in scikit-learn's LogisticRegression with ``C = 1 / strength``
+    (`regression` describes the method). Of equal validation losses the strongest regularisation
+    wins. Then the temperature is calibrated on validation. The same input on the same machine and
+    thread count gives the same bits.
 
-    Training features of up to `HELD_BYTES` are held in memory, twice, and every strength is fitted,
-    from strong to weak, each fit starting at the last. Larger ones are streamed: read from where
-    they are in each evaluation of the objective, which stays the same and is solved as far. What is
-    saved are fits: strengths are fitted to a sample first, from strong to weak, and from the best
-    of those, fits to all items go to weaker strengths while validation gets better, or else to
-    stronger ones. Memory then holds some chunks, the sample, the logits of validation and a few
-    values for each item.
+    Training features of up to `HELD_BYTES` are kept in memory, twice. Every strength is fitted,
+    from strong to weak, and each fit starts from the last. Larger features are streamed: each
+    evaluation of the objective reads them from their files. The objective and the tolerance stay
+    the same, but fewer fits are needed: strengths are fitted to a sample first, from strong to
+    weak. From the best of these, fits to all items continue with weaker strengths while validation
+    improves, or else with stronger strengths. Memory then contains some chunks, the sample, the
+    validation logits and a few values for each item.
 
     Args:
         train: At least one item of every class.
         validation: At least one item; classes may be missing.
-        labels: At least two; ``targets`` index into it.
-        strengths: L2 strengths, each positive; any order, repeats count once.
-        balance_classes: Weigh each training item by ``items / (classes * items of its class)``.
-            Validation log-loss stays unweighted.
-        max_iterations: Of L-BFGS, for each strength.
+        labels: At least two labels; ``targets`` are their indices.
+        strengths: L2 strengths, each positive, in any order; repeated values count once.
+        balance_classes: True to weight each training item by
+            ``items / (classes * items of its class)``. Validation log-loss stays unweighted.
+        max_iterations: The limit of L-BFGS iterations for each strength.
         progress: Called with each strength's record as soon as it is known.
 
     Raises:
         BlocksError: An argument is out of range, a split is empty or does not fit the labels, the
-            training split lacks a class, or a feature is not finite (the item is named).
+            training split lacks a class, or a feature is not finite (the message names the item).
     """
     labels = tuple(labels)
     _check_parameters(labels, strengths, max_iterations)
@@ -166,7 +166,7 @@ def fit_head(
         best.record.strength,
         "held" if held else "streamed",
         f"training features take {train.size_bytes / 2**20:.1f} MiB of memory, and up to "
-        f"{HELD_BYTES / 2**20:.0f} MiB are held",
+        f"{HELD_BYTES / 2**20:.0f} MiB are kept in memory",
         tuple(sorted(sweep.records, key=lambda record: -record.strength)),
         tuple(of_sample),
     )
@@ -174,7 +174,7 @@ def fit_head(
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """What heads are fitted to and chosen on."""
+    """The data and the options of fits."""
 
     train: Split
     validation: Split
@@ -192,7 +192,7 @@ class _Fit:
 
 
 class _Sweep:
-    """Fits at one strength after another, each from the last; keeps their records and the best."""
+    """A series of fits, each started from the last; keeps the records and the best fit."""
 
     def __init__(
         self, task: _Task, design: regression.Design, start: NDArray[np.float64] | None = None
@@ -206,12 +206,12 @@ class _Sweep:
 
     @property
     def best(self) -> _Fit:
-        """The fit with the lowest validation log-loss; of equal ones the strongest."""
+        """The fit with the lowest validation log-loss; of equal fits the strongest."""
         assert self._best is not None  # noqa: S101 - there is at least one strength
         return self._best
 
     def fit(self, strength: float) -> bool:
-        """Fit at one strength; whether it is the best so far."""
+        """Fit with one strength, and return True if the fit is the best so far."""
         task = self._task
         solution = regression.minimise(
             self.design,
@@ -240,7 +240,7 @@ class _Sweep:
         return is_best
 
     def walk(self, strengths: Sequence[float]) -> bool:
-        """Fit at some strengths, from the best fit on, while they are better; whether one was."""
+        """Fit strengths from the best fit on, until one is no better; True if the best changed."""
         self._start, before = self.best.parameters, self.best
         for strength in strengths:
             if not self.fit(strength):
@@ -265,12 +265,12 @@ def _held_sweep(task: _Task, grid: Sequence[float]) -> tuple[_Sweep, Sequence[Sw
 
 
 def _streamed_sweep(task: _Task, grid: Sequence[float]) -> tuple[_Sweep, Sequence[SweepRecord]]:
-    """Fit every strength to a sample, and to all items those that the best of them leads to."""
+    """Fit every strength to a sample, then strengths around the best to all items."""
     moments = regression.moments(task.train.chunks, len(task.train.targets))
     sample = _sampled(task)
     features = np.asarray(sample.train.features)
     of_sample = _Sweep(sample, regression.held_design(features, moments))
-    # The weakest take the most iterations, and are far from the best.
+    # The weakest strengths take the most iterations, and are usually far from the best.
     worse = 0
     for strength in grid:
         worse = 0 if of_sample.fit(strength) else worse + 1
@@ -280,14 +280,14 @@ def _streamed_sweep(task: _Task, grid: Sequence[float]) -> tuple[_Sweep, Sequenc
     sweep = _Sweep(task, design, of_sample.best.parameters)
     first = grid.index(of_sample.best.record.strength)
     sweep.fit(grid[first])
-    # As the precision of a prior on the weights, a strength means the same for fewer items.
+    # A strength is the precision of a prior on the weights, so the number of items does not matter.
     if not sweep.walk(grid[first + 1 :]):
         sweep.walk(grid[:first][::-1])
     return sweep, of_sample.records
 
 
 def _sampled(task: _Task) -> _Task:
-    """The task on a sample in memory."""
+    """Return the task on a sample in memory."""
     dim = task.train.features.shape[1]
     items = max(SAMPLE_BYTES // (4 * dim), dim)
     rows = task.train.sample_rows(items)
@@ -300,7 +300,7 @@ def _sampled(task: _Task) -> _Task:
 
 
 def _logits(head: Head, split: Split) -> NDArray[np.float32]:
-    """A head's logits for a split, ``[items, classes]``."""
+    """Return a head's logits for a split, ``[items, classes]``."""
     return np.concatenate([head.logits(chunk) for chunk in split.chunks()])
 
 
@@ -311,24 +311,24 @@ def _check_parameters(
         raise BlocksError(
             WHERE,
             "labels",
-            f"the labels are {list(labels)!r}",
+            f"the snapshot has the labels {list(labels)!r}",
             "two or more different labels",
-            "look at the labels of the snapshot",
+            "Take a snapshot of data with items of two or more classes",
         )
     wrong = [value for value in strengths if not (np.isfinite(value) and value > 0)]
     if wrong or len(strengths) == 0:
         raise BlocksError(
             WHERE,
             "strengths",
-            f"not a usable strength: {wrong[0]!r}" if wrong else "no strength is given",
+            f"{wrong[0]!r} is not a usable strength" if wrong else "strengths has no value",
             "one or more positive numbers",
-            "leave it out for the default grid, or give values such as 0.1, 1, 10",
+            "Set strengths=auto for the default grid, or values such as strengths=0.1,1,10",
         )
     if max_iterations < 1:
         raise BlocksError(
             WHERE,
             "max_iterations",
-            f"it is {max_iterations}",
-            "at least 1",
-            "leave it out for 1000",
+            f"{max_iterations} is less than 1",
+            "1 iteration or more",
+            "Set max_iterations=1 or more",
         )

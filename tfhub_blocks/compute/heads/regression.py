@@ -1,26 +1,27 @@
 """Multinomial logistic regression on standardised features, solved to the optimum by L-BFGS.
 
-Three exact changes of variables make a sweep over many regularisation strengths cheap, and none of
-them changes the answer, because the L2 penalty does not see a rotation:
+Three exact changes of variables make a sweep over many regularisation strengths cheap. None of
+these changes the result, because the L2 penalty is invariant under rotation:
 
 1. Features are standardised and rotated onto their principal axes, once. With fewer items than
    features, only as many axes as items remain.
 2. Along principal axis ``j`` with variance ``v_j`` the objective's curvature is about
    ``items * v_j * c + strength``, with ``c`` the mean of ``p * (1 - p)`` over items and classes.
-   Each coordinate is divided by the root of that, so L-BFGS starts from a problem that is nearly
-   round instead of one whose condition number is that of the features.
-3. ``c`` is measured anew every few dozen iterations (a *round*); the problem is solved when a whole
-   round gains almost nothing.
+   Each coordinate is divided by the root of this curvature. So L-BFGS starts from a problem that is
+   well conditioned, and does not depend on the condition number of the features.
+3. ``c`` is measured again every few dozen iterations (a *round*); the problem is solved when a
+   complete round gains almost nothing.
 
 Sums over items, the softmax and the optimiser's state are float64. The features of a `Design` are
-either held, rotated, as one float32 copy, or read again in each evaluation (*streamed*) and
-standardised by the chunk; then the rotation is applied to the weights and the gradient instead,
-which is the same product in another order. Axes and variances only precondition, so a streamed
-design takes them from a sample; mean and scale, which the penalty depends on, are of all items.
+either in memory, rotated, as one float32 copy, or read again in each evaluation (*streamed*) and
+standardised chunk by chunk. When streamed, the rotation is applied to the weights and the gradient
+instead, which is the same product in another order. Axes and variances are only a preconditioner,
+so a streamed design takes them from a sample. Mean and scale, which affect the penalty, are of all
+items.
 
-Chunks are computed side by side, one on each core, and added up in order. BLAS is best kept to one
-thread meanwhile (`one_blas_thread`): its own wait for each other by spinning, for longer than they
-compute.
+Chunks are computed in parallel, one on each core, and summed in order. BLAS should use one thread
+meanwhile (`one_blas_thread`): its own threads wait for each other by spinning, for longer than
+they compute.
 """
 
 import os
@@ -45,18 +46,18 @@ Chunks = Callable[[], Iterator[Float32]]
 _Sums = tuple[float, float, Float32, Float64]
 _Answer = TypeVar("_Answer")
 
-# Found once: it takes longer than a small fit.
+# Searched once, because the search takes longer than a small fit.
 _LIBRARIES = ThreadpoolController()
 
 CHUNK_ITEMS = 2048
 ROUND_ITERATIONS = 50
 ROUND_TOLERANCE = 1e-4
-"""Stop when a round lowers the objective by less than this share of it."""
+"""Stop when a round lowers the objective by less than this fraction."""
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Mean and scale of features, by which they are standardised."""
+    """The mean and the scale for the standardisation of features."""
 
     mean: Float64  # [dim]
     scale: Float64  # [dim]; infinite where a feature is constant, so it becomes 0
@@ -76,13 +77,13 @@ class Design:
     """
 
     moments: Moments
-    axes: Float64  # [dim, rank]; rank = min(items, dim) of what they were found from
+    axes: Float64  # [dim, rank]; rank = min(items, dim) of all items, or of the sample
     variances: Float64  # [rank], along each axis
-    chunks: Chunks  # float32 [items, rank], or features as they are where streamed; in order
+    chunks: Chunks  # float32 [items, rank], or unchanged features if streamed; in order
     streamed: bool = False
 
     def standardised(self, chunk: Float32) -> Float32:
-        """Return a chunk of features as they are, standardised in float32: ``[items, dim]``."""
+        """Return an unchanged chunk of features, standardised in float32: ``[items, dim]``."""
         whole = chunk - self.moments.mean.astype(np.float32)
         whole *= (1 / self.moments.scale).astype(np.float32)
         return whole
@@ -90,7 +91,7 @@ class Design:
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """Where the optimiser stopped for one strength."""
+    """The result of the optimiser for one strength."""
 
     parameters: Float64  # [rank + 1, classes], along the axes of the design; the bias is last
     log_loss: float  # weighted mean over the training items, without the penalty
@@ -99,16 +100,16 @@ class Solution:
 
 
 def one_blas_thread() -> AbstractContextManager[object]:
-    """Keep the libraries of NumPy and SciPy to one thread for each product."""
+    """Limit the libraries of NumPy and SciPy to one thread for each product."""
     limited: AbstractContextManager[object] = _LIBRARIES.limit(limits=1, user_api="blas")
     return limited
 
 
 def moments(chunks: Chunks, items: int) -> Moments:
-    """Return the moments of finite features, which are read twice.
+    """Return the moments of finite features. The features are read twice.
 
-    A feature counts as constant, and ends up with weight zero, where its standard deviation is
-    below the rounding of float32 at its mean (or below 1e-20).
+    A feature counts as constant, and gets weight zero, if its standard deviation is below the
+    rounding of float32 at its mean (or below 1e-20).
     """
     mean: Float64 = sum(chunk.sum(axis=0, dtype=np.float64) / items for chunk in chunks())
     variance = sum(np.square(chunk - mean).sum(axis=0) / items for chunk in chunks())
@@ -118,7 +119,7 @@ def moments(chunks: Chunks, items: int) -> Moments:
 
 
 def held_design(features: Float32, of: Moments) -> Design:
-    """Return finite features ``[items, dim]`` ready for `minimise`: one more copy of them."""
+    """Return a design from finite features ``[items, dim]``, which makes one copy of them."""
     items, dim = features.shape
 
     def product(chunk: Float32, _: int) -> Float64:
@@ -141,15 +142,15 @@ def held_design(features: Float32, of: Moments) -> Design:
 
 
 def streamed_design(chunks: Chunks, of: Moments, sample: Design) -> Design:
-    """Return features that are read in each evaluation, with the axes of a sample of them.
+    """Return a design whose features are read in each evaluation, with the axes of a sample.
 
     Args:
-        chunks: Finite features; a chunk stays as it is when the next is asked for.
-        of: Their moments.
-        sample: The held design of a sample, by the same moments: its parameters mean the same
-            here. It has all items, or at least as many as there are features.
+        chunks: Finite features; reading the next chunk must not change a chunk.
+        of: The moments of the features.
+        sample: The design of a sample in memory, with the same moments, so that its parameters
+            have the same meaning. The sample has all items, or at least as many items as features.
     """
-    # Rounded as chunks are, so that what is folded into the head is what was computed with.
+    # Rounded like the chunks, so that the head gets exactly the moments used in the computation.
     inverse = (1 / of.scale).astype(np.float32).astype(np.float64)
     scale = np.divide(1, inverse, out=np.full_like(inverse, np.inf), where=inverse > 0)
     rounded = Moments(of.mean.astype(np.float32).astype(np.float64), scale)
@@ -157,7 +158,7 @@ def streamed_design(chunks: Chunks, of: Moments, sample: Design) -> Design:
 
 
 def sliced(features: Float32) -> Iterator[Float32]:
-    """Give ``[items, dim]`` in order, ``CHUNK_ITEMS`` items at once."""
+    """Yield ``[items, dim]`` in order, ``CHUNK_ITEMS`` items at once."""
     for start in range(0, len(features), CHUNK_ITEMS):
         yield features[start : start + CHUNK_ITEMS]
 
@@ -173,18 +174,18 @@ def minimise(
     """Return the minimum of ``sum(item_weights * log-loss) + strength / 2 * ||W||^2``.
 
     The strength is ``1 / C`` of scikit-learn's LogisticRegression, and the bias is not penalised.
-    As there, two classes have one weight vector (the difference of the two columns here).
+    As in scikit-learn, two classes have one weight vector: the difference of the two columns.
 
     Args:
-        design: Of ``items`` rows.
+        design: The features of ``items`` rows.
         targets: ``[items]``, each in ``range(classes)``.
         item_weights: ``[items]``.
         strength: Positive.
-        start: Parameters to start from, ``[rank + 1, classes]``; those of the next stronger
-            regularisation are a good choice.
-        max_iterations: Of L-BFGS, in all rounds together.
+        start: Parameters to start from, ``[rank + 1, classes]``, for example those of the next
+            stronger regularisation.
+        max_iterations: The limit of L-BFGS iterations, over all rounds.
     """
-    # Two columns (-w/2, w/2) have half the squared norm of the one vector w that stands for them.
+    # Two columns (-w/2, w/2) have half the squared norm of the equivalent single vector w.
     penalty = strength * (2 if start.shape[1] == 2 else 1)
     parameters, iterations, converged = start, 0, False
     loss, _, curvature = _objective(design, targets, item_weights, penalty, parameters)
@@ -217,7 +218,7 @@ def minimise(
 
 
 def unfolded(design: Design, parameters: Float64) -> tuple[Float32, Float32]:
-    """Return weights ``[dim, classes]`` and bias ``[classes]`` for features as they are.
+    """Return weights ``[dim, classes]`` and bias ``[classes]`` for unchanged features.
 
     The rotation and the standardisation are folded in.
     """
@@ -227,7 +228,7 @@ def unfolded(design: Design, parameters: Float64) -> tuple[Float32, Float32]:
 
 
 def _unit_lengths(design: Design, curvature: float, penalty: float) -> Float64:
-    """Return the step along each axis, and of the bias, ``[rank + 1]``, that bends them alike."""
+    """Return the lengths, ``[rank + 1]``, that give axes and bias about the same curvature."""
     axes = design.variances * curvature + penalty
     lengths: Float64 = 1 / np.sqrt(np.append(axes, max(curvature, penalty * 1e-6)))
     return lengths
@@ -274,11 +275,11 @@ def _objective(
 def _side_by_side(
     function: Callable[[Float32, int], _Answer], chunks: Iterator[Float32]
 ) -> Iterator[_Answer]:
-    """Give the function of each chunk and of how many items precede it, in order."""
+    """Yield the function of each chunk and of the number of items before the chunk, in order."""
     cores, start = len(os.sched_getaffinity(0)), 0
     ahead = list(islice(chunks, 2))
     if len(ahead) < 2:
-        # Starting threads would take longer.
+        # Starting threads would take longer than the computation.
         yield from (function(chunk, 0) for chunk in ahead)
         return
     waiting: deque[Future[_Answer]] = deque()

@@ -1,8 +1,8 @@
-"""Ridge classification with exact leave-one-out: a fast first answer on what features are worth.
+"""Ridge classification with exact leave-one-out: a fast estimate of the quality of features.
 
-One-hot targets are regressed on standardised features with an L2 penalty and an intercept that it
-does not see; the largest output is the prediction. With ``H`` such that ``H @ targets`` are the
-fitted values, what the fit to all *other* items says of item ``i`` follows from the one fit:
+One-hot targets are regressed on standardised features with an L2 penalty and an unpenalised
+intercept; the largest output is the prediction. With ``H`` such that ``H @ targets`` are the
+fitted values, the prediction for item ``i`` by a fit to all *other* items follows from one fit:
 
     target_i - fitted_without_i = (target_i - fitted_i) / (1 - H_ii)
 
@@ -27,35 +27,36 @@ Float64 = NDArray[np.float64]
 WHERE = "leave_one_out"
 
 STRENGTHS = tuple(float(f"{10**exponent:.3g}") for exponent in np.arange(-5, 2.5, 0.5))
-"""0.00001 to 100, two values a decade, times the mean squared length of an item."""
+"""0.00001 to 100, two values per decade, times the mean squared length of an item."""
 
 
 @dataclass(frozen=True, eq=False)
 class LeaveOneOut:
-    """What each item is taken for by the fit to all others."""
+    """The prediction for each item by the fit to all other items."""
 
     accuracy: IntervalEstimate  # the interval is Wilson's
     predictions: NDArray[np.int64]  # [items]
-    hits: NDArray[np.bool_]  # [items], whether the prediction is the target
+    hits: NDArray[np.bool_]  # [items], True if the prediction is the target
     strength: float  # the penalty's weight, for standardised features
 
 
 def leave_one_out(features: NDArray[np.floating], targets: NDArray[np.integer]) -> LeaveOneOut:
     """Return exact leave-one-out predictions of ridge classification, and their accuracy.
 
-    The strength is that of `STRENGTHS` with the lowest leave-one-out squared error, of equal ones
-    the strongest; choosing it on the same items makes the accuracy a little hopeful, and alike for
-    all features that are compared. Mean and standard deviation of the features are taken once, over
-    all items: no target enters them. Takes a few float64 copies of the features, so it is for a
-    sample of items. The same input on the same machine gives the same bits.
+    The strength is the one in `STRENGTHS` with the lowest leave-one-out squared error, of equal
+    strengths the strongest. The choice uses the same items, so the accuracy is slightly optimistic,
+    equally for all compared features. The mean and the standard deviation of features are computed
+    once, over all items, without the targets. The computation needs a few float64 copies of the
+    features, so use it for a sample of items. The same input on the same machine gives the same
+    bits.
 
     Args:
         features: ``[items, dim]``, finite; float16 or wider.
-        targets: ``[items]``, from 0; at least two different ones. An item that is the only one of
-            its class cannot be got right.
+        targets: ``[items]``, from 0; at least two different values. The only item of a class is
+            never predicted correctly.
 
     Raises:
-        BlocksError: Shapes do not fit, a feature is not finite, or there is only one class.
+        BlocksError: Shapes do not fit, a feature is not finite, or all items have one class.
     """
     _check(features, targets)
     items = len(targets)
@@ -74,7 +75,7 @@ def leave_one_out(features: NDArray[np.floating], targets: NDArray[np.integer]) 
         error = float(np.square(residuals).sum())
         if best is None or error < best[0]:
             best = error, penalty, one_hot - residuals
-    assert best is not None  # noqa: S101 - there are strengths
+    assert best is not None  # noqa: S101 - STRENGTHS is not empty
     predictions = best[2].argmax(axis=1)
     hits = predictions == targets
     accuracy = interval_estimates.share(int(hits.sum()), items)
@@ -82,10 +83,10 @@ def leave_one_out(features: NDArray[np.floating], targets: NDArray[np.integer]) 
 
 
 def _principal_components(features: NDArray[np.floating]) -> tuple[Float64, Float64]:
-    """Return standardised features along their principal axes, and each one's squared length.
+    """Return standardised features along their principal axes, and the axes' squared lengths.
 
     The columns, ``[items, rank]``, are orthogonal; ``rank`` is the smaller of items and features.
-    A constant feature counts for nothing.
+    A constant feature has no effect.
     """
     standardised = features.astype(np.float64)
     standardised -= standardised.mean(axis=0)
@@ -106,7 +107,7 @@ def _check(features: NDArray[np.floating], targets: NDArray[np.integer]) -> None
     if features.ndim != 2 or len(features) != len(targets):
         problem = f"features have shape {features.shape} for {len(targets)} targets"
     elif len(np.unique(targets)) < 2:
-        problem = f"{len(targets)} items are of {len(np.unique(targets))} class"
+        problem = f"{len(targets)} items have {len(np.unique(targets))} class"
     elif not (finite := np.isfinite(features).all(axis=1)).all():
         problem = f"row {int(finite.argmin())} has a feature that is NaN or infinite"
     if problem:
@@ -114,6 +115,6 @@ def _check(features: NDArray[np.floating], targets: NDArray[np.integer]) -> None
             WHERE,
             "features",
             problem,
-            "one row of finite numbers for each item, and items of two classes or more",
-            "look at what the encoder gave, and at the sample's labels",
+            "one row of finite numbers for each item, and items of two or more classes",
+            "Check the features of the encoder and the labels of the sample",
         )

@@ -1,1 +1,1 @@
-"""Forward passes: engines, their selection and parity, and work that is planned and shared."""
+"""Forward passes: engines, their selection and parity, and work that workers plan and share."""

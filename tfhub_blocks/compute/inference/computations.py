@@ -1,4 +1,4 @@
-"""Computations: a vector for each item, batch by batch, by whichever engine."""
+"""Computations: a vector for each item, batch by batch, by any engine."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,18 +21,17 @@ Item = tuple[str, bytes]
 Key = TypeVar("Key")
 Result = TypeVar("Result")
 OnFault = Callable[[str, str], None]
-"""Called with an item's id and why it has no vector."""
-NOT_FINITE = "the model gives numbers for it that are NaN or infinite"
+"""Called with an item's id and the reason why the item has no vector."""
+NOT_FINITE = "the model returns numbers that are NaN or infinite"
 
 
 @dataclass(frozen=True, eq=False)
 class Computation:
-    """From contents to vectors, float32 [batch_size, dimension], in two concrete functions.
+    """Two concrete functions from contents to vectors, float32 [batch_size, dimension].
 
-    ``preprocess`` takes decoded contents, string [batch_size]; ``forward`` takes what that gives,
-    is what an engine makes fast, and gives ``dimension`` numbers an item, in any shape.
-    ``modules`` own their variables, and are kept for that; ``where`` is the step that computes, for
-    messages.
+    ``preprocess`` takes decoded contents, string [batch_size]. ``forward``, which an engine
+    compiles, takes the result and returns ``dimension`` numbers for each item, in any shape.
+    ``modules`` keep the variables of both alive. ``where`` is the calling step, for messages.
     """
 
     where: str
@@ -44,10 +43,12 @@ class Computation:
     modules: tuple[Any, ...]
 
     def prepared(self, batch: Sequence[Item]) -> Any:
-        """What ``forward`` takes for one to ``batch_size`` items, the last one repeated.
+        """Return the input of ``forward`` for one to ``batch_size`` items.
+
+        The last item is repeated to fill the batch.
 
         Raises:
-            BlocksError: An item cannot be decoded; it is named.
+            BlocksError: An item cannot be decoded. The message names the item.
         """
         try:
             return self._prepared([content for _, content in batch])
@@ -55,7 +56,7 @@ class Computation:
             raise self._undecodable(batch, error) from error
 
     def flat(self, given: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What a forward pass gave, as [batch_size, dimension]."""
+        """Return the result of a forward pass as [batch_size, dimension]."""
         return given.reshape(self.batch_size, self.dimension)
 
     def _prepared(self, contents: Sequence[bytes]) -> Any:
@@ -68,17 +69,17 @@ class Computation:
         forward: Forward,
         on_fault: OnFault | None = None,
     ) -> Iterator[tuple[Key, list[str], NDArray[np.float32]]]:
-        """Ids and vectors of batches of items, in order, each with its key.
+        """Yield keys, ids and vectors of batches of items, in order.
 
-        Each core takes whole batches, decoding and all, so one decodes while another computes, and
-        there is one batch more than cores, for what waits. Every batch is computed at full size.
-        A few are under way at most, and go on while the caller works on what it got.
+        Each thread decodes and computes complete batches, so some threads decode while others
+        compute. To use waiting times, there is one thread more than cores. Every batch is computed
+        at full size. A few batches are computed ahead, while the caller processes earlier ones.
 
-        With ``on_fault`` an item that has no vector is left out, and told with the reason, from any
-        thread; a batch may be empty.
+        With ``on_fault`` an item without a vector is left out and passed to ``on_fault`` with the
+        reason, from any thread; a batch may then be empty.
 
         Raises:
-            BlocksError: An item cannot be decoded, or has a vector of no finite numbers.
+            BlocksError: An item cannot be decoded, or its vector is not finite.
         """
 
         def compute(key: Key, batch: list[Item]) -> tuple[Key, list[str], NDArray[np.float32]]:
@@ -99,7 +100,7 @@ class Computation:
         return in_order(batches, compute, core_count() + 1)
 
     def readable(self, batch: list[Item], on_fault: OnFault) -> tuple[list[Item], Any]:
-        """The items that can be decoded, and what ``forward`` takes for them if there are any."""
+        """Return the decodable items, and the input of ``forward`` for them, or None if none."""
         if not batch:
             return [], None
         try:
@@ -114,28 +115,28 @@ class Computation:
         return rest, self._prepared([content for _, content in rest]) if rest else None
 
     def _faults(self, batch: Sequence[Item]) -> Iterator[tuple[str, str]]:
-        """The items of a batch that fail alone, and why."""
+        """Yield the items of a batch that fail alone, with the reasons."""
         for item, content in batch:
             try:
                 self._prepared([content])
             except (ValueError, tf.errors.InvalidArgumentError) as alone:
-                yield item, f"it cannot be decoded ({_reason(alone)})"
+                yield item, f"the content cannot be decoded ({_reason(alone)})"
 
     def _undecodable(self, batch: Sequence[Item], error: Exception) -> Exception:
-        """The error that names the item that failed, or the error itself if none fails alone."""
+        """Return the error that names the failed item, or the error itself if none fails alone."""
         for item, problem in self._faults(batch):
             return BlocksError(
                 self.where,
                 f"item {item}",
                 problem,
-                f"{self.input.name} that can",
-                "convert or remove it (sources.parquet locates it), and snapshot again",
+                f"content of modality {self.input.name}",
+                "Convert or remove the file (sources.parquet names it), and take a new snapshot",
             )
         return error
 
 
 def _reason(error: Exception) -> str:
-    """What a foreign error says; one of TensorFlow's does so before it names the operation."""
+    """Return the message of an error; in TensorFlow's the operation's name follows the message."""
     lines = str(error).splitlines()
     node = next((n for n, line in enumerate(lines) if line.lstrip().startswith("[[{{")), 0)
     return lines[node - 1].strip()[:200] if node else first_line(error)
@@ -146,7 +147,7 @@ def in_order(
     compute: Callable[[Key, list[Item]], Result],
     threads: int,
 ) -> Iterator[Result]:
-    """What comes of each batch, in their order; threads are at most a batch each ahead."""
+    """Yield the result of each batch, in order; each thread is at most a batch ahead."""
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
@@ -162,25 +163,25 @@ def in_order(
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of so many items; the last may be shorter."""
+    """Yield lists of ``size`` items; the last may be shorter."""
     rest = iter(items)
     while batch := list(islice(rest, size)):
         yield batch
 
 
 def check_finite(ids: Sequence[str], vectors: NDArray[np.floating], where: str) -> None:
-    """Check that all vectors are numbers.
+    """Check that all numbers of all vectors are finite.
 
     Raises:
-        BlocksError: One is not; the item is named.
+        BlocksError: A vector is not finite. The message names the item.
     """
     faulty = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if faulty.size:
         raise BlocksError(
             where,
             f"item {ids[int(faulty[0])]}",
-            f"the encoder gives {vectors.dtype} features that are NaN or infinite",
-            "finite numbers",
-            "check the item (the snapshot's sources.parquet locates it), the pin's range, and "
-            "whether numbers of this kind are large enough",
+            f"the encoder returns {vectors.dtype} features that are NaN or infinite",
+            "",
+            "Check the item (the snapshot's sources.parquet names its file) and the range in the "
+            f"pin, or set a dtype with larger numbers than {vectors.dtype}",
         )

@@ -1,4 +1,4 @@
-"""What an engine is: something that runs the forward pass of an encoder."""
+"""The interface of engines, which run the forward pass of an encoder."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -8,18 +8,18 @@ import numpy as np
 
 Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
 Forward: TypeAlias = Callable[[Any], np.ndarray]
-"""From a preprocessed batch to vectors, float32 [batch, dimension]; from any thread."""
+"""A function from a preprocessed batch to vectors, float32 [batch, dimension], thread-safe."""
 
 
 class UnfitError(Exception):
-    """An engine that cannot run what it was asked to here: the reason, as a clause."""
+    """The error of an engine that cannot run a function on this machine; the reason is a clause."""
 
 
 class Engine(ABC):
-    """A way to run forward passes on this machine. What it needs is imported when it is used.
+    """A way to run forward passes on this machine. Its packages are imported on first use.
 
-    ``kind`` is the class of engine that features are identified by: they agree to rounding among
-    machines of one kind, and not between kinds.
+    ``kind`` identifies features: on machines of the same kind features are equal up to rounding,
+    and between kinds they are not.
     """
 
     name: ClassVar[str]
@@ -27,32 +27,33 @@ class Engine(ABC):
     @property
     @abstractmethod
     def kind(self) -> str:
-        """Name and device, such as ``tensorflow/cpu``."""
+        """The name and the device, such as ``tensorflow/cpu``."""
 
     @property
     @abstractmethod
     def version(self) -> str:
-        """The version of what runs it.
+        """The version of the engine's package.
 
         Raises:
-            UnfitError: It is not installed.
+            UnfitError: The package is not installed.
         """
 
     def divided(self, threads: int, streams: int) -> "Engine":  # noqa: ARG002
-        """This engine with so many threads in all, for so many batches at once.
+        """Return this engine with ``threads`` threads in total, for ``streams`` batches at once.
 
-        One whose threads are the process's gives itself.
+        An engine that uses the threads of the process returns itself.
         """
         return self
 
     @abstractmethod
     def compiled(self, forward: Any, precision: Precision) -> Forward:
-        """A forward pass made fast.
+        """Return a fast forward pass.
 
         Args:
-            forward: A concrete function: one tensor of a fixed batch in, [batch, dimension] out.
-            precision: What products are computed in.
+            forward: A concrete function from one tensor of a fixed batch to [batch, dimension].
+            precision: The number type of products.
 
         Raises:
-            UnfitError: It is not installed, or cannot run this function or this precision here.
+            UnfitError: The package is not installed, or the engine cannot run this function or
+                this precision on this machine.
         """

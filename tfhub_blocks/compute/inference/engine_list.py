@@ -1,4 +1,4 @@
-"""The engines, by name, the reference first. Another one is another file here and a line below."""
+"""The engines by name, the reference first. To add an engine, add a file and a line below."""
 
 from tfhub_blocks.compute.inference.engine_interface import Engine
 from tfhub_blocks.compute.inference.openvino_engine import OpenVinoEngine

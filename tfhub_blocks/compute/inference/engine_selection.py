@@ -1,4 +1,4 @@
-"""Selection: which engine computes, after each candidate has shown what it gives, and how fast."""
+"""Selection of the engine: the parity and the speed of each candidate are measured first."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -18,15 +18,15 @@ from tfhub_blocks.records.base.errors import BlocksError
 
 AUTO = "auto"
 TIMED_S = 1.0
-# Another engine must be faster by more than what a busy machine makes of equal ones.
+# Another engine must be faster by more than equal engines differ on a busy machine.
 WORTHWHILE = 1.1
 
 
 @dataclass(frozen=True, eq=False)
 class ParitySample:
-    """Some real items, prepared, with the vectors that the model gives as it is served.
+    """Some real items, prepared, with the vectors of the model as served.
 
-    ``counts`` are how many of each batch are items; the others fill it.
+    ``counts`` are the numbers of items in each batch; other rows fill the batch.
     """
 
     computation: Computation
@@ -36,7 +36,7 @@ class ParitySample:
     reference: NDArray[np.float32]
 
     def vectors(self, forward: Forward) -> NDArray[np.float32]:
-        """What a forward pass gives for the sample, [items, dimension]."""
+        """Return the vectors of a forward pass for the sample, [items, dimension]."""
         pairs = zip(self.batches, self.counts, strict=True)
         given = [self.computation.flat(forward(batch))[:count] for batch, count in pairs]
         return np.concatenate(given)
@@ -44,9 +44,9 @@ class ParitySample:
 
 @dataclass(frozen=True, eq=False)
 class Selected:
-    """An engine that passed, ready to compute, with what it gave for the sample.
+    """An engine that passed, ready to compute, with its vectors for the sample.
 
-    ``candidates`` says of each engine that was looked at what was found, ready for JSON.
+    ``candidates`` contains the findings for each tried engine, ready for JSON.
     """
 
     engine: Engine
@@ -57,10 +57,10 @@ class Selected:
 
 
 def take_sample(computation: Computation, items: Sequence[Item]) -> ParitySample:
-    """A sample of one item or more.
+    """Return a sample of one item or more.
 
     Raises:
-        BlocksError: An item cannot be decoded or has features that are not finite numbers.
+        BlocksError: An item cannot be decoded, or its features are not finite.
     """
     return sample_of(
         computation,
@@ -72,10 +72,10 @@ def take_sample(computation: Computation, items: Sequence[Item]) -> ParitySample
 
 
 def sample_of(computation: Computation, held: Sequence[tuple[Sequence[str], Any]]) -> ParitySample:
-    """A sample of one batch or more that are prepared, each with the ids of its items.
+    """Return a sample of one or more prepared batches, each with the ids of its items.
 
     Raises:
-        BlocksError: An item has features that are not finite numbers.
+        BlocksError: The features of an item are not finite.
     """
     ids = [item for items, _ in held for item in items]
     batches, counts = [prepared for _, prepared in held], [len(items) for items, _ in held]
@@ -89,20 +89,20 @@ def sample_of(computation: Computation, held: Sequence[tuple[Sequence[str], Any]
 
 
 def select_engine(asked: str, precision: str, limit: float, sample: ParitySample) -> Selected:
-    """The engine that was asked for; for ``auto`` the fastest on this machine that fits and passes.
+    """Return the requested engine; for ``auto``, the fastest engine that can run and passes.
 
-    A candidate is timed for a second on the sample, with all cores; one that is not the reference
-    must be faster by a tenth.
+    A candidate is timed on the sample for a second, with all cores. An engine other than the
+    reference must be faster by a tenth.
 
     Args:
         asked: The name of an engine, or ``auto``.
-        precision: What products are computed in; it is asked for, and never chosen.
+        precision: The number type of products, which is never chosen automatically.
         limit: The largest difference that passes (``Parity``).
-        sample: What is computed, and items of the data that it is for.
+        sample: The computation, and items of its data.
 
     Raises:
-        BlocksError: The engine that was asked for cannot run this here or does not pass, or no
-            engine does.
+        BlocksError: The requested engine cannot run this computation on this machine or does not
+            pass, or no engine does.
     """
     computation = sample.computation
     passed: dict[str, Selected] = {}
@@ -132,7 +132,7 @@ def select_engine(asked: str, precision: str, limit: float, sample: ParitySample
 
 
 def _items_per_s(forward: Forward, sample: ParitySample) -> float:
-    """The rate of a forward pass alone, all cores at it."""
+    """Return the rate of the forward pass alone, on all cores."""
     cores = core_count()
     end = time.perf_counter() + TIMED_S
 
@@ -156,24 +156,24 @@ def _none_passed(
     limit: float,
     candidates: Mapping[str, Mapping[str, Any]],
 ) -> BlocksError:
-    """The error for what was asked, or for the first candidate, which is the reference."""
+    """Return the error for the requested engine, or for the first candidate, the reference."""
     for name, record in candidates.items():
         if "parity" in record:
             parity = record["parity"]
             return BlocksError(
                 where,
                 f"engine {name}",
-                f"{precision} gives features of item {parity['worst_item']} that differ by "
-                f"{parity['largest']:.2g} from those of the model as it is served",
-                f"at most {limit:g}, relative to the length of its vector",
-                "take another engine or engine_precision=float32, or allow it with "
+                f"features of item {parity['worst_item']} in {precision} differ by "
+                f"{parity['largest']:.2g} from the features of the model as served",
+                f"a difference of at most {limit:g}, relative to the length of the vector",
+                "Set another engine or engine_precision=float32, or allow the difference with "
                 "engine_max_difference",
             )
-    told = "; ".join(f"{name}: {record['unfit']}" for name, record in candidates.items())
+    reasons = "; ".join(f"{name}: {record['unfit']}" for name, record in candidates.items())
     return BlocksError(
         where,
         f"engine {asked}",
-        f"it cannot compute this encoder in {precision} here ({told})",
-        "an engine that can",
-        "take engine=auto or tensorflow, and engine_precision=float32",
+        f"engine {asked} cannot compute this encoder in {precision} on this machine ({reasons})",
+        "",
+        "Set engine=auto or engine=tensorflow, and engine_precision=float32",
     )

@@ -16,9 +16,9 @@ PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
 @dataclass(frozen=True)
 class OpenVinoEngine(Engine):
-    """The frozen graph, compiled for this CPU: one stream a core, each with one thread.
+    """The frozen graph, compiled for this CPU: by default one stream per core, with one thread.
 
-    Streams share the threads. One with all of them answers one batch soonest.
+    Streams share the threads. A single stream with all threads computes one batch soonest.
     """
 
     name: ClassVar[str] = "openvino"
@@ -27,37 +27,37 @@ class OpenVinoEngine(Engine):
     streams: int | None = None
 
     def divided(self, threads: int, streams: int) -> Engine:
-        """With so many streams."""
+        """Return an engine with this number of threads and streams."""
         return OpenVinoEngine(threads, streams)
 
     @property
     def kind(self) -> str:
-        """OpenVINO's GPUs are not used."""
+        """The kind, always on a CPU: GPUs are not used."""
         return "openvino/cpu"
 
     @property
     def version(self) -> str:
-        """That of the package."""
+        """The version of the package ``openvino``."""
         try:
             return version("openvino")
         except PackageNotFoundError as error:
             raise UnfitError(
-                "it is not installed: pip install openvino, or add it to the environment's "
-                "requirements.in and run `tfhub-blocks env lock`"
+                "openvino is not installed: run `pip install openvino`, or add openvino to the "
+                "environment's requirements.in and run `tfhub-blocks env lock`"
             ) from error
 
     def compiled(self, forward: Any, precision: Precision) -> Forward:
-        """The function as OpenVINO reads TensorFlow's graphs, which takes no strings."""
+        """Return the function as compiled by OpenVINO, which does not accept strings."""
         from tfhub_blocks.compute.tf.tensorflow_setup import core_count, frozen, is_freezable
 
-        assert self.version  # noqa: S101 - it raises where there is none
+        assert self.version  # noqa: S101 - raises if openvino is not installed
         if precision not in PRECISIONS:
             raise UnfitError(f"OpenVINO does not compute {precision} on a CPU")
         if forward.structured_input_signature[0][0].dtype.name == "string":
-            raise UnfitError("OpenVINO takes no strings, and this encoder does")
+            raise UnfitError("OpenVINO does not accept strings, which this encoder takes")
         if not is_freezable(forward):
-            raise UnfitError("its variables or tables cannot become constants")
-        # What it reports use with, to an address on the internet; without it, it reports nothing.
+            raise UnfitError("the encoder's variables or tables cannot become constants")
+        # OpenVINO reports its use to an internet address with this module, and nothing without it.
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
         import openvino
 
@@ -66,7 +66,7 @@ class OpenVinoEngine(Engine):
             "NUM_STREAMS": self.streams or core_count(),
             "INFERENCE_NUM_THREADS": self.threads or core_count(),
             "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
-            # Cores that others work on, too, are given up more easily.
+            # Without pinning, threads can move away from cores that other processes use.
             "ENABLE_CPU_PINNING": False,
         }
         graph = frozen(forward).graph.as_graph_def()
@@ -76,11 +76,11 @@ class OpenVinoEngine(Engine):
                 path.write_bytes(graph.SerializeToString())
                 model = core.compile_model(core.read_model(str(path)), "CPU", options)
         except RuntimeError as error:
-            raise UnfitError(f"OpenVINO cannot run its graph ({_reason(error)})") from error
+            raise UnfitError(f"OpenVINO cannot run the graph ({_reason(error)})") from error
         if model.get_property("INFERENCE_PRECISION_HINT").to_string() != PRECISIONS[precision]:
             raise UnfitError(f"this CPU does not compute {precision}")
-        # As many as compute at once, whoever asks: a request's first call takes several times as
-        # long as its later ones.
+        # Requests are reused by all threads: the first call of a request takes several times as
+        # long as later calls.
         idle: list[Any] = []
 
         def run(inputs: Any) -> np.ndarray:
@@ -99,7 +99,7 @@ class OpenVinoEngine(Engine):
 
 
 def _reason(error: RuntimeError) -> str:
-    """The first line of OpenVINO's message that says something."""
+    """Return the first informative line of OpenVINO's message."""
     lines = [line.strip() for line in str(error).splitlines()]
-    said = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
-    return (said or lines or ["no reason given"])[0][:200]
+    known = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
+    return (known or lines or ["without a reason"])[0][:200]

@@ -1,4 +1,4 @@
-"""Parity: how far an engine's vectors are from those of the model as it is served."""
+"""Parity: the distance of an engine's vectors from the vectors of the model as served."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# What kernels of the same precision differ by, and what fewer bits may cost.
+# The difference between kernels of the same precision, and the accepted loss by fewer bits.
 FULL_PRECISION_LIMIT = 1e-4
 REDUCED_PRECISION_LIMIT = 0.3
 
 
 @dataclass(frozen=True)
 class Parity:
-    """The differences over a sample of items: of each, ``|given - reference| / |reference|``.
+    """The differences over a sample of items: ``|given - reference| / |reference|`` for each.
 
-    The bars are Euclidean norms over an item's vector.
+    Norms are Euclidean, over an item's vector.
     """
 
     items: int
@@ -27,20 +27,20 @@ class Parity:
 def measure_parity(
     ids: Sequence[str], given: NDArray[np.float32], reference: NDArray[np.float32]
 ) -> Parity:
-    """The differences of vectors, both [items, dimension], of at least one item.
+    """Return the differences of vectors, both [items, dimension], of at least one item.
 
-    Where the reference is zero throughout, only zeros are equal to it.
+    If all numbers of a reference vector are zero, only a zero vector is equal to it.
     """
     exact = reference.astype(np.float64)
     lengths = np.linalg.norm(exact, axis=1)
     lengths[lengths == 0] = np.finfo(np.float64).tiny
     differences = np.linalg.norm(given - exact, axis=1) / lengths
-    # A NaN is the worst that there is.
+    # A NaN counts as the largest difference.
     differences = np.where(np.isnan(differences), np.inf, differences)
     worst = int(differences.argmax())
     return Parity(len(ids), float(differences[worst]), float(np.median(differences)), ids[worst])
 
 
 def usual_limit(precision: str) -> float:
-    """The largest difference that a precision may make unless somebody says otherwise."""
+    """Return the default limit of differences for a precision."""
     return FULL_PRECISION_LIMIT if precision == "float32" else REDUCED_PRECISION_LIMIT

@@ -1,4 +1,4 @@
-"""Parts: what was computed, kept beside an unfinished output until all of it is there."""
+"""Parts: finished work, kept next to an unfinished output until the output is complete."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +13,7 @@ from tfhub_blocks.records.base.digests import file_sha256
 from tfhub_blocks.records.formats.features import vector_column, vector_field, vectors_of
 
 POLL_S = 0.2
-# Of an Arrow batch, which is what readers take at once.
+# The size of an Arrow batch, which readers load at once.
 BATCH_BYTES = 2**20
 
 IdsAndVectors = tuple[list[str], NDArray[np.floating]]
@@ -21,9 +21,9 @@ IdsAndVectors = tuple[list[str], NDArray[np.floating]]
 
 @dataclass(frozen=True)
 class PartFiles:
-    """A folder of parts, by their numbers, shared by all workers of a step.
+    """A folder of numbered parts, shared by all workers of a step.
 
-    A part's name holds the digest of its bytes, so one that is cut short or changed is none.
+    The name of a part contains the digest of its bytes, so a truncated or changed file is no part.
     """
 
     folder: Path
@@ -31,7 +31,7 @@ class PartFiles:
     def write_batches(
         self, number: int, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
     ) -> None:
-        """Write a part, whole or not at all."""
+        """Write a part. The part is complete or absent."""
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = self.folder / f".{number:06d}.partial"
         with pa.ipc.new_file(str(partial), schema) as writer:
@@ -40,11 +40,11 @@ class PartFiles:
         partial.rename(self.folder / f"{number:06d}-{file_sha256(partial)}.arrow")
 
     def count(self) -> int:
-        """How many there are, not checked."""
+        """Return the number of parts, without checking their bytes."""
         return sum(1 for _ in self.folder.glob("*.arrow"))
 
     def find(self, number: int) -> Path | None:
-        """The file of a part, every byte checked; one that is damaged is removed."""
+        """Return the file of a part, every byte checked, or None. Damaged files are removed."""
         for path in self.folder.glob(f"{number:06d}-*.arrow"):
             if file_sha256(path) == path.stem.partition("-")[2]:
                 return path
@@ -52,9 +52,9 @@ class PartFiles:
         return None
 
     def wait(self, number: int, on_wait: Callable[[int], None] = lambda _: None) -> Path:
-        """The file of a part, once whoever makes it has written it.
+        """Wait until a worker has written a part, and return its file.
 
-        Until then ``on_wait`` is called, again and again, with how many parts there are.
+        Until then ``on_wait`` is called repeatedly with the number of parts.
         """
         while (path := self.find(number)) is None:
             on_wait(self.count())
@@ -62,20 +62,20 @@ class PartFiles:
         return path
 
     def table(self, number: int, on_wait: Callable[[int], None] = lambda _: None) -> pa.Table:
-        """The rows of a part, memory-mapped, which it waits for."""
+        """Wait for a part, and return its rows, memory-mapped."""
         with pa.memory_map(str(self.wait(number, on_wait))) as source:
             return pa.ipc.open_file(source).read_all()
 
 
 @dataclass(frozen=True)
 class Parts(PartFiles):
-    """Parts that hold ids and vectors."""
+    """Parts with ids and vectors."""
 
     dimension: int
     dtype: str
 
     def write(self, number: int, batches: Iterable[IdsAndVectors]) -> None:
-        """Write a part, whole or not at all."""
+        """Write a part. The part is complete or absent."""
         fields = [
             pa.field("id", pa.string(), nullable=False),
             vector_field(self.dimension, self.dtype),
@@ -86,21 +86,21 @@ class Parts(PartFiles):
         self.write_batches(number, schema, record_batches)
 
     def read(self, number: int, on_wait: Callable[[int], None] = lambda _: None) -> IdsAndVectors:
-        """Ids and vectors, [n, dimension], of a part, which it waits for."""
+        """Wait for a part, and return its ids and vectors, [n, dimension]."""
         table = self.table(number, on_wait)
         ids = table["id"].to_pylist()
         return ids, np.concatenate([vectors_of(chunk) for chunk in table["vector"].chunks])
 
 
 def _joined(batches: Iterable[IdsAndVectors]) -> Iterator[IdsAndVectors]:
-    """Batches of about ``BATCH_BYTES`` each."""
+    """Join batches to batches of about ``BATCH_BYTES`` each."""
     ids: list[str] = []
-    held: list[NDArray[np.floating]] = []
+    joined: list[NDArray[np.floating]] = []
     for some, vectors in batches:
         ids += some
-        held.append(vectors)
-        if sum(each.nbytes for each in held) >= BATCH_BYTES:
-            yield ids, np.concatenate(held)
-            ids, held = [], []
-    if held:
-        yield ids, np.concatenate(held)
+        joined.append(vectors)
+        if sum(each.nbytes for each in joined) >= BATCH_BYTES:
+            yield ids, np.concatenate(joined)
+            ids, joined = [], []
+    if joined:
+        yield ids, np.concatenate(joined)

@@ -6,7 +6,7 @@ import numpy as np
 
 from tfhub_blocks.compute.inference.engine_interface import Engine, Forward, Precision, UnfitError
 
-# By device and precision: the graph rewriter that casts what gains by it and leaves the rest.
+# By device and precision: the graph rewriter that casts operations where this is faster.
 REWRITERS = {
     ("cpu", "bfloat16"): "auto_mixed_precision_onednn_bfloat16",
     ("gpu", "float16"): "auto_mixed_precision",
@@ -14,29 +14,29 @@ REWRITERS = {
 
 
 class TensorFlowEngine(Engine):
-    """The graph with its variables as constants, where they can be.
+    """The graph with its variables as constants, if possible.
 
-    Then batch normalization is folded into convolutions and weights are packed once.
+    Then TensorFlow folds batch normalization into convolutions, and packs weights once.
     """
 
     name: ClassVar[str] = "tensorflow"
 
     @property
     def kind(self) -> str:
-        """With the device that TensorFlow puts operations on by itself."""
+        """The kind, with the device on which TensorFlow places operations."""
         from tfhub_blocks.compute.tf.tensorflow_setup import has_gpu
 
         return f"tensorflow/{'gpu' if has_gpu() else 'cpu'}"
 
     @property
     def version(self) -> str:
-        """TensorFlow's."""
+        """The version of TensorFlow."""
         from tfhub_blocks.compute.tf.tensorflow_setup import tf
 
         return str(tf.__version__)
 
     def compiled(self, forward: Any, precision: Precision) -> Forward:
-        """The frozen function; in another precision than float32, rewritten."""
+        """Return the frozen function, rewritten if the precision is not float32."""
         from tfhub_blocks.compute.tf.tensorflow_setup import frozen, is_freezable, rewritten, tf
 
         fixed = is_freezable(forward)
@@ -47,7 +47,7 @@ class TensorFlowEngine(Engine):
             if rewriter is None:
                 raise UnfitError(f"TensorFlow does not compute {precision} on a {device.upper()}")
             if not fixed:
-                raise UnfitError("its variables or tables cannot become constants")
+                raise UnfitError("the encoder's variables or tables cannot become constants")
             function = rewritten(function, rewriter)
 
         def run(inputs: Any) -> np.ndarray:

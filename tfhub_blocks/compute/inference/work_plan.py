@@ -1,4 +1,4 @@
-"""Plans: what all workers of an extraction go by, written by the first of them."""
+"""The plan of an extraction, which the first worker writes and all workers follow."""
 
 import json
 import time
@@ -14,16 +14,16 @@ from tfhub_blocks.records.base.folders import write_file
 
 PLAN_NAME, ROWS_NAME = "plan.json", "rows.i64"
 POLL_S = 0.2
-# Parts are small enough that little is lost with one, and large enough not to be too many.
+# Parts are small, so that little work is lost with a part, and not so small that there are many.
 PARTS, LEAST_ROWS, MOST_ROWS = 64, 256, 4096
 
 
 @dataclass(frozen=True, eq=False)
 class WorkPlan:
-    """Which rows of a snapshot are computed, in parts of how many, by which engine.
+    """The rows of a snapshot to compute, the size of parts, and the engine.
 
-    ``rows`` are rising positions; ``kind`` is that of the engine (``Engine.kind``); ``report``
-    says how the engine was found, ready for JSON.
+    ``rows`` are rising positions. ``kind`` is the engine's kind (``Engine.kind``). ``report``
+    describes the selection of the engine, ready for JSON.
     """
 
     engine: str
@@ -33,7 +33,7 @@ class WorkPlan:
     report: Mapping[str, Any] = field(default_factory=dict)
 
     def part(self, number: int) -> NDArray[np.int64]:
-        """The rows of a part."""
+        """Return the rows of a part."""
         return self.rows[number * self.part_rows : (number + 1) * self.part_rows]
 
     @property
@@ -42,31 +42,33 @@ class WorkPlan:
         return range(-(-len(self.rows) // self.part_rows))
 
     def share(self, index: int, count: int) -> range:
-        """The numbers of the parts that one of ``count`` workers computes: a run of them."""
+        """Return the numbers of the parts that worker ``index`` of ``count`` computes, in a row."""
         parts = len(self.numbers)
         return range(parts * index // count, parts * (index + 1) // count)
 
     def told(self) -> Iterator[str]:
-        """How the engine was found and what is reused, in lines for people."""
+        """Yield lines for users: the selection of the engine, and the reuse of earlier features."""
         report = self.report
         for name, found in report["candidates"].items():
-            told = f"not taken: {found['unfit']}" if "unfit" in found else ""
+            finding = f"not usable: {found['unfit']}" if "unfit" in found else ""
             if "parity" in found:
                 parity = found["parity"]
-                told = f"differs by {parity['largest']:.2g} at most on {parity['items']} items"
+                finding = f"differs by at most {parity['largest']:.2g} on {parity['items']} items"
             rate = f", {found['items_per_s']:.0f} items/s" if "items_per_s" in found else ""
-            taken = ", taken" if name == self.engine else ""
+            chosen = ", chosen" if name == self.engine else ""
             version = f" {found['version']}" if "version" in found else ""
-            yield f"engine {name}{version}: {told}{rate}{taken}"
+            yield f"engine {name}{version}: {finding}{rate}{chosen}"
         for name, accuracy in report.get("probe", {}).items():
             value, low, high = (accuracy[key] for key in ("value", "low", "high"))
-            yield f"a head on {name}, left one out: accuracy {value:.3f} [{low:.3f}, {high:.3f}]"
+            yield (
+                f"leave-one-out accuracy of a head on {name}: {value:.3f} [{low:.3f}, {high:.3f}]"
+            )
         if "not_reused" in report:
-            told = report.get("earlier", "features")
-            yield f"warning: earlier {told} are not reused: their {report['not_reused']}"
+            earlier = report.get("earlier", "features")
+            yield f"warning: earlier {earlier} are not reused: their {report['not_reused']}"
 
     def write(self, folder: Path) -> None:
-        """Write it, whole or not at all."""
+        """Write the plan. The plan is complete or absent."""
         record = {
             "engine": self.engine,
             "kind": self.kind,
@@ -78,13 +80,13 @@ class WorkPlan:
 
 
 def rows_of_part(items: int, batch_size: int) -> int:
-    """How many rows a part has, a multiple of the batch size."""
+    """Return the number of rows of a part, a multiple of the batch size."""
     wanted = min(max(-(-items // PARTS), LEAST_ROWS), MOST_ROWS)
     return -(-wanted // batch_size) * batch_size
 
 
 def read_plan(folder: Path, wait: bool) -> WorkPlan | None:
-    """The plan in a folder; if there is none, None, or the one that another worker will write."""
+    """Return the plan in a folder, or None; with ``wait``, wait for another worker to write it."""
     path = folder / PLAN_NAME
     while not path.is_file():
         if not wait:

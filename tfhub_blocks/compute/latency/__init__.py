@@ -1,1 +1,1 @@
-"""Measurement of a model's runtimes as they will be served, and the choice of one."""
+"""Measurement of a model's runtimes as served, and the choice of a runtime."""

@@ -1,4 +1,4 @@
-"""The model that a check gives: the same files, and the runtime beside them."""
+"""The model that a latency check outputs: the same files, plus the runtime."""
 
 import shutil
 from pathlib import Path
@@ -12,14 +12,14 @@ from tfhub_blocks.records.pins.pins import FORMAT as ENCODER
 
 
 def format_of(model: Path) -> Format:
-    """The format of what is given as a model; without a lineage it is somebody's."""
+    """Return the format of a model's folder; without a lineage the model is third-party."""
     kind = read_lineage(model).format if (model / STATEMENT_NAME).is_file() else ""
-    known = {str(each): each for each in (models.FORMAT, ENCODER)}
+    known = {str(each): each for each in (models.MODEL, ENCODER)}
     return known.get(kind, models.PYFUNC)
 
 
 def copy_with_runtime(model: Path, folder: Path, runtime: Runtime) -> None:
-    """Copy a model without its lineage, for a folder that gets one of its own."""
+    """Copy a model with another runtime and without its lineage, to a folder with a new lineage."""
     for name, path in without_remains(dict(folder_files(model))).items():
         if name not in (STATEMENT_NAME, RUNTIME_NAME):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -28,5 +28,5 @@ def copy_with_runtime(model: Path, folder: Path, runtime: Runtime) -> None:
 
 
 def output_digest(folder: Path) -> str:
-    """The digest that a folder will have as an output."""
+    """Return the digest that a folder will have as an output."""
     return tree_digest(files_sha256(folder))

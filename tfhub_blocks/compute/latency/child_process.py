@@ -1,4 +1,4 @@
-"""Processes of our own code."""
+"""Child processes that run the code of this package."""
 
 import sys
 from pathlib import Path
@@ -7,9 +7,9 @@ import tfhub_blocks
 
 
 def command(module: str, *arguments: str) -> list[str]:
-    """What starts the function ``main`` of a module in a process of its own.
+    """Return the command that runs the function ``main`` of a module in a new process.
 
-    The code of a step is not installed where it runs, so the process is told where it is.
+    The code of a step is not installed on the node, so the command contains the path of the code.
     """
     root = str(Path(tfhub_blocks.__file__).parents[1])
     program = f"import sys; sys.path.insert(0, {root!r}); from {module} import main; main()"

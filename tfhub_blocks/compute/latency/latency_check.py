@@ -1,4 +1,4 @@
-"""A check of latency: candidates in process, the fastest as they will be served, one is chosen."""
+"""A latency check: measures candidates in process, then the fastest as served, and chooses one."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,14 +20,14 @@ from tfhub_blocks.records.formats.evidence import Threshold
 from tfhub_blocks.records.formats.runtimes import OWN, Runtime, Speeds
 
 WHERE = "check_latency"
-# So many of the fastest are tried as they will be served, each with every batch window, before none
-# is found to keep the budget.
+# The number of fastest candidates to measure as served, each with every batch window, before the
+# check concludes that no runtime meets the budget.
 FINALISTS = 3
 
 
 @dataclass(frozen=True, eq=False)
 class LatencySample:
-    """Real items: ``evaluated`` is what ``evaluate`` computed for each, [n, classes], if known."""
+    """Real items; ``evaluated`` are their answers by ``evaluate``, [n, classes], or None."""
 
     contents: Sequence[bytes]
     is_text: bool
@@ -36,9 +36,10 @@ class LatencySample:
 
 @dataclass(frozen=True)
 class Choice:
-    """What is tried: each engine in each precision with each number of threads.
+    """The candidates: each engine in each precision with each number of threads.
 
-    Where ``batch_sizes`` has more than 1, also with each of ``windows_ms`` that batches wait for.
+    Each of ``batch_sizes`` above 1 is also combined with each of ``windows_ms``, the time that a
+    batch waits for more items.
     """
 
     engines: tuple[str, ...]
@@ -48,21 +49,21 @@ class Choice:
     windows_ms: tuple[float, ...] = (0.0,)
 
     def runtimes(self, cores: int) -> Iterator[Runtime]:
-        """The candidates besides the model's own program, as many computations at once as fit."""
+        """Yield the candidates except the reference, with as many computations at once as fit."""
         for engine in self.engines:
             for precision in self.precisions if engine != OWN else ():
                 for threads in self.threads:
                     yield Runtime(engine, precision, threads, max(cores // threads, 1))  # type: ignore[arg-type]
 
     def windows(self, runtime: Runtime) -> Iterator[Runtime]:
-        """A candidate as it is, and with each way to put requests together."""
+        """Yield a candidate without batches, then with each batch size and window."""
         yield runtime
         for size in self.batch_sizes:
             for window in self.windows_ms if size > 1 else ():
                 yield replace(runtime, largest_batch=size, batch_window_ms=window)
 
     def finalists(self, trials: Sequence[RuntimeTrial]) -> Iterator[tuple[RuntimeTrial, Runtime]]:
-        """What to try as it will be served, of trials that passed, the fastest first."""
+        """Yield the runtimes to measure as served, from trials that passed, the fastest first."""
         fastest = sorted(trials, key=lambda trial: trial.p50_ms)[:FINALISTS]
         for trial in fastest:
             for runtime in self.windows(trial.runtime):
@@ -71,7 +72,7 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class Check:
-    """What came of it: all trials, the model's own program first; ``served`` is the one chosen."""
+    """The result: all trials, the reference first; ``served`` is of the chosen runtime."""
 
     own: RuntimeTrial
     trials: tuple[RuntimeTrial, ...]
@@ -81,7 +82,7 @@ class Check:
 
     @property
     def missed(self) -> list[Threshold]:
-        """The thresholds that it does not meet."""
+        """The thresholds that the chosen runtime does not meet."""
         return [threshold for threshold in self.thresholds if not threshold.met]
 
 
@@ -95,27 +96,28 @@ def check(
     cores: int,
     progress: Callable[[str], None],
 ) -> Check:
-    """The fastest runtime that answers as the model's own program does and keeps the budget.
+    """Find the fastest runtime that gives the reference's answers and meets the budget.
 
-    If none keeps it, the one that misses least often; its thresholds say so.
+    The reference is the model's own program. If no runtime meets the budget, the result is the
+    runtime that misses the fewest thresholds, and its thresholds record this.
 
     Raises:
-        BlocksError: The model's own program does not answer the sample.
+        BlocksError: The reference does not answer the sample.
     """
     own, reference = run_trial(model, Runtime(threads=cores), sample.contents, None, trial_plan)
     if not own.passed:
         raise BlocksError(
             WHERE,
             str(model),
-            f"its own program does not answer the sample ({own.unfit})",
-            "a model that answers the items of this snapshot",
-            "give a snapshot of the data that the model is for",
+            f"the model does not answer items of the snapshot ({own.unfit})",
+            "",
+            "Pass a snapshot of the data that the model is for as snapshot",
         )
-    progress(_told(own))
+    progress(_trial_line(own))
     trials = [own]
     for runtime in choice.runtimes(cores):
         trials.append(run_trial(model, runtime, sample.contents, reference, trial_plan)[0])
-        progress(_told(trials[-1]))
+        progress(_trial_line(trials[-1]))
     passed = [trial for trial in trials if trial.passed]
     if OWN not in choice.engines:
         passed = passed[1:] or passed
@@ -130,28 +132,28 @@ def check(
             *hold_budget(budget, served.speeds),
         )
         found.append(Check(own, tuple(trials), trial, served, thresholds))
-        progress(_told_served(served, found[-1].missed))
+        progress(_served_line(served, found[-1].missed))
         if not found[-1].missed:
             break
     return min(found, key=lambda each: len(each.missed))
 
 
 def _difference(answers: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
-    """The largest difference; without bound where a label differs."""
+    """Return the largest difference, or infinity if a label differs."""
     if (answers.argmax(axis=1) != reference.argmax(axis=1)).any():
         return float("inf")
     return difference(answers, reference)
 
 
-def _told(trial: RuntimeTrial) -> str:
+def _trial_line(trial: RuntimeTrial) -> str:
     if not trial.passed:
         return f"{trial.runtime.name}: {trial.unfit or trial.unlike}"
     return f"{trial.runtime.name}: p50 {trial.p50_ms:.2f} ms in process"
 
 
-def _told_served(served: Served, missed: Sequence[Threshold]) -> str:
+def _served_line(served: Served, missed: Sequence[Threshold]) -> str:
     speeds = served.speeds
-    verdict = f"misses {', '.join(each.name for each in missed)}" if missed else "keeps the budget"
+    verdict = f"misses {', '.join(each.name for each in missed)}" if missed else "meets the budget"
     return (
         f"{served.runtime.name}, as served: p50 {speeds.p50_ms:.2f} ms, p99 {speeds.p99_ms:.2f} ms "
         f"at {served.main.offered_per_s:.1f} requests/s; {verdict}"
@@ -159,6 +161,6 @@ def _told_served(served: Served, missed: Sequence[Threshold]) -> str:
 
 
 def stages_told(trial: RuntimeTrial) -> tuple[str, Mapping[str, float]]:
-    """Which stage bounds a runtime, and the median milliseconds of each."""
+    """Return the slowest stage of a runtime, and the median milliseconds of each stage."""
     stages = {stage: trial.stage_ms(stage) for stage in trial.calls_ms}
     return max(stages, key=lambda stage: stages[stage]), stages

@@ -1,4 +1,4 @@
-"""What can be known of the machine that a step runs on."""
+"""Facts about the machine that a step runs on."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from tfhub_blocks.compute.tf.tensorflow_setup import core_count
 
 
 def machine_facts() -> dict[str, str]:
-    """Its cores, processor and memory, as the kernel tells them."""
+    """Return the machine's cores, processor and memory, as the kernel reports them."""
     facts = {"cores": str(core_count())}
     processors = Path("/proc/cpuinfo")
     if processors.exists():

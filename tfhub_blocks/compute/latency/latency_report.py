@@ -1,4 +1,4 @@
-"""The report of a check of latency: a page, its figures, and all numbers as JSON."""
+"""The report of a latency check: a page, its plots, and all numbers as JSON."""
 
 import json
 from collections.abc import Sequence
@@ -23,14 +23,15 @@ from tfhub_blocks.records.base.folders import Format
 
 FORMAT = Format("latency_report", 1)
 METHOD = (
-    "Measured over HTTP on loopback, against the scoring program in a process of its own. Requests "
-    "arrive at even distances whether or not earlier ones were answered, and a latency counts from "
-    "when its request was due: coordinated omission is avoided."
+    "Measured over HTTP on loopback, with the scoring program in a process of its own. Requests "
+    "are sent at even intervals, whether or not earlier requests were answered. A latency counts "
+    "from the time at which its request was due, which avoids coordinated omission. The reference "
+    "runtime is the model's own program, listed as own."
 )
 
 
 def write_report(folder: Path, check: Check, facts: Sequence[tuple[str, str]]) -> None:
-    """Write ``latency.json``, the figures as PNG, and one self-contained ``report.html``."""
+    """Write ``latency.json``, the plots as PNG, and a self-contained ``report.html``."""
     drawn = _figures(check)
     for figure in drawn:
         (folder / f"{figure.title.lower().replace(' ', '-')}.png").write_bytes(figure.png)
@@ -39,21 +40,21 @@ def write_report(folder: Path, check: Check, facts: Sequence[tuple[str, str]]) -
     served, bound = check.served, stages_told(check.chosen)[0]
     report = EvaluationPage(
         title="Latency",
-        summary=f"{served.runtime.name}: p50 {served.speeds.p50_ms:.2f} ms as served, bound by "
-        f"{_stage(check.chosen, bound)}.",
+        summary=f"{served.runtime.name}: p50 {served.speeds.p50_ms:.2f} ms as served; most of a "
+        f"call is {_stage(check.chosen, bound)}.",
         thresholds=[ThresholdResult(*told(it), it.measured, it.met) for it in check.thresholds],
         metrics=_metrics(check),
         classes=[],
         figures=drawn,
         mistakes=[],
-        facts=[*[(it.runtime.name, _told(it)) for it in check.trials], *facts],
+        facts=[*[(it.runtime.name, _described(it)) for it in check.trials], *facts],
         notes=[METHOD, _warm_up(check.chosen)],
     )
     (folder / "report.html").write_text(render_report(report), encoding="utf-8")
 
 
 def as_record(check: Check) -> dict[str, Any]:
-    """All that was measured, JSON-ready."""
+    """Return all measurements, ready for JSON."""
     served = check.served
     bound, stages = stages_told(check.chosen)
     return {
@@ -76,14 +77,14 @@ def as_record(check: Check) -> dict[str, Any]:
 
 
 def metrics_of(check: Check) -> dict[str, dict[str, float]]:
-    """The speeds as served, percentiles with the ends of their intervals, for evidence."""
+    """Return the speeds as served, and percentiles with their intervals, for evidence."""
     speeds = asdict(check.served.speeds)
     found = {name: {"value": value} for name, value in speeds.items() if value is not None}
     return found | {f"p{n}_ms": asdict(it) for n, it in check.served.percentiles.items()}
 
 
 def summary_values(check: Check) -> dict[str, float]:
-    """The same, each number by a name for MLflow."""
+    """Return the metrics of `metrics_of` as single numbers by name, for MLflow."""
     return {
         name if key == "value" else f"{name}_{key}": value
         for name, metric in metrics_of(check).items()
@@ -95,18 +96,20 @@ def _metrics(check: Check) -> list[MetricRow]:
     served, speeds = check.served, check.served.speeds
     rate = served.main.offered_per_s
     rows = [
-        MetricRow(f"p{n}, ms", it.value, (it.low, it.high), f"at {rate:.1f} requests a second")
+        MetricRow(f"p{n}, ms", it.value, (it.low, it.high), f"At {rate:.1f} requests per second")
         for n, it in served.percentiles.items()
     ]
     _, stages = stages_told(check.chosen)
     return [
         *rows,
-        MetricRow("Items a second", speeds.items_per_s or 0, None, "While some always wait"),
-        MetricRow("Cold start, s", speeds.cold_start_s or 0, None, "From process to readiness"),
-        MetricRow("Memory, MB", speeds.memory_mb or 0, None, "The most that the process held"),
-        MetricRow("In process, p50 ms", check.chosen.p50_ms, None, "One item after another"),
+        MetricRow("Items per second", speeds.items_per_s or 0, None, "While requests always wait"),
         MetricRow(
-            "Times as fast as its own program",
+            "Cold start, s", speeds.cold_start_s or 0, None, "From process start to readiness"
+        ),
+        MetricRow("Memory, MB", speeds.memory_mb or 0, None, "Peak memory of the process"),
+        MetricRow("In process, p50 ms", check.chosen.p50_ms, None, "One item at a time"),
+        MetricRow(
+            "Speed relative to the reference runtime",
             check.own.p50_ms / check.chosen.p50_ms,
             None,
             "p50 in process",
@@ -126,7 +129,7 @@ def _figures(check: Check) -> list[ReportFigure]:
     return [
         ReportFigure(
             "Latency histogram",
-            histogram_png(served.main.latencies_ms, marks, "How long an answer takes"),
+            histogram_png(served.main.latencies_ms, marks, "Latency of answers"),
             ", ".join(f"{name} {value:.2f} ms" for name, value in marks),
         ),
         ReportFigure(
@@ -137,7 +140,7 @@ def _figures(check: Check) -> list[ReportFigure]:
                 [percentile(load.latencies_ms, 50).value for load in loads],
                 [percentile(load.latencies_ms, 99).value for load in loads],
             ),
-            f"at most {max(load.answered_per_s for load in loads):.1f} answers in a second",
+            f"at most {max(load.answered_per_s for load in loads):.1f} answers per second",
         ),
     ]
 
@@ -165,9 +168,9 @@ def _candidate(trial: RuntimeTrial) -> dict[str, Any]:
     }
 
 
-def _told(trial: RuntimeTrial) -> str:
+def _described(trial: RuntimeTrial) -> str:
     if not trial.passed:
-        return f"did not count: {trial.unfit or trial.unlike}"
+        return f"not eligible: {trial.unfit or trial.unlike}"
     return (
         f"p50 {trial.p50_ms:.2f} ms in process, {trial.cpu_ms:.2f} ms of processor time, differs "
         f"by {trial.difference:.1g}, cold start {trial.cold_start_s:.1f} s"
@@ -177,18 +180,18 @@ def _told(trial: RuntimeTrial) -> str:
 def _warm_up(trial: RuntimeTrial) -> str:
     calls = trial.total_ms
     if not trial.steady:
-        return "The first call took no longer than later ones."
-    told = f"{trial.steady} call{'' if trial.steady == 1 else 's'}"
+        return "The first call took no longer than later calls."
+    count = f"{trial.steady} call{'' if trial.steady == 1 else 's'}"
     return (
-        f"Warming up took {told}, the first {calls[0]:.1f} ms; after that the median was "
-        f"{trial.p50_ms:.2f} ms. No percentile counts what was warming up."
+        f"Warming up took {count}, the first {calls[0]:.1f} ms; after that the median was "
+        f"{trial.p50_ms:.2f} ms. No percentile includes calls of the warm-up."
     )
 
 
 def _stage(trial: RuntimeTrial, stage: str) -> str:
-    """A stage's name; its own program decodes within the graph."""
+    """Return a stage's name; the reference runtime decodes within the graph."""
     return (
-        "decoding and forward pass"
+        "decoding and the forward pass"
         if stage == "forward" and trial.runtime.engine == "own"
         else {
             "decode": "decoding",

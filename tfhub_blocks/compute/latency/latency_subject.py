@@ -1,4 +1,4 @@
-"""What a check of latency is given: a model of some kind, and real items to ask it."""
+"""The inputs of a latency check: a model of some kind, and a sample of real items."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,17 +23,17 @@ from tfhub_blocks.records.pins.pins import FORMAT as ENCODER
 from tfhub_blocks.records.pins.pins import PIN_NAME, Pin, read_pin
 
 Value = TypeVar("Value")
-# So many answers are held against those of evaluate.
+# The number of answers to compare with those of evaluate.
 SAMPLE_ITEMS = 200
-# What a run says of itself, and not of what it made.
+# Facts that describe the run, and not its output.
 OF_A_RUN = ("environment", "release_lock")
 
 
 @dataclass(frozen=True)
 class LatencySubject:
-    """What is checked: a model of ours or an encoder with its pin, or anybody's pyfunc.
+    """The model to check: a model or an encoder with its pin, or a third-party pyfunc.
 
-    ``digests`` names what it was made from; ``facts`` is what its step said of it.
+    ``digests`` are those of the inputs of its step; ``facts`` are recorded by its step.
     """
 
     path: Path
@@ -44,29 +44,31 @@ class LatencySubject:
 
     @property
     def is_text(self) -> bool:
-        """Whether it is asked with texts."""
+        """True if the items are texts."""
         return self.pin is not None and MODALITIES[self.pin.modality].served_as == "string"
 
 
 def open_subject(model: Path | None, encoder: Path | None) -> LatencySubject:
-    """The one of both that is given, every byte of it checked.
+    """Open the model or the encoder, whichever is passed, with every byte checked.
 
     Raises:
-        BlocksError: It is not one, or was changed.
+        BlocksError: Neither or both are passed, the folder has another format, or was changed.
     """
     if (model is None) == (encoder is None):
         raise BlocksError(
             WHERE,
             "model",
-            f"{'neither a model nor' if model is None else 'both a model and'} an encoder is given",
-            "one of them",
-            "give model or encoder",
+            "neither a model nor an encoder is passed"
+            if model is None
+            else "both a model and an encoder are passed",
+            "exactly one input of model and encoder",
+            "Pass either model or encoder",
         )
     if encoder is not None:
         folder = open_folder(encoder, ENCODER, WHERE).check()
         pin = read_pin(encoder / PIN_NAME)
         return LatencySubject(encoder, folder.digest, pin, {"encoder": pin.digest}, _facts(folder))
-    assert model is not None  # noqa: S101 - one of both is
+    assert model is not None  # noqa: S101 - one of both is not None
     if format_of(model) == models.PYFUNC and (model / "MLmodel").is_file():
         return LatencySubject(model, tree_digest(files_sha256(model)))
     folder, metadata = open_model(model, WHERE)
@@ -80,10 +82,10 @@ def open_subject(model: Path | None, encoder: Path | None) -> LatencySubject:
 def take_sample(
     snapshot: Snapshot, subject: LatencySubject, evaluation: Path | None
 ) -> LatencySample:
-    """The first items of the test split, and what ``evaluate`` computed for each, if that is given.
+    """Return the first items of the test split, with the answers of ``evaluate`` if passed.
 
     Raises:
-        BlocksError: There is no item, or the evaluation is of another model or snapshot.
+        BlocksError: The test split is empty, or the evaluation is of another model or snapshot.
     """
     answers = None
     if evaluation is not None:
@@ -91,12 +93,14 @@ def take_sample(
         for port, digest in (("model", subject.digest), ("snapshot", snapshot.folder.digest)):
             material = report.lineage.material(port)
             if material is None or material.digest != digest:
+                found = f"evaluates {port} {material.digest}" if material else f"names no {port}"
                 raise BlocksError(
                     WHERE,
                     "evaluation",
-                    f"it is about the {port} {material.digest if material else 'of nobody'}",
-                    f"a report about the one that is given, {digest}",
-                    "evaluate this model on this snapshot, and give that report",
+                    f"the report {found}",
+                    f"a report about {port} {digest}",
+                    "Run evaluate on this model and this snapshot, and pass its report as "
+                    "evaluation",
                 )
         answers = read_answers(report.file(ANSWERS_NAME))
     contents: list[bytes] = []
@@ -112,33 +116,37 @@ def take_sample(
         raise BlocksError(
             WHERE,
             f"snapshot {snapshot.folder.path}",
-            "its test split is empty",
-            "items to ask",
-            "give a snapshot of the data that the model is for",
+            "the test split of the snapshot is empty",
+            "at least one item",
+            "Pass a snapshot with items in the test split as snapshot",
         )
     evaluated = np.stack([answers[item] for item in ids]) if answers is not None else None
     return LatencySample(contents, subject.is_text, evaluated)
 
 
 def parsed(text: str, name: str, read: Callable[[str], Value]) -> tuple[Value, ...]:
-    """The values in a text such as ``1, 2, 4``, once each.
+    """Return the different values in a text such as ``1, 2, 4``.
 
     Raises:
-        BlocksError: A word in it cannot be one; ``read`` raises ValueError for it.
+        BlocksError: A value is invalid, because ``read`` raises ValueError for the word.
     """
     try:
         return tuple(dict.fromkeys(read(word.strip()) for word in text.split(",")))
     except ValueError as error:
         raise BlocksError(
-            WHERE, name, f"it is {text!r} ({error})", "values with commas between", "correct it"
+            WHERE,
+            name,
+            f"{text!r} contains an invalid value ({error})",
+            "one or more values, separated by commas",
+            f"Set {name} to valid values",
         ) from error
 
 
 def positive(word: str) -> int:
-    """A number of something.
+    """Return the number in a word.
 
     Raises:
-        ValueError: It is none, or less than 1.
+        ValueError: The word is not a number, or the number is less than 1.
     """
     if int(word) < 1:
         raise ValueError(f"{word} is less than 1")
@@ -146,10 +154,9 @@ def positive(word: str) -> int:
 
 
 def words_of(*known: str) -> Callable[[str], str]:
-    """What reads one of these words.
+    """Return a function that accepts only these words.
 
-    Raises:
-        ValueError: (what it gives does) It is another.
+    The function raises ValueError for any other word.
     """
 
     def read(word: str) -> str:

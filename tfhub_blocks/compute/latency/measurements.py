@@ -1,4 +1,4 @@
-"""A runtime measured as it will be served: over HTTP, with requests that arrive on schedule."""
+"""Measurement of a runtime as served: over HTTP, with requests that arrive on schedule."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance
 from tfhub_blocks.records.formats.runtimes import Runtime, Speeds
 
-# Of what was answered while as many as can be always waited.
+# The loads of the throughput curve, as fractions of the capacity.
 SHARES = (0.2, 0.5, 0.8, 1.0, 1.2)
-# Where no rate is asked for, half the machine is left, so that what is measured is no queue.
+# The default load as a fraction of the capacity: at half, latencies do not measure a queue.
 USUAL_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class ServingPlan:
-    """How a runtime is measured: at ``per_s`` if that is asked for, by so many ``requests``.
+    """The options of a measurement: ``requests`` requests at the rate ``per_s``, if set.
 
-    ``concurrency`` is how many requests wait at once while capacity is measured, for ``seconds``
-    in all.
+    ``concurrency`` are the numbers of requests that wait at once while capacity is measured, for
+    ``seconds`` in total.
     """
 
     concurrency: tuple[int, ...]
@@ -39,10 +39,11 @@ class ServingPlan:
 
 @dataclass(frozen=True, eq=False)
 class Served:
-    """What was measured of a runtime as it is served.
+    """The measurements of a runtime as served.
 
-    ``answers`` are those to the sample, float32 [n, classes]; ``capacity`` items in a second by
-    concurrency; ``main`` the load that the percentiles are of, ``curve`` others, rising.
+    ``answers`` are the answers to the sample, float32 [n, classes]. ``capacity`` is the number of
+    items per second by concurrency. ``main`` is the load of the percentiles, and ``curve`` are
+    other loads, rising.
     """
 
     runtime: Runtime
@@ -57,20 +58,20 @@ class Served:
 def measure_served(
     model: Path, runtime: Runtime, contents: Sequence[bytes], is_text: bool, plan: ServingPlan
 ) -> Served:
-    """A runtime in the very program and folder that it would be served by.
+    """Measure a runtime with the same program and folder that serve the model.
 
-    The sample is asked for once, in order, which also warms up; nothing of that is timed.
+    The sample is scored once, in order, which also warms up; these requests are not timed.
 
     Args:
-        model: The folder without the runtime.
-        runtime: What computes.
-        contents: The sample, one or more.
-        is_text: Whether they are texts.
-        plan: What is measured.
+        model: The folder of the model, without the runtime.
+        runtime: The runtime to measure.
+        contents: The contents of the sample, one or more.
+        is_text: True if the contents are texts.
+        plan: The options of the measurement.
 
     Raises:
         BlocksError: The program did not become ready, or left requests unanswered.
-        ValueError: It did not answer an item of the sample.
+        ValueError: The program did not answer an item of the sample.
     """
     with TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
@@ -101,8 +102,8 @@ def _measured(
             "check_latency",
             f"runtime {runtime.name}",
             f"{main.failed} of {plan.requests} requests were not answered",
-            "an answer to each",
-            "look at what it says: tfhub-blocks serve MODEL",
+            "",
+            "Run `tfhub-blocks serve MODEL`, send a request, and read the log",
         )
     few = max(plan.requests // 10, 20)
     curve = tuple(open_loop(send, share * most, few) for share in SHARES)

@@ -1,4 +1,4 @@
-"""Percentiles of latencies with intervals, and where warming up ends."""
+"""Percentiles of latencies with intervals, and the end of the warm-up."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ STEADY_FACTOR = 1.5
 
 @dataclass(frozen=True)
 class Percentile:
-    """A percentile, and the ends of its 95 % interval."""
+    """A percentile with its 95 % interval."""
 
     value: float
     low: float
@@ -27,11 +27,11 @@ class Percentile:
 
 
 def percentile(latencies: NDArray[np.float64], percent: float) -> Percentile:
-    """A percentile of independent latencies, as one of them, with an interval of two others.
+    """Return a percentile of independent latencies and its interval; all three are latencies.
 
-    The interval holds whatever their distribution is: how many of n lie below the true percentile
-    is binomial. Conover, Practical Nonparametric Statistics, 1999, section 3.2. An end that would
-    lie beyond the largest is the largest, so at p99 it takes ``LEAST_REQUESTS`` to be meant.
+    The interval is valid for every distribution, because the number of latencies below the true
+    percentile is binomial: Conover, Practical Nonparametric Statistics, 1999, section 3.2. The
+    upper end is at most the largest latency, so p99 needs ``LEAST_REQUESTS`` for a proper interval.
 
     Args:
         latencies: One or more.
@@ -46,10 +46,10 @@ def percentile(latencies: NDArray[np.float64], percent: float) -> Percentile:
 
 
 def steady_from(calls: Sequence[float]) -> int:
-    """The index of the first call of the steady state; those before it are warming up.
+    """Return the index of the first call of the steady state; earlier calls are the warm-up.
 
-    From there so many calls in a row take at most half as long again as the median of the later
-    half; where there are none such, it is the middle.
+    From this call on, ``STEADY_CALLS`` calls in a row take at most 1.5 times the median of the
+    second half. If no such call exists, the index is the middle.
     """
     values = np.asarray(calls)
     middle = len(values) // 2

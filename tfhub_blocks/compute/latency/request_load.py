@@ -1,8 +1,8 @@
-"""Load: requests that arrive on schedule, whether or not earlier ones were answered.
+"""Load: requests that are sent on schedule, whether or not earlier requests were answered.
 
-Who waits for an answer before the next request asks a slow server less often, and so hides how
-slow it is (coordinated omission). Here each request has a time at which it is due, and its latency
-counts from that, whenever it could be sent.
+A client that waits for each answer sends fewer requests to a slow server, and so hides how slow the
+server is (coordinated omission). In this module each request has a due time, and its latency counts
+from this time, even if the request was sent later.
 """
 
 import threading
@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 Send = Callable[[int], Any]
-"""Sends the request of a number and comes back with its answer; from any thread."""
+"""A function that sends the request with a number and waits for its answer; thread-safe."""
 
 SENDERS = 64
 
 
 @dataclass(frozen=True, eq=False)
 class Load:
-    """What became of a load: ``latencies_ms`` of what was answered, in the order of being due."""
+    """The result of a load: ``latencies_ms`` are of answered requests, ordered by due time."""
 
     offered_per_s: float
     latencies_ms: NDArray[np.float64]
@@ -33,17 +33,17 @@ class Load:
 
     @property
     def answered_per_s(self) -> float:
-        """How many were answered in a second."""
+        """The number of answered requests per second."""
         return len(self.latencies_ms) / self.elapsed_s
 
 
 def open_loop(send: Send, per_s: float, requests: int, senders: int = SENDERS) -> Load:
-    """Requests at even distances, each sent when it is due or, if all senders wait, later.
+    """Send requests at even intervals, each at its due time or, if all senders wait, later.
 
-    What raises counts as failed.
+    A request whose ``send`` raises counts as failed.
     """
     latencies, lock, numbers = np.full(requests, np.nan), threading.Lock(), iter(range(requests))
-    start = time.perf_counter() + 0.05  # for the senders to be there
+    start = time.perf_counter() + 0.05  # time for the senders to start
 
     def work() -> None:
         while True:
@@ -53,7 +53,7 @@ def open_loop(send: Send, per_s: float, requests: int, senders: int = SENDERS) -
                 return
             due = start + number / per_s
             time.sleep(max(due - time.perf_counter(), 0))
-            with suppress(Exception):  # whatever it is, this one was not answered
+            with suppress(Exception):  # whatever the cause, this request was not answered
                 send(number)
                 latencies[number] = 1000 * (time.perf_counter() - due)
 
@@ -66,9 +66,10 @@ def open_loop(send: Send, per_s: float, requests: int, senders: int = SENDERS) -
 
 
 def closed_loop(send: Send, concurrency: int, seconds: float) -> float:
-    """What is answered in a second while so many always wait: a rate, and nothing of latency.
+    """Return the answers per second while ``concurrency`` requests always wait.
 
-    The last request of each counts with the time that it took.
+    The result is a rate and does not describe latency. The last request of each sender counts, with
+    its full time.
     """
     start = time.perf_counter()
 

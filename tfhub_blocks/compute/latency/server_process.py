@@ -1,4 +1,4 @@
-"""The scoring program as it will serve, in a process of its own, and requests to it."""
+"""The scoring program in a process of its own, as in serving, and requests to the program."""
 
 import json
 import subprocess
@@ -21,13 +21,13 @@ from tfhub_blocks.records.base.errors import BlocksError
 
 HOST = "127.0.0.1"
 MOST_START_S = 600.0
-# What is measured is how long answers take, and not what is refused because they do.
+# Limits so large that no request is refused: the check measures how long answers take.
 WAITING, BUDGET_MS = 100_000, 600_000.0
 
 
 @dataclass
 class Server:
-    """A scoring program that is ready; it was ``cold_start_s`` from its start to that."""
+    """A scoring program that is ready, ``cold_start_s`` seconds after its start."""
 
     process: subprocess.Popen[str]
     url: str
@@ -36,7 +36,7 @@ class Server:
     _local: threading.local = field(default_factory=threading.local)
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-        """Status and body of an answer, over a connection that each thread keeps."""
+        """Send a request, over a connection per thread, and return the status and the body."""
         connection = getattr(self._local, "connection", None)
         if connection is None:
             connection = HTTPConnection(str(urlparse(self.url).netloc), timeout=MOST_START_S)
@@ -50,10 +50,10 @@ class Server:
             raise
 
     def score(self, content: bytes) -> NDArray[np.float32]:
-        """The probabilities of one item.
+        """Return the probabilities of one item.
 
         Raises:
-            ValueError: It was not answered; the message is the server's.
+            ValueError: The item was refused; the message contains the server's.
         """
         status, body = self.ask("POST", "/score", content)
         if status != 200:
@@ -63,7 +63,7 @@ class Server:
 
     @property
     def memory_mb(self) -> float:
-        """The most that it held at once."""
+        """The peak memory of the process, in 10**6 bytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
         line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024 / 1e6
@@ -71,10 +71,10 @@ class Server:
 
 @contextmanager
 def serving(model: Path, is_text: bool, where: str) -> Iterator[Server]:
-    """A server of a finished model, by the runtime in its folder; stopped at the end.
+    """Start a server of a finished model, with the runtime in its folder, and stop it at the end.
 
     Raises:
-        BlocksError: It did not become ready.
+        BlocksError: The server did not become ready.
     """
     begun = time.perf_counter()
     process = subprocess.Popen(
@@ -83,27 +83,27 @@ def serving(model: Path, is_text: bool, where: str) -> Iterator[Server]:
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stderr is not None  # noqa: S101 - it was asked for
-    told: list[str] = []
+    assert process.stderr is not None  # noqa: S101 - standard error is a pipe
+    lines: list[str] = []
     try:
         for line in process.stderr:
-            told.append(line)
+            lines.append(line)
             if line.startswith("at "):
                 break
         else:
-            raise _failed(where, told)
-        draining = threading.Thread(target=told.extend, args=[process.stderr], daemon=True)
+            raise _failed(where, lines)
+        draining = threading.Thread(target=lines.extend, args=[process.stderr], daemon=True)
         draining.start()
         kind = "text/plain" if is_text else "application/octet-stream"
-        server = Server(process, told[-1].split()[1], kind)
+        server = Server(process, lines[-1].split()[1], kind)
         while server.ask("GET", "/health/ready")[0] != 200:
             if process.poll() is not None or time.perf_counter() > begun + MOST_START_S:
-                raise _failed(where, told)
+                raise _failed(where, lines)
             time.sleep(0.02)
         server.cold_start_s = time.perf_counter() - begun
         yield server
     except OSError as error:
-        raise _failed(where, [*told, str(error)]) from error
+        raise _failed(where, [*lines, str(error)]) from error
     finally:
         process.terminate()
         try:
@@ -114,7 +114,7 @@ def serving(model: Path, is_text: bool, where: str) -> Iterator[Server]:
 
 
 def main() -> None:
-    """Serve the folder that the command names."""
+    """Serve the folder in the command's argument."""
     from tfhub_blocks.compute.serving.limits import ServingLimits
     from tfhub_blocks.compute.serving.server import serve
 
@@ -125,12 +125,12 @@ def main() -> None:
     serve(Path(sys.argv[1]), "model", limits, "check_latency", announce=announce)
 
 
-def _failed(where: str, told: list[str]) -> BlocksError:
-    last = next((line.strip() for line in reversed(told) if line.strip()), "it said nothing")
+def _failed(where: str, lines: list[str]) -> BlocksError:
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "without output")
     return BlocksError(
         where,
         "scoring program",
-        f"it ended or does not answer ({last[:300]})",
-        "a program that is ready to answer",
-        "start it by hand to see what it says: tfhub-blocks serve MODEL",
+        f"the scoring program ended or does not answer ({last[:300]})",
+        "",
+        "Run `tfhub-blocks serve MODEL` and read the log",
     )

@@ -1,7 +1,7 @@
-"""Trials: one runtime in a process of its own, held to the reference first, and then timed.
+"""Trials: a runtime in a process of its own, compared with the reference first, and then timed.
 
-Threads are set once for a process, and what it starts cold in and holds in memory is its own, so
-each runtime gets one.
+Each runtime gets a process of its own, because threads are set once per process, and cold start
+and memory belong to a process.
 """
 
 import json
@@ -30,9 +30,9 @@ LEAST_CALLS = 6 * STEADY_CALLS
 
 @dataclass(frozen=True)
 class TrialPlan:
-    """What every trial of a check does.
+    """The options of every trial of a check.
 
-    ``tolerance`` is of differences, relative to the largest number of a row where that is above 1.
+    ``tolerance`` is the limit of differences, relative to the largest number of a row if above 1.
     """
 
     tolerance: float = 1e-5
@@ -43,11 +43,12 @@ class TrialPlan:
 
 @dataclass(frozen=True)
 class RuntimeTrial:
-    """What became of one runtime: ``unfit`` or ``unlike`` the reference, or its times in process.
+    """The result of one runtime: ``unfit``, ``unlike`` the reference, or its in-process latencies.
 
-    ``calls_ms`` are of calls with one item, one after another, the first ones warming up, by stage;
-    ``cpu_ms`` is the processor time of a later one, which other work on the machine hardly changes.
-    ``throughput`` and ``batches`` are items in a second by concurrency and by size of batch.
+    ``calls_ms`` are the times of successive calls with one item, by stage; the first calls are the
+    warm-up. ``cpu_ms`` is the processor time of a later call, which other work on the machine
+    hardly changes. ``throughput`` and ``batches`` are items per second by concurrency and by batch
+    size.
     """
 
     runtime: Runtime
@@ -63,27 +64,27 @@ class RuntimeTrial:
 
     @property
     def passed(self) -> bool:
-        """Whether its speed counts."""
+        """True if the runtime can be chosen."""
         return not (self.unfit or self.unlike)
 
     @property
     def total_ms(self) -> NDArray[np.float64]:
-        """The time of each call."""
+        """The milliseconds of each call."""
         total: NDArray[np.float64] = np.sum([self.calls_ms[stage] for stage in STAGES], axis=0)
         return total
 
     @property
     def steady(self) -> int:
-        """The first call that was no warming up."""
+        """The index of the first call after the warm-up."""
         return steady_from(self.total_ms.tolist())
 
     @property
     def p50_ms(self) -> float:
-        """The median of a call in the steady state."""
+        """The median milliseconds of a call in the steady state."""
         return float(np.median(self.total_ms[self.steady :]))
 
     def stage_ms(self, stage: str) -> float:
-        """The median that one stage took in the steady state."""
+        """Return the median milliseconds of a stage in the steady state."""
         return float(np.median(self.calls_ms[stage][self.steady :]))
 
 
@@ -94,14 +95,14 @@ def run_trial(
     reference: NDArray[np.float32] | None,
     plan: TrialPlan,
 ) -> tuple[RuntimeTrial, NDArray[np.float32]]:
-    """A runtime's trial, and its answers to the contents, [0, 0] if it is unfit.
+    """Try a runtime, and return the trial and its answers to the contents, [0, 0] if unfit.
 
     Args:
-        model: The folder.
-        runtime: What computes.
-        contents: Of the sample, one or more.
-        reference: What answers are held against; None for the runtime that gives it.
-        plan: What is done.
+        model: The folder of the model.
+        runtime: The runtime to try.
+        contents: The contents of the sample, one or more.
+        reference: The answers to compare with; None for the reference runtime itself.
+        plan: The options of the trial.
     """
     with TemporaryDirectory() as folder:
         request, result = Path(folder) / "request", Path(folder) / "result"
@@ -110,27 +111,27 @@ def run_trial(
         np.savez(request / "contents.npz", *[np.frombuffer(c, np.uint8) for c in contents])
         if reference is not None:
             np.save(request / "reference.npy", reference)
-        told = {"model": str(model), "plan": asdict(plan), "begun": time.time()}
-        (request / "trial.json").write_text(json.dumps(told))
+        task = {"model": str(model), "plan": asdict(plan), "begun": time.time()}
+        (request / "trial.json").write_text(json.dumps(task))
         started = command(__name__, str(request), str(result))
         done = subprocess.run(started, capture_output=True, text=True, check=False)
         if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            reason = f"its process ended with status {done.returncode} ({last[:200]})"
+            last = (done.stderr.strip().splitlines() or ["without output"])[-1]
+            reason = f"the process ended with status {done.returncode} ({last[:200]})"
             return RuntimeTrial(runtime, unfit=reason), np.empty((0, 0), np.float32)
         record = json.loads((result / "trial.json").read_text())
         return RuntimeTrial(runtime, **record), np.load(result / "answers.npy")
 
 
 def main() -> None:
-    """Do what a request asks, and write the result beside."""
+    """Run the trial that a request folder describes, and write the result folder."""
     request, result = (Path(argument) for argument in sys.argv[1:])
-    told = json.loads((request / "trial.json").read_text())
+    task = json.loads((request / "trial.json").read_text())
     with np.load(request / "contents.npz") as stored:
         contents = [stored[name].tobytes() for name in stored.files]
     kept = request / "reference.npy"
     reference = np.load(kept) if kept.exists() else None
-    trial, answers = _trial(Path(told["model"]), request, contents, reference, told)
+    trial, answers = _trial(Path(task["model"]), request, contents, reference, task)
     result.mkdir()
     np.save(result / "answers.npy", answers)
     record = asdict(trial)
@@ -143,12 +144,12 @@ def _trial(
     request: Path,
     contents: Sequence[bytes],
     reference: NDArray[np.float32] | None,
-    told: dict[str, Any],
+    task: dict[str, Any],
 ) -> tuple[RuntimeTrial, NDArray[np.float32]]:
     from tfhub_blocks.compute.answering.answerers import apply_threads, open_answerer
     from tfhub_blocks.records.formats.runtimes import read_runtime
 
-    plan = TrialPlan(**told["plan"])
+    plan = TrialPlan(**task["plan"])
     runtime = read_runtime(request) or Runtime()
     apply_threads(runtime)
     try:
@@ -156,11 +157,11 @@ def _trial(
     except BlocksError as error:
         return RuntimeTrial(runtime, unfit=error.problem), np.empty((0, 0), np.float32)
     first = [_timed(answerer, contents[0])]
-    cold_start_s = time.time() - told["begun"]
+    cold_start_s = time.time() - task["begun"]
     answers = np.concatenate([answerer([content]) for content in contents])
     trial = RuntimeTrial(runtime, cold_start_s=cold_start_s)
     if reference is not None:
-        trial = replace(trial, **_held(answers, reference, plan.tolerance))
+        trial = replace(trial, **_compared(answers, reference, plan.tolerance))
     if not trial.passed:
         return trial, answers
     until = time.perf_counter() + plan.seconds
@@ -184,13 +185,13 @@ def _trial(
         throughput={str(n): closed_loop(send, n, share_s) for n in plan.concurrency},
         batches={str(n): rate(n) for n in plan.batch_sizes},
     )
-    # In kibibytes.
+    # Linux reports kibibytes.
     peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return replace(trial, memory_mb=peak_kib * 1024 / 1e6), answers
 
 
 def _timed(answerer: Any, content: bytes) -> tuple[float, ...]:
-    """Milliseconds of each stage of one call."""
+    """Return the milliseconds of each stage of one call."""
     marks = [time.perf_counter()]
     prepared = answerer.prepared(content)
     marks.append(time.perf_counter())
@@ -201,10 +202,10 @@ def _timed(answerer: Any, content: bytes) -> tuple[float, ...]:
     return tuple(1000 * float(each) for each in np.diff(marks))
 
 
-def _held(
+def _compared(
     answers: NDArray[np.float32], reference: NDArray[np.float32], tolerance: float
 ) -> dict[str, Any]:
-    """The largest difference, and what is wrong if a label or a number differs too much."""
+    """Return the largest difference, and the reason if a label or a number differs too much."""
     largest = difference(answers, reference)
     others = int((answers.argmax(axis=1) != reference.argmax(axis=1)).sum())
     unlike = ""
@@ -216,7 +217,10 @@ def _held(
 
 
 def difference(answers: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
-    """The largest difference of two arrays [n, classes], relative to a row's largest above 1."""
+    """Return the largest difference of two arrays [n, classes].
+
+    The difference is relative to the largest number of a row if above 1.
+    """
     scale = np.maximum(np.abs(reference).max(axis=1, keepdims=True), 1.0)
     largest = float((np.abs(answers - reference) / scale).max())
     return largest if np.isfinite(largest) else float("inf")

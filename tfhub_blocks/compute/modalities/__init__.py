@@ -1,7 +1,7 @@
-"""The modalities, by name. Another one is another file here and another line below.
+"""The modalities, by name. A new modality is a new file in this package and a new line below.
 
-Its class says all that differs: what its items are, how they become an encoder's input, how a page
-shows them. Nothing else in steps or pipelines asks what kind of items it has.
+Its class defines everything that differs: the items, their way to an encoder's input, and their
+look on a page. No other code in steps or pipelines depends on the kind of items.
 """
 
 from tfhub_blocks.compute.modalities.images import Images

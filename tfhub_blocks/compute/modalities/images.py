@@ -1,7 +1,8 @@
 """Images: JPEG, PNG, GIF and BMP files.
 
-The judge of an image is what ``tf.io.decode_image`` refuses; where Pillow is more lenient than it
-(cut PNG, GIF and BMP files, exotic BMP kinds), a check of its own stands beside Pillow's.
+An image is valid if ``tf.io.decode_image`` decodes it. Pillow does the check without TensorFlow.
+Where Pillow is more lenient (truncated PNG, GIF and BMP files, rare kinds of BMP), this module adds
+its own checks.
 """
 
 import io
@@ -17,9 +18,9 @@ from PIL import Image, UnidentifiedImageError
 from tfhub_blocks.compute.modalities.modality import Limits, Modality, Shown
 
 DEFAULT_SIZE_PX = 224
-# TF Hub's common signature for images; no SavedModel says its own.
+# TF Hub's common signature for images; a SavedModel does not state its range.
 DEFAULT_RANGE = (0.0, 1.0)
-# The decoder's own; each divides the sides by that.
+# The reductions that the JPEG decoder offers; each divides both sides by its number.
 JPEG_FRACTIONS = (2, 4, 8)
 THUMBNAIL_PX = 160
 FORMATS = ("JPEG", "PNG", "GIF", "BMP")
@@ -41,18 +42,18 @@ _FOREIGN_IMAGES = {
 # The end of a PNG: the type and checksum of its last chunk, which has no content.
 _PNG_END = b"IEND\xaeB`\x82"
 
-# The limit is ``max_pixels``, held below for each frame before it is decoded.
+# The limit is ``max_pixels``, which is checked below for each frame before it is decoded.
 Image.MAX_IMAGE_PIXELS = None
 
 
 @dataclass(frozen=True)
 class Images(Modality):
-    """Encoded images to float32 [n, height, width, 3] within a range.
+    """The conversion of encoded images to float32 [n, height, width, 3] within a range.
 
-    An image is resized to the encoder's size by bilinear filtering with antialiasing; its aspect
-    ratio is not kept, nothing is cropped, an EXIF orientation is not applied, and of a GIF the
-    first frame is taken. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that is not below
-    the encoder's: the decoder leaves out what resizing would average away.
+    An image is resized to the encoder's size by bilinear filtering with antialiasing. Its aspect
+    ratio is not kept, nothing is cropped, and an EXIF orientation is not applied. Of a GIF, only
+    the first frame is used. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if the result is not
+    smaller than the encoder's size: the decoder skips detail that resizing would average away.
     """
 
     name: ClassVar[str] = "image"
@@ -64,17 +65,20 @@ class Images(Modality):
 
     @classmethod
     def content_fault(cls, content: bytes, limits: Limits) -> str | None:
-        """Why TensorFlow will not decode it, or None."""
+        """Return the reason why TensorFlow cannot decode the content, or None."""
         return _fault(content, limits.max_pixels)
 
     @classmethod
     def header_fault(cls, content: bytes, limits: Limits) -> str | None:
-        """Whether it is another format, or too large; of a GIF each frame is looked at."""
+        """Return a sentence if the content is another format or too large, else None.
+
+        The check reads the header only, but every frame of a GIF.
+        """
         return _fault(content, limits.max_pixels, header_only=not content.startswith(b"GIF"))
 
     @classmethod
     def shown(cls, content: bytes) -> Shown:
-        """A small PNG."""
+        """Return the image as a small PNG."""
         with Image.open(io.BytesIO(content)) as image:
             small = image.convert("RGB")
         small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
@@ -82,7 +86,7 @@ class Images(Modality):
 
     @classmethod
     def samples(cls) -> tuple[bytes, ...]:
-        """Two by two black pixels, a slope of colours, and noise, as PNG."""
+        """Return two by two black pixels, a colour gradient, and noise, as PNG."""
         slope = np.indices((48, 64)).transpose(1, 2, 0) * (5, 4)
         slope = np.dstack([slope, 255 - slope[..., 1]])
         noise = np.arange(64 * 48 * 3, dtype=np.uint32) * 2654435761 >> 24
@@ -91,32 +95,36 @@ class Images(Modality):
 
     @classmethod
     def recognise(cls, spec: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """Float32 [None, height, width, 3]; a free size is 224 pixels, the range 0 to 1."""
+        """Recognise float32 [None, height, width, 3].
+
+        A size that the spec leaves open is 224 pixels, and the range is 0 to 1.
+        """
         if spec.dtype.name != "float32" or spec.shape.rank != 4:
             return None
         batch, *size_px, channels = spec.shape.as_list()
         if batch is not None or channels != 3:
             return None
-        said = {"size_px": size_px} if None not in size_px else {}
+        stated = {"size_px": size_px} if None not in size_px else {}
         usual = [side or DEFAULT_SIZE_PX for side in size_px]
-        return said, {"size_px": usual, "range": list(DEFAULT_RANGE)}
+        return stated, {"size_px": usual, "range": list(DEFAULT_RANGE)}
 
     def faults(self) -> Iterator[tuple[str, str, str]]:
-        """A size or a range that holds nothing."""
+        """Yield a fault for an empty size and for an empty range."""
         if min(self.size_px) < 1:
-            yield "size_px", f"it is {list(self.size_px)}", "[height, width], 1 or more"
+            problem = f"{list(self.size_px)} has a side below 1"
+            yield "size_px", problem, "[height, width], 1 or more each"
         if not self.range[0] < self.range[1]:
-            yield "range", f"it is {list(self.range)}", "[lowest, highest]"
+            yield "range", f"{list(self.range)} is an empty range", "[lowest, highest]"
 
     def preprocess(self, contents: Any) -> Any:
-        """Images, float32 [n, height, width, 3], of encoded images, string [n].
+        """Return images, float32 [n, height, width, 3], of encoded images, string [n].
 
-        An item that cannot be decoded raises TensorFlow's InvalidArgumentError.
+        TensorFlow raises InvalidArgumentError for an item that it cannot decode.
         """
         from tfhub_blocks.compute.tf.tensorflow_setup import tf
 
         low, high = self.range
-        # A product, not a quotient: graph optimizers turn the latter into the former.
+        # Multiply instead of divide: graph optimizers replace a division by a multiplication.
         scale = np.float32((high - low) / 255)
 
         def image(content: Any) -> Any:
@@ -129,7 +137,7 @@ class Images(Modality):
         return tf.map_fn(image, contents, fn_output_signature=spec, parallel_iterations=1)
 
     def pixels(self, content: Any) -> Any:
-        """One image, uint8 [height, width, 3], a large JPEG at a fraction of its size."""
+        """Return one image, uint8 [height, width, 3]; a large JPEG at a fraction of its size."""
         from tfhub_blocks.compute.tf.tensorflow_setup import tf
 
         def whole() -> Any:
@@ -148,7 +156,7 @@ class Images(Modality):
         return tf.ensure_shape(pixels, [None, None, 3])
 
     def describe(self) -> dict[str, Any]:
-        """All that decides the encoder's input besides the contents."""
+        """Return everything that decides the encoder's input besides the contents."""
         return {
             "modality": self.name,
             "decode": "tf.io.decode_image, 3 channels, first frame; JPEG reduced by 2, 4 or 8",
@@ -168,7 +176,7 @@ def _png(image: Image.Image) -> bytes:
 def _fault(content: bytes, max_pixels: int, header_only: bool = False) -> str | None:
     foreign = _foreign_image(content)
     if foreign:
-        return f"it is {foreign}, which encoders do not decode: convert it to JPEG or PNG"
+        return f"the file is {foreign}, which encoders do not decode: convert it to JPEG or PNG"
     stream = io.BytesIO(content)
     try:
         with Image.open(stream, formats=FORMATS) as image:
@@ -176,20 +184,20 @@ def _fault(content: bytes, max_pixels: int, header_only: bool = False) -> str | 
                 return _size_fault(image, image.width * image.height, max_pixels)
             return _frames_fault(image, max_pixels) or _end_fault(image, content, stream.tell())
     except UnidentifiedImageError:
-        return "it is not an image"
+        return "the file is not an image"
     except Exception as error:  # a decoder may raise anything on hostile bytes
-        return f"it cannot be decoded as an image: {error or type(error).__name__}"
+        return f"the image cannot be decoded: {error or type(error).__name__}"
 
 
 def _frames_fault(image: Image.Image, max_pixels: int) -> str | None:
-    # Other formats than GIF are decoded by their first picture.
+    # Of other formats than GIF, TensorFlow decodes only the first picture.
     pixels, frame = 0, 0
     while True:
         pixels += image.width * image.height
         fault = _size_fault(image, pixels, max_pixels, frame)
         if fault:
             return fault
-        # A JPEG at an eighth of its size still reads every coefficient, in half of the time.
+        # At an eighth of its size the decoder still reads every coefficient, in half the time.
         image.draft("RGB", (1, 1))
         image.load()
         if image.format != "GIF":
@@ -205,15 +213,19 @@ def _size_fault(image: Image.Image, pixels: int, max_pixels: int, frame: int = 0
     if pixels <= max_pixels:
         return None
     frames = f" in each of {frame + 1} frames or more" if frame else ""
-    return f"it has {image.width} x {image.height} pixels{frames}, more than {max_pixels} pixels"
+    size = f"{image.width} x {image.height} pixels{frames}"
+    return f"the image has {size}, more than {max_pixels} pixels"
 
 
 def _end_fault(image: Image.Image, content: bytes, position: int) -> str | None:
-    """Truncation by the last few bytes, and kinds of BMP, that Pillow reads and TensorFlow not."""
+    """Return the reason why TensorFlow rejects an image that Pillow reads, or None.
+
+    The reasons are a truncation by the last few bytes, and rare kinds of BMP.
+    """
     is_whole = True
     if image.format == "PNG":
         is_whole = _PNG_END in content
-        # Raises for a wrong checksum, which loading passes over; a loaded image cannot be asked.
+        # ``verify`` raises for a wrong checksum, which loading ignores; it needs an unread image.
         if is_whole:
             Image.open(io.BytesIO(content), formats=("PNG",)).verify()
     elif image.format == "GIF":
@@ -222,10 +234,10 @@ def _end_fault(image: Image.Image, content: bytes, position: int) -> str | None:
         pixels_start, _, width, height = struct.unpack_from("<IIii", content, 10)
         bits, compression = struct.unpack_from("<HI", content, 28)
         if bits not in (8, 24, 32) or compression or image.mode not in ("L", "RGB", "RGBA"):
-            return "it is a BMP with a palette, bit masks or compression: convert it to PNG"
+            return "the file is a BMP with a palette, bit masks or compression: convert it to PNG"
         row_bytes = (width * bits + 31) // 32 * 4
         is_whole = len(content) == pixels_start + row_bytes * abs(height)
-    return None if is_whole else "it is truncated, or has more bytes than its header says"
+    return None if is_whole else "the image is truncated, or has more bytes than its header states"
 
 
 def _foreign_image(content: bytes) -> str | None:

@@ -1,4 +1,4 @@
-"""What a modality is: all that differs between images, texts and sounds, in one class each."""
+"""The interface of a modality: one class contains all that differs between kinds of items."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Shown:
-    """How a page shows an item: as an image or a sound, or else as a text."""
+    """The look of an item on a page: an image or a sound if ``media`` is set, else a text."""
 
     text: str = ""
     media: bytes = b""
@@ -29,10 +29,10 @@ class Shown:
 
 @dataclass(frozen=True)
 class Decoder:
-    """The Python part of preprocessing, for a model to take along.
+    """The Python part of preprocessing, which is copied into a model.
 
-    ``program`` is a file that needs nothing of ours; its ``decode(content, **options)`` gives the
-    bytes that the graph takes.
+    ``program`` is a file that imports nothing from tfhub_blocks. Its ``decode(content, **options)``
+    returns the bytes that the graph takes.
     """
 
     program: Path
@@ -41,84 +41,89 @@ class Decoder:
 
 @dataclass(frozen=True)
 class Modality:
-    """A kind of items; an instance is the input of an encoder that takes them.
+    """A kind of items; an instance is the input of an encoder that takes such items.
 
-    The class says what items are and how they are shown, its fields are the pin's table ``input``,
-    and an instance preprocesses: ``decode`` in Python, then ``preprocess`` and ``encode`` in the
-    graph that extraction runs and a served model contains. This one is the modality ``bytes``:
-    files of any content, which no encoder takes. Modules of modalities import TensorFlow where
-    they use it, because snapshots are made without.
+    The class defines the items and how a page shows them. Its fields are the pin's table ``input``.
+    An instance preprocesses: ``decode`` in Python, then ``preprocess`` and ``encode`` in the graph
+    that extraction runs and that a served model contains. This base class is the modality
+    ``bytes``: files of any content, which no encoder takes. Modules of modalities import TensorFlow
+    inside functions, because steps write snapshots without TensorFlow.
     """
 
     name: ClassVar[str] = "bytes"
     extensions: ClassVar[frozenset[str]] = frozenset()
-    """What the names of its files end with, in lower case."""
+    """The extensions of its files, in lower case."""
     column: ClassVar[Literal["path", "text"]] = "path"
-    """Where items stand in a table: as the paths of files, or as texts."""
+    """The column of a table that contains the items: paths of files, or texts."""
     served_as: ClassVar[Literal["binary", "string"]] = "binary"
-    """What a served model is asked with."""
+    """The type of the items that a served model takes."""
     requirements: ClassVar[tuple[str, ...]] = ()
-    """Packages that a served model needs besides TensorFlow and MLflow."""
+    """The packages that a served model needs besides TensorFlow and MLflow."""
     usual_pooling: ClassVar[Pooling] = "none"
 
     @classmethod
     def content_fault(cls, content: bytes, limits: Limits) -> str | None:  # noqa: ARG003
-        """Why a content that is not empty cannot be an item, or None; it raises for no bytes."""
+        """Return the reason why a content cannot be an item, or None.
+
+        The content is not empty. The check does not raise, whatever the bytes are.
+        """
         return None
 
     @classmethod
     def header_fault(cls, content: bytes, limits: Limits) -> str | None:
-        """Why a content that is not empty must not be decoded, from as little as tells that.
+        """Return the reason why a content must not be decoded, or None.
 
-        None if it may, which does not mean that it can.
+        The content is not empty. The check reads as little as possible, so None does not mean that
+        the content can be decoded.
         """
         return cls.content_fault(content, limits)
 
     @classmethod
     def shown(cls, content: bytes) -> Shown:
-        """How a page shows an item."""
+        """Return the item as a page shows it."""
         return Shown(text=content[:SNIPPET_BYTES].decode("utf-8", "replace"))
 
     @classmethod
     def samples(cls) -> tuple[bytes, ...]:
-        """A few fixed items that every encoder of the modality takes, the smallest first."""
+        """Return a few fixed items that every encoder of the modality takes, smallest first."""
         return ()
 
     @classmethod
     def recognise(cls, spec: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:  # noqa: ARG003
-        """What a TensorSpec says of the input, and what holds besides unless told otherwise.
+        """Return the facts that a TensorSpec states about the input, and the usual other facts.
 
-        None if it is no input of this modality. What neither has, must be told.
+        Return None if the spec is no input of this modality. The user must pass every fact that
+        neither result contains.
         """
         return None
 
     def faults(self) -> Iterator[tuple[str, str, str]]:
-        """Key, problem and expectation of each value that its type alone does not rule out."""
+        """Yield key, problem and expectation of each value that is wrong despite its type."""
         yield from ()
 
     @property
     def decoder(self) -> Decoder | None:
-        """The program behind ``decode``, if contents do not go into the graph as they are."""
+        """The program of ``decode``; None if the graph takes contents unchanged."""
         return None
 
     def decode(self, content: bytes) -> bytes:
-        """What the graph takes for an item's content.
+        """Return the bytes that the graph takes for an item's content.
 
         Raises:
-            ValueError: It cannot be decoded; the message is the reason.
+            ValueError: The content cannot be decoded; the message is the reason.
         """
         return content
 
     def preprocess(self, contents: Any) -> Any:
-        """The encoder's input for decoded contents, string [n]; it runs in any graph."""
+        """Return the encoder's input for decoded contents, string [n]; it runs in any graph."""
         raise NotImplementedError(f"no encoder takes {self.name}")
 
     def encode(self, call: Callable[[Any], Any], inputs: Any, pooling: Pooling) -> Any:
-        """The vectors, [n, dimension], that an encoder gives for what ``preprocess`` gave."""
+        """Return the encoder's vectors, [n, dimension], for the result of ``preprocess``."""
         from tfhub_blocks.compute.modalities.pooling import pooled
 
         return pooled(call(inputs), pooling)
 
     def describe(self) -> dict[str, Any]:
-        """All that decides the encoder's input besides the contents, JSON-ready."""
+        """Return everything that decides the encoder's input besides the contents, JSON-ready."""
         return {"modality": self.name}

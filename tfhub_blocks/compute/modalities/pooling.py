@@ -1,13 +1,14 @@
-"""Pooling: from several vectors an item to one."""
+"""Pooling: from several vectors for each item to one vector."""
 
 from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.records.pins.pins import Pooling
 
 
 def pooled(vectors: tf.Tensor, pooling: Pooling) -> tf.Tensor:
-    """One vector an item, [n, dimension], of [n, ..., dimension] by the pin's ``pooling``.
+    """Return one vector for each item, [n, dimension], of [n, ..., dimension].
 
-    ``none`` gives what it was given; ``mean_std`` the means and then the standard deviations.
+    ``none`` returns the vectors unchanged. ``mean_std`` returns the means followed by the standard
+    deviations.
     """
     if pooling == "none":
         return vectors

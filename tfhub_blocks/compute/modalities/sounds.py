@@ -12,24 +12,28 @@ from tfhub_blocks.compute.modalities.modality import Decoder, Limits, Modality, 
 from tfhub_blocks.records.pins.pins import Pooling
 
 FREE = -1
-# What networks for speech and sounds look at before they give a first frame, and a bit more.
+# A little more than networks for speech and sounds need for their first frame.
 LEAST_SECONDS = 1.0
 SHOWN_SECONDS, SHOWN_RATE_HZ = 5, 16000
 HIGHEST_RATE_HZ = 384_000
-# -100 dB of full scale: below what a 16-bit file can hold.
+# -100 dB of full scale: below the smallest step of a 16-bit file.
 SILENCE = 1e-5
 
-_FOREIGN = "it is not WAV, FLAC, MP3 or OGG: convert it to one of them"
+_FOREIGN = "the file is not WAV, FLAC, MP3 or OGG: convert it to one of these formats"
 
 
 @dataclass(frozen=True)
 class Sounds(Modality):
-    """Audio files to mono waveforms, float32 within -1 and 1, at the encoder's rate.
+    """The conversion of audio files to mono waveforms, float32 from -1 to 1, at the encoder's rate.
 
-    ``shape`` is what the encoder takes, -1 where it is free: ``[-1]`` one waveform of any length;
-    ``[-1, -1]`` waveforms of any length; ``[-1, samples]`` or ``[-1, samples, 1]`` windows, into
-    which a waveform is cut one after the other, the last one filled up with silence. A free
-    waveform shorter than a second is filled up to one. Frames of the filling are not pooled.
+    ``shape`` is the shape of the encoder's input, with -1 for any length:
+
+    - ``[-1]``: one waveform of any length;
+    - ``[-1, -1]``: waveforms of any length;
+    - ``[-1, samples]`` or ``[-1, samples, 1]``: windows. A waveform is cut into consecutive
+      windows, and the last window is padded with silence.
+
+    A waveform of any length is padded to at least one second. Frames of padding are not pooled.
     """
 
     name: ClassVar[str] = "audio"
@@ -43,7 +47,7 @@ class Sounds(Modality):
 
     @classmethod
     def content_fault(cls, content: bytes, limits: Limits) -> str | None:
-        """Why it cannot be heard, or None."""
+        """Return the reason why the content cannot be used as a sound, or None."""
         from tfhub_blocks.compute.modalities.waveforms import read
 
         if not _is_audio(content):
@@ -52,29 +56,30 @@ class Sounds(Modality):
             samples, _ = read(content, limits.max_seconds)
         except ValueError as error:
             return str(error)
-        return "it is silent throughout" if np.abs(samples).max() < SILENCE else None
+        return "the audio is silent throughout" if np.abs(samples).max() < SILENCE else None
 
     @classmethod
     def header_fault(cls, content: bytes, limits: Limits) -> str | None:
-        """Whether it is another format, or lasts too long by what it says of itself."""
+        """Return a sentence if the content is another format or too long by its header."""
         import soundfile
 
         if not _is_audio(content):
             return _FOREIGN
         try:
-            said = soundfile.info(io.BytesIO(content))
+            header = soundfile.info(io.BytesIO(content))
         except soundfile.LibsndfileError as error:
-            return f"it cannot be decoded as audio: {error.error_string}"
-        seconds = said.frames / said.samplerate
+            return f"the audio cannot be decoded: {error.error_string}"
+        seconds = header.frames / header.samplerate
         if seconds > limits.max_seconds:
-            return f"it lasts {seconds:.0f} seconds, more than {limits.max_seconds:g}"
-        if said.frames * said.channels > limits.max_seconds * HIGHEST_RATE_HZ:
-            return f"it has {said.frames} samples in each of {said.channels} channels: too many"
+            return f"the audio lasts {seconds:.0f} seconds, more than {limits.max_seconds:g}"
+        if header.frames * header.channels > limits.max_seconds * HIGHEST_RATE_HZ:
+            size = f"{header.frames} samples in each of {header.channels} channels"
+            return f"the audio has {size}: too many"
         return None
 
     @classmethod
     def shown(cls, content: bytes) -> Shown:
-        """Its first five seconds as MP3."""
+        """Return the first five seconds as MP3."""
         import soundfile
 
         from tfhub_blocks.compute.modalities.waveforms import decode
@@ -87,7 +92,7 @@ class Sounds(Modality):
 
     @classmethod
     def samples(cls) -> tuple[bytes, ...]:
-        """A short click, a rising tone, and two tones in stereo at another rate, as WAV."""
+        """Return a short click, a rising tone, and two tones in stereo at another rate, as WAV."""
         click = np.zeros((400, 1))
         click[100] = 0.5
         time = np.arange(24000)[:, None] / 16000
@@ -97,9 +102,9 @@ class Sounds(Modality):
 
     @classmethod
     def recognise(cls, spec: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """Float32 [None], [None, samples or None] or the same with one channel.
+        """Recognise float32 [None], [None, samples or None], or the latter with one channel.
 
-        No SavedModel says its rate, and there is no usual one, so it must be told.
+        A SavedModel does not state its rate, and no rate is usual, so the user must pass it.
         """
         if spec.dtype.name != "float32" or spec.shape.rank not in (1, 2, 3):
             return None
@@ -109,38 +114,39 @@ class Sounds(Modality):
         return {"shape": [FREE if side is None else side for side in (batch, *rest)]}, {}
 
     def faults(self) -> Iterator[tuple[str, str, str]]:
-        """A shape that is none of those above, or a rate that is none."""
+        """Yield a fault for an unknown shape, and for a rate outside the range."""
         if not (
             len(self.shape) in (1, 2, 3)
             and self.shape[0] == FREE
             and all(side == FREE or side > 0 for side in self.shape[1:2])
             and self.shape[2:] in ((), (1,))
         ):
-            yield "shape", f"it is {list(self.shape)}", "[-1], [-1, samples] or [-1, samples, 1]"
+            problem = f"{list(self.shape)} is no shape of waveforms"
+            yield "shape", problem, "[-1], [-1, samples] or [-1, samples, 1]"
         if not 1000 <= self.rate_hz <= HIGHEST_RATE_HZ:
-            yield "rate_hz", f"it is {self.rate_hz}", f"1000 to {HIGHEST_RATE_HZ}"
+            yield "rate_hz", f"{self.rate_hz} is out of range", f"1000 to {HIGHEST_RATE_HZ}"
 
     @property
     def decoder(self) -> Decoder:
-        """TensorFlow reads no FLAC and no MP3, and does not resample."""
+        """The program that decodes and resamples: TensorFlow reads neither FLAC nor MP3."""
         from tfhub_blocks.compute.modalities import waveforms
 
         return Decoder(Path(waveforms.__file__), {"rate_hz": self.rate_hz})
 
     def decode(self, content: bytes) -> bytes:
-        """The waveform: float32, little-endian."""
+        """Return the waveform: float32, little-endian."""
         from tfhub_blocks.compute.modalities.waveforms import decode
 
         return decode(content, self.rate_hz)
 
     def preprocess(self, contents: Any) -> Any:
-        """The waveforms still as strings, for their lengths differ."""
+        """Return the waveforms unchanged, as strings, because their lengths differ."""
         from tfhub_blocks.compute.tf.tensorflow_setup import tf
 
         return tf.identity(contents)
 
     def encode(self, call: Callable[[Any], Any], inputs: Any, pooling: Pooling) -> Any:
-        """The vectors, one waveform after the other."""
+        """Return the vectors; waveforms are encoded one after the other."""
         from tfhub_blocks.compute.modalities.pooling import pooled
         from tfhub_blocks.compute.tf.tensorflow_setup import tf
 
@@ -156,7 +162,7 @@ class Sounds(Modality):
             waveform = tf.pad(waveform, [[0, filled - heard]])
             frames = call(tf.reshape(waveform, self._shape_of_one()))
             frames = tf.reshape(frames, [-1, frames.shape[-1]])
-            # In whole numbers, so that a frame counts as heard if any sample of it was.
+            # Integer arithmetic: a frame counts if any of its samples is not padding.
             heard, filled = tf.cast(heard, tf.int64), tf.cast(filled, tf.int64)
             count = -(-heard * tf.shape(frames, tf.int64)[0] // filled)
             return pooled(frames[None, :count], pooling)[0]
@@ -165,7 +171,7 @@ class Sounds(Modality):
         return tf.map_fn(vector, inputs, fn_output_signature=tf.float32, parallel_iterations=1)
 
     def describe(self) -> dict[str, Any]:
-        """All that decides the encoder's input besides the contents."""
+        """Return everything that decides the encoder's input besides the contents."""
         return {
             "modality": self.name,
             "decode": "libsndfile, channels averaged",
@@ -176,7 +182,7 @@ class Sounds(Modality):
         }
 
     def _shape_of_one(self) -> tuple[int, ...]:
-        """The shape that takes all of one item's samples."""
+        """Return the shape of the input for all samples of one item."""
         if self.shape[1:2] == (FREE,):
             return (1, FREE, *self.shape[2:])
         return self.shape

@@ -1,4 +1,4 @@
-"""Waveforms of audio files. A copy of this file travels inside models: it imports none of ours."""
+"""Waveforms of audio files. Models contain a copy of this file, so it imports no tfhub_blocks."""
 
 import io
 import struct
@@ -9,12 +9,13 @@ import soxr
 
 
 def decode(content: bytes, rate_hz: int) -> bytes:
-    """The samples of a WAV, FLAC, MP3 or OGG file: float32, little-endian, mono, at a rate.
+    """Return the samples of a WAV, FLAC, MP3 or OGG file: float32, little-endian, mono, at a rate.
 
-    Channels are averaged, then resampled by soxr at its high quality. Same content, same bytes.
+    Channels are averaged, then resampled by soxr in its high quality. Equal contents give equal
+    bytes.
 
     Raises:
-        ValueError: It cannot be decoded; the message is the reason.
+        ValueError: The content cannot be decoded; the message is the reason.
     """
     samples, from_hz = read(content)
     mono = samples.mean(axis=1, dtype=np.float32)
@@ -25,14 +26,14 @@ def decode(content: bytes, rate_hz: int) -> bytes:
 
 
 def read(content: bytes, max_seconds: float | None = None) -> tuple[np.ndarray, int]:
-    """The samples of an audio file, float32 [samples, channels], and their rate in Hz.
+    """Return the samples of an audio file, float32 [samples, channels], and their rate in Hz.
 
     Raises:
-        ValueError: It cannot be decoded, ends early, holds no sample or one that is no number, or
-            is longer than ``max_seconds``, which is told before it is decoded.
+        ValueError: The content cannot be decoded, ends early, or has no samples or samples that
+            are not finite; or it is longer than ``max_seconds``, which is checked before decoding.
     """
     if content[:4] == b"RIFF" and _is_cut(content):
-        raise ValueError("it is truncated: its header promises more bytes")
+        raise ValueError("the audio is truncated: its header states more bytes")
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             promised, rate_hz = file.frames, file.samplerate
@@ -42,21 +43,23 @@ def read(content: bytes, max_seconds: float | None = None) -> tuple[np.ndarray, 
             )
             if max_seconds is not None and promised > max_seconds * rate_hz:
                 seconds = promised / rate_hz
-                raise ValueError(f"it lasts {seconds:.0f} seconds, more than {max_seconds:g}")
+                raise ValueError(
+                    f"the audio lasts {seconds:.0f} seconds, more than {max_seconds:g}"
+                )
             samples = file.read(dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
-        raise ValueError(f"it cannot be decoded as audio: {error.error_string}") from error
+        raise ValueError(f"the audio cannot be decoded: {error.error_string}") from error
     if not len(samples):
-        raise ValueError("it holds no samples")
+        raise ValueError("the audio has no samples")
     if is_exact and len(samples) < promised:
-        raise ValueError(f"it is truncated: it has {len(samples)} of {promised} samples")
+        raise ValueError(f"the audio is truncated: it has {len(samples)} of {promised} samples")
     if not np.isfinite(samples).all():
-        raise ValueError("it holds samples that are no numbers")
+        raise ValueError("the audio has samples that are NaN or infinite")
     return samples, rate_hz
 
 
 def _is_cut(wav: bytes) -> bool:
-    """Whether a WAV is shorter than its header says, which libsndfile passes over."""
+    """Return True if a WAV is shorter than its header states, which libsndfile ignores."""
     (promised,) = struct.unpack_from("<I", wav.ljust(8, b"\0"), 4)
     # A recorder that streams does not know the size beforehand; some forget the last pad byte.
     return bool(promised != 0xFFFFFFFF and promised + 8 > len(wav) + 1)

@@ -1,4 +1,4 @@
-"""Self-contained models: preprocessing, encoder and head in one SavedModel, as an MLflow model."""
+"""Self-contained MLflow models: preprocessing, encoder and head in one SavedModel."""
 
 import tempfile
 from collections.abc import Mapping
@@ -26,11 +26,11 @@ REQUIREMENTS = ("mlflow", "numpy", "pandas", "tensorflow")
 
 
 class ServingModule(tf.Module):  # type: ignore[misc]
-    """Decoded items in; label and probabilities out."""
+    """The module that is saved: from decoded items to label and probabilities."""
 
     def __init__(self, encoder: Encoder, head: Head) -> None:
         super().__init__()
-        self._modules = encoder.loaded.modules  # held, so that their variables are saved with ours
+        self._modules = encoder.loaded.modules  # so that the encoder's variables are saved as well
         self._encoder = encoder
         self._weights = tf.Variable(head.weights, trainable=False, name="head/weights")
         self._bias = tf.Variable(head.bias, trainable=False, name="head/bias")
@@ -38,16 +38,16 @@ class ServingModule(tf.Module):  # type: ignore[misc]
         self._temperature = head.temperature
 
     def __call__(self, contents: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Labels, string [n], and probabilities, float32 [n, classes], of contents, string [n]."""
+        """Return labels, string [n], and probabilities, float32 [n, classes], of string [n]."""
         probabilities = self._classify(self._encoder.preprocess(contents))
         best = tf.argmax(probabilities, axis=-1)
         return {"label": tf.gather(self._labels, best), "probabilities": probabilities}
 
     def trace(self) -> Any:
-        """Trace what is saved, and give the whole, for the signature.
+        """Trace the functions to save, and return the complete function, for the signature.
 
-        Its two halves are saved as ``preprocess`` and ``classify``, so that an engine can take the
-        second (``compute/served_models.py``).
+        Its two halves are saved as ``preprocess`` and ``classify``, so that an engine can replace
+        the second half (see ``ServedModel``).
         """
         strings = tf.TensorSpec([None], tf.string, name="contents")
         self.preprocess = traced(self._encoder.preprocess, input_signature=[strings])
@@ -64,15 +64,15 @@ class ServingModule(tf.Module):  # type: ignore[misc]
 
 
 def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, Any]) -> None:
-    """Write an MLflow model that loads where neither the encoder nor this library ever was.
+    """Write an MLflow model that loads without the encoder and without tfhub-blocks.
 
-    The same encoder and head give the same bytes, whatever the day and the folder.
+    Equal encoders and heads give equal bytes, whatever the time and the folder.
 
     Args:
         folder: An empty folder.
-        encoder: The encoder, which is copied into the model, with its pin beside.
-        head: The head on its features.
-        facts: What the model's metadata shall say besides its labels.
+        encoder: The encoder, which is copied into the model together with its pin.
+        head: The head on the encoder's features.
+        facts: The metadata of the model in addition to its labels.
     """
     module = ServingModule(encoder, head)
     serve = module.trace()
@@ -110,7 +110,7 @@ def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, 
             input_example=pd.DataFrame({"contents": [_example(encoder)]}),
             pip_requirements=[f"{name}=={version(name)}" for name in packages],
             metadata={"labels": list(head.labels), **facts},
-            # Given, so that the same model is the same bytes; the lineage says when.
+            # Fixed, so that equal models have equal bytes; the lineage contains the time.
             mlflow_model=Model(model_uuid="0" * 32, utc_time_created="1970-01-01 00:00:00.000000"),
         )
     _forget_local_paths(folder / "MLmodel")
@@ -118,11 +118,11 @@ def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, 
 
 
 def read_head(folder: Folder, metadata: Mapping[str, Any]) -> Head:
-    """The head of a model that ``write_model`` wrote, from its variables alone: nothing is run.
+    """Read the head of a model that ``write_model`` wrote, from its variables; nothing is run.
 
     Args:
         folder: The finished model.
-        metadata: Its metadata.
+        metadata: The metadata of the model.
     """
     prefix = f"{SAVED_MODEL_NAME}/variables/variables"
     for suffix in (".index", ".data-00000-of-00001"):
@@ -141,7 +141,7 @@ def _example(encoder: Encoder) -> bytes | str:
 
 
 def _forget_local_paths(path: Path) -> None:
-    """Take out of MLmodel where the model was put together; loading uses the base names."""
+    """Remove the local paths from MLmodel; loading uses the base names."""
     record = yaml.safe_load(path.read_text(encoding="utf-8"))
     flavor = record["flavors"]["python_function"]
     flavor["model_code_path"] = Path(flavor["model_code_path"]).name

@@ -1,4 +1,4 @@
-"""The scoring program that travels inside a model. It needs what the model pins, and not us."""
+"""The scoring program inside a model. It needs only the packages that the model pins."""
 
 import importlib
 import runpy
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from mlflow.pyfunc import PythonModel
 
-# TensorFlow looks for Keras, for which it needs two fifths of its time, and goes without it.
+# Importing Keras takes two fifths of TensorFlow's import time, and TensorFlow works without it.
 _KERAS = "keras.src.optimizers"
 sys.modules.setdefault(_KERAS, None)  # type: ignore[arg-type]
 import tensorflow as tf  # noqa: E402
@@ -19,15 +19,15 @@ import tensorflow as tf  # noqa: E402
 if sys.modules[_KERAS] is None:
     del sys.modules[_KERAS]
 
-# Items are answered in batches of this size, so that a long table needs no more memory.
+# Items are answered in batches of this size, so that memory does not grow with the table.
 BATCH_SIZE = 64
 
 
 class PackedScorer(PythonModel):  # type: ignore[misc]
-    """Answers items (bytes of a file, or text) with labels and probabilities."""
+    """The model's program: from items (bytes of a file, or text) to labels and probabilities."""
 
     def load_context(self, context: Any) -> None:
-        """Load the SavedModel, and the program that decodes for it if there is one, once."""
+        """Load the SavedModel once, and its decoding program if the model has one."""
         for package in context.model_config["imports"]:  # they register operations
             importlib.import_module(package)
         program = context.artifacts.get("decoder")
@@ -37,7 +37,7 @@ class PackedScorer(PythonModel):  # type: ignore[misc]
         self._serve = self._model.signatures["serving_default"]
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
-        """For each item: label, its probability, and all probabilities in the order of labels."""
+        """Return for each item the label, its probability, and all probabilities by label order."""
         items = np.asarray(model_input)
         items = items[:, 0] if items.ndim == 2 else items
         answers = [

@@ -1,4 +1,4 @@
-"""Models as they are served, in two halves, so that an engine can make the second one fast."""
+"""Models for serving, in two halves, so that an engine can accelerate the second half."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,10 @@ from tfhub_blocks.records.pins.pins import PIN_NAME, Pin, read_pin
 
 @dataclass(frozen=True, eq=False)
 class ServedModel:
-    """A model of ours, loaded: contents to what the encoder takes, and that to probabilities.
+    """A loaded model of tfhub-blocks.
 
-    ``digest`` is that of all its files.
+    Its first half converts contents to the encoder's input, and its second half converts that input
+    to probabilities. ``digest`` is the digest of all files of the model.
     """
 
     pin: Pin
@@ -28,7 +29,7 @@ class ServedModel:
     digest: str
 
     def computation(self, batch_size: int, where: str) -> Computation:
-        """Probabilities, float32 [batch_size, classes], as a computation, as of an encoder."""
+        """Return the computation of probabilities, float32 [batch_size, classes]."""
         strings = tf.TensorSpec([batch_size], tf.string)
         preprocess = traced(self.loaded.preprocess).get_concrete_function(strings)
         inputs = tf.nest.map_structure(tf.TensorSpec.from_tensor, preprocess.structured_outputs)
@@ -45,11 +46,11 @@ class ServedModel:
 
 
 def load_served(path: Path, where: str) -> ServedModel:
-    """A model from ``train_head`` or ``fine_tune``, every byte checked before it is loaded.
+    """Load a model of ``train_head`` or ``fine_tune``; every byte is checked before loading.
 
     Raises:
-        BlocksError: It is no finished model, a file differs, an operation's package is not
-            installed, or it was made before models had halves.
+        BlocksError: The folder is no finished model, a file differs, an operation's package is not
+            installed, or an early version of tfhub-blocks wrote the model without halves.
     """
     folder, metadata = open_model(path, where)
     pin = read_pin(path / PIN_NAME)
@@ -59,9 +60,9 @@ def load_served(path: Path, where: str) -> ServedModel:
         raise BlocksError(
             where,
             str(path),
-            "it was made by an earlier version, which saved the model as a whole only",
-            "a model with `preprocess` and `classify`",
-            "train it again, with this version",
+            "the model was written by an earlier version of tfhub-blocks, without separate halves",
+            "a model with the functions `preprocess` and `classify`",
+            "Train the model again with this version",
         )
     encoder_input = read_input(pin.modality, pin.input, str(path / PIN_NAME))
     return ServedModel(pin, tuple(metadata["labels"]), encoder_input, loaded, folder.digest)

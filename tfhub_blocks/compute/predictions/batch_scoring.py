@@ -1,8 +1,9 @@
-"""Scoring: a model applied to each place of some data, part by part, as extraction does.
+"""Scoring: a model applied to each place of some data, in parts, like extraction.
 
-A part is a run of places, with a row for each. Within it a content is scored once, those of earlier
-predictions not at all, and one that cannot be read or decoded gets the reason in place of an
-answer. What parts hold does not depend on how many workers there were, nor on interruptions.
+A part is a range of places, with a row for each place. Within a part, equal contents are scored
+once. Contents of earlier predictions are not scored again. A content that cannot be read or decoded
+gets the reason instead of an answer. Parts do not depend on the number of workers or on
+interruptions.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,7 +33,7 @@ FAULTS_SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A place that was read: its content's id, or why it is not to be scored."""
+    """A place that was read: the id of its content, or the reason why it is not scored."""
 
     path: str
     item: str | None
@@ -41,11 +42,11 @@ class Read:
 
 @dataclass(frozen=True, eq=False)
 class Scoring:
-    """Predictions to be had of some places: by which model, and how.
+    """The scoring of some places: the model, the places, and options.
 
-    ``model_version`` is what rows say of the model. ``top_k`` is how many of the largest
-    probabilities are kept, None all of them. With a share of more than ``max_unreadable`` without
-    an answer, there are no predictions.
+    ``model_version`` is the text about the model in each row. ``top_k`` is the number of largest
+    probabilities to keep; None keeps all. If the fraction of places without an answer is more than
+    ``max_unreadable``, the scoring fails.
     """
 
     model: BatchScorer
@@ -57,18 +58,18 @@ class Scoring:
     max_unreadable: float = 0.01
 
     def compute(self, share: Share, progress: Callable[[int, int], None]) -> WorkPlan:
-        """Score one worker's share, and give what all workers go by.
+        """Score one worker's share, and return the plan of all workers.
 
-        Memory holds a few batches, the rows of two parts, and what places and earlier predictions
-        hold.
+        Memory contains a few batches, the rows of two parts, and the indexes of places and of
+        earlier predictions.
 
         Args:
-            share: Which share.
-            progress: Called with places done and places in all, of what this attempt has to do.
+            share: The worker's share.
+            progress: Called with the number of places done, and their total, in this attempt.
 
         Raises:
-            BlocksError: No engine fits and passes, nothing can be decoded, too much cannot be, or
-                the data changed meanwhile.
+            BlocksError: No engine fits and passes the comparison, no item can be decoded, too many
+                items cannot be decoded, or the data changed during the scoring.
         """
         share = self._own(share)
         size = self.model.batch_size(self.options)
@@ -94,16 +95,16 @@ class Scoring:
         faults: dict[str, str] = {}
         batches = self._batches(plan, missing, earlier, size, read)
         computed = ready.answers(batches, faults.__setitem__)
-        # One stream over all parts: while one is written, cores work on the next.
+        # One stream over all parts: while a part is written, cores compute the next part.
         for number, of_part in groupby(computed, key=itemgetter(0)):
             ids: list[str] = []
-            held: list[NDArray[np.float32]] = []
+            answers: list[NDArray[np.float32]] = []
             for _, some, vectors in of_part:
                 ids += some
-                held.append(vectors)
+                answers.append(vectors)
                 progress(min(done + len(ids), total), total)
             rows_read = read.pop(number)
-            table = self._table(rows_read, ids, np.concatenate(held), earlier, faults)
+            table = self._table(rows_read, ids, np.concatenate(answers), earlier, faults)
             parts.write_batches(number, table.schema, table.to_batches())
             done += len(rows_read)
             unreadable += table.num_rows - table["error"].null_count
@@ -112,11 +113,11 @@ class Scoring:
         return plan
 
     def parts(self, share: Share) -> PartFiles:
-        """The parts that are there, of whichever worker and attempt."""
+        """Return the finished parts of all workers and attempts."""
         return PartFiles(self._own(share).folder / PARTS_FOLDER)
 
     def reusable(self, kind: str) -> tuple[Predictions | None, str]:
-        """The earlier predictions, if they are what an engine would give; else why they are not."""
+        """Return the earlier predictions if an engine would reproduce them, else the reason."""
         if self.previous is None:
             return None, ""
         made = self.previous.manifest
@@ -125,18 +126,18 @@ class Scoring:
         names = ("model", "engine", "engine_precision", "top_k")
         for name, before, now in zip(names, had, asked, strict=True):
             if before != now:
-                return None, f"{name} was {before} and is {now} now"
+                return None, f"{name} was {before}, and is now {now}"
         return self.previous, ""
 
     def check_unreadable(self, count: int, some: pa.Table) -> None:
-        """Check that not too many places have no answer.
+        """Check that not too many places lack an answer.
 
         Args:
-            count: How many have none.
-            some: Rows with some of them, to be named.
+            count: The number of places without an answer.
+            some: Rows that contain some of these places, for the message.
 
         Raises:
-            BlocksError: There are too many.
+            BlocksError: Too many places lack an answer.
         """
         if count <= self.max_unreadable * self.places.total:
             return
@@ -146,28 +147,29 @@ class Scoring:
             WHERE,
             "max_unreadable_fraction",
             f"{count} of {self.places.total} items cannot be scored, such as {shown}",
-            f"at most {self.max_unreadable:.4g} of them",
-            "mend or remove them, or raise max_unreadable_fraction",
+            f"at most a fraction of {self.max_unreadable:.4g}",
+            "Fix or remove these items, or set max_unreadable_fraction above "
+            f"{self.max_unreadable:.4g}",
         )
 
     def _own(self, share: Share) -> Share:
-        """A share whose folder holds no part of other places."""
+        """Return the share with a folder of its own for these places."""
         name = self.places.key[:20]
         return share if share.work.name == name else replace(share, work=share.work / name)
 
     def _asked(self) -> str:
-        """The engine to look at, or auto for all."""
+        """Return the engine to try, or ``auto`` for all engines."""
         if self.options.engine != AUTO:
             return self.options.engine
         if self.previous and self.previous.manifest.model_digest == self.model.digest:
-            # Another one, though faster today, would score everything anew.
+            # Another engine, even if faster today, would score every content again.
             name = self.previous.manifest.engine.partition("/")[0]
             if name in ENGINES and not self.reusable(ENGINES[name].kind)[1]:
                 return name
         return REFERENCE if self.places.total < self.options.least_to_compare else AUTO
 
     def _ready(self, asked: str) -> Ready:
-        """What computes, after it was tried on the first items."""
+        """Return the selected engine, after a trial on the first items."""
         total, seen = self.places.total, set[str]()
         spans = [range(s, min(s + MOST_ROWS, total)) for s in range(0, total, MOST_ROWS)]
 
@@ -184,14 +186,14 @@ class Scoring:
             raise BlocksError(
                 WHERE,
                 PORT,
-                f"none of its {self.places.total} items can be decoded",
-                f"{self.places.modality} that the model takes",
-                "check the data and the model",
+                f"none of the {self.places.total} items can be decoded",
+                f"items of modality {self.places.modality} that the model takes",
+                "Check with one item that data and model fit together",
             )
         return ready
 
     def _drop_changed(self, parts: PartFiles, plan: WorkPlan, share: Share) -> None:
-        """Remove parts of contents that are others now; the first worker looks at all parts."""
+        """Remove the parts whose contents have changed; the first worker checks all parts."""
         numbers = plan.numbers if share.index == 0 else plan.share(share.index, share.count)
         found = {n: path for n in numbers if (path := parts.find(n)) is not None}
         spans = {number: self._span(plan, number) for number in found}
@@ -213,9 +215,9 @@ class Scoring:
         size: int,
         read: dict[int, list[Read]],
     ) -> Iterator[tuple[int, list[Item]]]:
-        """What is to be computed, batch by batch; ``read`` is filled with the places of a part.
+        """Yield the items to compute in batches, and add the places of each part to ``read``.
 
-        Each part has a batch at least, though it may be empty.
+        Each part has at least one batch, which may be empty.
         """
         spans = [self._span(plan, number) for number in numbers]
         rows = self.places.read(spans, lambda item: item not in earlier)
@@ -242,7 +244,7 @@ class Scoring:
         earlier: EarlierAnswers,
         faults: Mapping[str, str],
     ) -> pa.Table:
-        """The rows of a part, of its places and what was computed for them."""
+        """Return the rows of a part, from its places and their answers."""
         computed = set(ids)
         known = {row.item for row in rows if row.item and not row.fault} - computed - faults.keys()
         items = [*ids, *sorted(known)]

@@ -1,4 +1,4 @@
-"""Answers: a model's probabilities as columns, and those that earlier predictions have already."""
+"""Answers as columns: from a model's probabilities, and from earlier predictions."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,14 +12,17 @@ from numpy.typing import NDArray
 from tfhub_blocks.records.formats.features import ids_of
 from tfhub_blocks.records.formats.predictions import Predictions, answer_schema
 
-# Row groups of earlier predictions that are held at once.
+# The number of row groups of earlier predictions in memory.
 GROUPS_HELD = 2
 
 
 def answer_table(
     probabilities: NDArray[np.float32], labels: Sequence[str], top_k: int | None
 ) -> pa.Table:
-    """Probabilities, [n, classes], as answers (``answer_schema``); of equal ones the first wins."""
+    """Convert probabilities, [n, classes], to answers (``answer_schema``).
+
+    Of equal probabilities, the first wins.
+    """
     names = pa.array(labels, pa.string())
     width = min(top_k or 1, len(labels))
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :width]
@@ -33,16 +36,16 @@ def answer_table(
 
 
 def _lists(values: NDArray[np.float32] | pa.Array, width: int) -> pa.ListArray:
-    """Values in lists of one length."""
+    """Return the values in lists of one length."""
     flat = values if isinstance(values, pa.Array) else pa.array(values, pa.float32())
     ends = np.arange(0, len(flat) + 1, width, dtype=np.int32)
     return pa.ListArray.from_arrays(pa.array(ends), flat)
 
 
 class EarlierAnswers:
-    """The answers of earlier predictions by the ids of contents; those without one are not known.
+    """The answers of earlier predictions by the ids of contents, without unreadable contents.
 
-    Memory holds 72 bytes a row, and a few row groups.
+    Memory contains 72 bytes for each row, and a few row groups.
     """
 
     def __init__(self, predictions: Predictions | None, top_k: int | None) -> None:
@@ -70,7 +73,7 @@ class EarlierAnswers:
         return place < len(self._ids) and bool(self._ids[place] == item.encode())
 
     def take(self, items: Sequence[str]) -> pa.Table:
-        """The answers for some ids that are known, in their order (``answer_schema``)."""
+        """Return the answers for some known ids, in the order of the ids (``answer_schema``)."""
         rows = self._rows[np.searchsorted(self._ids, np.array(items, "S64"))]
         groups = np.searchsorted(self._starts, rows, "right") - 1
         tables, order = [self._schema.empty_table()], [np.empty(0, np.int64)]

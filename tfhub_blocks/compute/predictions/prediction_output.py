@@ -1,4 +1,4 @@
-"""Predictions: parts that were scored, put together in the order of the data, and summed up."""
+"""The output of predictions: scored parts in the order of the data, and a summary."""
 
 import json
 from collections import Counter
@@ -26,7 +26,7 @@ from tfhub_blocks.records.formats.predictions import (
 
 @dataclass
 class Summary:
-    """What all rows come to: those of each label, how sure the model was, what had no answer."""
+    """The summary of all rows: counts by label, mean probability, and unreadable items."""
 
     rows: int = 0
     unreadable: int = 0
@@ -36,7 +36,7 @@ class Summary:
     first_errors: list[str] = field(default_factory=list)
 
     def add(self, rows: pa.Table, earlier: EarlierAnswers) -> None:
-        """Take in the rows of a part."""
+        """Add the rows of a part."""
         answered = rows.filter(rows["error"].is_null())
         failed = rows.filter(rows["error"].is_valid())
         self.rows += rows.num_rows
@@ -48,7 +48,7 @@ class Summary:
             self.first_errors.append(f"{row['path']}: {row['error']}")
 
     def as_dict(self) -> dict[str, Any]:
-        """As it stands in ``summary.json``."""
+        """Return the content of ``summary.json``."""
         answered = self.rows - self.unreadable
         return {
             "rows": self.rows,
@@ -66,20 +66,20 @@ def run_scoring(
     scoring: Scoring,
     progress: Callable[[str], Callable[[int, int], None]],
 ) -> None:
-    """Fill a step's output with predictions; each of its workers scores a share.
+    """Fill a step's output with predictions; each worker of the step scores a share.
 
     Args:
         run: The step's run.
         port: The output.
-        scoring: What is scored, and by what.
-        progress: Gives, for a unit, what is called with done and in all.
+        scoring: The model, the places and options.
+        progress: Returns, for a unit, a callback for the number done and the total.
 
     Raises:
-        BlocksError: As ``Scoring.compute``.
+        BlocksError: The scoring failed; see ``Scoring.compute``.
     """
     share = Share(run.work(port, checked=["data"]), run.worker.index, run.worker.count)
     if parts := scoring.parts(share).count():
-        print(f"goes on after {parts} finished parts", flush=True)
+        print(f"resuming after {parts} finished parts", flush=True)
     plan = scoring.compute(share, progress("items"))
     if not run.worker.is_first:
         return
@@ -112,19 +112,19 @@ def write_predictions(
     folder: Path,
     progress: Callable[[int, int], None],
 ) -> tuple[PredictionManifest, Summary]:
-    """Write the predictions of all places; give their manifest and what they come to.
+    """Write the predictions of all places, and return their manifest and summary.
 
-    The first worker does this; it waits for the parts of others.
+    Only the first worker does this, and waits for the parts of the other workers.
 
     Args:
-        scoring: What was scored, and by what.
-        plan: What its workers go by.
-        share: That of the first worker.
+        scoring: The model, the places and options.
+        plan: The plan of all workers.
+        share: The share of the first worker.
         folder: The empty folder to fill.
-        progress: Called with places scored, by all workers, and places in all.
+        progress: Called with the number of places scored by all workers, and their total.
 
     Raises:
-        BlocksError: Too many places have no answer.
+        BlocksError: Too many places lack an answer.
     """
     parts, total = scoring.parts(share), len(plan.rows)
     earlier = EarlierAnswers(scoring.reusable(plan.kind)[0], scoring.top_k)

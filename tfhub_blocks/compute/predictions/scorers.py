@@ -1,4 +1,4 @@
-"""What scores: a model of ours or an encoder, by an engine; or somebody's pyfunc, as it is."""
+"""Scorers: a tfhub-blocks model or an encoder in an engine, or a third-party pyfunc."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -40,16 +40,16 @@ from tfhub_blocks.records.pins import pins
 if TYPE_CHECKING:
     from tfhub_blocks.compute.answering.pyfuncs import PyfuncAnswerer
 
-# Of an object in memory: another in each process, and rows are the same whenever they are made.
+# The address of an object in memory, which differs between processes; rows must not differ.
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 Scored = tuple[int, list[str], NDArray[np.float32]]
-"""The part that a batch is of, the ids that have an answer, and these, [ids, classes]."""
+"""The part of a batch, the ids with an answer, and the answers, [ids, classes]."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ready:
-    """What computes: its name and kind, how it was found (JSON-ready), and answers for batches."""
+    """A ready engine: its name and kind, a JSON-ready report of its selection, and its answers."""
 
     engine: str
     kind: str
@@ -58,42 +58,41 @@ class Ready:
 
 
 class BatchScorer(Protocol):
-    """Something that answers contents with a number for each label; ``digest`` identifies it.
-
-    ``modality`` is what it takes; ``bytes`` where nothing is known of that.
-    """
+    """The interface of a scorer, which answers contents with a number for each label."""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The names of the numbers; of somebody's program known when it is ready."""
+        """The names of the numbers; for a third-party program, available after ``ready``."""
 
     @property
     def digest(self) -> str:
-        """That of all its files."""
+        """The digest of all files of the model, which identifies the scorer."""
 
     @property
     def modality(self) -> str:
-        """What its items are."""
+        """The modality of its items; ``bytes`` if unknown."""
 
     def batch_size(self, options: ExtractionOptions) -> int:
-        """How many items it computes at once here."""
+        """Return the number of items in a batch on this machine."""
 
     def ready(self, asked: str, options: ExtractionOptions, items: Iterator[Item]) -> Ready | None:
-        """What computes, after it was tried on the first items that it can; None if it can none.
+        """Select an engine by a trial on the first items that can be decoded.
+
+        Return None if no item can be decoded.
 
         Args:
             asked: The name of an engine, or ``auto``.
-            options: Precision, and how far answers may be from those of the model as it is served.
-            items: The items of the data, of which as few as necessary are taken.
+            options: The precision, and the allowed difference from the reference engine.
+            items: The items of the data; as few as necessary are read.
 
         Raises:
-            BlocksError: No engine fits and passes.
+            BlocksError: No engine fits and passes the comparison.
         """
 
 
 @dataclass(frozen=True, eq=False)
 class EngineScorer:
-    """A model of ours or an encoder, whose second half an engine makes fast."""
+    """The scorer of a tfhub-blocks model or an encoder, whose second half runs in an engine."""
 
     source: ServedModel | Encoder
     labels: tuple[str, ...]
@@ -101,25 +100,25 @@ class EngineScorer:
 
     @property
     def modality(self) -> str:
-        """What the encoder takes."""
+        """The modality of the encoder."""
         return self.source.input.name
 
     def batch_size(self, options: ExtractionOptions) -> int:
-        """As asked for a GPU; what a core's cache holds elsewhere."""
+        """Return the batch size of the options on a GPU, or one that fits a core's cache."""
         return options.batch_size if has_gpu() else min(options.batch_size, CPU_BATCH_SIZE)
 
     def ready(self, asked: str, options: ExtractionOptions, items: Iterator[Item]) -> Ready | None:
-        """As ``BatchScorer``; the sample is decoded once."""
+        """Select an engine; the sample is decoded once. See ``BatchScorer``."""
         computation = self.source.computation(self.batch_size(options), WHERE)
-        held = _sample(computation, items)
-        if not held:
+        sample = _sample(computation, items)
+        if not sample:
             return None
         limit = options.max_difference
         selected = select_engine(
             asked,
             options.precision,
             usual_limit(options.precision) if limit is None else limit,
-            sample_of(computation, held),
+            sample_of(computation, sample),
         )
         engine = selected.engine
         report = {"candidates": dict(selected.candidates), "parity": asdict(selected.parity)}
@@ -134,27 +133,34 @@ class EngineScorer:
 
 @dataclass(frozen=True, eq=False)
 class ProgramScorer:
-    """Somebody's pyfunc, called with one batch at a time; it decodes, and uses cores, itself."""
+    """The scorer of a third-party pyfunc, called with one batch at a time.
+
+    The pyfunc decodes and uses cores by itself.
+    """
 
     answerer: "PyfuncAnswerer"
     digest: str
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """As its metadata says, or its first answer."""
+        """The labels in the metadata, or those of the first answer."""
         return self.answerer.labels
 
     @property
     def modality(self) -> str:
-        """Text if its signature says so."""
+        """``text`` if the signature takes strings, else ``bytes``."""
         return "text" if self.answerer.served_as == "string" else "bytes"
 
     def batch_size(self, options: ExtractionOptions) -> int:
-        """As asked."""
+        """Return the batch size of the options."""
         return options.batch_size
 
     def ready(self, asked: str, options: ExtractionOptions, items: Iterator[Item]) -> Ready | None:  # noqa: ARG002
-        """As ``BatchScorer``; one answer tells the labels."""
+        """Answer one item, from which the labels follow. See ``BatchScorer``.
+
+        Raises:
+            BlocksError: The options request an engine or a precision.
+        """
         for port, value, usual in (
             ("engine", options.engine, AUTO),
             ("engine_precision", options.precision, "float32"),
@@ -163,9 +169,9 @@ class ProgramScorer:
                 raise BlocksError(
                     WHERE,
                     port,
-                    f"it is {value}, and no engine takes somebody's pyfunc apart",
+                    f"{port} is {value}, but no engine can convert a third-party pyfunc",
                     usual,
-                    f"leave {port} out",
+                    f"Leave {port} out",
                 )
         for item in items:
             ids, _ = self._answered([item], lambda *_: None)
@@ -176,7 +182,7 @@ class ProgramScorer:
     def _answers(
         self, batches: Iterable[tuple[int, list[Item]]], on_fault: OnFault
     ) -> Iterator[Scored]:
-        """One batch under way, while the next is read."""
+        """Answer batches; while one batch is computed, the next is read."""
 
         def compute(key: int, batch: list[Item]) -> Scored:
             return key, *self._answered(batch, on_fault)
@@ -186,7 +192,7 @@ class ProgramScorer:
     def _answered(
         self, batch: list[Item], on_fault: OnFault
     ) -> tuple[list[str], NDArray[np.float32]]:
-        """Ids and answers of those that have one; if a batch fails, each is asked alone."""
+        """Return the ids with an answer, and the answers; if a batch fails, answer items singly."""
         none: tuple[list[str], NDArray[np.float32]] = (
             [],
             np.empty((0, len(self.labels)), np.float32),
@@ -198,7 +204,7 @@ class ProgramScorer:
         except UndecodableError as error:
             if len(batch) == 1:
                 reason = _ADDRESS.sub("", str(error))
-                on_fault(batch[0][0], f"the model does not answer it ({reason})")
+                on_fault(batch[0][0], f"the model fails for this item ({reason})")
                 return none
             alone = [self._answered([item], on_fault) for item in batch]
             return [ids[0] for ids, _ in alone if ids], np.concatenate([rows for _, rows in alone])
@@ -209,21 +215,23 @@ class ProgramScorer:
 
 
 def open_scorer(model: Path | None, encoder: Path | None) -> BatchScorer:
-    """The one of both that is given, every byte of it checked before it is loaded.
+    """Open the scorer of a model or of an encoder; every byte is checked before loading.
 
-    Scores of an encoder are what it gives, each named by its number.
+    The scores of an encoder are its output, and its labels are the numbers of the columns.
 
     Raises:
-        BlocksError: It is not one, is no model or encoder, was changed, or cannot be loaded here.
+        BlocksError: The arguments are not exactly one path, the path is no model or encoder, a
+            file was changed, or the model cannot be loaded on this machine.
     """
     path = model or encoder
     if path is None or (model and encoder):
         raise BlocksError(
             WHERE,
             "model",
-            f"{'neither a model nor' if path is None else 'both a model and'} an encoder is given",
+            f"{'neither model nor encoder is' if path is None else 'both model and encoder are'} "
+            "set",
             "one of them",
-            "give model or encoder",
+            "Pass either model or encoder",
         )
     kind = read_lineage(path).format if (path / STATEMENT_NAME).is_file() else ""
     if model and kind in ("", str(models.PYFUNC)) and (path / "MLmodel").is_file():
@@ -243,17 +251,17 @@ def open_scorer(model: Path | None, encoder: Path | None) -> BatchScorer:
 
 
 def of_model(served: ServedModel) -> EngineScorer:
-    """A model of ours as a scorer."""
+    """Return the scorer of a loaded tfhub-blocks model."""
     return EngineScorer(served, served.labels, served.digest)
 
 
 def _sample(computation: Computation, items: Iterator[Item]) -> list[tuple[list[str], Any]]:
-    """The first items that can be decoded: ids and what an engine takes, by batches."""
-    held: list[tuple[list[str], Any]] = []
+    """Return the first decodable items in batches: ids, and the engine's input."""
+    sample: list[tuple[list[str], Any]] = []
     for batch in batched(items, computation.batch_size):
         readable, prepared = computation.readable(batch, lambda *_: None)
         if readable:
-            held.append(([item for item, _ in readable], prepared))
-        if sum(len(ids) for ids, _ in held) >= PARITY_ITEMS:
+            sample.append(([item for item, _ in readable], prepared))
+        if sum(len(ids) for ids, _ in sample) >= PARITY_ITEMS:
             break
-    return held
+    return sample

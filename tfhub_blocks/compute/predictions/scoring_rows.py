@@ -1,4 +1,4 @@
-"""Places to score: those of a snapshot, or the files or rows of what need not be labelled."""
+"""Places to score: the items of a snapshot, or the files or rows of unlabelled data."""
 
 import hashlib
 import zlib
@@ -26,9 +26,9 @@ WHERE, PORT = "score_batch", "data"
 
 @dataclass(frozen=True, slots=True)
 class ScoringRow:
-    """One place: where it is, the digest of its content, the content, or why there is none.
+    """One place: its path, the digest of its content, and the content or the reason for a fault.
 
-    There is no content where nobody wants it, either.
+    ``content`` is also None if the caller did not want the content.
     """
 
     path: str
@@ -41,30 +41,33 @@ Wanted = Callable[[str], bool]
 
 
 class ScoringRows(Protocol):
-    """All places of some data, in an order that is theirs, named by their numbers."""
+    """All places of some data, in a fixed order, identified by their numbers."""
 
     modality: str
     total: int
     key: str
-    """Differs where the order or the number of places does."""
+    """An identifier of the places: other places or another order give another key."""
 
     def read(self, spans: Iterable[range], wanted: Wanted) -> Generator[ScoringRow, None, None]:
-        """The places of some rising spans; of contents those whose ids are wanted, once a span."""
+        """Yield the places of some rising spans.
+
+        Rows contain only contents whose ids are wanted, and each content once in a span.
+        """
 
     def changed(self, spans: Sequence[range], ids: Iterable[Sequence[str | None]]) -> set[range]:
-        """The spans whose places have other contents than these, by their ids."""
+        """Return the spans in which the ids of contents differ from the ids passed."""
 
 
 def open_places(path: Path, modality: str, limits: Limits) -> ScoringRows:
-    """The places of a snapshot, a folder or a table.
+    """Open the places of a snapshot, a folder or a table.
 
     Args:
-        path: Where it is.
-        modality: What the model takes; ``bytes`` if it takes whatever there is.
-        limits: The largest items to take of what is no snapshot.
+        path: The path of the data.
+        modality: The modality of the model; ``bytes`` if the model takes any content.
+        limits: The limits on the size of items of a folder or a table.
 
     Raises:
-        BlocksError: It is none of them, or holds items of another modality.
+        BlocksError: The path is none of these, or contains items of another modality.
     """
     if (path / STATEMENT_NAME).is_file():
         places: ScoringRows = SnapshotPlaces(path)
@@ -74,17 +77,17 @@ def open_places(path: Path, modality: str, limits: Limits) -> ScoringRows:
         raise BlocksError(
             WHERE,
             PORT,
-            f"its items are {places.modality}, the model takes {modality}",
-            "the same modality",
-            f"give a model of {places.modality} or data of {modality}",
+            f"the items are of modality {places.modality}, but the model takes {modality}",
+            "equal modalities of data and model",
+            f"Pass a model for {places.modality}, or data of modality {modality}",
         )
     return places
 
 
 class SnapshotPlaces:
-    """Where a snapshot's items were found, in the order of ids; the first place of a content first.
+    """The places of a snapshot's items, in the order of ids, then in the order of the source.
 
-    Memory holds ids and paths, and no contents.
+    Memory contains ids and paths, but no contents.
     """
 
     def __init__(self, path: Path) -> None:
@@ -98,7 +101,7 @@ class SnapshotPlaces:
         self.key = self._snapshot.manifest.digest
 
     def read(self, spans: Iterable[range], wanted: Wanted) -> Generator[ScoringRow, None, None]:
-        """As ``ScoringRows``."""
+        """Yield the places of some rising spans; see ``ScoringRows``."""
         for span in spans:
             part = self._sources.slice(span.start, len(span))
             ids, paths = part["id"].to_pylist(), part["path"].to_pylist()
@@ -114,14 +117,14 @@ class SnapshotPlaces:
         spans: Sequence[range],  # noqa: ARG002
         ids: Iterable[Sequence[str | None]],  # noqa: ARG002
     ) -> set[range]:
-        """None: a snapshot cannot."""
+        """Return no span, because a snapshot cannot change."""
         return set()
 
 
 class SourcePlaces:
-    """Files below a folder, or rows of a table, in order of paths or rows; read anew each time.
+    """The files below a folder, or the rows of a table, in the order of paths or rows.
 
-    A place costs four bytes of memory, and its path where it is a file.
+    The data are read again each time. A place needs four bytes of memory, and a file its path.
     """
 
     def __init__(self, path: Path, modality: str, limits: Limits) -> None:
@@ -129,22 +132,23 @@ class SourcePlaces:
         source = self._open()
         self.modality = source.modality
         digest, self._marks = hashlib.sha256(), array("I")
-        with _said_here():
+        with _errors_of_this_step():
             for place in source.places:
                 mark = _mark(place)
                 digest.update(mark)
                 self._marks.append(zlib.crc32(mark))
         self.total, self.key = len(self._marks), digest.hexdigest()
         if not self.total:
-            raise BlocksError(
-                WHERE, PORT, "the table has no rows", "a row for each item", "check the table"
-            )
+            remedy = "Add rows to the table, or pass another table"
+            raise BlocksError(WHERE, PORT, "the table has no rows", "a row for each item", remedy)
 
     def read(self, spans: Iterable[range], wanted: Wanted) -> Generator[ScoringRow, None, None]:
-        """As ``ScoringRows``; all contents are read, for nothing else tells their ids.
+        """Yield the places of some rising spans; see ``ScoringRows``.
+
+        Every content is read, because its id is a hash of the content.
 
         Raises:
-            BlocksError: Files or rows have come or gone.
+            BlocksError: Files or rows were added or removed since the start.
         """
         source = self._open()
         chosen = replace(source, places=self._chosen(source.places, spans))
@@ -154,7 +158,7 @@ class SourcePlaces:
             yield ScoringRow(place.path, item, content if is_asked else None, fault)
 
     def changed(self, spans: Sequence[range], ids: Iterable[Sequence[str | None]]) -> set[range]:
-        """As ``ScoringRows``."""
+        """Return the spans in which ids of contents differ; see ``ScoringRows``."""
         rows = self.read(spans, lambda _: False)
         return {
             span
@@ -163,13 +167,13 @@ class SourcePlaces:
         }
 
     def _open(self) -> DataSource:
-        with _said_here():
+        with _errors_of_this_step():
             return open_source(self._path, self._modality, is_labelled=False)
 
     def _chosen(self, places: Iterator[ItemPlace], spans: Iterable[range]) -> Iterator[ItemPlace]:
-        """The places of some spans, each held against what was there at first."""
+        """Yield the places of some spans, and check that each is the place found at the start."""
         at = 0
-        with _said_here():
+        with _errors_of_this_step():
             for span in spans:
                 for number in range(at, span.stop):
                     place = next(places, None)
@@ -177,9 +181,9 @@ class SourcePlaces:
                         raise BlocksError(
                             WHERE,
                             PORT,
-                            f"place {number + 1} is another than when the step began",
-                            "data that stays as it is while it is scored",
-                            "run again; what was scored and is still there is kept",
+                            f"item {number + 1} has changed since the step began",
+                            "data that does not change during scoring",
+                            "Run the step again; answers for unchanged items are kept",
                         )
                     if number >= span.start:
                         yield place
@@ -187,14 +191,14 @@ class SourcePlaces:
 
 
 def _mark(place: ItemPlace) -> bytes:
-    """What tells a place from others; of a text its content, too."""
+    """Return the bytes that identify a place: its path and, for a text, its content."""
     content = place.content if isinstance(place.content, bytes) else b""
     return place.path.encode() + b"\0" + content + b"\0"
 
 
 @contextmanager
-def _said_here() -> Iterator[None]:
-    """Errors of those who read sources for snapshots, as this step's."""
+def _errors_of_this_step() -> Iterator[None]:
+    """Raise the errors of the reader of snapshot sources as errors of this step."""
     try:
         yield
     except BlocksError as error:

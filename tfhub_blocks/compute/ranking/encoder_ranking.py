@@ -1,4 +1,4 @@
-"""Encoders compared on a draw of items: what each is worth and costs, before anybody pays."""
+"""The comparison of encoders on a sample of items: accuracy and speed, before a full run."""
 
 import tempfile
 import time
@@ -23,40 +23,40 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class EncoderTrial:
-    """What one encoder gave on the draw."""
+    """The result of one encoder on the sample."""
 
-    encoder: str  # the folder, as it was given
+    encoder: str  # the folder, as the user passed it
     digest: str
     dimension: int
     answer: LeaveOneOut
-    items_per_s: float  # once under way
+    items_per_s: float  # without the start
 
     @property
     def seconds_per_1000(self) -> float:
-        """Seconds for 1,000 items on this machine, start-up left out."""
+        """Seconds for 1,000 items on the local machine, without start-up."""
         return 1000 / self.items_per_s
 
 
 def ranked(trials: Sequence[EncoderTrial]) -> list[EncoderTrial]:
-    """Sort by leave-one-out accuracy, of equal ones the faster first."""
+    """Sort by leave-one-out accuracy; of equally accurate encoders, the faster comes first."""
     return sorted(trials, key=lambda trial: (-trial.answer.accuracy.value, -trial.items_per_s))
 
 
 def lead(first: EncoderTrial, other: EncoderTrial) -> IntervalEstimate:
-    """By how much one encoder's accuracy is above another's, paired by item."""
+    """Return one encoder's lead in accuracy over another, paired by item."""
     return interval_estimates.paired_difference(first.answer.hits, other.answer.hits)
 
 
 def tried(folder: Path, drawn: Drawn, progress: Progress) -> EncoderTrial:
-    """Run one encoder over the draw and say what its features are worth.
+    """Run one encoder on the sample, and measure the accuracy of its features.
 
     Args:
-        folder: A pinned encoder.
-        drawn: The items.
-        progress: Called with items done and in all.
+        folder: The folder of a pinned encoder.
+        drawn: The sample.
+        progress: Called with the number of items done, and their total.
 
     Raises:
-        BlocksError: The encoder is not as pinned, cannot be loaded, or cannot take the items.
+        BlocksError: The encoder is not as pinned, cannot be loaded, or does not take the items.
     """
     encoder = load_pinned(folder, f"{WHERE} {folder}")
     vectors, targets, rate = _extracted(encoder, drawn, progress)
@@ -66,7 +66,7 @@ def tried(folder: Path, drawn: Drawn, progress: Progress) -> EncoderTrial:
 
 @dataclass
 class _Clock:
-    """Called with items done and in all; knows the rate from a tenth of them on."""
+    """A progress callback that measures the rate, from a tenth of the items on."""
 
     progress: Progress
     marks: list[tuple[int, float]] = field(default_factory=lambda: [(0, time.perf_counter())])
@@ -86,9 +86,9 @@ class _Clock:
 def _extracted(
     encoder: Encoder, drawn: Drawn, progress: Progress
 ) -> tuple[NDArray[np.floating], NDArray[np.int64], float]:
-    """Give features [items, dimension], targets [items], and items a second.
+    """Return features [items, dimension], targets [items], and items per second.
 
-    By the engine that a full run would take.
+    The engine is the one that a full run would select.
     """
     options = ExtractionOptions(least_to_compare=0)
     extraction, clock = Extraction(drawn.snapshot, encoder, options, where=WHERE), _Clock(progress)

@@ -1,4 +1,4 @@
-"""The model registry, through MLflow: on this machine SQLite, on Azure ML the workspace."""
+"""The model registry of MLflow: SQLite in a local run, the workspace on Azure ML."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from tfhub_blocks.records.base.lineage import STATEMENT_NAME
 from tfhub_blocks.records.formats.evidence import Evidence
 
 TAG = "tfhub_blocks."
-# What is told of a check of latency.
+# The facts of a latency check that become tags.
 SPEED_TAGS = ("latency_digest", "runtime", "compute_size")
 
 
@@ -27,11 +27,11 @@ def register(
     trigger_time: str | None = None,
     latency: Evidence | None = None,
 ) -> dict[str, str]:
-    """Register a model; name, version, digest and source of it.
+    """Register a model, and return its name, version, digest and source.
 
-    The same model under the same name is registered once: its version is given again.
-    ``trigger_time`` is when the schedule fired that had it made, if one did.
-    That the evidence holds, ``registrations`` has checked.
+    A model is registered once under a name: for the same model, the existing version is returned.
+    ``trigger_time`` is the time at which a schedule started the run, if a schedule did. The caller
+    has checked the evidence with ``registration_conditions``.
     """
     client = MlflowClient()
     version = _find(client, name, model.digest)
@@ -52,19 +52,19 @@ def register(
 
 
 def version_of(name: str, digest: str) -> str:
-    """A registered model as ``name:version``, by its name and its digest.
+    """Return a registered model as ``name:version``, by its name and its digest.
 
     Raises:
-        BlocksError: No version of that name is this model.
+        BlocksError: No version of the name has this digest.
     """
     found = _find(MlflowClient(), name, digest)
     if found is None:
         raise BlocksError(
             "registry",
             name,
-            f"it has no version that is the model with digest {digest}",
+            f"no registered version of {name} has digest {digest}",
             "a model that was registered under this name",
-            "register it with register_model, or leave the name out",
+            "Register the model with register_model, or leave the name out",
         )
     return f"{name}:{found.version}"
 
@@ -103,7 +103,7 @@ def _tags(
         "code_digest": made.code_digest,
         "environment_digest": made.environment_digest,
         "evidence_digest": evidence.as_statement()["digest"],
-        # The end of the chain of statements, which no later statement names.
+        # No later statement names this one, because it is the end of the chain.
         "statement_digest": file_sha256(model.path / STATEMENT_NAME),
         "making": model.lineage.making,
     }
@@ -117,5 +117,5 @@ def _tags(
 
 
 def _speed_tags(latency: Evidence) -> dict[str, str]:
-    told = {"latency_digest": latency.as_statement()["digest"], **latency.facts}
-    return {f"{TAG}{key}": str(told[key]) for key in SPEED_TAGS if told.get(key)}
+    facts = {"latency_digest": latency.as_statement()["digest"], **latency.facts}
+    return {f"{TAG}{key}": str(facts[key]) for key in SPEED_TAGS if facts.get(key)}

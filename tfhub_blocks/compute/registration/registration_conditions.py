@@ -1,4 +1,4 @@
-"""What registering a model takes: evidence that it is good, and that it answers soon enough."""
+"""The conditions for registering a model: evidence of its accuracy and of its latency."""
 
 from tfhub_blocks.compute.latency.latency_budget import (
     FLOAT32_TOLERANCE,
@@ -13,68 +13,79 @@ from tfhub_blocks.records.formats.runtimes import RUNTIME_NAME
 from tfhub_blocks.records.pins.pins import Decisions
 
 WHERE = "register_model"
-GATE = "let check_latency give model and evidence, as pipelines/latency_gate.py does"
+GATE = "Pass the model and the evidence of check_latency, as the pipeline latency_gate does"
 
 
 def check_evidence(model: Lineage, evidence: Evidence) -> None:
-    """Check that an evaluation is about a model, with or without its runtime, and was passed.
+    """Check that an evaluation is about a model and met every threshold.
+
+    Evidence about the model without its runtime is accepted.
 
     Raises:
-        BlocksError: It is not, or was not.
+        BlocksError: The evidence is about another model, or missed a threshold.
     """
     if evidence.kind != "evaluation":
-        raise _refused("evidence", f"it is of {evidence.kind}", "an evaluation", "evaluate it")
+        raise _refused(
+            "evidence",
+            f"the evidence is of kind {evidence.kind}",
+            "evidence of an evaluation",
+            "Pass the evidence of the step evaluate",
+        )
     if evidence.model_digest not in (model.digest, bare_digest(model)):
         raise _refused(
             "evidence",
-            f"it is about the model with digest {evidence.model_digest}",
-            f"evidence about the model given, digest {model.digest}",
-            "evaluate this model and give that evidence",
+            f"the evidence is about the model with digest {evidence.model_digest}",
+            f"evidence about the model to register, digest {model.digest}",
+            "Evaluate this model, and pass its evidence",
         )
     for problem, expected in evidence.contradictions():
-        raise _refused("evidence", problem, expected, "evaluate it again, and give that evidence")
+        remedy = "Evaluate the model again, and pass the new evidence"
+        raise _refused("evidence", problem, expected, remedy)
     _check_thresholds("evidence", evidence)
 
 
 def check_champion(champion: Lineage, evidence: Evidence) -> None:
-    """Check that an evaluation compared with a champion, and not with another model.
+    """Check that an evaluation compared the model with a champion.
 
     Raises:
-        BlocksError: It did not.
+        BlocksError: The evidence has no comparison, or a comparison with another model.
     """
     found = evidence.comparison.champion if evidence.comparison else ""
     if found not in (champion.digest, bare_digest(champion)):
         raise _refused(
             "champion",
-            f"the evidence compares with the model {found}" if found else "nothing was compared",
-            f"evidence that compares with the champion given, digest {champion.digest}",
-            "evaluate the model against this champion, and give that evidence",
+            f"the evidence compares with model {found}"
+            if found
+            else "the evidence contains no comparison",
+            f"evidence that compares with this champion, digest {champion.digest}",
+            "Evaluate the model with this champion, and pass the new evidence",
         )
 
 
 def check_speed(
     model: Lineage, decisions: Decisions, latency: Evidence | None, compute_size: str | None
 ) -> None:
-    """Check that a model in real time, or with a runtime, has evidence of latency that holds.
+    """Check the evidence of latency of a model for real time, or of a model with a runtime.
 
-    It is about this model with this runtime, met every bound, among them the one that the pin
-    decides, proves that what is served is what was evaluated, and was measured on the machine that
-    the model is meant for.
+    The evidence must be about this model with this runtime, and must meet every bound, including
+    the budget in the encoder's pin. It must compare the served answers with those of the
+    evaluation, and come from the size of machine that the model is for.
 
     Raises:
-        BlocksError: It is missing, or does not hold.
+        BlocksError: The evidence is missing, or fails one of these conditions.
     """
     realtime = decisions.inference == "realtime"
     if latency is None:
         if realtime or RUNTIME_NAME in model.files:
-            why = "its pin decides for realtime" if realtime else f"it has a {RUNTIME_NAME}"
-            raise _refused("latency", f"none is given, and {why}", "evidence of latency", GATE)
+            why = "the pin states realtime" if realtime else f"the model has a {RUNTIME_NAME}"
+            problem = f"the evidence of latency is missing, but {why}"
+            raise _refused("latency", problem, "evidence of latency", GATE)
         return
     if latency.kind != "latency" or latency.digests.get("served_model") != model.digest:
         raise _refused(
             "latency",
-            f"it is evidence of {latency.kind} about the model {_served(latency)}",
-            f"evidence of latency about the model given, digest {model.digest}",
+            f"the evidence is of kind {latency.kind}, about model {_served(latency)}",
+            f"evidence of latency about the model to register, digest {model.digest}",
             GATE,
         )
     _check_thresholds("latency", latency)
@@ -82,16 +93,16 @@ def check_speed(
     if FROM_EVALUATION not in asked:
         raise _refused(
             "latency",
-            "nothing shows that what is served is what evaluate computed",
+            "the evidence does not compare the served answers with those of evaluate",
             f"the threshold {FROM_EVALUATION}",
-            "give evaluate's report to check_latency as evaluation",
+            "Pass the report of evaluate to check_latency as evaluation",
         )
     if latency.facts.get("precision") != "bfloat16" and asked[FROM_EVALUATION] > FLOAT32_TOLERANCE:
         raise _refused(
             "latency",
-            f"what is served may differ by {asked[FROM_EVALUATION]:g} from what evaluate computed",
+            f"served answers may differ by {asked[FROM_EVALUATION]:g} from those of evaluate",
             f"at most {FLOAT32_TOLERANCE:g} in float32",
-            "run check_latency again",
+            "Run check_latency again",
         )
     if not realtime:
         return
@@ -99,18 +110,18 @@ def check_speed(
     if most_ms is not None and not asked.get(name, float("inf")) <= most_ms:
         raise _refused(
             "latency",
-            f"it was held to {name} {asked.get(name, 'nothing')}",
-            f"at most {most_ms:g}, as the pin decides",
-            "run check_latency again, with the pin as it is",
+            f"the threshold {name} in the evidence is {asked.get(name, 'missing')}",
+            f"at most {most_ms:g}, as the pin states",
+            "Run check_latency again with this pin",
         )
-    measured_on = latency.facts.get("compute_size") or "a machine that nobody named"
+    measured_on = latency.facts.get("compute_size") or "a machine of unknown size"
     if compute_size is None or measured_on != compute_size:
         raise _refused(
             "compute_size",
-            f"latency was measured on {measured_on}, and the model is meant for "
-            f"{compute_size or 'none that was named'}",
+            f"latency was measured on {measured_on}, but the model is for "
+            f"{compute_size or 'a machine of unknown size'}",
             "the same size of machine",
-            "set compute_size, and run check_latency on such a machine",
+            "Set compute_size, and run check_latency on a machine of this size",
         )
 
 
@@ -120,16 +131,16 @@ def _served(latency: Evidence) -> str:
 
 def _check_thresholds(port: str, evidence: Evidence) -> None:
     failed = [
-        f"{threshold.name} asked {threshold.asked:g}, measured {threshold.measured:.4g}"
+        f"{threshold.name} is {threshold.measured:.4g}, required {threshold.asked:g}"
         for threshold in evidence.thresholds
         if not threshold.met
     ]
     if failed or not evidence.thresholds:
         raise _refused(
             port,
-            "; ".join(failed) or "no threshold was asked for",
+            "; ".join(failed) or "the evidence has no threshold",
             "evidence that met every threshold",
-            "improve the model, or ask for another threshold on purpose",
+            "Improve the model, or evaluate it with another threshold",
         )
 
 

@@ -1,1 +1,1 @@
-"""The HTTP server around a model."""
+"""The HTTP server for a model."""

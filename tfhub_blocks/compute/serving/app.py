@@ -1,4 +1,4 @@
-"""The HTTP application: routes, statuses, and what is counted and logged of each request."""
+"""The HTTP application: routes, statuses, and the metrics and the log of each request."""
 
 import asyncio
 import secrets
@@ -23,7 +23,7 @@ from tfhub_blocks.compute.serving.refusals import Refusal, too_many
 if TYPE_CHECKING:
     from tfhub_blocks.compute.serving.scoring_program import Program
 
-# Requests whose bodies may be under way besides those that wait.
+# The number of requests whose bodies are being received, in addition to waiting items.
 READING = 32
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -31,7 +31,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 @dataclass(eq=False)
 class Service:
-    """What the application serves: the program once it is there, and until it stops."""
+    """The state of the application: its program, from the end of loading until the server stops."""
 
     name: str
     limits: ServingLimits
@@ -42,28 +42,28 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Whether requests are taken."""
+        """True if the server accepts requests."""
         return self.program is not None and not self.stopping
 
     def opened(self) -> "Program":
-        """The program.
+        """Return the program.
 
         Raises:
-            Refusal: It is not there yet, or stops.
+            Refusal: The model is not loaded yet, or the server is stopping.
         """
         if self.program is None:
-            raise Refusal(503, "the model is being loaded: send it again later")
+            raise Refusal(503, "the model is still loading: send the request again later")
         if self.stopping:
-            raise Refusal(503, "the server is stopping: send it again")
+            raise Refusal(503, "the server is stopping: send the request again later")
         return self.program
 
 
 def application(service: Service) -> Starlette:
-    """The routes of a service."""
+    """Return the application with all routes of a service."""
 
     async def score(request: Request) -> Response:
         program = service.opened()
-        # Bodies are held, too, so there are bounds before they are read.
+        # Bodies take memory too, so the limits are checked before a body is read.
         if program.is_full or service.requests >= service.limits.waiting + READING:
             raise too_many()
         service.requests += 1
@@ -115,7 +115,7 @@ def application(service: Service) -> Starlette:
 
 
 def _watched(service: Service, path: str, handler: Handler) -> Handler:
-    """A handler that is counted and logged, and whose faults become sentences."""
+    """Return a handler that counts and logs requests, and answers faults with a sentence."""
 
     async def watched(request: Request) -> Response:
         begun, name = time.monotonic(), secrets.token_hex(8)
@@ -128,8 +128,8 @@ def _watched(service: Service, path: str, handler: Handler) -> Handler:
             response = JSONResponse({"error": "the connection was closed"}, 400)
         except Exception as error:
             log_fault("fault", error, request=name, path=path)
-            told = f"the server failed; its log says more of request {name}"
-            response = JSONResponse({"error": told}, 500)
+            sentence = f"the server failed; its log has the details of request {name}"
+            response = JSONResponse({"error": sentence}, 500)
         seconds = time.monotonic() - begun
         service.metrics.add_request(path, response.status_code, seconds)
         if path == "/score":
@@ -150,22 +150,22 @@ def _watched(service: Service, path: str, handler: Handler) -> Handler:
 def _not_here(service: Service) -> Any:
     async def answer(_: Request, error: HTTPException) -> Response:
         service.metrics.add_request("other", error.status_code, 0.0)
-        what = "nothing" if error.status_code == 404 else "no such method"
-        sentence = f"there is {what} here; GET /openapi.json says what there is"
+        fault = "does not exist" if error.status_code == 404 else "does not accept this method"
+        sentence = f"this path {fault}; GET /openapi.json lists all paths and methods"
         return JSONResponse({"error": sentence}, error.status_code, error.headers)
 
     return answer
 
 
 async def _body(request: Request, limits: ServingLimits) -> bytes:
-    """The body of a request.
+    """Return the body of a request.
 
     Raises:
-        Refusal: It is too large, compressed, or too slow.
+        Refusal: The body is too large, compressed, or too slow.
     """
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise Refusal(415, "a body is taken as it is, without a content encoding")
-    too_large = Refusal(413, f"a body has {limits.body_bytes} bytes at most")
+        raise Refusal(415, "the body has a content encoding: send the body uncompressed")
+    too_large = Refusal(413, f"the body is larger than {limits.body_bytes} bytes")
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > limits.body_bytes:
         raise too_large

@@ -1,7 +1,7 @@
-"""The entry script of an online endpoint of Azure ML: ``init`` once, then ``run`` a request.
+"""The entry script of an online endpoint of Azure ML: ``init`` once, then ``run`` per request.
 
-Its inference server gives the whole request where it can, so that a file comes as it is and a
-refusal has its status; a server that knows nothing of that gives the body's text, which is JSON.
+Azure ML's inference server passes the complete request if it can, so a file arrives unchanged and
+a refusal keeps its status. Other servers pass only the text of the body, which is JSON.
 """
 
 import os
@@ -26,15 +26,15 @@ except ImportError:  # another server than Azure ML's
     AMLResponse = None
 
     def rawhttp(function: Any) -> Any:
-        """The function itself."""
+        """Return the function itself."""
         return function
 
 
 def init() -> None:
-    """Load the model in ``AZUREML_MODEL_DIR``, or in the one folder there.
+    """Load the model in ``AZUREML_MODEL_DIR``, or in a folder in that directory.
 
     Raises:
-        BlocksError: There is none, or it cannot be computed here.
+        BlocksError: The directory contains no model, or the model cannot run on this machine.
     """
     global _program
     folder = _model_folder(Path(os.environ.get(MODEL_VARIABLE, ".")))
@@ -44,7 +44,7 @@ def init() -> None:
 
 @rawhttp  # type: ignore[untyped-decorator]
 def run(request: Any) -> Any:
-    """The answer to a request: predictions, or why there are none."""
+    """Return the answer to a request: predictions, or the reason for their absence."""
     assert _program is not None  # noqa: S101 - init comes first
     is_whole = hasattr(request, "get_data")
     body = request.get_data() if is_whole else request
@@ -56,7 +56,7 @@ def run(request: Any) -> Any:
         return _response(refusal.as_dict(), refusal.status, refusal.headers)
     except Exception as error:
         log_fault("fault", error)
-        return _response({"error": "the server failed; its log says more"}, 500, {})
+        return _response({"error": "the server failed; its log has the details"}, 500, {})
     return given
 
 
@@ -67,15 +67,15 @@ def _response(body: dict[str, Any], status: int, headers: dict[str, str]) -> Any
 
 
 def _model_folder(folder: Path) -> Path:
-    """Where the model is: Azure ML mounts a registered model in a folder of its name."""
+    """Return the model's folder: Azure ML mounts a registered model in a folder of its name."""
     found = [path for path in (folder, *sorted(folder.glob("*/"))) if _is_model(path)]
     if not found:
         raise BlocksError(
             "init",
             MODEL_VARIABLE,
-            f"{folder} holds no model",
-            "the folder of a model, or one folder in it that is",
-            "deploy a model that train_head, fine_tune or check_latency gave",
+            f"{folder} contains no model",
+            "the folder of a model, or a directory with such a folder",
+            "Deploy a model of step train_head, fine_tune or check_latency",
         )
     return found[0]
 

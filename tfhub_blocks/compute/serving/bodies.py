@@ -1,7 +1,8 @@
-"""Bodies of requests: from bytes and their type to the contents of items.
+"""Bodies of requests: conversion of bytes and their content type to the contents of items.
 
-One item comes as it is, with the type of its file, or as text. Several come as JSON, in the shapes
-that MLflow's scoring server and Azure ML's no-code deployments of MLflow models take.
+A single item is sent as its file, with the type of the file, or as text. Several items are sent as
+JSON, in the shapes of MLflow's scoring server and of Azure ML's no-code deployments of MLflow
+models.
 """
 
 import base64
@@ -18,18 +19,18 @@ if TYPE_CHECKING:
 
 JSON_TYPE = "application/json"
 ANY_FILE = "application/octet-stream"
-# What a modality's files are sent as, besides as ANY_FILE.
+# The content types of a modality's files, in addition to ANY_FILE.
 FILE_TYPES = {
     "image": ("image/jpeg", "image/png", "image/gif", "image/bmp"),
     "audio": ("audio/wav", "audio/x-wav", "audio/flac", "audio/x-flac", "audio/mpeg", "audio/ogg"),
 }
 TEXT_TYPE = "text/plain"
-# The key of the items, and how they stand below it.
+# The keys of JSON bodies; each has its own shape for the items below.
 SHAPES = ("inputs", "instances", "dataframe_split", "dataframe_records", "input_data")
 
 
 def body_types(modality: str, is_text: bool) -> tuple[str, ...]:
-    """The types of bodies that a model takes, JSON last."""
+    """Return the content types that a model accepts, JSON last."""
     files = (TEXT_TYPE,) if is_text else (*FILE_TYPES.get(modality, ()), ANY_FILE)
     return (*files, JSON_TYPE)
 
@@ -37,41 +38,42 @@ def body_types(modality: str, is_text: bool) -> tuple[str, ...]:
 def read_body(
     body: bytes, content_type: str, modality: str, is_text: bool, limits: ServingLimits
 ) -> "list[Content]":
-    """The contents of a request's items: one or more, bytes or texts.
+    """Return the contents of a request's items: one or more, bytes or texts.
 
     Raises:
-        Refusal: The type is not one that the model takes, or the body is not of its type.
+        Refusal: The model does not accept the type, or the body does not match its type.
     """
     kind = content_type.partition(";")[0].strip().lower()
-    taken = body_types(modality, is_text)
-    if kind not in taken:
-        raise Refusal(415, f"the content type is not one that this model takes: {', '.join(taken)}")
+    accepted = body_types(modality, is_text)
+    if kind not in accepted:
+        raise Refusal(415, f"the content type must be one of {', '.join(accepted)}")
     if not body:
         raise Refusal(400, "the body is empty")
     if kind != JSON_TYPE:
         return [_text(body, limits) if is_text else body]
     values = _items(_parsed(body))
     if not values:
-        raise Refusal(400, "there is no item in it: send one or more")
+        raise Refusal(400, "the request has no items: send one or more")
     if len(values) > limits.items:
-        raise Refusal(413, f"a request has {limits.items} items at most: send several requests")
+        sentence = f"the request has more than {limits.items} items: send several requests"
+        raise Refusal(413, sentence)
     return [_content(value, index, is_text, limits) for index, value in enumerate(values)]
 
 
 def _text(body: bytes, limits: ServingLimits, item: int | None = None) -> str:
     if len(body) > limits.text_bytes:
-        raise Refusal(413, f"a text has {limits.text_bytes} bytes at most", item)
+        raise Refusal(413, f"the text is longer than {limits.text_bytes} bytes", item)
     try:
         return body.decode()
     except UnicodeDecodeError as error:
-        raise Refusal(400, f"it is not UTF-8, from byte {error.start} on", item) from error
+        raise Refusal(400, f"the text is not UTF-8 at byte {error.start}", item) from error
 
 
 def _parsed(body: bytes) -> Any:
     try:
         return json.loads(body.decode())
     except UnicodeDecodeError as error:
-        raise Refusal(400, f"the JSON is not UTF-8, from byte {error.start} on") from error
+        raise Refusal(400, f"the JSON is not UTF-8 at byte {error.start}") from error
     except json.JSONDecodeError as error:
         raise Refusal(400, f"the body is not JSON: {error.msg}, at {error.pos}") from error
     except RecursionError as error:
@@ -81,38 +83,38 @@ def _parsed(body: bytes) -> Any:
 
 
 def _items(given: Any) -> Sequence[Any]:
-    """What stands for each item, in whichever of the shapes."""
+    """Return the value of each item, for all shapes."""
     keys = [key for key in SHAPES if key in given] if isinstance(given, Mapping) else []
     if len(keys) != 1:
-        raise Refusal(400, f"the JSON has to be an object with one of the keys {', '.join(SHAPES)}")
+        raise Refusal(400, f"the JSON must be an object with one of the keys {', '.join(SHAPES)}")
     value = given[keys[0]]
     if isinstance(value, Mapping):  # a table, or columns by name
         value = value.get("data") if "data" in value else _only(value)
     if not isinstance(value, list):
-        raise Refusal(400, f"{keys[0]} has to be a list of items, or a table with a list as data")
+        raise Refusal(400, f"{keys[0]} must be a list of items, or a table with a list as data")
     return [_only(row) for row in value]
 
 
 def _only(row: Any) -> Any:
-    """The one value of a row that is a list or an object, or the value itself."""
+    """Return the only value of a row that is a list or an object, or the value itself."""
     if isinstance(row, list | Mapping):
         if len(row) != 1:
-            raise Refusal(400, "a row has to have one value: the item's content")
+            raise Refusal(400, "each row must have exactly one value: the item's content")
         return next(iter(row.values() if isinstance(row, Mapping) else row))
     return row
 
 
 def _content(value: Any, index: int, is_text: bool, limits: ServingLimits) -> "Content":
     if not isinstance(value, str):
-        expected = "a text" if is_text else "a string, its file's bytes in base64"
-        raise Refusal(400, f"an item has to be {expected}", index)
+        expected = "a text" if is_text else "a string: the bytes of its file in base64"
+        raise Refusal(400, f"the item must be {expected}", index)
     try:
         if is_text:
             return _text(value.encode(), limits, index)
         return base64.b64decode(value, validate=True)
     except UnicodeEncodeError as error:
         raise Refusal(
-            400, "it has half of a surrogate pair, which is no character", index
+            400, "the text has half of a surrogate pair, which is no character", index
         ) from error
     except (binascii.Error, ValueError) as error:
-        raise Refusal(400, "it is not base64", index) from error
+        raise Refusal(400, "the item is not valid base64", index) from error

@@ -1,4 +1,4 @@
-"""What a served model takes: how much at once, how large, and how long a request may wait."""
+"""The limits of a served model: number and size of items, and waiting time of requests."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +8,10 @@ from tfhub_blocks.records.formats.runtimes import read_runtime
 
 @dataclass(frozen=True)
 class ServingLimits:
-    """Bounds on requests, so that none can take memory or time from the others.
+    """Limits of requests, so that no request can take memory or time from others.
 
-    ``budget_ms`` is the time in which an answer is worth something: a request that cannot be
-    answered within it is refused instead. ``waiting`` bounds the items that are held at once.
+    ``budget_ms`` is the time within which an answer is useful: a request that cannot be answered
+    in this time is refused. ``waiting`` is the limit of items in memory at once.
     """
 
     body_bytes: int = 8 * 2**20
@@ -26,10 +26,10 @@ class ServingLimits:
 
 
 def usual_limits(path: Path) -> ServingLimits:
-    """Those for a model, with the budget that its runtime was measured to keep, if it was.
+    """Return the limits for a model, with the latency budget of its runtime, if any.
 
     Raises:
-        BlocksError: Its runtime cannot be read.
+        BlocksError: The runtime of the model cannot be read.
     """
     runtime = read_runtime(path)
     budget_ms = runtime.budget.p99_ms if runtime else None

@@ -1,4 +1,4 @@
-"""Logs of a server: one JSON object a line on standard output, and nothing of what was sent."""
+"""The log of a server: one JSON object per line on standard output, without request contents."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def log(event: str, **facts: Any) -> None:
-    """Write one line. A reader that is gone is no reason to stop serving."""
+    """Write one line. If standard output is closed, the line is lost and the server continues."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     try:
         print(json.dumps({"time": now, "event": event, **facts}), flush=True)
@@ -18,14 +18,14 @@ def log(event: str, **facts: Any) -> None:
 
 
 def log_fault(event: str, error: BaseException, **facts: Any) -> None:
-    """Write where a fault of ours came from; not its message, which may quote what was sent."""
+    """Write the stack of a fault in the server, without its message, which may quote a request."""
     frames = traceback.extract_tb(error.__traceback__)
     places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
     log(event, kind=type(error).__name__, places=places, **facts)
 
 
 class LogHandler(logging.Handler):
-    """Makes lines of the warnings of the HTTP server."""
+    """A handler that writes the warnings of the HTTP server as log lines."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
@@ -36,7 +36,7 @@ class LogHandler(logging.Handler):
 
 
 def use_json_logs() -> None:
-    """Send what the HTTP server has to say to our log."""
+    """Send the messages of the HTTP server to this log."""
     for name in ("uvicorn", "uvicorn.error", "asyncio"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [LogHandler(logging.WARNING)], False

@@ -23,48 +23,48 @@ _SHAPES = {
     "input_data": {},
 }
 REFUSALS = {
-    400: "The body is not of its type, or of none of the shapes",
-    408: "The body came too slowly",
+    400: "The body does not match its content type, or has none of the shapes",
+    408: "The body arrived too slowly",
     413: "The body, a text or the number of items is too large",
-    415: "The model takes no bodies of this type",
+    415: "The model does not accept this content type",
     422: "An item cannot be decoded, or is larger than allowed",
-    429: "Too many requests wait already",
-    500: "The server failed; its log says why",
-    503: "No answer within the time that it may take, or the server starts or stops",
+    429: "Too many requests are waiting",
+    500: "The server failed; its log has the details",
+    503: "The answer would be too late, or the server is starting or stopping",
 }
 
 
 def openapi_document(name: str, described: Mapping[str, Any]) -> dict[str, Any]:
-    """An OpenAPI 3.1 document.
+    """Return an OpenAPI 3.1 document.
 
     Args:
-        name: What the model is called.
-        described: What ``Program.describe`` gives.
+        name: The name of the model.
+        described: The result of ``Program.describe``.
     """
     score = {
-        "summary": "Label one item or several",
+        "summary": "Label one or more items",
         "description": f"At most {described['limits']['items']} items and "
-        f"{described['limits']['body_bytes']} bytes; each item gets its answer in order, or the "
-        "whole request is refused.",
+        f"{described['limits']['body_bytes']} bytes. The answers are in the order of the items. If "
+        "an item has no answer, the complete request is refused.",
         "operationId": "score",
         "requestBody": {
             "required": True,
             "content": {kind: _taken(kind) for kind in described["content_types"]},
         },
         "responses": {
-            "200": _answer("An answer for each item", "Predictions"),
+            "200": _answer("A prediction for each item", "Predictions"),
             **{str(status): _refused(status) for status in REFUSALS},
         },
     }
     gets = {
-        "/model": ("What the model takes and gives", _json("Model"), True),
-        "/health/live": ("Whether the process answers", _json("Status"), False),
-        "/health/ready": ("Whether the model is loaded and takes requests", _json("Status"), True),
-        "/metrics": ("Counters and times, as Prometheus reads them", _text("text/plain"), False),
+        "/model": ("The inputs, labels and limits of the model", _json("Model"), True),
+        "/health/live": ("Status 200 if the process answers", _json("Status"), False),
+        "/health/ready": ("Status 200 if the server accepts requests", _json("Status"), True),
+        "/metrics": ("Metrics in the text format of Prometheus", _text("text/plain"), False),
         "/openapi.json": ("This description", {JSON_TYPE: {"schema": {"type": "object"}}}, True),
         "/": ("A page to try the model on", _text("text/html"), False),
     }
-    paths = {path: {"get": _got(path, *what)} for path, what in gets.items()}
+    paths = {path: {"get": _got(path, *details)} for path, details in gets.items()}
     return {
         "openapi": "3.1.0",
         "info": {"title": name, "version": __version__},
@@ -95,8 +95,8 @@ def _answer(description: str, schema: str) -> dict[str, Any]:
 def _refused(status: int) -> dict[str, Any]:
     answer = _answer(REFUSALS[status], "Refusal")
     if status in (429, 503):
-        told = {"description": "Seconds to wait", "schema": {"type": "integer"}}
-        answer["headers"] = {"Retry-After": told}
+        header = {"description": "Seconds to wait", "schema": {"type": "integer"}}
+        answer["headers"] = {"Retry-After": header}
     return answer
 
 
@@ -131,8 +131,8 @@ def _schemas(labels: list[str]) -> dict[str, Any]:
             "type": "object",
             "required": ["error"],
             "properties": {
-                "error": {"type": "string", "description": "What is wrong."},
-                "item": {"type": "integer", "minimum": 0, "description": "Which item it is."},
+                "error": {"type": "string", "description": "The reason, as a sentence."},
+                "item": {"type": "integer", "minimum": 0, "description": "Index of the item."},
             },
         },
         "Model": _object(

@@ -1,4 +1,4 @@
-"""The page to try a model on: one file, which asks nothing but the server that it came from."""
+"""The page to try a model: one file, which sends requests only to its own server."""
 
 import base64
 import hashlib
@@ -111,7 +111,7 @@ _BODY = """
 <label id="files" hidden>Drop a file here, or choose one<br><input id="file" type="file"></label>
 <form id="texts" hidden><label for="text">Text</label>
 <textarea id="text" rows="4" required></textarea><button>Label it</button></form>
-<img id="picture" alt="What was given" hidden><audio id="sound" controls hidden></audio>
+<img id="picture" alt="The chosen image" hidden><audio id="sound" controls hidden></audio>
 <p id="status" role="status">Starting…</p>
 <table aria-label="The most probable labels"><tbody id="answer"></tbody></table>
 """
@@ -122,7 +122,7 @@ def _hash(text: str) -> str:
     return f"'sha256-{digest}'"
 
 
-# Nothing but this script and style, this server, and what was chosen, shown from memory.
+# Allows only this script and style, this server, and the chosen file from memory.
 POLICY = (
     f"default-src 'none'; script-src {_hash(_SCRIPT)}; style-src {_hash(_STYLE)}; "
     "connect-src 'self'; img-src blob: data:; media-src blob:; base-uri 'none'; "

@@ -1,4 +1,4 @@
-"""Metrics of a server, as Prometheus reads them (text format 0.0.4)."""
+"""Metrics of a server, in Prometheus's text format 0.0.4."""
 
 import os
 import threading
@@ -15,7 +15,7 @@ _PREFIX = "tfhub_blocks_"
 
 
 class Histogram:
-    """How often values fell below each bound, and their sum."""
+    """The counts of values up to each bound, and the sum of values."""
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
@@ -28,7 +28,7 @@ class Histogram:
         self.sum += value
 
     def lines(self, name: str) -> Iterator[str]:
-        """Its samples; each bound counts all that lie below."""
+        """Yield the samples; the count of each bound includes all lower values."""
         below = 0
         for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
             below += count
@@ -40,7 +40,7 @@ class Histogram:
 
 @dataclass
 class ServerMetrics:
-    """What a server counts; it may be added to from any thread."""
+    """The metrics of a server; all methods are thread-safe."""
 
     requests: Counter[tuple[str, int]] = field(default_factory=Counter)
     request_s: Histogram = field(default_factory=lambda: Histogram(SECONDS))
@@ -50,20 +50,20 @@ class ServerMetrics:
     _started: float = field(default_factory=time.time)
 
     def add_request(self, route: str, status: int, seconds: float) -> None:
-        """Count a request that was answered; seconds only of those that were scored."""
+        """Count an answered request. Seconds are recorded only for scored requests."""
         with self._lock:
             self.requests[route, status] += 1
             if route == "/score" and status == 200:
                 self.request_s.add(seconds)
 
     def add_batch(self, items: int, seconds: float) -> None:
-        """Count a batch that was computed."""
+        """Count a computed batch."""
         with self._lock:
             self.batch_items.add(items)
             self.batch_s.add(seconds)
 
     def text(self, ready: bool, held: int) -> str:
-        """All of them, with what holds now: whether it is ready, and how many items it holds."""
+        """Return all metrics as text, with the readiness and the number of items at the moment."""
         with self._lock:
             return "\n".join([*self._lines(ready, held), ""])
 
@@ -71,16 +71,16 @@ class ServerMetrics:
         yield from _head("requests_total", "counter", "Requests by route and status.")
         for (route, status), count in sorted(self.requests.items()):
             yield f'{_PREFIX}requests_total{{route="{route}",status="{status}"}} {count}'
-        for name, histogram, told in (
-            ("request_seconds", self.request_s, "Time of a request that was scored."),
-            ("batch_seconds", self.batch_s, "Time of a computation."),
-            ("batch_items", self.batch_items, "Items in a computation."),
+        for name, histogram, description in (
+            ("request_seconds", self.request_s, "Duration of scored requests."),
+            ("batch_seconds", self.batch_s, "Duration of computed batches."),
+            ("batch_items", self.batch_items, "Number of items in computed batches."),
         ):
-            yield from _head(name, "histogram", told)
+            yield from _head(name, "histogram", description)
             yield from histogram.lines(_PREFIX + name)
-        yield from _head("held_items", "gauge", "Items that wait or are being answered.")
+        yield from _head("held_items", "gauge", "Items that are waiting or being computed.")
         yield f"{_PREFIX}held_items {held}"
-        yield from _head("ready", "gauge", "Whether the model is loaded and requests are taken.")
+        yield from _head("ready", "gauge", "1 if the server accepts requests, else 0.")
         yield f"{_PREFIX}ready {int(ready)}"
         yield "# TYPE process_resident_memory_bytes gauge"
         yield f"process_resident_memory_bytes {resident_bytes()}"
@@ -91,7 +91,7 @@ class ServerMetrics:
 
 
 def resident_bytes() -> int:
-    """How much memory this process holds; 0 where the system does not say."""
+    """Return the resident memory of this process, or 0 if the system does not report it."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -99,6 +99,6 @@ def resident_bytes() -> int:
         return 0
 
 
-def _head(name: str, kind: str, told: str) -> Iterator[str]:
-    yield f"# HELP {_PREFIX}{name} {told}"
+def _head(name: str, kind: str, description: str) -> Iterator[str]:
+    yield f"# HELP {_PREFIX}{name} {description}"
     yield f"# TYPE {_PREFIX}{name} {kind}"

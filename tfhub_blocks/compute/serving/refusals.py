@@ -1,17 +1,17 @@
-"""Refusals: why a request is not answered, as a status of HTTP and a sentence for who sent it."""
+"""Refusals: the reason why a request is not answered, as an HTTP status and a sentence."""
 
 from typing import Any
 
 RETRY_AFTER_S = 1
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer, and no error of ours
-    """A request that is not answered.
+class Refusal(Exception):  # noqa: N818 - an answer to the client, and no error of the server
+    """The refusal of a request.
 
     Args:
-        status: The status of HTTP, 400 or more.
-        sentence: What is wrong and what was expected; nothing of what was sent is quoted.
-        item: Which of the request's items it is about, if one is to blame.
+        status: The HTTP status, 400 or more.
+        sentence: The fault and the expected content. The sentence does not quote the request.
+        item: The index of the item at fault, if any.
     """
 
     def __init__(self, status: int, sentence: str, item: int | None = None) -> None:
@@ -22,19 +22,19 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, and no error of ours
 
     @property
     def headers(self) -> dict[str, str]:
-        """When to try again, where that may help."""
+        """The header with the time to wait, if a retry can help."""
         return {"retry-after": str(RETRY_AFTER_S)} if self.status in (429, 503) else {}
 
     def about(self, item: int) -> "Refusal":
-        """The same, about one of several items."""
+        """Return the same refusal, for one of several items."""
         return Refusal(self.status, self.sentence, item)
 
     def as_dict(self) -> dict[str, Any]:
-        """The body of the answer."""
+        """Return the body of the answer."""
         place = {} if self.item is None else {"item": self.item}
         return {"error": self.sentence, **place}
 
 
 def too_many() -> Refusal:
-    """What is said where the queue is full."""
-    return Refusal(429, "too many requests wait already: send it again later")
+    """Return the refusal for a full queue."""
+    return Refusal(429, "too many requests are waiting: send the request again later")

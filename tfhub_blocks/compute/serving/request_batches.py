@@ -1,7 +1,8 @@
-"""Batches: items of requests that come about the same time, computed together.
+"""Batches: items of requests that arrive at about the same time, computed together.
 
-Each item is prepared in a thread of its own, then waits for others, then is answered with them.
-Items are held in bounded number, and refused as soon as their answer would come too late.
+Each item is prepared in a thread of its own, then waits for other items, then is computed with
+these. The number of items in memory is limited. An item is refused as soon as its answer would be
+too late.
 """
 
 import threading
@@ -18,18 +19,19 @@ from typing import Any
 from tfhub_blocks.compute.answering.answerers import UndecodableError
 from tfhub_blocks.compute.serving.refusals import Refusal, too_many
 
-# How much of what the last batch took counts as what the next one will.
+# The weight of the last batch in the expected time of the next batch.
 _SMOOTHING = 0.2
-# So many batches tell how fast items are answered. Half of them may have come while the machine
-# stood still.
+# The number of batches whose median is the pace of answers. The median stays right even if the
+# machine was stalled during nearly half of these batches.
 _PACES = 16
-# What is taken is expected to be answered in this share of the budget: some will take longer.
+# An item is accepted if its answer is expected within this share of the budget, because some
+# answers take longer.
 _TAKEN_SHARE = 0.8
 
 
 @dataclass(frozen=True)
 class Batching:
-    """How items are put together; ``window_s`` is how long the first waits for others."""
+    """The options of batches; ``window_s`` is how long the first item waits for others."""
 
     largest: int
     window_s: float
@@ -47,13 +49,13 @@ class _Item:
 
 
 class Batcher:
-    """Answers items from any thread, in batches.
+    """A queue that computes answers to items in batches; all methods are thread-safe.
 
     Args:
-        prepare: From one content to what ``answer`` takes; it may refuse it.
-        answer: From prepared items to as many answers.
-        batching: How they are put together.
-        seen: Called with the size of each batch and the seconds that it took.
+        prepare: A function from a content to an input of ``answer``; it may raise ``Refusal``.
+        answer: A function from prepared items to an answer for each.
+        batching: The options of batches.
+        seen: Called with the size of each batch and the seconds of its computation.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class Batcher:
         self._lock = threading.Lock()
         self._held = 0
         self._batch_s = 0.0
-        # Seconds for an item, of batches after which others waited already, and the last such end.
+        # Seconds per item of batches after which other items were waiting, and the last such end.
         self._paces: deque[float] = deque(maxlen=_PACES)
         self._busy_since: float | None = None
         self._closed = False
@@ -82,19 +84,19 @@ class Batcher:
 
     @property
     def held(self) -> int:
-        """How many items wait or are being answered."""
+        """The number of items that are waiting or being computed."""
         return self._held
 
     @property
     def is_full(self) -> bool:
-        """Whether so many items wait that one more would be refused."""
+        """True if the queue is full, so that one more item would be refused."""
         return self._held >= self._batching.waiting
 
     def is_slow(self, more: int = 1) -> bool:
-        """Whether so many more items would be refused because they would probably be late.
+        """Return True if ``more`` items would be refused because they would probably be late.
 
-        They are refused if those before them and they take so long, each as long as one did of late
-        while others waited. Enough for the next batches are always taken.
+        The expected time is for all waiting items and the new ones, at the recent pace under load.
+        Enough items for the next batches are always accepted.
         """
         expected_s = (self._held + more) * median(self._paces or [0.0])
         is_late = expected_s > _TAKEN_SHARE * self._batching.budget_s
@@ -105,16 +107,17 @@ class Batcher:
         return self._batching.largest * self._batching.concurrency
 
     def submit(self, contents: Sequence[Any]) -> list[Future[Any]]:
-        """An answer to come for each content, all or none of which are taken.
+        """Return a future answer for each content. Either all or none of the items are accepted.
 
-        One that does not come raises a ``Refusal``, or whatever fault of the model it was.
+        A future raises ``Refusal`` if the item is refused, or the error of the model.
 
         Raises:
-            Refusal: Too many wait already, or for too long, or the batcher was closed.
+            Refusal: Too many items are waiting, their answers would be late, or the batcher was
+                closed.
         """
         with self._lock:
             if self._closed:
-                raise Refusal(503, "the server is stopping: send it again")
+                raise Refusal(503, "the server is stopping: send the request again later")
             if self.is_slow(len(contents)) or self._held + len(contents) > self._batching.waiting:
                 raise too_many()
             self._held += len(contents)
@@ -126,7 +129,7 @@ class Batcher:
         return [item.answer for item in items]
 
     def close(self) -> None:
-        """Answer what was taken, take nothing more, and come back when all is answered."""
+        """Accept no more items, and return when all accepted items are answered."""
         with self._lock:
             self._closed = True
         self._pool.shutdown()
@@ -145,7 +148,7 @@ class Batcher:
         except Exception as error:
             item.answer.set_exception(error)
         finally:
-            item.content = None  # not held while it waits
+            item.content = None  # frees the memory while the item waits
 
     def _work(self) -> None:
         while batch := self._take():
@@ -154,7 +157,7 @@ class Batcher:
                 batch = self._answer_all(batch)
 
     def _take(self) -> list[tuple[_Item, Any]]:
-        """The next batch; empty at the end."""
+        """Return the next batch; an empty batch is the end."""
         first = self._prepared.get()
         if first is None:
             self._prepared.put(None)  # for the other workers
@@ -173,7 +176,7 @@ class Batcher:
         return batch
 
     def _answer_all(self, batch: list[tuple[_Item, Any]]) -> list[tuple[_Item, Any]]:
-        """Answer a batch; what is left of it without an item that could not be decoded."""
+        """Answer a batch. If an item cannot be decoded, return the rest, which is unanswered."""
         begun = time.monotonic()
         try:
             rows = self._answer([prepared for _, prepared in batch])
@@ -191,7 +194,7 @@ class Batcher:
         for (item, _), row in pairs:
             item.answer.set_result(row)
         self._note_pace(len(pairs), took_s)
-        with suppress(Exception):  # what is counted must not stop what is answered
+        with suppress(Exception):  # a fault in metrics must not stop the answers
             self._seen(len(batch), took_s)
         return []
 
@@ -201,18 +204,18 @@ class Batcher:
             if self._busy_since is not None:
                 self._paces.append((now - self._busy_since) / answered)
             elif self._paces:
-                # Nobody waited: it tells no more than that items are not slower. Without it, what
-                # was slow once would keep out those who could show that it is fast again.
+                # No item was waiting, so the pace is at least this fast. Without this measurement,
+                # one slow phase could cause refusals for ever: no batch would show a faster pace.
                 self._paces.append(min(took_s / answered, median(self._paces)))
             self._busy_since = now if self._held >= self._next_ones else None
 
     def _is_late(self, item: _Item) -> bool:
-        """Whether its answer would come too late; it is refused, then."""
-        # Not by more than half: after one slow batch, the next ones must get their chance.
+        """Return True if the item's answer would be too late; the item is then refused."""
+        # At most half the budget: after one slow batch, the next items must still be tried.
         expected_s = min(self._batch_s, self._batching.budget_s / 2)
         late = time.monotonic() + expected_s > item.deadline
         if late:
             item.answer.set_exception(
-                Refusal(503, "it waited longer than an answer may take: send it again later")
+                Refusal(503, "the answer would be too late: send the request again later")
             )
         return late

@@ -1,4 +1,4 @@
-"""The scoring program: a model that was opened once, and its answers to the bodies of requests."""
+"""The scoring program: an open model, and its answers to the bodies of requests."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -23,17 +23,17 @@ from tfhub_blocks.compute.serving.request_batches import Batcher, Batching
 from tfhub_blocks.compute.tf.tensorflow_setup import core_count
 from tfhub_blocks.records.formats.runtimes import Runtime, read_runtime
 
-# Without a runtime that was measured. More in a batch would answer few items a second more.
+# For a model without a measured runtime. Larger batches would hardly increase the throughput.
 UNMEASURED_BATCH = 8
 
 
 class Program:
-    """A model, ready to answer from any thread; it was asked for samples of its items before.
+    """A model that is ready to answer from any thread; the model was warmed up with samples.
 
     Args:
-        answerer: What answers.
-        limits: What is taken.
-        seen: Called with the size of each batch and the seconds that it took.
+        answerer: The model as a function of items.
+        limits: The limits of requests.
+        seen: Called with the size of each batch and the seconds of its computation.
     """
 
     def __init__(
@@ -61,43 +61,43 @@ class Program:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Those of the columns of ``probabilities``."""
+        """The labels of the columns of ``probabilities``."""
         return self.answerer.labels
 
     @property
     def modality(self) -> str:
-        """What its items are; ``bytes`` where nothing is known of them."""
+        """The modality of the items; ``bytes`` if it is unknown."""
         return self.answerer.input.name if self.answerer.input else Modality.name
 
     @property
     def is_text(self) -> bool:
-        """Whether items are texts, and no files."""
+        """True if items are texts instead of files."""
         return self.answerer.served_as == "string"
 
     @property
     def held(self) -> int:
-        """How many items wait or are being answered."""
+        """The number of items that are waiting or being computed."""
         return self._batcher.held
 
     @property
     def is_full(self) -> bool:
-        """Whether any request would be refused now."""
+        """True if any request would be refused at the moment."""
         return self._batcher.is_full
 
     def submit(self, body: bytes, content_type: str) -> list[Future[NDArray[np.float32]]]:
-        """For each item of a request, its row of probabilities to come.
+        """Return a future row of probabilities for each item of a request.
 
         Raises:
-            Refusal: The request is not taken.
+            Refusal: The request is refused.
         """
         contents = read_body(body, content_type, self.modality, self.is_text, self.limits)
         return self._batcher.submit(contents)
 
     def predictions(self, answers: Sequence[Future[NDArray[np.float32]]]) -> dict[str, Any]:
-        """What a request is answered with, as MLflow would answer it; waits for the answers.
+        """Wait for the answers, and return the response to a request in MLflow's form.
 
         Raises:
-            Refusal: An item was refused; the first such one is told, where there are several items.
+            Refusal: An item was refused. For several items, the refusal names the first such item.
         """
         predictions = []
         for index, answer in enumerate(answers):
@@ -115,7 +115,7 @@ class Program:
         return {"predictions": predictions}
 
     def describe(self) -> dict[str, Any]:
-        """What it takes and gives."""
+        """Return the inputs, the labels and the limits, ready for JSON."""
         return {
             "modality": self.modality,
             "content_types": list(body_types(self.modality, self.is_text)),
@@ -130,7 +130,7 @@ class Program:
         }
 
     def close(self) -> None:
-        """Answer what was taken, and take nothing more."""
+        """Accept no more requests, and answer all accepted ones."""
         self._batcher.close()
 
     def _prepared(self, content: Content) -> Any:
@@ -138,7 +138,7 @@ class Program:
         given = _bytes(content)
         fault = kind.header_fault(given, self._item_limits) if kind and given else None
         if fault or not given:
-            raise Refusal(422, fault or "it is empty")
+            raise Refusal(422, fault or "the item is empty")
         try:
             return self.answerer.prepared(content)
         except UndecodableError as error:
@@ -152,11 +152,11 @@ class Program:
             raise UndecodableError(refusal.sentence, error.index) from error
 
     def _undecodable(self, content: Any) -> Refusal:
-        """In the words in which a snapshot would reject it; a decoder's own tell of our graph."""
+        """Return a refusal with a snapshot's message: a decoder's message describes the graph."""
         kind, fault = self.answerer.input, None
         if kind and isinstance(content, bytes | str):
             fault = kind.content_fault(_bytes(content), self._item_limits)
-        return Refusal(422, fault or "it cannot be decoded")
+        return Refusal(422, fault or "the item cannot be decoded")
 
 
 def open_program(
@@ -165,18 +165,19 @@ def open_program(
     where: str,
     seen: Callable[[int, float], None] = lambda *_: None,
 ) -> Program:
-    """The program for the folder of a model, an encoder or an MLflow model, warmed up.
+    """Return the program for the folder of a model, an encoder or an MLflow model, warmed up.
 
-    Nothing may have been computed in this process before, for threads are set.
+    Call this before TensorFlow computes anything in the process, because it sets threads.
 
     Args:
         path: The folder.
-        limits: What is taken.
-        where: Who opens it, for messages.
-        seen: Called with the size of each batch and the seconds that it took.
+        limits: The limits of requests.
+        where: The calling command or step, for messages.
+        seen: Called with the size of each batch and the seconds of its computation.
 
     Raises:
-        BlocksError: There is none, it was changed, or it cannot be computed here.
+        BlocksError: The folder contains no model, the model was changed, or it cannot run on this
+            machine.
     """
     runtime = read_runtime(path) or _unmeasured()
     apply_threads(runtime)
@@ -194,7 +195,7 @@ def _unmeasured() -> Runtime:
 
 
 def _warm_up(answerer: Answerer) -> None:
-    """Answer samples, alone and as the largest batch, so that no request waits for a first time."""
+    """Answer samples, alone and as the largest batch, because the first call is slow."""
     samples = answerer.input.samples() if answerer.input else ()
     if samples:
         for count in (1, answerer.runtime.largest_batch):

@@ -1,4 +1,4 @@
-"""The server: the scoring program behind HTTP on one address, until it is told to stop."""
+"""The HTTP server of a scoring program on one address, which runs until a signal stops it."""
 
 import contextlib
 import signal
@@ -17,20 +17,20 @@ from tfhub_blocks.compute.serving.limits import ServingLimits
 from tfhub_blocks.compute.serving.logs import log, use_json_logs
 from tfhub_blocks.records.base.errors import BlocksError
 
-# How long requests that were taken may need at the end; Azure ML waits so long, too.
+# The time limit for accepted requests at the end; Azure ML waits equally long.
 GRACE_S = 30
-# Longer than those in front of us keep an idle connection, so that none sends into a closed one.
+# Longer than proxies keep an idle connection, so that no proxy sends into a closed connection.
 KEEP_ALIVE_S = 75
 BACKLOG = 2048
 
 
 class _Server(uvicorn.Server):
-    """Says that it is not ready any more as soon as it is told to stop."""
+    """An HTTP server that is no longer ready as soon as it receives a signal to stop."""
 
     service: Service
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop at the next turn of the loop."""
+        """Mark the service as stopping, and stop at the next turn of the event loop."""
         self.service.stopping = True
         super().handle_exit(sig, frame)
 
@@ -43,20 +43,20 @@ def serve(
     address: tuple[str, int] = ("127.0.0.1", 0),
     announce: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Serve a model until SIGTERM or SIGINT; what was taken until then is answered.
+    """Serve a model until SIGTERM or SIGINT. All requests accepted until then are answered.
 
-    The address answers at once, ``/health/ready`` and ``/score`` when the model is loaded.
+    The address answers at once, ``/health/ready`` and ``/score`` after the model is loaded.
 
     Args:
         path: The folder of a model, an encoder or an MLflow model.
-        name: What it is called.
-        limits: What is taken.
-        where: Who serves, for messages.
-        address: Host and port; port 0 is any that is free.
-        announce: Called with the URL as soon as the address is held.
+        name: The name of the model.
+        limits: The limits of requests.
+        where: The calling command or step, for messages.
+        address: Host and port; port 0 is any free port.
+        announce: Called with the URL as soon as the port is bound.
 
     Raises:
-        BlocksError: The model cannot be served, or the address not be had.
+        BlocksError: The model cannot be served, or the address cannot be bound.
     """
     begun = time.monotonic()
     service = Service(name, limits)
@@ -80,7 +80,7 @@ def serve(
 
     def load() -> None:
         try:
-            # TensorFlow, which takes seconds.
+            # Imports TensorFlow, which takes seconds.
             from tfhub_blocks.compute.serving.scoring_program import open_program
 
             service.program = open_program(path, limits, where, service.metrics.add_batch)
@@ -107,7 +107,7 @@ def _bound(address: tuple[str, int], where: str) -> socket.socket:
     host, port = address
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        # Only of a socket that names TCP does asyncio send each answer at once (TCP_NODELAY).
+        # asyncio sends each answer at once (TCP_NODELAY) only if the socket names TCP.
         held = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind(address)
@@ -116,9 +116,9 @@ def _bound(address: tuple[str, int], where: str) -> socket.socket:
         raise BlocksError(
             where,
             f"{host}:{port}",
-            f"this address cannot be had ({error})",
-            "one of this machine that is free",
-            "give another --port, or 0 for any that is free",
+            f"the address cannot be bound ({error})",
+            "a free port on an address of this machine",
+            "Pass another --port, or --port 0 for any free port",
         ) from error
     return held
 
@@ -130,7 +130,7 @@ def _url(held: socket.socket) -> str:
 
 @contextlib.contextmanager
 def _stopping_at_signals(server: uvicorn.Server) -> Iterator[None]:
-    """Also before the HTTP server minds signals, and when it raises again what stopped it."""
+    """Handle signals also before the HTTP server does, and when it raises the signal again."""
 
     def stop(*_: Any) -> None:
         server.should_exit = True

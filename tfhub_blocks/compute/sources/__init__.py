@@ -1,1 +1,1 @@
-"""The places that encoders come from: folders, TF Hub, Kaggle, MLflow, downloads, and the cache."""
+"""The sources of encoders: folders, archives, TF Hub, Kaggle and MLflow; downloads and a cache."""

@@ -1,4 +1,4 @@
-"""Model assets of Azure ML, which a step is given and never asks for."""
+"""Model assets of Azure ML, which a step gets as an input and cannot fetch by itself."""
 
 from pathlib import Path
 
@@ -8,20 +8,24 @@ PREFIX = "azureml:"
 
 
 class AssetSource:
-    """Says how an asset reaches a step: nothing that runs inside of one knows the workspace."""
+    """A source that explains how an asset reaches a step: code inside a step has no workspace."""
 
     takes = "a model asset (azureml:NAME:VERSION, azureml://registries/...)"
 
     def matches(self, handle: str) -> bool:
-        """Whether it has the prefix."""
+        """Return True if the handle has the prefix of model assets."""
         return handle.startswith(PREFIX)
 
     def fetch(self, handle: str, folder: Path, max_bytes: int) -> Path:
-        """Nothing; the command line fetches assets before it asks for a folder."""
+        """Raise an error: the command line fetches assets before it opens a folder.
+
+        Raises:
+            BlocksError: Always.
+        """
         raise BlocksError(
             "encoder",
             handle,
-            "a step does not ask the workspace",
-            "the asset at port source, which Azure ML mounts",
-            f"give the pipeline's input encoder Input(type='custom_model', path='{handle}')",
+            "a step cannot fetch a model asset",
+            "the asset at port source, where Azure ML mounts it",
+            f"Pass Input(type='custom_model', path='{handle}') as the pipeline's input encoder",
         )

@@ -1,4 +1,4 @@
-"""The cache of downloaded encoders, each below the digest of its content."""
+"""The cache of downloaded encoders, each in a folder named by the digest of its content."""
 
 import os
 import shutil
@@ -15,25 +15,25 @@ CACHE_VARIABLE = "TFHUB_BLOCKS_CACHE"
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: ``TFHUB_BLOCKS_CACHE``, else in the user's cache folder."""
+    """Return the folder of downloads: ``TFHUB_BLOCKS_CACHE``, or one in the user's cache folder."""
     default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tfhub-blocks"
     return Path(os.environ.get(CACHE_VARIABLE) or default)
 
 
 def cached_saved_model(pin: Pin, fetch: Callable[[Path], Path], where: str) -> Path:
-    """The SavedModel of a pin from the cache; what is not there is fetched.
+    """Return the folder of a pin's SavedModel in the cache; fetch the SavedModel if necessary.
 
-    Every byte is compared with the pin each time; what differs is removed and fetched again. A
-    SavedModel in the cache is complete or absent, and of several processes that want the same one
-    fetches it.
+    Every byte is compared with the pin each time. A SavedModel that differs is removed and fetched
+    again. A SavedModel in the cache is complete or absent. If several processes need the same
+    SavedModel, only the first fetches it.
 
     Args:
         pin: The pin.
-        fetch: Puts the SavedModel into an empty folder and gives the folder that it is in.
-        where: Who asks, for messages.
+        fetch: Writes the SavedModel into an empty folder, and returns the SavedModel's folder.
+        where: The command or step, for messages.
 
     Raises:
-        BlocksError: It cannot be fetched, is not what was pinned, or cannot be kept.
+        BlocksError: The SavedModel cannot be fetched, differs from the pin, or cannot be stored.
     """
     folder = cache_folder()
     saved_model = folder / pin.digest
@@ -55,10 +55,10 @@ def cached_saved_model(pin: Pin, fetch: Callable[[Path], Path], where: str) -> P
 
 @contextmanager
 def cache_trouble(where: str) -> Iterator[None]:
-    """A disk that is full or may not be written, told with the way out.
+    """Replace an OSError, such as a full or read-only disk, by an error with a remedy.
 
     Raises:
-        BlocksError: In place of the OSError.
+        BlocksError: The code in the context raised an OSError.
     """
     try:
         yield
@@ -66,9 +66,9 @@ def cache_trouble(where: str) -> Iterator[None]:
         raise BlocksError(
             where,
             f"cache {cache_folder()}",
-            f"{error.strerror or error}",
-            "a folder to write into, with room for the encoder twice",
-            f"make room, or set {CACHE_VARIABLE} to another folder",
+            f"the cache cannot be written: {error.strerror or error}",
+            "a writable folder with room for two copies of the encoder",
+            f"Free some space, or set {CACHE_VARIABLE} to another folder",
         ) from error
 
 

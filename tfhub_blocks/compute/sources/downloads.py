@@ -1,4 +1,4 @@
-"""Downloads over HTTP: retried with growing waits, resumed where they broke off, and whole."""
+"""Downloads over HTTP: retried with growing waits, resumed after an interruption, and complete."""
 
 import hashlib
 import http.client
@@ -26,7 +26,7 @@ _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 class _BrokenError(Exception):
-    """A transfer that did not come to its end; ``again`` says whether another may."""
+    """A transfer that did not complete; ``again`` is True if a retry may succeed."""
 
     def __init__(self, problem: str, again: bool = True, wait_s: float = 0.0) -> None:
         super().__init__(problem)
@@ -35,14 +35,15 @@ class _BrokenError(Exception):
 
 @contextmanager
 def downloaded(address: str, where: str, max_bytes: int) -> Iterator[Path]:
-    """The file of an address, whole, for as long as the context lasts.
+    """Download the file of an address, and keep it while the context lasts.
 
-    A transfer that breaks off goes on from there, in this process or, should it end, in the next
-    one that wants the file, if the server tells versions apart; of several processes one downloads.
+    The file is complete. An interrupted transfer is resumed, in this process or in a later process
+    that needs the file, if the server identifies versions of the file. If several processes need
+    the file, only one downloads.
 
     Raises:
-        BlocksError: The address cannot be reached or does not answer with a whole file; it is
-            larger than ``max_bytes``; or the cache cannot be written.
+        BlocksError: The address cannot be reached or returns no complete file, the file is larger
+            than ``max_bytes``, or the cache cannot be written.
     """
     folder = cache_folder() / "downloads"
     name = hashlib.sha256(address.encode()).hexdigest()
@@ -68,16 +69,16 @@ def _complete(address: str, path: Path, where: str, max_bytes: int) -> None:
                 raise BlocksError(
                     where,
                     "download",
-                    f"it did not come whole{tries}: {error}",
-                    "an answer with the whole file",
-                    "check the address, its version and the network, or give the encoder's folder",
+                    f"the download failed{tries}: {error}",
+                    "a complete file",
+                    "Check the address, its version and the network, or pass the encoder's folder",
                 ) from error
             time.sleep(max(wait_s, error.wait_s))
 
 
 def _transfer(address: str, path: Path, where: str, max_bytes: int) -> None:
-    """Take what is still missing of a file."""
-    tag = path.with_suffix(".tag")  # What the server calls the version that the part is of.
+    """Download the missing part of a file."""
+    tag = path.with_suffix(".tag")  # The server's name for the version of the existing part.
     start = path.stat().st_size if path.is_file() and tag.is_file() else 0
     headers = {"Range": f"bytes={start}-", "If-Range": tag.read_text()} if start else {}
     with _opened(address, headers, path) as answer:
@@ -85,7 +86,7 @@ def _transfer(address: str, path: Path, where: str, max_bytes: int) -> None:
             start = 0
         elif not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
             _forget(path)
-            raise _BrokenError("it answered with another part than was asked for")
+            raise _BrokenError("the server returned another part than requested")
         stated = answer.headers.get("Content-Length", "")
         whole_bytes = start + int(stated) if stated.isdigit() else None
         _write_tag(tag, answer.headers)
@@ -97,11 +98,11 @@ def _transfer(address: str, path: Path, where: str, max_bytes: int) -> None:
                     _forget(path)
                     raise _too_large(where, max(size_bytes, whole_bytes or 0), max_bytes)
     if whole_bytes is not None and size_bytes != whole_bytes:
-        raise _BrokenError(f"it ended after {size_bytes:,} of {whole_bytes:,} bytes")
+        raise _BrokenError(f"the transfer ended after {size_bytes:,} of {whole_bytes:,} bytes")
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows to where nobody on the way reads or changes anything."""
+    """A handler that follows redirects only to addresses that are safe from third parties."""
 
     def redirect_request(
         self, req: Any, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
@@ -117,15 +118,16 @@ def _opened(address: str, headers: dict[str, str], path: Path) -> Any:
         return urllib.request.build_opener(_Redirects).open(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
         if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
-            _forget(path)  # What there is of it is not of this file.
-            raise _BrokenError("the server has less than was downloaded before") from error
+            _forget(path)  # The existing part belongs to another file.
+            problem = "the file on the server is shorter than the part downloaded before"
+            raise _BrokenError(problem) from error
         after = error.headers.get("Retry-After", "")
         wait_s = min(float(after), MAX_RETRY_AFTER_S) if after.isdigit() else 0.0
-        told = f"it answered {error.code} {error.reason}"
-        raise _BrokenError(told, error.code in _AGAIN, wait_s) from error
+        problem = f"the server answered {error.code} {error.reason}"
+        raise _BrokenError(problem, error.code in _AGAIN, wait_s) from error
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
-        raise _BrokenError(_told(reason), not isinstance(reason, ssl.SSLError)) from error
+        raise _BrokenError(_one_line(reason), not isinstance(reason, ssl.SSLError)) from error
 
 
 def _read(answer: Any) -> bytes:
@@ -133,7 +135,7 @@ def _read(answer: Any) -> bytes:
         chunk: bytes = answer.read1(CHUNK_BYTES)
         return chunk
     except (OSError, http.client.HTTPException) as error:
-        raise _BrokenError(_told(error)) from error
+        raise _BrokenError(_one_line(error)) from error
 
 
 def _check_scheme(address: str) -> None:
@@ -143,7 +145,7 @@ def _check_scheme(address: str) -> None:
 
 
 def _write_tag(tag: Path, headers: Message) -> None:
-    # A weak ETag says that two files mean the same, not that they are the same bytes.
+    # A weak ETag states that two files are equivalent, not that their bytes are equal.
     etag = headers.get("ETag", "")
     version = headers.get("Last-Modified", "") if etag[:2] in ("", "W/") else etag
     if version and headers.get("Accept-Ranges", "bytes") == "bytes":
@@ -161,11 +163,11 @@ def _too_large(where: str, size_bytes: int, max_bytes: int) -> BlocksError:
     return BlocksError(
         where,
         "download",
-        f"it has {size_bytes:,} bytes or more",
+        f"the file has {size_bytes:,} bytes or more",
         f"at most {max_bytes:,}",
-        "check that this is the encoder that was pinned, or download it by hand and look",
+        "Check that the address is that of the pinned encoder, or download the file and inspect it",
     )
 
 
-def _told(error: object) -> str:
+def _one_line(error: object) -> str:
     return " ".join(str(error).split()) or type(error).__name__

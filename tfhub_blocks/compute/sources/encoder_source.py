@@ -1,25 +1,27 @@
-"""The interface of a source."""
+"""The interface of a source of encoders."""
 
 from pathlib import Path
 from typing import Protocol
 
-# What is more than this is no encoder that anyone publishes, but a mistake or an archive bomb.
+# Published encoders are smaller; a larger download is a mistake or an archive bomb.
 MAX_BYTES = 4 * 2**30
 
 
 class EncoderSource(Protocol):
-    """A kind of place that SavedModels come from; ``takes`` says in words what handles it takes."""
+    """A source of SavedModels; ``takes`` describes the handles of the source, for messages."""
 
     takes: str
 
     def matches(self, handle: str) -> bool:
-        """Whether it takes a handle; no network is asked."""
+        """Return True if the source takes a handle; the check uses no network."""
 
     def fetch(self, handle: str, folder: Path, max_bytes: int) -> Path:
-        """The folder in which a SavedModel is, at its top or below.
+        """Fetch a SavedModel; return a folder that contains it, at the top or below.
 
-        It is ``folder``, which is empty, with what was fetched, or where the files are already.
+        The result is ``folder``, which was empty, with the fetched files, or the folder in which
+        the files already exist.
 
         Raises:
-            BlocksError: It is not there, cannot be reached, or is larger than ``max_bytes``.
+            BlocksError: The SavedModel does not exist, cannot be reached, or is larger than
+                ``max_bytes``.
         """

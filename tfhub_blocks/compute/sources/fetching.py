@@ -1,4 +1,4 @@
-"""Fetching an encoder by its handle, from the first source that takes it."""
+"""The fetching of an encoder by its handle, from the first source that takes the handle."""
 
 import os
 from collections.abc import Sequence
@@ -23,41 +23,41 @@ REMOTE_SOURCES: tuple[EncoderSource, ...] = (
     AssetSource(),
 )
 NO_CERTIFICATES = "TFHUB_DISABLE_CERT_VALIDATION"
-# Beside what is pinned an archive may hold a little, which the pin then names.
+# An archive may contain a few files that the pin does not list; the comparison reports them.
 _SLACK_BYTES = 2**26
 
 
 def fetch_saved_model(
     handle: str, folder: Path, sources: Sequence[EncoderSource], pin: Pin | None
 ) -> Path:
-    """The folder of the SavedModel that a handle means, not yet compared with anything.
+    """Fetch the SavedModel of a handle, and return its folder; nothing is verified yet.
 
     Args:
         handle: The handle.
-        folder: Where to put what is fetched; it may be absent, and is filled unless the files are
-            on this machine already.
-        sources: Where to look, in order.
-        pin: What will be compared, if there is a pin: nothing much larger is fetched.
+        folder: The folder for fetched files, which may be absent. It stays empty if the files are
+            already on the local machine.
+        sources: The sources to try, in order.
+        pin: The pin of the encoder, if one exists: it limits the size of the download.
 
     Raises:
-        BlocksError: No source takes the handle, or the one that does cannot give a SavedModel.
+        BlocksError: No source takes the handle, or the source cannot provide a SavedModel.
     """
     if NO_CERTIFICATES in os.environ:
         raise BlocksError(
             "encoder",
             NO_CERTIFICATES,
-            "it is set, so anyone on the way could put in another model",
-            "an environment without it",
-            "unset it; for a private certificate authority set SSL_CERT_FILE",
+            "the variable is set, so anyone on the network path could replace the model",
+            "an environment without this variable",
+            f"Unset {NO_CERTIFICATES}; for a private certificate authority set SSL_CERT_FILE",
         )
     source = next((source for source in sources if source.matches(handle)), None)
     if source is None:
         raise BlocksError(
             "encoder",
             handle,
-            "no source takes it",
+            f"no source accepts the handle {handle!r}",
             "; ".join(source.takes for source in sources),
-            "correct it",
+            "Pass a handle of one of these forms",
         )
     folder.mkdir(parents=True, exist_ok=True)
     pinned_bytes = sum(file.size_bytes for file in pin.files.values()) if pin else None
@@ -66,15 +66,15 @@ def fetch_saved_model(
 
 
 def saved_model_below(folder: Path, where: str) -> Path:
-    """The one SavedModel in a folder: at its top, in ``saved_model``, or anywhere below.
+    """Return the folder of the only SavedModel: at the top, in ``saved_model``, or below.
 
     Raises:
-        BlocksError: There is none, or more than one.
+        BlocksError: The folder contains no SavedModel, or several.
     """
     for near in (folder, folder / SAVED_MODEL_FOLDER):
         if (near / SAVED_MODEL_NAME).is_file():
             return near
-    if (folder / SAVED_MODEL_FOLDER).is_dir():  # The pin names what it lacks.
+    if (folder / SAVED_MODEL_FOLDER).is_dir():  # The comparison with the pin lists missing files.
         return folder / SAVED_MODEL_FOLDER
     found = sorted(path.parent for path in folder.rglob(SAVED_MODEL_NAME))
     if len(found) == 1:
@@ -83,7 +83,9 @@ def saved_model_below(folder: Path, where: str) -> Path:
     raise BlocksError(
         where,
         SAVED_MODEL_NAME,
-        f"there are {len(found)} below it ({names})" if found else "there is none below it",
+        f"the folder contains {len(found)} SavedModels ({names})"
+        if found
+        else "the folder contains no SavedModel",
         "the folder of one SavedModel",
-        "give the folder that tf.saved_model.save or the download made",
+        "Pass the folder that tf.saved_model.save or the download wrote",
     )

@@ -1,17 +1,17 @@
-"""A folder of this machine, or of what is mounted into it."""
+"""A local or mounted folder as a source."""
 
 from pathlib import Path
 
 
 class FolderSource:
-    """Gives the folder itself."""
+    """A source that returns the folder itself."""
 
     takes = "a folder"
 
     def matches(self, handle: str) -> bool:
-        """Whether there is such a folder."""
+        """Return True if the handle is the path of a folder."""
         return Path(handle).is_dir()
 
     def fetch(self, handle: str, folder: Path, max_bytes: int) -> Path:
-        """The folder; nothing is copied."""
+        """Return the folder; nothing is copied."""
         return Path(handle)

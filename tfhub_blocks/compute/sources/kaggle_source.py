@@ -1,4 +1,4 @@
-"""Models of Kaggle by the handles of the kagglehub library."""
+"""Kaggle models, by the handles of the kagglehub library."""
 
 import os
 from pathlib import Path
@@ -9,16 +9,20 @@ PREFIX = "kagglehub:"
 
 
 class KaggleSource:
-    """Lets kagglehub download, which also signs in where a licence asks for that."""
+    """A source that downloads with kagglehub, which also signs in if a licence requires this."""
 
     takes = "kagglehub:OWNER/MODEL/FRAMEWORK/VARIATION/VERSION"
 
     def matches(self, handle: str) -> bool:
-        """Whether it has the prefix."""
+        """Return True if the handle has the prefix of kagglehub."""
         return handle.startswith(PREFIX)
 
     def fetch(self, handle: str, folder: Path, max_bytes: int) -> Path:
-        """The folder, with the files of the model."""
+        """Download the files of the model into the folder; return the folder.
+
+        Raises:
+            BlocksError: kagglehub is not installed, or the download failed.
+        """
         os.environ.setdefault("KAGGLEHUB_VERBOSITY", "error")
         try:
             import kagglehub
@@ -26,18 +30,20 @@ class KaggleSource:
             raise BlocksError(
                 "encoder",
                 handle,
-                "kagglehub is not installed here, as in the environments of steps",
-                "pip install kagglehub",
-                "pin the encoder where it is, and decide for mounted or baked",
+                "kagglehub is not installed, and the environments of steps do not contain it",
+                "an environment with kagglehub",
+                "Run `pip install kagglehub` locally, and pin the encoder there with `tfhub-blocks "
+                "encoder pin --loading mounted` or baked",
             ) from error
         try:
             kagglehub.model_download(handle.removeprefix(PREFIX), output_dir=str(folder))
-        except Exception as error:  # requests', its own, and ValueError, by what is wrong
+        except Exception as error:  # kagglehub raises errors of requests, its own, or ValueError
             raise BlocksError(
                 "encoder",
                 handle,
-                f"kagglehub got nothing ({type(error).__name__}: {' '.join(str(error).split())})",
-                "a model of Kaggle that this account may download",
-                "check handle, version, network and consent to the licence on Kaggle",
+                f"the download failed ({type(error).__name__}: {' '.join(str(error).split())})",
+                "a Kaggle model that your account may download",
+                "Check the handle, its version, the network, and your consent to the licence on "
+                "Kaggle",
             ) from error
         return folder

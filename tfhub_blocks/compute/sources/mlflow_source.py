@@ -1,4 +1,4 @@
-"""Models that MLflow keeps: registered ones, and those of a run."""
+"""MLflow models: registered models, and models of a run."""
 
 import re
 from pathlib import Path
@@ -7,16 +7,20 @@ from tfhub_blocks.records.base.errors import BlocksError
 
 
 class MlflowSource:
-    """Lets MLflow download from the registry or the run, as it is set up here."""
+    """A source that downloads with MLflow, from the configured tracking server and registry."""
 
     takes = "an MLflow model (models:/NAME/VERSION, runs:/ID/PATH)"
 
     def matches(self, handle: str) -> bool:
-        """Whether it is one of these URIs."""
+        """Return True if the handle is a URI of a registered model or of a run."""
         return re.match(r"(models|runs):/", handle) is not None
 
     def fetch(self, handle: str, folder: Path, max_bytes: int) -> Path:
-        """The folder, with the files of the model."""
+        """Download the files of the model into the folder; return the folder.
+
+        Raises:
+            BlocksError: MLflow could not download the model.
+        """
         import mlflow
         from mlflow.exceptions import MlflowException
 
@@ -26,8 +30,8 @@ class MlflowSource:
             raise BlocksError(
                 "encoder",
                 handle,
-                f"MLflow got nothing ({' '.join(str(error).split())})",
+                f"the download failed ({' '.join(str(error).split())})",
                 f"a model of the registry at {mlflow.get_registry_uri()}",
-                "check name, version and MLFLOW_TRACKING_URI",
+                "Check the name, the version and MLFLOW_TRACKING_URI",
             ) from error
         return folder

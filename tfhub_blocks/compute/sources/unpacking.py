@@ -1,4 +1,4 @@
-"""An archive, unpacked as if it were hostile: ``.tar.gz`` or ``.zip``."""
+"""Unpacking of ``.tar.gz`` and ``.zip`` archives, with protection against hostile archives."""
 
 import gzip
 import shutil
@@ -20,12 +20,12 @@ _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
 
 
 class ArchiveSource:
-    """Unpacks an archive of this machine."""
+    """A source that unpacks a local archive."""
 
     takes = "a .tar.gz or .zip archive"
 
     def matches(self, handle: str) -> bool:
-        """Whether there is such a file, and it begins as an archive does."""
+        """Return True if the handle is a file with the first bytes of an archive."""
         path = Path(handle)
         if not path.is_file():
             return False
@@ -33,7 +33,7 @@ class ArchiveSource:
             return file.read(4).startswith((_GZIP, _ZIP))
 
     def fetch(self, handle: str, folder: Path, max_bytes: int) -> Path:
-        """The folder, with what the archive holds."""
+        """Unpack the archive into the folder; return the folder."""
         unpack(Path(handle), folder, max_bytes, handle)
         return folder
 
@@ -42,8 +42,9 @@ def unpack(archive: Path, folder: Path, max_bytes: int, where: str) -> None:
     """Write the files of an archive below a folder.
 
     Raises:
-        BlocksError: It is no whole archive, or a member leaves the folder, is a link or a device,
-            or there are more than ``max_bytes`` or ``MAX_MEMBERS``. What was written is left.
+        BlocksError: The archive is incomplete; a member leaves the folder, or is a link or a
+            device; or the archive has more than ``max_bytes`` or ``MAX_MEMBERS``. Files that were
+            already written remain.
     """
     unpacked_bytes = 0
     try:
@@ -53,7 +54,7 @@ def unpack(archive: Path, folder: Path, max_bytes: int, where: str) -> None:
                 raise _refused(
                     where,
                     name,
-                    f"with it the archive holds {unpacked_bytes:,} bytes in {number} files",
+                    f"the archive up to here has {unpacked_bytes:,} bytes in {number} files",
                     f"at most {max_bytes:,} bytes in {MAX_MEMBERS:,} files",
                 )
             target = folder / name
@@ -64,19 +65,20 @@ def unpack(archive: Path, folder: Path, max_bytes: int, where: str) -> None:
                 raise EOFError(f"{name} ends early")
     except FileExistsError as error:
         name = str(Path(error.filename).relative_to(folder))
-        raise _refused(where, name, "it is in the archive twice", "each file once") from error
+        problem = "the file is in the archive twice"
+        raise _refused(where, name, problem, "each file once") from error
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile) as error:
         raise BlocksError(
             where,
             "archive",
-            f"it cannot be unpacked ({type(error).__name__}: {error})",
-            "a whole .tar.gz or .zip",
-            "get it again",
+            f"the archive cannot be unpacked ({type(error).__name__}: {error})",
+            "a complete .tar.gz or .zip",
+            "Download the archive again; the copy may be incomplete",
         ) from error
 
 
 def _members(archive: Path, where: str) -> Iterator[tuple[str, int, IO[bytes]]]:
-    """Name, size and content of each file; folders are passed over."""
+    """Yield name, size and content of each file; skip folders."""
     with archive.open("rb") as file:
         is_zip = file.read(4) == _ZIP
     yield from (_zip_members if is_zip else _tar_members)(archive, where)
@@ -104,14 +106,14 @@ def _checked(
 ) -> tuple[str, int, IO[bytes]]:
     plain = name.removeprefix("./")
     if content is None:
-        raise _refused(where, name, "it is a link or a device", "plain files and folders")
+        raise _refused(where, name, "the member is a link or a device", "plain files and folders")
     if not is_safe_relative_path(plain):
-        raise _refused(where, name, "it leaves the folder", "paths below the archive's top")
+        raise _refused(where, name, "the path leaves the folder", "paths below the archive's top")
     return plain, size_bytes, content
 
 
 class _Unzipped(gzip.GzipFile):
-    """A tar without its compression, whose headers are of a size that memory holds."""
+    """A decompressed tar that refuses headers too large for memory."""
 
     def read(self, size: int | None = -1) -> bytes:
         if size is None or not 0 <= size <= MAX_HEADER_BYTES:
@@ -120,5 +122,5 @@ class _Unzipped(gzip.GzipFile):
 
 
 def _refused(where: str, name: str, problem: str, expected: str) -> BlocksError:
-    remedy = "do not use this archive, or unpack it by hand, look, and give the folder"
+    remedy = "Do not use this archive, or unpack and inspect it by hand, and pass the folder"
     return BlocksError(where, name, problem, expected, remedy)

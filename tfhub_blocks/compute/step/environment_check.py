@@ -1,4 +1,4 @@
-"""What every step does first: see whether it runs in the environment that it is pinned to."""
+"""The first check of every step: the environment is the one to which the step is pinned."""
 
 import os
 import sys
@@ -23,14 +23,15 @@ _NAMED = 3
 
 
 def check_environment(step_name: str) -> dict[str, Any]:
-    """Facts for a lineage: how the environment differs from the lock that the step carries.
+    """Compare the environment with the lock in the step's code snapshot; return the differences.
 
-    By policy (``TFHUB_BLOCKS_ENVIRONMENT_POLICY``) a difference is recorded only, told in one
-    line as well, or refused; distributions beside the lock count where differences are refused.
+    The result is part of the lineage. The policy (``TFHUB_BLOCKS_ENVIRONMENT_POLICY``) decides
+    about a difference: record it, print a warning as well, or refuse to run. Distributions that
+    the lock does not list count as differences only if the policy is to refuse.
 
     Raises:
-        BlocksError: The policy is to refuse, and there is a difference or no lock; or there is no
-            such policy.
+        BlocksError: The policy is to refuse, and a difference exists or the lock is missing; or
+            the policy is unknown.
     """
     asked = policy(step_name, POLICY_VARIABLE, get_args(Policy), DEFAULT_POLICY)
     lock = read_step_lock()
@@ -39,9 +40,10 @@ def check_environment(step_name: str) -> dict[str, Any]:
             raise BlocksError(
                 step_name,
                 "environment",
-                "the step's snapshot carries no lock to compare with",
-                "that of the environment which component.py names",
-                "let it name one that is defined; see `tfhub-blocks env check`",
+                "the step's code snapshot contains no environment lock",
+                "the lock of the environment that component.py names",
+                "Name a defined environment in component.py; `tfhub-blocks env check` lists the "
+                "faults",
             )
         return {"environment": None}
     drift = drift_from(lock)
@@ -49,30 +51,31 @@ def check_environment(step_name: str) -> dict[str, Any]:
         drift = with_tampered_files(drift, lock)
     differences = drift.differences(extra_counts=asked == "refuse")
     if differences and asked != "record":
-        _tell(step_name, drift, differences, asked)
+        _report(step_name, drift, differences, asked)
     return drift.as_dict()
 
 
-def _tell(step_name: str, drift: Drift, differences: list[str], asked: str) -> None:
+def _report(step_name: str, drift: Drift, differences: list[str], asked: str) -> None:
     named = ", ".join(differences[:_NAMED])
     if len(differences) > _NAMED:
         named += f", and {len(differences) - _NAMED} more"
-    problem = f"this is not {drift.environment}, to which the step is pinned: {named}"
+    problem = f"the environment differs from {drift.environment}, which the step requires: {named}"
     if asked == "refuse":
         raise BlocksError(
             step_name,
             "environment",
             problem,
-            "exactly what is locked",
-            "run it in that environment's image, and install nothing by hand",
+            "exactly the locked packages",
+            f"Run the step in the image of {drift.environment}, and install nothing by hand",
         )
     print(f"warning: {problem}", file=sys.stderr, flush=True)
 
 
 def accelerator_facts() -> dict[str, Any]:
-    """CUDA, cuDNN, GPUs and driver as TensorFlow sees them; nothing if no step imported it.
+    """Return the build, threads, CUDA, cuDNN, GPUs and driver that TensorFlow uses.
 
-    And which build it is, with its threads within and between operations, 0 for as many as cores.
+    ``threads`` are those within and those between operations; 0 means the number of cores. The
+    result is empty if this process has not imported TensorFlow.
     """
     tf: Any = sys.modules.get("tensorflow")
     if tf is None:
@@ -97,7 +100,7 @@ def accelerator_facts() -> dict[str, Any]:
 
 
 def _driver() -> str | None:
-    """The first line of what the NVIDIA driver says of itself."""
+    """Return the first line of the NVIDIA driver's version file, or None."""
     try:
         return DRIVER_FILE.read_text(encoding="utf-8").partition("\n")[0]
     except OSError:

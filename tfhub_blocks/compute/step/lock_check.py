@@ -1,4 +1,4 @@
-"""What a step that replays a release lock does first: see that it was given what is locked."""
+"""The first check of a step that replays a release lock: everything is as the lock states."""
 
 import os
 from collections.abc import Mapping
@@ -26,18 +26,21 @@ def check_expected(
     parameters: Mapping[str, Any],
     inputs: Mapping[str, Path],
 ) -> str | None:
-    """The name of the lock that is replayed, everything as it says; None if there is none.
+    """Compare a step with the release lock that it replays, and return the lock's name.
+
+    Return None if the step replays no lock.
 
     Args:
         step_name: The step, for the error.
         code_files: The SHA-256 of each file of the code that runs.
-        environment: NAME:VERSION that the code is pinned to, or nothing.
-        parameters: As they arrived.
-        inputs: The path of each input by port; those that the lock knows are read in full, and
-            other folders have to come from steps that replayed a lock.
+        environment: The environment of the code as NAME:VERSION, or an empty text.
+        parameters: The parameters that the step received.
+        inputs: The path of each input by port. Inputs that the lock lists are read in full; other
+            folders must be outputs of steps that replayed a lock.
 
     Raises:
-        BlocksError: Something is not as it is locked; all of it is told.
+        BlocksError: The step differs from the lock. The message lists the first differences, and
+            counts the others.
     """
     text = os.environ.get(VARIABLE)
     if not text:
@@ -46,7 +49,11 @@ def check_expected(
         expected = parse_expected(text)
     except ValueError as error:
         raise BlocksError(
-            step_name, VARIABLE, f"it cannot be read ({error})", "what submit wrote", "submit again"
+            step_name,
+            VARIABLE,
+            f"the value cannot be read ({error})",
+            "the value that `tfhub-blocks submit` wrote",
+            "Submit the lock again with `tfhub-blocks submit`",
         ) from error
     seen = replace(
         expected,
@@ -56,17 +63,17 @@ def check_expected(
         policies={name: os.environ.get(name, "") for name in expected.policies},
     )
     problems = [
-        f"{what} is {_short(found)}, locked is {_short(wanted)}"
-        for what, wanted, found in expected.differences(seen)
+        f"{name} is {_short(found)}, but the lock states {_short(wanted)}"
+        for name, wanted, found in expected.differences(seen)
     ]
     for port, digest in sorted(expected.inputs.items()):
         path = inputs.get(port)
         if path is None:
-            problems.append(f"input {port} was not given")
+            problems.append(f"input {port} is missing")
         elif not has_content(path, digest):
-            problems.append(f"input {port} has other content than {_short(digest)}")
+            problems.append(f"the content of input {port} does not have digest {_short(digest)}")
     problems += [
-        f"input {port} comes from a step that replayed no lock"
+        f"input {port} is the output of a step that replayed no lock"
         for port, path in sorted(inputs.items())
         if port not in expected.inputs and path.is_dir() and not _is_released(path)
     ]
@@ -75,15 +82,15 @@ def check_expected(
         raise BlocksError(
             step_name,
             f"release lock {expected.lock}",
-            f"this is not what was locked: {'; '.join(problems[:_NAMED])}{more}",
-            "exactly that, whatever was changed after the submission",
-            "see who changed it, and submit the lock again",
+            f"the step differs from the lock: {'; '.join(problems[:_NAMED])}{more}",
+            "",
+            "Find out who changed this after the submission, and submit the lock again",
         )
     return expected.lock
 
 
 def _is_released(output: Path) -> bool:
-    """Whether the step that made a folder compared what it was given with a lock, as this one."""
+    """Return True if the folder is the output of a step that replayed a release lock."""
     if not (output / STATEMENT_NAME).is_file():
         return False
     return bool(read_lineage(output).provenance.facts.get("release_lock"))

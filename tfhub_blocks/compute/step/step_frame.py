@@ -1,4 +1,4 @@
-"""The frame around every step: parameters checked, outputs complete or absent, lineage written."""
+"""The frame around every step: checked parameters, complete or absent outputs, and lineage."""
 
 import errno
 import os
@@ -35,11 +35,17 @@ PRIMITIVES = {"string", "integer", "number", "boolean"}
 
 @dataclass
 class StepRun:
-    """One run of a step: what it was given, and the output folders that it fills.
+    """One run of a step: its arguments, and the output folders that it fills.
 
-    Where several workers share the step, each has a run of its own, told apart by ``worker``; all
-    were given the same. The first begins the outputs and finishes them, from the parts that all put
-    into ``work``; the others end when their share is done.
+    Example::
+
+        with step(count_items, locals()) as run:
+            data = open_snapshot(run.path("snapshot"), "count_items")
+            folder = run.begin_output("counts", FORMAT)
+
+    If several workers share the step, each worker has its own run with its own ``worker``, and all
+    runs have equal arguments. The first worker begins and finishes the outputs, from the parts that
+    all workers write into ``work``. The other workers end when their share is done.
     """
 
     name: str
@@ -51,56 +57,59 @@ class StepRun:
     _outputs: list[tuple[Path, str, Format]] = field(default_factory=list)
 
     def path(self, port: str) -> Path:
-        """Where an input is or an output goes."""
+        """Return the path of an input or an output."""
         return Path(self.arguments[port])
 
     def begin_output(self, port: str, folder_format: Format) -> Path:
-        """The empty folder to write an output into; it becomes the output when the step ends.
+        """Create the empty folder of an output, and return its path.
+
+        The folder becomes the output when the step ends.
 
         Raises:
-            BlocksError: Something else is there already, or this is not the first worker.
+            BlocksError: The output's path already contains something else, or this is not the
+                first worker.
         """
         if not self.worker.is_first:
             raise BlocksError(
                 self.name,
                 port,
-                f"{self.worker} begins an output",
-                "worker 0 alone to do so",
-                "mend the component: let the others put parts into run.work",
+                f"{self.worker} called begin_output",
+                "a call from worker 0 only",
+                "In component.py, let the other workers write their parts into run.work",
             )
         self._outputs.append((self.path(port), port, folder_format))
         return begin_folder(self.path(port), self.provenance)
 
     def work(self, port: str, checked: Collection[str] = ()) -> Path:
-        """The folder for finished parts of an output, which all workers share.
+        """Return the folder for finished parts of an output, which all workers share.
 
-        It outlives this process: an attempt at the very same work (step, parameters, inputs, code
-        and environment; whatever the number of workers) finds there what an earlier one finished.
-        What is in it counts as finished, so each part is one file that needs no other, written
-        whole or renamed into place. The folder goes when the output is complete: a worker that has
-        done its share looks into it no more.
+        The folder outlives this process. A later attempt at the same work (equal step, parameters,
+        inputs, code and environment, with any number of workers) finds the parts that an earlier
+        attempt finished. Every file in the folder counts as finished. So each part is one file that
+        needs no other file, and is written completely or renamed into place. The folder is deleted
+        when the output is complete, so a worker must not read it after finishing its share.
 
         Args:
             port: The output.
-            checked: Inputs that may have no digest, because each part says of which content it is,
-                and is held against it.
+            checked: Inputs that may have no digest, because each part states the digest of its
+                content, and the step compares them.
 
         Raises:
-            BlocksError: An input has no digest, so parts made from other content would be taken.
+            BlocksError: An input has no digest, so parts of other content could be used by mistake.
         """
         for material in self.provenance.materials:
             if material.digest is None and material.name not in checked:
                 raise BlocksError(
                     self.name,
                     material.name,
-                    "it has no lineage, so nothing tells whether kept work is of this content",
+                    "the input has no lineage, so finished parts cannot be matched to its content",
                     "the output of a step, or a file",
-                    "let a step such as snapshot_data make it",
+                    "Pass the output of a step, such as snapshot_data",
                 )
         return work_folder(self.path(port), self.provenance)
 
     def finish(self) -> None:
-        """Make each output begun complete."""
+        """Complete every output that the run began."""
         facts = self.facts | {
             "environment": {**self.environment, **accelerator_facts()},
             "machine": machine_facts(),
@@ -112,19 +121,27 @@ class StepRun:
 
 @contextmanager
 def step(component: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterator[StepRun]:
-    """The frame for the body of a component.
+    """Run the body of a component as a step.
 
-    It is used as ``with step(extract_features, locals()) as run:``. On the way in, the environment
-    is checked against the lock that the step is pinned to, parameters against what their ports
-    declare and inputs against existence, all of it against the release lock that is replayed, if
-    there is one, and the first of several workers sees that all were given the same; on the way
-    out, outputs become complete. A BlocksError or a full disk ends the process with status 1 and
-    one line, any other error with its traceback, and leaving the body early is an error whatever
-    the status; no output is left that looks finished.
+    Example::
+
+        with step(extract_features, locals()) as run:
+            folder = run.begin_output("features", FORMAT)
+
+    Before the body, the frame checks:
+
+    - the environment is as the lock in the code snapshot states;
+    - parameters are within the limits of their ports, and inputs exist;
+    - all of these are as the release lock states, if the step replays one;
+    - all workers have equal arguments, if several share the step.
+
+    After the body, the outputs become complete. A BlocksError or a full disk ends the process with
+    status 1 and one line. Any other error ends the process with its traceback. A body that exits
+    early is an error, whatever the status. After an error, no output looks finished.
 
     Args:
         component: The function that ``command_component`` decorated.
-        arguments: Its arguments by name; primitives are taken as parameters, paths as inputs.
+        arguments: The function's arguments by name: primitives are parameters, paths are inputs.
     """
     function = component.__wrapped__  # type: ignore[attr-defined]
     name = function.__name__
@@ -140,16 +157,30 @@ def step(component: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterato
         if early.code:
             raise
         _fail(
-            f"[{name} > exit] it ended before its outputs were complete; expected its body to run "
-            "to the end; return or raise instead of sys.exit"
+            str(
+                BlocksError(
+                    name,
+                    "exit",
+                    "the step ended before its outputs were complete",
+                    "a body that runs to its end",
+                    "Return or raise an exception instead of calling sys.exit",
+                )
+            )
         )
     except Exception as error:
         if not _is_full_disk(error):
             raise
         traceback.print_exc()
         _fail(
-            f"[{name} > output] there is no space left on the disk; expected room for the "
-            "outputs; free some space and run again: what is complete is kept"
+            str(
+                BlocksError(
+                    name,
+                    "output",
+                    "the disk is full",
+                    "room for the outputs",
+                    "Free some space and run the step again; finished parts are kept",
+                )
+            )
         )
     print(f"{name}: done in {time.monotonic() - started:.1f} s", flush=True)
 
@@ -162,9 +193,9 @@ def _worker(name: str, component: Any) -> Worker:
         raise BlocksError(
             name,
             VARIABLE,
-            f"this is {worker}, and the step does not share its work",
+            f"the process is {worker}, but the step cannot share its work",
             f'one worker, or a component with the tag "{TAG}": "{MANY}" and an output folder',
-            "run it with instance_count 1",
+            "Set instance_count to 1 for this step",
         )
     return worker
 
@@ -204,7 +235,7 @@ def _begin(
         finished="",
     )
     if worker.count > 1:
-        # Any folder that all share will do.
+        # Any folder that all workers share is enough.
         port = next(port for port in given if _is_output_folder(ports[port]))
         gather(Path(given[port]), worker, provenance.work, name)
     facts = {"release_lock": lock} if lock else {}
@@ -214,36 +245,37 @@ def _begin(
 def check_parameter(step_name: str, port: str, declared: Any, value: Any) -> None:
     """Check a parameter against the enum, minimum and maximum that its port declares.
 
-    Azure ML and mldesigner draw these in the designer and hold none of them at run time.
+    Azure ML and mldesigner show these limits in the designer, but do not check them at run time.
 
     Raises:
-        BlocksError: The value is outside.
+        BlocksError: The value is outside the limits.
     """
     if value is None:
         return
     if declared.enum and value not in declared.enum:
         expected = "one of " + ", ".join(map(str, declared.enum))
-    elif declared.min is not None and not value >= declared.min:  # a NaN is refused, too
-        expected = f"at least {declared.min}"
+        remedy = f"Set {port} to one of these"
+    elif declared.min is not None and not value >= declared.min:  # also refuses a NaN
+        expected, remedy = f"at least {declared.min}", f"Set {port} to {declared.min} or more"
     elif declared.max is not None and not value <= declared.max:
-        expected = f"at most {declared.max}"
+        expected, remedy = f"at most {declared.max}", f"Set {port} to {declared.max} or less"
     else:
         return
-    raise BlocksError(step_name, port, f"it is {value!r}", expected, f"set {port} to such a value")
+    raise BlocksError(step_name, port, f"{value!r} is not allowed", expected, remedy)
 
 
 def _material(step_name: str, port: str, path: Path, is_model: bool) -> Material:
-    """What is given at a port, with its digest if it has a lineage, is a file, or is a model.
+    """Describe the input of a port, with a digest if it has a lineage, is a file, or is a model.
 
-    Of other folders, such as data that is scored, reading every byte would cost too much.
+    Other folders, such as data to score, get no digest: reading every byte would cost too much.
     """
     if not path.exists():
         raise BlocksError(
             step_name,
             port,
-            f"there is nothing at {str(path)!r}",
+            f"{str(path)!r} does not exist",
             "a file or folder",
-            "check the path, and that it can be read from where the step runs",
+            f"Pass a path for {port} that exists on the machine where the step runs",
         )
     if path.is_file():
         return Material(port, tree_digest({path.name: file_sha256(path)}))
@@ -255,19 +287,22 @@ def _material(step_name: str, port: str, path: Path, is_model: bool) -> Material
 
 
 def _is_full_disk(error: BaseException | None) -> bool:
-    """Whether a full disk is behind an error, which TensorFlow, MLflow and SQLite tell as text."""
+    """Return True if a full disk caused an error.
+
+    TensorFlow, MLflow and SQLite report a full disk only in the text of their errors.
+    """
     while error is not None:
-        told = str(error)
+        message = str(error)
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             return True
-        if os.strerror(errno.ENOSPC) in told or "disk is full" in told:
+        if os.strerror(errno.ENOSPC) in message or "disk is full" in message:
             return True
         error = error.__cause__ or error.__context__
     return False
 
 
 def _now() -> str:
-    # With the Z that in-toto wants for UTC.
+    # in-toto requires the Z for UTC.
     return f"{datetime.now(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 

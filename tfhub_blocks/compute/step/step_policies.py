@@ -1,4 +1,4 @@
-"""What a profile says of policies reaches a step as environment variables."""
+"""Policies of a profile, which reach a step as environment variables."""
 
 import os
 from collections.abc import Sequence
@@ -7,18 +7,18 @@ from tfhub_blocks.records.base.errors import BlocksError, nearest
 
 
 def policy(step_name: str, variable: str, known: Sequence[str], default: str) -> str:
-    """What an environment variable says, or the default if it says nothing.
+    """Return the policy that an environment variable sets, or the default if it is empty.
 
     Raises:
-        BlocksError: It says something else than one of the known words.
+        BlocksError: The value is not one of the known words.
     """
     given = os.environ.get(variable) or default
     if given not in known:
         raise BlocksError(
             step_name,
             variable,
-            f"it is {given!r}",
+            f"{given!r} is not a known policy",
             "one of " + ", ".join(known),
-            nearest(given, known) or "correct it",
+            nearest(given, known) or f"Set {variable} to one of these",
         )
     return given

@@ -1,4 +1,4 @@
-"""What a step sends to MLflow: on this machine to SQLite, on Azure ML to the workspace."""
+"""MLflow tracking of a step: to SQLite in a local run, to the workspace on Azure ML."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +7,10 @@ import mlflow
 
 
 def track(name: str, values: Mapping[str, float], tags: Mapping[str, str], folder: Path) -> None:
-    """Send numbers, tags and a folder of files, as one run, or into the job's run on Azure ML."""
+    """Log numbers, tags and a folder of files to MLflow.
+
+    They become one new run, or on Azure ML a part of the job's run.
+    """
     with mlflow.start_run(run_name=name):
         mlflow.log_metrics(dict(values))
         mlflow.set_tags(dict(tags))

@@ -1,6 +1,6 @@
-"""Cuts: where one tensor separates the lower part of an encoder's graph from the upper.
+"""Flat graphs, and the tensors that separate the lower part of an encoder's graph from the upper.
 
-Fine-tuning that trains only variables above a cut can compute what lies below once for each item.
+Fine-tuning that trains only variables above a cut can compute the part below once for each item.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,10 +14,10 @@ Edges = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class CutTensor:
-    """A place where one single tensor separates the graph.
+    """A single tensor that separates the graph.
 
-    Everything from the input to the first ``below`` trainable variables is on its lower side, and
-    no other trainable variable is.
+    Its lower side has everything from the input to the first ``below`` trainable variables, and no
+    other trainable variable.
     """
 
     below: int
@@ -26,13 +26,12 @@ class CutTensor:
 
 @dataclass(frozen=True, eq=False)
 class FlatGraph:
-    """A function's graph with every call in it replaced by what is called.
+    """A function's graph with every call replaced by the body of the called function.
 
-    ``captures`` are the tensors from outside (handles of variables, tables) by the names of the
-    nodes that stand for them; ``variables`` all variables, and ``trainable`` those trainable ones
-    that have an effect on the output, by where the graph from input to output comes upon them
-    first; ``between`` the nodes that need the input and that the output needs, each after those
-    that it computes with.
+    ``captures`` are the tensors from outside (handles of variables, tables) by the names of their
+    placeholder nodes. ``variables`` are all variables. ``trainable`` are the trainable variables
+    that affect the output, in the order of their first use from input to output. ``between`` are
+    the nodes that depend on the input and affect the output, each after the nodes that it uses.
     """
 
     definition: Any
@@ -46,10 +45,10 @@ class FlatGraph:
 
 
 def flat_graph(function: Any, variables: list[Any]) -> FlatGraph:
-    """The flat graph of a function, with all places at which it may be cut.
+    """Return the flat graph of a function, with all tensors at which it can be cut.
 
     Args:
-        function: A concrete function of the encoder: one tensor in, one out.
+        function: A concrete function of the encoder, from one tensor to one tensor.
         variables: The encoder's trainable variables.
     """
     graph = inlined_graph(function)
@@ -88,7 +87,7 @@ def flat_graph(function: Any, variables: list[Any]) -> FlatGraph:
 
 
 def copied(flat: FlatGraph, device: str) -> FlatGraph:
-    """The same graph with copies of its variables on a device."""
+    """Return the same graph with copies of its variables on a device."""
     with tf.device(device):
         copies = {id(v.handle): tf.Variable(v, trainable=v.trainable) for v in flat.variables}
     handles = {number: copy.handle for number, copy in copies.items()}
@@ -101,23 +100,23 @@ def copied(flat: FlatGraph, device: str) -> FlatGraph:
 
 
 def trainable_order(function: Any, variables: list[Any]) -> tuple[list[Any], list[int]]:
-    """Trainable variables in the graph's order, and the cuts between them.
+    """Return the trainable variables in the graph's order, and the cuts between them.
 
     Args:
-        function: A concrete function of the encoder: one tensor in, one out.
+        function: A concrete function of the encoder, from one tensor to one tensor.
         variables: The encoder's trainable variables.
 
     Returns:
-        Those variables that have an effect on the output, by where the graph from input to output
-        comes upon them first; and each index of them before which a single tensor separates the
-        graph, so that everything from the input to the earlier variables is on its one side.
+        The variables that affect the output, in the order of their first use from input to output;
+        and each index of a variable before which a single tensor separates the graph, with the
+        input and all earlier variables on one side.
     """
     flat = flat_graph(function, variables)
     return list(flat.trainable), sorted({place.below for place in flat.places})
 
 
 def data_inputs(node: Any) -> list[str]:
-    """The tensors, ``NAME`` or ``NAME:INDEX``, that a node computes with."""
+    """Return the tensors, ``NAME`` or ``NAME:INDEX``, that a node computes with."""
     return [name for name in node.input if not name.startswith("^")]
 
 
@@ -132,14 +131,14 @@ def _places(
         for tensor in sources[name]:
             if tensor.partition(":")[0] in positions:
                 last_use[tensor] = positions[name]
-    made: dict[str, list[str]] = {}
+    outputs: dict[str, list[str]] = {}
     for tensor in last_use:
-        made.setdefault(tensor.partition(":")[0], []).append(tensor)
+        outputs.setdefault(tensor.partition(":")[0], []).append(tensor)
     crossing: set[str] = set()
     for position, name in enumerate(path):
-        crossing |= set(made.get(name, ()))
+        crossing |= set(outputs.get(name, ()))
         crossing = {tensor for tensor in crossing if last_use[tensor] > position}
-        # Every way from input to output goes over this place, and so through this one tensor.
+        # Every path from input to output passes this position, and so goes through this tensor.
         if len(crossing) == 1:
             below = sum(first <= position for first, _, _ in spans)
             straddles = any(first <= position < last for first, last, _ in spans)
@@ -150,7 +149,7 @@ def _places(
 def _span(
     holder: str, consumers: Mapping[str, list[str]], positions: Mapping[str, int]
 ) -> tuple[int, int] | None:
-    """The first and the last place of the path that a variable's value enters directly."""
+    """Return the first and the last position of the path that a variable's value enters."""
     seen, waiting, met = {holder}, [holder], []
     while waiting:
         for consumer in consumers.get(waiting.pop(), ()):
@@ -184,7 +183,7 @@ def _reachable(starts: list[str], edges: Mapping[str, list[str]]) -> set[str]:
 
 
 def _topological(names: set[str], sources: Mapping[str, list[str]]) -> Iterator[str]:
-    """The nodes, each after those that it computes with; the same order for the same graph."""
+    """Yield the nodes, each after the nodes that it uses; the order depends on the graph alone."""
     waits = {name: {s for s in _names(sources[name]) if s in names} for name in names}
     consumers: Edges = {}
     for name in sorted(names):

@@ -1,4 +1,4 @@
-"""How much each operation of a graph computes: floating-point operations from static shapes."""
+"""The floating-point operations of each operation of a graph, from static shapes."""
 
 from collections.abc import Iterable
 from math import prod
@@ -6,10 +6,11 @@ from typing import Any
 
 
 def flops_of(operation: Any) -> int | None:
-    """Floating-point operations of one operation of a ``tf.Graph``; None if a shape is not known.
+    """Return the floating-point operations of an operation of a ``tf.Graph``.
 
-    A product and its addition count as two. Convolutions and matrix products are counted by their
-    definition, anything else as one for each number that it gives.
+    The value is None if a shape is unknown. A product and its addition count as two. Convolutions
+    and matrix products are counted by their definition, any other operation as one for each number
+    in its first output.
     """
     inputs = [_sides(tensor) for tensor in operation.inputs]
     # Further outputs are by-products, such as the statistics of a normalisation.

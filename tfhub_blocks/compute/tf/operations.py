@@ -1,4 +1,4 @@
-"""Operations of a SavedModel: which it uses, and which package has those that TensorFlow lacks."""
+"""Operations of a SavedModel, and the packages with operations that TensorFlow lacks."""
 
 import importlib
 from collections.abc import Iterable
@@ -13,18 +13,18 @@ from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.pins.pins import SAVED_MODEL_NAME, OperationPackage, Operations
 
 PACKAGES: tuple[OperationPackage, ...] = get_args(OperationPackage)
-# Taken before any package is imported: what needs none.
+# Read before any package is imported: the operations that need no package.
 CORE = registered_operations()
 SHOWN = 5
 
 
 def read_operations(saved_model: Path, where: str) -> Operations:
-    """The operations of the SavedModels in a folder, read without loading them.
+    """Return the operations of the SavedModels in a folder, without loading the SavedModels.
 
-    A package that has missing ones, and is installed, is imported.
+    If operations are missing, the installed packages that have them are imported.
 
     Raises:
-        BlocksError: A file is no SavedModel, or an operation is in no installed package.
+        BlocksError: A file is not a SavedModel, or no installed package has an operation.
     """
     used: set[str] = set()
     for path in sorted(saved_model.rglob(SAVED_MODEL_NAME)):
@@ -41,22 +41,22 @@ def read_operations(saved_model: Path, where: str) -> Operations:
             where,
             str(saved_model),
             f"TensorFlow {tf.__version__} has no operation {', '.join(missing[:SHOWN])}{more}",
-            f"operations of TensorFlow, or of {', '.join(PACKAGES)} where that is installed",
+            f"operations of TensorFlow, or of {', '.join(PACKAGES)} if installed",
             _remedy(),
         )
     return Operations(tuple(sorted(used)), tuple(needed))
 
 
 def import_packages(packages: Iterable[OperationPackage], where: str) -> None:
-    """Import the packages that a pin names, so that an encoder's operations are there.
+    """Import the packages that a pin names, so that an encoder's operations are registered.
 
     Raises:
-        BlocksError: One is not installed.
+        BlocksError: A package is not installed.
     """
     for package in packages:
         if not _is_imported(package):
-            problem = f"{package} is not installed"
-            raise BlocksError(where, "operations", problem, "it, as the pin says", _remedy())
+            problem = f"{package} is not installed, and the pin requires it"
+            raise BlocksError(where, "operations", problem, "", _remedy())
 
 
 def _used(path: Path, where: str) -> set[str]:
@@ -66,15 +66,15 @@ def _used(path: Path, where: str) -> set[str]:
         raise BlocksError(
             where,
             str(path),
-            f"TensorFlow {tf.__version__} cannot load it ({first_line(error)})",
-            "a whole SavedModel",
-            "get it again",
+            f"TensorFlow {tf.__version__} cannot load this SavedModel ({first_line(error)})",
+            "",
+            "Download the encoder again, because the copy may be incomplete",
         ) from error
     graphs = [meta_graph.graph_def for meta_graph in saved.meta_graphs]
     functions = [function for graph in graphs for function in graph.library.function]
     nodes = [node for graph in graphs for node in graph.node]
     nodes += [node for function in functions for node in function.node_def]
-    # A function can be called like an operation of its name.
+    # A node can call a function by its name, as if the function were an operation.
     return {node.op for node in nodes} - {function.signature.name for function in functions}
 
 
@@ -89,6 +89,6 @@ def _is_imported(package: OperationPackage) -> bool:
 def _remedy() -> str:
     series = ".".join(tf.__version__.split(".")[:2])
     return (
-        f"add tensorflow-text=={series}.* to the environment's requirements.in if it is a text "
-        "model, or get one without"
+        f"Add tensorflow-text=={series}.* to the environment's requirements.in if the encoder is "
+        "a text model, or choose an encoder without these operations"
     )

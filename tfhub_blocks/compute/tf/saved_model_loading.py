@@ -1,4 +1,4 @@
-"""SavedModels in memory, by the four classes of object that loading gives."""
+"""SavedModels in memory, in the four classes of object that loading returns."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -10,19 +10,19 @@ from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.pins.pins import SAVED_MODEL_NAME, LoadedClass
 
 TF1_HUB_NAME = "tfhub_module.pb"
-# Inside an encoder's folder: a SavedModel that gives what the encoder takes.
+# Inside an encoder's folder: a SavedModel whose output is the input of the encoder.
 PREPROCESSOR_FOLDER = "preprocessor"
-# The first is TensorFlow's, the second the TF1 Hub format's.
+# The first is the name in TensorFlow, the second in the TF1 Hub format.
 SIGNATURES = ("serving_default", "default")
 
 
 @dataclass(frozen=True)
 class SavedObject:
-    """A SavedModel in memory: its class, and how one calls it for inference.
+    """A SavedModel in memory: its class, and a function that calls it for inference.
 
-    ``modules`` must be kept by whoever saves what ``call`` computes; the first has the encoder's
-    variables. ``specs`` are the inputs that ``call`` declares, each a single tensor; ``told`` says
-    all inputs, for a message.
+    Code that saves the result of ``call`` must keep ``modules``; the first has the encoder's
+    variables. ``specs`` are the declared inputs of ``call``, each a single tensor. ``told``
+    describes all inputs, for messages.
     """
 
     loaded_class: LoadedClass
@@ -38,15 +38,15 @@ class SavedObject:
 
     @property
     def trainable_variables(self) -> list[Any]:
-        """Those that may be trained: none but of a reusable SavedModel or a Keras export."""
+        """The trainable variables; only a reusable SavedModel or a Keras export has any."""
         return list(getattr(self.modules[0], "trainable_variables", ()))
 
 
 def load_object(saved_model: Path, where: str) -> SavedObject:
-    """A SavedModel, and before it the one in its folder ``preprocessor``, if there is one.
+    """Load a SavedModel, preceded by the SavedModel in its folder ``preprocessor``, if any.
 
     Raises:
-        BlocksError: TensorFlow cannot load it, or it has nothing that one could call.
+        BlocksError: TensorFlow cannot load a SavedModel, or it has no function to call.
     """
     encoder = _load(saved_model, where)
     if not (saved_model / PREPROCESSOR_FOLDER / SAVED_MODEL_NAME).is_file():
@@ -61,35 +61,35 @@ def load_object(saved_model: Path, where: str) -> SavedObject:
 
 
 def unfit(where: str, seen: str) -> BlocksError:
-    """The error for a SavedModel that cannot serve as an encoder."""
+    """Return the error for a SavedModel that cannot serve as an encoder."""
     return BlocksError(
         where,
         "signature",
         f"this SavedModel cannot serve as an encoder: it has {seen}",
-        "images float32[None, height, width, 3], strings [None] or waveforms float32[None, samples]"
-        " in, one float vector an item out",
-        "tell what it does not say (docs/modalities.md), or wrap it in a tf.Module whose __call__ "
-        "does that (preprocessing, pooling), and save that",
+        "an input of images float32[None, height, width, 3], strings [None] or waveforms "
+        "float32[None, samples], and an output of one float vector per item",
+        "Pass the facts that the SavedModel does not contain (input facts or option --facts), or "
+        "import a tf.Module whose __call__ adds the missing preprocessing or pooling",
     )
 
 
 def first_line(error: Exception) -> str:
-    """The kind of a foreign error and the first line of its message, short enough to quote."""
+    """Return the class of an error and the first line of its message, at most 200 characters."""
     return f"{type(error).__name__}: {error}".strip().splitlines()[0][:200]
 
 
 def _load(saved_model: Path, where: str) -> SavedObject:
     is_tf1 = (saved_model / TF1_HUB_NAME).is_file()
     try:
-        # That format's graph for inference has no tags; all others are tagged.
+        # The graph for inference has no tags in the TF1 Hub format, and has tags in all others.
         module = tf.saved_model.load(str(saved_model), *([[]] if is_tf1 else []))
-    except Exception as error:  # Protobuf, Python or TensorFlow fails, by what is damaged.
+    except Exception as error:  # Protobuf, Python or TensorFlow fails, depending on the damage.
         raise BlocksError(
             where,
             str(saved_model),
-            f"TensorFlow {tf.__version__} cannot load it ({first_line(error)})",
-            "a whole SavedModel",
-            "get it again",
+            f"TensorFlow {tf.__version__} cannot load this SavedModel ({first_line(error)})",
+            "",
+            "Download the encoder again, because the copy may be incomplete",
         ) from error
     if not is_tf1 and callable(module) and hasattr(module.__call__, "concrete_functions"):
         return _reusable(module)
@@ -101,12 +101,12 @@ def _load(saved_model: Path, where: str) -> SavedObject:
 
 
 def _reusable(module: Any) -> SavedObject:
-    """https://www.tensorflow.org/hub/reusable_saved_models."""
+    """Return an object of class reusable: https://www.tensorflow.org/hub/reusable_saved_models."""
     arguments = [c.structured_input_signature for c in module.__call__.concrete_functions]
     specs = tuple(
         positional[0]
         for positional, named in arguments
-        # Exactly one tensor: the rest are switches, such as training.
+        # Exactly one tensor: other arguments are switches, such as training.
         if len(_tensors((positional, named))) == 1 and isinstance(positional[0], tf.TensorSpec)
     )
     specification = module.__call__.function_spec.fullargspec
@@ -116,7 +116,7 @@ def _reusable(module: Any) -> SavedObject:
     def call(x: Any) -> Any:
         return module(x, **switches)
 
-    return SavedObject("reusable", (module,), specs, call, _told(arguments))
+    return SavedObject("reusable", (module,), specs, call, _described(arguments))
 
 
 def _with_signature(module: Any, signature: Any, kind: LoadedClass) -> SavedObject:
@@ -126,7 +126,8 @@ def _with_signature(module: Any, signature: Any, kind: LoadedClass) -> SavedObje
     def call(x: Any) -> Any:
         return signature(**(x if isinstance(x, Mapping) else dict.fromkeys(named, x)))
 
-    return SavedObject(kind, (module,), specs, call, _told([signature.structured_input_signature]))
+    inputs = _described([signature.structured_input_signature])
+    return SavedObject(kind, (module,), specs, call, inputs)
 
 
 def _tensors(structure: Any) -> list[Any]:
@@ -135,11 +136,11 @@ def _tensors(structure: Any) -> list[Any]:
 
 
 def told_tensor(tensor: Any) -> str:
-    """Dtype and shape of a tensor or its spec, such as ``float32[None, 3]``."""
+    """Return the dtype and shape of a tensor or its spec, such as ``float32[None, 3]``."""
     sides = tensor.shape.as_list() if tensor.shape.rank is not None else "[...]"
     return f"{tensor.dtype.name}{sides}"
 
 
-def _told(arguments: list[Any]) -> str:
+def _described(arguments: list[Any]) -> str:
     tensors = {tuple(map(told_tensor, _tensors(a))) for a in arguments}
-    return "inputs " + " or ".join(", ".join(told) for told in sorted(tensors))
+    return "inputs " + " or ".join(", ".join(names) for names in sorted(tensors))

@@ -1,4 +1,4 @@
-"""SavedModels whose bytes depend on the model alone."""
+"""Writing of SavedModels whose bytes depend on the model alone."""
 
 import re
 import tempfile
@@ -15,9 +15,9 @@ NUMBER = re.compile(r"\d+")
 
 
 def _renumbering(names: list[str]) -> Callable[[str], str]:
-    """Puts ranks for the numbers that end function names.
+    """Return a function that replaces the numbers at the end of function names by ranks.
 
-    They come from a counter of the whole process, so they tell what else it has traced.
+    The numbers come from a counter of the process, so they depend on all functions traced before.
     """
     owners: dict[str, list[str]] = {}
     for name in names:
@@ -26,7 +26,7 @@ def _renumbering(names: list[str]) -> Callable[[str], str]:
     ranks = {number: str(rank) for rank, number in enumerate(sorted(owners, key=int))}
 
     def renumbered(text: str) -> str:
-        # A loop's arguments contain the names of its functions.
+        # The arguments of a loop contain the names of its functions.
         def rank(number: re.Match[str]) -> str:
             found = text[: number.end()].endswith(tuple(owners.get(number[0], ())))
             return ranks[number[0]] if found else number[0]
@@ -37,7 +37,7 @@ def _renumbering(names: list[str]) -> Callable[[str], str]:
 
 
 def _rewrite(message: Message, renumbered: Callable[[str], str]) -> None:
-    """Renumber every text in the message, keys of maps included."""
+    """Renumber every text in the message, including the keys of maps."""
     for field, value in message.ListFields():
         if isinstance(value, str):
             setattr(message, field.name, renumbered(value))
@@ -59,7 +59,7 @@ def _rewrite_map(entries: MutableMapping[Any, Any], renumbered: Callable[[str], 
     new_keys = {key: renumbered(key) if isinstance(key, str) else key for key in entries}
     if all(key == new_key for key, new_key in new_keys.items()):
         return
-    # All at once: a new key can be another entry's old one.
+    # All at once: a new key can be the old key of another entry.
     copies = {new_key: _copied(entries[key]) for key, new_key in new_keys.items()}
     entries.clear()
     for key, entry in copies.items():
@@ -78,7 +78,7 @@ def _copied(value: Any) -> Any:
 
 
 def _drop_tensor_numbers(function: function_pb2.FunctionDef) -> None:
-    """Captured tensors are "named" by their number, from the same counter; nothing reads it."""
+    """Drop the "names" of captured tensors: numbers of the same counter, which nothing reads."""
     for attributes in function.arg_attr.values():
         name = attributes.attr.get("_user_specified_name")
         if name is not None and name.s.isdigit():
@@ -95,21 +95,21 @@ def _normalize(folder: Path) -> None:
             _drop_tensor_numbers(function)
         library.function.sort(key=lambda function: function.signature.name)
     path.write_bytes(saved_model.SerializeToString(deterministic=True))
-    # It holds a random id; loading does without.
+    # The file contains a random id, and loading does not need it.
     (folder / "fingerprint.pb").unlink(missing_ok=True)
 
 
 def save_module(module: tf.Module, folder: Path, signatures: dict[str, Any]) -> None:
-    """Write a SavedModel, the same bytes from every process that traces the same functions.
+    """Write a SavedModel with the same bytes from every process that traces the same functions.
 
-    What TensorFlow adds of its own is taken away: the random id in ``fingerprint.pb`` and the
-    numbers, counted over the process, of functions and captured tensors. Lookup tables keep such
-    numbers in their names, so a module with tables comes out the same only from processes with
-    the same history. The folder is complete or absent.
+    Two additions of TensorFlow are removed: the random id in ``fingerprint.pb``, and the numbers of
+    functions and captured tensors, which are counted over the process. The names of lookup tables
+    keep such numbers, so a module with tables gives the same bytes only in processes with the same
+    history. The folder is complete or absent.
 
     Args:
-        module: What to save; ``tf.saved_model.load`` gives it back.
-        folder: Where to write; absent or empty.
+        module: The module to save; ``tf.saved_model.load`` returns it.
+        folder: The folder to write, absent or empty.
         signatures: Functions with an input signature, by signature name.
 
     Raises:
@@ -119,13 +119,13 @@ def save_module(module: tf.Module, folder: Path, signatures: dict[str, Any]) -> 
         raise BlocksError(
             "save_module",
             str(folder),
-            "something is there already",
+            f"folder {folder} contains files already",
             "an absent or empty folder",
-            "delete it or name another",
+            "Pass another folder, or delete this one",
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
-        unfinished = Path(beside) / folder.name
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+        unfinished = Path(temporary) / folder.name
         tf.saved_model.save(module, str(unfinished), signatures=signatures)
         _normalize(unfinished)
         unfinished.replace(folder)

@@ -1,6 +1,6 @@
-"""TensorFlow, imported once for all of ``compute``: quiet, and with threads set on purpose.
+"""TensorFlow, imported once for all of ``compute``: without log output, and with chosen threads.
 
-What is not part of its public interface comes through here as well, to be found in one place.
+All uses of TensorFlow's private interface are in this module too, so that they are easy to find.
 """
 
 import logging
@@ -29,7 +29,7 @@ __all__ = [
 
 @contextmanager
 def _silent_standard_error() -> Iterator[None]:
-    """Drops what native code writes; an exception still comes through."""
+    """Discard the output of native code. Exceptions still propagate."""
     kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)
     try:
@@ -42,23 +42,23 @@ def _silent_standard_error() -> Iterator[None]:
 
 @contextmanager
 def _without_optimizers_of_keras() -> Iterator[None]:
-    """Keeps TensorFlow from importing Keras, which is two fifths of what importing it takes.
+    """Keep TensorFlow from importing Keras, which takes two fifths of TensorFlow's import time.
 
-    It does so for optimizers that register as parts of SavedModels; those of Keras 3 do not. Keras
-    is still there for who asks for it, ``tf.keras`` included.
+    TensorFlow imports Keras for optimizers that register as parts of SavedModels; those of Keras 3
+    do not. Keras, including ``tf.keras``, can still be imported later.
     """
     name = "keras.src.optimizers"
     if name in sys.modules:
         yield
         return
-    sys.modules[name] = None  # type: ignore[assignment]  # which importing it takes as: not there
+    sys.modules[name] = None  # type: ignore[assignment]  # import then fails as if it were absent
     try:
         yield
     finally:
         del sys.modules[name]
 
 
-# Errors and worse; the lines below that TensorFlow writes before it reads this are dropped.
+# Log errors only. Lines that TensorFlow writes before it reads this variable are discarded below.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 with _silent_standard_error(), _without_optimizers_of_keras():
     import tensorflow as tf
@@ -72,20 +72,20 @@ with _silent_standard_error(), _without_optimizers_of_keras():
     from tensorflow.python.grappler import tf_optimizer
     from tensorflow.python.training.saver import export_meta_graph
 
-    # Looks for a GPU driver now, so that where there is none it complains now.
+    # Looks for a GPU driver now, so that the warning for a missing driver is discarded too.
     tf.config.list_physical_devices()
 
 
 def traced(function: Any, **options: Any) -> Any:
-    """``tf.function`` of one of ours, none of which has Python's own branches on tensors.
+    """Return ``tf.function`` of a function without Python branches on tensors.
 
-    So AutoGraph has nothing to rewrite, and to find that out takes it a tenth of a second each.
+    AutoGraph is off: it would have nothing to rewrite, and needs a tenth of a second to find out.
     """
     return tf.function(function, autograph=False, **options)
 
 
 def registered_operations() -> frozenset[str]:
-    """The operations that this process has, those of imported packages included."""
+    """Return the operations of this process, including those of imported packages."""
     buffer = pywrap_tf_session.TF_GetAllOpList()
     operations = op_def_pb2.OpList.FromString(pywrap_tf_session.TF_GetBuffer(buffer))
     pywrap_tf_session.TF_DeleteBuffer(buffer)
@@ -93,14 +93,14 @@ def registered_operations() -> frozenset[str]:
 
 
 def inlined_graph(function: Any) -> Any:
-    """The GraphDef of a concrete function with every call in it replaced by what is called.
+    """Return the GraphDef of a concrete function with every call replaced by the called body.
 
-    The function that does it is private to TensorFlow; ``tests/compute/test_cuts.py`` says so if
-    it goes away.
+    The function that does this is private to TensorFlow; ``tests/compute/tf/test_flat_graph.py``
+    fails if TensorFlow removes it.
     """
     logger = logging.getLogger("tensorflow")
     level = logger.level
-    # It warns of tables elsewhere in the process, which do not matter here.
+    # TensorFlow warns about tables elsewhere in the process, which do not matter for this graph.
     logger.setLevel(logging.ERROR)
     try:
         return convert_to_constants._run_inline_graph_optimization(function, False, True)
@@ -113,23 +113,23 @@ MAX_FROZEN_BYTES = 1.5 * 2**30
 
 
 def is_freezable(function: Any) -> bool:
-    """Whether the variables of a concrete function can become constants; a table cannot."""
+    """Return True if the variables of a concrete function can become constants; tables cannot."""
     size_bytes = sum(v.dtype.size * v.shape.num_elements() for v in function.variables)
     has_tables = len(function.captured_inputs) > len(function.variables)
     return size_bytes <= MAX_FROZEN_BYTES and not has_tables
 
 
 def rewritten(function: Any, rewriter: str) -> Any:
-    """A frozen concrete function after one of Grappler's rewriters, such as mixed precision.
+    """Return a frozen concrete function rewritten by Grappler, for example for mixed precision.
 
-    TensorFlow has a switch for it, which counts for the whole process and so for the reference.
+    TensorFlow's own switch applies to the complete process, and so to the reference as well.
     """
     graph = function.graph
     meta_graph = export_meta_graph(graph_def=graph.as_graph_def(), graph=graph)
     kept = meta_graph_pb2.CollectionDef()
     names = [tensor.name for tensor in (*function.inputs, *function.outputs)]
     kept.node_list.value.extend(names)
-    meta_graph.collection_def["train_op"].CopyFrom(kept)  # what it must not prune
+    meta_graph.collection_def["train_op"].CopyFrom(kept)  # protects these nodes from pruning
     config = config_pb2.ConfigProto()
     options = config.graph_options.rewrite_options
     options.min_graph_nodes = -1
@@ -146,17 +146,17 @@ def rewritten(function: Any, rewriter: str) -> Any:
 
 
 def has_gpu() -> bool:
-    """Whether TensorFlow computes on a GPU here."""
+    """Return True if TensorFlow computes on a GPU in this process."""
     return bool(tf.config.list_logical_devices("GPU"))
 
 
 def core_count() -> int:
-    """How many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def use_one_thread_per_operation() -> None:
-    """Keep each operation on one core, for work that fills the cores by itself.
+    """Limit each operation to one core, for work that occupies the cores by itself.
 
     Raises:
         RuntimeError: TensorFlow has computed something in this process before.
@@ -165,9 +165,9 @@ def use_one_thread_per_operation() -> None:
 
 
 def use_threads(count: int) -> None:
-    """Set how many threads share an operation, and how many operations run at once.
+    """Set the number of threads that share an operation, and of operations that run at once.
 
-    A sum's rounding depends on how it is shared out, so what is computed depends on the first.
+    The rounding of a sum depends on the number of threads that share it, so results do too.
 
     Raises:
         RuntimeError: TensorFlow has computed something in this process before.

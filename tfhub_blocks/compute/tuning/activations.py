@@ -1,6 +1,6 @@
-"""Activations: what the frozen lower part of an encoder gives for each item, kept on disk.
+"""Activations: the outputs of the frozen lower part of an encoder for each item, on disk.
 
-They are streamed in another order each epoch, with no more of them in memory than a window.
+Training streams the activations in another order each epoch. Memory contains at most a window.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tfhub_blocks.records.formats.features import vectors_of
 
-# An Arrow batch is read as a whole: a few make a window, and their order is shuffled.
+# An Arrow batch can only be read completely. A window is a few batches, whose rows are shuffled.
 WINDOW_BYTES = 128 * 2**20
 
 Float = NDArray[np.floating]
@@ -23,7 +23,7 @@ Integers = NDArray[np.integer]
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """An Arrow batch: the file, its number in it, and the rows of it that count."""
+    """An Arrow batch: its file, its number in the file, and the rows to use."""
 
     path: Path
     number: int
@@ -35,7 +35,7 @@ class Chunk:
 class Activations:
     """The activations of one split, in Arrow files: row i is of item ids[i], class targets[i].
 
-    However they are kept, they come as float32.
+    Activations are returned as float32, also if ``dtype``, the type on disk, is another.
     """
 
     shape: tuple[int, ...]
@@ -45,11 +45,11 @@ class Activations:
     ids: tuple[str, ...]
 
     def __len__(self) -> int:
-        """How many items."""
+        """Return the number of items."""
         return len(self.targets)
 
     def in_order(self, batch_size: int) -> Iterator[tuple[Float, Integers]]:
-        """Batches of activations [n, *shape] and targets [n] in the snapshot's order."""
+        """Yield batches of activations [n, *shape] and targets [n] in the snapshot's order."""
         for number in range(len(self.chunks)):
             rows, targets = self._read([number])
             for start in range(0, len(rows), batch_size):
@@ -59,15 +59,15 @@ class Activations:
     def shuffled(
         self, batch_size: int, seed: Sequence[int], window_bytes: int = WINDOW_BYTES
     ) -> Iterator[tuple[Float, Integers]]:
-        """Batches of exactly ``batch_size``, in an order that the seed alone decides.
+        """Yield batches of exactly ``batch_size``, in an order that depends on the seed alone.
 
-        Chunks come in random order, and items are drawn from a window of several chunks. Up to
-        ``batch_size - 1`` items are left out, others for each seed. Memory holds two windows.
+        Chunks are read in random order, and items are sampled from a window of several chunks. Up
+        to ``batch_size - 1`` items are left out, others for each seed. Memory contains two windows.
 
         Args:
             batch_size: At most the number of items.
-            seed: Numbers, such as those of a run and of an epoch.
-            window_bytes: How large a window may be; one has a chunk at least.
+            seed: Numbers, such as the seed of a run and the number of an epoch.
+            window_bytes: The size limit of a window, which has at least one chunk.
         """
         random = np.random.default_rng(seed)
         order = random.permutation(len(self.chunks))
@@ -91,7 +91,7 @@ class Activations:
         targets: list[Integers] = [np.empty(0, np.int64)]
         for number in numbers:
             chunk = self.chunks[number]
-            # Not mapped into memory: pages that were read would count as ours.
+            # Not mapped into memory: the pages read would count as memory of this process.
             with pa.OSFile(str(chunk.path)) as source:
                 batch = pa.ipc.open_file(source).get_batch(chunk.number)
             rows = vectors_of(batch["vector"])
@@ -108,20 +108,20 @@ def open_activations(
     targets: Integers,
     chosen: NDArray[np.bool_],
 ) -> Activations:
-    """Those of the activations in some files that are chosen, in order; ids alone are read.
+    """Return the chosen activations of some files, in order. Only ids are read.
 
     Args:
         paths: Arrow files with columns ``id`` and ``vector``.
-        shape: That of an item's activation.
-        dtype: What they are kept in.
-        targets: Of all rows of all files, one after the other.
-        chosen: Which of these rows.
+        shape: The shape of an item's activation.
+        dtype: The type of the activations in the files.
+        targets: The class of each row, over all files in order.
+        chosen: True for each row to use, over all files in order.
     """
     chunks: list[Chunk] = []
     ids: list[str] = []
     start = 0
     for path in paths:
-        # Mapped, so that of each batch only its ids are read.
+        # Mapped, so that only the ids of each batch are read.
         with pa.memory_map(str(path)) as source:
             reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=[0]))
             for number in range(reader.num_record_batches):

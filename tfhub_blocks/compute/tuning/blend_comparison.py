@@ -1,4 +1,4 @@
-"""Whether training was worth it: the start, the trained, and blends of them, on validation."""
+"""Comparison of the start, the trained model, and blends of both on the validation split."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,9 +18,9 @@ PERCENTILES = (2.5, 97.5)
 
 @dataclass(frozen=True)
 class BlendCandidate:
-    """A blend, calibrated, on validation: 0 as ``share`` is the start, and 1 the trained.
+    """A calibrated blend on validation: ``share`` 0 is the start, and 1 is the trained model.
 
-    ``temperature`` is that of the logits as they are trained, which start out calibrated.
+    ``temperature`` is the one that calibrates the logits of training, which begin calibrated.
     """
 
     share: float
@@ -31,7 +31,7 @@ class BlendCandidate:
 
 @dataclass(frozen=True)
 class BlendComparison:
-    """All candidates, which one was chosen, and what it gained over the start."""
+    """All candidates, the chosen candidate, and its gain over the start."""
 
     candidates: tuple[BlendCandidate, ...]
     chosen: BlendCandidate
@@ -39,20 +39,20 @@ class BlendComparison:
     accuracy_change: IntervalEstimate  # above 0 is better
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """Return the fields as plain values."""
         return asdict(self)
 
     def told(self) -> str:
-        """The verdict, in a line."""
+        """Return the verdict, in one line."""
         start = self.candidates[0]
         if self.chosen == start:
             return (
-                f"the start is better than any blend with what was trained, and comes out: "
+                f"the start is better than any blend with the trained model, and is kept: "
                 f"validation log-loss {start.log_loss:.4f}, accuracy {start.accuracy:.3f}"
             )
         loss, accuracy = self.log_loss_change, self.accuracy_change
         return (
-            f"{self.chosen.share:.0%} trained comes out: validation log-loss "
+            f"the blend with {self.chosen.share:.0%} trained is best: validation log-loss "
             f"{start.log_loss:.4f} -> {self.chosen.log_loss:.4f} "
             f"({loss.low:+.4f} to {loss.high:+.4f}), accuracy {start.accuracy:.3f} -> "
             f"{self.chosen.accuracy:.3f} ({accuracy.low:+.3f} to {accuracy.high:+.3f})"
@@ -62,11 +62,11 @@ class BlendComparison:
 def choose_blend(
     classifier: Classifier, start: Values, trained: Values, validation: Activations
 ) -> BlendComparison:
-    """Let a classifier hold the best blend of two sets of weights; give how all compare.
+    """Assign the best blend of two sets of weights to a classifier, and return the comparison.
 
     Blends are by weight (WiSE-FT: Wortsman et al., Robust Fine-tuning of Zero-shot Models, 2022).
-    Each is calibrated, and the one with the least log-loss on validation is chosen; the start
-    where none is better, which then comes out to the bit.
+    Each blend is calibrated, and the blend with the lowest log-loss on validation is chosen. If no
+    blend is better than the start, the start is chosen, with exactly its weights.
     """
     candidates, logits = [], []
     for share in SHARES:
@@ -95,7 +95,7 @@ def choose_blend(
 
 
 def blended(start: Values, trained: Values, share: float) -> Values:
-    """So much of the trained and the rest of the start; to the bit at 0 and at 1."""
+    """Return ``share`` of the trained weights plus the rest of the start, exact at 0 and at 1."""
     if share in (0.0, 1.0):
         return trained if share else start
     kept, taken = np.float32(1 - share), np.float32(share)
@@ -110,7 +110,7 @@ def _hits(
 
 
 def _gain(differences: NDArray[np.float64]) -> IntervalEstimate:
-    """The mean over items, chosen less start, with its bootstrap interval (Efron 1979)."""
+    """Return the mean over items, chosen less start, with its bootstrap interval (Efron 1979)."""
     random = np.random.default_rng(0)
     count = len(differences)
     means = [differences[random.integers(0, count, count)].mean() for _ in range(RESAMPLES)]

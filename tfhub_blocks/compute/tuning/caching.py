@@ -1,4 +1,4 @@
-"""Caching: the frozen lower part of an encoder, run once over the items that training needs."""
+"""Caching: running the frozen lower part of an encoder once over the items of a training."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -30,9 +30,9 @@ SPLITS = ("train", "validation")
 
 @dataclass(frozen=True, eq=False)
 class LowerPart:
-    """What lies below a cut of an encoder, as what vectors come from: flat activations.
+    """The part of an encoder below a cut, as a source of vectors: flat activations.
 
-    ``view`` is the number of the augmented view of items that it is applied to; 0 is as they are.
+    ``view`` is the number of the augmented view of the items; 0 is the items themselves.
     """
 
     whole: CutEncoder
@@ -41,32 +41,32 @@ class LowerPart:
 
     @property
     def name(self) -> str:
-        """That of the encoder."""
+        """The name of the encoder."""
         return self.whole.encoder.name
 
     @property
     def input(self) -> Modality:
-        """That of the encoder."""
+        """The modality of the encoder."""
         return self.whole.encoder.input
 
     @property
     def dimension(self) -> int:
-        """The numbers of one item's activation."""
+        """The count of numbers in one item's activation."""
         return prod(self.cut.shape)
 
     @property
     def digest(self) -> str:
-        """That of the encoder's files."""
+        """The digest of the encoder's files."""
         return self.whole.encoder.digest
 
     def describe(self) -> dict[str, Any]:
-        """What decides activations besides contents, digest and engine; JSON-ready."""
+        """Return all that affects activations apart from contents, digest and engine, for JSON."""
         cut = {"tensor": self.cut.tensor, "shape": list(self.cut.shape)}
         viewed = {"view": views.describe(self.view)} if self.view else {}
         return self.whole.encoder.describe() | {"cut": cut} | viewed
 
     def computation(self, batch_size: int, where: str) -> Computation:
-        """Activations as a computation of batches of one size, for a step."""
+        """Return the computation of activations in batches of one size, for a step."""
         of_whole = self.whole.encoder.computation(batch_size, where)
         preprocess = of_whole.preprocess
         spec = tf.TensorSpec.from_tensor(preprocess.outputs[0])
@@ -85,10 +85,11 @@ class LowerPart:
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """What is trained and measured on: activations at a cut.
+    """Activations at a cut, to train and to measure on.
 
-    ``views`` are those of the training items: as they are first, then augmented. ``engine`` is
-    the name of what computed them, nothing if another step did.
+    ``views`` are the activations of the training items: of the items themselves first, then of
+    their augmented views. ``engine`` is the name of the engine that computed the activations, or
+    empty if another step did.
     """
 
     views: tuple[Activations, ...]
@@ -97,17 +98,17 @@ class Examples:
 
     @property
     def train(self) -> Activations:
-        """Those of the training items as they are."""
+        """The activations of the training items without augmentation."""
         return self.views[0]
 
 
 @dataclass(frozen=True, eq=False)
 class Cache:
-    """The activations at a cut of a snapshot's items, computed where they are not there.
+    """The activations at a cut of a snapshot's items; missing ones are computed.
 
-    They are the parts of extractions, which are not put together: what an earlier attempt at the
-    same left in the share's folder is not computed again, and of workers with a folder in common
-    each computes its share. ``where`` is who asks, for messages.
+    The activations are the parts of an extraction, which are not joined. A part that an earlier
+    attempt left in the share's folder is not computed again. Workers with a common folder compute
+    a share each. ``where`` is the calling step, for messages.
     """
 
     snapshot: Snapshot
@@ -119,16 +120,16 @@ class Cache:
     def examples(
         self, view_count: int, given: Features | None, progress: Callable[[int, int], None]
     ) -> Examples:
-        """The activations of all items to train on and to validate with.
+        """Return the activations of all items to train on and to validate with.
 
         Args:
-            view_count: How many augmented views of the items to train on there are besides.
-            given: Those of the items as they are, if a step has computed them before.
-            progress: Called with items done and items in all, of this worker's share.
+            view_count: The number of augmented views to add for the training items.
+            given: The activations of the items without augmentation, if a step computed them.
+            progress: Called with the items done and the total, of this worker's share.
 
         Raises:
-            BlocksError: There are no views of such items, those given are of something else, the
-                disk is too small, or as ``Extraction.compute``.
+            BlocksError: The modality has no views, the passed activations belong to other inputs,
+                the disk is too small, or ``Extraction.compute`` failed.
         """
         if view_count:
             views.check_viewable(self.lower.input, self.where)
@@ -155,7 +156,7 @@ class Cache:
             engine, made = self.options.engine, self._given(given)
         others = []
         for view in range(1, view_count + 1):
-            # All that is trained on is of one engine, and found but once.
+            # All activations come from one engine, which is selected only once.
             engine, augmented = computed(SPLITS[:1], view, engine)
             others += augmented
             done += train // self.share.count
@@ -165,7 +166,7 @@ class Cache:
     def _computed(
         self, splits: Sequence[str], view: int, engine: str, progress: Callable[[int, int], None]
     ) -> tuple[str, list[Activations]]:
-        """The name of the engine, and the activations of some splits, by whichever worker."""
+        """Return the engine's name and the activations of some splits, from all workers."""
         lower, options = replace(self.lower, view=view), replace(self.options, engine=engine)
         share = replace(self.share, work=self._folder(view))
         extraction = Extraction(
@@ -177,28 +178,28 @@ class Cache:
         return plan.engine, self._opened(paths, plan.rows, options.dtype, splits)
 
     def _given(self, given: Features) -> list[Activations]:
-        """Those that a step has computed before, if they are of these items, encoder and cut.
+        """Return the activations of an earlier step, if their items, encoder and cut are the same.
 
         Raises:
-            BlocksError: They are of something else.
+            BlocksError: The activations belong to other inputs.
         """
         made = given.manifest
         cut = made.preprocessing.get("cut", {})
-        told = {
+        recorded = {
             "snapshot": (made.snapshot_digest, self.snapshot.manifest.digest),
             "encoder": (made.encoder_digest, self.lower.digest),
             "cut": (cut.get("tensor"), self.lower.cut.tensor),
             "preprocessing": (dict(made.preprocessing), self.lower.describe()),
         }
-        for what, (found, expected) in told.items():
+        for name, (found, expected) in recorded.items():
             if found != expected:
                 raise BlocksError(
                     self.where,
                     "activations",
-                    f"their {what} is {found}",
-                    f"{expected}, as it is here",
-                    "give those that cache_activations made of this snapshot and encoder with this "
-                    "trainable, or none to have them computed",
+                    f"the activations have {name} {found}",
+                    f"the {name} of this step, {expected}",
+                    "Pass the output of a cache_activations step with the same snapshot, encoder "
+                    "and trainable, or leave out activations to compute them in this step",
                 )
         paths = [given.folder.file(shard) for shard in made.shards]
         rows = np.arange(self.snapshot.manifest.items)
@@ -207,7 +208,7 @@ class Cache:
     def _opened(
         self, paths: Sequence[Path], rows: NDArray[np.int64], dtype: str, splits: Sequence[str]
     ) -> list[Activations]:
-        """Those of each split in files that hold some rows of the snapshot in order."""
+        """Return the activations of each split, from files with snapshot rows in order."""
         of_rows = np.asarray(self.snapshot.index()["split"].take(pa.array(rows)))
         targets, shape = self.snapshot.targets(rows), self.lower.cut.shape
         return [open_activations(paths, shape, dtype, targets, of_rows == s) for s in splits]
@@ -221,17 +222,18 @@ class Cache:
 
     def _check_disk(self, items: int, kept: Sequence[Path]) -> None:
         work = self.share.work
-        there = next(path for path in (work, *work.parents) if path.is_dir())
+        existing = next(path for path in (work, *work.parents) if path.is_dir())
         kept_bytes = sum(path.stat().st_size for each in kept for path in each.rglob("*.arrow"))
         needed_bytes = items * self.lower.cut.activation_bytes(self.options.dtype)
-        free_bytes = shutil.disk_usage(there).free
+        free_bytes = shutil.disk_usage(existing).free
         if needed_bytes - kept_bytes > free_bytes:
             raise BlocksError(
                 self.where,
                 "trainable",
-                f"the activations at this cut need {needed_bytes / 1e9:.2f} GB of disk, "
+                f"the activations at this cut need {needed_bytes / 1e9:.2f} GB of disk, and "
                 f"{free_bytes / 1e9:.2f} GB are free",
-                "room for all of them",
-                "choose a cut with smaller activations (`tfhub-blocks encoder cuts ENCODER`), "
-                "fewer augment_views, dtype=float16, or a larger disk",
+                "",
+                "Set trainable to a cut with smaller activations (`tfhub-blocks encoder cuts "
+                "ENCODER` lists them), reduce augment_views, set dtype=float16, or use a larger "
+                "disk",
             )

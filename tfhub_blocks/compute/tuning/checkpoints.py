@@ -1,4 +1,4 @@
-"""Checkpoints: all that a training needs to go on as if nothing had happened."""
+"""Checkpoints: the complete state from which an interrupted training resumes."""
 
 import io
 import json
@@ -21,19 +21,21 @@ _RECORD = "record"
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """Groups of arrays, and a record of plain values."""
+    """The state of a training: groups of arrays, and a record of plain values."""
 
     arrays: Mapping[str, Sequence[NDArray[Any]]]
     record: Mapping[str, Any]
 
 
 def write_checkpoint(folder: Path, identity: str, checkpoint: Checkpoint) -> None:
-    """Keep a checkpoint in place of the one before; a kill leaves either of them whole.
+    """Replace the checkpoint in a folder.
+
+    If the process is killed, the folder contains the old or the new checkpoint, complete.
 
     Args:
-        folder: Where it is kept.
-        identity: Says of which work it is.
-        checkpoint: What to keep.
+        folder: The folder of the checkpoint.
+        identity: The digest of the work that the checkpoint belongs to.
+        checkpoint: The state to write.
     """
     record = json.dumps({"identity": identity, **checkpoint.record})
     named: dict[str, Any] = {
@@ -47,7 +49,7 @@ def write_checkpoint(folder: Path, identity: str, checkpoint: Checkpoint) -> Non
 
 
 def read_checkpoint(folder: Path, identity: str) -> Checkpoint | None:
-    """The checkpoint of this work, or None."""
+    """Return the checkpoint of the work with this identity, or None."""
     path = folder / NAME
     if not path.is_file():
         return None
@@ -62,20 +64,20 @@ def read_checkpoint(folder: Path, identity: str) -> Checkpoint | None:
 
 
 class Preemption:
-    """Whether the process was asked to end."""
+    """The state of a preemption: ``asked`` is True after the process got SIGTERM."""
 
     asked = False
 
     def ask(self, _number: int, _frame: FrameType | None) -> None:
-        """Note it, as a signal's handler."""
+        """Handle the signal: set ``asked``."""
         self.asked = True
 
 
 @contextmanager
 def noted_preemption() -> Iterator[Preemption]:
-    """Note SIGTERM in place of ending by it, so that a checkpoint can be written first.
+    """Record SIGTERM instead of ending, so that a checkpoint can be written first.
 
-    Nodes that are taken away send it some 30 s before they kill.
+    A preempted node gets SIGTERM about 30 s before its processes are killed.
     """
     preemption = Preemption()
     before = signal.signal(signal.SIGTERM, preemption.ask)

@@ -1,4 +1,4 @@
-"""The part that is trained: an encoder above a cut, and a head on the features that it gives."""
+"""The trained part: an encoder above a cut, and a head on its features."""
 
 from collections.abc import Callable, Sequence
 from math import log2
@@ -16,31 +16,36 @@ EVALUATION_BATCH = 64
 
 
 def features_of(upper: Any, items: Activations) -> NDArray[np.float32]:
-    """The features of all items, [items, dimension], by a concrete function from activations."""
+    """Return the features of all items, [items, dimension].
+
+    ``upper`` is a concrete function from activations to features.
+    """
     batches = items.in_order(EVALUATION_BATCH)
     return np.concatenate([upper(tf.constant(rows)).numpy() for rows, _ in batches])
 
 
 def feature_scale(features: NDArray[np.float32]) -> np.float32:
-    """A power of two near the deviation of features, [n, dimension].
+    """Return a power of two near the standard deviation of features, [n, dimension].
 
-    By it one learning rate of the head fits all encoders, and dividing by it can be undone to the
-    bit.
+    With features divided by this scale, one learning rate of the head fits all encoders. Division
+    by a power of two can be reversed without rounding.
     """
     deviation = float(np.sqrt(features.var(axis=0, dtype=np.float64).mean()))
     return np.float32(2.0 ** round(log2(deviation)) if deviation > 0 else 1)
 
 
 class Classifier:
-    """From activations to logits, with variables to train: those of the encoder, then the head's.
+    """A function from activations to logits, with trainable variables of the encoder and the head.
+
+    ``variables`` are those of the encoder, then those of the head.
 
     Args:
-        upper: A concrete function from activations to features, with ``variables`` in it.
-        variables: What is trained of the encoder.
+        upper: A concrete function from activations to features, which uses ``variables``.
+        variables: The trainable variables of the encoder.
         head: The head to start with.
-        scale: The head sees features divided by it (``feature_scale``).
-        penalties: Functions of no argument that give regularization losses.
-        device: Where the head's variables are; TensorFlow decides unless told.
+        scale: The divisor of the features before the head (``feature_scale``).
+        penalties: Functions without arguments that return regularization losses.
+        device: The device of the head's variables; TensorFlow chooses if empty.
     """
 
     def __init__(
@@ -60,18 +65,18 @@ class Classifier:
             self.weights = tf.Variable(head.weights * scale, name="head/weights")
             self.bias = tf.Variable(head.bias, name="head/bias")
         self.variables = [*variables, self.weights, self.bias]
-        # One trace for all sizes of batches, so that the same numbers come in any order of calls.
+        # One trace for all batch sizes, so that results do not depend on the order of calls.
         self.spec = tf.TensorSpec(upper.inputs[0].shape, tf.float32)
         self._logits = traced(self.logits, input_signature=[self.spec])
 
     def logits(self, activations: Any) -> Any:
-        """Logits, float32 [n, classes], before any temperature; in any graph."""
+        """Return logits, float32 [n, classes], before any temperature; usable in any graph."""
         return tf.matmul(self._upper(activations) / self._scale, self.weights) + self.bias
 
     def loss(self, activations: Any, soft: Any, weights: Any, total: Any) -> Any:
-        """The mean over items of weight times cross entropy, and the encoder's own penalties.
+        """Return the mean over items of weight times cross entropy, plus the encoder's penalties.
 
-        ``total`` is what the sum over items is divided by: how many a batch has, of which these
+        ``total`` is the divisor of the sum over items: the size of the batch, of which these items
         may be a part.
         """
         logs = tf.nn.log_softmax(self.logits(activations))
@@ -79,20 +84,20 @@ class Classifier:
         return tf.add_n([loss, *(tf.cast(p(), tf.float32) for p in self._penalties)])
 
     def logits_of(self, items: Activations) -> NDArray[np.float32]:
-        """The logits of all items, [items, classes]."""
+        """Return the logits of all items, [items, classes]."""
         batches = items.in_order(EVALUATION_BATCH)
         return np.concatenate([self._logits(rows).numpy() for rows, _ in batches])
 
     def values(self) -> Values:
-        """A copy of what the variables hold."""
+        """Return copies of the values of the variables."""
         return [variable.numpy().copy() for variable in self.variables]
 
     def assign(self, values: Values) -> None:
-        """Let the variables hold these values."""
+        """Assign values to the variables."""
         for variable, value in zip(self.variables, values, strict=True):
             variable.assign(value)
 
     def head(self, temperature: float) -> Head:
-        """The head on features as the encoder gives them."""
+        """Return the head for features without scaling."""
         weights = self.weights.numpy() / self._scale
         return Head(weights, self.bias.numpy(), self.labels, temperature)

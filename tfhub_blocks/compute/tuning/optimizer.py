@@ -1,4 +1,4 @@
-"""AdamW with a rate for each variable, and a moving average of what it trains."""
+"""AdamW with a learning rate for each variable, and a moving average of the variables."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -15,20 +15,20 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 
 
 class AdamW:
-    """Trains a classifier's variables, and those of its copies on other devices, step by step.
+    """The optimizer of a classifier's variables, and of its copies on other devices.
 
-    Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019, in the form that Keras has;
-    variables of fewer than two dimensions do not decay. ``average`` follows the variables with the
+    Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019, as implemented by Keras.
+    Variables of fewer than two dimensions do not decay. ``average`` follows the variables with the
     decay ``average_decay``.
 
-    Its state is ``moments``, ``average`` and the number of the step, which the caller counts.
+    The state is ``moments``, ``average`` and the number of the step, which the caller counts.
 
     Args:
-        classifiers: One for each of the replicas here, all with the same values.
-        multipliers: Of the learning rate, for each of a classifier's variables.
-        weight_decay: The share of a variable that a step takes off, times the rate.
-        average_decay: Of the moving average.
-        replicas: Those here, and how they meet all others.
+        classifiers: A classifier for each local replica, all with the same values.
+        multipliers: The factor of the learning rate for each variable of a classifier.
+        weight_decay: The fraction of a variable that a step subtracts, times the rate.
+        average_decay: The decay of the moving average.
+        replicas: The local replicas, and their connection to those of other workers.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class AdamW:
         rate: float,
         number: int,
     ) -> tuple[float, float]:
-        """Train on one batch; give its loss, and the norm of the gradient.
+        """Train on one batch, and return its loss and the norm of the gradient.
 
         Args:
             activations: [n, ...].
             soft: Targets as probabilities, [n, classes].
-            weights: Of the items, [n].
-            rate: The learning rate, to be multiplied for each variable.
-            number: Of the step, counted from 1.
+            weights: The weights of the items, [n].
+            rate: The learning rate, before the multiplier of each variable.
+            number: The number of the step, counted from 1.
         """
         shares = self._replicas.shares(len(soft))
         examples = [[a[share] for a in (activations, soft, weights)] for share in shares]
@@ -82,18 +82,18 @@ class AdamW:
         )
 
     def values(self) -> Values:
-        """A copy of its state: moments, then the average."""
+        """Return a copy of the state: moments, then the average."""
         return [variable.numpy().copy() for variable in self._trainings[0].state]
 
     def assign(self, values: Values) -> None:
-        """Take a state up again."""
+        """Restore a state that ``values`` returned."""
         for training in self._trainings:
             for variable, value in zip(training.state, values, strict=True):
                 variable.assign(value)
 
 
 class _Training:
-    """That of one copy, on its device."""
+    """The training of one copy of a classifier, on its device."""
 
     def __init__(
         self,
@@ -115,13 +115,16 @@ class _Training:
         self.state = [*self.moments, *self.average]
 
     def step(self, examples: Any, total: Any, rate: Any, number: Any) -> Any:
-        """Train on this copy's share of a batch of ``total``: its loss and the gradient's norm."""
+        """Train on this copy's share of a batch, and return the loss and the gradient's norm.
+
+        ``total`` is the size of the batch.
+        """
         activations, soft, weights = examples
         variables = self._classifier.variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             loss = self._classifier.loss(activations, soft, weights, total)
-        # A gather's gradient is sparse.
+        # The gradient of a gather is sparse.
         own = [tf.convert_to_tensor(each) for each in tape.gradient(loss, variables)]
         loss, *gradients = self._replicas.summed([loss, *own])
         count = len(variables)
@@ -132,7 +135,7 @@ class _Training:
             own_rate = rate * multiplier
             if variable.shape.rank > 1:
                 variable.assign_sub(own_rate * self._weight_decay * variable)
-            # One pass over memory, where the same in operations of its own takes a dozen.
+            # This operation passes over memory once; separate operations pass a dozen times.
             tf.raw_ops.ResourceApplyAdam(
                 var=variable.handle,
                 m=mean.handle,

@@ -1,8 +1,9 @@
-"""Replicas: copies of what is trained, on other devices and workers, that stay in step.
+"""Replicas: copies of the trained part, on other devices and workers, with identical variables.
 
-Each computes the gradient of its share of a batch; TensorFlow's strategies add these up, and each
-applies the same sum, so all hold the same bits. The variables are ordinary ones: a part of a graph
-that was cut out refers to the variables that it came with, which no strategy could mirror.
+Each replica computes the gradient of its share of a batch. TensorFlow's strategies sum these
+gradients, and each replica applies the same sum, so the variables of all are identical to the bit.
+The variables are ordinary ones: a part that was cut out of a graph refers to the variables of that
+graph, and no strategy can mirror those.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,11 +23,11 @@ Arrays = list[NDArray[Any]]
 
 
 class Replicas:
-    """The copies on this worker's devices, and how they meet all others.
+    """The copies on this worker's devices, and their connection to the other workers.
 
     Args:
-        worker: Which of the workers this is.
-        strategy: TensorFlow's, for more than one replica.
+        worker: This worker.
+        strategy: A strategy of TensorFlow, needed for more than one replica.
     """
 
     def __init__(self, worker: Worker, strategy: Any | None = None) -> None:
@@ -38,21 +39,21 @@ class Replicas:
 
     @property
     def count(self) -> int:
-        """How many there are on all workers."""
+        """The number of replicas on all workers."""
         return len(self.devices) * self.worker.count
 
     @property
     def first(self) -> int:
-        """The number of the first of those here."""
+        """The number of the first local replica, counted over all workers."""
         return len(self.devices) * self.worker.index
 
     def shares(self, items: int) -> list[slice]:
-        """Which items of a batch each replica here computes with."""
+        """Return the items of a batch for each local replica."""
         numbers = range(self.first, self.first + len(self.devices) + 1)
         return [slice(*p) for p in pairwise(items * n // self.count for n in numbers)]
 
     def run(self, calls: Sequence[Callable[[], Any]]) -> Any:
-        """Let each replica here make its call, in a graph; the answer of the first, one tensor."""
+        """Run the call of each local replica, in a graph, and return the first result, a tensor."""
         if self._strategy is None:
             return calls[0]()
 
@@ -65,7 +66,10 @@ class Replicas:
         return self._strategy.experimental_local_results(self._strategy.run(call))[0]
 
     def summed(self, values: Sequence[Any]) -> list[Any]:
-        """The sums over all replicas of some tensors; each calls this, in ``run``, with its own."""
+        """Return the sums of some tensors over all replicas.
+
+        Each replica must call this within ``run``, with its own tensors.
+        """
         if self._strategy is None:
             return list(values)
         placed = [tf.identity(value) for value in values]
@@ -74,12 +78,13 @@ class Replicas:
         return sums
 
     def agreed(self, values: Arrays) -> Arrays:
-        """The first worker's values, of one dtype and the same shapes on all, for all to go by.
+        """Return the first worker's values on every worker.
 
-        Other processors may round what each could compute for itself in another way.
+        The values have one dtype, and the same shapes on all workers. If each worker computed its
+        own, different processors could round them differently.
 
         Raises:
-            BlocksError: Another worker is gone.
+            BlocksError: Another worker has stopped.
         """
         if self.worker.count == 1:
             return values
@@ -91,25 +96,25 @@ class Replicas:
             return self.run([partial(lambda value: self.summed([value])[0], g) for g in given])
 
         with self.told_if_lost():
-            told = traced(add)(*map(tf.constant, own)).numpy()
+            agreed = traced(add)(*map(tf.constant, own)).numpy()
         ends = np.cumsum([np.size(value) for value in values])
-        parts = np.split(told, ends[:-1])
+        parts = np.split(agreed, ends[:-1])
         return [part.reshape(np.shape(v)) for part, v in zip(parts, values, strict=True)]
 
     def wait(self) -> None:
-        """Wait until all workers are here: one that ends before the others is taken for dead.
+        """Wait until all workers call this: the others treat a worker that ends early as lost.
 
         Raises:
-            BlocksError: Another worker is gone.
+            BlocksError: Another worker has stopped.
         """
         self.agreed([np.zeros(1, np.float32)])
 
     @contextmanager
     def told_if_lost(self) -> Iterator[None]:
-        """Tell what it means when an operation ends because another worker is gone.
+        """Explain the error of an operation that fails because another worker has stopped.
 
         Raises:
-            BlocksError: One is.
+            BlocksError: Another worker has stopped.
         """
         try:
             yield
@@ -119,9 +124,10 @@ class Replicas:
             raise BlocksError(
                 "fine_tune",
                 str(self.worker),
-                "another worker is gone",
-                "all to train to the end",
-                "see its log; run again: what is done is kept, and training goes on from there",
+                "another worker has stopped before the end of the training",
+                "",
+                "Read the logs of the other workers for the cause, then run the step again: it "
+                "resumes from the last checkpoint",
             ) from None
 
 
@@ -129,9 +135,9 @@ ALONE = Replicas(Worker())
 
 
 def replicas_here(worker: Worker) -> Replicas:
-    """A replica for each GPU of each worker, or one a worker where there is none.
+    """Return a replica for each GPU of each worker, or one for each worker without a GPU.
 
-    To be called before TensorFlow computes anything.
+    Call this before TensorFlow computes anything in the process.
     """
     if worker.count > 1:
         return Replicas(worker, tf.distribute.MultiWorkerMirroredStrategy())

@@ -1,4 +1,4 @@
-"""What a fine-tuning starts from: a model that was trained on the encoder as it is."""
+"""The model that a fine-tuning starts from, which was trained on the published encoder."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,21 +7,22 @@ from tfhub_blocks.records.base.errors import BlocksError
 
 
 def check_start(metadata: Mapping[str, Any], encoder_digest: str) -> None:
-    """Refuse a model whose head cannot be gone on from.
+    """Check that fine-tuning can start from the head of a model.
 
     Raises:
-        BlocksError: It belongs to another encoder, or to one that was tuned.
+        BlocksError: The model belongs to another encoder, or to a tuned one.
     """
     problem = ""
     if metadata["encoder_digest"] != encoder_digest:
-        problem = f"it was trained on the encoder with digest {metadata['encoder_digest']}"
+        problem = f"the model was trained on encoder {metadata['encoder_digest']}"
     elif metadata.get("fine_tuned"):
-        problem = "it is the output of fine_tune, whose head belongs to the tuned encoder"
+        problem = "the model is an output of fine_tune, so its head belongs to the tuned encoder"
     if problem:
         raise BlocksError(
             "fine_tune",
             "start",
             problem,
-            f"a model of train_head on the encoder that was given, digest {encoder_digest}",
-            "give such a model, or none to have a head fitted first",
+            f"a model that train_head trained on encoder {encoder_digest}",
+            "Pass an output of train_head on this encoder as start, or leave out start: the step "
+            "then fits a head first",
         )

@@ -1,4 +1,4 @@
-"""Training above a cut: epochs over cached activations, until validation gains no more."""
+"""Training above a cut: epochs over cached activations, until validation stops improving."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -26,16 +26,16 @@ from tfhub_blocks.compute.tuning.replicas import Replicas
 from tfhub_blocks.compute.tuning.tuning_targets import mixed, soft_targets
 from tfhub_blocks.records.base.errors import BlocksError
 
-# As a shell tells of SIGTERM.
+# The exit status that a shell reports for SIGTERM.
 STATUS_TERMINATED = 143
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch gave; validation is of the averaged weights, before calibration."""
+    """The result of one epoch; validation is of the averaged weights, before calibration."""
 
     number: int
-    steps: int  # done in all
+    steps: int  # since the start of training
     learning_rate: float  # of the last step
     train_loss: float
     validation_log_loss: float
@@ -44,7 +44,7 @@ class Epoch:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """The averaged weights of the epoch with the least validation log-loss, and all epochs."""
+    """The averaged weights of the epoch with the lowest validation log-loss, and all epochs."""
 
     values: Values
     epochs: tuple[Epoch, ...]
@@ -54,7 +54,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Safety:
-    """Where and how often a training's state is kept, and whether the process shall end."""
+    """The place and interval of a training's checkpoints, and the state of preemption."""
 
     folder: Path
     identity: str
@@ -64,7 +64,7 @@ class Safety:
 
 @dataclass
 class _Progress:
-    """How far a training is; with the optimiser's state, all that the rest depends on."""
+    """The position of a training; the rest depends only on it and the optimiser's state."""
 
     epoch: int = 0
     step: int = 0  # in the epoch
@@ -74,7 +74,7 @@ class _Progress:
 
 
 class _Run:
-    """One training under way."""
+    """One running training."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class _Run:
         self._kept_s = time.monotonic()
 
     def resume(self) -> None:
-        """Go on where an earlier attempt at this work was, if there was one."""
+        """Resume from the checkpoint of an earlier attempt at this work, if one exists."""
         found = read_checkpoint(self.safety.folder, self.safety.identity)
         if found is None:
             return
@@ -104,10 +104,10 @@ class _Run:
         self.at = _Progress(**found.record["at"])
         self.epochs = [Epoch(**each) for each in found.record["epochs"]]
         done = self.at.epoch * self.schedule.steps_per_epoch + self.at.step
-        print(f"going on from step {done}, which an earlier attempt had reached", flush=True)
+        print(f"resuming from step {done} of an earlier attempt", flush=True)
 
     def keep(self, now: bool = False) -> None:
-        """Write a checkpoint, if it is time; one worker's is that of all."""
+        """Write a checkpoint if the interval has passed. Only the first worker writes."""
         if not self.replicas.worker.is_first:
             return
         if now or time.monotonic() - self._kept_s >= self.safety.every_s:
@@ -121,14 +121,14 @@ class _Run:
             self._kept_s = time.monotonic()
 
     def end_if_asked(self) -> None:
-        """End the process if it was asked to, with all kept.
+        """Write a checkpoint and end the process, if SIGTERM was received.
 
         Raises:
-            SystemExit: It was asked to.
+            SystemExit: SIGTERM was received.
         """
         if self.safety.preemption.asked:
             self.keep(now=True)
-            print("asked to end: what was done is kept, and the next attempt goes on", flush=True)
+            print("stopping after SIGTERM: the next attempt resumes from here", flush=True)
             raise SystemExit(STATUS_TERMINATED)
 
 
@@ -144,29 +144,29 @@ def train(
     progress: Callable[[int, int], None],
     where: str,
 ) -> Trained:
-    """Train a classifier's variables on activations; they hold the last values afterwards.
+    """Train a classifier's variables on activations. Afterwards they have the last values.
 
-    Of several views, each epoch takes the next.
+    Each epoch uses the next of the views, in turn.
 
-    The same arguments give the same bits at the same number of threads, also if the process was
-    killed in between and the same call made again.
+    The same arguments give the same bits at the same number of threads, even if the process was
+    killed and the call repeated.
 
     Args:
-        classifiers: What to train, holding the values to start from: one for each replica here.
-        multipliers: Of the learning rate, for each variable of one.
-        examples: What to train on, and to validate with.
-        schedule: How long and in which steps.
-        balance_classes: Weigh each class by the inverse of its share.
-        seed: Of order and mixing.
-        safety: Where its state is kept.
-        replicas: How these and those of other workers stay in step.
-        progress: Called with steps done and steps in all.
-        where: Who asks, for messages.
+        classifiers: A classifier for each local replica, with the values to start from.
+        multipliers: The factor of the learning rate for each variable of a classifier.
+        examples: The activations to train on, and to validate with.
+        schedule: The length and the step sizes.
+        balance_classes: True to weight each class by the inverse of its share.
+        seed: The seed of order and mixing.
+        safety: The checkpoints.
+        replicas: The local replicas, and their connection to those of other workers.
+        progress: Called with the steps done and the total.
+        where: The calling step, for messages.
 
     Raises:
-        BlocksError: The loss or a gradient is not finite, or a batch has fewer items than there
-            are replicas.
-        SystemExit: The process was asked to end.
+        BlocksError: The loss or a gradient is not finite, or a batch has fewer items than
+            replicas.
+        SystemExit: SIGTERM was received.
     """
     begun = time.monotonic()
     _check_batch(schedule, replicas, where)
@@ -204,7 +204,7 @@ def train(
 
 
 def _end_epoch(run: _Run, validation: Activations, rate: float) -> None:
-    """Measure the averaged weights, and keep them if none were better."""
+    """Measure the averaged weights, and keep them if they are the best so far."""
     at, schedule = run.at, run.schedule
     current = run.classifier.values()
     run.classifier.assign([average.numpy() for average in run.optimizer.average])
@@ -234,9 +234,10 @@ def _check_batch(schedule: Schedule, replicas: Replicas, where: str) -> None:
         raise BlocksError(
             where,
             "batch_size",
-            f"it is {schedule.batch_size}, and {replicas.count} replicas share a batch",
-            "an item for each at least",
-            "set a larger batch_size, or a smaller instance_count",
+            f"{schedule.batch_size} items are too few for {replicas.count} replicas, which share "
+            "each batch",
+            f"a batch_size of {replicas.count} or more",
+            f"Set batch_size={replicas.count} or more, or a smaller instance_count",
         )
 
 
@@ -248,9 +249,9 @@ def _diverged(step: int, rate: float, schedule: Schedule, folder: Path, where: s
     return BlocksError(
         where,
         "learning_rate",
-        f"the loss or its gradient is not finite at step {step + 1} of {schedule.steps}, learning "
-        f"rate {rate:.3g}",
-        "finite numbers",
-        f"set a learning_rate below {schedule.learning_rate:.3g}; the last good state stays in "
-        f"{folder}",
+        f"the loss or its gradient is not finite at step {step + 1} of {schedule.steps}, at "
+        f"learning rate {rate:.3g}",
+        "",
+        f"Set a learning_rate below {schedule.learning_rate:.3g}. The last good checkpoint stays "
+        f"in {folder}",
     )

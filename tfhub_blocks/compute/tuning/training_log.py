@@ -1,4 +1,4 @@
-"""The record of a training: what was chosen, what it cost, and its curves, as data and drawn."""
+"""The record of a training: its choices, its costs, and its curves, as data and as a plot."""
 
 import json
 from collections.abc import Mapping
@@ -19,8 +19,8 @@ def write_record(folder: Path, tuned: Tuned, costs: Mapping[str, Any]) -> None:
     """Write ``training.json`` and ``curves.png``.
 
     Args:
-        folder: Where to write.
-        tuned: What came out.
+        folder: The folder to write to.
+        tuned: The result of the training.
         costs: Seconds and bytes, by name.
     """
     cut = tuned.cut

@@ -1,4 +1,4 @@
-"""Fine-tuning of an encoder above a cut, from a linear probe to the better of it and the tuned."""
+"""Fine-tuning of an encoder above a cut: returns the better of the probe and the tuned model."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ WHERE = "fine_tune"
 
 @dataclass(frozen=True)
 class TuningOptions:
-    """What may be asked for; None is what ``default_schedule`` says."""
+    """The options of a fine-tuning; for None, ``default_schedule`` chooses a value."""
 
     dtype: Literal["float16", "float32"] = "float16"
     engine: str = AUTO
@@ -56,7 +56,7 @@ class TuningOptions:
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """The head that came out; its encoder's variables hold what belongs to it."""
+    """The result of a fine-tuning: a head, whose encoder has the matching variables."""
 
     head: Head
     cut: Cut
@@ -66,16 +66,16 @@ class Tuned:
     engine: str
 
     def told_cut(self) -> dict[str, Any] | None:
-        """What was trained and how much of it came out, for a model's metadata; None for nothing.
+        """Return the trained part and its share in the result, for a model's metadata.
 
-        Nothing came out where the start was better: then the encoder is as published.
+        The value is None if the start was better: then the encoder is as published.
         """
         share = self.comparison.chosen.share
-        told = {"trained_from": self.cut.above[0], "variables": len(self.cut.above), "share": share}
-        return told if share else None
+        cut = {"trained_from": self.cut.above[0], "variables": len(self.cut.above), "share": share}
+        return cut if share else None
 
     def facts(self) -> dict[str, Any]:
-        """What was chosen and what came of it, for a lineage."""
+        """Return the choices and the results, for a lineage."""
         return {
             "cut": self.cut.tensor,
             "engine": {"kind": self.engine},
@@ -100,33 +100,34 @@ def fine_tune(
     given: Features | None = None,
     replicas: Replicas = ALONE,
 ) -> Tuned | None:
-    """Train an encoder above a cut and a head on its features; keep it only where it is better.
+    """Train an encoder above a cut and a head on its features, and keep the better of two.
 
-    The head comes first, fitted on the published encoder, and then both are trained: Kumar et al.,
-    Fine-Tuning can Distort Pretrained Features, 2022. Batch normalization keeps its statistics and
-    dropout inside the encoder is off, as in inference.
+    The two are the start and the trained model. The head is fitted on the published encoder first,
+    and then both are trained: Kumar et al., Fine-Tuning can Distort Pretrained Features, 2022.
+    Batch normalization keeps its statistics and dropout inside the encoder is off, as in inference.
 
-    The encoder's variables below the cut stay as they are; those above hold what comes out. What
-    an attempt at the same work left in ``work`` is gone on with, to the same bits.
+    The encoder's variables below the cut do not change; those above get the values of the result.
+    If an earlier attempt at the same work left its state in ``work``, the training resumes from it
+    and gives the same bits.
 
     Args:
         snapshot: Items with splits ``train`` and ``validation``.
         cut_encoder: The encoder, with its published weights.
-        cut: One of its cuts.
-        start: The head to start with; None has one fitted as ``train_head`` does.
-        options: What was asked for.
+        cut: A cut of the encoder.
+        start: The head to start with; for None a head is fitted as ``train_head`` does.
+        options: The options.
         work: A folder for activations and checkpoints, which all workers share.
-        progress: Gives, for a unit, what is called with done and in all.
+        progress: Returns, for a unit, a function to call with the units done and the total.
         given: The activations, if ``cache_activations`` has computed them.
-        replicas: What trains side by side.
+        replicas: The replicas that train in parallel.
 
     Returns:
-        What came out; None for another worker than the first.
+        The result; None on all workers but the first.
 
     Raises:
-        BlocksError: A split is empty, the head is of other classes or features, another worker is
-            lost, or as ``Cache.examples`` and ``train``.
-        SystemExit: The process was asked to end.
+        BlocksError: A split is empty, the head has other classes or features, another worker
+            stopped, or ``Cache.examples`` or ``train`` failed.
+        SystemExit: SIGTERM was received.
     """
     labels = snapshot.manifest.labels
     if start is not None:
@@ -185,9 +186,9 @@ def _classifiers(
     labels: tuple[str, ...],
     replicas: Replicas,
 ) -> tuple[Head, list[Classifier]]:
-    """The head to start with, and what is trained: the encoder, then its copies on other devices.
+    """Return the head to start with, and the classifiers: the encoder's, then those of its copies.
 
-    All of all workers hold the same values.
+    A copy is on another device. All classifiers of all workers have the same values.
     """
     upper = cut_encoder.trainable_upper(cut)
 
@@ -196,15 +197,15 @@ def _classifiers(
 
     validation = split(examples.validation)
     head = start or fit_head(split(examples.train), validation, labels).head
-    # Calibrated, or the first thing that training learns is how sure it may be.
-    sure = np.float32(head.temperature)
-    calibrated = Head(head.weights / sure, head.bias / sure, labels, 1.0)
+    # Without calibration, training would first correct the confidence of the head.
+    temperature = np.float32(head.temperature)
+    calibrated = Head(head.weights / temperature, head.bias / temperature, labels, 1.0)
     scale = feature_scale(np.asarray(validation.features))
     penalties = getattr(cut_encoder.encoder.loaded.modules[0], "regularization_losses", ())
     classifiers = []
     for number, device in enumerate(replicas.devices):
         copy = cut_encoder.copied(device) if number else cut_encoder
-        # Once among all, as they are added up.
+        # Losses of all replicas are summed, so the penalties count in one replica only.
         counted = penalties if replicas.first + number == 0 else ()
         own = copy.trainable_upper(cut) if number else upper, copy.variables_above(cut)
         classifiers.append(Classifier(*own, calibrated, scale, counted, device))
@@ -223,12 +224,13 @@ def planned_cut(
     views: int,
     replicas: Replicas,
 ) -> Cut:
-    """The cut that trains the most within a budget, estimated from a forward pass measured here.
+    """Return the cut that trains the most within a budget.
 
-    It is one that leaves a part as it is, and the same for all workers.
+    Costs are estimated from a forward pass that is measured on this machine. The cut leaves a part
+    of the encoder unchanged, and is the same on all workers.
 
     Raises:
-        BlocksError: There is no budget, or no cut is within it.
+        BlocksError: No budget is set, or no cut is within the budget.
     """
     check_cuts(cut_encoder, WHERE)
     counts = snapshot.manifest.counts
@@ -242,7 +244,7 @@ def planned_cut(
 
 
 def threading_facts() -> dict[str, Any]:
-    """What decides the bits of a training besides what is given to it."""
+    """Return the settings of TensorFlow that affect the bits of a training."""
     return {
         "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
         "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
@@ -260,7 +262,7 @@ def _identity(
     given: Features | None,
     replicas: int,
 ) -> str:
-    """Tells this work from any other that could have left a checkpoint."""
+    """Return a digest that differs for any other work that could have left a checkpoint."""
     asked = asdict(options)
     del asked["checkpoint_every_s"]
     known = [
@@ -284,22 +286,23 @@ def _check_start(start: Head, labels: tuple[str, ...], cut_encoder: CutEncoder) 
         raise BlocksError(
             WHERE,
             "start",
-            f"its classes are {_told(start.labels)}",
-            f"those of the snapshot, {_told(labels)}",
-            "give a model that was trained on such a snapshot, or none",
+            f"the model's classes are {_listed(start.labels)}",
+            f"the classes of the snapshot, {_listed(labels)}",
+            "Pass a model that was trained on a snapshot with these classes as start, or leave "
+            "out start",
         )
     dimension = cut_encoder.encoder.pin.output.dimension
     if len(start.weights) != dimension:
         raise BlocksError(
             WHERE,
             "start",
-            f"its head takes {len(start.weights)} features",
-            f"{dimension}, as the encoder gives",
-            "give a model that was trained on this encoder's features, or none",
+            f"the head of the model takes {len(start.weights)} features",
+            f"{dimension} features, the dimension of the encoder",
+            "Pass a model that was trained on this encoder's features as start, or leave out start",
         )
 
 
-def _told(labels: tuple[str, ...]) -> str:
+def _listed(labels: tuple[str, ...]) -> str:
     named = ", ".join(map(repr, labels[:5]))
     return f"{named} and {len(labels) - 5} more" if len(labels) > 5 else named
 
@@ -308,7 +311,8 @@ def _empty(split: str) -> BlocksError:
     return BlocksError(
         WHERE,
         "snapshot",
-        f"its {split} split is empty",
+        f"the {split} split of the snapshot is empty",
         "at least one item",
-        f"give the {split} split a larger share in snapshot_data, or more items",
+        f"Pass a larger share of the {split} split to snapshot_data, or take a snapshot of more "
+        "items",
     )

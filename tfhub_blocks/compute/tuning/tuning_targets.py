@@ -1,4 +1,4 @@
-"""What the loss compares with: smoothed and mixed labels."""
+"""The targets of the loss: smoothed and mixed labels."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ Integers = NDArray[np.integer]
 
 
 def soft_targets(targets: Integers, classes: int, smoothing: float) -> Float32:
-    """Probabilities to learn, [n, classes]: a share ``smoothing`` is spread over all classes.
+    """Return target probabilities, [n, classes], with ``smoothing`` spread over all classes.
 
     Szegedy et al., Rethinking the Inception Architecture, 2016, section 7.
     """
@@ -22,10 +22,11 @@ def soft_targets(targets: Integers, classes: int, smoothing: float) -> Float32:
 def mixed(
     activations: Float32, soft: Float32, strength: float, seed: Sequence[int]
 ) -> tuple[Float32, Float32]:
-    """A batch in which each item is blended with another of it, labels as activations.
+    """Return a batch in which each item is blended with another item of the batch.
 
-    Manifold mixup of Verma et al., 2019, at the cut. The share of the first comes from
-    Beta(strength, strength), one for the batch, from the seed alone.
+    Labels are blended like activations. This is manifold mixup of Verma et al., 2019, at the cut.
+    The share of the first item is sampled once for the batch from Beta(strength, strength), and
+    depends on the seed alone.
     """
     random = np.random.default_rng(seed)
     share = np.float32(random.beta(strength, strength))

@@ -1,6 +1,6 @@
-"""Augmented views: images as they might have been taken, the same ones in each run.
+"""Augmented views: images with random crops, flips and colours, identical in each run.
 
-A view of an item depends on its content and the view's number alone, so it may be computed once and
+A view depends only on the item's content and the view's number. So a view can be computed once and
 kept, on any worker and in any batch.
 """
 
@@ -19,35 +19,36 @@ _DRAWS = 8
 
 
 def describe(view: int) -> dict[str, Any]:
-    """All that decides a view besides what is viewed, JSON-ready."""
+    """Return all settings of a view, ready for JSON."""
     colours = {"brightness": COLOUR, "contrast": COLOUR, "saturation": COLOUR}
     crop = {"least_area": LEAST_AREA, "most_aspect": MOST_ASPECT}
     return {"view": view, "version": 1, "crop": crop, "flip": "horizontal", "colour": colours}
 
 
 def check_viewable(modality: Modality, where: str) -> None:
-    """Check that there are views of items of a modality.
+    """Check that items of a modality can be augmented.
 
     Raises:
-        BlocksError: There are none.
+        BlocksError: The modality is not images.
     """
     if not isinstance(modality, Images):
-        problem = f"items are {modality.name}"
-        remedy = "set augment_views=0; mixup blends items of any kind"
+        problem = f"augmented views of {modality.name} items do not exist"
+        remedy = "Set augment_views=0, and mixup above 0 to augment items of any modality"
         raise BlocksError(where, "augment_views", problem, "images", remedy)
 
 
 def viewed(preprocess: Any, images: Images, view: int) -> Any:
-    """A function of decoded contents that gives a view of what preprocessing gives.
+    """Return a function from decoded contents to a view of the preprocessed images.
 
-    Crop, stretched to the whole, and flip as Szegedy et al., Going Deeper with Convolutions, 2015;
-    brightness, contrast and saturation as Howard, Some Improvements on Deep Convolutional Neural
-    Network Based Image Classification, 2013. Values stay in the encoder's range.
+    Crops are stretched to the full size and flipped as in Szegedy et al., Going Deeper with
+    Convolutions, 2015. Brightness, contrast and saturation change as in Howard, Some Improvements
+    on Deep Convolutional Neural Network Based Image Classification, 2013. Values stay in the
+    encoder's range.
 
     Args:
         preprocess: The concrete function of ``images.preprocess``: string [n] to float32
             [n, height, width, 3].
-        images: What it prepares.
+        images: The modality, with the size and range of the images.
         view: The view's number, counted from 1.
     """
     low, high = images.range
@@ -64,19 +65,19 @@ def viewed(preprocess: Any, images: Images, view: int) -> Any:
 
 
 def _draws(contents: Any, view: int) -> Any:
-    """Numbers from 0 to below 1, [n, draws], by content and view."""
+    """Return random numbers from 0 to below 1, [n, draws], that depend on content and view."""
     digests = tf.strings.to_hash_bucket_fast(contents, 2**62)
     seeds = tf.stack([digests, tf.fill(tf.shape(digests), tf.constant(view, tf.int64))], axis=1)
 
     def draw(seed: Any) -> Any:
-        # Named, for the usual one differs between kinds of devices.
+        # Named, because the default algorithm differs between kinds of devices.
         return tf.random.stateless_uniform([_DRAWS], seed, alg="philox")
 
     return tf.map_fn(draw, seeds, fn_output_signature=tf.TensorSpec([_DRAWS], tf.float32))
 
 
 def _boxes(area: Any, aspect: Any, down: Any, right: Any, flip: Any) -> Any:
-    """Parts of images, as [n, (top, left, bottom, right)]; left and right change places to flip."""
+    """Return crops, [n, (top, left, bottom, right)]; left and right are swapped for a flip."""
     share = LEAST_AREA + (1 - LEAST_AREA) * area
     ratio = tf.exp(log(MOST_ASPECT) * (2 * aspect - 1))
     height, width = (tf.minimum(1.0, tf.sqrt(side)) for side in (share / ratio, share * ratio))
@@ -88,7 +89,10 @@ def _boxes(area: Any, aspect: Any, down: Any, right: Any, flip: Any) -> Any:
 
 
 def _coloured(images: Any, draws: Any) -> Any:
-    """Images within 0 and 1 with other saturation, contrast and brightness: draws [n, 3]."""
+    """Return images from 0 to 1 with other saturation, contrast and brightness.
+
+    ``draws`` are the random numbers, [n, 3].
+    """
     factors = 1 + COLOUR * (2 * draws[:, tf.newaxis, tf.newaxis, :] - 1)
     grey = tf.reduce_mean(images, axis=-1, keepdims=True)
     saturated = grey + factors[..., 0:1] * (images - grey)

@@ -1,4 +1,4 @@
-"""A CycloneDX 1.6 bill of materials of a model: encoder, data, and the packages it was made with.
+"""A CycloneDX 1.6 bill of materials of a model: encoder, data, and the packages of its build.
 
 See https://cyclonedx.org/docs/1.6/json/.
 """
@@ -15,7 +15,7 @@ from tfhub_blocks.records.formats.snapshots import SnapshotManifest
 from tfhub_blocks.records.pins.pins import Pin
 
 SPEC_VERSION = "1.6"
-# The SPDX identifiers that encoders and data commonly have; others are given by name.
+# The SPDX identifiers that encoders and data commonly have; other licences are named.
 _SPDX = frozenset(
     {
         "Apache-2.0",
@@ -31,7 +31,10 @@ _SPDX = frozenset(
 
 
 def bill_of_materials(facts: ModelFacts) -> dict[str, Any]:
-    """The document, JSON-ready. The same chain gives the same, serial number and time included."""
+    """Return the document as JSON-ready values.
+
+    The same chain gives the same document, with the same serial number and time.
+    """
     model = f"model:{facts.output.digest}"
     encoders = [_encoder(pin) for pin in facts.encoders]
     data = [_data(digest, manifest) for digest, manifest in facts.data.items()]

@@ -1,4 +1,4 @@
-"""A card as Markdown and as an HTML page; what comes from outside is shown and never meant."""
+"""A card as Markdown and as an HTML page. Text from outside is escaped in both."""
 
 import re
 from collections.abc import Iterator
@@ -7,11 +7,11 @@ from tfhub_blocks.control.cards.cards import Card, CardTable
 from tfhub_blocks.control.lineage.chain_drawing import printable
 from tfhub_blocks.control.lineage.drawing_page import escaped, html_page, table
 
-_MEANT = re.compile(r"([\\`*_{}\[\]<>#|!~$&])")
+_MARKS = re.compile(r"([\\`*_{}\[\]<>#|!~$&])")
 
 
 def markdown(card: Card) -> str:
-    """The card as Markdown."""
+    """Return the card as Markdown."""
     lines = [f"# {_plain(card.title)}", "", _plain(card.summary)]
     for section in card.sections:
         lines += ["", f"## {section.heading}"]
@@ -36,20 +36,20 @@ def _row(cells: tuple[str, ...]) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text that Markdown shows as it is: on one line, and without a mark that means something."""
-    escaped = _MEANT.sub(r"\\\1", " ".join(printable_words(text)))
+    """Return a text that Markdown shows unchanged: on one line, with all marks escaped."""
+    escaped = _MARKS.sub(r"\\\1", " ".join(printable_words(text)))
     return re.sub(
         r"^(\d+)([.)])(?= |$)|^([-+=])", lambda m: f"{m[1] or ''}\\{m[2] or m[3]}", escaped
     )
 
 
 def printable_words(text: str) -> list[str]:
-    """The words of a text, whatever lies between them."""
+    """Return the words of a text, separated by any white space."""
     return printable(" ".join(text.split())).split()
 
 
 def page(card: Card) -> str:
-    """The card as a page that needs nothing else."""
+    """Return the card as a self-contained HTML page."""
     parts = [
         f"<h1>{escaped(card.title)}</h1>",
         f"<p>{escaped(card.summary)}</p>",

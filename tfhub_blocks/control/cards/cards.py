@@ -1,4 +1,4 @@
-"""A model card: what a model is for, made from and good for, as sections."""
+"""A model card: the purpose, origin and quality of a model, as sections."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from tfhub_blocks.records.formats.evidence import Evidence
 from tfhub_blocks.records.formats.snapshots import SPLITS, SnapshotManifest
 
 NOT_STATED = "Not stated by the owner."
-NOT_HERE = "Not recorded here."
+NOT_HERE = "Not recorded locally."
 
 
 @dataclass(frozen=True)
 class CardTable:
-    """Texts in rows below a head."""
+    """A table of texts, with a head."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -24,7 +24,7 @@ class CardTable:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading; what follows are paragraphs, lists and tables."""
+    """A heading with paragraphs, lists and tables."""
 
     heading: str
     blocks: tuple["str | tuple[str, ...] | CardTable", ...]
@@ -32,7 +32,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Card:
-    """A title, a line below it, and sections."""
+    """A title, a summary line, and sections."""
 
     title: str
     summary: str
@@ -40,11 +40,11 @@ class Card:
 
 
 def model_card(facts: ModelFacts) -> Card:
-    """The card of a model. The same chain gives the same card, whenever it is asked for."""
+    """Return the card of a model. The same chain gives the same card at any time."""
     made = facts.lineage.provenance
     return Card(
         f"{facts.name} {facts.version}",
-        f"Made by {made.step} on {made.finished}; digest {facts.output.digest}",
+        f"Built by {made.step} on {made.finished}; digest {facts.output.digest}",
         (
             Section("Purpose", (facts.given.purpose or NOT_STATED,)),
             Section("Owner", (facts.owner or NOT_STATED,)),
@@ -68,7 +68,7 @@ def _data(facts: ModelFacts) -> "Iterator[str | CardTable]":
     for manifest in facts.data.values():
         yield (
             f"{manifest.items} {manifest.modality} items of {len(manifest.labels)} classes, "
-            f"{manifest.duplicates} duplicates and {manifest.rejected} rejected ones left out; "
+            f"without {manifest.duplicates} duplicates and {manifest.rejected} rejected items; "
             f"snapshot {manifest.digest}"
         )
         splits = [split for split in SPLITS if split in manifest.counts]
@@ -99,38 +99,38 @@ def _training(facts: ModelFacts) -> "Iterator[str | CardTable]":
 
 def _metrics(evidence: Evidence | None) -> "Iterator[str | CardTable]":
     if evidence is None:
-        yield "There is no evidence about it here."
+        yield "No evidence about the model was found locally."
         return
-    yield "On the test split; the intervals are those that the evidence states."
+    yield "The metrics are of the test split, with the intervals that the evidence states."
     yield from _tables(evidence)
     if evidence.comparison:
         yield from _comparison(evidence.comparison)
 
 
 def _latency(evidence: Evidence) -> "Iterator[str | CardTable]":
-    told = evidence.facts
-    place = told.get("compute_size") or "a machine that nobody named"
-    yield f"{told.get('runtime', 'Its runtime')}, as it is served, on {place}."
+    measured = evidence.facts
+    place = measured.get("compute_size") or "a machine without a recorded size"
+    yield f"{measured.get('runtime', 'The runtime')}, in the serving process, on {place}."
     yield from _tables(evidence)
 
 
 def _tables(evidence: Evidence) -> Iterator[CardTable]:
-    """What was measured, and what was asked."""
+    """Yield the table of metrics, and the table of thresholds."""
     rows = tuple(
         (name.replace("_", " ").capitalize(), f"{value:.4g}", interval)
         for name, value, interval in _measured(evidence)
     )
     yield CardTable(("Metric", "Value", "Interval"), rows)
-    asked = tuple(
+    thresholds = tuple(
         (it.name, f"{it.asked:.4g}", f"{it.measured:.4g}", "met" if it.met else "NOT met")
         for it in evidence.thresholds
     )
-    yield CardTable(("Threshold", "Asked", "Measured", ""), asked)
+    yield CardTable(("Threshold", "Required", "Measured", ""), thresholds)
 
 
 def _comparison(comparison: ChampionComparison) -> "Iterator[str | CardTable]":
-    told = comparison.told()
-    yield f"{told[0].upper()}{told[1:]}."
+    sentence = comparison.told()
+    yield f"{sentence[0].upper()}{sentence[1:]}."
     rows = tuple(
         (
             name.replace("_", " ").capitalize(),
@@ -155,33 +155,33 @@ def _measured(evidence: Evidence) -> Iterator[tuple[str, float, str]]:
 
 
 def limits(facts: ModelFacts) -> Iterator[str]:
-    """What the owner says, and what follows from data and evidence."""
+    """Yield the limits that the owner states, and those that follow from data and evidence."""
     yield from facts.given.limits
     labels = [str(label) for label in facts.metadata.get("labels", ())]
     if labels:
-        yield f"It answers with one of these, whatever it is given: {', '.join(labels)}."
+        yield f"The model answers every input with one of these labels: {', '.join(labels)}."
     for manifest in facts.data.values():
         yield from _data_limits(manifest)
     if facts.evidence is None:
-        yield "Nobody has measured it on data that it did not learn from."
+        yield "The model was not evaluated on unseen data."
     elif facts.measured_on is None:
-        yield "The data that it was measured on is not here."
+        yield "The data of the evaluation was not found locally."
     else:
         count = sum(facts.measured_on.counts.get("test", {}).values())
-        yield f"It was measured on {count} items; of other data nothing is known."
+        yield f"The model was evaluated on {count} items; its accuracy on other data is unknown."
     if facts.evidence and not facts.evidence.passed:
-        yield "It did not meet what was asked of it."
+        yield "The model did not meet its thresholds."
     preprocessing = facts.metadata.get("preprocessing")
     if isinstance(preprocessing, dict):
-        told = "; ".join(f"{name} {value}" for name, value in preprocessing.items())
-        yield f"Items are prepared so: {told}."
+        steps = "; ".join(f"{name} {value}" for name, value in preprocessing.items())
+        yield f"Preprocessing of items: {steps}."
 
 
 def _data_limits(manifest: SnapshotManifest) -> Iterator[str]:
     counts = manifest.counts.get("train", {})
     if counts:
         label = min(manifest.labels, key=lambda it: counts.get(it, 0))
-        yield f"Of the rarest class, {label}, it learned from {counts.get(label, 0)} items."
+        yield f"The model learned from {counts.get(label, 0)} items of the rarest class, {label}."
     yield from (f"{warning}." for warning in manifest.warnings)
 
 
@@ -189,7 +189,7 @@ def _licences(facts: ModelFacts) -> Iterator[str]:
     for pin in facts.encoders:
         yield f"Encoder {pin.name}: {pin.licence}"
     for manifest in facts.data.values():
-        yield f"Data {manifest.digest[:12]}: {manifest.attribution or 'its source says nothing'}"
+        yield f"Data {manifest.digest[:12]}: {manifest.attribution or 'not stated by its source'}"
     if not facts.encoders and not facts.data:
         yield NOT_HERE
 
@@ -198,7 +198,7 @@ def _cost(facts: ModelFacts) -> "Iterator[str | CardTable]":
     if not facts.makers:
         yield NOT_HERE
         return
-    yield "Of each step behind it, when that made what went into it; this machine costs nothing."
+    yield "The steps of the chain, with the cost of the run of each; local runs cost nothing."
     rows: list[tuple[str, ...]] = []
     costs: dict[str, list[float | None]] = {}
     for place in facts.makers:
@@ -207,8 +207,8 @@ def _cost(facts: ModelFacts) -> "Iterator[str | CardTable]":
         costs.setdefault(found.currency, []).append(step.actual)
         cost = f"{_amount(step.actual)} {found.currency}".rstrip()
         rows.append((place.name, found.run, step.place, f"{step.seconds:.0f} s", cost))
-    told = [f"{_amount(total(amounts))} {name}".rstrip() for name, amounts in costs.items()]
-    rows.append(("in all", "", "", "", ", ".join(told)))
+    totals = [f"{_amount(total(amounts))} {name}".rstrip() for name, amounts in costs.items()]
+    rows.append(("in all", "", "", "", ", ".join(totals)))
     yield CardTable(("Step", "Run", "Ran on", "Took", "Cost"), tuple(rows))
 
 
@@ -228,7 +228,7 @@ def _digests(facts: ModelFacts) -> CardTable:
     made = facts.lineage.provenance
     rows = [
         ("model", facts.output.digest),
-        ("its statement", facts.output.statement),
+        ("statement", facts.output.statement),
         ("code", made.code_digest),
         ("environment", made.environment_digest),
         *((f"input {it.name}", it.digest or "none") for it in made.materials),
@@ -238,5 +238,5 @@ def _digests(facts: ModelFacts) -> CardTable:
     if facts.evidence and facts.evidence.comparison:
         rows.append(("champion", facts.evidence.comparison.champion))
     if facts.latency:
-        rows.append(("evidence of latency", str(facts.latency.as_statement()["digest"])))
-    return CardTable(("What", "SHA-256"), tuple(rows))
+        rows.append(("latency evidence", str(facts.latency.as_statement()["digest"])))
+    return CardTable(("Content", "SHA-256"), tuple(rows))

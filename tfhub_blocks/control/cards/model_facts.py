@@ -1,4 +1,4 @@
-"""What a chain tells about its model, gathered for those who describe it."""
+"""The facts of a chain about its model, for the card and the bill of materials."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ WHERE = "card"
 
 @dataclass(frozen=True)
 class OwnerStatements:
-    """What only the owner can say: what a model is for, and what it is not for."""
+    """The facts that only the owner knows: the model's purpose and its limits."""
 
     purpose: str = ""
     limits: tuple[str, ...] = ()
@@ -41,13 +41,13 @@ class OwnerStatements:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """A model and what stands behind it; None, or nothing, is what is not here.
+    """A model and its chain; a part that was not found locally is None or empty.
 
-    ``data`` are the snapshots that it learned from, by folder digest; ``measured_on`` that of its
-    evidence; ``latency`` is evidence of how soon it answers. ``trained`` is its lineage, or that of
-    the same model without a runtime. ``makers`` are the steps of runs that made it and all behind
-    it, itself first; ``lock`` is the environment that the first of them ran in. ``promotions`` are
-    decisions about the version that is registered.
+    ``data`` are the snapshots that the model learned from, by folder digest. ``measured_on`` is
+    the snapshot of its evidence, and ``latency`` the evidence of its latency. ``trained`` is its
+    lineage, or that of the same model without a runtime. ``makers`` are the steps of runs that
+    built the model and its ancestors, the model's step first; ``lock`` is the environment of that
+    step. ``promotions`` are the promotions of the registered version.
     """
 
     name: str
@@ -69,21 +69,25 @@ class ModelFacts:
 
     @property
     def made(self) -> str:
-        """When it was finished, in UTC."""
+        """The time when the model was finished, in UTC."""
         return self.lineage.provenance.finished
 
 
 def gather(chain: Chain, archive: Archive, given: OwnerStatements) -> ModelFacts:
-    """The facts of the one model that a chain is of.
+    """Return the facts of the one model of a chain.
 
     Raises:
-        BlocksError: It is of none, or of several.
+        BlocksError: The chain is of no model, or of several models.
     """
     knot = model_knot(chain, WHERE)
     output, version = knot.output, chain.registration
     if output.lineage is None:
         raise BlocksError(
-            WHERE, str(output.path), "it has no lineage", "a model of a step", "make it again"
+            WHERE,
+            str(output.path),
+            "the model has no lineage",
+            "a model that a step built",
+            "Run the pipeline that trains the model again, and pass its output",
         )
     behind = [it.output for it in chain.behind(knot)]
     evidence = _evidence(chain, archive, output, "evaluation")
@@ -115,14 +119,14 @@ def gather(chain: Chain, archive: Archive, given: OwnerStatements) -> ModelFacts
 
 
 def model_knot(chain: Chain, where: str) -> Knot:
-    """The one model that a chain is of.
+    """Return the node of the one model of a chain.
 
     Raises:
-        BlocksError: It is of none, or of several.
+        BlocksError: The chain is of no model, or of several models.
     """
     if chain.registration:
         knot = chain.knots.get(chain.registration.source)
-        # Its files may be gone from the registry, and be where the step put them.
+        # The registry may have lost the files, while the output of the step still exists.
         digest = chain.registration.tags.get("model_digest")
         found = (
             [knot] if knot else [it for it in chain.knots.values() if it.output.digest == digest]
@@ -130,7 +134,7 @@ def model_knot(chain: Chain, where: str) -> Knot:
     else:
         known = [knot for knot in chain.of_kind("model") if not knot.is_champion]
         models = {knot.output.digest: knot for knot in reversed(known)}
-        # A model that another one started from is no end of the chain.
+        # A model that another model started from is not the end of the chain.
         inner = {
             link.material.digest
             for knot in models.values()
@@ -142,15 +146,15 @@ def model_knot(chain: Chain, where: str) -> Knot:
         raise BlocksError(
             where,
             chain.title,
-            f"there are {len(found)} models in it",
+            f"the chain has {len(found)} models",
             "one model",
-            "name a registered model, or the folder of one",
+            "Pass a registered model as MODEL:VERSION, or the folder of one model",
         )
     return found[0]
 
 
 def _makers(chain: Chain, knot: Knot) -> tuple[StepOfRun, ...]:
-    """Of each output behind a model the step that made it, where that is known, once each."""
+    """Return the steps that wrote the outputs behind a model, as far as known, each once."""
     found = {}
     for it in chain.behind(knot):
         place = next((place for place in reversed(it.places) if not place.step.reused), None)
@@ -160,7 +164,7 @@ def _makers(chain: Chain, knot: Knot) -> tuple[StepOfRun, ...]:
 
 
 def _evidence(chain: Chain, archive: Archive, model: Output, kind: str) -> Evidence | None:
-    """The evidence of a kind that a model was registered with; else the last one about it."""
+    """Return the evidence of a kind that a model was registered with, or else the newest one."""
     if chain.registration:
         tag = "evidence_digest" if kind == "evaluation" else f"{kind}_digest"
         proof = evidence_of_digest(archive, chain.registration.tags.get(tag, ""))
@@ -172,7 +176,7 @@ def _evidence(chain: Chain, archive: Archive, model: Output, kind: str) -> Evide
 
 
 def _is_about(evidence: Evidence, model: Output) -> bool:
-    if evidence.kind == "latency":  # of one model it may have timed several runtimes
+    if evidence.kind == "latency":  # the report may have timed several runtimes of a model
         return evidence.digests.get("served_model") == model.digest
     return evidence.model_digest in digests_of_model(model)
 
@@ -201,7 +205,7 @@ def _encoders(outputs: list[Output]) -> tuple[Pin, ...]:
 
 
 def _lock(place: StepOfRun | None) -> Lock | None:
-    """The lock that the step which made the model carried in its code."""
+    """Return the package lock in the code of the step that built the model."""
     if place is None:
         return None
     path = place.folder / "steps" / place.name / "code" / "tfhub_blocks" / STEP_LOCK_NAME

@@ -1,1 +1,1 @@
-"""Ceilings, forecasts, accounts, and prices."""
+"""Cost ceilings, forecasts, accounts and prices."""

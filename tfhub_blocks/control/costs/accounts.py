@@ -1,4 +1,4 @@
-"""What runs did cost: step by step beside what was expected, and by owner over time."""
+"""The actual costs of runs: each step next to its expected cost, and totals by owner over time."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -9,12 +9,12 @@ from tfhub_blocks.control.project.run_records import FINAL, RunRecord, StepRecor
 from tfhub_blocks.control.project.run_terms import Terms, total
 
 By = Literal["owner", "cost_centre", "pipeline", "profile"]
-NOBODY = "(not said)"
+NOBODY = "(not set)"
 
 
 @dataclass(frozen=True)
 class StepAccount:
-    """One step: what it was expected to cost, could at most, and did; None where nobody knows."""
+    """One step's expected, highest possible and actual cost; None where a price is unknown."""
 
     status: str
     reused: bool
@@ -28,10 +28,10 @@ class StepAccount:
 
 @dataclass(frozen=True)
 class Account:
-    """One run.
+    """The costs of one run.
 
-    ``idle`` is what nodes cost at most that waited for work between and after steps, as these went;
-    ``idle_ceiling`` what that could have been.
+    ``idle`` is the highest possible cost of nodes that idled between and after the steps of this
+    run; ``idle_ceiling`` is the limit of that cost before the run.
     """
 
     run: str
@@ -49,27 +49,27 @@ class Account:
 
     @property
     def expected(self) -> float | None:
-        """Of all steps."""
+        """The expected cost of all steps."""
         return total(step.expected for step in self.steps.values())
 
     @property
     def ceiling(self) -> float | None:
-        """Of all steps."""
+        """The highest possible cost of all steps."""
         return total(step.ceiling for step in self.steps.values())
 
     @property
     def actual(self) -> float | None:
-        """Of all steps."""
+        """The actual cost of all steps."""
         return total(step.actual for step in self.steps.values())
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return the account, JSON-ready."""
         totals = {"expected": self.expected, "ceiling": self.ceiling, "actual": self.actual}
         return asdict(self) | {"of_steps": totals}
 
 
 def account(record: RunRecord) -> Account:
-    """What a run did cost, from its record, at the prices of its day."""
+    """Return the costs of a run from its record, at the prices of its day."""
     return Account(
         run=record.run,
         pipeline=record.pipeline,
@@ -90,7 +90,7 @@ def account(record: RunRecord) -> Account:
 
 def _step(step: StepRecord) -> StepAccount:
     terms = step.terms
-    # What is reused, or never began, costs nothing, whatever its price.
+    # A step that was reused or never started costs nothing, at any price.
     is_free = step.reused or not step.seconds
     actual = 0.0 if is_free else (terms.cost(step.seconds) if terms else None)
     return StepAccount(
@@ -106,7 +106,7 @@ def _step(step: StepRecord) -> StepAccount:
 
 
 def _idle(steps: Iterable[StepRecord]) -> float | None:
-    """What the nodes of clusters cost at most while no step ran on them."""
+    """Return the highest possible cost of cluster nodes while no step ran on them."""
     ran = [step for step in steps if step.seconds and not step.reused]
     clusters: dict[str, list[tuple[datetime, datetime, Terms]]] = {}
     for step in ran:
@@ -119,7 +119,10 @@ def _idle(steps: Iterable[StepRecord]) -> float | None:
 
 
 def _idle_of(spans: list[tuple[datetime, datetime, Terms]]) -> float | None:
-    """Of one cluster: after each step, until the next one begins or the node is taken away."""
+    """Return the idle cost of one cluster.
+
+    A node idles from the end of each step until the next one starts or the node is released.
+    """
     costs = []
     for number, (_, end, terms) in enumerate(spans):
         later = [start for start, _, _ in spans[number + 1 :] if start >= end]
@@ -130,10 +133,10 @@ def _idle_of(spans: list[tuple[datetime, datetime, Terms]]) -> float | None:
 
 @dataclass(frozen=True)
 class Spending:
-    """What somebody's runs of a month did cost, and could have at most, in one currency.
+    """The actual and the highest possible cost of an owner's runs in a month, in one currency.
 
-    ``unpriced`` is how many of the runs have no price in their records; they are in no amount.
-    ``unfinished`` are those that had not ended when they were last looked at.
+    ``unpriced`` counts the runs without prices in their records; no amount includes them.
+    ``unfinished`` counts the runs that had not ended when they were last queried.
     """
 
     month: str
@@ -148,18 +151,18 @@ class Spending:
 
     @property
     def total(self) -> float:
-        """Steps and idle nodes."""
+        """The cost of steps and idle nodes."""
         return self.steps + self.idle
 
 
 def spending(records: Iterable[RunRecord], by: By, since: str = "") -> list[Spending]:
-    """Who spent what in which month, the earliest first.
+    """Return the spending by month and owner, the earliest month first.
 
-    Amounts in several currencies are never added: each has a row of its own.
+    Amounts in several currencies are never added: each currency has its own row.
 
     Args:
         records: The runs and jobs.
-        by: Whose they are.
+        by: The field of a record to group by.
         since: The first month or day that counts, such as ``2026-01``.
     """
     rows: dict[tuple[str, str, str], list[Account]] = {}
@@ -171,15 +174,15 @@ def spending(records: Iterable[RunRecord], by: By, since: str = "") -> list[Spen
 
 
 def _spending(month: str, who: str, currency: str, accounts: list[Account]) -> Spending:
-    priced = [it for it in accounts if it.actual is not None]
+    priced = [account for account in accounts if account.actual is not None]
     return Spending(
         month,
         who,
         currency,
         runs=len(accounts),
         unpriced=len(accounts) - len(priced),
-        unfinished=sum(it.status not in FINAL for it in accounts),
-        steps=sum(it.actual or 0.0 for it in priced),
-        idle=sum(it.idle or 0.0 for it in priced),
-        ceiling=sum((it.ceiling or 0.0) + (it.idle_ceiling or 0.0) for it in priced),
+        unfinished=sum(account.status not in FINAL for account in accounts),
+        steps=sum(account.actual or 0.0 for account in priced),
+        idle=sum(account.idle or 0.0 for account in priced),
+        ceiling=sum((account.ceiling or 0.0) + (account.idle_ceiling or 0.0) for account in priced),
     )

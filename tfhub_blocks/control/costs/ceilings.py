@@ -1,4 +1,4 @@
-"""The proven ceiling: on which terms each step of a graph runs, and what it costs at most."""
+"""The proven ceiling: the terms of each step of a graph, and the highest possible cost."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,53 +15,53 @@ LOCAL = "local"
 
 @dataclass(frozen=True)
 class Ceiling:
-    """The most that a run costs, in a currency: what its steps take, and their idle nodes."""
+    """The highest possible cost of a run, in a currency: its steps and their idle nodes."""
 
     currency: str
     steps: Mapping[str, Terms]
 
     @property
     def of_steps(self) -> float | None:
-        """Of the steps alone; None if a price is not known."""
+        """The highest possible cost of the steps alone; None if a price is unknown."""
         return total(terms.ceiling for terms in self.steps.values())
 
     @property
     def of_idle_nodes(self) -> float | None:
-        """Of nodes that wait for work after each step, until their cluster takes them away."""
+        """The highest possible cost of idle nodes after each step, until the cluster ends them."""
         return total(terms.idle_ceiling for terms in self.steps.values())
 
     @property
     def total(self) -> float | None:
-        """Of both."""
+        """The highest possible cost of steps and idle nodes together."""
         return total([self.of_steps, self.of_idle_nodes])
 
     def dearest(self, count: int = 3) -> list[tuple[str, Terms]]:
-        """The steps that cost the most of it, the dearest first."""
+        """Return the steps with the highest ceilings, the most expensive first."""
         order = sorted(self.steps.items(), key=lambda item: -(item[1].ceiling or 0.0))
         return order[:count]
 
 
 def ceiling(graph: Graph, profile: Profile, prices: Prices | None) -> Ceiling:
-    """The ceiling of a graph under a profile.
+    """Return the ceiling of a graph under a profile.
 
     Args:
         graph: The steps.
-        profile: On what each role runs, and for how long.
-        prices: What that costs; without them the terms of each step alone. This machine costs
-            nothing.
+        profile: The machines and time limits of each role.
+        prices: The prices of machines; without prices only the terms of each step are known. Local
+            runs cost nothing.
 
     Raises:
-        BlocksError: A role, a size or a price is missing, or a limit is none.
+        BlocksError: A role, a size or a price is missing, or a time limit is not positive.
     """
     steps = {name: step_terms(node, profile, prices) for name, node in graph.nodes.items()}
     return Ceiling(prices.currency if prices else "", steps)
 
 
 def step_terms(node: Node, profile: Profile, prices: Prices | None) -> Terms:
-    """The terms of one step.
+    """Return the terms of one step.
 
     Raises:
-        BlocksError: A role, a size or a price is missing, or a limit is none.
+        BlocksError: A role, a size or a price is missing, or the time limit is not positive.
     """
     role = role_of(node, profile)
     count, timeout_s = instance_count(node, profile), node.timeout_s or role.timeout_s
@@ -69,9 +69,10 @@ def step_terms(node: Node, profile: Profile, prices: Prices | None) -> Terms:
         raise BlocksError(
             "pipeline",
             f"{node.name}.limits",
-            f"its timeout is {timeout_s}",
-            "seconds, at least 1: without a limit nothing bounds what it costs",
-            "correct it in the pipeline, or leave it to the profile",
+            f"the timeout of step {node.name} is {timeout_s} s",
+            "at least 1 s, because the time limit bounds the cost",
+            f"Set limits of step {node.name} in the pipeline to a positive timeout, or remove"
+            " them, so that the profile decides",
         )
     if profile.engine == "local":
         return Terms(LOCAL, "", "", count, timeout_s, price_per_hour=0.0)
@@ -93,12 +94,12 @@ def step_terms(node: Node, profile: Profile, prices: Prices | None) -> Terms:
 
 
 def low_priority_attempts(budget: SpendingBudget | None) -> int:
-    """How often a step is counted whose nodes may be taken away, and which then begins again."""
+    """Return the number of attempts counted for a step whose nodes Azure may reclaim."""
     return 1 + (budget or SpendingBudget("")).restarts
 
 
 def _machine(node: Node, role: Role, profile: Profile, must_be_known: bool) -> tuple[str, Tier]:
-    """The size of the machines of a role, and whether they may be taken away."""
+    """Return the machine size of a role, and its tier."""
     if role.compute == SERVERLESS:
         # Azure ML's spot queue runs on low-priority machines.
         is_spot = profile.job is not None and profile.job.tier == "spot"
@@ -110,8 +111,9 @@ def _machine(node: Node, role: Role, profile: Profile, must_be_known: bool) -> t
         raise BlocksError(
             "profile",
             profile.name,
-            f"it does not say what {role.compute} is, on which step {node.name} runs",
-            f"[clusters.{role.compute}] with its size and max_nodes, which price it",
-            "add it",
+            f"profile {profile.name} does not define cluster {role.compute}, on which step"
+            f" {node.name} runs",
+            f"a table [clusters.{role.compute}] with size and max_nodes, which set the price",
+            f"Add [clusters.{role.compute}] to {profile.path}",
         )
     return "", "dedicated"

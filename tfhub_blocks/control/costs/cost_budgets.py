@@ -1,4 +1,4 @@
-"""Budgets: what stops a run, or a schedule, before anything is sent."""
+"""Budgets: limits that stop a run or a schedule before anything is sent."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,10 @@ from tfhub_blocks.records.base.errors import BlocksError
 
 @dataclass(frozen=True)
 class BudgetFinding:
-    """A budget that a ceiling does not keep; ``key`` is the profile's, ``nodes`` the dearest."""
+    """A budget that a ceiling exceeds.
+
+    ``key`` is the budget's key in the profile, and ``nodes`` are the most expensive steps.
+    """
 
     key: str
     nodes: tuple[str, ...]
@@ -22,7 +25,7 @@ class BudgetFinding:
     remedy: str
 
     def error(self, profile: Profile) -> BlocksError:
-        """As the error that stops a command."""
+        """Return the finding as the error that stops a command."""
         what = f"{profile.name} > {self.key}"
         return BlocksError("budget", what, self.problem, self.expected, self.remedy)
 
@@ -30,16 +33,17 @@ class BudgetFinding:
 def budget_findings(
     graph: Graph, profile: Profile, prices: Prices | None = None, runs_per_month: int | None = None
 ) -> list[BudgetFinding]:
-    """What of a profile's budget a graph could go beyond; nothing where there is no budget.
+    """Return each limit of a profile's budget that a graph could exceed; none without a budget.
 
     Args:
         graph: The steps.
         profile: Its roles, clusters and budget.
-        prices: What machines cost; else those that count here, if there is a budget.
-        runs_per_month: How often it runs, to be held against the budget of a month; else once.
+        prices: The prices of machines; by default those of the project, if the profile has a
+            budget.
+        runs_per_month: The number of runs to compare with the monthly budget; by default one.
 
     Raises:
-        BlocksError: Something has no price, or the budget is in another currency than prices are.
+        BlocksError: A machine has no price, or the budget and the prices have different currencies.
     """
     if profile.budget is None or profile.engine == "local":
         return []
@@ -49,30 +53,30 @@ def budget_findings(
 
 
 def check_currency(profile: Profile, prices: Prices) -> None:
-    """See that a budget is in the currency of the prices.
+    """Check that a budget has the currency of the prices.
 
     Raises:
-        BlocksError: It is in another one.
+        BlocksError: The currencies differ.
     """
     if profile.budget and profile.budget.currency != prices.currency:
         raise BlocksError(
             "profile",
             f"{profile.name} > budget.currency",
-            f"it is {profile.budget.currency}, and the prices in {prices.path} are in "
+            f"the budget is in {profile.budget.currency}, but the prices in {prices.path} are in "
             f"{prices.currency}",
-            "one currency",
-            "correct it, or get prices in it: tfhub-blocks cost refresh --currency "
-            f"{profile.budget.currency}",
+            "the same currency for both",
+            "Run `tfhub-blocks cost refresh --currency "
+            f"{profile.budget.currency}`, or set budget.currency to {prices.currency}",
         )
 
 
 def refuse_above_budget(
     graph: Graph, profile: Profile, runs_per_month: int | None = None
 ) -> Ceiling | None:
-    """The ceiling of a graph that keeps its budget; None where there is no budget.
+    """Return the ceiling of a graph that stays within its budget; None without a budget.
 
     Raises:
-        BlocksError: It could cost more, or what it could cost is not known.
+        BlocksError: The graph could cost more than the budget, or its highest cost is unknown.
     """
     if profile.budget is None:
         return None
@@ -85,11 +89,11 @@ def refuse_above_budget(
 def month_findings(
     scheduled: Sequence[tuple[str, Ceiling, int]], profile: Profile
 ) -> Iterator[BudgetFinding]:
-    """What schedules could cost together beyond the budget of a month.
+    """Yield the monthly budget if schedules could exceed it together.
 
     Args:
-        scheduled: Of each schedule its name, the ceiling of one run, and its runs in a month.
-        profile: The profile of all of them.
+        scheduled: The name of each schedule, the ceiling of one run, and its runs in a month.
+        profile: The profile of all schedules.
     """
     budget = profile.budget
     if budget is None or budget.month is None:
@@ -98,13 +102,17 @@ def month_findings(
     together = sum(cost for _, cost, _ in costs)
     if together > budget.month:
         costs.sort(key=lambda item: -item[1])
-        told = ", ".join(f"{name} {money(cost)} in {runs} runs" for name, cost, runs in costs[:3])
+        largest = ", ".join(
+            f"{name} {money(cost)} in {runs} runs" for name, cost, runs in costs[:3]
+        )
         yield BudgetFinding(
             "budget.month",
             tuple(name for name, _, _ in costs),
-            f"what is scheduled may cost {money(together)} {budget.currency} in a month ({told})",
+            f"all schedules together may cost {money(together)} {budget.currency} in a month"
+            f" ({largest})",
             f"at most {money(budget.month)}",
-            "let it fire less often, lower timeout_s, take smaller sizes, or raise the budget",
+            "Let schedules fire less often, lower timeout_s, use smaller machine sizes, or raise"
+            " budget.month",
         )
 
 
@@ -116,24 +124,25 @@ def _findings(
         return
     if cost is None:
         unknown = tuple(name for name, terms in most.steps.items() if terms.price_per_hour is None)
-        problem = f"nobody knows what a run may cost: {', '.join(unknown)} have no price"
+        problem = f"the highest cost of a run is unknown: {', '.join(unknown)} have no price"
         yield BudgetFinding(
-            "budget", unknown, problem, "a price of each", "tfhub-blocks cost refresh"
+            "budget", unknown, problem, "a price for each step", "Run `tfhub-blocks cost refresh`"
         )
         return
     dearest = most.dearest()
     nodes = tuple(name for name, _ in dearest)
-    told = "; ".join(_told(name, terms) for name, terms in dearest)
-    remedy = "lower timeout_s of these, take a smaller size, or raise the budget"
+    largest = "; ".join(_step_cost(name, terms) for name, terms in dearest)
+    ways = "lower timeout_s of these steps, use smaller machine sizes, or raise"
+    rarer = f"Run the pipeline less often, {ways}"
     if budget.run is not None and cost > budget.run:
         yield BudgetFinding(
             "budget.run",
             nodes,
-            f"a run may cost {money(cost)} {most.currency}; dearest: {told}",
+            f"a run may cost {money(cost)} {most.currency} (highest: {largest})",
             f"at most {money(budget.run)} {budget.currency}",
-            remedy,
+            f"{ways.capitalize()} budget.run",
         )
-    # What does not run by itself runs once, at least.
+    # A pipeline without a schedule runs at least once.
     runs = max(runs_per_month or 1, 1)
     month = cost * runs
     if budget.month is not None and month > budget.month:
@@ -141,19 +150,19 @@ def _findings(
         yield BudgetFinding(
             "budget.month",
             nodes,
-            f"{often} may cost {money(month)} {most.currency}; dearest: {told}",
+            f"{often} may cost {money(month)} {most.currency} (highest: {largest})",
             f"at most {money(budget.month)} {budget.currency} in a month",
-            f"let it run less often, {remedy}" if runs > 1 else remedy,
+            f"{rarer} budget.month" if runs > 1 else f"{ways.capitalize()} budget.month",
         )
 
 
-def _told(name: str, terms: Terms) -> str:
+def _step_cost(name: str, terms: Terms) -> str:
     attempts = f", {terms.attempts} times" if terms.attempts > 1 else ""
     return f"{name} {money(terms.ceiling or 0.0)} ({terms.timeout_s} s on {terms.place}{attempts})"
 
 
 def money(amount: float) -> str:
-    """An amount as people read it: two digits after the point, more for what is less than 1."""
+    """Return an amount as text: two decimal places, or four for amounts below 1."""
     if 0 < amount < 0.00005:
         return "<0.0001"
     return f"{amount:,.2f}" if amount >= 1 or amount == 0 else f"{amount:.4f}"

@@ -1,4 +1,4 @@
-"""What a run would cost: at most, as expected, and without what is reused; step by step."""
+"""The cost of a run before it starts: highest possible, expected, and saved by reuse, by step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from tfhub_blocks.control.project.step_graph import Graph
 
 @dataclass(frozen=True)
 class StepEstimate:
-    """One step: its terms, whence its expected seconds are, and what made it already, if any."""
+    """One step: its terms, the source of its expected duration, and the run to reuse, if any."""
 
     component: str
     terms: Terms
@@ -26,18 +26,18 @@ class StepEstimate:
 
     @property
     def expected(self) -> float | None:
-        """What it is expected to cost: nothing, if it is reused."""
+        """The expected cost of the step; zero if the step is reused."""
         return 0.0 if self.made_by else self.terms.expected
 
     @property
     def saved(self) -> float | None:
-        """What its reuse saves."""
+        """The cost that reuse of the step saves."""
         return self.terms.expected if self.made_by else 0.0
 
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """What a run of a graph would cost, before it starts."""
+    """The cost of a run of a graph, before it starts."""
 
     name: str
     profile: str
@@ -48,22 +48,22 @@ class CostEstimate:
 
     @property
     def expected(self) -> float | None:
-        """Of the steps that are not reused."""
+        """The expected cost of the steps that are not reused."""
         return total(step.expected for step in self.steps.values())
 
     @property
     def saved(self) -> float | None:
-        """What reuse saves."""
+        """The cost that reuse saves."""
         return total(step.saved for step in self.steps.values())
 
     @property
     def saved_s(self) -> float:
-        """How many seconds of steps reuse saves, as far as they are known."""
+        """The seconds of steps that reuse saves, as far as their durations are known."""
         return sum(it.terms.expected_s or 0.0 for it in self.steps.values() if it.made_by)
 
     @property
     def expected_idle(self) -> float | None:
-        """What nodes cost at most after the last step on their cluster, if all goes as expected."""
+        """The highest cost of idle nodes after the last step on each cluster, if all goes well."""
         clusters: dict[str, list[float | None]] = {}
         for step in self.steps.values():
             if not step.made_by:
@@ -71,7 +71,7 @@ class CostEstimate:
         return total(None if None in of else max(it or 0 for it in of) for of in clusters.values())
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready; amounts in ``currency``, None where they are not known."""
+        """Return the estimate, JSON-ready; amounts in ``currency``, None where unknown."""
         return {
             "pipeline": self.name,
             "profile": self.profile,
@@ -104,17 +104,17 @@ class CostEstimate:
 def estimate(
     graph: Graph, profile: Profile, prices: Prices | None, folder: Path, items: int | None = None
 ) -> CostEstimate:
-    """What a run of a graph would cost.
+    """Return the cost of a run of a graph.
 
     Args:
         graph: The steps with their inputs, from a pipeline or from a lock.
-        profile: Where they would run.
-        prices: What that costs; needed on Azure ML.
-        folder: ``.runs``, whose records tell how long steps took.
-        items: How many items there are, for steps of which earlier runs tell a throughput.
+        profile: The machines and limits.
+        prices: The prices of machines; required for Azure ML.
+        folder: ``.runs``, whose records contain the durations of earlier steps.
+        items: The number of items, for steps whose throughput in earlier runs is known.
 
     Raises:
-        BlocksError: A size has no price, or the budget is in another currency.
+        BlocksError: A size has no price, or the budget has another currency.
     """
     if prices is not None:
         check_currency(profile, prices)

@@ -1,4 +1,4 @@
-"""What was spent, as a figure."""
+"""A plot of spending by month."""
 
 import io
 from collections.abc import Sequence
@@ -9,19 +9,19 @@ from tfhub_blocks.control.costs.accounts import Spending
 MOST_COLOURS = 7
 DPI = 144
 INK, GRID, REST = "#1f2933", "#e4e7eb", "#b8c0ca"
-# Told apart by colour-blind readers (Okabe and Ito 2008).
+# Colours that colour-blind readers can distinguish (Okabe and Ito 2008).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 
 
 def spending_png(rows: Sequence[Spending], by: str) -> bytes:
-    """Bars of each month, one above the other for each spender, as a PNG.
+    """Return stacked bars of each month's spending by owner, as a PNG.
 
-    The 7 who spent the most have colours of their own; others are grey together. Each currency has
-    axes of its own. The same rows give the same bytes (with the same matplotlib).
+    The 7 owners who spent the most have their own colours; all others are grey together. Each
+    currency has its own axes. The same rows produce the same bytes with the same matplotlib.
 
     Args:
-        rows: Who spent what in which month.
-        by: Whose it is, for the legend.
+        rows: The spending by month and owner.
+        by: The field by which spending is grouped, for the title.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -66,4 +66,4 @@ def _bars(axes: Any, rows: Sequence[Spending], currency: str, by: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
     for text in axes.legend(frameon=False, fontsize=8, **beside).get_texts():
-        text.set_parse_math(False)  # a name may hold a $
+        text.set_parse_math(False)  # a name may contain a $

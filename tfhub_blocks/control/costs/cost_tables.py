@@ -1,4 +1,4 @@
-"""Costs as people read them: what a run would cost, what one did, and who spent what."""
+"""Costs as text tables: estimates, accounts of runs, and spending."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,13 +11,13 @@ UNKNOWN = "?"
 
 
 def estimate_lines(it: CostEstimate) -> Iterator[str]:
-    """What a run would cost, step by step and in all."""
+    """Yield the lines of an estimate: one for each step, and the totals."""
     most = it.most
     if not most.currency:
-        yield f"{it.name} with profile {it.profile}: on this machine, which costs nothing here"
+        yield f"{it.name} with profile {it.profile}: runs locally, without cost"
     else:
         yield f"{it.name} with profile {it.profile}, in {most.currency} at prices of {it.prices_of}"
-    rows = [["step", "runs on", "per hour", "limit", "at most", "expected", "s", "whence"]]
+    rows = [["step", "runs on", "per hour", "limit", "at most", "expected", "s", "source"]]
     for name, step in it.steps.items():
         terms = step.terms
         seconds = "" if terms.expected_s is None else f"{terms.expected_s:,.0f}"
@@ -29,7 +29,7 @@ def estimate_lines(it: CostEstimate) -> Iterator[str]:
         idle = [_amount(most.of_idle_nodes), _amount(it.expected_idle), "", ""]
         rows.append(["idle nodes", *blank, *idle])
         expected = total([it.expected, it.expected_idle])
-        rows.append(["in all", *blank, _amount(most.total), _amount(expected), "", ""])
+        rows.append(["total", *blank, _amount(most.total), _amount(expected), "", ""])
     yield from justified(rows, left=(0, 1, 7))
     reused = [name for name, step in it.steps.items() if step.made_by]
     if reused:
@@ -41,7 +41,7 @@ def estimate_lines(it: CostEstimate) -> Iterator[str]:
 
 
 def account_lines(it: Account) -> Iterator[str]:
-    """What a run did cost beside what was expected, step by step and in all."""
+    """Yield the lines of a run's account: one for each step, and the totals."""
     priced = f", in {it.currency} at prices of {it.prices_of}" if it.currency else ""
     yield f"{it.run}: {it.status}{priced}"
     rows = [["step", "ran on", "status", "expected s", "s", "expected", "at most", "cost"]]
@@ -57,31 +57,34 @@ def account_lines(it: Account) -> Iterator[str]:
         blank = [""] * 5
         rows.append(["idle nodes", *blank, _amount(it.idle_ceiling), _amount(it.idle)])
         most, actual = total([it.ceiling, it.idle_ceiling]), total([it.actual, it.idle])
-        rows.append(["in all", *blank, _amount(most), _amount(actual)])
+        rows.append(["total", *blank, _amount(most), _amount(actual)])
     yield from justified(rows, left=(0, 1, 2))
     if it.actual is None:
-        yield "its record has no prices: it is of before they were kept, or there were none"
+        yield "the run's record has no prices: it is older than price records, or none were known"
 
 
 def spending_lines(rows: Sequence[Spending], by: str) -> Iterator[str]:
-    """Who spent what in which month."""
+    """Yield the lines of the spending by month and owner."""
     if not rows:
-        yield "there are no runs"
+        yield "no runs found"
         return
-    titles = ["month", by.replace("_", " "), "runs", "steps", "idle", "in all", "at most"]
+    titles = ["month", by.replace("_", " "), "runs", "steps", "idle", "total", "at most"]
     lines = [[*titles, "currency"]]
     for row in rows:
         amounts = [money(it) for it in (row.steps, row.idle, row.total, row.ceiling)]
         lines.append([row.month, row.who, str(row.runs), *amounts, row.currency or "-"])
     yield from justified(lines, left=(0, 1, 7))
     if unpriced := sum(row.unpriced for row in rows):
-        yield f"{unpriced} of the runs have no prices in their records, and are in no amount"
+        yield f"{unpriced} of the runs have no prices in their records; no amount includes them"
     if unfinished := sum(row.unfinished for row in rows):
-        yield f"{unfinished} had not ended when they were last looked at: tfhub-blocks cost RUN"
+        yield (
+            f"{unfinished} of the runs had not ended when last queried;"
+            " update one with `tfhub-blocks cost RUN`"
+        )
 
 
 def justified(rows: Sequence[Sequence[str]], left: Sequence[int]) -> Iterator[str]:
-    """Rows as lines with columns of equal width; those in ``left`` begin alike, others end so."""
+    """Yield rows as lines with aligned columns: left-aligned for those in ``left``, else right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (

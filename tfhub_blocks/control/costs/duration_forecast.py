@@ -1,4 +1,4 @@
-"""How long a step is expected to take: as earlier runs took, or as they went while they did."""
+"""The expected duration of a step, from earlier runs or from the rates in their logs."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from tfhub_blocks.control.project.run_records import COMPLETED, past_runs
 from tfhub_blocks.control.project.run_terms import Terms
 from tfhub_blocks.records.base.progress import PREFIX
 
-# Of one component the newest, so that a change of it counts soon.
+# The newest runs of a component, so that a change of the component counts soon.
 MOST_RUNS = 10
 MOST_RECORDS = 200
 _TAIL_BYTES = 4096
@@ -19,9 +19,9 @@ _PROGRESS = re.compile(rf"^{PREFIX}(\d+)(?:/(\d+))? (.+?), (\d+)/s", re.MULTILIN
 
 @dataclass(frozen=True)
 class PastStep:
-    """A step that ran earlier: how long, on which terms if that is known, and where its log is.
+    """A step of an earlier run: its duration, its terms if known, and its log.
 
-    ``logs`` are those of all steps of its run that have one.
+    ``logs`` are the existing logs of all steps of that run.
     """
 
     component: str
@@ -32,14 +32,14 @@ class PastStep:
     logs: tuple[Path, ...]
 
     def ran_on(self, terms: Terms) -> bool:
-        """Whether it ran on the same machines, and as many of them."""
+        """Return True if the step ran on the same machine size and the same number of machines."""
         mine = self.terms
         return mine is not None and (mine.size, mine.instances) == (terms.size, terms.instances)
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """How many things of a kind a step did in a second, and how many there were."""
+    """A step's rate in units per second, and the total number of units."""
 
     per_second: float
     unit: str
@@ -48,7 +48,7 @@ class Throughput:
 
 @dataclass(frozen=True)
 class Expectation:
-    """So many seconds, or None where nothing is known; and whence, in words."""
+    """An expected duration in seconds, or None if unknown, and its source in words."""
 
     seconds: float | None
     basis: str
@@ -56,13 +56,13 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Past:
-    """The steps that ran here, or were sent to Azure ML from here; the newest first."""
+    """The steps of local runs and of jobs submitted from here; the newest first."""
 
     steps: Sequence[PastStep]
 
     @classmethod
     def of(cls, folder: Path) -> "Past":
-        """What the records below a folder ``.runs`` tell; those of steps that were not reused."""
+        """Read the records below a folder ``.runs``; reused steps are left out."""
         steps = []
         for number, (place, record) in enumerate(past_runs(folder)):
             if number == MOST_RECORDS:
@@ -84,12 +84,12 @@ class Past:
         return cls(steps)
 
     def expectation(self, component: str, terms: Terms, items: int | None = None) -> Expectation:
-        """How long a step is expected to take, at most as long as its limits let it.
+        """Return the expected duration of a step, at most its time limit.
 
-        Runs on the same machines count, if there are any, else all. Where none ended well, what
-        they said of their progress is held against the number of items that they had; where
-        ``items`` says how many there are, that comes first: a step that had a fifth of the items of
-        its run, such as a split, is expected to have a fifth of these.
+        Runs on the same machines count first, otherwise all runs. Without a successful run, the
+        rate in the logs and the number of items in that run give the duration. If ``items`` is
+        given, rates come first: a step that processed a fifth of its run's items, such as a split,
+        is expected to process a fifth of ``items``.
         """
         of_component = [step for step in self.steps if step.component == component]
         same = [step for step in of_component if step.ran_on(terms)]
@@ -101,10 +101,10 @@ class Past:
                     cut = "" if found.seconds <= most_s else ", ended by its limit"
                     seconds = min(found.seconds, float(most_s))
                     return Expectation(seconds, f"{found.basis} {where}{cut}")
-        return Expectation(None, "no earlier run: the ceiling")
+        return Expectation(None, "no earlier run; uses the limit")
 
     def expected(self, component: str, terms: Terms) -> Terms:
-        """The terms with what is expected in them."""
+        """Return the terms with the expected duration added."""
         return replace(terms, expected_s=self.expectation(component, terms).seconds)
 
 
@@ -123,19 +123,19 @@ def _by_rate(steps: Sequence[PastStep], items: int | None) -> Expectation | None
         if rate and count and items is not None:
             count = max(1, round(items * count / most_things(step.logs)))
         if rate and count:
-            told = f"{count:,} {rate.unit} at {rate.per_second:g}/s"
-            return Expectation(count / rate.per_second, told)
+            basis = f"{count:,} {rate.unit} at {rate.per_second:g}/s"
+            return Expectation(count / rate.per_second, basis)
     return None
 
 
 def most_things(logs: Sequence[Path]) -> int:
-    """How many things that step of a run had which had the most."""
+    """Return the number of units of the step in a run that processed the most."""
     rates = (throughput(log) for log in logs)
     return max((rate.total for rate in rates if rate and rate.total), default=1)
 
 
 def throughput(log: Path) -> Throughput | None:
-    """What a step's log says last of its progress; None if it says nothing of it."""
+    """Return the last rate in a step's log, or None without a rate."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
         text = file.read().decode(errors="replace")

@@ -1,4 +1,4 @@
-"""The records of jobs that were sent to Azure ML from here: ``.runs/jobs/NAME/run.json``."""
+"""The records of jobs submitted to Azure ML from here: ``.runs/jobs/NAME/run.json``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from tfhub_blocks.records.base.errors import BlocksError
 
 @dataclass(frozen=True)
 class JobCosts:
-    """What decides on the costs of a job: its steps, the profile, and by what steps are reused."""
+    """The basis of a job's costs: its steps, its profile, and the cache keys of its steps."""
 
     graph: Graph
     profile: Profile
@@ -32,11 +32,11 @@ class JobCosts:
 
 
 def begin_record(name: str, costs: JobCosts, runs_dir: Path) -> None:
-    """Keep on which terms the steps of a job run, at the prices of today as far as they are known.
+    """Write the record of a new job, with the terms of its steps and today's known prices.
 
     Args:
         name: The job's name.
-        costs: Its steps and its profile.
+        costs: The job's steps and profile.
         runs_dir: ``.runs``.
     """
     prices, past = known_prices(), Past.of(runs_dir)
@@ -66,9 +66,9 @@ def begin_record(name: str, costs: JobCosts, runs_dir: Path) -> None:
 
 
 def keep_record(record: RunRecord, runs_dir: Path) -> RunRecord:
-    """A job as Azure ML tells of it, with the terms that were kept of it here; kept again.
+    """Merge a job's state on Azure ML with the terms in its local record, and write the result.
 
-    One that was not sent from here is given back as it is.
+    A job that was not submitted from here is returned unchanged.
     """
     kept = kept_record(record.run, runs_dir)
     if kept is None:
@@ -84,7 +84,7 @@ def keep_record(record: RunRecord, runs_dir: Path) -> RunRecord:
 
 
 def kept_record(name: str, runs_dir: Path) -> RunRecord | None:
-    """What is kept of a job here, if it was sent from here."""
+    """Return the local record of a job, or None if the job was not submitted from here."""
     try:
         return read_run(job_folder(name, runs_dir) / RECORD_NAME)
     except (OSError, ValueError):
@@ -92,7 +92,7 @@ def kept_record(name: str, runs_dir: Path) -> RunRecord | None:
 
 
 def known_prices() -> Prices | None:
-    """The prices that count here; None if their file is not as it must be."""
+    """Return the prices in force; None if their file is missing or invalid."""
     try:
         return load_prices()
     except BlocksError:
@@ -100,7 +100,7 @@ def known_prices() -> Prices | None:
 
 
 def _terms(node: Node, profile: Profile, prices: Prices | None) -> Terms:
-    """The terms of a step, without a price where there is none."""
+    """Return the terms of a step, without a price if none is known."""
     try:
         return step_terms(node, profile, prices)
     except BlocksError:
@@ -108,5 +108,5 @@ def _terms(node: Node, profile: Profile, prices: Prices | None) -> Terms:
 
 
 def job_folder(name: str, runs_dir: Path) -> Path:
-    """Where the record of a job is."""
+    """Return the folder of a job's record."""
     return runs_dir / "jobs" / name

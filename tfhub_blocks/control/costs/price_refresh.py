@@ -1,4 +1,4 @@
-"""Prices of today: which sizes of which regions are asked for, and what replaces the old."""
+"""A refresh of the prices: the regions and sizes to query, and the new file of prices."""
 
 import tomllib
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from tfhub_blocks.records.base.errors import BlocksError
 
 @dataclass(frozen=True)
 class Refreshed:
-    """New prices, the regions that were asked for, and sizes (with region) that none has."""
+    """New prices, the regions that were queried, and (region, size) pairs without a price."""
 
     prices: Prices
     regions: tuple[str, ...]
@@ -28,18 +28,18 @@ def refresh(
     sizes: Iterable[str],
     is_default: bool = False,
 ) -> Refreshed:
-    """The prices of today for the sizes that are in the file, in profiles, and given.
+    """Return today's prices for the sizes in the file, in the profiles, and in ``sizes``.
 
     Args:
-        old: The file as it is.
-        source: Where to ask. If its currency is another one, all regions are asked for again: a
-            file has one currency.
-        region: The one region to ask for, which may be new; else all that are in the file.
-        sizes: More sizes to ask for.
-        is_default: Clusters that name no location are in that region from now on.
+        old: The current file.
+        source: The API to query. If its currency differs from the file's, all regions are queried
+            again, because a file has one currency.
+        region: The only region to query, which may be new; by default all regions in the file.
+        sizes: More sizes to query.
+        is_default: True if the region becomes the default for clusters without a location.
 
     Raises:
-        BlocksError: The API cannot be asked, or sells nothing in a region.
+        BlocksError: The API cannot be reached, or sells none of the sizes in a region.
     """
     is_same = source.currency == old.currency
     regions = dict.fromkeys([region] if region and is_same else [*old.regions])
@@ -54,9 +54,9 @@ def refresh(
             raise BlocksError(
                 "cost refresh",
                 f"--region {name}",
-                f"{source.url} has no price there of any of {len(wanted)} sizes",
+                f"{source.url} has no price in region {name} for any of {len(wanted)} sizes",
                 "Azure's name of a region, such as eastus or westeurope",
-                "correct it; the prices that are here stay as they are",
+                "Pass an existing region with --region. The price file is unchanged",
             )
         found[name] = RegionPrices(str(datetime.now(UTC).date()), source.url, prices)
         unknown += [(name, size) for size in wanted if size not in prices]
@@ -66,7 +66,7 @@ def refresh(
 
 
 def profile_sizes() -> set[str]:
-    """The sizes that profiles name, those too that lack something to be used here."""
+    """Return the machine sizes in all profiles, including profiles that are otherwise invalid."""
     sizes: set[str] = set()
     for path in (path for folder in profile_folders() for path in folder.glob("*.toml")):
         with suppress(OSError, ValueError):

@@ -1,16 +1,16 @@
-"""Prices: what an hour of one machine of a size costs, from a dated file in the repository."""
+"""Prices per hour of each machine size, from a dated file in the repository."""
 
 import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
 import tomli_w
 
+from tfhub_blocks.control.repository.catalog import installed_folder
 from tfhub_blocks.records.base.documents import VERSION_KEY, as_record, read_document
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 from tfhub_blocks.records.base.folders import write_file
@@ -23,7 +23,7 @@ _CURRENCY = re.compile(r"[A-Z]{3}")
 
 @dataclass(frozen=True)
 class SizePrices:
-    """What an hour of one machine costs; a tier that is not sold has none."""
+    """The prices per hour of one machine; None for a tier that is not sold."""
 
     dedicated: float | None = None
     low_priority: float | None = None
@@ -31,7 +31,7 @@ class SizePrices:
 
 @dataclass(frozen=True)
 class RegionPrices:
-    """The prices of one region, and the day (``YYYY-MM-DD``) and the place that they are from."""
+    """The prices of one region, their date (``YYYY-MM-DD``) and their source."""
 
     date: str
     source: str
@@ -42,8 +42,8 @@ class RegionPrices:
 class Prices:
     """A file of prices, read and checked.
 
-    ``region`` is that of clusters that name no location. Prices older than ``stale_days`` are told
-    to be old.
+    ``region`` applies to clusters without a location. Prices older than ``stale_days`` cause a
+    warning.
     """
 
     currency: str
@@ -53,10 +53,10 @@ class Prices:
     path: str = field(default="", compare=False)
 
     def price_per_hour(self, size: str, tier: Tier, region: str | None = None) -> float:
-        """What an hour of one machine costs. Azure does not tell sizes apart by case.
+        """Return the price per hour of one machine. Azure ignores case in the names of sizes.
 
         Raises:
-            BlocksError: There is no price of that size and tier in the region.
+            BlocksError: The region has no price for that size and tier.
         """
         region = (region or self.region).replace(" ", "").lower()  # West Europe is westeurope
         found = self.regions.get(region)
@@ -66,85 +66,87 @@ class Prices:
         if price is not None:
             return price
         if found is None:
-            problem = f"it has no prices of region {region}"
+            problem = f"the price file has no prices for region {region}"
         elif prices is None:
-            problem = f"it has no price of {size} in {region}"
+            problem = f"the price file has no price for {size} in {region}"
         else:
-            problem = f"it has no {tier} price of {size} in {region}"
+            problem = f"the price file has no {tier} price for {size} in {region}"
         hint = nearest(size, found.sizes) if found and prices is None else ""
-        refresh = f"tfhub-blocks cost refresh --region {region} --size {size}"
+        refresh = f"`tfhub-blocks cost refresh --region {region} --size {size}`"
         raise BlocksError(
             "prices",
             self.path,
             problem,
-            f"what an hour of it costs as {tier}",
-            f"{hint} else {refresh}" if hint else refresh,
+            f"the price of one hour as {tier}",
+            f"{hint} Otherwise run {refresh}" if hint else f"Run {refresh}",
         )
 
     def day(self, region: str | None = None) -> str:
-        """The day that the prices of a region are from; nothing if there are none."""
+        """Return the date of a region's prices; empty without prices."""
         found = self.regions.get(region or self.region)
         return found.date if found else ""
 
     def warnings(self, today: date | None = None) -> Iterator[str]:
-        """What is to be said of prices that are old, or of a day to come."""
+        """Yield a warning for each region whose prices are stale or dated in the future."""
         today = today or datetime.now(UTC).date()
         for region, prices in self.regions.items():
             age = (today - date.fromisoformat(prices.date)).days
-            told = f"the prices of {region} in {self.path} are of {prices.date}"
+            dated = f"the prices for {region} in {self.path} are dated {prices.date}"
             if age < -1:
-                yield f"{told}, which is to come: is the clock right?"
+                yield f"{dated}, in the future; check the clock of this machine"
             elif age > self.stale_days:
-                yield f"{told}, {age} days old: tfhub-blocks cost refresh"
+                yield f"{dated}, {age} days ago; run `tfhub-blocks cost refresh`"
 
 
 def prices_path() -> Path:
-    """The file of prices: the working folder's, else the installed one."""
+    """Return the file of prices: the working folder's, else the installed one."""
     here = own_prices_path()
-    return here if here.is_file() else Path(str(files("tfhub_blocks.pipelines"))) / FILE_NAME
+    return here if here.is_file() else installed_folder("pipelines") / FILE_NAME
 
 
 def own_prices_path() -> Path:
-    """Where the working folder has its own file of prices, or would have it."""
+    """Return the path of the working folder's file of prices, even if the file does not exist."""
     return Path.cwd() / "pipelines" / FILE_NAME
 
 
 def load_prices(path: Path | None = None) -> Prices:
-    """The prices that count here.
+    """Read the prices in force.
 
     Raises:
-        BlocksError: The file is not there, or holds something that is not understood.
+        BlocksError: The file is missing, or has an invalid key or value.
     """
     path = path or prices_path()
     prices = read_document(path, Prices, FORMAT_VERSION)
     for key, problem, expected in _faults(prices):
-        raise BlocksError("prices", f"{path} > {key}", problem, expected, "correct it")
-    # Last, so that the file cannot say where it is.
+        raise BlocksError("prices", f"{path} > {key}", problem, expected, f"Edit {key} in {path}")
+    # The path comes last, so that the file cannot set it.
     return Prices(prices.currency, prices.region, prices.regions, prices.stale_days, str(path))
 
 
 def write_prices(prices: Prices, path: Path) -> None:
-    """Write the whole file, or leave what is there."""
+    """Write the price file; after a failure the earlier file is unchanged."""
     record = as_record(prices)
     del record["path"]
-    head = "# What an hour of one machine costs, as `tfhub-blocks cost refresh` wrote it.\n"
+    head = "# The price of one hour of one machine, as `tfhub-blocks cost refresh` wrote it.\n"
     text = tomli_w.dumps({VERSION_KEY: FORMAT_VERSION, **record})
     write_file(path, f"{head}{text}".encode())
 
 
 def _faults(prices: Prices) -> Iterator[tuple[str, str, str]]:
-    """Key, problem and expectation of each value that its type alone does not rule out."""
+    """Yield key, problem and expectation of each value that its type alone does not exclude."""
     if prices.path:
-        yield "path", "this key is unknown", "currency, region, stale_days, regions"
+        yield "path", "key path is unknown", "currency, region, stale_days or regions"
     if not _CURRENCY.fullmatch(prices.currency):
-        yield "currency", f"it is {prices.currency!r}", "three capital letters, such as USD"
+        problem = f"currency is {prices.currency!r}"
+        yield "currency", problem, "three capital letters, such as USD"
     if prices.stale_days < 1:
-        yield "stale_days", f"it is {prices.stale_days}", "at least 1"
+        yield "stale_days", f"stale_days is {prices.stale_days}", "at least 1"
     if prices.region not in prices.regions:
-        yield "region", f"it is {prices.region!r}", "one of " + ", ".join(prices.regions)
+        problem = f"region {prices.region!r} has no prices in this file"
+        yield "region", problem, "one of " + ", ".join(prices.regions)
     for name, region in prices.regions.items():
         if not _is_day(region.date):
-            yield f"regions.{name}.date", f"it is {region.date!r}", "a day such as 2026-01-31"
+            yield f"regions.{name}.date", f"date is {region.date!r}", "a day such as 2026-01-31"
         for size, found in region.sizes.items():
             for tier, price in (
                 ("dedicated", found.dedicated),
@@ -152,7 +154,7 @@ def _faults(prices: Prices) -> Iterator[tuple[str, str, str]]:
             ):
                 if price is not None and not (math.isfinite(price) and price > 0):
                     key = f"regions.{name}.sizes.{size}.{tier}"
-                    yield key, f"it is {price}", "more than 0"
+                    yield key, f"the price is {price}", "more than 0"
 
 
 def _is_day(text: str) -> bool:

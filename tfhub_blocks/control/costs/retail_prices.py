@@ -20,21 +20,21 @@ from tfhub_blocks.control.costs.prices import SizePrices, Tier
 from tfhub_blocks.records.base.errors import BlocksError
 
 URL = "https://prices.azure.com/api/retail/prices"
-# Filters tell cases apart from this version on.
+# From this version on filters are case-sensitive.
 API_VERSION = "2023-01-01-preview"
 TIMEOUT_S = 30.0
 ATTEMPTS, FIRST_WAIT_S, LONGEST_WAIT_S = 5, 1.0, 60.0
 MOST_PAGES = 1000
 _LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 _PASSING = {408, 429, 500, 502, 503, 504}
-# The end of a sku's name tells what is not sold like the rest: spot machines are auctioned, which
-# Azure ML's clusters do not take part in.
+# The end of a SKU's name identifies special tiers. Spot machines are auctioned, and Azure ML's
+# clusters cannot buy them.
 _SUFFIXES: Mapping[str, Tier | None] = {"Low Priority": "low_priority", "Spot": None}
 
 
 @dataclass(frozen=True)
 class PriceSource:
-    """Where prices are asked for, and in which currency."""
+    """The API to query for prices, and the currency."""
 
     currency: str
     url: str = URL
@@ -47,16 +47,16 @@ class PriceSource:
             raise BlocksError(
                 "cost refresh",
                 f"--url {self.url}",
-                "what it gives could be changed on the way",
+                f"{self.url} is not an https address, so its prices could be changed on the way",
                 "an https address",
-                f"leave it out: it is {URL}",
+                f"Leave out --url to use {URL}",
             )
 
     def sizes(self, region: str, names: Iterable[str]) -> dict[str, SizePrices]:
-        """The prices of sizes in a region; one that is not sold there is left out.
+        """Return the prices of sizes in a region; a size that is not sold there is left out.
 
         Raises:
-            BlocksError: The API cannot be reached, refuses, or gives something else than prices.
+            BlocksError: The API cannot be reached, refuses the request, or returns no valid prices.
         """
         found: dict[str, SizePrices] = {}
         for name in names:
@@ -64,7 +64,7 @@ class PriceSource:
             for item in self._items(region, name):
                 tier = _tier(item)
                 if tier is not None and _belongs(item, region, name):
-                    # Of several meters the dearest: a ceiling has to hold.
+                    # The highest of several meters, because a ceiling must not be too low.
                     prices[tier] = max(self._price(item), prices.get(tier, 0.0))
             if prices:
                 found[name] = SizePrices(**prices)
@@ -85,45 +85,46 @@ class PriceSource:
             page = self._page(url)
             items = page.get("Items")
             if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-                raise self._refused("it has no list of Items", url)
+                raise self._refused("the answer has no list of Items", url)
             yield from items
             link = page.get("NextPageLink")
             if not link:
                 return
             if _origin(str(link)) != _origin(self.url):
-                raise self._refused(f"its next page is elsewhere, at {link}", url)
+                raise self._refused(f"the next page is at another address, {link}", url)
             url = str(link)
-        raise self._refused(f"it has more than {MOST_PAGES} pages", url)
+        raise self._refused(f"the answer has more than {MOST_PAGES} pages", url)
 
     def _page(self, url: str) -> Mapping[str, Any]:
-        """One page, asked for again while what fails may pass."""
+        """Return one page; temporary failures are retried."""
         for attempt in range(1, ATTEMPTS + 1):
             wait_s = min(FIRST_WAIT_S * 2 ** (attempt - 1), LONGEST_WAIT_S)
             try:
                 page = json.loads(_read(url))
             except urllib.error.HTTPError as error:
                 if error.code not in _PASSING or attempt == ATTEMPTS:
-                    raise self._refused(f"it answered {error.code} {error.reason}", url) from error
-                wait_s = _told_wait(error.headers.get("Retry-After"), wait_s)
+                    problem = f"the API answered with status {error.code} {error.reason}"
+                    raise self._refused(problem, url) from error
+                wait_s = _requested_wait(error.headers.get("Retry-After"), wait_s)
             except (OSError, http.client.HTTPException, ValueError) as error:
                 if attempt == ATTEMPTS:
                     reason = getattr(error, "reason", None) or error
-                    raise self._refused(f"it could not be asked ({reason})", url) from error
+                    raise self._refused(f"the API cannot be reached ({reason})", url) from error
             else:
                 if isinstance(page, dict):
                     return page
-                raise self._refused("its answer is no object", url)
+                raise self._refused("the answer is not a JSON object", url)
             time.sleep(wait_s)
         raise AssertionError("the last attempt returns or raises")
 
     def _price(self, item: Mapping[str, Any]) -> float:
         currency, price = item.get("currencyCode"), item.get("retailPrice")
         if currency != self.currency:
-            raise self._refused(f"it gave a price in {currency}", self.url)
+            raise self._refused(f"the API returned a price in {currency}", self.url)
         good = isinstance(price, int | float) and math.isfinite(price) and price > 0
         if not good or not isinstance(price, int | float):
             what = f"{item.get('meterName')} in {item.get('armRegionName')}"
-            raise self._refused(f"it gave the price {price!r} of {what}", self.url)
+            raise self._refused(f"the API returned the price {price!r} for {what}", self.url)
         return float(price)
 
     def _refused(self, problem: str, url: str) -> BlocksError:
@@ -132,12 +133,12 @@ class PriceSource:
             url.partition("?")[0],
             problem,
             f"Azure's list prices in {self.currency}",
-            "try again later; the prices that are here stay as they are",
+            "Run the command again later. The price file is unchanged",
         )
 
 
 def _belongs(item: Mapping[str, Any], region: str, size: str) -> bool:
-    """Whether an item is what an hour of one such machine with Linux costs now."""
+    """Return True if an item is the current price per hour of such a machine with Linux."""
     product = str(item.get("productName", ""))
     return (
         item.get("serviceName") == "Virtual Machines"
@@ -153,7 +154,7 @@ def _belongs(item: Mapping[str, Any], region: str, size: str) -> bool:
 
 
 def _tier(item: Mapping[str, Any]) -> Tier | None:
-    """How the machine of an item is paid for; None for a way that Azure ML does not have."""
+    """Return the tier of an item's machine; None for a tier that Azure ML does not offer."""
     names = (str(item.get("skuName", "")), str(item.get("meterName", "")))
     for suffix, tier in _SUFFIXES.items():
         if any(name.endswith(suffix) for name in names):
@@ -176,7 +177,7 @@ def _time(text: object) -> datetime | None:
 
 
 def _quoted(text: str) -> str:
-    """A text in a filter, as OData writes it."""
+    """Return a text quoted for an OData filter."""
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -184,20 +185,20 @@ def _origin(url: str) -> tuple[str, str, int | None]:
     parts = urllib.parse.urlsplit(url)
     try:
         port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
-    except ValueError:  # no number
+    except ValueError:  # the port is not a number
         port = None
     return parts.scheme, parts.hostname or "", port
 
 
-def _told_wait(told: str | None, wait_s: float) -> float:
-    return min(float(told), LONGEST_WAIT_S) if told and told.isdecimal() else wait_s
+def _requested_wait(header: str | None, wait_s: float) -> float:
+    return min(float(header), LONGEST_WAIT_S) if header and header.isdecimal() else wait_s
 
 
 def _read(url: str) -> bytes:
-    # Links to next pages come with blanks in them.
+    # Links to next pages contain blanks.
     request = urllib.request.Request(urllib.parse.quote(url, safe=":/?&=$%'-._~,()+"))  # noqa: S310
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310  # see Source
         if _origin(answer.url) != _origin(url):
-            raise ValueError(f"it sends to {answer.url}")
+            raise ValueError(f"the API redirects to {answer.url}")
         content: bytes = answer.read()
         return content

@@ -1,4 +1,4 @@
-"""What reuse saves: steps that were made already, by the content that they are made of."""
+"""A forecast of reuse: steps whose outputs exist already, found by cache key."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,15 +14,15 @@ from tfhub_blocks.records.base.digests import record_digest
 
 
 def made_steps(graph: Graph, profile: Profile, folder: Path) -> dict[str, str]:
-    """Where each step comes from that would not run again, in words, by its name.
+    """Return the source of each step that would not run again, in words, by the step's name.
 
-    On this machine that is what the store has, as its records say: unlike in a run, nothing is
-    read in full. On Azure ML it is what a job made that was sent from here under the same profile;
-    there Azure has the last word.
+    For a local run the source is the store, by its records: unlike in a run, no output is read in
+    full. On Azure ML the source is a job that was submitted from here under the same profile; Azure
+    itself decides about reuse.
 
     Args:
         graph: The steps.
-        profile: Where they would run.
+        profile: The machines and limits.
         folder: ``.runs``.
     """
     if profile.engine == "local":
@@ -61,15 +61,15 @@ def step_keys(
     components: Mapping[str, str],
     content: Callable[[Path], str] = content_digest,
 ) -> dict[str, str]:
-    """What each step's outputs on Azure ML are a function of, as a digest; deterministic ones only.
+    """Return the cache key of each deterministic step on Azure ML, as a digest.
 
-    A step that needs one without a key has none.
+    A step that depends on a step without a key has none.
 
     Args:
         graph: The steps.
-        profile: Where they would run; its budget makes no difference.
+        profile: The machines and limits; the budget does not change a key.
         components: The digest of each component, by its name.
-        content: Gives the digest of data on this machine.
+        content: A function that returns the digest of local data.
     """
     settings, keys = repr(replace(profile, budget=None)), dict[str, str]()
     for node in graph.nodes.values():

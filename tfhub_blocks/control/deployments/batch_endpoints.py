@@ -1,4 +1,4 @@
-"""Batch endpoints: a pipeline that is called with data, on compute that scales to zero."""
+"""Batch endpoints: pipelines that are called with data, on compute that scales to zero."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ _NAME_DIGITS = 11
 
 @dataclass(frozen=True)
 class BatchRequest:
-    """What is asked for: a pipeline behind an endpoint, until its end."""
+    """A request to deploy a pipeline behind a batch endpoint, until its end date."""
 
     endpoint: str
     label: str
@@ -41,25 +41,28 @@ class BatchRequest:
 def deploy_batch(
     connection: Connection, asked: BatchRequest, on_change: Callable[[str, str], None]
 ) -> tuple[str, ...]:
-    """Let an endpoint be, and the pipeline as its default deployment; the inputs that it takes.
+    """Create or update the endpoint with the pipeline as its default deployment.
 
-    All that ``submit`` checks is checked, the budget of a run too. Repeated after a failure it goes
-    on where it was.
+    All checks of ``submit`` apply, including the budget of a run. A call that is repeated after a
+    failure continues where it stopped.
 
     Args:
-        connection: Where.
-        asked: What.
-        on_change: Told of each thing, and what became of it.
+        connection: The workspace.
+        asked: The request.
+        on_change: Called with each item and its new state.
+
+    Returns:
+        The inputs that callers may pass.
 
     Raises:
-        BlocksError: An endpoint of that name is somebody else's, a cluster does not scale to zero,
-            or Azure refused something.
+        BlocksError: An endpoint of that name was not deployed by tfhub-blocks, a cluster does not
+            scale to zero, or Azure refused a request.
     """
     client, name = connection.client, asked.endpoint
     found = find(WHERE, name, client.batch_endpoints.get, name)
     check_ours(WHERE, name, found)
     prepared = prepare(connection, asked.request, asked.profile)
-    # Before the component is sent: the SDK then writes ids into the nodes.
+    # Before the component is sent, because the SDK then writes ids into the nodes.
     computes = _check_scaling(connection, prepared)
     component = _component(asked, prepared)
     tags = endpoint_tags(asked.profile, asked.end)
@@ -71,7 +74,7 @@ def deploy_batch(
             there = client.components.create_or_update(component)
         on_change(label, "published")
     else:
-        on_change(label, "is there")
+        on_change(label, "already exists")
     deployment = f"p{prepared.digest[:_NAME_DIGITS]}"
     on_change(f"endpoint {name}", _bring_endpoint(connection, name, tags, found))
     entity = _deployment(asked, prepared, deployment, there.id, computes[0])
@@ -81,7 +84,7 @@ def deploy_batch(
 
 
 def _check_scaling(connection: Connection, prepared: Prepared) -> list[str]:
-    """The compute of each step, of which no cluster keeps nodes that no step uses."""
+    """Return the compute of each step, after checking that no cluster keeps unused nodes."""
     computes = [str(node.compute) for node in prepared.job.jobs.values()]
     for name in sorted(set(computes) - {SERVERLESS}):
         found = find(WHERE, f"compute {name}", connection.client.compute.get, name)
@@ -90,21 +93,22 @@ def _check_scaling(connection: Connection, prepared: Prepared) -> list[str]:
             raise BlocksError(
                 WHERE,
                 f"compute {name}",
-                "it is no cluster"
+                f"{name} is not a cluster"
                 if least is None
-                else f"it keeps {least} nodes that are paid for while no step runs",
+                else f"cluster {name} keeps {least} nodes running, which cost money while no step"
+                " runs",
                 "a cluster that scales to zero",
-                "tfhub-blocks compute apply, or name another in the profile",
+                "Run `tfhub-blocks compute apply`, or set another compute in the profile",
             )
     return computes
 
 
 def _component(asked: BatchRequest, prepared: Prepared) -> Any:
-    """The pipeline as a component: what was given is fixed in it, and the rest are its inputs."""
+    """Return the pipeline as a component: passed values are fixed, and the rest are its inputs."""
     ports = pipeline_ports(asked.request.pipeline)
     whole = prepared.job.component
     given = prepared.given
-    if not asked.request.is_open:  # what a release does not say is as the pipeline has it
+    if not asked.request.is_open:  # a release leaves unset inputs to the pipeline's defaults
         given = {name: port.default for name, port in ports.items()} | dict(given)
     fixed = {
         name: Input(type=ports[name].type, path=str(value))
@@ -130,7 +134,7 @@ def _component(asked: BatchRequest, prepared: Prepared) -> Any:
 
 
 def _bound_to(value: Any) -> str:
-    """The input of the pipeline that an input of a node is bound to, or nothing."""
+    """Return the pipeline input that a node's input is bound to, or an empty text."""
     text = str(getattr(value, "_data", value))
     return (
         text.removeprefix("${{parent.inputs.").removesuffix("}}") if "parent.inputs" in text else ""
@@ -139,12 +143,12 @@ def _bound_to(value: Any) -> str:
 
 def _bring_endpoint(connection: Connection, name: str, tags: dict[str, str], found: Any) -> str:
     if found is not None and tags.items() <= (found.tags or {}).items():
-        return "is so"
+        return "up to date"
     entity = found or BatchEndpoint(name=name)
     entity.tags = {**(entity.tags or {}), **tags}
     with told(WHERE, f"endpoint {name}"):
         connection.client.batch_endpoints.begin_create_or_update(entity).result()
-    return "made" if found is None else "changed"
+    return "created" if found is None else "changed"
 
 
 def _deployment(
@@ -160,7 +164,7 @@ def _deployment(
             "continue_on_step_failure": str(bool(settings.continue_on_step_failure)),
             "force_rerun": str(bool(settings.force_rerun)),
         },
-        # Those of the job: they are on each job that is made of it.
+        # The job's tags, which each job of this deployment inherits.
         tags={
             **{key: str(value) for key, value in prepared.job.tags.items()},
             **endpoint_tags(asked.profile, asked.end),
@@ -174,10 +178,10 @@ def _bring_deployment(connection: Connection, entity: Any, digest: str) -> str:
     operations, what = connection.client.batch_deployments, f"deployment {entity.name}"
     found = find(WHERE, what, operations.get, entity.name, entity.endpoint_name)
     if is_so(found, digest):
-        return "is so"
+        return "up to date"
     with told(WHERE, what):
         operations.begin_create_or_update(entity).result()
-    return "made" if found is None else "changed"
+    return "created" if found is None else "changed"
 
 
 def _bring_default(connection: Connection, name: str, deployment: str) -> None:

@@ -1,4 +1,4 @@
-"""Models that may be deployed online: registered, unchanged, for real time, and measured there."""
+"""Models that may be deployed online: registered, unchanged, measured, and pinned for real time."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ from tfhub_blocks.records.formats.runtimes import Runtime, read_runtime
 from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
 
 WHERE = "deploy online"
-_GATE = "run the pipeline latency_gate, which measures a model as it is served, and registers it"
+_GATE = "Run the pipeline latency_gate, which measures a model as it is served and registers it"
 _ASSET = re.compile(r"azureml:(?P<name>[^/:@]+):(?P<version>[^/:@]+)")
 
 
@@ -31,8 +31,8 @@ _ASSET = re.compile(r"azureml:(?P<name>[^/:@]+):(?P<version>[^/:@]+)")
 class DeploymentCandidate:
     """A registered model that may be deployed online.
 
-    ``reference`` names it as Azure ML does; ``asset`` is what has to be published for that, None if
-    it is there. ``size`` is the machine that ``runtime`` was measured on.
+    ``reference`` is the model's name in Azure ML. ``asset`` must be published first; None if the
+    model is published already. ``size`` is the machine on which ``runtime`` was measured.
     """
 
     label: str
@@ -48,13 +48,14 @@ class DeploymentCandidate:
 def open_candidate(
     text: str, connection: Connection, profile: Profile, runs_dir: Path
 ) -> Iterator[DeploymentCandidate]:
-    """A model of this machine's registry (MODEL or MODEL:VERSION), or azureml:NAME:VERSION.
+    """Open a model of the local registry (MODEL or MODEL:VERSION), or azureml:NAME:VERSION.
 
-    Its files are read in full; those of the workspace are fetched for that, and gone afterwards.
+    The model's files are read in full. Files from the workspace are downloaded for that and deleted
+    afterwards.
 
     Raises:
-        BlocksError: It is none, was changed since, is not meant for real time, or was not measured;
-            or the profile takes promoted models and this is none.
+        BlocksError: The model does not exist, changed since its registration, is not pinned for
+            real time, or has no latency evidence; or the profile requires a promoted model.
     """
     with TemporaryDirectory() as scratch:
         is_asset = text.startswith("azureml:")
@@ -68,7 +69,8 @@ def open_candidate(
             asset, reference = None, _promoted(text, found, connection, profile)
         size = found.tags.get("compute_size") or runtime.compute_size
         if not size:
-            raise _refused(text, "nobody said what it was measured on", "a size of machine", _GATE)
+            problem = "the model's tags do not state on which machine its latency was measured"
+            raise _refused(text, problem, "a machine size", _GATE)
         yield DeploymentCandidate(
             label=found.label,
             name=found.name,
@@ -82,7 +84,7 @@ def open_candidate(
 
 @dataclass(frozen=True)
 class _Found:
-    """A registered model, wherever it was; ``tags`` are ours, without their prefix."""
+    """A registered model from either registry; ``tags`` are the project's, without their prefix."""
 
     label: str
     name: str
@@ -99,7 +101,7 @@ def _of_here(text: str, runs_dir: Path) -> _Found:
         known = [it.name for it in registered(runs_dir)]
         raise _refused(
             text,
-            f"it is no registered model in {runs_dir}",
+            f"{text} is not a registered model in {runs_dir}",
             "MODEL or MODEL:VERSION, or azureml:NAME:VERSION of the workspace",
             nearest(text, known) or _GATE,
         )
@@ -112,12 +114,16 @@ def _of_here(text: str, runs_dir: Path) -> _Found:
 def _of_workspace(text: str, connection: Connection, scratch: Path) -> _Found:
     match = _ASSET.fullmatch(text)
     if match is None:
-        raise _refused(text, "it names no exact version", "azureml:NAME:VERSION", "correct it")
+        problem = f"{text} does not name an exact version"
+        remedy = "Pass azureml:NAME:VERSION with a version from Studio > Models"
+        raise _refused(text, problem, "", remedy)
     name, version = match["name"], match["version"]
     found = find(WHERE, text, connection.client.models.get, name, version)
     if found is None:
-        problem = f"workspace {connection.name} has no such model"
-        raise _refused(text, problem, "a version that is there", "see Studio > Models")
+        problem = f"workspace {connection.name} has no model {name}:{version}"
+        raise _refused(
+            text, problem, "an existing version", "Look up the versions in Studio > Models"
+        )
     with told(WHERE, text):
         connection.client.models.download(name, version, download_path=str(scratch))
     folders = [path.parent for path in sorted(scratch.rglob("MLmodel"))]
@@ -127,45 +133,49 @@ def _of_workspace(text: str, connection: Connection, scratch: Path) -> _Found:
 
 
 def _check_content(text: str, folder: Path, tags: Mapping[str, str]) -> str:
-    """The digest of a model's files, which is the one that it was registered with."""
-    said = tags.get("model_digest", "")
-    digest = content_digest(folder) if folder.is_dir() else "of nothing, its files are gone"
-    if digest != said:
+    """Return the digest of a model's files, which must be the digest of its registration."""
+    registered_digest = tags.get("model_digest", "")
+    digest = content_digest(folder) if folder.is_dir() else "missing, because its files are gone"
+    if digest != registered_digest:
         raise _refused(
             text,
-            f"its content is {digest}, and it was registered with {said or 'none that was told'}",
-            "the very files that register_model was given",
-            "see who changed it, and register it again",
+            f"the model's digest is {digest}, but its registration states"
+            f" {registered_digest or 'none'}",
+            "the files that register_model registered",
+            "Find out who changed the files, and register the model again",
         )
     return digest
 
 
 def _measured(text: str, folder: Path, tags: Mapping[str, str]) -> Runtime:
-    """The runtime of a model that is meant for real time, and has evidence that it is fit."""
+    """Return the runtime of a model that is pinned for real time and passed its latency check."""
     if (folder / PIN_NAME).is_file():
         decided = read_pin(folder / PIN_NAME).decisions.inference
         if decided != "realtime":
             raise _refused(
                 text,
-                f"its pin decides for {decided}"
+                f"the encoder's pin sets inference = {decided!r}"
                 if decided == "batch"
-                else "its pin does not decide between batch and realtime",
-                "inference = 'realtime', since an online endpoint is paid for while it idles",
-                "deploy a pipeline that scores in batches: tfhub-blocks deploy batch; or decide",
+                else "the encoder's pin does not decide between batch and realtime",
+                "inference = 'realtime', because an online endpoint costs money even when idle",
+                "Deploy a pipeline that scores batches with `tfhub-blocks deploy batch`, or set"
+                " inference = 'realtime' in the encoder's pin and build the model again",
             )
     runtime = read_runtime(folder)
     if runtime is None:
-        raise _refused(text, "it has no runtime", "the one that passed check_latency", _GATE)
+        problem = "the model contains no runtime"
+        raise _refused(text, problem, "the runtime that passed check_latency", _GATE)
     if not tags.get("latency_digest"):
-        raise _refused(text, "it has no evidence of its latency", "evidence that passed", _GATE)
+        problem = "the model has no latency evidence"
+        raise _refused(text, problem, "evidence that passed check_latency", _GATE)
     return runtime
 
 
 def _promoted(text: str, found: _Found, connection: Connection, profile: Profile) -> str:
-    """The reference of a model where it was promoted to under a profile, read there in full.
+    """Return the reference of a model's promoted version under a profile, read there in full.
 
     Raises:
-        BlocksError: Nobody promoted it there, or something else is there.
+        BlocksError: The model was not promoted there, or the version has other content.
     """
     registry = profile.promotion.registry
     place = find_place(
@@ -174,10 +184,10 @@ def _promoted(text: str, found: _Found, connection: Connection, profile: Profile
     if not place.decision(profile.name):
         raise _refused(
             text,
-            f"nobody promoted it to {place.connection} under {profile.name}, which takes locks and "
-            "promoted models alone",
-            "a model that somebody let go there",
-            f"tfhub-blocks promote {found.label} --profile {profile.name}",
+            f"{found.label} was not promoted to {place.connection} under {profile.name}, which"
+            " accepts only release locks and promoted models",
+            "a promoted model",
+            f"Run `tfhub-blocks promote {found.label} --profile {profile.name}`",
         )
     if registry:
         return f"azureml://registries/{registry}/models/{place.name}/versions/{place.version}"

@@ -1,4 +1,4 @@
-"""End dates: until when an endpoint may live, as a tag that it carries."""
+"""End dates of endpoints, stored as a tag of the endpoint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,54 +14,58 @@ _HOUR_S = 3600.0
 
 @dataclass(frozen=True)
 class End:
-    """The last day of something, which it lives through, in UTC."""
+    """The last day of an endpoint, in UTC; the endpoint lives until that day is over."""
 
     day: date
 
     @property
     def time(self) -> datetime:
-        """When that day is over."""
+        """The time at which the last day is over."""
         return datetime.combine(self.day + timedelta(days=1), time(), UTC)
 
     def hours(self, now: datetime) -> float:
-        """How many hours are left; 0 after the end."""
+        """Return the number of hours left; 0 after the end."""
         return max((self.time - now).total_seconds(), 0.0) / _HOUR_S
 
     def is_past(self, now: datetime) -> bool:
-        """Whether the day is over."""
+        """Return True if the last day is over."""
         return now >= self.time
 
     def __str__(self) -> str:
-        """As the tag holds it, and as people write it."""
+        """Return the day as YYYY-MM-DD, as in the tag."""
         return self.day.isoformat()
 
 
 def choose_end(text: str | None, profile: Profile, now: datetime, where: str) -> End:
-    """The end that a person chose, within what the profile allows.
+    """Return the end date that a user chose, within the limit of the profile.
 
     Raises:
-        BlocksError: There is none, it is no day, it is over, or it is too far.
+        BlocksError: The date is missing, invalid, in the past, or too far in the future.
     """
     longest = profile.deployments.longest_days
     last = now.date() + timedelta(days=longest)
-    expected = f"its last day, {now.date()} to {last}"
-    remedy = "nothing lives for ever by default: deploying again later gives it another end"
+    expected = f"a date from {now.date()} to {last}"
+    remedy = f"Pass --until {last} or earlier"
     if not text:
-        raise BlocksError(where, "--until", "it has no end date", expected, remedy)
+        problem = "the endpoint has no end date"
+        later = f"{remedy}; deploying again later sets a new end date"
+        raise BlocksError(where, "--until", problem, expected, later)
     day = _day(text)
     if day is None:
-        raise BlocksError(where, "--until", f"{text!r} is no day", expected, "write YYYY-MM-DD")
+        remedy = f"Write the date as YYYY-MM-DD, such as --until {last}"
+        raise BlocksError(where, "--until", f"{text!r} is not a date", expected, remedy)
     if day < now.date():
-        raise BlocksError(where, "--until", f"{day} is over", expected, "name a day to come")
+        raise BlocksError(where, "--until", f"{day} is in the past", expected, remedy)
     if day > last:
         days = (day - now.date()).days
-        problem = f"{day} is {days} days away, and {profile.name} allows {longest}"
-        raise BlocksError(where, "--until", problem, expected, remedy)
+        problem = f"{day} is {days} days away, but profile {profile.name} allows {longest}"
+        later = f"{remedy}; deploying again later sets a new end date"
+        raise BlocksError(where, "--until", problem, expected, later)
     return End(day)
 
 
 def end_of(tags: Mapping[str, Any] | None) -> End | None:
-    """The end that something carries; None if it carries none that can be read."""
+    """Return the end date in an endpoint's tags; None without a readable date."""
     day = _day(str((tags or {}).get(UNTIL_TAG, "")))
     return End(day) if day else None
 

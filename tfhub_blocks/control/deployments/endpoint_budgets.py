@@ -1,4 +1,4 @@
-"""What an online endpoint costs until its end, held against the budget before anything is made."""
+"""The cost of an online endpoint until its end date, checked against the budget beforehand."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from tfhub_blocks.records.base.errors import BlocksError
 
 @dataclass(frozen=True)
 class EndpointCost:
-    """The most that an endpoint costs: so many hours, at the price of an hour of everything in it.
+    """The highest possible cost of an endpoint: its hours, at the hourly price of all deployments.
 
-    ``beside`` is what the profile's other online endpoints cost until their ends, ``most`` the
-    budget of all of them.
+    ``beside`` is the cost of the profile's other online endpoints until their end dates, and
+    ``most`` is the budget of all of them.
     """
 
     hours: float
@@ -29,7 +29,7 @@ class EndpointCost:
 
     @property
     def total(self) -> float:
-        """Of this one, from now to its end."""
+        """The cost of this endpoint from now to its end date."""
         return self.hours * self.price_per_hour
 
 
@@ -41,27 +41,29 @@ def check_cost(
     price_per_hour: float,
     others: Sequence[Endpoint],
 ) -> EndpointCost:
-    """What an endpoint costs at most, with all others of its profile within their budget.
+    """Return the highest possible cost of an endpoint, within the budget of its profile.
 
     Args:
-        profile: With the budget.
-        prices: That the prices of an hour are from.
-        end: The end of this one.
-        now: When it begins.
-        price_per_hour: Of all that is in this one.
+        profile: The profile with the budget.
+        prices: The source of the hourly price.
+        end: The end date of this endpoint.
+        now: The start.
+        price_per_hour: The price of all deployments of this endpoint.
         others: The other online endpoints of the workspace.
 
     Raises:
-        BlocksError: It costs more, there is no budget for endpoints, or something has no price.
+        BlocksError: The profile's endpoints cost more than the budget together, the profile sets no
+            budget for endpoints, or a price is unknown.
     """
     budget = profile.budget
     if budget is None or budget.endpoints is None:
         raise BlocksError(
             "budget",
             f"{profile.name} > budget.endpoints",
-            "it is not said, and an online endpoint is paid for while it idles",
-            "what the online endpoints of this profile may cost together until their ends",
-            "add it to [budget]",
+            f"profile {profile.name} sets no budget.endpoints, and an online endpoint costs money"
+            " even when idle",
+            "the highest total cost of this profile's online endpoints until their end dates",
+            f"Set endpoints in [budget] of {profile.path}",
         )
     check_currency(profile, prices)
     beside = total(
@@ -71,19 +73,21 @@ def check_cost(
         raise BlocksError(
             "budget",
             f"{profile.name} > budget.endpoints",
-            "nobody knows what the endpoints that are there cost until their ends",
-            "a price of each size, and an end date that can be read",
-            "tfhub-blocks deploy list, and tfhub-blocks cost refresh",
+            "the cost of the existing endpoints until their end dates is unknown",
+            "a price for each machine size, and a readable end date",
+            "Run `tfhub-blocks deploy list` to find the endpoint, and `tfhub-blocks cost refresh`"
+            " if a price is missing",
         )
     cost = EndpointCost(end.hours(now), price_per_hour, beside, budget.endpoints, budget.currency)
     if cost.total + beside > budget.endpoints:
-        more = f", and the others {money(beside)} until theirs" if beside else ""
+        more = f", and the other endpoints {money(beside)} until theirs" if beside else ""
         raise BlocksError(
             "budget",
             f"{profile.name} > budget.endpoints",
-            f"it costs {money(cost.total)} {budget.currency} until {end} "
+            f"the endpoint costs {money(cost.total)} {budget.currency} until {end} "
             f"({cost.hours:,.0f} hours at {money(price_per_hour)}){more}",
             f"at most {money(budget.endpoints)} together",
-            "let it end earlier, take fewer instances, end another, or raise the budget",
+            "Pass an earlier --until or fewer --instances, delete another endpoint, or raise"
+            " budget.endpoints",
         )
     return cost

@@ -1,4 +1,4 @@
-"""Names of endpoints, which have to be one of a kind in a whole region of Azure."""
+"""Names of endpoints, which must be unique in a region of Azure."""
 
 import hashlib
 import re
@@ -12,21 +12,22 @@ _LONGEST = 32
 
 
 def endpoint_name(given: str | None, what: str, connection: Connection, where: str) -> str:
-    """The name that was given, or one made of what is deployed and of the workspace.
+    """Return the passed name, or a name derived from the deployed item and the workspace.
 
-    The same in the same workspace, so that a repeated command finds what it made.
+    The derived name is the same in the same workspace, so that a repeated command finds the
+    endpoint that it created.
 
     Raises:
-        BlocksError: What was given can be no name.
+        BlocksError: The passed name is not valid for an endpoint.
     """
     if given is not None:
         if not _NAME.fullmatch(given):
             raise BlocksError(
                 where,
                 f"--name {given}",
-                "it cannot be the name of an endpoint",
-                "3 to 32 letters, digits and single hyphens, a letter first",
-                "correct it",
+                f"{given!r} is not a valid name of an endpoint",
+                "3 to 32 letters, digits and single hyphens, with a letter first",
+                "Pass such a name with --name, or leave out --name for a derived name",
             )
         return given
     client = connection.client

@@ -1,4 +1,4 @@
-"""What is asked of an online endpoint, and what that costs until its end."""
+"""Requests for online endpoints, and their cost until the end date."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,10 +19,10 @@ _NAME_DIGITS = 11
 
 @dataclass(frozen=True)
 class OnlineRequest:
-    """What is asked for: a model on so many machines, behind an endpoint, until its end.
+    """A request to deploy a model on a number of machines behind an endpoint, until its end date.
 
-    ``traffic`` is its share in percent; None is all of it where no other deployment has any, and
-    else nothing yet.
+    ``traffic`` is the deployment's share in percent. None means all traffic if no other deployment
+    has any, and otherwise no change.
     """
 
     endpoint: str
@@ -40,27 +40,29 @@ class OnlineRequest:
 
 
 def choose_size(candidate: DeploymentCandidate, given: str | None) -> str:
-    """The machine of a deployment: the one that the model was measured on.
+    """Return the machine size of a deployment: the size on which the model was measured.
 
     Raises:
-        BlocksError: Another one is asked for.
+        BlocksError: The user requested another size.
     """
     if given is not None and given.casefold() != candidate.size.casefold():
         raise BlocksError(
             WHERE,
             f"--instance-type {given}",
             f"{candidate.label} was measured on {candidate.size}",
-            "the machine that its latency was measured on",
-            f"leave it out, or run check_latency on {given}",
+            f"{candidate.size}",
+            f"Leave out --instance-type, or run check_latency on {given} and register the model"
+            " again",
         )
     return candidate.size
 
 
 def online_cost(connection: Connection, request: OnlineRequest, now: datetime) -> EndpointCost:
-    """What the endpoint costs at most until its end, with all that is in it, within the budget.
+    """Return the highest possible cost of the endpoint with all its deployments, within the budget.
 
     Raises:
-        BlocksError: That is too much, or nobody knows; or the workspace takes releases alone.
+        BlocksError: The cost exceeds the budget, a price is unknown, or the workspace accepts only
+            release locks.
     """
     prices, profile = load_prices(), request.profile
     if profile.takes != "locks":
@@ -72,9 +74,9 @@ def online_cost(connection: Connection, request: OnlineRequest, now: datetime) -
     for endpoint in there:
         if endpoint.name != request.endpoint:
             continue
-        for other in endpoint.deployments:  # those without traffic are paid for as well
+        for other in endpoint.deployments:  # those without traffic cost money too
             if other.name != request.deployment:
-                # What has no price is told by name.
+                # A missing price raises an error that names the size.
                 size = prices.price_per_hour(other.size, "dedicated", region)
                 price += other.instances * size
     others = [it for it in there if it.name != request.endpoint]

@@ -1,11 +1,11 @@
-"""How an online deployment is asked and watched, from what its runtime was measured to keep."""
+"""Request limits and probes of an online deployment, derived from its measured runtime."""
 
 import math
 from dataclasses import dataclass
 
 from tfhub_blocks.records.formats.runtimes import Runtime
 
-# As compute/serving/limits.py has it, for a runtime that was held to no p99_ms.
+# The value of compute/serving/limits.py for a runtime without a budget p99_ms.
 USUAL_BUDGET_MS = 1000.0
 _MOST_TIMEOUT_MS = 180_000  # Azure's
 _USUAL_START_S = 60.0
@@ -13,11 +13,11 @@ _USUAL_START_S = 60.0
 
 @dataclass(frozen=True)
 class OnlineSettings:
-    """What a deployment gets.
+    """The request limits and probe times of a deployment.
 
-    ``requests`` are under way in an instance at once; Azure lets others wait for ``queue_ms`` and
-    ends those that take longer than ``timeout_ms``. An instance is asked whether it is ready from
-    ``start_s`` on, and is given up if it is not within ``ready_within_s`` more.
+    An instance processes ``requests`` at a time. Azure lets others wait for ``queue_ms``, and ends
+    those that take longer than ``timeout_ms``. Azure probes an instance from ``start_s`` on, and
+    replaces an instance that is not ready within another ``ready_within_s``.
     """
 
     requests: int
@@ -28,11 +28,11 @@ class OnlineSettings:
 
 
 def online_settings(runtime: Runtime) -> OnlineSettings:
-    """The settings that fit a runtime.
+    """Return the settings that fit a runtime.
 
-    As many requests as keep it busy: what it computes at once, or what may be in it when it answers
-    the ``items_per_s`` that it kept within ``p99_ms`` (Little's law), whichever is more. What waits
-    longer than the budget is worth nothing to whoever asked, so it does not wait longer.
+    The number of requests keeps the runtime busy. It is the larger of the runtime's concurrency and
+    the requests in progress at the measured ``items_per_s`` within ``p99_ms`` (Little's law). A
+    request does not wait longer than the budget, because its answer would come too late.
     """
     kept, budget_ms = runtime.budget, runtime.budget.p99_ms or USUAL_BUDGET_MS
     requests = runtime.concurrency * runtime.largest_batch
@@ -42,9 +42,9 @@ def online_settings(runtime: Runtime) -> OnlineSettings:
     return OnlineSettings(
         requests=requests,
         queue_ms=math.ceil(budget_ms),
-        # Beyond the budget the program refuses by itself; this is for one that hangs.
+        # The program itself refuses requests beyond the budget; this limit ends a hanging one.
         timeout_ms=min(math.ceil(2 * budget_ms) + 1000, _MOST_TIMEOUT_MS),
         start_s=math.ceil(start_s),
-        # Its start was measured where the model's files were; there they are fetched first.
+        # The start was measured with local files; an endpoint downloads the files first.
         ready_within_s=math.ceil(10 * start_s) + 60,
     )

@@ -1,4 +1,4 @@
-"""Endpoints as people and programs read them."""
+"""Endpoints as text tables and as JSON records."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -11,8 +11,8 @@ _UNKNOWN = "?"
 
 
 def endpoint_lines(it: Endpoint, currency: str, now: datetime) -> Iterator[str]:
-    """An endpoint, its deployments, and what it costs."""
-    who = f"{it.owner} ({it.cost_centre})" if it.cost_centre else it.owner or "nobody's"
+    """Yield the lines of an endpoint: its deployments and its cost."""
+    who = f"{it.owner} ({it.cost_centre})" if it.cost_centre else it.owner or "no owner"
     state = "" if it.state in ("Succeeded", "") else f", {it.state}"
     yield f"{it.name}  {it.kind}, {who}, {age(it, now)}, {end_text(it, now)}{state}"
     for deployment in it.deployments:
@@ -25,7 +25,7 @@ def endpoint_lines(it: Endpoint, currency: str, now: datetime) -> Iterator[str]:
 
 def _deployment(endpoint: Endpoint, it: Deployment) -> str:
     if endpoint.kind == "batch":
-        return f"{it.what}{'' if it.traffic else ', not the default'}, its jobs are paid for"
+        return f"{it.what}{'' if it.traffic else ', not the default'}, billed per job"
     price = _amount(it.price_per_hour)
     return f"{it.traffic:>3} %  {it.what}  {it.instances} x {it.size}, {price} an hour"
 
@@ -33,28 +33,28 @@ def _deployment(endpoint: Endpoint, it: Deployment) -> str:
 def _cost_text(it: Endpoint, currency: str, now: datetime) -> str:
     so_far = f"{_amount(it.cost_so_far(now))} {currency} so far"
     if it.end is None:
-        return f"{so_far}, and no end"
+        return f"{so_far}, no end date"
     if it.end.is_past(now):
-        return f"{so_far}, and {_amount(it.price_per_hour)} with each hour"
-    return f"{so_far}, {_amount(it.cost_to_come(now))} more until its end"
+        return f"{so_far}, {_amount(it.price_per_hour)} more each hour"
+    return f"{so_far}, {_amount(it.cost_to_come(now))} more until its end date"
 
 
 def age(it: Endpoint, now: datetime) -> str:
-    """How old it is."""
+    """Return the age of an endpoint, in words."""
     return f"{_span(now - it.made)} old" if it.made else "of unknown age"
 
 
 def end_text(it: Endpoint, now: datetime) -> str:
-    """When it ends, or that it does not."""
+    """Return the end date of an endpoint in words, or a warning without one."""
     if it.end is None:
-        return "END DATE CANNOT BE READ" if it.is_ours else "NO END DATE"
+        return "UNREADABLE END DATE" if it.is_ours else "NO END DATE"
     if it.end.is_past(now):
-        return f"PAST ITS END {it.end}: tfhub-blocks deploy reap"
+        return f"PAST ITS END DATE {it.end}: run `tfhub-blocks deploy reap`"
     return f"until {it.end}, {_span(it.end.time - now)} left"
 
 
 def endpoint_record(it: Endpoint, currency: str, now: datetime) -> dict[str, Any]:
-    """The same, JSON-ready."""
+    """Return an endpoint, its deployments and its cost, JSON-ready."""
     return {
         "name": it.name,
         "kind": it.kind,

@@ -1,4 +1,4 @@
-"""What is deployed in a workspace: whose it is, until when, what it takes and what it costs."""
+"""The endpoints of a workspace: owner, end date, deployments, and cost."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ _HOUR_S = 3600.0
 class Deployment:
     """One deployment of an endpoint.
 
-    ``what`` is the model or the pipeline, by name. ``price_per_hour`` is that of all of its
-    instances; None where it is not known, 0 for batch, whose jobs are paid for one by one.
+    ``what`` is the name of the model or the pipeline. ``price_per_hour`` is the price of all its
+    instances; None if the price is unknown, and 0 for batch endpoints, which are billed per job.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Deployment:
     price_per_hour: float | None
 
     def cost_so_far(self, now: datetime) -> float | None:
-        """What it cost since it was made, with the instances that it has now."""
+        """Return the cost since the creation, as if the number of instances had never changed."""
         if self.price_per_hour is None:
             return None
         return self.price_per_hour * (now - self.made).total_seconds() / _HOUR_S
@@ -43,7 +43,7 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An endpoint with its deployments, the first made first; ``end`` is None if it has none."""
+    """An endpoint with its deployments, the oldest first; ``end`` is None without an end date."""
 
     kind: Kind
     name: str
@@ -58,20 +58,20 @@ class Endpoint:
 
     @property
     def is_ours(self) -> bool:
-        """Whether it carries the tag by which we make and delete endpoints."""
+        """True if the endpoint has the tag by which tfhub-blocks creates and deletes endpoints."""
         return UNTIL_TAG in self.tags
 
     @property
     def price_per_hour(self) -> float | None:
-        """Of all its deployments, also of those without traffic."""
+        """The price of all deployments, including those without traffic."""
         return total(it.price_per_hour for it in self.deployments)
 
     def cost_so_far(self, now: datetime) -> float | None:
-        """What the deployments that it has now did cost; None if a price is not known."""
+        """Return the cost of the current deployments so far; None if a price is unknown."""
         return total(it.cost_so_far(now) for it in self.deployments)
 
     def cost_to_come(self, now: datetime) -> float | None:
-        """What they cost from now to the end; None if there is no end, or a price is not known."""
+        """Return the cost from now to the end date; None without an end date or a price."""
         price = self.price_per_hour
         return None if price is None or self.end is None else price * self.end.hours(now)
 
@@ -79,10 +79,10 @@ class Endpoint:
 def read_endpoints(
     connection: Connection, prices: Prices, kinds: tuple[Kind, ...] = ("online", "batch")
 ) -> Iterator[Endpoint]:
-    """Each endpoint of a workspace, by name: ours and those of others.
+    """Yield every endpoint of a workspace by name, including third-party endpoints.
 
     Raises:
-        BlocksError: Azure refused it.
+        BlocksError: Azure refused a request.
     """
     for kind in kinds:
         of_kind, _ = operations(connection, kind)
@@ -93,7 +93,7 @@ def read_endpoints(
 
 
 def operations(connection: Connection, kind: Kind) -> tuple[Any, Any]:
-    """The SDK's operations on endpoints of a kind, and on their deployments."""
+    """Return the SDK's operations on endpoints of a kind, and on their deployments."""
     client = connection.client
     if kind == "online":
         return client.online_endpoints, client.online_deployments
@@ -146,12 +146,12 @@ def _deployment(
 
 
 def state_of(it: Any) -> str:
-    """How far Azure is with something, such as ``Succeeded``; nothing if it does not say."""
+    """Return Azure's provisioning state, such as ``Succeeded``; empty without one."""
     return str(getattr(it.provisioning_state, "value", it.provisioning_state) or "")
 
 
 def price_of(prices: Prices, size: str, instances: int, region: str) -> float | None:
-    """What an hour of so many instances costs; None if there is no price of the size."""
+    """Return the hourly price of a number of instances; None if the size has no price."""
     try:
         return instances * prices.price_per_hour(size, "dedicated", region)
     except BlocksError:

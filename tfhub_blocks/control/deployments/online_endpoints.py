@@ -1,4 +1,4 @@
-"""Online endpoints: a measured model behind Azure ML's server, for a time."""
+"""Online endpoints: measured models behind Azure ML's server, until an end date."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -25,7 +25,7 @@ from tfhub_blocks.control.environments.environment_catalog import find_environme
 from tfhub_blocks.control.project.assets import DIGEST_TAG, Asset, environment_asset
 from tfhub_blocks.control.project.profiles import Profile
 from tfhub_blocks.control.project.tags import TAG
-from tfhub_blocks.control.workspace.asset_publishing import Planned, plan, publish
+from tfhub_blocks.control.workspace.asset_publishing import THERE, Planned, plan, publish
 from tfhub_blocks.control.workspace.azure_errors import find, told
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.records.base.digests import files_sha256, record_digest, tree_digest
@@ -39,7 +39,7 @@ _ENTRY = _PACKAGE / "compute" / "serving" / "azure_entry.py"
 
 @dataclass(frozen=True)
 class _Prepared:
-    """All that a deployment is made of, with the digest of that."""
+    """All parts of a deployment, with their digest."""
 
     request: OnlineRequest
     settings: OnlineSettings
@@ -50,10 +50,10 @@ class _Prepared:
 
 
 def serving_environment(profile: Profile) -> Asset:
-    """The environment that endpoints run in: ours, or one that continues it as a profile says.
+    """Return the environment of endpoints: the one shipped, or the profile's extension of it.
 
     Raises:
-        BlocksError: There is none of that name, or it continues another.
+        BlocksError: The environment does not exist, or it extends another one.
     """
     [environment] = find_environments([profile.environments.get(SERVING, SERVING)])
     definition = environment.definition
@@ -62,9 +62,10 @@ def serving_environment(profile: Profile) -> Asset:
         raise BlocksError(
             "profile",
             f"{profile.name} > environments.{SERVING}",
-            f"{definition.name} continues {continues or 'nothing'}",
-            f"an environment that continues {SERVING}",
-            f"tfhub-blocks env bake ENCODER --onto {SERVING}",
+            f"environment {definition.name} extends {continues or 'no environment'}",
+            f"an environment that extends {SERVING}",
+            f"Run `tfhub-blocks env bake ENCODER --onto {SERVING}`, and set its name in the"
+            " profile",
         )
     return environment_asset(environment)
 
@@ -72,18 +73,20 @@ def serving_environment(profile: Profile) -> Asset:
 def deploy_online(
     connection: Connection, request: OnlineRequest, on_change: Callable[[str, str], None]
 ) -> None:
-    """Let an endpoint be, and a deployment of it, as it was asked for.
+    """Create or update an endpoint and its deployment as requested.
 
-    The endpoint comes first, with its end: whatever is paid for is below something that ends.
-    Repeated after a failure it goes on where it was, since every name is made from what is asked.
+    The endpoint comes first, with its end date, so that everything that costs money belongs to an
+    endpoint with an end. All names derive from the request, so a call that is repeated after a
+    failure continues where it stopped.
 
     Args:
-        connection: Where.
-        request: What.
-        on_change: Told of each thing, and what became of it.
+        connection: The workspace.
+        request: The request.
+        on_change: Called with each item and its new state.
 
     Raises:
-        BlocksError: An endpoint of that name is somebody else's, or Azure refused something.
+        BlocksError: An endpoint of that name was not deployed by tfhub-blocks, or Azure refused a
+            request.
     """
     operations = connection.client.online_endpoints
     found = find(WHERE, request.endpoint, operations.get, request.endpoint)
@@ -124,7 +127,7 @@ def _publish(
 
     planned = list(plan(connection, assets))
     for item in planned:
-        if item.action == "is there":
+        if item.action == THERE:
             tell(item, item.action)
     publish(connection, planned, tell)
 
@@ -132,12 +135,12 @@ def _publish(
 def _bring_endpoint(connection: Connection, request: OnlineRequest, found: Any) -> str:
     tags = endpoint_tags(request.profile, request.end)
     if found is not None and tags.items() <= (found.tags or {}).items():
-        return "is so"
+        return "up to date"
     entity = found or ManagedOnlineEndpoint(name=request.endpoint, auth_mode="aad_token")
     entity.tags = {**(entity.tags or {}), **tags}
     with told(WHERE, f"endpoint {request.endpoint}"):
         connection.client.online_endpoints.begin_create_or_update(entity).result()
-    return "made" if found is None else "changed"
+    return "created" if found is None else "changed"
 
 
 def _bring_deployment(
@@ -147,12 +150,12 @@ def _bring_deployment(
     what = f"deployment {request.deployment}"
     found = find(WHERE, what, operations.get, request.deployment, request.endpoint)
     if is_so(found, prepared.digest):
-        on_change(what, "is so")
+        on_change(what, "up to date")
         return
-    on_change(what, "on its way, which takes some minutes")
+    on_change(what, "in progress, which takes some minutes")
     with told(WHERE, what):
         operations.begin_create_or_update(_entity(prepared)).result()
-    on_change(what, "made" if found is None else "changed")
+    on_change(what, "created" if found is None else "changed")
 
 
 def _entity(prepared: _Prepared) -> Any:
@@ -175,7 +178,7 @@ def _entity(prepared: _Prepared) -> Any:
             request_timeout_ms=settings.timeout_ms,
             max_queue_wait_ms=settings.queue_ms,
         ),
-        # Its server listens when the model is loaded, so both ask the same.
+        # The server listens once the model is loaded, so both probes use the same address.
         readiness_probe=ProbeSettings(
             initial_delay=settings.start_s,
             period=often_s,
@@ -201,9 +204,10 @@ def _entity(prepared: _Prepared) -> Any:
 
 
 def _variables(settings: OnlineSettings) -> dict[str, str]:
-    """One process that holds the model once, with a thread for each request: so they are batched.
+    """Return the variables of one process that loads the model once, with a thread per request.
 
-    The server's own workers are processes, each with a model, that see one request at a time.
+    Threads let the program batch requests. The server's own workers are processes, each with its
+    own model and one request at a time.
     """
     return {"WORKER_COUNT": "1", "GUNICORN_CMD_ARGS": f"--threads {settings.requests}"}
 

@@ -1,4 +1,4 @@
-"""What makes an endpoint ours: tags that say until when, whose it is, and what it is made of."""
+"""The tags by which tfhub-blocks recognizes its endpoints: end date, owner, and content."""
 
 from typing import Any
 
@@ -12,33 +12,34 @@ from tfhub_blocks.records.base.errors import BlocksError
 
 
 def check_ours(where: str, name: str, found: Any) -> None:
-    """See that an endpoint is one of ours, or is not there.
+    """Check that an endpoint was deployed by tfhub-blocks, or does not exist.
 
     Raises:
-        BlocksError: It carries no end date of ours.
+        BlocksError: The endpoint has no end-date tag of tfhub-blocks.
     """
     if found is not None and UNTIL_TAG not in (found.tags or {}):
         raise BlocksError(
             where,
             name,
-            "there is an endpoint of that name without an end date of ours",
-            "one that this command made, or none",
-            "give another with --name",
+            f"endpoint {name} exists without the tag {UNTIL_TAG}, so tfhub-blocks did not deploy"
+            " it",
+            "an endpoint that this command created, or a new name",
+            "Pass another name with --name",
         )
 
 
 def is_so(deployment: Any, digest: str) -> bool:
-    """Whether a deployment is there, whole, and made of just that."""
+    """Return True if a healthy deployment with exactly this content exists."""
     if deployment is None or state_of(deployment) != "Succeeded":
         return False
     return bool((deployment.tags or {}).get(DIGEST_TAG) == digest)
 
 
 def endpoint_tags(profile: Profile, end: End) -> dict[str, str]:
-    """What every endpoint carries: until when, whose it is, and who pays.
+    """Return the tags of every endpoint: its end date, owner and cost centre.
 
     Raises:
-        BlocksError: The profile is of this machine, and names nobody.
+        BlocksError: The profile is local, so it names no owner.
     """
     job = _owner(profile)
     return {
@@ -55,8 +56,8 @@ def _owner(profile: Profile) -> JobSettings:
         raise BlocksError(
             "profile",
             profile.name,
-            f"its engine is {profile.engine}",
+            f"profile {profile.name} has engine {profile.engine}",
             'a profile with engine = "azureml", owner and cost_centre',
-            "name one with --profile",
+            "Pass such a profile with --profile",
         )
     return profile.job

@@ -1,4 +1,4 @@
-"""The end of endpoints: what is past its date is deleted, and nothing else is."""
+"""Deletion of endpoints past their end date; no other endpoint is ever deleted."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,19 +17,20 @@ WHERE = "deploy reap"
 
 @dataclass(frozen=True)
 class Reaped:
-    """What became of an endpoint that was past its end, or whose end cannot be read."""
+    """The result for an endpoint that is past its end date, or whose end date is unreadable."""
 
     endpoint: Endpoint
-    state: Literal["would be deleted", "deleted", "is gone", "was given more time", "refused"]
+    state: Literal["would be deleted", "deleted", "already gone", "has a later end date", "refused"]
     problem: BlocksError | None = None
 
 
 def reap(
     connection: Connection, endpoints: Iterable[Endpoint], now: datetime, dry_run: bool = False
 ) -> Iterator[Reaped]:
-    """Delete each endpoint that carries our end date and is past it, with its deployments.
+    """Delete each endpoint of tfhub-blocks that is past its end date, with its deployments.
 
-    One that Azure refuses to delete does not keep the others; repeated, it goes on where it was.
+    An endpoint that Azure refuses to delete does not stop the others. A repeated call continues
+    where the last one stopped.
 
     Raises:
         BlocksError: The endpoints could not be listed.
@@ -51,13 +52,13 @@ def _delete(connection: Connection, endpoint: Endpoint, now: datetime) -> Reaped
     of_kind, _ = operations(connection, endpoint.kind)
     what = f"{endpoint.kind} endpoint {endpoint.name}"
     try:
-        # Once more: somebody may have deployed again since they were listed.
+        # Read again: a user may have deployed to the endpoint since it was listed.
         found = find(WHERE, what, of_kind.get, endpoint.name)
         if found is None:
-            return Reaped(endpoint, "is gone")
+            return Reaped(endpoint, "already gone")
         end = end_of(found.tags)
         if end is None or not end.is_past(now):
-            return Reaped(endpoint, "was given more time")
+            return Reaped(endpoint, "has a later end date")
         with told(WHERE, what):
             of_kind.begin_delete(endpoint.name).result()
     except BlocksError as problem:
@@ -69,7 +70,7 @@ def _unreadable(endpoint: Endpoint) -> BlocksError:
     return BlocksError(
         WHERE,
         f"{endpoint.kind} endpoint {endpoint.name}",
-        f"its tag {UNTIL_TAG} is {endpoint.tags[UNTIL_TAG]!r}, which is no day",
-        "YYYY-MM-DD",
-        "deploy to it again, or delete it in Studio",
+        f"tag {UNTIL_TAG} is {endpoint.tags[UNTIL_TAG]!r}, which is not a date",
+        "a date as YYYY-MM-DD",
+        f"Deploy to endpoint {endpoint.name} again with --until, or delete it in Studio",
     )

@@ -1,4 +1,4 @@
-"""Baking an encoder: an environment that continues another with a layer that holds the model."""
+"""Baked environments: an environment extended by an image layer that contains an encoder."""
 
 import copy
 import shutil
@@ -32,45 +32,47 @@ from tfhub_blocks.records.pins.pins import (
     read_pin,
 )
 
-# The part of the build context that holds the encoders, each below its digest.
+# The folder of the build context with the encoders, each below its digest.
 ENCODERS = "encoders"
 _WHERE = "env bake"
 _COMMENT = "# The encoder, below the digest of its files: another model makes another version."
 
 
 def bake(encoder: Path, onto: str, name: str | None) -> EnvironmentDefinition:
-    """Write an environment whose image holds an encoder; give its definition.
+    """Write an environment whose image contains an encoder, and return its definition.
 
-    It lies in ``components/environments`` of the working folder, with the encoder in its build
-    context. Its version covers the encoder, whose digest stands in the Dockerfile. Baking the same
-    again writes the same.
+    The environment is in ``components/environments`` of the working folder, with the encoder in its
+    build context. Its version covers the encoder, whose digest is in the Dockerfile. Baking the
+    same encoder again writes the same files.
 
     Args:
-        encoder: A folder with a pin that decides ``baked``, and the SavedModel beside it.
-        onto: The environment that it continues.
-        name: The name of its folder; ``ONTO-ENCODER`` if none is given.
+        encoder: A folder with a pin that decides ``baked``, and the SavedModel next to the pin.
+        onto: The environment to extend.
+        name: The name of the new folder; None for ``ONTO-ENCODER``.
 
     Raises:
-        BlocksError: The encoder is not as it is pinned or its pin decides otherwise, the
-            environment to continue is baked itself, or the folder holds something else.
+        BlocksError: The encoder differs from its pin, the pin decides otherwise, the environment to
+            extend is baked itself, or the folder contains another environment.
     """
     pin = read_pin(encoder / PIN_NAME)
     if pin.decisions.loading != "baked":
         raise BlocksError(
             _WHERE,
             f"{encoder / PIN_NAME}: decisions.loading",
-            f"it is {pin.decisions.loading!r}, so no step would look for the encoder in its image",
+            f"loading is {pin.decisions.loading!r}, so no step would load the encoder from its"
+            " image",
             "'baked'",
-            "decide, and write it there",
+            f"Set loading = 'baked' in {encoder / PIN_NAME}, if the team decides so",
         )
     [base] = find_environments([onto])
     if base.definition.description.continues:
         raise BlocksError(
             _WHERE,
             onto,
-            f"it continues {base.definition.description.continues} itself",
+            f"environment {onto} is baked itself; it extends"
+            f" {base.definition.description.continues}",
             "an environment without encoders",
-            "bake onto that one",
+            f"Pass --onto {base.definition.description.continues.rpartition(':')[0]}",
         )
     key = name or f"{base.key}-{pin.name.lower()}"
     folder = Path("components") / "environments" / key
@@ -78,9 +80,9 @@ def bake(encoder: Path, onto: str, name: str | None) -> EnvironmentDefinition:
         raise BlocksError(
             _WHERE,
             str(folder),
-            "it is there, and was not made by `tfhub-blocks env bake`",
-            "a new name, or that of a baked environment",
-            "give another with --to",
+            f"folder {folder} exists, and `tfhub-blocks env bake` did not write it",
+            "a new name, or the name of a baked environment",
+            "Pass another name with --to",
         )
     _copy_encoder(encoder, pin, folder / ENCODERS)
     purpose = f"{base.definition.description.purpose} With {pin.name} in the image."
@@ -93,10 +95,13 @@ def bake(encoder: Path, onto: str, name: str | None) -> EnvironmentDefinition:
 
 
 def follow(environment: Environment) -> Iterator[str]:
-    """Bring a baked environment up to date with what it continues; say what changed.
+    """Update a baked environment to the current version of the one that it extends.
+
+    Yields:
+        A line for each file that changed.
 
     Raises:
-        BlocksError: What it continues is not defined any more.
+        BlocksError: The environment to extend is not defined any more.
     """
     for file, text in expected_files(environment.definition).items():
         if text != environment.definition.files.get(file, b"").decode():
@@ -105,10 +110,10 @@ def follow(environment: Environment) -> Iterator[str]:
 
 
 def expected_files(baked: EnvironmentDefinition) -> dict[str, str]:
-    """The files of a baked environment, by name, as they follow from what it continues now.
+    """Return the files of a baked environment by name, as derived from the one that it extends now.
 
     Raises:
-        BlocksError: That is not defined, or the Dockerfile lost its layer.
+        BlocksError: The extended environment is not defined, or the Dockerfile lost its layer.
     """
     name = baked.description.continues.rpartition(":")[0]
     [base] = find_environments([name])
@@ -116,35 +121,36 @@ def expected_files(baked: EnvironmentDefinition) -> dict[str, str]:
         raise BlocksError(
             f"{baked.where}/{DOCKERFILE_NAME}",
             "COPY",
-            "it puts no encoder into the image",
+            "the Dockerfile copies no encoder into the image",
             f"COPY {ENCODERS}/DIGEST {IMAGE_FOLDER}/DIGEST, as `tfhub-blocks env bake` writes it",
-            "bake the encoder again",
+            "Bake the encoder again with `tfhub-blocks env bake`",
         )
     return _continued(base.definition, baked.encoder, baked.text(DESCRIPTION_NAME))
 
 
 def move_steps(job: Any, moves: Mapping[str, str]) -> None:
-    """Let the steps of a pipeline job run in baked environments; its nodes are changed.
+    """Move the steps of a pipeline job to baked environments; the job's nodes are changed.
 
     Raises:
-        BlocksError: As ``moved``.
+        BlocksError: A baked environment is not defined, or does not extend a step's environment.
     """
     for node in job.jobs.values():
         node._component = moved(node.component, moves)
 
 
 def moved(component: Any, moves: Mapping[str, str]) -> Any:
-    """A component as it runs in a baked environment, in the version defined now.
+    """Return a component in a baked environment, at the version that is defined now.
 
-    A step compares its environment with the lock of what its component.py names, which is also
-    that of whatever continues it.
+    A step compares its environment with the lock of the environment that its component.py names; a
+    baked environment has the same lock.
 
     Args:
-        component: The azure-ai-ml component, which is left as it is.
-        moves: By the name of an environment, the one in which steps pinned to it run instead.
+        component: The azure-ai-ml component, which is not changed.
+        moves: Maps the name of an environment to the one in which its steps run instead.
 
     Raises:
-        BlocksError: That is not defined, or does not continue what the step is pinned to.
+        BlocksError: The baked environment is not defined, or does not extend the step's
+            environment.
     """
     pinned = str(component.environment).removeprefix("azureml:")
     name = pinned.rpartition(":")[0]
@@ -156,24 +162,25 @@ def moved(component: Any, moves: Mapping[str, str]) -> Any:
         raise BlocksError(
             "profile",
             f"environments.{name}",
-            f"{definition.name} continues {definition.description.continues or 'nothing'}, "
-            f"and {component.name} is pinned to {pinned}",
-            "an environment that continues exactly that",
-            "run `tfhub-blocks env lock`, or name another",
+            f"environment {definition.name} extends"
+            f" {definition.description.continues or 'no environment'}, but {component.name} is"
+            f" pinned to {pinned}",
+            f"an environment that extends {pinned}",
+            f"Run `tfhub-blocks env lock`, or set environments.{name} to another environment",
         )
-    # Of its own: others share the component. Of a node, the SDK does not send an environment.
+    # A copy, because other nodes share the component. The SDK sends no environment of a node.
     own = copy.copy(component)
     own.environment = f"azureml:{definition.name}:{definition.version}"
     return own
 
 
 def encoders_folder(reference: str) -> Path | None:
-    """The build context's encoders of a baked environment ``azureml:NAME:VERSION``, if it is one.
+    """Return the encoders folder of a baked environment ``azureml:NAME:VERSION``, or None.
 
-    It is what the image holds, for an engine that builds none.
+    The folder has the content of the image, for an engine that builds no image.
     """
     name = reference.removeprefix("azureml:").rpartition(":")[0]
-    # No more than definitions: steps ask this side by side, and Python 3.11 parses no sources so.
+    # Read only definitions: steps call this in parallel, and Python 3.11 cannot parse in parallel.
     for definition in read_definitions().values():
         if definition.name == name and definition.encoder:
             return Path(definition.where).absolute() / ENCODERS
@@ -196,7 +203,7 @@ def _continued(base: EnvironmentDefinition, encoder: str, description: str) -> d
 
 
 def _copy_encoder(source: Path, pin: Pin, encoders: Path) -> None:
-    """Let a build context hold one encoder, whole, and no other."""
+    """Copy one complete encoder into a build context, and remove any other."""
     partial = encoders.with_name(f".{ENCODERS}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:

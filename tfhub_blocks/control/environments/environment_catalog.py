@@ -1,12 +1,11 @@
-"""The environments that are defined here: found by name, and shown."""
+"""The locally defined environments: found by name, and described."""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
-from tfhub_blocks.control.repository.catalog import component_files
+from tfhub_blocks.control.repository.catalog import component_files, installed_folder
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 from tfhub_blocks.records.environment.environment_definitions import (
     EnvironmentDefinition,
@@ -21,29 +20,29 @@ CUDNN = re.compile(r"nvidia-cudnn(-cu\d+)?")
 
 @dataclass(frozen=True)
 class Environment:
-    """An environment's definition, and what component.py files say of environments."""
+    """An environment's definition, and the references to it in component.py files."""
 
     definition: EnvironmentDefinition
     references: tuple[Reference, ...]
 
     @property
     def key(self) -> str:
-        """The name of its folder."""
+        """The name of the environment's folder."""
         return self.definition.key
 
     @property
     def folder(self) -> Path:
-        """Where it is defined."""
+        """The folder of the definition."""
         return Path(self.definition.where)
 
 
 def find_environments(names: Iterable[str] = ()) -> list[Environment]:
-    """The environments of these names, or all; one in the working folder hides an installed one.
+    """Return the named environments, or all; one in the working folder hides an installed one.
 
-    A name is that of the folder, or the one in ``environment.yaml``.
+    A name is the name of the folder, or the name in ``environment.yaml``.
 
     Raises:
-        BlocksError: There is none of that name.
+        BlocksError: No environment has that name.
     """
     definitions = read_definitions()
     full_names = {definition.name: key for key, definition in definitions.items()}
@@ -54,9 +53,9 @@ def find_environments(names: Iterable[str] = ()) -> list[Environment]:
             raise BlocksError(
                 "env",
                 name,
-                "there is no such environment",
-                "one of " + ", ".join(definitions) if definitions else "components/environments/",
-                nearest(name, known) or "see `tfhub-blocks env show`",
+                f"environment {name!r} is not defined",
+                "one of " + ", ".join(definitions) if definitions else "",
+                nearest(name, known) or "Run `tfhub-blocks env show` to see all environments",
             )
         wanted.append(name if name in definitions else full_names[name])
     references = component_references()
@@ -68,10 +67,10 @@ def find_environments(names: Iterable[str] = ()) -> list[Environment]:
 
 
 def read_definitions() -> dict[str, EnvironmentDefinition]:
-    """Each definition by its folder's name; one in the working folder hides an installed one."""
+    """Return each definition by its folder's name; the working folder's hide installed ones."""
     folders = {
         path.name: path
-        for root in (Path(str(files("tfhub_blocks.components"))), Path.cwd() / "components")
+        for root in (installed_folder("components"), Path.cwd() / "components")
         for path in root.glob("environments/[!_.]*")
         if path.is_dir()
     }
@@ -79,29 +78,29 @@ def read_definitions() -> dict[str, EnvironmentDefinition]:
 
 
 def component_references() -> list[Reference]:
-    """The environment that each step names; a step that names none is not among them."""
+    """Return the environment that each step names; steps that name none are left out."""
     found = (environment_reference(short_path(file.path)) for file in component_files().values())
     return [reference for reference in found if reference is not None]
 
 
 def locked_version(lock: Lock, pattern: re.Pattern[str]) -> str:
-    """The version of the first package whose name fits, or nothing."""
+    """Return the version of the first package whose name matches, or an empty text."""
     versions = lock.target_versions()
     return next((v for name, v in versions.items() if pattern.fullmatch(name)), "")
 
 
 def describe(environment: Environment) -> list[tuple[str, str]]:
-    """What there is to tell of an environment, as pairs of a title and a text."""
+    """Return the description of an environment, as pairs of a title and a text."""
     definition = environment.definition
     description, image, lock = definition.description, definition.base_image, definition.lock
     steps = [reference.component.parent.name for reference in environment.references]
     return [
         ("name", f"{description.name}:{definition.version}"),
         ("folder", definition.where),
-        ("owner", description.owner or "nobody"),
-        ("purpose", description.purpose or "not said"),
+        ("owner", description.owner or "not set"),
+        ("purpose", description.purpose or "not set"),
         ("base image", image.reference),
-        ("digest", image.digest or "not known"),
+        ("digest", image.digest or "unknown"),
         ("Python", lock.python),
         ("CUDA", _cuda_text(lock, image.cuda)),
         ("cuDNN", locked_version(lock, CUDNN) or "none"),
@@ -118,5 +117,5 @@ def _cuda_text(lock: Lock, of_image: str) -> str:
 
 
 def short_path(path: Path) -> Path:
-    """A path relative to the working folder if it is inside."""
+    """Return a path relative to the working folder if it is inside that folder."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,4 +1,4 @@
-"""What is wrong with environments and with what steps say of them, found without a network."""
+"""Faults of environments and of steps' references to them, found without a network."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -32,27 +32,28 @@ from tfhub_blocks.records.environment.package_locks import (
 )
 from tfhub_blocks.records.pins.pins import SAVED_MODEL_FOLDER
 
-# What no step may have: with it, a step could talk to the workspace.
+# The package that no step may have, because a step with it could call the workspace.
 FORBIDDEN = "azure-ai-ml"
-_LOCK = "run `tfhub-blocks env lock`"
+_LOCK = "Run `tfhub-blocks env lock`"
+_THEN_LOCK = "then run `tfhub-blocks env lock`"
 
 
 def check(environments: Iterable[Environment]) -> list[BlocksError]:
-    """Everything that is wrong with some environments, without a network; empty if all is well."""
+    """Return every fault of some environments, without a network; empty if all are valid."""
     findings = [finding for environment in environments for finding in _findings(environment)]
-    # A file that cannot be read is found by each part that needs it.
+    # An unreadable file is found by each part that needs it.
     return list({str(finding): finding for finding in findings}.values())
 
 
 def _findings(environment: Environment) -> Iterator[BlocksError]:
     for part in PARTS:
-        yield from _told(part, environment)
+        yield from _part_findings(part, environment)
 
 
-def _told(
+def _part_findings(
     part: Callable[[Environment], Iterator[BlocksError]], environment: Environment
 ) -> Iterator[BlocksError]:
-    """What one part finds; a file that it cannot read is a finding as well."""
+    """Yield the findings of one part; an unreadable file is a finding too."""
     try:
         yield from part(environment)
     except BlocksError as unreadable:
@@ -65,16 +66,17 @@ def _description_findings(environment: Environment) -> Iterator[BlocksError]:
     description = definition.description
     for key, text in (("owner", description.owner), ("purpose", description.purpose)):
         if not text.strip():
-            yield BlocksError(where, key, "it is missing", "a line of text", f"add {key}: ...")
+            problem, remedy = f"{key} is missing", f"Add `{key}: ...` to {where}"
+            yield BlocksError(where, key, problem, "a line of text", remedy)
     pythons = re.findall(r"\bpython=+(\d+\.\d+)", definition.text(DOCKERFILE_NAME))
     for python in pythons:
         if python != description.python:
             yield BlocksError(
                 where,
                 "python",
-                f"it is {description.python}, and the Dockerfile installs {python}",
-                "the same version",
-                f"correct one of them, then {_LOCK}",
+                f"python is {description.python}, but the Dockerfile installs {python}",
+                "the same version in both files",
+                f"Change python in {DESCRIPTION_NAME} or in the {DOCKERFILE_NAME}, {_THEN_LOCK}",
             )
 
 
@@ -87,9 +89,9 @@ def _image_findings(environment: Environment) -> Iterator[BlocksError]:
             yield BlocksError(
                 where,
                 "FROM",
-                f"{image.reference!r} means something else on another day",
+                f"{image.reference!r} can mean another image later",
                 "an image with an exact tag",
-                "name one",
+                f"Write FROM with an exact tag in {where}, {_THEN_LOCK}",
             )
     description, image = definition.description, definition.base_image
     recorded = (description.base_image, description.base_image_digest)
@@ -97,8 +99,8 @@ def _image_findings(environment: Environment) -> Iterator[BlocksError]:
         yield BlocksError(
             where,
             "FROM",
-            f"it names {image}",
-            f"{recorded[0]}@{recorded[1]}, as {DESCRIPTION_NAME} records",
+            f"FROM names {image}",
+            f"{recorded[0]}@{recorded[1]}, which {DESCRIPTION_NAME} records",
             _LOCK,
         )
 
@@ -109,27 +111,27 @@ def _lock_findings(environment: Environment) -> Iterator[BlocksError]:
     requirements = definition.text(REQUIREMENTS_NAME)
     lock = definition.lock
     if lock.requirements != requirements_digest(requirements):
-        yield BlocksError(
-            where, "# requirements", "it was made from another requirements.in", "this one", _LOCK
-        )
+        problem = f"the lock was written from a different {REQUIREMENTS_NAME}"
+        yield BlocksError(where, "# requirements", problem, "", _LOCK)
     if lock.python != definition.description.python:
         yield BlocksError(
             where,
             "# python",
-            f"it was made for Python {lock.python}",
-            definition.description.python,
+            f"the lock was written for Python {lock.python}",
+            f"Python {definition.description.python}",
             _LOCK,
         )
     for package in lock.packages:
         if not package.is_hashed:
-            yield BlocksError(where, package.name, "it has no hash", "--hash=sha256:...", _LOCK)
+            problem = f"package {package.name} has no hash"
+            yield BlocksError(where, package.name, problem, "--hash=sha256:...", _LOCK)
         if package.name == FORBIDDEN:
             yield BlocksError(
                 where,
                 package.name,
-                "a step with it could talk to the workspace",
-                "only what steps import",
-                f"take it out of {REQUIREMENTS_NAME}, then {_LOCK}",
+                f"a step with {package.name} could call the workspace",
+                "only packages that steps import",
+                f"Remove {package.name} from {REQUIREMENTS_NAME}, {_THEN_LOCK}",
             )
     yield from _unsatisfied(where, requirements, lock)
     if definition.base_image.cuda or "and-cuda" in requirements:
@@ -138,29 +140,32 @@ def _lock_findings(environment: Environment) -> Iterator[BlocksError]:
                 yield BlocksError(
                     where,
                     title,
-                    "the base image is for GPUs, and the lock names no version of it",
-                    "NVIDIA's package of it",
-                    f"ask for tensorflow[and-cuda] in {REQUIREMENTS_NAME}, then {_LOCK}",
+                    f"the base image is for GPUs, but the lock contains no {title}",
+                    f"NVIDIA's {title} package",
+                    f"Write tensorflow[and-cuda] in {REQUIREMENTS_NAME}, {_THEN_LOCK}",
                 )
 
 
 def _unsatisfied(where: str, requirements: str, lock: Lock) -> Iterator[BlocksError]:
-    """The requirements that the lock does not meet."""
+    """Yield a finding for each requirement that the lock does not meet."""
     for line in requirement_lines(requirements):
         if line.startswith("-"):  # an option of pip's
             continue
         try:
             requirement = Requirement(line)
         except InvalidRequirement as error:
-            told = " ".join(str(error).split())
-            yield BlocksError(where, line, told, "a requirement (PEP 508)", "correct it")
+            problem = f"{line!r} is not a requirement ({' '.join(str(error).split())})"
+            remedy = f"Write this line of {REQUIREMENTS_NAME} as a PEP 508 requirement"
+            yield BlocksError(where, line, problem, "a requirement such as numpy>=2,<3", remedy)
             continue
         name = canonicalize_name(requirement.name)
         versions = [package.version for package in lock.packages if package.name == name]
         wrong = [v for v in versions if not requirement.specifier.contains(v, prereleases=True)]
         if wrong or not versions:
-            problem = f"the lock holds {', '.join(wrong)}" if wrong else "the lock lacks it"
-            yield BlocksError(where, name, problem, line, _LOCK)
+            versions_text = f"contains {name} {', '.join(wrong)}" if wrong else f"lacks {name}"
+            problem = f"the lock {versions_text}"
+            expected = "" if line == requirement.name else line
+            yield BlocksError(where, name, problem, expected, _LOCK)
 
 
 def _reference_findings(environment: Environment) -> Iterator[BlocksError]:
@@ -170,8 +175,8 @@ def _reference_findings(environment: Environment) -> Iterator[BlocksError]:
             yield BlocksError(
                 str(reference.component),
                 "environment",
-                f"it names {reference}",
-                f"{reference.name}:{version}, which is defined",
+                f"the step names {reference}",
+                f"{reference.name}:{version}, the version that is defined",
                 _LOCK,
             )
 
@@ -186,19 +191,19 @@ def _baked_findings(environment: Environment) -> Iterator[BlocksError]:
             yield BlocksError(
                 f"{definition.where}/{name}",
                 "continues",
-                f"it does not follow from {continues} as that is defined now",
-                "what that holds, and the encoder",
+                f"{name} does not match {continues} as defined now",
+                f"the content of {continues} with the encoder",
                 _LOCK,
             )
     context = Path(definition.where) / ENCODERS / definition.encoder / SAVED_MODEL_FOLDER
-    # A checkout may lack what is too large for it.
+    # A checkout may lack the large files of an encoder.
     if context.is_dir() and tree_digest(files_sha256(context)) != definition.encoder:
         yield BlocksError(
             definition.where,
             str(context),
-            "its files do not have the digest that it is named by",
+            f"the files of {context} do not have the digest in its path",
             "the encoder that was baked",
-            "bake it again",
+            "Bake the encoder again with `tfhub-blocks env bake`",
         )
 
 
@@ -212,21 +217,22 @@ PARTS = (
 
 
 def check_strangers(environments: Iterable[Environment]) -> list[BlocksError]:
-    """What is wrong with steps that name none of these environments, which should be all."""
+    """Return the faults of steps that name none of these environments, which must be all."""
     known = [environment.definition.name for environment in environments]
     named = {reference.component: reference for reference in component_references()}
     findings = []
     for file in component_files().values():
         where, reference = str(short_path(file.path)), named.get(short_path(file.path))
-        expected, remedy = "one of " + ", ".join(known), "name one of these"
+        expected, remedy = "one of " + ", ".join(known), f"Set environment in {where}"
         if reference is None:
-            problem = "it names none"
+            problem = "the step names no environment"
         elif reference.name in known:
             continue
         elif near := nearest(reference.name, known):
-            problem, remedy = f"{reference.name!r} is not defined here", near
+            problem, remedy = f"environment {reference.name!r} is not defined", near
         elif not reference.version or reference.version.startswith("@"):
-            problem, expected, remedy = f"it names {reference}", "an exact version", "name one"
+            problem, expected = f"the step names {reference} without an exact version", ""
+            remedy = f"Write an exact version in {where}"
         else:
             continue
         findings.append(BlocksError(where, "environment", problem, expected, remedy))

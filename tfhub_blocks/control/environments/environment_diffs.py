@@ -1,4 +1,4 @@
-"""Two environments compared, package by package."""
+"""Differences between two environments, package by package."""
 
 import subprocess
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ ABSENT = "-"
 
 @dataclass(frozen=True)
 class PackageDifference:
-    """What one environment has, and what another: each text is ``-`` where there is nothing."""
+    """A fact or a package of two environments; a text is ``-`` where the environment has none."""
 
     title: str
     before: str
@@ -36,7 +36,7 @@ class PackageDifference:
 
     @property
     def kind(self) -> str:
-        """Whether it was added, removed, changed, or is the same."""
+        """The kind of difference: added, removed, changed, or same."""
         if self.before == self.after:
             return "same"
         return {self.before: "added", self.after: "removed"}.get(ABSENT, "changed")
@@ -44,13 +44,13 @@ class PackageDifference:
 
 @dataclass(frozen=True)
 class EnvironmentDiff:
-    """Two environments: facts that are always told, and the packages that differ."""
+    """The comparison of two environments: all facts, and the packages that differ."""
 
     facts: tuple[PackageDifference, ...]
     packages: tuple[PackageDifference, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready; what is absent is null."""
+        """Return the comparison, JSON-ready; an absent value is null."""
 
         def record(difference: PackageDifference) -> dict[str, str | None]:
             before, after = (
@@ -64,7 +64,7 @@ class EnvironmentDiff:
         }
 
     def lines(self) -> Iterator[str]:
-        """As a table: on top the facts, the same or not, then the packages that differ."""
+        """Yield the lines of a table: first all facts, then the packages that differ."""
         shown = (*self.facts, *self.packages)
         titles = max(len(row.title) for row in shown)
         befores = max(len(row.before) for row in shown)
@@ -72,13 +72,13 @@ class EnvironmentDiff:
             for row in rows:
                 yield f"{row.kind:<8} {row.title:<{titles}}  {row.before:<{befores}}  {row.after}"
         if not self.packages:
-            yield "the same packages"
+            yield "no package differs"
 
 
 def compare(before: EnvironmentDefinition, after: EnvironmentDefinition) -> EnvironmentDiff:
-    """Two environments compared where their images run, Linux on x86-64.
+    """Compare two environments on the platform of their images, Linux on x86-64.
 
-    A definition may lack all but its lock.
+    A definition may consist of a lock only.
     """
     first, second = before.lock, after.lock
     old, new = first.target_versions(), second.target_versions()
@@ -117,10 +117,12 @@ def _encoder(definition: EnvironmentDefinition) -> str:
 
 
 def find_definition(word: str) -> EnvironmentDefinition:
-    """What a word names: an environment, its folder, a lock file, or ``REVISION:NAME`` in git.
+    """Return the definition that a word names.
+
+    The word is an environment, its folder, a lock file, or ``REVISION:NAME`` in git.
 
     Raises:
-        BlocksError: It names none of these.
+        BlocksError: The word names none of these.
     """
     path = Path(word)
     if path.is_file():
@@ -136,15 +138,15 @@ def find_definition(word: str) -> EnvironmentDefinition:
 
 
 def _of_revision(revision: str, name: str) -> EnvironmentDefinition:
-    """An environment as it was at a revision of the repository around the working folder."""
+    """Return an environment at a revision of the repository around the working folder."""
     listed = _git("ls-tree", "--name-only", f"{revision}:./{FOLDER}")
     if listed is None:
         raise BlocksError(
             "env diff",
             f"{revision}:{name}",
-            f"git finds no {FOLDER} at {revision!r}",
-            "a revision of this repository that has environments",
-            "see `git log`",
+            f"git finds no {FOLDER} at revision {revision!r}",
+            "a revision of this repository with environments",
+            f"Run `git log -- {FOLDER}` to see such revisions",
         )
     known = listed.decode().split("\n")[:-1]
     key = name if name in known else name.removeprefix("tfhub-blocks-")
@@ -152,9 +154,9 @@ def _of_revision(revision: str, name: str) -> EnvironmentDefinition:
         raise BlocksError(
             "env diff",
             f"{revision}:{name}",
-            f"there is no such environment at {revision}",
+            f"environment {name!r} does not exist at revision {revision}",
             "one of " + ", ".join(known),
-            nearest(name, known) or "name one of these",
+            nearest(name, known) or f"Pass {revision}:NAME with one of these names",
         )
     where = f"{revision}:./{FOLDER}/{key}"
     names = (DOCKERFILE_NAME, LOCK_NAME, REQUIREMENTS_NAME, DESCRIPTION_NAME)
@@ -164,9 +166,9 @@ def _of_revision(revision: str, name: str) -> EnvironmentDefinition:
 
 
 def _git(*arguments: str) -> bytes | None:
-    """What a git command prints, or None if it fails or there is no git."""
+    """Return the output of a git command, or None if the command fails or git is missing."""
     try:
-        # The word of a user must not be taken for an option.
+        # Git must not read a user's word as an option.
         done = subprocess.run(
             ["git", arguments[0], *arguments[1:-1], "--end-of-options", arguments[-1]],
             capture_output=True,

@@ -1,4 +1,4 @@
-"""Locking an environment: its packages, its base image's digest, and the steps pinned to it."""
+"""Locks of environments: their packages, the base image's digest, and the steps' references."""
 
 import shutil
 import subprocess
@@ -29,18 +29,21 @@ COMMAND = "tfhub-blocks env lock"
 
 
 def lock(environment: Environment, upgrade: bool = False) -> Iterator[str]:
-    """Bring an environment's lock, base image and references up to date; say what changed.
+    """Update an environment's lock, base image and references.
 
-    The same requirements give the same lock: versions and digests that are there are kept.
+    The same requirements produce the same lock: existing versions and digests are kept.
 
     Args:
-        environment: The environment; its files and the component.py files that name it are
-            written. A baked one follows what it continues.
-        upgrade: Take the newest versions that the requirements allow, and the digest that the
-            base image's tag has now.
+        environment: The environment. Its files and the component.py files that name it are written.
+            A baked environment is updated to the one that it extends.
+        upgrade: True to use the newest versions that the requirements allow, and the current digest
+            of the base image's tag.
+
+    Yields:
+        A line for each file that changed.
 
     Raises:
-        BlocksError: The requirements cannot be met, or a file is not as it must be.
+        BlocksError: The requirements cannot be met, or a file is invalid.
     """
     definition, folder = environment.definition, environment.folder
     if definition.description.continues:
@@ -59,11 +62,11 @@ def lock(environment: Environment, upgrade: bool = False) -> Iterator[str]:
 
 
 def _compile(definition: EnvironmentDefinition, upgrade: bool) -> str:
-    """The text of the lock that the requirements ask for, as uv resolves them."""
+    """Return the text of the lock for the requirements, resolved by uv."""
     requirements, python = definition.text(REQUIREMENTS_NAME), definition.description.python
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / LOCK_NAME
-        if LOCK_NAME in definition.files:  # uv keeps the versions of what it writes over
+        if LOCK_NAME in definition.files:  # uv keeps the versions in a file that it overwrites
             output.write_bytes(definition.files[LOCK_NAME])
         command = [_uv(), "pip", "compile", "-q", "--universal", "--python-version", python]
         command += ["--generate-hashes", "--no-emit-index-url", "--no-annotate"]
@@ -79,9 +82,10 @@ def _compile(definition: EnvironmentDefinition, upgrade: bool) -> str:
             raise BlocksError(
                 definition.where,
                 REQUIREMENTS_NAME,
-                f"uv could not resolve it: {' '.join(done.stderr.split())}",
-                "requirements that can be met together, and a package index that answers",
-                "correct it, or try again where there is a network",
+                f"uv could not resolve {REQUIREMENTS_NAME}: {' '.join(done.stderr.split())}",
+                "requirements that can be met together, and a reachable package index",
+                f"Change {REQUIREMENTS_NAME} if versions conflict; otherwise run the command again"
+                " with a network connection",
             )
         return with_header(output.read_text(encoding="utf-8"), requirements, python)
 
@@ -90,9 +94,7 @@ def _uv() -> str:
     beside = Path(sys.executable).with_name("uv")
     found = str(beside) if beside.is_file() else shutil.which("uv")
     if found is None:
-        raise BlocksError(
-            "env", "lock", "there is no uv here", "the program uv", "install it: pip install uv"
-        )
+        raise BlocksError("env", "lock", "program uv is not installed", "", "Run `pip install uv`")
     return found
 
 
@@ -117,11 +119,11 @@ def _lock_base_image(
 
 
 def _base_image_digest(image: Image, description: Description, upgrade: bool) -> tuple[str, str]:
-    """The digest to lock an image by, or nothing; and why its registry did not say."""
+    """Return the digest to lock an image by, or an empty text, and why a lookup failed."""
     is_recorded = description.base_image == image.reference
     known = description.base_image_digest if is_recorded else ""
     if not known and image.digest != description.base_image_digest:
-        known = image.digest  # written by hand; what an earlier tag meant is left behind
+        known = image.digest  # written by hand, so the digest of an earlier tag does not apply
     if known and not upgrade:
         return known, ""
     try:

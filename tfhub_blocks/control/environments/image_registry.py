@@ -33,14 +33,14 @@ _LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 
 
 class LookupFailedError(Exception):
-    """The registry could not be asked, or did not say; the text tells why."""
+    """A failed request for a digest to a registry; the text states the cause."""
 
 
 def image_digest(image: Image) -> str:
-    """The digest ``sha256:...`` that an image's tag means now.
+    """Return the digest ``sha256:...`` to which an image's tag points now.
 
     Raises:
-        LookupFailedError: There is no network, no such image, or no way in without an account.
+        LookupFailedError: The network or the image is missing, or the registry requires an account.
     """
     host, repository = _place(image.reference.removesuffix(f":{image.tag}"))
     scheme = "http" if _LOOPBACK.fullmatch(host) else "https"
@@ -48,14 +48,15 @@ def image_digest(image: Image) -> str:
     try:
         return _digest(url, {"Accept": ACCEPT})
     except urllib.error.HTTPError as error:
-        raise LookupFailedError(f"{host} answered {error.code} {error.reason}") from error
+        status = f"{error.code} {error.reason}"
+        raise LookupFailedError(f"{host} answered with status {status}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        raise LookupFailedError(f"{host} could not be asked ({reason})") from error
+        raise LookupFailedError(f"{host} cannot be reached ({reason})") from error
 
 
 def _place(name: str) -> tuple[str, str]:
-    """The host and the repository of an image's name, by Docker's rules."""
+    """Return the host and the repository of an image's name, by Docker's rules."""
     host, slash, rest = name.partition("/")
     if slash and ("." in host or ":" in host or host == "localhost"):
         return (DEFAULT_HOST if host == "docker.io" else host), rest
@@ -76,19 +77,19 @@ def _digest(url: str, headers: Mapping[str, str]) -> str:
         _, content = _request("GET", url, headers)
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     if not _DIGEST.fullmatch(digest):
-        raise ValueError(f"it gave the digest {digest!r}")
+        raise ValueError(f"the registry returned the digest {digest!r}")
     return digest
 
 
 def _token(challenge: str) -> str:
-    """A token for anybody, from where the registry says that tokens are given."""
-    told = dict(_CHALLENGE.findall(challenge))
-    realm = told.pop("realm", "")
+    """Return an anonymous token from the address in the registry's challenge."""
+    facts = dict(_CHALLENGE.findall(challenge))
+    realm = facts.pop("realm", "")
     parts = urllib.parse.urlsplit(realm)
     if parts.scheme != "https" and not _LOOPBACK.fullmatch(parts.netloc):
-        raise ValueError(f"it sends for a token to {realm!r}")
-    asked = {key: told[key] for key in ("service", "scope") if key in told}
-    _, content = _request("GET", f"{realm}?{urllib.parse.urlencode(asked)}", {})
+        raise ValueError(f"the registry's token address {realm!r} is not https")
+    query = {key: facts[key] for key in ("service", "scope") if key in facts}
+    _, content = _request("GET", f"{realm}?{urllib.parse.urlencode(query)}", {})
     record = json.loads(content)
     return str(record.get("token") or record.get("access_token", ""))
 
@@ -96,7 +97,7 @@ def _token(challenge: str) -> str:
 def _request(method: str, url: str, headers: Mapping[str, str]) -> tuple[Message, bytes]:
     request = urllib.request.Request(url, method=method)  # noqa: S310  # https, or loopback
     for name, value in headers.items():
-        # Not sent on when the registry redirects to a storage of someone else's.
+        # Not sent again when the registry redirects to third-party storage.
         request.add_unredirected_header(name, value)
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
         return answer.headers, answer.read()

@@ -1,4 +1,4 @@
-"""What a job made: its assets carry our digests, and it is held against a run on this machine."""
+"""A job's outputs: tagged with their digests, and compared with those of a local run."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -20,13 +20,13 @@ ABSENT = "-"
 
 
 def tag_outputs(job: Job) -> None:
-    """Give each asset that a job registered the digest of its content as a tag.
+    """Tag each asset that a job registered with the digest of its content.
 
-    Azure ML registers outputs by itself, before anyone knows their digests, so this comes after.
-    What has its tag already costs one request.
+    Azure ML registers outputs itself, before their digests are known, so the tags come afterwards.
+    An asset that has its tag already costs one request.
 
     Raises:
-        BlocksError: Azure refused it.
+        BlocksError: Azure refused a request.
     """
     client = job.connection.client
     with told("job", job.name):
@@ -46,7 +46,7 @@ def tag_outputs(job: Job) -> None:
 
 
 def _registered(operations: Any, output: Any) -> Any:
-    """The asset that a job's output became; None if it is not there."""
+    """Return the asset that a job's output became; None if it does not exist."""
     if output.version:
         return operations.get(output.name, output.version)
     # A schedule's job leaves the version to Azure ML.
@@ -57,7 +57,7 @@ def _registered(operations: Any, output: Any) -> Any:
 
 @dataclass(frozen=True)
 class ComparedOutput:
-    """Something of a run on this machine, beside what the job has; ``-`` where there is nothing."""
+    """A value of a local run next to the job's; ``-`` where one of the two has none."""
 
     kind: str
     name: str
@@ -66,25 +66,25 @@ class ComparedOutput:
 
     @property
     def is_same(self) -> bool:
-        """Whether both have the same."""
+        """True if the run and the job have the same value."""
         return self.here == self.there
 
     def __str__(self) -> str:
-        """As a line of a table."""
+        """Return the comparison as a line of a table."""
         verdict = "same" if self.is_same else "differs"
         return f"{verdict:<8} {self.kind:<8} {self.name:<30} {self.here:<14} {self.there}"
 
 
 def compare(job: Job, downloads: Path, run_folder: Path) -> list[ComparedOutput]:
-    """Inputs that differ, each output by the digest of its content, and each metric.
+    """Return the inputs that differ, each output by the digest of its content, and each metric.
 
     Args:
         job: The job, which has ended.
-        downloads: Where its outputs are kept.
-        run_folder: The run's folder, which holds ``run.json``.
+        downloads: The folder for its outputs.
+        run_folder: The run's folder, which contains ``run.json``.
 
     Raises:
-        BlocksError: There is no such run, or the job's outputs cannot be fetched.
+        BlocksError: The run does not exist, or the job's outputs cannot be downloaded.
     """
     record = _read_run(run_folder)
     there = {name: job.download(name, kind, downloads) for name, kind in job.outputs().items()}
@@ -113,9 +113,9 @@ def _read_run(folder: Path) -> dict[str, Any]:
         raise BlocksError(
             "compare",
             folder.name,
-            "there is no such run on this machine",
-            f"one in {folder.parent}",
-            nearest(folder.name, known) or "run the pipeline here: tfhub-blocks run",
+            f"run {folder.name} does not exist locally",
+            f"a run in {folder.parent}",
+            nearest(folder.name, known) or "Run the pipeline locally with `tfhub-blocks run`",
         )
     record: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     return record

@@ -1,4 +1,4 @@
-"""What jobs did cost that were not sent from here: their terms, as the workspace has them."""
+"""Costs of jobs that another machine submitted, from the terms that the workspace recorded."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,13 +18,13 @@ from tfhub_blocks.records.base.errors import BlocksError
 
 
 def costed_record(job: Job, runs_dir: Path) -> RunRecord:
-    """A job as it goes now, with the terms of its steps.
+    """Return the current state of a job, with the terms of its steps.
 
-    Those of one that was sent from here are of that day. Others, such as a schedule's, are read
-    from the workspace, and priced as of today.
+    A job that was submitted from here has the terms and prices of that day. The terms of other
+    jobs, such as a schedule's, are read from the workspace, at today's prices.
 
     Raises:
-        BlocksError: There is no such job, or the workspace could not be asked.
+        BlocksError: The job does not exist, or the workspace did not answer.
     """
     record = job.record()
     if kept_record(job.name, runs_dir) is not None:
@@ -33,12 +33,12 @@ def costed_record(job: Job, runs_dir: Path) -> RunRecord:
 
 
 def collect(connection: Connection, runs_dir: Path) -> int:
-    """Keep a record of each job of this product in the workspace; how many were new or went on.
+    """Write a record of each tfhub-blocks job in the workspace; return the number that changed.
 
-    Those that had ended when they were last looked at are not asked for again.
+    Jobs that had ended at the last query are not queried again. New jobs count as changed.
 
     Raises:
-        BlocksError: The workspace could not be asked, or the file of prices is not as it must be.
+        BlocksError: The workspace did not answer, or the file of prices is invalid.
     """
     prices, count = load_prices(), 0
     with told("cost", "the workspace's jobs"):
@@ -62,7 +62,7 @@ def _tags(job: Any) -> Mapping[str, str]:
 
 
 def _priced(job: Job, record: RunRecord, prices: Prices) -> RunRecord:
-    """A record with the terms that its steps have in the workspace, at the prices of today."""
+    """Return a record with the terms of its steps in the workspace, at today's prices."""
     with told("job", job.name):
         nodes = job.connection.client.jobs.get(job.name).jobs or {}
     for name, step in record.steps.items():

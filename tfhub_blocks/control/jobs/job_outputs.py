@@ -1,4 +1,4 @@
-"""What the steps of a job made, fetched with the records that tell who had it made."""
+"""Outputs of a job's steps, downloaded with the record of the user who started the job."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,23 +14,23 @@ from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.records.base.errors import BlocksError
 
 WHERE = "fetch"
-# How Azure ML names a component that was not published.
+# Azure ML's name for a component that was not published.
 _ANONYMOUS = "azureml_anonymous"
 
 
 def fetch_job(connection: Connection, run: str, folder: Path, tell: Callable[[str], None]) -> None:
-    """Fetch what each step of a job made, once, and write down who started what.
+    """Download each output of a job's steps once, and record who started the job.
 
-    What a step reused is of the job that made it, which is written down too.
+    A reused output belongs to the job that wrote it; that job is recorded too.
 
     Args:
         connection: The workspace.
         run: The job, or a step of it.
-        folder: What was fetched of workspaces; as ``.runs``, it has a store, and records of jobs.
-        tell: Told of each step of which something could not be fetched.
+        folder: The folder of downloads; like ``.runs`` it contains a store and records of jobs.
+        tell: Called with a line for each step whose outputs could not be downloaded.
 
     Raises:
-        BlocksError: There is no such job, or the workspace could not be asked.
+        BlocksError: The job does not exist, or the workspace did not answer.
     """
     root = _run(connection, run).root_run_id or run
     records = {root: _record(connection, root, folder)}
@@ -54,13 +54,13 @@ def fetch_job(connection: Connection, run: str, folder: Path, tell: Callable[[st
 
 
 def _run(connection: Connection, name: str) -> Any:
-    """A job or a step as the run history tells of it."""
+    """Return a job or a step from the run history."""
     with told(WHERE, f"job {name}"):
         return connection.client.jobs._runs_operations.get_run(name)
 
 
 def _record(connection: Connection, name: str, folder: Path) -> RunRecord:
-    """A job, started by whoever Azure says by every name that it knows."""
+    """Return a job's record, with every name that Azure knows for the user who started the job."""
     record = Job(connection, name).record()
     who = _run(connection, name).created_by
     names = (who.user_name, who.upn, who.user_object_id) if who else ()
@@ -70,7 +70,7 @@ def _record(connection: Connection, name: str, folder: Path) -> RunRecord:
 
 
 def _fetch(connection: Connection, run: Any, store: Store) -> Stored:
-    """The outputs of a step; those that are here already, if every byte of them still is."""
+    """Download a step's outputs, unless they exist locally and every byte is unchanged."""
     with store.locked(run.run_id):
         found = store.find(run.run_id)
         if found is not None:
@@ -83,7 +83,7 @@ def _fetch(connection: Connection, run: Any, store: Store) -> Stored:
 
 
 def _type(output: Any) -> str:
-    """A type as ports have it: the run history writes it in several ways."""
+    """Return a type in the spelling of ports; the run history has several spellings."""
     written = str(output.type).replace("_", "").casefold()
     if written.endswith("model"):
         return "mlflow_model"
@@ -95,6 +95,6 @@ def _tell_outputs(record: RunRecord, name: str, stored: Stored) -> None:
     if step is None:
         return
     step.outputs = {port: str(path.absolute()) for port, path in stored.outputs.items()}
-    if _ANONYMOUS in step.component:  # only its outputs tell which it was
+    if _ANONYMOUS in step.component:  # only the outputs record the component's name
         found = (read_output(path).lineage for path in stored.outputs.values())
         step.component = next((it.provenance.step for it in found if it), name)

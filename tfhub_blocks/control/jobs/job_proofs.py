@@ -1,4 +1,4 @@
-"""A job on Azure ML as the proof of a release: what it ran is what is here, and what it made."""
+"""A job on Azure ML as the proof of a release: its steps, and the outputs that they wrote."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -34,23 +34,23 @@ from tfhub_blocks.records.base.lineage import Provenance
 from tfhub_blocks.records.environment.environment_drift import Drift
 from tfhub_blocks.records.formats.releases import LockedEvidence, LockedStep
 
-# As jobs are called that were sent by this product.
+# The form of job names that `submit` creates.
 _JOB_NAME = re.compile(r"-\d{8}T\d{6}Z-[0-9a-f]{6}")
 _COMPONENT = re.compile(r"(?:azureml:|.*/components/)([^/:]+)(?::|/versions/)([^/:]+)")
 _ANONYMOUS = "azureml_anonymous"
 
 
 def is_job(name: str, runs_dir: Path) -> bool:
-    """Whether a name is that of a job rather than of a run on this machine."""
+    """Return True if a name is a job's, and not that of a local run."""
     return _JOB_NAME.search(name) is not None and not (runs_dir / "runs" / name).exists()
 
 
 @dataclass(frozen=True)
 class JobProof(Proof):
-    """A job that ended well, with what its steps made, fetched.
+    """A job that ended well, with its steps' outputs downloaded.
 
-    ``nodes`` is what it says of each step; ``not_given`` are the inputs of the pipeline that it
-    has nothing for, ``missing`` is what could not be fetched.
+    ``nodes`` are the job's records of its steps; ``not_given`` are the pipeline's inputs that the
+    job has no value for, and ``missing`` lists the outputs that could not be downloaded.
     """
 
     connection: Connection
@@ -60,30 +60,30 @@ class JobProof(Proof):
 
     @property
     def again(self) -> str:
-        """The command that sends such a job again."""
+        """The command that submits such a job again."""
         return f"tfhub-blocks submit {self.record.pipeline} --profile {self.record.profile}"
 
     def check(self, here: Here) -> LockedEvidence | None:
-        """As that of a run; what its steps were and made is in the workspace.
+        """Check the job against the local pipeline, from the records in the workspace.
 
-        A step is known by its component there, whose code, command and environment are held
-        against those here, and by the statement that it left.
+        Each step's component in the workspace must have the code, command and environment of the
+        local component, and the statements of its outputs must agree.
         """
         graph, resolved = here.graph, here.resolved
         if self.record.steps.keys() != graph.nodes.keys():
             names = sorted(self.record.steps.keys() ^ graph.nodes.keys())
-            raise differs(self, [f"{name} is a step of one of the two only" for name in names])
+            raise differs(self, [f"only one of the two has a step {name}" for name in names])
         nodes, made = here.job._to_dict()["jobs"], dict[str, dict[str, Output]]()
         problems = list(self.missing)
         for node in graph.nodes.values():
             outputs = self.record.steps[node.name].outputs
             made[node.name] = {port: read_output(Path(path)) for port, path in outputs.items()}
-            told = [
+            reasons = [
                 *self._wiring_reasons(node, nodes[node.name]),
                 *self._component_reasons(node, resolved),
                 *_made_reasons(node, resolved.steps[node.name], made),
             ]
-            problems += [f"step {node.name}: {it}" for it in told]
+            problems += [f"step {node.name}: {reason}" for reason in reasons]
         if problems:
             raise differs(self, problems)
         stored = {
@@ -93,14 +93,14 @@ class JobProof(Proof):
         return proven_evidence(graph, stored)
 
     def _wiring_reasons(self, node: Node, here: Mapping[str, Any]) -> Iterator[str]:
-        """Which ports got something else than they get here."""
+        """Yield each port whose value differs from the local pipeline's."""
         before, now = (self._given(node, it) for it in (self.nodes[node.name], here))
         for port in sorted(before.keys() | now.keys()):
             if before.get(port) != now.get(port):
-                yield f"{port} was {before.get(port)!r}, here it is {now.get(port)!r}"
+                yield f"{port} was {before.get(port)!r}, but locally is {now.get(port)!r}"
 
     def _given(self, node: Node, entry: Mapping[str, Any]) -> dict[str, Any]:
-        """What ports are bound to, or the values that they have; not what nobody gave."""
+        """Return the bindings and values of ports, without inputs that have no value."""
         inputs = (entry.get("inputs") or {}).items()
         texts = {p: it.get("path") if isinstance(it, dict) else it for p, it in inputs}
         nothing = {None, *(f"${{{{parent.inputs.{name}}}}}" for name in self.not_given)}
@@ -116,92 +116,95 @@ class JobProof(Proof):
         name, version = match.groups() if match else (reference, "")
         wanted = resolved.components[node.component].version
         if name != _ANONYMOUS and (name, version) != (node.component, wanted):
-            yield f"it was {name}:{version}, here it is {node.component}:{wanted}"
+            local = f"{node.component}:{wanted}"
+            yield f"the component was {name}:{version}, but locally is {local}"
             return
         components = self.connection.client.components
         found = find("lock", f"component {name}:{version}", components.get, name, version)
         if found is None:
-            yield f"{self.connection} has no component {name}:{version} any more"
+            yield f"{self.connection} no longer has component {name}:{version}"
         elif problem := step_problem(self.connection, found, node.entity):
-            yield f"its component {problem}"
+            yield f"component {name}:{version} {problem}"
 
 
 def fetch_proof(connection: Connection, name: str, runs_dir: Path, pipeline: str) -> JobProof:
-    """The job of that name, and what its steps made, below ``.runs/fetched``.
+    """Return a job as a proof, after downloading its steps' outputs below ``.runs/fetched``.
 
     Raises:
-        BlocksError: There is none, it did not end well, it is of another pipeline or was not sent
-            with a profile.
+        BlocksError: The job does not exist, did not end well, belongs to another pipeline, or was
+            submitted without a profile.
     """
     job = find("lock", f"--from-run {name}", connection.client.jobs.get, name)
     if job is None:
         raise BlocksError(
             "lock",
             f"--from-run {name}",
-            f"there is no such run in {runs_dir}, nor such a job in {connection}",
-            "a run on this machine, or a job of the workspace",
-            f"tfhub-blocks run {pipeline}",
+            f"{name} is neither a run in {runs_dir} nor a job in {connection}",
+            "a local run, or a job of the workspace",
+            f"Run `tfhub-blocks run {pipeline}`, and pass that run with --from-run",
         )
-    told = Job(connection, name).record()
-    check_run(told, pipeline)
-    if not told.profile:
+    run = Job(connection, name).record()
+    check_run(run, pipeline)
+    if not run.profile:
         raise BlocksError(
             "lock",
             f"--from-run {name}",
-            "nothing tells under which profile it was sent",
-            "a job of tfhub-blocks submit",
-            f"tfhub-blocks submit {pipeline}",
+            f"job {name} has no tag with its profile",
+            "a job that `tfhub-blocks submit` sent",
+            f"Run `tfhub-blocks submit {pipeline}`, and pass that job with --from-run",
         )
     folder, missing = runs_dir / FETCHED, list[str]()
     fetch_job(connection, name, folder, missing.append)
-    told = read_run(job_folder(name, folder) / RECORD_NAME)
+    run = read_run(job_folder(name, folder) / RECORD_NAME)
     record = job._to_dict()
     given = record.get("inputs") or {}
-    told.inputs = {
+    run.inputs = {
         key: str(it.get("path", "") if isinstance(it, dict) else it) for key, it in given.items()
     }
-    not_given = frozenset(pipeline_ports(pipeline).keys() - told.inputs.keys())
-    return JobProof(told, runs_dir, connection, record["jobs"], not_given, tuple(missing))
+    not_given = frozenset(pipeline_ports(pipeline).keys() - run.inputs.keys())
+    return JobProof(run, runs_dir, connection, record["jobs"], not_given, tuple(missing))
 
 
 def _made_reasons(
     node: Node, step: LockedStep, made: Mapping[str, Mapping[str, Output]]
 ) -> Iterator[str]:
-    """Why what a step made is not what the step here makes, as its statement tells."""
+    """Yield each way in which a step's outputs differ from the local step, by their statements."""
     outputs = made[node.name]
     if lacking := sorted(node.output_types.keys() - outputs.keys()):
-        yield f"its output {', '.join(lacking)} is not there"
+        yield f"output {', '.join(lacking)} is missing"
     for output in outputs.values():
         if output.problem:
-            yield f"its output {output.path.name}: {output.problem}"
+            yield f"output {output.path.name}: {output.problem}"
         elif output.lineage and content_digest(output.path) != output.digest:
-            yield f"its output {output.path.name} was changed after it was made"
-    told = next((it.lineage.provenance for it in outputs.values() if it.lineage), None)
-    if told is None:
-        return  # files alone: its component tells
+            yield f"output {output.path.name} was changed after the step wrote it"
+    statements = (it.lineage.provenance for it in outputs.values() if it.lineage)
+    provenance = next(statements, None)
+    if provenance is None:
+        return  # plain files without a statement: the component is the only evidence
     code, environment = snapshot(node)
-    if told.code_digest != code:
-        yield "it ran other code"
-    yield from _environment_reasons(told, environment)
-    yield from parameter_reasons(told, step)
+    if provenance.code_digest != code:
+        yield "the step ran different code"
+    yield from _environment_reasons(provenance, environment)
+    yield from parameter_reasons(provenance, step)
     for port, value in node.inputs.items():
-        material = next((it for it in told.materials if it.name == port), None)
+        material = next((it for it in provenance.materials if it.name == port), None)
         given = made[value.node].get(value.port) if isinstance(value, OutputOf) else None
         if given and given.lineage and (material is None or material.digest != given.digest):
-            yield f"its {port} is not what step {value.node} made"
+            yield f"input {port} is not the output of step {value.node}"
 
 
-def _environment_reasons(told: Provenance, pinned: str) -> Iterator[str]:
-    """Whether a step ran in another environment than it is pinned to here, or in more or less."""
-    facts = dict(told.facts.get("environment") or {})
+def _environment_reasons(provenance: Provenance, pinned: str) -> Iterator[str]:
+    """Yield each way in which a step's environment differs from its local pin, or from its lock."""
+    facts = dict(provenance.facts.get("environment") or {})
     if facts.get("environment") != pinned:
-        yield f"it was pinned to {facts.get('environment') or 'nothing'}, here it is to {pinned}"
+        before = facts.get("environment") or "no environment"
+        yield f"the step was pinned to {before}, but locally is pinned to {pinned}"
         return
-    beside = (facts.pop("extra", None) or {}).get("count", 0)
+    extra_count = (facts.pop("extra", None) or {}).get("count", 0)
     known = {it.name: facts[it.name] for it in fields(Drift) if it.name in facts}
     found = Drift(**known, extra={}).differences(extra_counts=False)
-    if beside:
-        found.append(f"{beside} packages are not in the lock")
+    if extra_count:
+        found.append(f"{extra_count} packages are not in the lock")
     if found:
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-        yield f"where it ran, {found[0]}{more}"
+        yield f"in the step's environment, {found[0]}{more}"

@@ -1,4 +1,4 @@
-"""What a release lock names, held against what a workspace has, before anything is sent."""
+"""Checks of a release lock against the assets of a workspace, before anything is sent."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,26 +12,26 @@ from tfhub_blocks.records.formats.releases import LockedEncoder, ReleaseLock
 
 _ENVIRONMENT_ID = re.compile(r"/environments/([^/]+)/versions/([^/]+)$")
 _PUBLISH = {
-    "environment": "tfhub-blocks publish",
-    "model": "tfhub-blocks publish --encoder DIR",
-    "data": "tfhub-blocks publish --data NAME=PATH",
-    "component": "tfhub-blocks publish",
+    "environment": "`tfhub-blocks publish`",
+    "model": "`tfhub-blocks publish --encoder DIR`",
+    "data": "`tfhub-blocks publish --data NAME=PATH`",
+    "component": "`tfhub-blocks publish`",
 }
 
 
 def check_assets(connection: Connection, lock: ReleaseLock, steps: Mapping[str, Any]) -> None:
-    """See that every version which a lock names is there with the very content that it states.
+    """Check that the workspace has every version in a lock, with exactly the locked content.
 
-    A tag is only what somebody wrote: an environment has to be built of what lies under its digest,
-    and a step to be the code, the command and the environment that are here.
+    A tag proves nothing by itself, because anyone can write one: an environment must be built from
+    the upload under its digest, and a component must have the local code, command and environment.
 
     Args:
         connection: The workspace.
         lock: The release.
-        steps: The components as they are here, by name; the lock was held against them.
+        steps: The local components by name, which were checked against the lock before.
 
     Raises:
-        BlocksError: One is not, or not so; all of them are told.
+        BlocksError: A version is missing or differs; the message lists all of these.
     """
     problems, remedy = [], ""
     for kind, name, version, digest in _named(lock):
@@ -39,36 +39,37 @@ def check_assets(connection: Connection, lock: ReleaseLock, steps: Mapping[str, 
         if problem := _problem(connection, kind, found, digest, steps.get(name)):
             problems.append(f"{kind} {name}:{version} {problem}")
             is_model = (kind, name) in {("model", it.name) for it in _models(lock)}
-            remedy = remedy or ("tfhub-blocks promote" if is_model else _PUBLISH[kind])
+            remedy = remedy or ("`tfhub-blocks promote`" if is_model else _PUBLISH[kind])
     if problems:
         raise BlocksError(
             "submit",
             f"release {lock.name}",
-            f"workspace {connection.name} has not what is locked: {'; '.join(problems)}",
-            "each version with the digest that the lock states",
-            f"publish what is missing ({remedy}), and see who published what differs",
+            f"workspace {connection.name} differs from the lock: {'; '.join(problems)}",
+            "each version with the digest in the lock",
+            f"Publish missing versions with {remedy}. Open different versions in Studio to see who"
+            " published them",
         )
 
 
 def _problem(connection: Connection, kind: str, found: Any, digest: str, here: Any) -> str:
-    """In what a version there is not what is locked, or nothing."""
+    """Return how a version in the workspace differs from the lock; empty if the two agree."""
     if found is None:
-        return "is not there"
+        return "does not exist"
     stated = (found.tags or {}).get(DIGEST_TAG)
     if stated is None:
-        return f"is there without the tag {DIGEST_TAG}, so nobody knows what it holds"
+        return f"has no tag {DIGEST_TAG}, so its content is unknown"
     if stated != digest:
-        return "is there with other content"
+        return "has different content"
     if kind == "environment" and (found.build is None or f"/{digest}/" not in found.build.path):
-        made_of = found.image or (found.build and found.build.path)
-        return f"is made of {made_of}, and not of what was published under its digest"
+        source = found.image or (found.build and found.build.path)
+        return f"is built from {source}, not from the content published under its digest"
     if kind == "component":
         return step_problem(connection, found, here)
     return ""
 
 
 def step_problem(connection: Connection, found: Any, here: Any) -> str:
-    """In what a step of a workspace is not the component that is here, or nothing."""
+    """Return how a step of a workspace differs from the local component; empty if the two agree."""
     for what, there, wanted in (
         ("command", found.command.split(), here.command.split()),
         ("environment", _short(found.environment), _short(here.environment)),
@@ -76,18 +77,18 @@ def step_problem(connection: Connection, found: Any, here: Any) -> str:
     ):
         if there != wanted:
             shown = " ".join(there) if isinstance(there, list) else there
-            return f"is there with another {what}: {shown}"
+            return f"has another {what}: {shown}"
     with here._build_code() as built:
         wanted = built._hash_sha256
     name, _, version = str(found.code).partition("/codes/")[2].partition("/versions/")
     code = find("submit", f"code {name}", connection.client._code.get, name, version)
     if code is None or (code.properties or {}).get("hash_sha256") != wanted:
-        return "is there with other code"
+        return "has different code"
     return ""
 
 
 def _short(reference: Any) -> str:
-    """An environment as NAME:VERSION, whether it is named so or by its whole id."""
+    """Return an environment as NAME:VERSION, from that form or from its full id."""
     match = _ENVIRONMENT_ID.search(str(reference))
     return ":".join(match.groups()) if match else str(reference).removeprefix("azureml:")
 
@@ -95,10 +96,10 @@ def _short(reference: Any) -> str:
 def asset_tags(
     connection: Connection, where: str, kind: str, name: str, version: str
 ) -> Mapping[str, str] | None:
-    """The tags of a version of an asset; None if it is not there.
+    """Return the tags of a version of an asset; None if the version does not exist.
 
     Raises:
-        BlocksError: The workspace could not be asked.
+        BlocksError: The workspace did not answer.
     """
     found = _find(connection, where, kind, name, version)
     return None if found is None else dict(found.tags or {})
@@ -116,26 +117,26 @@ def _find(connection: Connection, where: str, kind: str, name: str, version: str
 
 
 def published_tags(connection: Connection, kind: str, name: str, version: str) -> Mapping[str, str]:
-    """The tags of a version that a lock is to name.
+    """Return the tags of a version that a lock is to record.
 
     Raises:
-        BlocksError: It is not there, or its content is not known.
+        BlocksError: The version does not exist, or its content is unknown.
     """
     tags = asset_tags(connection, "lock", kind, name, version)
     if tags is None or DIGEST_TAG not in tags:
-        state = "is not there" if tags is None else f"has no tag {DIGEST_TAG}"
+        state = "does not exist" if tags is None else f"has no tag {DIGEST_TAG}"
         raise BlocksError(
             "lock",
             f"{kind} {name}:{version}",
-            f"it {state} in workspace {connection.name}",
-            "a version that tfhub-blocks published, whose content is known",
-            _PUBLISH[kind],
+            f"{kind} {name}:{version} {state} in workspace {connection.name}",
+            "a version that tfhub-blocks published, so that its content is known",
+            f"Run {_PUBLISH[kind]}",
         )
     return tags
 
 
 def _models(lock: ReleaseLock) -> list[LockedEncoder]:
-    """What is a whole model, and no encoder."""
+    """Return the complete models in a lock, without encoders."""
     return [it for it in lock.encoder.values() if it.type == "mlflow_model"]
 
 

@@ -1,4 +1,4 @@
-"""A model made again on Azure ML: what is missing for that, its job, and what the job made."""
+"""Reproduction of a model on Azure ML: missing parts, the job, and its outputs."""
 
 from collections.abc import Iterator, Mapping
 from inspect import Parameter, Signature
@@ -37,13 +37,13 @@ STATEMENTS_NAME = "statements"
 def missing_there(
     connection: Connection, plan: ReproductionPlan, profile: Profile
 ) -> Iterator[str]:
-    """What a plan needs and a workspace, or this checkout, does not have, a line each.
+    """Yield a line for each part that a plan needs and the workspace or this checkout lacks.
 
-    Jobs are made of the components of this checkout, so that published ones can be named: they have
-    to be of the code that is recorded.
+    Jobs are built from the components of this checkout, so that published ones can be named. Their
+    code must be the recorded code.
 
     Raises:
-        BlocksError: The workspace could not be asked.
+        BlocksError: The workspace did not answer.
     """
     components: dict[str, Any] = {}
     for work in plan.works.values():
@@ -52,20 +52,20 @@ def missing_there(
         component = _own_component(work)
         if component is None:
             yield (
-                f"code of {work.name} ({work.step}) in this checkout: it is another than that of "
-                f"{work.code.origin}; check out the commit that had it"
+                f"code of {work.name} ({work.step}) in this checkout differs from that of "
+                f"{work.code.origin}; check out the commit with that code"
             )
             continue
         components[work.step] = moved(component, profile.environments)
         if work.code.role not in profile.roles:
-            yield f"role {work.code.role}, which {work.name} has, in profile {profile.name}"
+            yield f"role {work.code.role} of {work.name} in profile {profile.name}"
     for component in components.values():
         yield from _missing_for(connection, component, profile)
     roles = {it.code.role for it in plan.works.values() if it.code} & profile.roles.keys()
     for compute in sorted({profile.roles[role].compute for role in roles} - {SERVERLESS}):
         if find("reproduce", f"compute {compute}", connection.client.compute.get, compute) is None:
-            remedy = f"tfhub-blocks compute apply --profile {profile.name}"
-            yield f"compute {compute} in {connection}: {remedy}"
+            remedy = f"run `tfhub-blocks compute apply --profile {profile.name}`"
+            yield f"compute {compute} in {connection}; {remedy}"
 
 
 def _missing_for(connection: Connection, component: Any, profile: Profile) -> Iterator[str]:
@@ -73,17 +73,19 @@ def _missing_for(connection: Connection, component: Any, profile: Profile) -> It
     digest = published_digest(connection, asset)
     is_inline = profile.job is not None and profile.job.components == "inline"
     if digest is None and not is_inline:
-        yield f"component {asset.name}:{asset.version} in {connection}: tfhub-blocks publish"
+        remedy = "run `tfhub-blocks publish`"
+        yield f"component {asset.name}:{asset.version} in {connection}; {remedy}"
     elif digest not in (None, asset.digest):
-        yield f"component {asset.name}:{asset.version} in {connection}: it has other content there"
+        problem = "the version there has different content"
+        yield f"component {asset.name}:{asset.version} in {connection}; {problem}"
     name, _, version = str(component.environment).removeprefix("azureml:").partition(":")
     what = f"environment {name}:{version}"
     if find("reproduce", what, environments.get, name, version) is None:
-        yield f"{what} in {connection}: tfhub-blocks publish"
+        yield f"{what} in {connection}; run `tfhub-blocks publish`"
 
 
 def _own_component(work: Work) -> Any:
-    """The component of this checkout, if its code is the recorded one; else None."""
+    """Return the component of this checkout if its code is the recorded code; else None."""
     if work.code is None or work.step not in component_files():
         return None
     [component] = load_components([work.step])
@@ -92,7 +94,7 @@ def _own_component(work: Work) -> Any:
 
 
 def plan_digest(plan: ReproductionPlan) -> str:
-    """The digest of all that a plan does, by which a job is known to be of it."""
+    """Return the digest of a complete plan, by which its job is recognized."""
     works = {
         name: {
             "step": work.step,
@@ -107,12 +109,12 @@ def plan_digest(plan: ReproductionPlan) -> str:
 
 
 def prepare_plan(connection: Connection, plan: ReproductionPlan, profile: Profile) -> Prepared:
-    """The job of a plan from which nothing is missing: each step runs, whatever is cached there.
+    """Return the job of a complete plan, in which each step runs even if its output is cached.
 
-    What no step made is sent, as ``submit`` sends data of this machine.
+    Inputs that no step writes are uploaded, as ``submit`` uploads local data.
 
     Raises:
-        BlocksError: As ``prepare_made``.
+        BlocksError: The profile does not fit, or the workspace lacks an asset or a cluster.
     """
     name = f"reproduce_{plan.works[plan.model.node].step}"
     components = {step: load_components([step])[0] for step in _steps(plan)}
@@ -139,7 +141,7 @@ def prepare_plan(connection: Connection, plan: ReproductionPlan, profile: Profil
 def _build(
     name: str, plan: ReproductionPlan, components: Mapping[str, Any], types: Mapping[str, str]
 ) -> Any:
-    """The pipeline of a plan, with an input for all data that no step makes."""
+    """Return the pipeline of a plan, with an input for all data that no step writes."""
 
     def steps(**given: Any) -> dict[str, Any]:
         nodes: dict[str, Any] = {}
@@ -161,7 +163,7 @@ def _build(
         }
 
     ports = {key: Input(type=kind) for key, kind in types.items()}
-    # What the decorator reads: it knows no inputs that are only counted when it is called.
+    # The decorator reads the inputs from the signature, so they must be known before the call.
     steps.__signature__ = Signature(  # type: ignore[attr-defined]
         [Parameter(key, Parameter.KEYWORD_ONLY, annotation=port) for key, port in ports.items()]
     )
@@ -170,10 +172,10 @@ def _build(
 
 
 def check_job(job: Job, plan: ReproductionPlan) -> None:
-    """See that a job is one that makes the model of a plan again.
+    """Check that a job reproduces the model of a plan.
 
     Raises:
-        BlocksError: It is another, or there is none.
+        BlocksError: The job is another one, or does not exist.
     """
     with told("reproduce", job.name):
         tags = job.connection.client.jobs.get(job.name).tags or {}
@@ -181,20 +183,20 @@ def check_job(job: Job, plan: ReproductionPlan) -> None:
         raise BlocksError(
             "reproduce",
             f"--job {job.name}",
-            f"it does not do what makes {plan.title} again",
-            "a job that this command sent for the same model, of which nothing changed here since",
-            "leave --job out, to send another",
+            f"job {job.name} does not reproduce {plan.title}",
+            "a job that this command sent for the same model, from unchanged records",
+            "Leave out --job to submit a new job",
         )
 
 
 def fetch_made(job: Job, plan: ReproductionPlan, record: RunRecord, folder: Path) -> RunRecord:
-    """The record of a job that has ended, with where its outputs are here, if it completed.
+    """Return the record of a job that has ended, with local paths of its outputs if it completed.
 
-    Of each only its statement is fetched, below ``folder/statements``; all of it if it is not what
-    was recorded, or carries no statement.
+    For each output only the statement is downloaded, below ``folder/statements``. The complete
+    output is downloaded if its digest differs from the recorded one or if it has no statement.
 
     Raises:
-        BlocksError: An output cannot be fetched.
+        BlocksError: An output cannot be downloaded.
     """
     for work in plan.works.values():
         for port, then in work.recorded.items() if record.status == COMPLETED else ():
@@ -208,7 +210,7 @@ def fetch_made(job: Job, plan: ReproductionPlan, record: RunRecord, folder: Path
 
 
 def _fetch_statement(job: Job, name: str, folder: Path) -> Path | None:
-    """Fetch what an output says of itself into ``folder/NAME``; None if it carries no statement."""
+    """Download an output's statement into ``folder/NAME``; return None if the output has none."""
     jobs, target = job.connection.client.jobs, folder / name
     with told("reproduce", f"{job.name} > {name}"):
         if address := output_address(jobs, job.name, name):

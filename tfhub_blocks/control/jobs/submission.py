@@ -1,4 +1,4 @@
-"""Submitting: the job that a pipeline and a profile make, sent once."""
+"""Submission: the job of a pipeline and a profile, sent exactly once."""
 
 import copy
 import uuid
@@ -43,7 +43,7 @@ from tfhub_blocks.records.formats.locked_expectations import VARIABLE as EXPECTE
 from tfhub_blocks.records.formats.releases import ReleaseLock
 
 TAG = "tfhub_blocks."
-# Of a workspace: "locks" if it is one of production, whatever profile somebody names.
+# A tag of a workspace: "locks" makes it accept only release locks, whichever profile is used.
 TAKES_TAG = f"{TAG}takes"
 INTENTS_NAME = "intents"
 _IDENTITIES = {"managed": ManagedIdentityConfiguration, "user": UserIdentityConfiguration}
@@ -51,10 +51,10 @@ _IDENTITIES = {"managed": ManagedIdentityConfiguration, "user": UserIdentityConf
 
 @dataclass(frozen=True)
 class SubmissionRequest:
-    """What is asked for: a pipeline, its settings, and names to register outputs under.
+    """A request to submit a pipeline, with its settings and the names to register outputs under.
 
-    If it is a release ``lock``, everything is from there. Of one that ``is_open`` inputs that
-    nobody gives stay open, to be given to each job that is made of it. ``tags`` are for the job.
+    With a release ``lock`` all values come from the lock. In a request that ``is_open`` missing
+    inputs stay open, to be passed to each job later. ``tags`` are added to the job.
     """
 
     pipeline: str
@@ -67,16 +67,16 @@ class SubmissionRequest:
 
     @classmethod
     def of_lock(cls, lock: ReleaseLock, reuse: bool = True) -> "SubmissionRequest":
-        """What a lock asks for."""
+        """Return the request that replays a lock."""
         return cls(lock.pipeline, replay_settings(lock), {}, reuse, lock)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job that can be sent: the SDK's object, and the digest of all that it was made from.
+    """A job ready to be sent: the SDK's object, and the digest of everything that it depends on.
 
-    ``registered`` holds the type and the asset's name of each output that is to become an asset.
-    ``given`` is each input's value, of open ones none. ``costs`` is what will be kept of its costs.
+    ``registered`` maps each output to register to its type and the asset's name. ``given`` contains
+    each input's value; open inputs are absent. ``costs`` is the basis of the job's cost record.
     """
 
     pipeline: str
@@ -87,21 +87,21 @@ class Prepared:
     given: Mapping[str, Any] = field(default_factory=dict)
 
     def with_outputs(self, version: str | None) -> Any:
-        """The job, registering its outputs under a version, or one that Azure ML counts."""
+        """Return the job, registering its outputs under a version; None lets Azure ML count."""
         for output, (kind, asset) in self.registered.items():
             self.job.outputs[output] = Output(type=kind, name=asset, version=version)
         return self.job
 
 
 def prepare(connection: Connection, request: SubmissionRequest, profile: Profile) -> Prepared:
-    """The job of a pipeline, with everything from the profile, and all that it names found there.
+    """Return the job of a pipeline and a profile, after finding all its assets in the workspace.
 
     Raises:
-        BlocksError: Something in the request or the profile is wrong, or the workspace lacks
-            something that the job names.
+        BlocksError: The request or the profile is invalid, or the workspace lacks an asset or a
+            cluster.
     """
     lock = request.lock
-    _job_settings(profile)  # a profile for another machine is told before its inputs are
+    _job_settings(profile)  # report a local profile before any fault of the inputs
     if lock is None:
         profile.refuse_unlocked("submit", request.pipeline)
     else:
@@ -121,16 +121,16 @@ def prepare_made(
     graph: Graph,
     given: dict[str, Any],
 ) -> Prepared:
-    """As ``prepare``, of a job that was made already, with its graph and its inputs.
+    """Prepare a job from a pipeline job that was already built, with its graph and its inputs.
 
     Raises:
-        BlocksError: The profile is no good for it, or the workspace lacks something that it names.
+        BlocksError: The profile does not fit, or the workspace lacks an asset or a cluster.
     """
     lock, settings = request.lock, _job_settings(profile)
     if lock:
         settings = _settings_of(lock, settings)
     refuse_above_budget(graph, profile)
-    # Before the nodes are furnished: what a node is given may show in its component.
+    # Before the nodes get their resources, because these may show up in their components.
     steps = {node.component: node.entity for node in graph.nodes.values()}
     assets = {name: component_asset(step) for name, step in steps.items()}
     registered = dict(_registered(graph, request))
@@ -188,20 +188,20 @@ def _job_settings(profile: Profile) -> JobSettings:
         raise BlocksError(
             "profile",
             profile.name,
-            f"its engine is {profile.engine}",
+            f"profile {profile.name} has engine {profile.engine}",
             'a profile with engine = "azureml"',
-            "name one with --profile, or run the pipeline here: tfhub-blocks run",
+            "Pass one with --profile, or run the pipeline locally with `tfhub-blocks run`",
         )
     return profile.job
 
 
 def _settings_of(lock: ReleaseLock, settings: JobSettings) -> JobSettings:
-    """What a job carries that replays a lock: who answers for it is said there."""
+    """Return the settings of a job that replays a lock; the lock names the owner."""
     return replace(settings, owner=lock.owner, cost_centre=lock.cost_centre or settings.cost_centre)
 
 
 def _promise(job: Any, lock: ReleaseLock, graph: Graph, profile: Profile) -> None:
-    """Let every step know what it must see, and the job tell which lock it replays."""
+    """Pass every step its expectations from the lock, and tag the job with the lock."""
     job.tags |= {f"{TAG}lock": lock.name, f"{TAG}lock_digest": lock.digest}
     job.tags |= {f"{TAG}commit": lock.commit}
     for name, expected in expectations(lock, graph, profile).items():
@@ -215,20 +215,20 @@ def _registered(graph: Graph, request: SubmissionRequest) -> Iterator[tuple[str,
             raise BlocksError(
                 "submit",
                 f"--register {output}={name}",
-                f"{request.pipeline} has no output {output!r}",
+                f"pipeline {request.pipeline} has no output {output!r}",
                 "one of " + ", ".join(graph.outputs),
-                nearest(output, graph.outputs) or "name one of these",
+                nearest(output, graph.outputs) or f"Pass --register OUTPUT={name}",
             )
         source = graph.outputs[output]
         yield output, (graph.nodes[source.node].output_types[source.port], name)
 
 
 def _furnish(job_node: Any, node: Node, profile: Profile, settings: JobSettings) -> None:
-    """Give a node what its role in the profile says."""
+    """Set a node's compute, limits and policies from its role in the profile."""
     role = role_of(node, profile)
     job_node.compute, count = role.compute, instance_count(node, profile)
     if role.compute == SERVERLESS or count > 1:
-        # Not by set_resources, which writes into the component as well (decision 0018).
+        # Not with set_resources, which also writes into the component (decision 0018).
         resources = copy.copy(job_node.resources) or JobResourceConfiguration()
         resources.instance_type = role.size or resources.instance_type
         resources.instance_count = count
@@ -247,7 +247,7 @@ def _furnish(job_node: Any, node: Node, profile: Profile, settings: JobSettings)
 def _check_computes(
     connection: Connection, profile: Profile, graph: Graph, clusters_only: bool
 ) -> None:
-    """See that each cluster is there, and has as many nodes as the step that wants most of it."""
+    """Check that each cluster exists and has enough nodes for its largest step."""
     wanted: dict[str, Node] = {}
     for node in sorted(graph.nodes.values(), key=lambda node: instance_count(node, profile)):
         wanted[profile.roles[node.role].compute] = node
@@ -258,66 +258,69 @@ def _check_computes(
             raise BlocksError(
                 "submit",
                 f"compute {name}",
-                f"workspace {connection.name} has no such compute",
+                f"workspace {connection.name} has no compute {name!r}",
                 "a cluster of that name",
-                f"tfhub-blocks compute apply --profile {profile.name}",
+                f"Run `tfhub-blocks compute apply --profile {profile.name}`",
             )
         if clusters_only and found.type.lower() == "computeinstance":
             raise BlocksError(
                 "submit",
                 f"compute {name}",
-                "it is a compute instance, somebody's own machine that does not end by itself",
+                f"{name} is a compute instance, a user's own machine that does not end by itself",
                 "a cluster",
-                f"tfhub-blocks compute apply --profile {profile.name}",
+                f"Delete or rename the instance, or rename the compute {name} in {profile.path};"
+                f" then run `tfhub-blocks compute apply --profile {profile.name}`",
             )
         count, most = instance_count(node, profile), getattr(found, "max_instances", None)
         if most is not None and count > int(most):
             raise BlocksError(
                 "submit",
                 f"compute {name}",
-                f"step {node.name} wants {count} nodes, and it has at most {most}",
+                f"step {node.name} needs {count} nodes, but {name} has at most {most}",
                 f"max_nodes of {count} or more, or a smaller instance_count",
-                f"correct {profile.name}, and tfhub-blocks compute apply --profile {profile.name}",
+                f"Edit {profile.path}, and run"
+                f" `tfhub-blocks compute apply --profile {profile.name}`",
             )
         if profile.budget and name in profile.clusters:
-            # Else the ceiling that kept the budget was that of another machine.
+            # Otherwise the ceiling that met the budget was computed for another machine.
             check_fixed("submit", name, profile.clusters[name], found)
             _check_region(name, profile, found)
 
 
 def refuse_locks_only(connection: Connection, profile: Profile) -> None:
-    """See that the workspace itself does not take release locks alone, as its tag may say.
+    """Check that the workspace's tag does not restrict it to release locks.
 
     Raises:
-        BlocksError: It does, or Azure could not be asked.
+        BlocksError: The workspace accepts only release locks, or Azure did not answer.
     """
     found = find("submit", connection.name, connection.client.workspaces.get, connection.name)
     if found is not None and (found.tags or {}).get(TAKES_TAG) == "locks":
         raise BlocksError(
             "submit",
             f"workspace {connection.name}",
-            f"it takes release locks alone, and profile {profile.name} takes {profile.takes}",
+            f"workspace {connection.name} accepts only release locks, but profile {profile.name}"
+            f" sends {profile.takes}",
             'a profile with takes = "locks"',
-            "name one with --profile, or another workspace with --workspace-config",
+            "Pass one with --profile, or another workspace with --workspace-config",
         )
 
 
 def _check_region(name: str, profile: Profile, found: Any) -> None:
-    """See that a cluster is where it was priced."""
+    """Check that a cluster is in the region whose prices were used."""
     priced = profile.clusters[name].location or load_prices().region
     actual = str(found.location or priced)
     if actual.replace(" ", "").casefold() != priced.replace(" ", "").casefold():
         raise BlocksError(
             "submit",
             f"compute {name}",
-            f"it is in {actual}, and was priced as in {priced} to be held against the budget",
-            "the prices of its region",
-            f"tfhub-blocks cost refresh --region {actual} --default",
+            f"cluster {name} is in {actual}, but its cost was computed with prices of {priced}",
+            f"prices of {actual}",
+            f"Run `tfhub-blocks cost refresh --region {actual} --default`",
         )
 
 
 def _check_inputs(connection: Connection, job: Any, given: Mapping[str, Any]) -> None:
-    """See that each data or model asset that is given is there, where the SDK will look for it."""
+    """Check that each data or model asset among the inputs exists where the SDK looks for it."""
     client = connection.client
     for name, value in given.items():
         reference = str(value).removeprefix("azureml:")
@@ -326,7 +329,11 @@ def _check_inputs(connection: Connection, job: Any, given: Mapping[str, Any]) ->
         asset, colon, version = reference.rpartition(":")
         if not colon:
             raise BlocksError(
-                "submit", name, f"{value} names no version", "azureml:NAME:VERSION", "name one"
+                "submit",
+                name,
+                f"{value} does not name a version",
+                "azureml:NAME:VERSION",
+                f"Set {name} to {value}:VERSION, with a version from Studio > Data or Models",
             )
         operations = client.models if job.inputs[name].type in MODEL_TYPES else client.data
         if find("submit", name, operations.get, asset, version) is None:
@@ -334,8 +341,9 @@ def _check_inputs(connection: Connection, job: Any, given: Mapping[str, Any]) ->
                 "submit",
                 name,
                 f"workspace {connection.name} has no {value}",
-                "a version that is there",
-                "see Studio > Data or Models; data is put there by tfhub-blocks publish --data",
+                "an existing version",
+                "Look up the version in Studio > Data or Models, or publish data with"
+                " `tfhub-blocks publish --data NAME=PATH`",
             )
 
 
@@ -346,7 +354,7 @@ def _name_components(
     assets: Mapping[str, Asset],
     published: Mapping[str, bool],
 ) -> None:
-    """Let nodes name the published components; the others travel with the job."""
+    """Replace nodes' components by references to published ones; others travel with the job."""
     for name, node in graph.nodes.items():
         if published[node.component]:
             job.jobs[name]._component = assets[node.component].reference
@@ -364,24 +372,24 @@ def _is_published(connection: Connection, asset: Asset, settings: JobSettings) -
     if digest is None and settings.components == "inline":
         return False
     what = f"component {asset.name}:{asset.version}"
-    problem = "it is not published" if digest is None else "it is there with other content"
+    problem = "is not published" if digest is None else "has different content"
     raise BlocksError(
         "submit",
         what,
-        f"{problem} in workspace {connection.name}",
-        "the very content that is here",
-        "tfhub-blocks publish",
+        f"{what} {problem} in workspace {connection.name}",
+        "the local content",
+        "Run `tfhub-blocks publish`",
     )
 
 
 def submit(connection: Connection, prepared: Prepared, runs_dir: Path) -> Any:
-    """Send a job, and give it as Azure ML has it.
+    """Send a job, and return Azure ML's object of it.
 
-    A submission that was interrupted, and nobody knows whether it arrived, is taken up by the same
-    request within an hour: there is one job in the end.
+    If the outcome of an interrupted submission is unknown, the same request within an hour
+    continues it, so that only one job exists.
 
     Raises:
-        BlocksError: Azure refused it.
+        BlocksError: Azure refused a request.
     """
     new = f"{prepared.pipeline}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
     kept = intent(runs_dir / INTENTS_NAME, prepared.digest[:40], new)
@@ -390,11 +398,11 @@ def submit(connection: Connection, prepared: Prepared, runs_dir: Path) -> Any:
         if not is_new and (found := find("submit", name, jobs.get, name)):
             begin_record(name, prepared.costs, runs_dir)
             return found
-        # A version of its own for what it registers, known before it exists.
+        # A separate version for the registered outputs, known before the job exists.
         job = prepared.with_outputs(name.removeprefix(f"{prepared.pipeline}-"))
         job.name = name
         with told("submit", name):
-            # What it checks is checked: once a compute, not once a node.
+            # The SDK's validation has run already, and would query each node's compute again.
             made = jobs.create_or_update(job, skip_validation=True)
         begin_record(name, prepared.costs, runs_dir)
         return made

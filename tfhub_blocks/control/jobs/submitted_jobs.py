@@ -1,4 +1,4 @@
-"""Jobs that were submitted: how they go, what they logged and made, and their end."""
+"""Submitted jobs: their progress, logs and outputs, and their cancellation."""
 
 import re
 import shutil
@@ -36,18 +36,18 @@ class Job:
     name: str
 
     def record(self) -> RunRecord:
-        """How it goes now, step by step, as a run on this machine is told of.
+        """Return the current state, step by step, in the form of a local run's record.
 
         Raises:
-            BlocksError: There is no such job, or the workspace could not be asked.
+            BlocksError: The job does not exist, or the workspace did not answer.
         """
         return self._record(self.runs())
 
     def wait(self, on_change: Callable[[RunRecord], None]) -> RunRecord:
-        """Wait for its end, telling of each change and of the running steps' progress.
+        """Wait for the end, reporting each change and the progress of running steps.
 
         Raises:
-            BlocksError: The workspace could not be asked.
+            BlocksError: The workspace did not answer.
         """
         started = time.monotonic()
         while True:
@@ -66,7 +66,7 @@ class Job:
         with told("job", self.name):
             job = self.connection.client.jobs.get(self.name)
         tags = job.tags or {}
-        # A step that has not begun yet has no run.
+        # A step that has not started yet has no run.
         steps = {
             name: _step(_component_name(str(node.component)), runs.get(name))
             for name, node in (job.jobs or {}).items()
@@ -80,7 +80,7 @@ class Job:
             started=str(context.created_at or "") if context else "",
             inputs={},
             steps=steps,
-            status=str(getattr(job.status, "value", job.status)),  # an enumeration's, or text
+            status=str(getattr(job.status, "value", job.status)),  # an enumeration or text
             tracking_uri=job.studio_url or "",
             owner=tags.get("owner", ""),
             cost_centre=tags.get("cost_centre", ""),
@@ -88,19 +88,21 @@ class Job:
         )
 
     def cancel(self) -> None:
-        """Ask for its end, and wait until that is granted.
+        """Request the cancellation, and wait until Azure ML has accepted the request.
 
         Raises:
-            BlocksError: There is no such job, or it cannot be cancelled.
+            BlocksError: The job does not exist, or cannot be cancelled.
         """
         with told("cancel", self.name):
             self.connection.client.jobs.begin_cancel(self.name).result()
 
     def logs(self, steps: list[str]) -> Iterator[tuple[str, str]]:
-        """The log of each step, or of those named, without secrets; a step without one is left out.
+        """Yield the log of each named step, or of all, without secrets.
+
+        A step on several nodes has one log for each worker. Steps without a log are skipped.
 
         Raises:
-            BlocksError: There is no such job or step.
+            BlocksError: The job or a step does not exist.
         """
         runs = self.runs()
         for name in steps:
@@ -108,9 +110,9 @@ class Job:
                 raise BlocksError(
                     "logs",
                     name,
-                    f"job {self.name} has no such step that began",
+                    f"job {self.name} has no started step {name!r}",
                     "one of " + ", ".join(runs),
-                    nearest(name, runs) or "name one of these",
+                    nearest(name, runs) or f"Run `tfhub-blocks logs {self.name} STEP`",
                 )
         for name in steps or runs:
             with told("logs", f"{self.name} > {name}"):
@@ -121,22 +123,24 @@ class Job:
                     yield f"{name}, worker {index}" if len(texts) > 1 else name, text
 
     def outputs(self) -> dict[str, str]:
-        """The type of each named output.
+        """Return the type of each named output.
 
         Raises:
-            BlocksError: There is no such job.
+            BlocksError: The job does not exist.
         """
         with told("download", self.name):
             found = self.connection.client.jobs.get(self.name).outputs or {}
         return {name: output.type for name, output in found.items() if name != "default"}
 
     def download(self, name: str, kind: str, folder: Path) -> Path:
-        """Fetch an output into ``folder/NAME``, complete or not at all; what is there is kept.
+        """Download an output into ``folder/NAME``; the folder is complete or absent.
+
+        An existing download is kept.
 
         Args:
-            name: Its name.
-            kind: Its type, which ``outputs`` gives.
-            folder: Where to.
+            name: The output's name.
+            kind: The output's type, from ``outputs``.
+            folder: The parent folder.
 
         Raises:
             BlocksError: The job has not ended, or its output is not in storage.
@@ -158,21 +162,21 @@ class Job:
             raise BlocksError(
                 "download",
                 f"{self.name} > {name}",
-                "storage holds nothing of it",
+                f"output {name} is not in storage",
                 "an output that its step wrote",
-                f"see `tfhub-blocks status {self.name}`: the step may have failed",
+                f"Run `tfhub-blocks status {self.name}`; the step may have failed",
             )
-        # The SDK puts a file into a folder of its own.
+        # The SDK puts a single file into a separate folder.
         inside = [path for path in found.rglob("*") if path.is_file()]
         (inside[0] if kind == "uri_file" and len(inside) == 1 else found).rename(target)
         shutil.rmtree(scratch)
         return target
 
     def runs(self) -> dict[str, Any]:
-        """What the run history holds of each step that began, by its name in the pipeline.
+        """Return the run history's entry of each step that started, by its name in the pipeline.
 
         Raises:
-            BlocksError: There is no such job, or the workspace could not be asked.
+            BlocksError: The job does not exist, or the workspace did not answer.
         """
         history = self.connection.client.jobs._runs_operations
         scope = (history._subscription_id, history._resource_group_name, history._workspace_name)
@@ -184,15 +188,15 @@ class Job:
         return {run.display_name: run for run in runs}
 
     def _log_addresses(self, run_id: str) -> dict[int, str]:
-        """The address of the log of each worker of a step, the first one first."""
+        """Return the log address of each worker of a step, the first worker first."""
         details = self.connection.client.jobs._runs_operations.get_run_details(run_id)
         found = ((_LOG_NAME.fullmatch(name), at) for name, at in (details.log_files or {}).items())
         return dict(sorted((int(match[1] or 0), at) for match, at in found if match))
 
     def _progress(self, run_id: str) -> str:
-        """The last line of progress in a step's log, or nothing."""
+        """Return the last progress line in a step's log, or an empty text."""
         lines: list[str] = []
-        with suppress(HttpResponseError):  # the log may be empty, or just being replaced
+        with suppress(HttpResponseError):  # Azure ML may be replacing an empty log
             for address in list(self._log_addresses(run_id).values())[:1]:
                 lines = _read(address, _TAIL_BYTES).splitlines()
         found = [line for line in lines if line.startswith(PROGRESS_PREFIX)]
@@ -200,7 +204,7 @@ class Job:
 
 
 def _read(address: str, last_bytes: int | None = None) -> str:
-    """A log without secrets, or the end of it."""
+    """Return a log without secrets, or only its end."""
     blob = BlobClient.from_blob_url(address)
     offset = 0
     if last_bytes is not None:
@@ -209,7 +213,7 @@ def _read(address: str, last_bytes: int | None = None) -> str:
 
 
 def _component_name(reference: str) -> str:
-    """The name in a component's id, such as ``.../components/NAME/versions/VERSION``."""
+    """Return the name in a component's id, such as ``.../components/NAME/versions/VERSION``."""
     return reference.partition("/components/")[2].partition("/")[0] or reference
 
 

@@ -1,4 +1,4 @@
-"""A chain as boxes and arrows, and these as text and as a Mermaid flow chart."""
+"""A chain drawn as boxes and arrows, and rendered as text or as a Mermaid flow chart."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ _MOST_CHARACTERS = 60
 
 @dataclass(frozen=True)
 class Box:
-    """Something in a drawing: an output, a source, what is not here, or a registered version."""
+    """A box in a drawing: an output, a source, a missing output, or a registered version."""
 
     title: str
     lines: tuple[str, ...] = ()
@@ -32,25 +32,25 @@ class Box:
 
 @dataclass
 class Drawing:
-    """Boxes by an id, and arrows (from, label, to) in the direction in which things were made."""
+    """Boxes by id, and arrows (from, label, to) from each input to the output of its step."""
 
     title: str
     boxes: dict[str, Box] = field(default_factory=dict)
     arrows: list[tuple[str, str, str]] = field(default_factory=list)
 
     def add(self, name: str, box: Box) -> str:
-        """Add a box, once; give its id."""
+        """Add a box, unless its id is there already, and return the id."""
         self.boxes.setdefault(name, box)
         return name
 
     def join(self, start: str, label: str, end: str) -> None:
-        """Add an arrow, once."""
+        """Add an arrow, unless the same arrow is there already."""
         if (start, label, end) not in self.arrows:
             self.arrows.append((start, label, end))
 
 
 def draw(chain: Chain) -> Drawing:
-    """A chain with its sources; copies of one output are one box."""
+    """Draw a chain with its sources. Copies of one output are one box."""
     drawing = Drawing(chain.title)
     version = chain.registration
     if version and version.source in chain.knots:
@@ -73,7 +73,7 @@ def _promoted(it: Promotion) -> Box:
 
 
 def identity(output: Output) -> str:
-    """The same for copies of an output, and of one that was made again in the same way."""
+    """Return an id that is equal for copies of an output, and for one rebuilt in the same way."""
     return f"{output.digest} {output.lineage.making if output.lineage else output.path}"
 
 
@@ -81,33 +81,33 @@ def _start(drawing: Drawing, knot: Knot, link: Link) -> str:
     if link.output is not None:
         return drawing.add(identity(link.output), output_box(link.output))
     if link.is_missing:
-        box = Box(f"{link.port} {short(link.material.digest)}", ("not here",), "missing")
+        box = Box(f"{link.port} {short(link.material.digest)}", ("not found locally",), "missing")
         return drawing.add(f"missing {link.material.digest}", box)
-    told = link.place or f"what {identity(knot.output)} was given"
+    source = link.place or f"an input of {identity(knot.output)}"
     return drawing.add(
-        f"source {told}", Box(link.place or "a folder without lineage", (), "source")
+        f"source {source}", Box(link.place or "a folder without lineage", (), "source")
     )
 
 
 def output_box(output: Output) -> Box:
-    """What an output is, how it was made, and what is in it."""
+    """Return the box of an output: its kind, its step and parameters, and its contents."""
     lines = []
     if output.lineage:
         made = output.lineage.provenance
         lines.append(f"{made.step} {made.finished}".rstrip())
-        if told := told_parameters(made.parameters):
-            lines.append(told)
+        if parameters := told_parameters(made.parameters):
+            lines.append(parameters)
     lines += _contents(output)
     return Box(f"{output.kind} {short(output.digest)}", tuple(lines))
 
 
 def told_parameters(parameters: Mapping[str, Any]) -> str:
-    """Those that were given, in one line."""
+    """Return the parameters that are set, as one line."""
     return " ".join(f"{name}={value}" for name, value in parameters.items() if value is not None)
 
 
 def short(digest: str | None) -> str:
-    """The beginning of a digest, as it is shown."""
+    """Return the first digits of a digest, as users read it."""
     return (digest or "?")[:SHORT]
 
 
@@ -127,7 +127,7 @@ def _contents(output: Output) -> Iterator[str]:
 
 
 def text_lines(drawing: Drawing, forward: bool = False) -> Iterator[str]:
-    """A tree: from what was made back to its sources, or forward; what recurs is drawn once."""
+    """Yield a tree: from outputs back to their sources, or forward. Each box is drawn once."""
     beside: dict[str, list[tuple[str, str]]] = {name: [] for name in drawing.boxes}
     others = set()
     for start, label, end in drawing.arrows:
@@ -156,7 +156,7 @@ def text_lines(drawing: Drawing, forward: bool = False) -> Iterator[str]:
 
 
 def mermaid(drawing: Drawing) -> str:
-    """A Mermaid flow chart, each text escaped for it."""
+    """Return a Mermaid flow chart with all text escaped."""
     numbers = {name: f"n{number}" for number, name in enumerate(drawing.boxes)}
     lines = ["flowchart LR"]
     for name, box in drawing.boxes.items():
@@ -175,11 +175,11 @@ def _quoted(box: Box, shown: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """A text that Mermaid takes for nothing else: everything odd becomes an entity code."""
+    """Escape a text for Mermaid: each unusual character becomes an entity code."""
     clipped = text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"
     return "".join(c if c.isalnum() or c in " .,:-_/…" else f"#{ord(c)};" for c in clipped)
 
 
 def printable(text: str) -> str:
-    """A text without what would move the cursor or break the line."""
+    """Replace the characters that would move the cursor or break the line."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

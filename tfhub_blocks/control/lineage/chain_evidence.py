@@ -1,4 +1,4 @@
-"""Evidence in a chain: which there is about a model, and whether it speaks of what it stands by."""
+"""Evidence in a chain: the search for evidence about a model, and the checks of its digests."""
 
 import json
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.champion_comparison import CHAMPION_PORT
 from tfhub_blocks.records.formats.evidence import PREDICATE_TYPE, Evidence, read_evidence
 from tfhub_blocks.records.formats.models import bare_digest
-from tfhub_blocks.records.formats.snapshots import FORMAT, open_snapshot
+from tfhub_blocks.records.formats.snapshots import SNAPSHOT, open_snapshot
 from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
 
 _MAX_BYTES = 16 * 2**20
 
 
 def is_evidence(output: Output) -> bool:
-    """Whether a file means to be evidence, sound or not."""
+    """Return True if a file has the form of evidence, even if the file was edited."""
     if output.lineage or not output.path.is_file() or output.path.stat().st_size > _MAX_BYTES:
         return False
     try:
@@ -29,7 +29,7 @@ def is_evidence(output: Output) -> bool:
 
 
 def sound_evidence(output: Output) -> Evidence | None:
-    """The evidence in a file, or None if it was edited."""
+    """Return the evidence in a file, or None if the file was edited."""
     try:
         return read_evidence(output.path, str(output.path))
     except BlocksError:
@@ -37,17 +37,17 @@ def sound_evidence(output: Output) -> Evidence | None:
 
 
 def evidence_about(archive: Archive, *model_digests: str) -> Iterator[Output]:
-    """What is kept as evidence about a model: by its own word, or by that of its step."""
+    """Yield the evidence about a model, by its own statement or by that of its step."""
     for output in archive.outputs.values():
         if is_evidence(output):
             evidence = sound_evidence(output)
-            says_so = evidence is not None and evidence.model_digest in model_digests
-            if says_so or not _models_beside(archive, output).isdisjoint(model_digests):
+            is_named = evidence is not None and evidence.model_digest in model_digests
+            if is_named or not _models_beside(archive, output).isdisjoint(model_digests):
                 yield output
 
 
 def evidence_of_digest(archive: Archive, digest: str) -> Output | None:
-    """The evidence whose statement has a digest, as the tags of a registered model name it."""
+    """Return the evidence with a digest, as the tags of a registered model name it, or None."""
     for output in archive.outputs.values():
         if is_evidence(output):
             evidence = sound_evidence(output)
@@ -57,7 +57,10 @@ def evidence_of_digest(archive: Archive, digest: str) -> Output | None:
 
 
 def check_evidence(chain: Chain, archive: Archive, verdict: Verdict) -> None:
-    """Find evidence that was edited, is of another model, or names other data, code or encoder."""
+    """Add faults for evidence that was edited or that contradicts the chain.
+
+    A contradiction is another model, other data, other code, or another encoder.
+    """
     for knot in chain.knots.values():
         if not is_evidence(knot.output):
             continue
@@ -74,40 +77,40 @@ def check_evidence(chain: Chain, archive: Archive, verdict: Verdict) -> None:
                     "replay",
                     where,
                     "subject",
-                    f"the model that its step was given, {model}",
-                    f"it is evidence about the model {evidence.model_digest}",
+                    f"evidence about the input model, {model}",
+                    f"the evidence is about model {evidence.model_digest}",
                 )
-        _hold_champion(knot, evidence, verdict)
-        _hold_digests(chain, archive, knot, evidence, verdict)
+        _check_champion(knot, evidence, verdict)
+        _check_digests(chain, archive, knot, evidence, verdict)
     _check_registering(archive, chain, verdict)
 
 
 def _given(knot: Knot) -> list[tuple[str, str]]:
-    """Port and content of what its step was given, by statements or else by the run."""
+    """Return port and digest of each input of the node's step: by statement, or else by the run."""
     found = [(link.port, link.material.digest or "") for link in knot.links if link.bound]
     if not found:
         found = [(link.port, link.output.digest) for link in knot.links if link.output]
     return [(port, digest) for port, digest in found if digest]
 
 
-def _hold_champion(knot: Knot, evidence: Evidence, verdict: Verdict) -> None:
-    """Find a comparison with a model that its step was not given, or on other data."""
+def _check_champion(knot: Knot, evidence: Evidence, verdict: Verdict) -> None:
+    """Add faults for a comparison with a model that was no input of the step, or on other data."""
     found = {evidence.comparison.champion} if evidence.comparison else set[str]()
     links = [link for link in knot.links if link.port == CHAMPION_PORT]
     digests = [
         link.material.digest or (link.output.digest if link.output else "") for link in links
     ]
     champions = set(filter(None, digests))
-    # Of what was fetched alone nothing tells what its step was given.
+    # If only the output was fetched, no record names the inputs of its step.
     is_known = bool(knot.links) and all(digests)
     if is_known and found != champions:
-        expected, said = (", ".join(sorted(it)) or "no model" for it in (champions, found))
+        expected, stated = (", ".join(sorted(it)) or "no model" for it in (champions, found))
         verdict.fault(
             "replay",
             knot.output.path,
             CHAMPION_PORT,
-            f"a comparison with the champion that its step was given, {expected}",
-            f"it compares with {said}",
+            f"a comparison with the input champion, {expected}",
+            f"the evidence compares with {stated}",
         )
     for problem, wanted in evidence.contradictions():
         verdict.fault("evidence", knot.output.path, CHAMPION_PORT, wanted, problem)
@@ -118,10 +121,10 @@ def _models_beside(archive: Archive, output: Output) -> set[str]:
     return {material.digest for material in materials if material and material.digest}
 
 
-def _hold_digests(
+def _check_digests(
     chain: Chain, archive: Archive, knot: Knot, evidence: Evidence, verdict: Verdict
 ) -> None:
-    """Compare each digest that evidence names with what the chain has of that."""
+    """Compare each digest that the evidence states with the chain."""
     known: dict[str, set[str]] = {}
     for other in archive.beside(knot.output):
         if other.lineage:
@@ -142,14 +145,14 @@ def _hold_digests(
         if link.port == "snapshot":
             known["snapshot"] = set(filter(None, [snapshot_digest(output)]))
     for name, expected in known.items():
-        said = evidence.digests.get(name)
-        if said is not None and expected and said not in expected:
+        stated = evidence.digests.get(name)
+        if stated is not None and expected and stated not in expected:
             expectation = f"{' or '.join(sorted(expected))}, as in the chain"
-            verdict.fault("evidence", knot.output.path, name, expectation, f"it names {said}")
+            verdict.fault("evidence", knot.output.path, name, expectation, f"the file has {stated}")
 
 
 def _check_registering(archive: Archive, chain: Chain, verdict: Verdict) -> None:
-    """Find evidence that was given, with a model that it is not about, to one step of a run."""
+    """Add faults for steps of a run whose input evidence is not about their input model."""
     places = {str(place): place for knot in chain.knots.values() for place in knot.places}
     for place in places.values():
         if not {"model", "evidence"} <= place.step.inputs.keys():
@@ -161,18 +164,18 @@ def _check_registering(archive: Archive, chain: Chain, verdict: Verdict) -> None
                 "replay",
                 place,
                 "evidence",
-                f"evidence about the model that was given, {model.digest}",
-                f"it is evidence about the model {evidence.model_digest}",
+                f"evidence about the input model, {model.digest}",
+                f"the evidence is about model {evidence.model_digest}",
             )
 
 
 def digests_of_model(model: Output) -> set[str]:
-    """The digests by which an evaluation may name a model: its own, and that without a runtime."""
+    """Return the digests by which an evaluation may name a model: with and without its runtime."""
     return {model.digest} | ({bare_digest(model.lineage)} if model.lineage else set())
 
 
 def encoder_digest(output: Output) -> str:
-    """The digest of a pinned encoder, by which evidence and manifests name it; or nothing."""
+    """Return the digest of a pinned encoder as evidence and manifests name it, or an empty text."""
     try:
         return read_pin(output.path / PIN_NAME).digest if output.kind == "encoder" else ""
     except (BlocksError, OSError):
@@ -180,8 +183,8 @@ def encoder_digest(output: Output) -> str:
 
 
 def snapshot_digest(output: Output) -> str:
-    """The digest over a snapshot's items, by which evidence and manifests name it; or nothing."""
-    if output.lineage is None or output.lineage.format != str(FORMAT):
+    """Return the digest of a snapshot's items as evidence names it, or an empty text."""
+    if output.lineage is None or output.lineage.format != str(SNAPSHOT):
         return ""
     try:
         return open_snapshot(output.path, "lineage").manifest.digest

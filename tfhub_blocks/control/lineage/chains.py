@@ -1,4 +1,4 @@
-"""The chain behind an output: what each step was given, as far back as what no step made."""
+"""The chain of an output: the inputs of each step, back to files that no step wrote."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -12,18 +12,18 @@ from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Material
 from tfhub_blocks.records.formats.champion_comparison import CHAMPION_PORT
 
-# As compute/evaluation/reports.py calls what it writes, and the step that asks who was compared.
+# The kind that compute/evaluation writes, and the step that asks who was compared.
 _REPORT, _REGISTERS = "report", "register_model"
 
 
 @dataclass(frozen=True)
 class Link:
-    """What a step was given at a port: an output of another, or what no step made.
+    """An input of a step: an output of another step, or a source that no step wrote.
 
-    ``bound`` says whether the statement of the step tells it, by digest; else only the record of
-    the run does. ``place`` is where what no step made was, if a run tells that. With neither
-    output nor place, it could not be found here. ``compared`` is a champion: a report says how it
-    compares, and nothing was made of it.
+    ``bound`` is True if the step's statement names the input by digest; otherwise only the record
+    of the run names it. ``place`` is the path of a source, if a run recorded it. An input with
+    neither ``output`` nor ``place`` was not found locally. ``compared`` marks a champion: the
+    report compares with it, and no output was built from it.
     """
 
     material: Material
@@ -34,25 +34,25 @@ class Link:
 
     @property
     def port(self) -> str:
-        """Where it went in."""
+        """The name of the input."""
         return self.material.name
 
     @property
     def is_source(self) -> bool:
-        """Whether the chain begins here: it has no digest, or is somebody's file or model."""
+        """True if the chain begins here: the input has no digest, or is a third-party file."""
         return self.output is None and (bool(self.place) or self.material.digest is None)
 
     @property
     def is_missing(self) -> bool:
-        """Whether it has a digest, and nothing here has that."""
+        """True if the input has a digest, and no local output has that digest."""
         return self.output is None and not self.is_source
 
 
 @dataclass(frozen=True)
 class Knot:
-    """One output of the chain, what its step was given, and the runs that tell of it.
+    """A node of the chain: an output, the inputs of its step, and the steps of runs that wrote it.
 
-    ``is_champion`` is of a model that is only there because another one was compared with it.
+    ``is_champion`` marks a model that is in the chain only because another was compared with it.
     """
 
     output: Output
@@ -63,9 +63,10 @@ class Knot:
 
 @dataclass
 class Chain:
-    """All that stands behind some outputs, these first; each is there once.
+    """The outputs that some outputs were built from, and these outputs, which come first.
 
-    ``title`` says of what it is; ``registration`` is that of a registered model.
+    Each output is contained once. ``title`` names the subject of the chain; ``registration`` is
+    the version in the registry if the subject is a registered model.
     """
 
     title: str
@@ -74,17 +75,17 @@ class Chain:
 
     @property
     def roots(self) -> list[Knot]:
-        """The outputs that nothing else in the chain was made from."""
+        """The outputs from which no other output of the chain was built."""
         links = (link for knot in self.knots.values() for link in knot.links)
         used = {link.output.path for link in links if link.output}
         return [knot for path, knot in self.knots.items() if path not in used]
 
     def of_kind(self, kind: str) -> list[Knot]:
-        """The outputs of a kind, such as ``snapshot``."""
+        """Return the nodes whose output is of a kind, such as ``snapshot``."""
         return [knot for knot in self.knots.values() if knot.output.kind == kind]
 
     def behind(self, knot: Knot) -> Iterator[Knot]:
-        """A knot and all knots that it was made from, each once."""
+        """Yield a node and all nodes that it was built from, each once."""
         waiting, seen = [knot], {knot.output.path}
         while waiting:
             current = waiting.pop(0)
@@ -96,7 +97,7 @@ class Chain:
 
 
 def trace(title: str, archive: Archive, roots: list[Output]) -> Chain:
-    """The chain behind some outputs."""
+    """Build the chain of some outputs."""
     chain = Chain(title)
     waiting = list(roots)
     while waiting:
@@ -112,7 +113,7 @@ def trace(title: str, archive: Archive, roots: list[Output]) -> Chain:
             and link.material.digest in (None, link.output.digest)
             and not link.compared
         ]
-    # What lies in place of what was meant is looked at, and nothing behind it; so is a champion.
+    # A swapped input or a champion is checked itself, but its own history is not followed.
     for knot in list(chain.knots.values()):
         for link in knot.links:
             if link.output and link.output.path not in chain.knots:
@@ -122,7 +123,7 @@ def trace(title: str, archive: Archive, roots: list[Output]) -> Chain:
 
 def _knot(archive: Archive, output: Output) -> Knot:
     places = tuple(archive.places(_stored_twin(archive, output)))
-    # A file carries no statement: what its step made beside it, in a folder, does.
+    # A plain file carries no statement; a folder that the same step wrote does.
     speaker = archive.speaker(output)
     if speaker is None or speaker.lineage is None:
         links = tuple(_recorded_links(archive, places))
@@ -133,9 +134,9 @@ def _knot(archive: Archive, output: Output) -> Knot:
 
 
 def is_compared(port: str, archive: Archive, output: Output) -> bool:
-    """Whether an output says how what its step was given at a port compares, and no more.
+    """Return True if an output only compares with the input at a port.
 
-    What else has such a port, and gives a model or data, may have made it of that.
+    Any other output with such a port may have been built from the input.
     """
     speaker = archive.speaker(output)
     if port != CHAMPION_PORT or (speaker and speaker.kind != _REPORT):
@@ -145,7 +146,7 @@ def is_compared(port: str, archive: Archive, output: Output) -> bool:
 
 
 def _stored_twin(archive: Archive, output: Output) -> Output:
-    """The output in the store that a copy elsewhere is of; else the output itself."""
+    """Return the output in the store of which this one is a copy, or else the output itself."""
     if output.key or output.lineage is None:
         return output
     making = output.lineage.making
@@ -161,15 +162,15 @@ def _link(archive: Archive, material: Material, places: tuple[StepOfRun, ...]) -
     found = archive.find(material)
     if found is not None and found.digest == material.digest:
         if found.statement != material.statement:
-            # Of several that were made alike, the one that a run took; of several with the same
-            # content, as an encoder that was imported again, the one that lies where it was given.
+            # Of several identical outputs, take the one that a run used. Of several with the same
+            # content, such as an encoder imported twice, take the one at the recorded path.
             taken = (archive.given(place, port) for place in places)
             found = next((it for it in taken if it and _is_alike(it, found)), found)
             found = next(_stated_at(material, places), found)
         return Link(material, found)
     for place in places:
         given = archive.given(place, port)
-        if given is not None:  # something else lies where it was
+        if given is not None:  # something else is now at the recorded path
             return Link(material, given)
         path = place.step.inputs.get(port, {}).get("path")
         if path and _is_at(material, Path(path)):
@@ -178,7 +179,7 @@ def _link(archive: Archive, material: Material, places: tuple[StepOfRun, ...]) -
 
 
 def _stated_at(material: Material, places: tuple[StepOfRun, ...]) -> Iterator[Output]:
-    """What carries the very statement that a step was given, where a run says that it lay."""
+    """Yield outputs at the recorded input paths that carry exactly the input's statement."""
     for place in places:
         path = Path(place.step.inputs.get(material.name, {}).get("path") or "")
         if (path / STATEMENT_NAME).is_file():
@@ -195,7 +196,7 @@ def _is_alike(output: Output, other: Output) -> bool:
 def _is_at(material: Material, path: Path) -> bool:
     try:
         if path.is_dir() and not (path / STATEMENT_NAME).is_file() and not material.statement:
-            # Somebody's model: no step made it, and the one that took it hashed it.
+            # A third-party model: no step wrote it, and the step that read it computed its digest.
             return tree_digest(files_sha256(path)) == material.digest
         return path.exists() and read_output(path).digest == material.digest
     except (OSError, BlocksError):
@@ -209,7 +210,7 @@ def _link_to(material: Material, path: Path) -> Link:
 
 
 def _recorded_links(archive: Archive, places: tuple[StepOfRun, ...]) -> Iterator[Link]:
-    """What a step without a statement was given, as the newest run tells it."""
+    """Yield the inputs of a step without a statement, from the record of the newest run."""
     for place in places[:1]:
         for port, source in place.step.inputs.items():
             if "value" not in source:

@@ -1,4 +1,4 @@
-"""A drawing as one HTML page that needs nothing else: no scripts, no requests, all escaped."""
+"""A drawing as one self-contained HTML page: no scripts, no requests, and all text escaped."""
 
 import html
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ _FILLS = {"source": "#eef3f7", "missing": "#fdeceb", "version": "#e6f4ea"}
 
 
 def html_page(title: str, body: str) -> str:
-    """A whole page around a body that is HTML already."""
+    """Return a complete page around a body that is HTML already."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
@@ -31,12 +31,12 @@ def html_page(title: str, body: str) -> str:
 
 
 def escaped(text: object) -> str:
-    """A text from outside, as HTML shows it."""
+    """Escape a text from outside for HTML."""
     return html.escape(printable(str(text)))
 
 
 def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
-    """A table of texts."""
+    """Return a table of texts as HTML."""
     heads = "".join(f'<th scope="col">{escaped(name)}</th>' for name in head)
     body = "\n".join(
         "<tr>" + "".join(f"<td>{escaped(cell)}</td>" for cell in row) + "</tr>" for row in rows
@@ -45,16 +45,16 @@ def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
 
 
 def drawing_page(drawing: Drawing, summary: Sequence[str] = ()) -> str:
-    """The drawing from left to right, below what sums it up and above all that its boxes say."""
+    """Return the drawing as a page: the summary, the drawing from left to right, and a table."""
     rows: list[tuple[object, ...]] = [
         (box.title, "; ".join(box.lines), _origins(drawing, name))
         for name, box in drawing.boxes.items()
     ]
-    details = table(("What", "How it came to be, and what is in it", "Made from"), rows)
-    told = "".join(f"<p>{escaped(line)}</p>\n" for line in summary)
+    details = table(("Item", "How it was produced, and its contents", "Made from"), rows)
+    summed_up = "".join(f"<p>{escaped(line)}</p>\n" for line in summary)
     return html_page(
         drawing.title,
-        f"<h1>{escaped(drawing.title)}</h1>\n{told}"
+        f"<h1>{escaped(drawing.title)}</h1>\n{summed_up}"
         f'<div class="drawing">{_svg(drawing)}</div>\n'
         f"<h2>In words</h2>\n{details}",
     )
@@ -66,9 +66,9 @@ def _origins(drawing: Drawing, name: str) -> str:
 
 
 def _columns(drawing: Drawing) -> dict[str, int]:
-    """How many steps lie before each box, at most."""
+    """Return the number of the column of each box: the longest path of arrows before it."""
     columns = dict.fromkeys(drawing.boxes, 0)
-    for _ in drawing.boxes:  # no way is longer
+    for _ in drawing.boxes:  # no path is longer
         for start, _label, end in drawing.arrows:
             columns[end] = max(columns[end], min(columns[start] + 1, len(drawing.boxes)))
     return columns

@@ -1,4 +1,4 @@
-"""What a verification finds: faults, parts that are not here, and what is only told."""
+"""The result of a verification: faults, missing parts, and notes."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class VerificationFinding:
-    """Something about one part of a chain: its kind, where it is, and what was found of what."""
+    """A finding about one part of a chain: kind, place, subject, expected value, found value."""
 
     kind: str
     where: str
@@ -15,13 +15,13 @@ class VerificationFinding:
     found: str
 
     def __str__(self) -> str:
-        """One line."""
+        """Return the finding as one line."""
         return f"{self.where} > {self.what}: {self.found}; expected {self.expected}"
 
 
 @dataclass
 class Verdict:
-    """What is wrong with a chain, what of it is not here, what is worth knowing, what was read."""
+    """The faults and missing parts of a chain, notes about it, and the number of files read."""
 
     title: str
     faults: list[VerificationFinding] = field(default_factory=list)
@@ -32,28 +32,28 @@ class Verdict:
     sources: list[str] = field(default_factory=list)
 
     def fault(self, kind: str, where: object, what: str, expected: str, found: str) -> None:
-        """Add a fault, once."""
+        """Add a fault, unless the same fault is there already."""
         finding = VerificationFinding(kind, str(where), what, expected, found)
         if finding not in self.faults:
             self.faults.append(finding)
 
     def gap(self, kind: str, where: object, what: str, expected: str, found: str) -> None:
-        """Add a part that is not here, once."""
+        """Add a missing part, unless the same part is there already."""
         finding = VerificationFinding(kind, str(where), what, expected, found)
         if finding not in self.gaps:
             self.gaps.append(finding)
 
     def note(self, text: str) -> None:
-        """Add what is no fault, once."""
+        """Add a note that is no fault, unless the same note is there already."""
         if text not in self.notes:
             self.notes.append(text)
 
     def holds(self, partial: bool) -> bool:
-        """Whether there is no fault, and all is here or need not be."""
+        """Return True without faults and missing parts; ``partial`` accepts missing parts."""
         return not self.faults and (partial or not self.gaps)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return the verdict as JSON-ready values."""
         return {
             "title": self.title,
             "faults": [vars(finding) for finding in self.faults],

@@ -1,4 +1,4 @@
-"""What a person names: a run, a registered model, or a folder; as the chain behind it."""
+"""Targets of commands: a run, a registered model, or a folder, with the chain of each."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,10 +22,12 @@ from tfhub_blocks.records.base.errors import BlocksError, nearest
 
 
 def find_chain(text: str, archive: Archive, where: str) -> Chain:
-    """The chain behind a run, a registered model (the newest version, or NAME:VERSION), or a path.
+    """Return the chain of a run, a registered model, or a path.
+
+    A model is named NAME:VERSION, or NAME for the newest version.
 
     Raises:
-        BlocksError: It is none of these, or carries no lineage.
+        BlocksError: The text names no run, model or path, or the path carries no lineage.
     """
     found = find_target(text, archive, where)
     if isinstance(found, RunRecord):
@@ -36,7 +38,7 @@ def find_chain(text: str, archive: Archive, where: str) -> Chain:
 
 
 def chain_of_model(version: Registration, archive: Archive) -> Chain:
-    """The chain behind a registered model and its evidence."""
+    """Return the chain of a registered model and of its evidence."""
     roots = [read_output(version.source)] if version.source.is_dir() else []
     registered_with = (version.tags.get(f"{kind}_digest", "") for kind in ("evidence", "latency"))
     proofs = [evidence_of_digest(archive, digest) for digest in registered_with if digest]
@@ -48,10 +50,10 @@ def chain_of_model(version: Registration, archive: Archive) -> Chain:
 
 
 def find_target(text: str, archive: Archive, where: str) -> RunRecord | Registration | Path:
-    """The run, the registered model or else the path that a person means.
+    """Return the run, the registered model, or else the path that a text names.
 
     Raises:
-        BlocksError: It is none of these.
+        BlocksError: The text names no run, no registered model and no path.
     """
     is_name = "/" not in text and text not in (".", "..")
     run = _run(text, archive, where) if is_name else _run_at(Path(text), where)
@@ -67,19 +69,20 @@ def find_target(text: str, archive: Archive, where: str) -> RunRecord | Registra
     raise BlocksError(
         where,
         text,
-        f"it is no run or registered model in {archive.folder}, and no path",
+        f"{text} is no run or registered model in {archive.folder}, and no path",
         "a run, a MODEL or MODEL:VERSION, or the folder of an output",
-        nearest(text, [*known, *models]) or "see `ls .runs/runs`, or name another --runs-dir",
+        nearest(text, [*known, *models])
+        or f"Pass a run that `ls {archive.folder}/runs` lists, or another --runs-dir",
     )
 
 
 def missing_outputs(chain: Chain, archive: Archive, verdict: Verdict) -> None:
-    """Add what a run says that it made, and is gone."""
+    """Add a missing part for each recorded output of a run that no longer exists."""
     run = next((run for _, run in archive.runs if chain.title == f"run {run.run}"), None)
     for name, port, output in archive.of_run(run) if run else ():
         if output is None:
             path = run.steps[name].outputs[port] if run else ""
-            verdict.gap("output", f"step {name}", port, "what the step made", f"{path} is gone")
+            verdict.gap("output", f"step {name}", port, "the output of the step", f"{path} is gone")
 
 
 def _run(name: str, archive: Archive, where: str) -> RunRecord | None:
@@ -98,7 +101,11 @@ def _run_at(folder: Path, where: str) -> RunRecord | None:
         return read_run(path)
     except (OSError, ValueError) as error:
         raise BlocksError(
-            where, str(path), str(error), "a run.json that a run wrote", "remove the run"
+            where,
+            str(path),
+            f"the record of the run cannot be read: {error}",
+            "a run.json that a run wrote",
+            f"Delete {path.parent}, and run the pipeline again",
         ) from error
 
 
@@ -116,9 +123,9 @@ def _of_path(path: Path, archive: Archive, where: str) -> Chain:
         raise BlocksError(
             where,
             str(path),
-            "nothing is known of it: it has no lineage, and is not in the store",
+            "the folder has no lineage, and is not in the store",
             "the folder of a finished output",
-            "give the output of a finished run",
+            f"Pass an output of a finished run, such as one below {archive.folder}/store",
         )
     is_model = output.kind == "model"
     proofs = evidence_about(archive, *digests_of_model(output)) if is_model else ()
@@ -126,7 +133,7 @@ def _of_path(path: Path, archive: Archive, where: str) -> Chain:
 
 
 def _beside(archive: Archive, proofs: Iterable[Output]) -> list[Output]:
-    """Evidence, each with what its step made beside it but for a model, which is another one."""
+    """Return evidence and the other outputs of its step, except models, which are others."""
     return [
         output
         for proof in proofs

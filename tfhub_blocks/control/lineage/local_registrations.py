@@ -1,4 +1,4 @@
-"""Registered models of this machine: ``.runs/mlflow.db``, with the tags of register_model."""
+"""Locally registered models: ``.runs/mlflow.db``, with the tags that register_model sets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from urllib.parse import unquote, urlparse
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 
 DATABASE_NAME = "mlflow.db"
-# As compute/registry.py writes them.
+# The prefix that compute/registration/model_registry.py writes.
 TAG = "tfhub_blocks."
 
 
 @dataclass(frozen=True)
 class Registration:
-    """A version of a registered model; ``tags`` are ours, without their prefix.
+    """A version of a registered model; ``tags`` are those of tfhub-blocks, without their prefix.
 
-    ``workspace`` is the one that it is registered in; of this machine's, nothing.
+    ``workspace`` is the workspace that registered the model, or empty for a local model.
     """
 
     name: str
@@ -28,23 +28,23 @@ class Registration:
     workspace: str = ""
 
     def __str__(self) -> str:
-        """As it is asked for."""
+        """Return NAME:VERSION."""
         return f"{self.name}:{self.version}"
 
     @property
     def label(self) -> str:
-        """As people tell it from others of that name."""
+        """The name and version, with the workspace if the model is not a local one."""
         return f"{self} of workspace {self.workspace}" if self.workspace else str(self)
 
 
 def own_tags(tags: Mapping[str, Any] | None) -> dict[str, str]:
-    """Those of a model's tags that are ours, without their prefix."""
+    """Return the tags that tfhub-blocks set on a model, without their prefix."""
     found = (tags or {}).items()
     return {key.removeprefix(TAG): str(it) for key, it in found if key.startswith(TAG)}
 
 
 def registered(folder: Path) -> list[Registration]:
-    """Each version of each model that was registered below a folder ``.runs``, in order."""
+    """Return each version of each model that is registered below a folder ``.runs``, in order."""
     database = folder.absolute() / DATABASE_NAME
     if not database.is_file():
         return []
@@ -70,10 +70,10 @@ def registered(folder: Path) -> list[Registration]:
 
 
 def find_registration(folder: Path, text: str, where: str) -> Registration | None:
-    """The version that NAME or NAME:VERSION means, the newest if it does not say; None if none.
+    """Return the version that NAME:VERSION names, the newest for NAME, or None if no model has it.
 
     Raises:
-        BlocksError: The model is there, and the version is not.
+        BlocksError: The model exists, and the version does not.
     """
     name, _, version = text.partition(":")
     versions = [it for it in registered(folder) if it.name == name]
@@ -89,13 +89,13 @@ def find_registration(folder: Path, text: str, where: str) -> Registration | Non
             text,
             f"model {name} has no version {version!r}",
             "one of " + ", ".join(known),
-            nearest(version, known) or "correct it",
+            nearest(version, known) or f"Pass {name}:{known[-1]}, the newest version",
         )
     return found
 
 
 def set_tag(folder: Path, version: Registration, name: str, value: str) -> None:
-    """Give a version that is registered below a folder ``.runs`` a tag of ours."""
+    """Set a tag of tfhub-blocks on a version that is registered below a folder ``.runs``."""
     client = _client(folder.absolute() / DATABASE_NAME)
     client.set_model_version_tag(version.name, str(version.version), TAG + name, value)
 
@@ -107,7 +107,7 @@ def _client(database: Path) -> Any:
 
 
 def _path(source: str, folder: Path) -> Path:
-    """Where the files of a version are; below the folder, if all of it was moved."""
+    """Return the folder of a version's files, also if the folder ``.runs`` was moved."""
     path = Path(unquote(urlparse(source).path) if source.startswith("file:") else source)
     if not path.exists() and "mlflow" in path.parts:
         start = len(path.parts) - 1 - path.parts[::-1].index("mlflow")

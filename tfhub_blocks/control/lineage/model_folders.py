@@ -1,4 +1,4 @@
-"""The folder of the model that a person names, to be put to work."""
+"""The folder of a named model, for commands that run the model."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ _MODEL_FILE = "MLmodel"
 
 
 def find_model_folder(text: str, archive: Archive, where: str) -> tuple[str, Path]:
-    """What a model is called, and its folder: a registered one, that of a run, or any folder.
+    """Return the name and the folder of a model: a registered one, that of a run, or a folder.
 
     Raises:
-        BlocksError: There is no such thing, or a run has no model, or several.
+        BlocksError: The text names nothing, or a run without a model or with several models.
     """
     found = find_target(text, archive, where)
     if isinstance(found, RunRecord):
@@ -25,9 +25,9 @@ def find_model_folder(text: str, archive: Archive, where: str) -> tuple[str, Pat
             raise BlocksError(
                 where,
                 text,
-                f"its files are not where the registry says, {found.source}",
+                f"the registry names {found.source}, and no such folder exists",
                 "the folder of the model",
-                "register it again, or name the folder",
+                f"Restore {found.source}, or pass the folder of the model instead of {text}",
             )
         return str(found), found.source
     return found.absolute().name, found
@@ -44,9 +44,11 @@ def _of_run(run: RunRecord, where: str) -> Path:
     raise BlocksError(
         where,
         run.run,
-        f"this run gave several models: {', '.join(models)}" if models else "it gave no model",
-        "a run with one output that is a model",
-        f"name the folder, such as {next(iter(models.values()))}"
+        f"the run wrote several models: {', '.join(models)}"
         if models
-        else "give a run of a pipeline that trains, or a registered model",
+        else "the run wrote no model",
+        "a run with one output that is a model",
+        f"Pass the folder of one model, such as {next(iter(models.values()))}"
+        if models
+        else "Pass a run of a pipeline that trains a model, or a registered model",
     )

@@ -1,4 +1,4 @@
-"""The tags of a registered model, held against the chain behind it."""
+"""The check of a registered model's tags against the model's chain."""
 
 from collections.abc import Iterable, Mapping
 
@@ -17,7 +17,7 @@ from tfhub_blocks.records.formats.evidence import Evidence
 
 
 def check_registration(chain: Chain, archive: Archive, verdict: Verdict) -> None:
-    """Find a model other than the one that was registered, and evidence of another."""
+    """Add faults for a model that differs from the registered one, and for evidence of others."""
     version = chain.registration
     if version is None:
         return
@@ -27,18 +27,18 @@ def check_registration(chain: Chain, archive: Archive, verdict: Verdict) -> None
             "model", version, str(version.source), f"model {tags.get('model_digest')}", "no files"
         )
     else:
-        _hold_tags(chain, version.source, tags, verdict)
+        _check_tags(chain, version.source, tags, verdict)
     digest = tags.get("model_digest", "")
     outputs = [it.output for it in chain.knots.values() if it.output.digest == digest]
     evaluated = {digest, *(it for output in outputs for it in digests_of_model(output))}
     if tags.get("latency_digest"):
-        latency = _told(archive, version, "latency_digest", verdict)
+        latency = _named_evidence(archive, version, "latency_digest", verdict)
         served = latency.digests.get("served_model", latency.model_digest) if latency else digest
         if served != digest:
             _replayed(version, "latency_digest", served, verdict)
-        elif latency and not outputs:  # without its files, what it was made from is told there
+        elif latency and not outputs:  # without the model's files, only this names its ancestor
             evaluated.add(latency.model_digest)
-    evidence = _told(archive, version, "evidence_digest", verdict)
+    evidence = _named_evidence(archive, version, "evidence_digest", verdict)
     if evidence and evidence.model_digest not in evaluated:
         _replayed(version, "evidence_digest", evidence.model_digest, verdict)
     champion = evidence.comparison.champion if evidence and evidence.comparison else ""
@@ -52,13 +52,15 @@ def check_registration(chain: Chain, archive: Archive, verdict: Verdict) -> None
         )
 
 
-def _told(archive: Archive, version: Registration, tag: str, verdict: Verdict) -> Evidence | None:
-    """The evidence that a tag names, if it is here unchanged."""
+def _named_evidence(
+    archive: Archive, version: Registration, tag: str, verdict: Verdict
+) -> Evidence | None:
+    """Return the evidence that a tag names, if it exists locally and is unchanged."""
     digest = version.tags.get(tag, "")
     proof = evidence_of_digest(archive, digest)
     evidence = sound_evidence(proof) if proof else None
     if evidence is None:
-        verdict.gap("evidence", version, f"tag {tag}", f"evidence {digest}", "not here")
+        verdict.gap("evidence", version, f"tag {tag}", f"evidence {digest}", "not found locally")
     return evidence
 
 
@@ -68,11 +70,11 @@ def _replayed(version: Registration, tag: str, about: str, verdict: Verdict) -> 
         version,
         f"tag {tag}",
         f"evidence about the model {version.tags.get('model_digest')}",
-        f"it is evidence about the model {about}",
+        f"the evidence is about model {about}",
     )
 
 
-def _hold_tags(chain: Chain, source: object, tags: Mapping[str, str], verdict: Verdict) -> None:
+def _check_tags(chain: Chain, source: object, tags: Mapping[str, str], verdict: Verdict) -> None:
     knot = next(knot for path, knot in chain.knots.items() if path == source)
     output = knot.output
     found: dict[str, set[str]] = {"model_digest": {output.digest}}
@@ -91,9 +93,9 @@ def _hold_tags(chain: Chain, source: object, tags: Mapping[str, str], verdict: V
         }
     for name, values in found.items():
         if name in tags and values and tags[name] not in values:
-            told = " or ".join(sorted(values))
+            stated = " or ".join(sorted(values))
             kind = "statement" if name in ("statement_digest", "making") else "registry"
-            verdict.fault(kind, source, f"tag {name}", tags[name], f"{told} in the chain")
+            verdict.fault(kind, source, f"tag {name}", tags[name], f"{stated} in the chain")
 
 
 def _all(values: Iterable[str]) -> set[str]:

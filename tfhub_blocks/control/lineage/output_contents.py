@@ -1,4 +1,4 @@
-"""The bytes of an output, held against its statement and against what the store recorded."""
+"""The check of an output's bytes against its statement and the record of the store."""
 
 from tfhub_blocks.control.lineage.findings import Verdict
 from tfhub_blocks.control.lineage.recorded_output import Output
@@ -9,15 +9,14 @@ from tfhub_blocks.records.base.lineage import STATEMENT_NAME
 
 
 def check_content(output: Output, verdict: Verdict) -> None:
-    """Read all of an output; find files that were edited, added or lost, and another output."""
+    """Read all of an output, and add faults for files that were edited, added, lost or swapped."""
     verdict.outputs += 1
     where = str(output.path)
     if output.problem:
-        verdict.fault("statement", where, STATEMENT_NAME, "as its step wrote it", output.problem)
+        expected = "the file as its step wrote it"
+        verdict.fault("statement", where, STATEMENT_NAME, expected, output.problem)
     if output.key and output.recorded is None:
-        verdict.fault(
-            "store", where, "step.json", "the record of the step", "it is gone or cannot be read"
-        )
+        verdict.fault("store", where, "step.json", "the record of the step", "no readable record")
     try:
         if output.path.is_file():
             _check_file(output, verdict)
@@ -53,7 +52,7 @@ def _check_folder(output: Output, verdict: Verdict) -> None:
                 output.path,
                 name,
                 _sha(expected) if expected else "no such file",
-                f"{_sha(found)}: {'edited' if expected else 'added'}" if found else "it is gone",
+                f"{_sha(found)}: {'edited' if expected else 'added'}" if found else "missing",
             )
     if output.recorded is None:
         return
@@ -66,7 +65,7 @@ def _check_folder(output: Output, verdict: Verdict) -> None:
             output.path,
             STATEMENT_NAME,
             "the statement that was stored",
-            "it was edited since, and the files were not",
+            "a statement that was edited later, while the files were not",
         )
 
 

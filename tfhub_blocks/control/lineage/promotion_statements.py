@@ -1,4 +1,4 @@
-"""Decisions to promote a model: statements beside its files, which the registry's tags name."""
+"""Promotions of a model: statements next to the model's folder, which the registry's tags name."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,28 +17,28 @@ from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import write_file
 from tfhub_blocks.records.formats.promotions import NAME_DIGITS, Promotion, read_promotion
 
-# Of the tags of a registered version: promotion.DIGITS is the digest of a decision about it.
+# A tag of a registered version: promotion.DIGITS contains the digest of a promotion.
 TAG = "promotion."
-# With this begin those with which a promoted model says so where it went to.
+# The prefix of the tags in which a promoted model names its destination.
 TAG_OF_ASSETS = "promoted"
 _INFIX = ".promotion-"
 _SUFFIX = ".json"
 
 
 def promotion_path(model: Path, digest: str) -> Path:
-    """Where a decision is: beside the model, for in it each file is part of its content."""
+    """Return the path of a promotion: next to the model, whose digest covers each file in it."""
     return model.with_name(f"{model.name}{_INFIX}{digest[:NAME_DIGITS]}{_SUFFIX}")
 
 
 def promotion_files(output: Output) -> list[Path]:
-    """What lies beside an output as a decision about it, sound or not."""
+    """Return the promotions that lie next to an output, whether they are valid or not."""
     start = output.path.name + _INFIX
     found = (path for path in output.path.parent.iterdir() if path.name.startswith(start))
     return sorted(path for path in found if not path.name.endswith(ENVELOPE_SUFFIX))
 
 
 def promotions_of(chain: Chain) -> list[Promotion]:
-    """The sound decisions about the registered model that a chain is of, the earliest first."""
+    """Return the valid promotions of the chain's registered model, the earliest first."""
     version = chain.registration
     knot = chain.knots.get(version.source) if version else None
     found = []
@@ -46,14 +46,14 @@ def promotions_of(chain: Chain) -> list[Promotion]:
         try:
             found.append(read_promotion(path, str(path)))
         except BlocksError:
-            continue  # verify tells
+            continue  # verify reports it
     return sorted(found, key=lambda it: it.decided)
 
 
 def keep_promotion(version: Registration, promotion: Promotion, folder: Path) -> Path:
-    """Write a decision beside the model, and name it in the registry below ``.runs``.
+    """Write a promotion next to the model, and name it in the registry below ``.runs``.
 
-    That of a workspace is read alone. Done again, it makes nothing twice.
+    The registry of a workspace is only read. A repeated call changes nothing.
     """
     digest = promotion.digest
     path = promotion_path(version.source, digest)
@@ -64,7 +64,7 @@ def keep_promotion(version: Registration, promotion: Promotion, folder: Path) ->
 
 
 def check_promotions(chain: Chain, archive: Archive, verdict: Verdict) -> None:
-    """Find decisions that were edited, planted or lost, or are of another model or evidence."""
+    """Add faults for promotions that were edited, planted, lost, or are of other content."""
     version = chain.registration
     knot = chain.knots.get(version.source) if version else None
     if version is None or knot is None:
@@ -81,29 +81,30 @@ def check_promotions(chain: Chain, archive: Archive, verdict: Verdict) -> None:
     for digest in named.values():
         path = promotion_path(version.source, digest)
         if not path.is_file():
-            verdict.gap("promotion", version, path.name, f"decision {digest}", "it is not here")
+            verdict.gap("promotion", version, path.name, f"promotion {digest}", "not found locally")
 
 
 def _differences(
     path: Path, promotion: Promotion, model: Output, version: Registration, archive: Archive
 ) -> Iterator[tuple[str, str, str]]:
-    """What a sound decision is not so about: what, expected and found."""
+    """Yield the fields in which a valid promotion contradicts the chain: field, expected, found."""
     digest = promotion.digest
     named = version.tags.get(TAG + digest[:NAME_DIGITS])
     if path != promotion_path(model.path, digest):
-        yield "name", promotion_path(model.path, digest).name, "that of another decision"
+        yield "name", promotion_path(model.path, digest).name, "the name of another promotion"
     elif named != digest and not version.workspace:
-        yield "registry", f"a tag that names decision {digest}", "none: nobody took it here"
+        yield "registry", f"a tag that names promotion {digest}", "no tag: not recorded locally"
     if promotion.model_digest != model.digest:
-        yield "subject", f"the model beside it, {model.digest}", f"model {promotion.model_digest}"
+        expected = f"the model next to it, {model.digest}"
+        yield "subject", expected, f"model {promotion.model_digest}"
     if promotion.statement != model.statement:
-        expected = f"its statement with sha256 {model.statement}"
-        yield "subject", expected, f"one with sha256 {promotion.statement}"
+        expected = f"the model's statement with sha256 {model.statement}"
+        yield "subject", expected, f"a statement with sha256 {promotion.statement}"
     proof = evidence_of_digest(archive, promotion.evidence)
     evidence = sound_evidence(proof) if proof else None
     about = {promotion.model_digest, *digests_of_model(model)}
     if evidence and (evidence.model_digest not in about or not evidence.passed):
-        found = f"it is about {evidence.model_digest}, passed: {evidence.passed}"
+        found = f"evidence about {evidence.model_digest}, passed: {evidence.passed}"
         yield "evidence", f"passed evidence about model {promotion.model_digest}", found
     elif evidence is None:
-        yield "evidence", f"evidence {promotion.evidence}, unchanged", "there is none here"
+        yield "evidence", f"evidence {promotion.evidence}, unchanged", "not found locally"

@@ -1,4 +1,4 @@
-"""An output of a step as it lies here: what it says of itself, and what was recorded of it."""
+"""An output of a step in a local folder: its statement, and the digests that the store recorded."""
 
 import json
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from tfhub_blocks.records.base.digests import file_sha256, is_safe_relative_path
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, read_lineage
 
-# What lies beside an output in the store: the record of its step, and signatures.
+# The suffix of a signature next to an output.
 ENVELOPE_SUFFIX = ".dsse.json"
 
 
 @dataclass(frozen=True)
 class RecordedDigests:
-    """What the store recorded of an output when it was made: digests of content and of all."""
+    """The digests that the store recorded for an output: of its content, and of all its files."""
 
     content: str
     whole: str
@@ -25,11 +25,11 @@ class RecordedDigests:
 
 @dataclass(frozen=True)
 class Output:
-    """A folder or a file that a step made; nothing of its content has been read but its statement.
+    """A folder or a file that a step wrote. Only its statement has been read.
 
-    ``digest`` is that of the content by which a later statement names it: as its own statement
-    says, else as the store recorded it, else as it is. ``key`` and ``recorded`` are of those in the
-    store; ``problem`` is why there is no lineage where there should be one.
+    ``digest`` is the digest of the content by which a later statement names the output: from its
+    own statement, else from the record of the store, else computed. ``key`` and ``recorded`` are
+    set for outputs in the store. ``problem`` is the reason why an expected lineage is missing.
     """
 
     path: Path
@@ -42,17 +42,17 @@ class Output:
 
     @property
     def port(self) -> str:
-        """The port at which it came out of its step."""
+        """The port at which the step wrote the output."""
         return self.lineage.name if self.lineage else self.path.name
 
     @property
     def kind(self) -> str:
-        """What it is: its format without the version, or its port."""
+        """The kind of the output: its format without the version, or its port."""
         return self.lineage.format.partition("/")[0] if self.lineage else self.path.name
 
     @property
     def recorded_digest(self) -> str:
-        """What was recorded of the content, as a later statement would name it; or nothing."""
+        """The recorded digest of the content, as a later statement would name it, or empty."""
         if self.recorded is None:
             return ""
         if self.path.is_file():
@@ -61,10 +61,10 @@ class Output:
 
 
 def read_output(path: Path, key: str = "", recorded: RecordedDigests | None = None) -> Output:
-    """What lies at a path.
+    """Read the output at a path.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The output cannot be read.
     """
     if path.is_file():
         return Output(path, tree_digest({path.name: file_sha256(path)}), None, "", key, recorded)
@@ -80,7 +80,7 @@ def read_output(path: Path, key: str = "", recorded: RecordedDigests | None = No
 
 
 def stored_outputs(store: Path) -> Iterator[Output]:
-    """The outputs in a store, as far as its records can be read."""
+    """Yield the outputs of a store whose records can be read."""
     for path in sorted(store.glob(f"*/{RECORD_NAME}")):
         folder = path.parent
         if ".attempt-" in folder.name:
@@ -92,13 +92,13 @@ def stored_outputs(store: Path) -> Iterator[Output]:
 
 
 def downloaded_outputs(downloads: Path) -> Iterator[Output]:
-    """What was fetched of jobs on Azure ML, each below its job's name."""
+    """Yield the outputs that were downloaded from jobs on Azure ML, each below its job's name."""
     for path in sorted(downloads.glob("*/[!.]*")):
         yield read_output(path)
 
 
 def _record(path: Path) -> dict[str, RecordedDigests | None]:
-    """What is recorded of each port; where the record cannot be read, nothing of what is there."""
+    """Return the recorded digests by port; if the record cannot be read, None for each entry."""
     try:
         record: Any = json.loads(path.read_text(encoding="utf-8"))
         return {

@@ -1,4 +1,4 @@
-"""What is kept below ``.runs``: outputs by content, and which step of which run gave them."""
+"""The contents of ``.runs``: outputs by content, and the steps of the runs that wrote them."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tfhub_blocks.control.lineage.recorded_output import (
 from tfhub_blocks.control.project.run_records import RunRecord, StepRecord, began, past_runs
 from tfhub_blocks.records.base.lineage import Material
 
-# What was fetched of workspaces: in itself a store, and records of jobs.
+# The folder of downloads from workspaces: a store of its own, with records of jobs.
 FETCHED = "fetched"
 
 
@@ -29,11 +29,11 @@ class StepOfRun:
 
     @property
     def step(self) -> StepRecord:
-        """Its record."""
+        """The record of the step."""
         return self.run.steps[self.name]
 
     def __str__(self) -> str:
-        """As it is named to people."""
+        """Return the name of the step and its run, as users read it."""
         return f"step {self.name} of {self.run.run}"
 
 
@@ -45,7 +45,7 @@ class Archive:
 
     @cached_property
     def outputs(self) -> dict[tuple[str, str], Output]:
-        """Those in the store, by key and port; those of jobs, by job and name."""
+        """The outputs of the store by key and port, and those of jobs by job and name."""
         stored = stored_outputs(self.folder / "store")
         fetched = stored_outputs(self.folder / FETCHED / "store")
         loaded = downloaded_outputs(self.folder / "downloads")
@@ -80,9 +80,10 @@ class Archive:
         return found
 
     def find(self, material: Material) -> Output | None:
-        """What a step was given: the very one, else one made alike, else one of that content.
+        """Find the output that a step consumed.
 
-        The last resort is one that the store recorded as of that content, and is not any more.
+        The same statement wins over the same provenance, and that over the same content. An
+        output is the last choice if its content has changed since the store recorded it.
         """
 
         def nearness(output: Output) -> tuple[bool, bool, bool]:
@@ -96,37 +97,37 @@ class Archive:
         return max(self._by_digest.get(material.digest or "", ()), key=nearness, default=None)
 
     def places(self, output: Output) -> list[StepOfRun]:
-        """The steps that made an output or took it from the store, the newest first."""
+        """Return the steps that wrote an output or took it from the store, the newest first."""
         return self._places.get((output.key, output.path.name), []) if output.key else []
 
     def given(self, place: StepOfRun, port: str) -> Output | None:
-        """The output that a step of a run took from another at a port, as the run has it."""
+        """Return the output that a step of a run consumed at a port, as the run recorded it."""
         source = place.step.inputs.get(port, {})
         maker = place.run.steps.get(source.get("step", ""))
         path = maker.outputs.get(source.get("port", "")) if maker else None
         return self.at(Path(path)) if path else None
 
     def at(self, path: Path) -> Output | None:
-        """What lies at a path that a record names; the whole of ``.runs`` may have been moved."""
+        """Return the output at a recorded path, also if the folder ``.runs`` was moved."""
         stored = self.outputs.get((path.parent.name, path.name))
         if stored is not None:
             return stored
         return read_output(path) if path.exists() else None
 
     def beside(self, output: Output) -> Iterator[Output]:
-        """The other outputs of the step that made one."""
+        """Yield the other outputs of the step that wrote an output."""
         for other in self.outputs.values():
             if output.key and other.key == output.key and other.path.name != output.path.name:
                 yield other
 
     def speaker(self, output: Output) -> Output | None:
-        """What carries the statement of how an output was made: it, or what came beside it."""
+        """Return the output that carries this one's lineage: itself, or one of the same step."""
         if output.lineage:
             return output
         return next((other for other in self.beside(output) if other.lineage), None)
 
     def in_order(self) -> list[Output]:
-        """All in the store, as they were made; last those of which that is not known."""
+        """Return all outputs by the time they were written; outputs of unknown time come last."""
 
         def order(output: Output) -> tuple[bool, str, str]:
             speaker = self.speaker(output)
@@ -136,7 +137,7 @@ class Archive:
         return sorted(self.outputs.values(), key=order)
 
     def of_run(self, run: RunRecord) -> Iterator[tuple[str, str, Output | None]]:
-        """Step, port and output of all that a run made or reused, the last first."""
+        """Yield step, port and output of all that a run wrote or reused, the last step first."""
         for name, step in reversed(run.steps.items()):
             for port, path in step.outputs.items():
                 yield name, port, self.at(Path(path))

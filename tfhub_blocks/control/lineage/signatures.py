@@ -1,7 +1,7 @@
-"""Signatures of statements: a DSSE envelope beside each output, made and checked offline.
+"""Signatures of statements: a DSSE envelope next to each output, written and checked offline.
 
 See https://github.com/secure-systems-lab/dsse (protocol and envelope, v1.0). Keys are PEM files:
-Ed25519, or ECDSA on P-256 with SHA-256; the latter may also stay in Azure Key Vault.
+Ed25519, or ECDSA on P-256 with SHA-256. A key of the second kind may also be in Azure Key Vault.
 """
 
 import base64
@@ -26,47 +26,47 @@ from tfhub_blocks.records.base.folders import write_file
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
-_UNSIGNED = "it is not signed"
-_BY_ANOTHER = "it is signed by another key"
+_UNSIGNED = "the statement is not signed"
+_BY_ANOTHER = "the statement is signed by another key"
 
 PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 
 
 class Signer(Protocol):
-    """What signs, wherever its key is kept."""
+    """A private key that signs, in a file or in a vault."""
 
     @property
     def public(self) -> PublicKey:
-        """The key to check its signatures with."""
+        """The public key that checks the signatures."""
 
     def sign(self, content: bytes) -> bytes:
-        """The signature of a content: of Ed25519, or of ECDSA with SHA-256 in DER."""
+        """Return the signature of a content: of Ed25519, or of ECDSA with SHA-256 in DER."""
 
 
 @dataclass(frozen=True)
 class LocalSigner:
-    """Signs with a key that is here."""
+    """A signer with a key in memory."""
 
     key: PrivateKey
 
     @property
     def public(self) -> PublicKey:
-        """The key to check its signatures with."""
+        """The public key that checks the signatures."""
         return self.key.public_key()
 
     def sign(self, content: bytes) -> bytes:
-        """The signature of a content."""
+        """Return the signature of a content."""
         if isinstance(self.key, ed25519.Ed25519PrivateKey):
             return self.key.sign(content)
         return self.key.sign(content, ec.ECDSA(hashes.SHA256()))
 
 
 def read_signer(text: str) -> Signer:
-    """What signs: the private key in a file, or one in Azure Key Vault by its address.
+    """Open the private key in a file, or a key in Azure Key Vault by its address.
 
     Raises:
-        BlocksError: There is no such key, it is of another kind, or it may not be used.
+        BlocksError: The key does not exist, is of another kind, or may not be used.
     """
     if text.startswith(vault_keys.SCHEME):
         return vault_keys.open_key(text)
@@ -74,37 +74,37 @@ def read_signer(text: str) -> Signer:
 
 
 def read_private_key(path: Path) -> PrivateKey:
-    """A key to sign with.
+    """Read a private key, to sign with.
 
     Raises:
-        BlocksError: The file holds none, or one that is encrypted or of another kind.
+        BlocksError: The file contains no key, an encrypted key, or a key of another kind.
     """
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise _no_key(path, f"it cannot be read as a private key ({error})") from error
+        raise _no_key(path, f"the file is not a readable private key ({error})") from error
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return key
     if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
         return key
-    raise _no_key(path, "it is a key of another kind")
+    raise _no_key(path, "the key is of another kind")
 
 
 def read_public_key(path: Path) -> PublicKey:
-    """A key to check signatures with.
+    """Read a public key, to check signatures with.
 
     Raises:
-        BlocksError: The file holds none, or one of another kind.
+        BlocksError: The file contains no key, or a key of another kind.
     """
     try:
         key = serialization.load_pem_public_key(path.read_bytes())
     except (OSError, ValueError, UnsupportedAlgorithm) as error:
-        raise _no_key(path, f"it cannot be read as a public key ({error})") from error
+        raise _no_key(path, f"the file is not a readable public key ({error})") from error
     if isinstance(key, ed25519.Ed25519PublicKey):
         return key
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
         return key
-    raise _no_key(path, "it is a key of another kind")
+    raise _no_key(path, "the key is of another kind")
 
 
 def _no_key(path: Path, problem: str) -> BlocksError:
@@ -113,13 +113,13 @@ def _no_key(path: Path, problem: str) -> BlocksError:
         str(path),
         problem,
         "a PEM file without a password: Ed25519, or ECDSA on P-256",
-        "make one with `openssl genpkey -algorithm ed25519 -out key.pem`, and the public one with "
-        "`openssl pkey -in key.pem -pubout -out key.pub`",
+        "Create a key with `openssl genpkey -algorithm ed25519 -out key.pem`, and its public half "
+        "with `openssl pkey -in key.pem -pubout -out key.pub`",
     )
 
 
 def sign_chain(chain: Chain, signer: Signer) -> list[Path]:
-    """Sign each statement of a chain, with evidence and decisions about it; give the envelopes."""
+    """Sign each statement of a chain, its evidence and promotions; return the envelopes."""
     written = []
     for knot in _own(chain):
         path = _statement(knot.output)
@@ -133,39 +133,39 @@ def sign_chain(chain: Chain, signer: Signer) -> list[Path]:
 
 
 def check_signatures(chain: Chain, key: PublicKey, verdict: Verdict) -> None:
-    """Find each statement of a chain that this key did not sign as it is now."""
+    """Add a fault for each statement of a chain that the key did not sign in its present form."""
     for knot in _own(chain):
-        path, expected = _statement(knot.output), f"it signed by key {key_id(key)[:12]}"
+        path, expected = _statement(knot.output), f"a signature by key {key_id(key)[:12]}"
         if path is not None:
             problem = _problem(envelope_path(knot.output.path), path.read_bytes(), key)
             if problem:
                 verdict.fault("signature", knot.output.path, path.name, expected, problem)
         for decision in promotion_files(knot.output):
             problem = _problem(envelope_path(decision), decision.read_bytes(), key)
-            if problem in (_UNSIGNED, _BY_ANOTHER):  # by whoever took it, who is somebody else
+            if problem in (_UNSIGNED, _BY_ANOTHER):  # the promoter signs it, with another key
                 verdict.note(f"{decision}: {problem}")
             elif problem:
                 verdict.fault("signature", decision.parent, decision.name, expected, problem)
 
 
 def _own(chain: Chain) -> list[Knot]:
-    """What was made in a chain: not what was compared with, which is signed where it was made."""
+    """Return the nodes of a chain without champions, which are signed in their own chain."""
     return [knot for knot in chain.knots.values() if not knot.is_champion]
 
 
 def envelope_path(path: Path) -> Path:
-    """Where an output's envelope is: beside it, for in it each file is part of its content."""
+    """Return the path of an output's envelope: next to it, as its digest covers the files in it."""
     return path.with_name(path.name + ENVELOPE_SUFFIX)
 
 
 def key_id(key: PublicKey) -> str:
-    """The SHA-256 of a public key, by which an envelope names it."""
+    """Return the SHA-256 of a public key, by which an envelope names the key."""
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     return hashlib.sha256(key.public_bytes(serialization.Encoding.DER, form)).hexdigest()
 
 
 def public_pem(key: PublicKey) -> bytes:
-    """A public key as ``verify --key`` reads it."""
+    """Return a public key in the form that ``verify --key`` reads."""
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     return key.public_bytes(serialization.Encoding.PEM, form)
 
@@ -177,7 +177,7 @@ def _statement(output: Output) -> Path | None:
 
 
 def _encoded(payload: bytes) -> bytes:
-    """DSSE's pre-authentication encoding: what is signed."""
+    """Return the signed bytes: DSSE's pre-authentication encoding."""
     kind = PAYLOAD_TYPE.encode()
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
@@ -192,7 +192,7 @@ def _envelope(payload: bytes, signer: Signer) -> dict[str, Any]:
 
 
 def _problem(path: Path, statement: bytes, key: PublicKey) -> str:
-    """What keeps an envelope from vouching for a statement; nothing if it does."""
+    """Return the reason why an envelope is no valid signature of a statement, or an empty text."""
     if not path.is_file():
         return _UNSIGNED
     try:
@@ -207,11 +207,11 @@ def _problem(path: Path, statement: bytes, key: PublicKey) -> str:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{path.name} cannot be read ({error!r})"
     if kind != PAYLOAD_TYPE or payload != statement:
-        return "what was signed is another statement"
+        return "the signature is of another statement"
     if not signatures:
         return _BY_ANOTHER
     if not any(_is_by(key, signature, _encoded(payload)) for signature in signatures):
-        return "the signature is not of this key"
+        return "the signature is not valid for this key"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""What was made of something, drawn, and summed up in words."""
+"""The uses of an output or item, as a drawing and as a summary in words."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from tfhub_blocks.control.lineage.uses import Uses
 
 
 def draw_uses(uses: Uses) -> Drawing:
-    """What was made of it, as a drawing, registered versions at its end."""
+    """Draw the outputs that were built from something, with registered versions at the end."""
     drawing = Drawing(uses.title)
     for output in uses.outputs.values():
         drawing.add(identity(output), output_box(output))
@@ -24,22 +24,22 @@ def draw_uses(uses: Uses) -> Drawing:
 
 
 def summary_lines(uses: Uses) -> Iterator[str]:
-    """Where an item is, and what has to be done about the registered models."""
+    """Yield lines: where an item was found, and which registered models are affected."""
     for held in uses.held:
         yield f"item {held.item} is {held.path} in split {held.split} of {held.snapshot.path}"
     for row in uses.scored:
-        yield f"item {row.item or '?'} is {row.path} among the predictions {row.predictions.path}"
+        yield f"item {row.item or '?'} is {row.path} in the predictions {row.predictions.path}"
     for snapshot, reason in uses.rejected:
-        yield f"rejected when {snapshot.path} was made, so nothing has it: {reason}"
+        yield f"{snapshot.path} does not contain the file, which was rejected: {reason}"
     kinds: dict[str, list[str]] = {}
     for output in uses.outputs.values():
         kinds.setdefault(output.kind, []).append(short(output.digest))
     for kind, digests in kinds.items():
         yield f"{kind}: {', '.join(dict.fromkeys(digests))}"
-    word = "to be retrained without it" if uses.held or uses.scored else "made with it"
+    word = "to retrain without the item" if uses.held or uses.scored else "built from it"
     yield f"registered models {word}: {_names(uses.retrain)}"
     if uses.held:
-        yield f"registered models to be measured again without it: {_names(uses.measured)}"
+        yield f"registered models to evaluate again without the item: {_names(uses.measured)}"
 
 
 def _names(versions: list[Registration]) -> str:

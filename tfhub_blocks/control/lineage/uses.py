@@ -1,4 +1,4 @@
-"""What was made of a snapshot, an encoder, or one item: followed forward through what is here."""
+"""Uses of a snapshot, an encoder or one item: all local outputs that were built from it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,13 +24,13 @@ from tfhub_blocks.records.formats.predictions import open_predictions
 from tfhub_blocks.records.formats.snapshots import REJECTED_NAME, SOURCES_NAME, open_snapshot
 from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
 
-# Of earlier features and predictions only those of items that are given again are taken over.
+# Of earlier features and predictions, a step takes over only the items that are input again.
 _EARLIER = frozenset({"previous_features", "previous_predictions"})
 
 
 @dataclass(frozen=True)
 class Held:
-    """An item in a snapshot: its id, where it was found, in which split it is."""
+    """An item in a snapshot: its id, its path in the source, and its split."""
 
     snapshot: Output
     item: str
@@ -40,7 +40,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Scored:
-    """A row of predictions about an item: its id, unless it could not be read, and its path."""
+    """A row of predictions about an item: its path, and its id if the item could be read."""
 
     predictions: Output
     item: str | None
@@ -49,11 +49,11 @@ class Scored:
 
 @dataclass
 class Uses:
-    """All that was made of something: outputs, and registered versions.
+    """The outputs and registered versions that were built from something.
 
-    ``retrain`` are the versions that learned from it, ``measured`` those that were only measured
-    on it; ``held`` are the places of an item, ``rejected`` those where it was found unusable, and
-    ``scored`` the rows of predictions about it.
+    ``retrain`` are the versions that learned from it, ``measured`` those that were only evaluated
+    on it. ``held`` are the snapshots that contain an item, ``rejected`` those that rejected its
+    file, and ``scored`` the rows of predictions about it.
     """
 
     title: str
@@ -67,22 +67,22 @@ class Uses:
 
 
 def find_uses(text: str, archive: Archive) -> Uses:
-    """What was made of what a text means.
+    """Find the outputs that were built from the subject of a text.
 
-    It is a run, a registered model, a folder of an output or its digest, an encoder's name, handle
-    or digest, a snapshot's data digest, an item's id, a file whose content is an item, or an
-    item's path in its source.
+    The text is a run, a registered model, a folder of an output or its digest, an encoder's name,
+    handle or digest, a snapshot's data digest, an item's id, a file whose content is an item, or
+    an item's path in its source.
 
     Raises:
-        BlocksError: Nothing here is that.
+        BlocksError: No local output and no item matches the text.
     """
     starts = list(_outputs(text, archive))
     if starts:
-        uses = Uses(f"what was made of {text}")
+        uses = Uses(f"outputs built from {text}")
         _follow(uses, archive, starts)
         _add_versions(uses, archive, starts)
         return uses
-    uses = Uses(f"what was made of item {text}")
+    uses = Uses(f"outputs built from item {text}")
     for snapshot in _snapshots(archive):
         uses.held += _held(snapshot, text)
         uses.rejected += [(snapshot, reason) for reason in _rejected(snapshot, text)]
@@ -93,9 +93,9 @@ def find_uses(text: str, archive: Archive) -> Uses:
         raise BlocksError(
             "lineage",
             text,
-            f"it is no output in {archive.folder}, and no item of a snapshot or prediction there",
+            f"{text} is no output in {archive.folder}, and no item of a snapshot or predictions",
             "a folder, a digest, an encoder, an item's id, or its path as in sources.parquet",
-            "correct it; what was made elsewhere is not known here",
+            f"Pass one of these, or --runs-dir if another folder than {archive.folder} has it",
         )
     _follow_items(uses, archive)
     return uses
@@ -114,7 +114,11 @@ def _outputs(text: str, archive: Archive) -> Iterator[Output]:
         digest = found.digest
         if found.lineage is None and not digest:
             raise BlocksError(
-                "lineage", text, "it carries no lineage", "the folder of an output", "name another"
+                "lineage",
+                text,
+                "the folder carries no lineage",
+                "the folder of an output",
+                f"Pass an output of a finished run, such as one below {archive.folder}/store",
             )
     for output in archive.in_order():
         names = {output.digest, encoder_digest(output), snapshot_digest(output)}
@@ -130,7 +134,7 @@ def _snapshots(archive: Archive) -> Iterator[Output]:
 
 
 def _held(snapshot: Output, text: str) -> Iterator[Held]:
-    """The items that a text means: by id, by path in the source, or by a file's content."""
+    """Yield the items that a text names: by id, by path in the source, or by a file's content."""
     opened = open_snapshot(snapshot.path, "lineage")
     places = pq.read_table(opened.folder.file(SOURCES_NAME))
     rows = _meant(places, text)
@@ -144,7 +148,7 @@ def _held(snapshot: Output, text: str) -> Iterator[Held]:
 
 
 def _meant(places: pa.Table, text: str) -> list[dict[str, str]]:
-    """The rows of a table of ids and paths that a text means."""
+    """Return the rows of a table of ids and paths that a text names."""
     wanted = {text}
     if Path(text).is_file():
         wanted.add(file_sha256(Path(text)))
@@ -156,7 +160,7 @@ def _meant(places: pa.Table, text: str) -> list[dict[str, str]]:
 
 
 def _scored(predictions: Output, text: str) -> Iterator[Scored]:
-    """The rows about an item, which may have been scored from no snapshot."""
+    """Yield the rows about an item, also if it was scored from no snapshot."""
     for path in open_predictions(predictions.path, "lineage").files():
         for row in _meant(pq.read_table(path, columns=["id", "path"]), text):
             yield Scored(predictions, row["id"], row["path"])
@@ -176,7 +180,7 @@ def _rejected(snapshot: Output, text: str) -> Iterator[str]:
 def _follow(
     uses: Uses, archive: Archive, starts: list[Output], passed_over: frozenset[str] = frozenset()
 ) -> set[str]:
-    """Add all that was made of some outputs; give the digests of these and of all that."""
+    """Add the outputs built from some outputs; return the digests of all of them."""
     edges: dict[str, list[tuple[str, Output]]] = {}
     for output in archive.in_order():
         speaker = archive.speaker(output)
@@ -204,7 +208,7 @@ def _follow(
 
 
 def _follow_items(uses: Uses, archive: Archive) -> None:
-    """Follow each snapshot that has the item, by the split in which that is there."""
+    """Follow each snapshot that contains the item, by the split of the item in that snapshot."""
     uses.outputs |= {row.predictions.path: row.predictions for row in uses.scored}
     learned = [held.snapshot for held in uses.held if held.split != "test"]
     tested = [held.snapshot for held in uses.held if held.split == "test"]

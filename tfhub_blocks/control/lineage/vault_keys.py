@@ -1,4 +1,4 @@
-"""A key in Azure Key Vault that signs there: it is never here, its public half is."""
+"""A private key that stays in Azure Key Vault: the vault signs, and returns the public key."""
 
 import hashlib
 import logging
@@ -19,29 +19,29 @@ SCHEME = "azurekeyvault://"
 DOMAIN = "vault.azure.net"
 _ADDRESS = re.compile(rf"{SCHEME}([A-Za-z0-9.-]+)/([A-Za-z0-9-]+)(?:/([0-9a-fA-F]+))?")
 _FORM = f"{SCHEME}VAULT/KEY[/VERSION] of a key of ECDSA on P-256"
-_LONGEST_TOLD = 300
+_LONGEST_MESSAGE = 300
 
 
 @dataclass(frozen=True)
 class VaultSigner:
-    """Signs with one version of a key in a vault; ``client`` is the SDK's for that version."""
+    """A signer with one version of a key in a vault; ``client`` is the SDK's for that version."""
 
     address: str
     client: Any
     public: ec.EllipticCurvePublicKey
 
     def sign(self, content: bytes) -> bytes:
-        """The signature of a content, by ECDSA with SHA-256 in DER; only the digest is sent.
+        """Return the signature of a content, by ECDSA with SHA-256 in DER; send only the digest.
 
         Raises:
-            BlocksError: The vault refused, could not be asked, or gave what is no signature of it.
+            BlocksError: The vault refused, did not answer, or returned an invalid signature.
         """
         from azure.keyvault.keys.crypto import SignatureAlgorithm
 
-        with _told(self.address):
+        with _azure_errors(self.address):
             digest = hashlib.sha256(content).digest()
             found = self.client.sign(SignatureAlgorithm.es256, digest).signature
-        # The vault gives both numbers one after the other.
+        # The vault returns the two numbers one after the other.
         half = len(found) // 2
         numbers = (int.from_bytes(found[:half]), int.from_bytes(found[half:]))
         signature = encode_dss_signature(*numbers)
@@ -50,27 +50,33 @@ class VaultSigner:
         except InvalidSignature as error:
             raise _refused(
                 self.address,
-                "what the vault gave is no signature by its own public key",
+                "the vault returned no valid signature of the key's public half",
                 "a signature of that key",
-                "see which key the vault has under this name",
+                "See in the vault which key has this name, and pass that one's address with --key",
             ) from error
         return signature
 
 
 def open_key(address: str) -> VaultSigner:
-    """What signs with a key in a vault: the version that is named, or else the newest.
+    """Open a key in a vault for signing: the version that is named, or else the newest.
 
-    The login is the one that azure-identity finds, as for all else on Azure.
+    The login is the one that azure-identity finds, as for everything else on Azure.
 
     Args:
         address: ``azurekeyvault://VAULT/KEY[/VERSION]``; VAULT is a name, or a host with dots.
 
     Raises:
-        BlocksError: There is no such key, it is of another kind, or this login may not use it.
+        BlocksError: The vault has no such key, or the key is of another kind, or the login may
+            not use the key.
     """
     match = _ADDRESS.fullmatch(address)
     if match is None:
-        raise _refused(address, "this is no address of a key", _FORM, "correct it")
+        raise _refused(
+            address,
+            "the text is not the address of a key in a vault",
+            _FORM,
+            f"Pass --key {SCHEME}VAULT/KEY, with the names of your vault and key",
+        )
     try:
         from azure.identity import DefaultAzureCredential
         from azure.keyvault.keys import KeyClient
@@ -80,14 +86,14 @@ def open_key(address: str) -> VaultSigner:
             address,
             f"the client of Azure Key Vault is not installed ({error})",
             "the package azure-keyvault-keys",
-            "pip install azure-keyvault-keys",
+            "Run `pip install azure-keyvault-keys`",
         ) from error
-    # A line for each kind of login that is not there; the error says it once.
+    # The SDK logs a line for each kind of login that is missing; the error reports them once.
     logging.getLogger("azure.identity").setLevel(logging.CRITICAL)
     vault, name, version = match.groups()
     host = vault if "." in vault else f"{vault}.{DOMAIN}"
     credential = DefaultAzureCredential()
-    with _told(address):
+    with _azure_errors(address):
         key = KeyClient(f"https://{host}", credential).get_key(name, version)
         client = CryptographyClient(key, credential)
     return VaultSigner(address, client, _public(address, key))
@@ -95,16 +101,19 @@ def open_key(address: str) -> VaultSigner:
 
 def _public(address: str, key: Any) -> ec.EllipticCurvePublicKey:
     parts = key.key
-    # Enumerations for what the client knows, texts for the rest.
+    # The client has enumerations for the values that it knows, and texts for all others.
     kind, curve = (getattr(it, "value", it) or "" for it in (parts.kty, parts.crv))
     if key.properties.enabled is False:
-        raise _refused(address, "the key is disabled", "a key that may be used", "enable it")
+        raise _refused(
+            address, "the key is disabled", "an enabled key", "Enable the key in the vault"
+        )
     if curve != "P-256":
         raise _refused(
             address,
             f"the key is of type {kind} {curve}".rstrip(),
             _FORM,
-            "make one: az keyvault key create --kty EC --curve P-256",
+            "Create such a key: `az keyvault key create --vault-name VAULT --name KEY --kty EC "
+            "--curve P-256`",
         )
     numbers = ec.EllipticCurvePublicNumbers(
         int.from_bytes(parts.x), int.from_bytes(parts.y), ec.SECP256R1()
@@ -113,8 +122,8 @@ def _public(address: str, key: Any) -> ec.EllipticCurvePublicKey:
 
 
 @contextmanager
-def _told(address: str) -> Iterator[None]:
-    """Tell in one line what the vault refuses."""
+def _azure_errors(address: str) -> Iterator[None]:
+    """Translate each refusal of the vault into a BlocksError."""
     from azure.core.exceptions import (
         AzureError,
         ClientAuthenticationError,
@@ -126,35 +135,39 @@ def _told(address: str) -> Iterator[None]:
         yield
     except ClientAuthenticationError as error:
         raise _refused(
-            address, f"no login was accepted ({_short(error)})", "a login for the vault", "az login"
+            address,
+            f"the vault accepted no login ({_short(error)})",
+            "a login for the vault",
+            "Run `az login`",
         ) from error
     except ResourceNotFoundError as error:
         raise _refused(
             address,
             f"the vault has no such key ({_short(error)})",
-            "one that `az keyvault key list --vault-name VAULT` shows",
-            "correct the name or the version",
+            "a key that `az keyvault key list --vault-name VAULT` shows",
+            "Pass --key with a name and version that the vault has",
         ) from error
     except HttpResponseError as error:
         raise _refused(
             address,
-            f"the vault refused it ({_short(error)})",
+            f"the vault refused the request ({_short(error)})",
             "a login with the role Key Vault Crypto User, and a key that may sign",
-            "ask who owns the vault",
+            "Ask the owner of the vault for that role",
         ) from error
     except (AzureError, ValueError) as error:
         raise _refused(
             address,
-            f"it could not be used ({_short(error)})",
+            f"the vault cannot be used ({_short(error)})",
             "a vault that answers, and a key within its dates",
-            "check its name, its key and the network, and try again",
+            "Check the name of the vault, the dates of the key and the network, and run the "
+            "command again",
         ) from error
 
 
 def _short(error: Exception) -> str:
-    """The first line, for the client says all of it twice."""
-    told = str(getattr(error, "message", None) or error).strip().partition("\n")[0]
-    return told[:_LONGEST_TOLD]
+    """Return the first line of an error: the client repeats the message below."""
+    message = str(getattr(error, "message", None) or error).strip().partition("\n")[0]
+    return message[:_LONGEST_MESSAGE]
 
 
 def _refused(address: str, problem: str, expected: str, remedy: str) -> BlocksError:

@@ -1,4 +1,4 @@
-"""The check of a whole chain: every byte, every statement, every step from one to the next."""
+"""The check of a complete chain: each byte, each statement, and each link between two steps."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Provenance
 
 
 def verify(chain: Chain, archive: Archive) -> Verdict:
-    """All that is wrong with a chain, and all of it that is not here."""
+    """Check a chain, and return its faults, its missing parts and notes."""
     verdict = Verdict(chain.title)
     old = 0
     for knot in chain.knots.values():
@@ -27,9 +27,11 @@ def verify(chain: Chain, archive: Archive) -> Verdict:
         for place in knot.places:
             _check_place(knot, place, archive, verdict)
         if knot.output.lineage is None and not any(link.bound for link in knot.links):
-            verdict.note(f"{knot.output.path} carries no statement: only records tell of it")
+            verdict.note(f"{knot.output.path} carries no statement: only a run records its inputs")
     if old:
-        verdict.note(f"{old} outputs are of before statements were bound: they name contents alone")
+        verdict.note(
+            f"{old} outputs have statements of an old form, which name inputs by content only"
+        )
     check_evidence(chain, archive, verdict)
     check_registration(chain, archive, verdict)
     check_promotions(chain, archive, verdict)
@@ -37,25 +39,32 @@ def verify(chain: Chain, archive: Archive) -> Verdict:
 
 
 def _check_link(knot: Knot, link: Link, verdict: Verdict) -> None:
-    """Hold what a statement names against what is there."""
+    """Compare an input that a statement names with the output that exists."""
     material, output = link.material, link.output
     if link.is_source and link.compared:
-        return  # it is no beginning of what was made, and a statement binds it elsewhere
+        return  # no output was built from it, and the statement of another step binds it
     if link.is_source:
         source = f"{knot.output.path} {link.port} <- {link.place or 'a folder without lineage'}"
         if source not in verdict.sources:
             verdict.sources.append(source)
     elif output is None and link.compared:
-        told = f"{knot.output.path} was compared with the champion {material.digest}, not here"
-        verdict.note(told)
+        verdict.note(
+            f"{knot.output.path} was compared with the champion {material.digest}, which was not "
+            "found locally"
+        )
     elif output is None:
         verdict.gap(
-            "input", knot.output.path, link.port, f"content {material.digest}", "it is not here"
+            "input",
+            knot.output.path,
+            link.port,
+            f"content {material.digest}",
+            "not found locally",
         )
     elif not link.bound:
         if knot.output.lineage:
-            told = f"{knot.output.path} names no digest of {link.port}: a run alone tells of it"
-            verdict.note(told)
+            verdict.note(
+                f"{knot.output.path} states no digest of {link.port}: only a run records this input"
+            )
     elif output.digest != material.digest:
         verdict.fault(
             "swap",
@@ -66,20 +75,20 @@ def _check_link(knot: Knot, link: Link, verdict: Verdict) -> None:
         )
     elif material.statement and output.statement != material.statement:
         if output.lineage and output.lineage.making == material.making:
-            verdict.note(f"{output.path} was made again since, from the same in the same way")
+            verdict.note(f"{output.path} was rebuilt later, from the same inputs in the same way")
         else:
-            told = f"sha256 {output.statement} in" if output.statement else "no sound one in"
+            found = f"sha256 {output.statement}" if output.statement else "no valid statement"
             verdict.fault(
                 "statement",
                 knot.output.path,
                 link.port,
                 f"{STATEMENT_NAME} with sha256 {material.statement}",
-                f"{told} {output.path}: edited, or made in another way",
+                f"{found} in {output.path}: edited, or produced in another way",
             )
 
 
 def _check_place(knot: Knot, place: StepOfRun, archive: Archive, verdict: Verdict) -> None:
-    """Hold a statement against what a run recorded of its step."""
+    """Compare a statement with the record of its step in a run."""
     lineage = knot.output.lineage
     if lineage is None:
         return
@@ -97,7 +106,7 @@ def _check_place(knot: Knot, place: StepOfRun, archive: Archive, verdict: Verdic
                 "swap",
                 place,
                 port,
-                f"content {material.digest}, as {knot.output.path} says",
+                f"content {material.digest}, as {knot.output.path} states",
                 f"content {given.digest} in {given.path}",
             )
     code = place.folder / "steps" / place.name / "code"
@@ -114,13 +123,13 @@ def _check_parameters(place: StepOfRun, made: Provenance, verdict: Verdict) -> N
     given = {p: v["value"] for p, v in place.step.inputs.items() if "value" in v}
     for name in sorted(given.keys() | made.parameters.keys()):
         if not _is_same(given.get(name), name, made.parameters):
-            told = repr(made.parameters[name]) if name in made.parameters else "no such parameter"
+            stated = repr(made.parameters[name]) if name in made.parameters else "no such parameter"
             expected = given.get(name, "nothing")
-            verdict.fault("parameter", place, name, expected, f"{told} in its statement")
+            verdict.fault("parameter", place, name, expected, f"{stated} in the statement")
 
 
 def _is_same(text: str | None, name: str, parameters: Mapping[str, Any]) -> bool:
-    """Whether a text of a command line and a parameter of a statement are one value."""
+    """Return True if a text of a command line and a parameter of a statement are one value."""
     value: object = parameters.get(name)
     if text is None or value is None:
         return text is None and value is None

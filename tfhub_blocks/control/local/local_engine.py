@@ -1,4 +1,4 @@
-"""The local engine: runs the pipeline job that Azure ML would run, by Azure's rules, here."""
+"""The local engine: runs a pipeline job locally, by the rules of Azure ML."""
 
 import os
 import shutil
@@ -36,10 +36,10 @@ from tfhub_blocks.records.base.errors import BlocksError
 
 @dataclass
 class LocalEngine:
-    """Runs graphs below one folder.
+    """An engine that runs graphs below one folder.
 
-    ``store/`` holds outputs by content, ``runs/`` a folder for each run, ``mlflow.db`` and
-    ``mlflow/`` what the steps track and register.
+    ``store/`` contains outputs by content, ``runs/`` a folder for each run, ``mlflow.db`` and
+    ``mlflow/`` the tracking data and models of the steps.
     """
 
     folder: Path
@@ -53,22 +53,22 @@ class LocalEngine:
             raise BlocksError(
                 "run",
                 "--runs-dir",
-                f"{str(self.folder)!r} holds a quote",
-                "a path that a command line can carry",
-                "choose another folder",
+                f"{str(self.folder)!r} contains a single quote",
+                "a path that a command line can contain",
+                "Pass another folder with --runs-dir",
             )
 
     @property
     def tracking_uri(self) -> str:
-        """Where MLflow keeps what the steps track and register."""
+        """The URI of the local MLflow store."""
         return f"sqlite:///{self.folder / 'mlflow.db'}"
 
     def run(self, graph: Graph, given: Mapping[str, Any]) -> RunRecord:
         """Run a graph to its end.
 
-        Independent steps run side by side. A step that was made before from the same code,
-        environment, inputs and parameters is not run again. After a failure nothing new starts,
-        and what is running ends in its own time, so that it can be reused.
+        Independent steps run in parallel. A step that already ran with the same code, environment,
+        inputs and parameters is reused. After a failure no new step starts, and running steps
+        finish, so that they can be reused.
 
         Returns:
             The record, with a final status: Completed, Failed, or Canceled by an interrupt.
@@ -85,7 +85,7 @@ class LocalEngine:
             for step in record.steps.values():
                 if step.status == RUNNING:
                     step.status = record.status
-            if record.status == FAILED:  # a fault of ours, or nobody reads what is printed
+            if record.status == FAILED:  # an internal error, or a closed standard output
                 record.write()
                 raise
         record.seconds = time.monotonic() - started
@@ -101,7 +101,7 @@ class LocalEngine:
         with ThreadPoolExecutor(most) as pool:
             try:
                 while True:
-                    # None waits in the pool, where a failure would not keep it from starting.
+                    # No step waits in the pool, because it would start even after a failure.
                     for node in _ready(graph, record, made)[: most - len(running)]:
                         step, folder = record.steps[node.name], _step_folder(record, node)
                         step.status = RUNNING
@@ -125,7 +125,7 @@ class LocalEngine:
         variables = {
             "MLFLOW_TRACKING_URI": self.tracking_uri,
             "MLFLOW_EXPERIMENT_NAME": record.pipeline,
-            # Where a client that talks to SQLite itself puts artifacts; else ./mlruns.
+            # The artifact folder of clients that access SQLite directly; otherwise ./mlruns.
             "_MLFLOW_SERVER_ARTIFACT_ROOT": str(self.folder / "mlflow"),
         }
         store = Store(self.folder / "store")
@@ -138,7 +138,11 @@ class LocalEngine:
             name = new_run_name(graph.name, runs)
         except OSError as error:
             raise BlocksError(
-                "run", "--runs-dir", str(error), "a folder to write into", "choose another folder"
+                "run",
+                "--runs-dir",
+                f"folder {runs} cannot be written ({error})",
+                "a folder to write into",
+                "Pass another folder with --runs-dir",
             ) from error
         record = RunRecord(
             run=name,
@@ -160,8 +164,8 @@ class LocalEngine:
             started_by=list(local_names()),
         )
         record.write()
-        # All at once, as Azure ML takes them when a job is submitted: an edit made while the run
-        # goes on is not part of it.
+        # All code is copied now, as Azure ML does at submission: a later edit does not change this
+        # run.
         for node in graph.nodes.values():
             folder = _step_folder(record, node)
             folder.mkdir(parents=True)
@@ -188,7 +192,7 @@ class LocalEngine:
             for path in stored.outputs.values():
                 record.metrics |= read_metrics(path / METRICS_NAME)
         record.write()
-        # By a rename: another run may be doing the same.
+        # A rename, because another run may replace the link at the same time.
         link = Path(record.folder) / "latest"
         link.symlink_to(record.run)
         link.replace(self.folder / "runs" / "latest")
@@ -200,9 +204,9 @@ def _step_folder(record: RunRecord, node: Node) -> Path:
 
 
 def _put(path: Path, target: Path) -> None:
-    """Show a stored output under a name that people read, without a second copy on the disk.
+    """Place a stored output under a readable name, without a second copy on the disk.
 
-    Not as a symbolic link: MLflow refuses to load a model through one.
+    Files are hard links, because MLflow refuses to load a model through a symbolic link.
     """
     if path.is_dir():
         shutil.copytree(path, target, copy_function=_link)
@@ -218,7 +222,7 @@ def _link(source: str, target: str) -> None:
 
 
 def _ready(graph: Graph, record: RunRecord, made: Mapping[str, Stored]) -> list[Node]:
-    """The steps that may start now: none once a step has failed."""
+    """Return the steps that may start now; none once a step has failed."""
     if any(step.status == FAILED for step in record.steps.values()):
         return []
     return [

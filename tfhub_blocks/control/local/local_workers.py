@@ -1,4 +1,4 @@
-"""The processes that stand for the nodes of one step on the local machine."""
+"""Local processes that stand for the nodes of one step."""
 
 import socket
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from tfhub_blocks.control.local.step_process import StepProcess, stop
 
 
 def free_addresses(count: int) -> list[str]:
-    """So many addresses of this machine on which nothing listens."""
+    """Return a number of local addresses on which nothing listens."""
     with ExitStack() as stack:
-        # All at once, else one may be given twice.
+        # All ports are open at once, so that none is returned twice.
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
             one.bind(("127.0.0.1", 0))
@@ -19,12 +19,12 @@ def free_addresses(count: int) -> list[str]:
 
 
 def run_together(processes: Sequence[StepProcess]) -> tuple[int, int]:
-    """Run the workers of one step side by side to their end.
+    """Run the workers of one step in parallel to their end.
 
-    When one ends badly the others are stopped, as Azure ML does it.
+    When a worker fails, the others are stopped, as Azure ML does it.
 
     Returns:
-        Index and exit status of the first that ended badly; else those of worker 0.
+        Index and exit status of the first worker that failed; otherwise those of worker 0.
     """
     failed: tuple[int, int] | None = None
     with ThreadPoolExecutor(len(processes)) as pool:

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live table, then what was made and what to type next."""
+"""The terminal display of a run: a live table, then the outputs and the next commands."""
 
 import json
 import shlex
@@ -30,7 +30,7 @@ _PLAIN_PROGRESS_S = 10.0
 
 @contextmanager
 def live_table(stream: TextIO) -> Iterator[Callable[[RunRecord], None]]:
-    """A function to call when a run changes; it draws a table on a terminal, else prints lines."""
+    """Yield a function to call when a run changes: on a terminal a table, otherwise lines."""
     if not stream.isatty():
         yield _PlainLines(stream)
         return
@@ -39,21 +39,21 @@ def live_table(stream: TextIO) -> Iterator[Callable[[RunRecord], None]]:
 
 
 class _PlainLines:
-    """A line for each change of a step, and now and then its progress, for logs."""
+    """A log of a run: a line for each change of a step, and progress now and then."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._said: dict[str, tuple[str, float]] = {}
+        self._printed: dict[str, tuple[str, float]] = {}
 
     def __call__(self, record: RunRecord) -> None:
         for name, step in record.steps.items():
-            status, when = self._said.get(name, (NOT_STARTED, 0.0))
+            status, when = self._printed.get(name, (NOT_STARTED, 0.0))
             quiet_s = time.monotonic() - when
             if step.status == status and not (
                 step.status == RUNNING and step.progress and quiet_s > _PLAIN_PROGRESS_S
             ):
                 continue
-            self._said[name] = (step.status, time.monotonic())
+            self._printed[name] = (step.status, time.monotonic())
             print(f"{name:<14} {_detail(step)}", file=self._stream, flush=True)
 
 
@@ -78,7 +78,7 @@ def _detail(step: StepRecord) -> str:
 
 
 def print_outcome(record: RunRecord, stream: TextIO) -> None:
-    """Print how a run ended: what failed and where its log is, or what was made and what next."""
+    """Print the end of a run: failures with their logs, or outputs and the next commands."""
 
     def say(text: str = "") -> None:
         print(text, file=stream)
@@ -102,17 +102,17 @@ def print_outcome(record: RunRecord, stream: TextIO) -> None:
         for metric, value in record.metrics.items():
             say(f"  {metric:<28} {value if isinstance(value, int) else f'{value:.4f}'}")
     if record.outputs:
-        say("\nMade")
+        say("\nOutputs")
         for name, path in record.outputs.items():
             say(f"  {name:<14} {_short(path)}")
     if record.status == COMPLETED:
-        say("\nNext")
+        say("\nNext commands")
         for line in _next_commands(record):
             say(f"  {line}")
 
 
 def print_job(record: RunRecord, stream: TextIO) -> None:
-    """Print how a job on Azure ML goes, what failed, and where to look."""
+    """Print the state of a job on Azure ML, its failures, and the next command."""
     print(f"{record.run}: {record.status}", file=stream)
     for name, step in record.steps.items():
         print(f"  {name:<14} {step.component:<18} {_detail(step)}", file=stream)
@@ -127,7 +127,7 @@ def print_job(record: RunRecord, stream: TextIO) -> None:
 
 
 def _tail(log: Path) -> list[str]:
-    """The last lines of a log, without what mldesigner says of itself."""
+    """Return the last lines of a log, without mldesigner's own lines."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return [line for line in lines if "[execute][INFO] - " not in line][-_LOG_LINES:]
 
@@ -148,13 +148,13 @@ def _next_commands(record: RunRecord) -> Iterator[str]:
 
 
 def _short(path: str | Path) -> str:
-    """A path relative to the working folder if it is inside."""
+    """Return a path relative to the working folder if it is inside that folder."""
     path = Path(path)
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def print_graph(graph: Graph, stream: TextIO) -> None:
-    """Print the steps of a pipeline, each with what it takes from where."""
+    """Print the steps of a pipeline, each with its inputs and their sources."""
     for node in graph.nodes.values():
         print(f"  {node.name} ({node.component} {node.version}, {node.role})", file=stream)
         for maker, port, user in graph.edges():
@@ -165,7 +165,7 @@ def print_graph(graph: Graph, stream: TextIO) -> None:
 
 
 def mermaid(graph: Graph) -> str:
-    """The pipeline as a Mermaid flow chart."""
+    """Return the pipeline as a Mermaid flow chart."""
     lines = ["flowchart TD"]
     lines += [f'  {node.name}["{node.name}<br/>{node.component}"]' for node in graph.nodes.values()]
     lines += [f"  {maker} -- {port} --> {user}" for maker, port, user in graph.edges()]

@@ -1,4 +1,4 @@
-"""The outputs of one step: taken from the store, or made by a process and put there."""
+"""Outputs of one step, from the store or from a process whose outputs are then stored."""
 
 import signal
 import threading
@@ -26,9 +26,9 @@ from tfhub_blocks.records.pins.pins import IMAGE_VARIABLE
 
 @dataclass
 class StepMaker:
-    """Makes steps of one run, from several threads at once.
+    """A runner of the steps of one run, used by several threads at once.
 
-    ``variables`` are the environment variables that each step gets besides our own.
+    ``variables`` are environment variables for each step, in addition to the engine's own.
     """
 
     run: str
@@ -46,13 +46,13 @@ class StepMaker:
     def make(
         self, node: Node, made: Mapping[str, Stored], folder: Path, step: StepRecord
     ) -> Stored | None:
-        """Reuse or run one step; None if it failed, and then its record says why.
+        """Reuse or run one step; return None if the step failed, with the reason in its record.
 
         Args:
             node: The step.
             made: The outputs of the steps that it needs, by their names.
-            folder: Where its code is and its log goes.
-            step: Its record, kept up to date.
+            folder: The folder of the step's code and log.
+            step: The step's record, which is kept up to date.
         """
         started = time.monotonic()
         step.started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -73,7 +73,7 @@ class StepMaker:
         return stored
 
     def interrupt(self) -> None:
-        """End what runs, and let nothing new begin."""
+        """Stop all running steps, and start no new ones."""
         self._interrupted.set()
         stop(list(self._processes))
 
@@ -83,7 +83,7 @@ class StepMaker:
         key = self.keys.key(node, made, folder / "code")
 
         def on_wait() -> None:
-            step.progress = "waits for another run that makes the same"
+            step.progress = "waiting for another run of the same step"
             self._end_if_interrupted()
 
         with self.store.locked(key, on_wait):
@@ -99,8 +99,8 @@ class StepMaker:
                 self._end_if_interrupted()
                 started = time.monotonic()
                 index, step.exit_status = run_together(workers)
-                told = (warning for worker in workers for warning in worker.warnings)
-                step.warnings += dict.fromkeys(told)
+                warnings = (warning for worker in workers for warning in worker.warnings)
+                step.warnings += dict.fromkeys(warnings)
                 if step.exit_status or workers[index].stopped:
                     step.log = str(workers[index].log)
                     step.error = workers[index].error or _ending(step.exit_status)
@@ -120,10 +120,10 @@ class StepMaker:
         folder: Path,
         step: StepRecord,
     ) -> list[StepProcess]:
-        """The processes of a step, one for each node that it would run on.
+        """Return the processes of a step, one for each node that it would run on.
 
-        They get what Azure ML gives them: the same command, code and folders, and their places in
-        ``TF_CONFIG``. What is shown of the step is what the first of them prints.
+        Each process gets the same command, code and folders as on Azure ML, and its place in
+        ``TF_CONFIG``. The progress of the step is the progress of the first process.
         """
         outputs = {port: attempt / port for port in node.output_types}
         inputs = {
@@ -157,12 +157,12 @@ def _place(addresses: Sequence[str], index: int) -> dict[str, str]:
 
 
 def _image(environment: str) -> dict[str, str]:
-    """Where a step finds what its environment's image would hold: no image is built here."""
+    """Return the variable with the folder that stands for the image, because no image is built."""
     folder = encoders_folder(environment)
     return {IMAGE_VARIABLE: str(folder)} if folder else {}
 
 
 def _ending(status: int) -> str:
     if status < 0:
-        return f"it was ended by {signal.Signals(-status).name}"
-    return f"it ended with status {status}"
+        return f"signal {signal.Signals(-status).name} ended the step"
+    return f"the step ended with status {status}"

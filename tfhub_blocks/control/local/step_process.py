@@ -1,4 +1,4 @@
-"""One step as a process: its log, its progress, its time limit, its end."""
+"""One step as a process: its log, its progress, its time limit, and its end."""
 
 import os
 import signal
@@ -18,14 +18,14 @@ from tfhub_blocks.records.base.progress import PREFIX as PROGRESS_PREFIX
 from tfhub_blocks.records.base.worker_group import VARIABLE as TF_CONFIG
 
 WARNING_PREFIX = "warning: "
-# How long a step gets between being asked to end and being ended.
+# The time between a request to end and the kill of a step.
 GRACE_S = 10.0
 
 
 def step_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """The environment variables of a step: this interpreter's programs first, no azure-ai-ml."""
+    """Return a step's environment variables: this interpreter's programs first, no azure-ai-ml."""
     variables = dict(os.environ)
-    variables.pop(TF_CONFIG, None)  # which speaks of the engine, should that be a worker
+    variables.pop(TF_CONFIG, None)  # TF_CONFIG of the engine, which may itself be a worker
     variables.update(
         PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         PYTHONPATH=str(files("tfhub_blocks.control.step_site")),
@@ -40,10 +40,10 @@ def step_environment(extra: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass
 class StepProcess:
-    """A step's command, run in its code folder, its output in a log.
+    """A step's command, run in its code folder, with its output in a log.
 
-    ``on_progress`` is called with the text of each progress line. ``stopped`` says that it was
-    asked to end, by the limit or by ``ask_to_end``: then its status means nothing.
+    ``on_progress`` is called with the text of each progress line. ``stopped`` is True once the
+    process was asked to end, by the limit or by ``ask_to_end``; then its status has no meaning.
     """
 
     command: str
@@ -58,7 +58,7 @@ class StepProcess:
     _process: subprocess.Popen[str] | None = None
 
     def run(self) -> int:
-        """Run to the end, with all that it started; the exit status, negative for a signal."""
+        """Run the process and its children to the end; return its status, negative for a signal."""
         with self.log.open("w", encoding="utf-8") as log:
             log.write(f"$ {self.command}\n")
             log.flush()
@@ -87,25 +87,25 @@ class StepProcess:
                 return process.wait()
             finally:
                 limit.cancel()
-                # What it left behind would run on, and hold its output open.
+                # Its remaining children would run on, and keep its output open.
                 self._signal(signal.SIGKILL)
                 reader.join(GRACE_S)
                 if not reader.is_alive():
                     process.stdout.close()
 
     def ask_to_end(self) -> None:
-        """Ask the process and all that it started to end; ``run`` soon comes back if they do."""
+        """Ask the process and its children to end; ``run`` returns soon afterwards if they do."""
         self.stopped = True
         if not self.has_ended():
             self._signal(signal.SIGTERM)
 
     def end(self) -> None:
-        """End the process and all that it started."""
-        if not self.has_ended():  # else its number may be another's by now
+        """Kill the process and its children."""
+        if not self.has_ended():  # otherwise another process may have its number
             self._signal(signal.SIGKILL)
 
     def has_ended(self) -> bool:
-        """Whether the process, if it was started, has ended."""
+        """Return True if the process has ended, or was never started."""
         return self._process is None or self._process.poll() is not None
 
     def _signal(self, number: signal.Signals) -> None:
@@ -116,7 +116,7 @@ class StepProcess:
     def _copy(self, lines: Iterable[str], log: TextIO) -> None:
         for line in lines:
             self._read(line.rstrip("\n"))
-            # A full disk must not end the reading: the step would wait for it for ever.
+            # Reading continues on a full disk, because the step would otherwise wait forever.
             with suppress(OSError, ValueError):
                 log.write(line)
                 log.flush()
@@ -130,19 +130,19 @@ class StepProcess:
             self.warnings.append(line.removeprefix(WARNING_PREFIX))
 
     def _time_out(self) -> None:
-        self.error = f"it took longer than its limit of {self.timeout_s:g} s and was stopped"
+        self.error = f"the step exceeded its limit of {self.timeout_s:g} s and was stopped"
         stop([self])
 
 
 def _in_place_of_the_shell(command: str) -> str:
-    """The command so that signals, statuses and the engine's end reach the step itself."""
+    """Return the command in a form that passes signals and statuses directly to the step."""
     return f"exec {command}" if command.startswith("mldesigner execute ") else command
 
 
 def stop(processes: Iterable[StepProcess]) -> None:
-    """Ask processes to end, all at once, and end those that do not.
+    """Ask processes to end, all at once, and kill those that do not end in time.
 
-    An interrupt meanwhile, such as a second Ctrl-C, ends them without more waiting.
+    An interrupt during the wait, such as a second Ctrl-C, kills all processes immediately.
     """
     processes = list(processes)
     try:

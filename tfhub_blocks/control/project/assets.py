@@ -1,4 +1,4 @@
-"""What can be published: environments, encoders, data and steps, each a version of its content."""
+"""Assets that can be published: environments, encoders, data and steps, versioned by content."""
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
@@ -24,7 +24,7 @@ from tfhub_blocks.records.pins.pins import (
 )
 
 DIGEST_TAG = "tfhub_blocks.digest"
-# Where the server that an endpoint runs is asked, in an environment that has it.
+# The ports and paths of the inference server, in an environment that contains it.
 _SERVER = "azureml-inference-server-http"
 _HEALTH = {"port": 5001, "path": "/"}
 _ROUTES = {
@@ -32,17 +32,17 @@ _ROUTES = {
     "readiness_route": _HEALTH,
     "scoring_route": {"port": 5001, "path": "/score"},
 }
-# Azure ML takes at most thirty characters for a version.
+# Azure ML accepts at most thirty characters in a version.
 VERSION_DIGITS = 12
 
 
 @dataclass(frozen=True)
 class Asset:
-    """One version of something, with the digest of all its content.
+    """One version of an asset, with the digest of all its content.
 
-    ``entity`` gives the SDK's object, made anew, because the SDK writes into those that it was
-    given. For a component it takes the registry that it is meant for, if any; for the others the
-    address of ``content``, which was sent before, or its path.
+    ``entity`` returns a new SDK object on every call, because the SDK modifies the objects that it
+    receives. For a component its argument is the target registry, or None for a workspace. For
+    other assets the argument is the address of the uploaded ``content``, or its local path.
     """
 
     kind: str
@@ -54,24 +54,25 @@ class Asset:
 
     @property
     def reference(self) -> str:
-        """As pipelines and steps name it."""
+        """The name and version as pipelines and steps write them: ``azureml:NAME:VERSION``."""
         return f"azureml:{self.name}:{self.version}"
 
 
 def environment_asset(environment: DefinedEnvironment) -> Asset:
-    """An environment that is defined here.
+    """Return the asset of a locally defined environment.
 
     Raises:
-        BlocksError: It is baked, and its build context lacks the encoder.
+        BlocksError: The environment is baked, and its build context lacks the encoder.
     """
     definition, folder = environment.definition, environment.folder
     if definition.encoder and not (folder / ENCODERS / definition.encoder).is_dir():
         raise BlocksError(
             "publish",
             str(folder),
-            f"the encoder {definition.encoder} is not in its {ENCODERS}/, so no image can be built",
-            "the whole build context",
-            "bake it again: tfhub-blocks env bake",
+            f"encoder {definition.encoder} is missing from {ENCODERS}/ in this folder,"
+            " so its image cannot be built",
+            "the complete build context",
+            "Bake the environment again with `tfhub-blocks env bake`",
         )
     digest = definition_digest(definition.files)
 
@@ -89,13 +90,13 @@ def environment_asset(environment: DefinedEnvironment) -> Asset:
 
 
 def encoder_asset(folder: Path) -> Asset:
-    """A pinned encoder, every file held against its pin, as a model asset.
+    """Return a pinned encoder as a model asset, after checking every file against the pin.
 
-    One that is baked or downloaded may be its pin alone. Its version covers the pin as well:
-    another decision about the same bytes is another version.
+    The folder of a baked or downloaded encoder may contain only its pin. The version covers the
+    pin too: another decision about the same bytes is another version.
 
     Raises:
-        BlocksError: There is no pin, or a file is not as pinned.
+        BlocksError: The pin is missing, or a file differs from the pin.
     """
     pin = read_pin(folder / PIN_NAME)
     saved_model = folder / SAVED_MODEL_FOLDER
@@ -118,14 +119,18 @@ def encoder_asset(folder: Path) -> Asset:
 
 
 def data_asset(name: str, path: Path) -> Asset:
-    """A file or a folder as a data asset, its version made from its content.
+    """Return a file or a folder as a data asset, with a version derived from its content.
 
     Raises:
-        BlocksError: There is nothing at the path, or something that no asset can hold.
+        BlocksError: The path does not exist, or it contains something that an asset cannot contain.
     """
     if not path.exists():
         raise BlocksError(
-            "publish", f"--data {name}", f"there is nothing at {path}", "data", "correct the path"
+            "publish",
+            f"--data {name}",
+            f"path {path} does not exist",
+            "",
+            f"Pass an existing file or folder as --data {name}=PATH",
         )
     digest = content_digest(path)
     version = digest[:VERSION_DIGITS]
@@ -138,41 +143,41 @@ def data_asset(name: str, path: Path) -> Asset:
 
 
 def load_components(names: Iterable[str]) -> list[Any]:
-    """The components of steps of these names."""
+    """Return the components of the named steps."""
     package = import_module("tfhub_blocks.components")
     return [getattr(package, name) for name in names]
 
 
 def component_asset(component: Any) -> Asset:
-    """A step as a component, its version made of its semantic version, its code and its ports."""
+    """Return a step as a component, with a version from its semantic version, code and ports."""
     code = component_code_digest(component)
     digest = record_digest({"code": code, "interface": component_interface(component)})
     version = f"{component.version}-{digest[:VERSION_DIGITS]}"
 
     def entity(registry: str | None) -> Any:
-        made = copy.copy(component)
-        made.version = version
-        made.tags = dict(component.tags) | {DIGEST_TAG: digest}
+        published = copy.copy(component)
+        published.version = version
+        published.tags = dict(component.tags) | {DIGEST_TAG: digest}
         if registry is not None:
             name, _, pinned = component.environment.removeprefix("azureml:").partition(":")
-            made.environment = (
+            published.environment = (
                 f"azureml://registries/{registry}/environments/{name}/versions/{pinned}"
             )
-        return made
+        return published
 
     return Asset("component", component.name, version, digest, entity)
 
 
 def component_code_digest(component: Any) -> str:
-    """The digest of a step's code snapshot, as it is uploaded."""
+    """Return the digest of a step's code snapshot, as Azure ML receives it."""
     with component._build_code() as built:
         return tree_digest(files_sha256(Path(built.path))) if built else ""
 
 
 def component_interface(component: Any) -> Mapping[str, Any]:
-    """What a step is but for its code: ports, command, environment, texts; JSON-ready.
+    """Return a step's ports, command, environment and texts, without its code; JSON-ready.
 
-    Numbers are numbers, as people write them: the SDK's dictionary holds them as text.
+    Defaults and limits are numbers, as authors write them; the SDK's dictionary contains text.
     """
     record = dict(component._to_dict())
     record.pop("code", None)
@@ -190,7 +195,7 @@ def _typed(kind: str, key: str, value: Any) -> Any:
 
 
 def typed(kind: str, value: Any) -> Any:
-    """A primitive as its port's type: the SDK's dictionary holds many as text, booleans as 1."""
+    """Convert a primitive to its port's type: the SDK stores many as text, and booleans as 1."""
     if kind == "boolean":
         return value.lower() in ("true", "1") if isinstance(value, str) else bool(value)
     return {"integer": int, "number": float}.get(kind, str)(value)

@@ -7,48 +7,50 @@ from tfhub_blocks.records.base.worker_group import MANY, TAG
 
 
 def role_of(node: Node, profile: Profile) -> Role:
-    """What a profile says of a step's role.
+    """Return the settings of a step's role in a profile.
 
     Raises:
-        BlocksError: It has no such role.
+        BlocksError: The profile lacks the role.
     """
     role = profile.roles.get(node.role)
     if role is None:
         raise BlocksError(
             "profile",
             profile.name,
-            f"it has no role {node.role!r}, which step {node.name} has",
-            "one of " + ", ".join(profile.roles),
-            f"add [roles.{node.role}] to it, or correct the tag role of {node.component}",
+            f"profile {profile.name} lacks role {node.role!r}, which step {node.name} needs",
+            "one of the roles " + ", ".join(profile.roles),
+            f"Add a table [roles.{node.role}] to {profile.path}, or change the tag role of"
+            f" component {node.component}",
         )
     return role
 
 
 def instance_count(node: Node, profile: Profile) -> int:
-    """On how many nodes a step runs: as the pipeline says, else as its role in the profile says.
+    """Return the number of nodes that a step runs on: the pipeline's count, else its role's.
 
-    What the profile says is for steps that can share their work; others run on one.
+    The role's count applies only to steps that can share their work; other steps run on one node.
 
     Raises:
-        BlocksError: The profile lacks the role, or the pipeline wants less than one, more than the
-            profile's cluster has, or several for a step that cannot share its work.
+        BlocksError: The profile lacks the role, or the pipeline sets a count below one, a count
+            above the cluster's size, or several nodes for a step that cannot share its work.
     """
-    role, asked = role_of(node, profile), node.instance_count
-    if asked is None:
+    role, wanted = role_of(node, profile), node.instance_count
+    if wanted is None:
         return role.instance_count if node.shares_work else 1
     cluster = profile.clusters.get(role.compute)
-    if not isinstance(asked, int) or asked < 1:
+    if not isinstance(wanted, int) or wanted < 1:
         expected = "a whole number, at least 1"
-    elif asked > 1 and not node.shares_work:
+    elif wanted > 1 and not node.shares_work:
         expected = f'1, or a component with the tag "{TAG}": "{MANY}"'
-    elif cluster and asked > cluster.max_nodes:
-        expected = f"at most max_nodes of {role.compute}, {cluster.max_nodes}"
+    elif cluster and wanted > cluster.max_nodes:
+        expected = f"at most {cluster.max_nodes}, the max_nodes of cluster {role.compute}"
     else:
-        return asked
+        return wanted
     raise BlocksError(
         "pipeline",
         f"{node.name}.resources",
-        f"instance_count is {asked!r}",
+        f"instance_count is {wanted!r}",
         expected,
-        "correct it in the pipeline, or leave it to the profile",
+        f"Change instance_count of step {node.name} in the pipeline, or remove it, so that the"
+        " profile decides",
     )

@@ -1,4 +1,4 @@
-"""Outputs of steps, kept by the content that they were made from, for reuse."""
+"""A store of step outputs for reuse, addressed by the content that each step consumed."""
 
 import fcntl
 import json
@@ -27,18 +27,18 @@ _POLL_S = 0.1
 
 
 def content_digest(path: Path) -> str:
-    """The digest of a file's or folder's content, read in full, without the lineage it carries."""
+    """Return the digest of a file's or folder's complete content, without its lineage statement."""
     return _digests(path)[0]
 
 
 def _digests(path: Path) -> tuple[str, str]:
-    """The digest of a file's or folder's content, and that with the lineage, which has times."""
+    """Return the digests of a file or folder without and with its lineage, which contains times."""
     if path.is_file():
         return file_sha256(path), file_sha256(path)
     files = without_remains(files_sha256(path))
-    whole = tree_digest(files)
+    with_lineage = tree_digest(files)
     files.pop(STATEMENT_NAME, None)
-    return tree_digest(files), whole
+    return tree_digest(files), with_lineage
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,10 @@ class Store:
 
     @contextmanager
     def locked(self, key: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Hold a key, so that of two runs that want the same step one makes it.
+        """Lock a key, so that only one of several runs executes the same step.
 
-        Until the key is free ``on_wait`` is called, again and again; it may raise to give up.
+        While the key is locked elsewhere, ``on_wait`` is called repeatedly. A call that raises ends
+        the wait.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / f"{key}.lock").open("w") as file:
@@ -74,7 +75,10 @@ class Store:
             yield
 
     def find(self, key: str, on_damage: Callable[[str], None] = lambda _: None) -> Stored | None:
-        """The outputs under a key, every byte checked; damaged ones are removed and not found."""
+        """Return the outputs under a key after checking every byte, or None.
+
+        Damaged outputs are removed and count as absent.
+        """
         folder = self.folder / key
         if not folder.is_dir():
             return None
@@ -88,12 +92,14 @@ class Store:
                     raise ValueError(port)
             return Stored(outputs, record["digests"], record["seconds"])
         except (OSError, ValueError, KeyError, TypeError, BlocksError):
-            on_damage(f"{folder / damaged} was changed after it was made; it is made again")
+            on_damage(
+                f"{folder / damaged} was changed after the step wrote it; the step runs again"
+            )
             shutil.rmtree(folder)
             return None
 
     def peek(self, key: str) -> Stored | None:
-        """What is under a key, as its record has it: nothing is read in full, nor removed."""
+        """Return the outputs that a key's record lists, without reading or removing any of them."""
         folder = self.folder / key
         try:
             record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
@@ -103,10 +109,11 @@ class Store:
             return None
 
     def begin(self, key: str, output_types: Mapping[str, str], take_up: bool = True) -> Path:
-        """A folder for a step to write into: output folders exist beforehand, as on Azure.
+        """Create a folder for a step's outputs; output folders exist beforehand, as on Azure ML.
 
-        What failed and killed attempts at this key left is removed; but the work that they kept is
-        in the new one, if that is to take it up. The caller holds the lock of the key.
+        Remains of failed and killed attempts at this key are removed. With ``take_up`` the work
+        that those attempts kept is moved into the new folder first. The caller must hold the key's
+        lock.
         """
         earlier = list(self.folder.glob(f"{key}.attempt-*"))
         attempt = self.folder / f"{key}.attempt-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -117,7 +124,7 @@ class Store:
         for old in earlier:
             for work in _kept_work(old) if take_up else ():
                 target = attempt / work.relative_to(old)
-                # By a rename, so that a kill leaves it in one of the two.
+                # A rename, so that a kill leaves the work in one of the two folders.
                 if not target.exists():
                     target.parent.mkdir(parents=True, exist_ok=True)
                     work.rename(target)
@@ -127,30 +134,36 @@ class Store:
     def finish(
         self, key: str, attempt: Path, step: str, output_types: Mapping[str, str], seconds: float
     ) -> Stored:
-        """Keep what an attempt made under its key.
+        """Store the outputs of a successful attempt under its key.
 
         Raises:
-            BlocksError: The step ended well but an output is absent or unfinished.
+            BlocksError: The step ended with status 0, but an output is absent or incomplete.
         """
-        digests, whole = {}, {}
+        digests, with_lineage = {}, {}
         for port, kind in output_types.items():
             path = attempt / port
             if not (path.is_file() if kind == "uri_file" else path.is_dir()):
                 raise BlocksError(
-                    step, port, "the step did not write this output", kind, "mend the component"
+                    step,
+                    port,
+                    f"the step did not write output {port}",
+                    f"a {kind}",
+                    f"Change the step's component.py, so that the step writes {port} before it"
+                    " ends with status 0",
                 )
             if (path / PARTIAL_NAME).exists():
                 raise BlocksError(
                     step,
                     port,
-                    "the step ended with status 0 before this output was complete",
-                    "status 0 of complete steps only",
-                    f"see its log and mend the component, which wrote {PARTIAL_NAME}",
+                    f"the step ended with status 0 before output {port} was complete",
+                    "status 0 from complete steps only",
+                    f"Change the step's component.py, so that an incomplete output, which contains"
+                    f" {PARTIAL_NAME}, ends with another status; the step's log shows the cause",
                 )
-            # A worker that was the last to look into it may have made it again.
+            # The last worker that looked into this folder may have created it again.
             shutil.rmtree(path / WORK_NAME, ignore_errors=True)
-            digests[port], whole[port] = _digests(path)
-        record = {"step": step, "digests": digests, "whole": whole, "seconds": seconds}
+            digests[port], with_lineage[port] = _digests(path)
+        record = {"step": step, "digests": digests, "whole": with_lineage, "seconds": seconds}
         write_file(attempt / RECORD_NAME, json.dumps(record, indent=1).encode())
         final = self.folder / key
         shutil.rmtree(final, ignore_errors=True)
@@ -158,13 +171,13 @@ class Store:
         return Stored({port: final / port for port in digests}, digests, seconds)
 
     def discard(self, attempt: Path, keep_work: bool) -> None:
-        """Remove what a failed attempt made, unless it kept work for the next one at its key."""
+        """Remove a failed attempt, unless it kept work for the next attempt at the same key."""
         if not keep_work or not any(_kept_work(attempt)):
             shutil.rmtree(attempt, ignore_errors=True)
 
 
 def _kept_work(attempt: Path) -> Iterator[Path]:
-    """The folders of finished parts that an attempt left."""
+    """Yield the folders of finished parts that an attempt left behind."""
     for work in attempt.glob(f"*/{WORK_NAME}/*"):
         if work.name != WORKERS_NAME and any(work.iterdir()):
             yield work

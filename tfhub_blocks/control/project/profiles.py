@@ -1,16 +1,16 @@
-"""Profiles: where a pipeline runs and under which limits, apart from what it does."""
+"""Profiles: where a pipeline runs and under which limits, separate from the pipeline itself."""
 
 import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from importlib.resources import files
 from math import isfinite
 from pathlib import Path
 from string import Template
 from typing import Literal, get_args
 
 from tfhub_blocks.control.project.rule_exceptions import RuleException, Severity, faults
+from tfhub_blocks.control.repository.catalog import installed_folder
 from tfhub_blocks.control.repository.people import login_name
 from tfhub_blocks.records.base.documents import read_document
 from tfhub_blocks.records.base.errors import BlocksError, nearest
@@ -30,10 +30,10 @@ LOADINGS: tuple[Loading, ...] = get_args(Loading)
 
 @dataclass(frozen=True)
 class Role:
-    """What the steps of one role run on, and how long one may take.
+    """The machines for the steps of one role, and the time limit of a step.
 
-    ``compute`` is the name of a cluster, or ``serverless``, and then ``size`` is the size of its
-    machines. ``instance_count`` is on how many of them a step runs that can share its work.
+    ``compute`` is the name of a cluster, or ``serverless``; then ``size`` is the machine size.
+    ``instance_count`` is the number of nodes for a step that can share its work.
     """
 
     compute: str
@@ -44,10 +44,10 @@ class Role:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster that ``compute apply`` makes: nodes that exist only while a step runs.
+    """A cluster that ``compute apply`` creates, whose nodes exist only while a step runs.
 
-    ``size`` is Azure's name of a machine, such as ``Standard_NC4as_T4_v3``; ``idle_s`` is how long
-    a node without work is kept.
+    ``size`` is Azure's machine name, such as ``Standard_NC4as_T4_v3``. Azure releases a node that
+    has been idle for ``idle_s`` seconds.
     """
 
     size: str
@@ -61,11 +61,11 @@ class Cluster:
 
 @dataclass(frozen=True)
 class JobSettings:
-    """What each job on Azure ML carries.
+    """Settings that every job on Azure ML carries.
 
-    ``tier`` is a serverless queue's. ``components`` says whether a step whose code is not
-    published may travel with the job (``inline``), or has to be published first. With
-    ``name_prefix`` begin the names of all that the team has in the workspace.
+    ``tier`` is the tier of a serverless queue. With ``components = "inline"`` a step whose code is
+    not published may travel with the job; otherwise the step must be published first. The names
+    of everything that the team creates in the workspace begin with ``name_prefix``.
     """
 
     owner: str
@@ -79,10 +79,10 @@ class JobSettings:
 
 @dataclass(frozen=True)
 class SpendingBudget:
-    """What may be spent: by one ``run``, and by what is scheduled in a ``month``.
+    """Spending limits: for one ``run``, and for everything scheduled in a ``month``.
 
-    A step whose nodes may be taken away is counted as begun again ``restarts`` times.
-    ``endpoints`` is what all online endpoints may cost together until their ends.
+    A step on nodes that Azure may reclaim is counted as restarted ``restarts`` times.
+    ``endpoints`` limits the total cost of all online endpoints until their end dates.
     """
 
     currency: str
@@ -94,17 +94,17 @@ class SpendingBudget:
 
 @dataclass(frozen=True)
 class Deployments:
-    """How long an endpoint may live, from the day on which it is deployed."""
+    """The longest lifetime of an endpoint, in days from its deployment."""
 
     longest_days: int = 30
 
 
 @dataclass(frozen=True)
 class Promotions:
-    """Where models are promoted to with a profile, and whether that takes two persons.
+    """The target of promotions with a profile, and the number of people that they require.
 
-    To the ``registry``, or else to the workspace that is configured, whose name has to be
-    ``workspace`` if that is given.
+    Models are promoted to the ``registry``, or without one to the configured workspace. If
+    ``workspace`` is set, the configured workspace must have that name.
     """
 
     two_persons: bool = True
@@ -116,21 +116,21 @@ class Promotions:
 class Profile:
     """A profile, read and checked.
 
-    ``environment_policy`` says what steps do that run in another environment than they are pinned
-    to; where it is not given, the environment variable of that policy counts, and then ``warn``.
-    ``encoder_policy`` says whether an encoder may be tried that is undecided or named without a
-    version; where it is not given it may not.
-    ``environments`` names for an environment the one in which steps that are pinned to it run
-    instead, both by name alone: one that continues it, with an encoder baked in.
-    ``budget`` stops what may cost more before anything is sent.
-    ``deployments`` bounds what endpoints may be.
-    ``takes`` says what is submitted with it: any pipeline, or release ``locks`` and nothing else.
-    ``inputs`` goes to each pipeline that has an input of that name, as words like those of
-    ``--set``. In them, and in what a job carries, ``$NAME`` is taken from the environment.
+    ``environment_policy`` decides about steps that run in another environment than the pinned one.
+    Without a value the environment variable of that policy decides, and without that ``warn``.
+    ``encoder_policy`` decides if an encoder without decisions or without a version may be tried;
+    without a value, such an encoder is refused.
+    ``environments`` maps an environment to the environment in which its steps run instead, both by
+    name: one that extends the first, with an encoder baked in.
+    ``budget`` stops requests that may cost more before anything is sent.
+    ``deployments`` limits the lifetime of endpoints.
+    ``takes`` states which requests may be submitted: any pipeline, or only release ``locks``.
+    ``inputs`` sets the inputs of these names in each pipeline that has them, in the syntax of
+    ``--set``. In inputs and in job settings ``$NAME`` is replaced by an environment variable.
 
-    ``rules`` says how bad what a rule of ``check`` finds is, ``exceptions`` what is put up with,
-    ``encoder_loading`` which decisions on loading are, and ``promotion`` where ``promote`` puts
-    models; they are no part of what is run.
+    ``rules`` sets the severity of each rule of ``check``, ``exceptions`` lists tolerated findings,
+    ``encoder_loading`` lists the permitted loading decisions, and ``promotion`` is the target of
+    ``promote``. These four do not change the run itself.
     """
 
     description: str
@@ -155,66 +155,68 @@ class Profile:
 
     @property
     def is_for_trials(self) -> bool:
-        """Whether it is there to try things, where not everything has to be in order yet."""
+        """True if the profile is for trials, where requirements of production do not apply yet."""
         return self.encoder_policy == "experiment"
 
     @property
     def policies(self) -> dict[str, str]:
-        """What it says of policies, as environment variables of steps."""
-        said = {
+        """The profile's policies, as environment variables of steps."""
+        policies = {
             environment_drift.POLICY_VARIABLE: self.environment_policy,
             encoder_decisions.POLICY_VARIABLE: self.encoder_policy,
         }
-        return {name: policy for name, policy in said.items() if policy}
+        return {name: policy for name, policy in policies.items() if policy}
 
     def refuse_unlocked(self, where: str, what: str) -> None:
-        """See that what is no release lock may be submitted with it.
+        """Check that the profile accepts a request that is not a release lock.
 
         Raises:
-            BlocksError: It takes locks and nothing else.
+            BlocksError: The profile accepts only release locks.
         """
         if self.takes == "locks":
             raise BlocksError(
                 where,
                 what,
-                f"profile {self.name} takes a release lock from a clean commit and nothing else",
-                "tfhub-blocks submit NAME, of a lock in pipelines/releases/",
-                "write one and commit it: tfhub-blocks lock PIPELINE --from-run RUN --name NAME",
+                f"profile {self.name} accepts only a release lock from a clean commit",
+                "the NAME of a lock in pipelines/releases/",
+                "Write a lock with `tfhub-blocks lock PIPELINE --from-run RUN --name NAME`,"
+                " commit it, and run `tfhub-blocks submit NAME`",
             )
 
 
 def profile_folders() -> list[Path]:
-    """Where profiles are looked for, in order: the working folder's, then the installed ones."""
+    """Return the folders of profiles in search order: the working folder's, then the installed."""
     return [
         Path.cwd() / "pipelines" / "profiles",
-        Path(str(files("tfhub_blocks.pipelines"))) / "profiles",
+        installed_folder("pipelines") / "profiles",
     ]
 
 
 def load_profile(name: str) -> Profile:
-    """A profile by name, or by the path of its file.
+    """Read a profile by name or by path, for a request that needs an owner.
 
     Raises:
-        BlocksError: There is none of that name, it holds something that is not understood, or its
-            jobs would have no owner.
+        BlocksError: No profile has that name, the file has an invalid key or value, or the
+            profile's jobs would have no owner.
     """
     profile = read_profile(name)
     for key, problem, expected in job_faults(profile):
-        raise BlocksError("profile", f"{profile.path} > {key}", problem, expected, "correct it")
+        remedy = f"Edit {key} in {profile.path}"
+        raise BlocksError("profile", f"{profile.path} > {key}", problem, expected, remedy)
     return profile
 
 
 def profile_files() -> dict[str, Path]:
-    """Each profile's file by name; one in the working folder hides an installed one."""
+    """Return each profile's file by name; one in the working folder hides an installed one."""
     folders = reversed(profile_folders())
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
 
 
 def read_profile(name: str) -> Profile:
-    """As ``load_profile``, whether or not its jobs would have an owner: to look at, not to submit.
+    """Read a profile for inspection, even if its jobs would have no owner.
 
     Raises:
-        BlocksError: There is none of that name, or it holds something that is not understood.
+        BlocksError: No profile has that name, or the file has an invalid key or value.
     """
     found = profile_files()
     path = Path(name) if name.endswith(".toml") else found.get(name)
@@ -222,14 +224,15 @@ def read_profile(name: str) -> Profile:
         raise BlocksError(
             "profile",
             name,
-            "there is no such profile",
+            f"profile {name!r} does not exist",
             "one of " + ", ".join(sorted(found)),
-            nearest(name, found) or "name one of these, or a path that ends in .toml",
+            nearest(name, found) or "Pass one of these names, or a path that ends in .toml",
         )
     profile = read_document(path, Profile, FORMAT_VERSION)
     for key, problem, expected in _faults(profile):
-        raise BlocksError("profile", f"{path} > {key}", problem, expected, "correct it")
-    # An input whose variable is not set is not given, so that the pipeline's default counts.
+        remedy = f"Edit {key} in {path}"
+        raise BlocksError("profile", f"{path} > {key}", problem, expected, remedy)
+    # An input whose variable is not set is left out, so that the pipeline's default applies.
     inputs = {key: _filled(text) for key, text in profile.inputs.items()}
     inputs = {key: text for key, text in inputs.items() if text and not _VARIABLE.search(text)}
     job = profile.job and replace(
@@ -239,47 +242,61 @@ def read_profile(name: str) -> Profile:
 
 
 def _faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
-    """Key, problem and expectation of each value that its type alone does not rule out."""
+    """Yield key, problem and expectation of each value that its type alone does not exclude."""
     if profile.max_parallel_steps < 1:
-        yield "max_parallel_steps", f"it is {profile.max_parallel_steps}", "at least 1"
+        value = profile.max_parallel_steps
+        yield "max_parallel_steps", f"max_parallel_steps is {value}", "at least 1"
     for name, role in profile.roles.items():
         if role.timeout_s < 1:
-            yield f"roles.{name}.timeout_s", f"it is {role.timeout_s}", "at least 1"
+            yield f"roles.{name}.timeout_s", f"timeout_s is {role.timeout_s}", "at least 1"
         cluster = profile.clusters.get(role.compute)
+        count_problem = f"instance_count is {role.instance_count}"
         if role.instance_count < 1:
-            yield f"roles.{name}.instance_count", f"it is {role.instance_count}", "at least 1"
+            yield f"roles.{name}.instance_count", count_problem, "at least 1"
         elif cluster and role.instance_count > cluster.max_nodes:
-            expected = f"at most max_nodes of {role.compute}, {cluster.max_nodes}"
-            yield f"roles.{name}.instance_count", f"it is {role.instance_count}", expected
+            expected = f"at most {cluster.max_nodes}, the max_nodes of cluster {role.compute}"
+            yield f"roles.{name}.instance_count", count_problem, expected
         if profile.engine == "azureml" and (role.compute == SERVERLESS) != (role.size is not None):
-            yield f"roles.{name}.size", f"it is {role.size}", "a size for serverless compute alone"
+            if role.size is None:
+                problem, expected = f"compute is {SERVERLESS} without a size", "a machine size"
+            else:
+                problem = f"size is {role.size}, but cluster {role.compute} has its own size"
+                expected = "a size only with serverless compute"
+            yield f"roles.{name}.size", problem, expected
     yield from _budget_faults(profile.budget) if profile.budget else ()
     if profile.budget and profile.engine == "local":
-        yield "budget", 'the engine is "local", where nothing is paid for', "no such table"
+        problem = 'table [budget] is set, but the engine is "local", where runs cost nothing'
+        yield "budget", problem, "no such table"
     if profile.promotion.registry and profile.promotion.workspace:
-        yield "promotion", "it says both registry and workspace", "one of them, or neither"
+        problem = "table [promotion] sets both registry and workspace"
+        yield "promotion", problem, "at most one of registry and workspace"
     if profile.deployments.longest_days < 1:
         longest = profile.deployments.longest_days
-        yield "deployments.longest_days", f"it is {longest}", "at least 1"
+        yield "deployments.longest_days", f"longest_days is {longest}", "at least 1"
     if profile.takes == "locks":
         yield from _lock_faults(profile)
     yield from faults(profile.rules, profile.exceptions)
 
 
 def job_faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
-    """Key, problem and expectation of what its jobs lack to have an owner."""
+    """Yield key, problem and expectation of each setting that the jobs lack to have an owner."""
     if profile.engine == "local":
         return
     if profile.job is None:
-        yield "job", "this table is missing", "owner and cost_centre of what it submits"
+        yield "job", "table [job] is missing", "a table [job] with owner and cost_centre"
         return
-    for key, text in (("owner", profile.job.owner), ("cost_centre", profile.job.cost_centre)):
-        if not _filled(text).strip() or _VARIABLE.search(_filled(text)):
-            yield f"job.{key}", f"it is {text!r}, of which nothing comes", "who answers, who pays"
+    for key, text, expected in (
+        ("owner", profile.job.owner, "the user or team that is responsible for the jobs"),
+        ("cost_centre", profile.job.cost_centre, "the cost centre that pays for the jobs"),
+    ):
+        if _VARIABLE.search(_filled(text)):
+            yield f"job.{key}", f"{key} is {text!r}, and that variable is not set", expected
+        elif not _filled(text).strip():
+            yield f"job.{key}", f"{key} is empty", expected
 
 
 def _lock_faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
-    """What would let into a release what no lock can hold."""
+    """Yield each setting that would admit into a release something that no lock can record."""
     for key, found, wanted in (
         ("engine", profile.engine, "azureml"),
         ("environment_policy", profile.environment_policy, "refuse"),
@@ -291,26 +308,28 @@ def _lock_faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
         ("job.components", profile.job.components if profile.job else "published", "published"),
     ):
         if found != wanted:
-            yield key, f"it is {found}", f'"{wanted}", since it takes = "locks"'
+            problem = f'{key.rpartition(".")[2]} is "{found}"'
+            yield key, problem, f'"{wanted}", because the profile sets takes = "locks"'
 
 
 def _budget_faults(budget: SpendingBudget) -> Iterator[tuple[str, str, str]]:
     if budget.run is None and budget.month is None:
-        yield "budget", "it says neither run nor month", "run, month or both"
+        yield "budget", "table [budget] sets neither run nor month", "run, month or both"
     amounts = {"run": budget.run, "month": budget.month, "endpoints": budget.endpoints}
     for key, amount in amounts.items():
-        # No comparison holds for nan, so it would let everything pass.
+        # Every comparison with nan is false, so a budget of nan would permit any amount.
         if amount is not None and not (isfinite(amount) and amount > 0):
-            yield f"budget.{key}", f"it is {amount}", "more than 0"
+            yield f"budget.{key}", f"{key} is {amount}", "more than 0"
     if budget.run is not None and budget.month is not None and budget.run > budget.month:
-        yield "budget.run", f"it is {budget.run}", f"at most budget.month, {budget.month}"
+        yield "budget.run", f"run is {budget.run}", f"at most {budget.month}, the budget.month"
     if not re.fullmatch("[A-Z]{3}", budget.currency):
-        yield "budget.currency", f"it is {budget.currency!r}", "three capital letters, such as USD"
+        problem = f"currency is {budget.currency!r}"
+        yield "budget.currency", problem, "three capital letters, such as USD"
     if budget.restarts < 0:
-        yield "budget.restarts", f"it is {budget.restarts}", "at least 0"
+        yield "budget.restarts", f"restarts is {budget.restarts}", "at least 0"
 
 
 def _filled(text: str) -> str:
-    """A text with the environment's variables in it."""
+    """Return a text with its environment variables replaced."""
     variables = {"USER": login_name()} | os.environ  # cron and containers do not set USER
     return Template(text).safe_substitute(variables)

@@ -1,4 +1,4 @@
-"""What a profile says of rules: how bad a finding is, and which are put up with until when."""
+"""The severities of rules in a profile, and the exceptions that tolerate findings until a date."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ Severity = Literal["error", "warning", "note", "off"]
 
 @dataclass(frozen=True)
 class RuleException:
-    """Why findings of a rule are put up with, by whose word, and until when, that day included.
+    """An exception to a rule: its owner, its reason, and its last day.
 
-    Those of one pipeline and of one node, where it names them.
+    An exception that names a pipeline or a node covers only the findings there.
     """
 
     rule: str
@@ -24,7 +24,7 @@ class RuleException:
     node: str | None = None
 
     def covers(self, rule: str, pipeline: str | None, node: str | None) -> bool:
-        """Whether it is about such a finding; None stands for any."""
+        """Return True if the exception covers such a finding; None stands for any."""
         return (
             self.rule == rule
             and (self.pipeline is None or pipeline in (None, self.pipeline))
@@ -35,15 +35,17 @@ class RuleException:
 def faults(
     rules: Mapping[str, Severity], exceptions: Sequence[RuleException]
 ) -> Iterator[tuple[str, str, str]]:
-    """Key, problem and expectation of what a profile says of rules and cannot mean."""
+    """Yield key, problem and expectation of each contradiction in a profile's rules."""
     for index, one in enumerate(exceptions):
         for key, text in (("owner", one.owner), ("reason", one.reason)):
             if not text.strip():
-                yield f"exceptions.{index}.{key}", "it is empty", "a line of text"
+                yield f"exceptions.{index}.{key}", f"{key} is empty", "a line of text"
         if rules.get(one.rule) == "off":
-            problem = f"[rules] turns {one.rule} off, so there is nothing to except"
-            yield f"exceptions.{index}.rule", problem, "one of both"
+            problem = f"table [rules] turns {one.rule} off, so this exception has no effect"
+            yield f"exceptions.{index}.rule", problem, 'either the exception or "off"'
     for (first, one), (second, other) in combinations(enumerate(exceptions), 2):
         if one.covers(other.rule, other.pipeline, other.node):
-            problem = f"it and exceptions.{first} speak of the same findings of {one.rule}"
-            yield f"exceptions.{second}", problem, "one owner, reason and date for a finding"
+            problem = (
+                f"exceptions.{second} and exceptions.{first} cover the same findings of {one.rule}"
+            )
+            yield f"exceptions.{second}", problem, "one owner, reason and date for each finding"

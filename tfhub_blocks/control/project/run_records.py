@@ -1,4 +1,4 @@
-"""What a run did, step by step, as a record that people and programs read."""
+"""A record of a run, step by step, for people and programs."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from typing import Any
 from tfhub_blocks.control.project.run_terms import Terms, read_terms
 from tfhub_blocks.records.base.folders import write_file
 
-# The words that Azure ML uses.
+# Azure ML's own status words.
 NOT_STARTED = "NotStarted"
 RUNNING = "Running"
 COMPLETED = "Completed"
@@ -21,19 +21,19 @@ CANCELED = "Canceled"
 FINAL = {COMPLETED, FAILED, CANCELED}
 METRICS_NAME = "metrics.json"
 RECORD_NAME = "run.json"
-# Below .runs: what ran here, and what was sent to Azure ML from here.
+# Below .runs: local runs, and jobs that were submitted to Azure ML from here.
 FOLDERS = ("runs", "jobs")
-# The steps of records from before terms were kept, all of which ran on this machine.
+# The terms of steps in records without terms: those are older, and all ran locally.
 _OF_OLD = Terms("local", "", "", instances=1, timeout_s=0, price_per_hour=0.0)
 
 
 @dataclass
 class StepRecord:
-    """What became of one step, and on which terms it ran.
+    """The result of one step, and the terms on which the step ran.
 
-    ``key`` is the digest of what a step on Azure ML was made of, by which it is reused.
-    ``inputs`` says of each port what it got: ``{"step": S, "port": P}``, ``{"path": P}`` or
-    ``{"value": V}``, V as it stood in the command.
+    ``key`` is the digest of everything that a step on Azure ML depends on, by which it is reused.
+    ``inputs`` contains the source of each port: ``{"step": S, "port": P}``, ``{"path": P}`` or
+    ``{"value": V}``, with V as written in the command.
     """
 
     component: str
@@ -54,11 +54,11 @@ class StepRecord:
 
 @dataclass
 class RunRecord:
-    """What became of a run: ``run.json`` in its folder, and what ``--json`` prints.
+    """The result of a run: the content of ``run.json`` in its folder, and of ``--json`` output.
 
-    ``owner`` answers for it and ``cost_centre`` pays; ``started_by`` are names of whoever started
-    it, which prove nothing; ``currency`` is that of the prices in the
-    terms of its steps, and ``prices_of`` the day that these were of.
+    ``owner`` is responsible for the run, and ``cost_centre`` pays. ``started_by`` are names of the
+    user who started the run; they prove nothing. ``currency`` is the currency of the prices in the
+    steps' terms, and ``prices_of`` is the day of those prices.
     """
 
     run: str
@@ -80,24 +80,24 @@ class RunRecord:
     started_by: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return the record, JSON-ready."""
         record = asdict(self)
         for step in record["steps"].values():
             del step["progress"]
         return record
 
     def write(self) -> None:
-        """Write ``run.json``, whole."""
+        """Write ``run.json``; the file is complete or absent."""
         text = json.dumps(self.as_dict(), indent=1, ensure_ascii=False)
         write_file(Path(self.folder) / RECORD_NAME, text.encode())
 
 
 def read_run(path: Path) -> RunRecord:
-    """A run from its ``run.json``, of this version or an older one.
+    """Read a run from its ``run.json``, of this version or an older one.
 
     Raises:
-        ValueError: It is none.
-        OSError: It cannot be read.
+        ValueError: The file is not the record of a run.
+        OSError: The file cannot be read.
     """
     record = json.loads(path.read_text(encoding="utf-8"))
     try:
@@ -111,19 +111,19 @@ def read_run(path: Path) -> RunRecord:
         owner = record.get("owner") or record["inputs"].get("owner", "")
         return RunRecord(**_known(record, RunRecord) | {"steps": steps, "owner": owner})
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is no record of a run ({error})") from error
+        raise ValueError(f"{path} is not the record of a run ({error})") from error
 
 
 def _known(record: dict[str, Any], kind: Any) -> dict[str, Any]:
-    """What a record has of a dataclass's fields: a newer one may have more."""
+    """Return the entries that are fields of a dataclass; a newer record may have more."""
     names = {field.name for field in fields(kind)}
     return {key: value for key, value in record.items() if key in names}
 
 
 def past_runs(folder: Path) -> Iterator[tuple[Path, RunRecord]]:
-    """The runs and jobs below a folder ``.runs``, each with its own folder, the newest first.
+    """Yield the runs and jobs below a folder ``.runs`` with their folders, the newest first.
 
-    What cannot be read is passed over: a run may be beginning just now.
+    Unreadable records are skipped: a run may be starting at this moment.
     """
     found: list[tuple[Path, RunRecord]] = []
     for path in (path for name in FOLDERS for path in folder.glob(f"{name}/*/{RECORD_NAME}")):
@@ -134,7 +134,7 @@ def past_runs(folder: Path) -> Iterator[tuple[Path, RunRecord]]:
 
 
 def began(text: str) -> datetime:
-    """When something began, from a record; the beginning of time if that does not say."""
+    """Parse the start time in a record; return the earliest time if the text is not a time."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -143,7 +143,7 @@ def began(text: str) -> datetime:
 
 
 def new_run_name(pipeline: str, runs: Path) -> str:
-    """A name for a run that no other has: the pipeline and the time, in UTC."""
+    """Return a name that no other run has, and create its folder: the pipeline and the UTC time."""
     stem = f"{pipeline}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     name, number = stem, 1
     while True:
@@ -157,9 +157,9 @@ def new_run_name(pipeline: str, runs: Path) -> str:
 
 
 def read_metrics(path: Path) -> dict[str, float]:
-    """The numbers of a ``metrics.json``, an estimate with its interval as its value.
+    """Return the numbers in a ``metrics.json``; an estimate with an interval counts as its value.
 
-    A file of that name with other content tells nothing.
+    A file of that name with other content has no metrics.
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))

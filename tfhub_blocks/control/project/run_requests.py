@@ -1,4 +1,4 @@
-"""From a request on the command line to the graph that an engine runs."""
+"""Preparation of a command-line request: from settings to the graph that an engine runs."""
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,13 +20,13 @@ from tfhub_blocks.control.repository.catalog import DATA_TYPES, load_pipeline, p
 
 @dataclass(frozen=True)
 class NotGiven:
-    """What a graph holds for an input of its pipeline that nobody has named yet."""
+    """The value in a graph for a pipeline input that has no value yet."""
 
     name: str
 
 
 def pipeline_ports(name: str) -> Mapping[str, Any]:
-    """The declared inputs of a pipeline, by name, as azure-ai-ml ``Input`` objects.
+    """Return the declared inputs of a pipeline, by name, as azure-ai-ml ``Input`` objects.
 
     An input declared as ``epochs: int = 3`` counts as well.
     """
@@ -39,10 +39,10 @@ def pipeline_ports(name: str) -> Mapping[str, Any]:
 def prepare_job(
     name: str, settings: Iterable[str], profile: Profile
 ) -> tuple[Any, Graph, dict[str, Any]]:
-    """The ``PipelineJob`` of a pipeline with its inputs set, its graph, and these inputs.
+    """Return the ``PipelineJob`` of a pipeline with its inputs set, its graph, and these inputs.
 
     Raises:
-        BlocksError: The pipeline, an input or a value is not as it must be.
+        BlocksError: The pipeline, an input or a value is missing or invalid.
     """
     ports = pipeline_ports(name)
     given = parse_settings(
@@ -55,7 +55,7 @@ def prepare_job(
 
 
 def draft_graph(name: str) -> Graph:
-    """The graph of a pipeline whose data inputs are not known yet, to look at."""
+    """Return the graph of a pipeline for inspection, before its data inputs are known."""
     ports = pipeline_ports(name)
     lacking = _placeholders(ports, {})
     return read_graph(_build(name, ports, lacking), name, lacking)
@@ -64,10 +64,10 @@ def draft_graph(name: str) -> Graph:
 def prepare_draft(
     name: str, settings: Iterable[str], profile: Profile
 ) -> tuple[Any, Graph, dict[str, Any]]:
-    """As ``prepare_job``, of a request that may lack inputs: the graph holds NotGiven for those.
+    """Prepare a job from a request that may lack inputs; the graph contains NotGiven for those.
 
     Raises:
-        BlocksError: As ``prepare_job``, but for an input that is missing.
+        BlocksError: The pipeline, an input or a value is invalid. Missing inputs are allowed.
     """
     ports = pipeline_ports(name)
     remote = profile.engine == "azureml"
@@ -80,7 +80,7 @@ def prepare_draft(
 
 
 def _placeholders(ports: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Something for each input that is not given and has to be, or is data."""
+    """Return a placeholder for every missing input that is required or is data."""
     return {
         key: _placeholder(key, port)
         for key, port in ports.items()
@@ -115,12 +115,13 @@ def _build(name: str, ports: Mapping[str, Any], given: Mapping[str, Any]) -> Any
 
 @contextmanager
 def _components_unchanged() -> Iterator[None]:
-    """Undo what azure-ai-ml writes of a node's resources into its component: it is another's then.
+    """Restore each component's resources after building a job.
 
-    The component as such, by whose digest it was published, says nothing of where it runs.
+    azure-ai-ml copies a node's resources into its component, which other nodes share. A
+    component's published digest does not include where the component runs.
     """
     package = import_module("tfhub_blocks.components")
-    steps = [it for it in vars(package).values() if isinstance(it, CommandComponent)]
+    steps = [step for step in vars(package).values() if isinstance(step, CommandComponent)]
     before = [copy.deepcopy(step.resources) for step in steps]
     try:
         yield

@@ -1,4 +1,4 @@
-"""The terms of a step: on what it runs, what it may take of that, and what an hour costs."""
+"""The terms of a step: its machines, its time limits, and the price per hour."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -9,11 +9,11 @@ SECONDS_PER_HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Terms:
-    """On what a step runs, as it was when the run began.
+    """The machines, limits and prices of a step when its run began.
 
-    ``price_per_hour`` is that of one of the ``instances``; None where it is not known. The step may
-    take ``timeout_s`` in each of so many ``attempts``, and its nodes idle for ``idle_s`` at most
-    afterwards. ``expected_s`` is what earlier runs say; None where there were none.
+    ``price_per_hour`` is the price of one of the ``instances``, or None if the price is unknown.
+    The step may take ``timeout_s`` in each of its ``attempts``, and afterwards its nodes idle for
+    ``idle_s`` at most. ``expected_s`` is the duration in earlier runs, or None without such runs.
     """
 
     compute: str
@@ -27,48 +27,48 @@ class Terms:
     expected_s: float | None = None
 
     def cost(self, seconds: float) -> float | None:
-        """What so many seconds cost on all of its nodes."""
+        """Return the cost of a duration on all nodes of the step, or None without a price."""
         if self.price_per_hour is None:
             return None
         return seconds * self.instances * self.price_per_hour / SECONDS_PER_HOUR
 
     @property
     def ceiling(self) -> float | None:
-        """What the step costs at most."""
+        """The highest possible cost of the step."""
         return self.cost(self.timeout_s * self.attempts)
 
     @property
     def idle_ceiling(self) -> float | None:
-        """What its nodes cost at most while they wait for work afterwards."""
+        """The highest possible cost of the step's nodes while they idle afterwards."""
         return self.cost(self.idle_s)
 
     @property
     def expected(self) -> float | None:
-        """What it is expected to cost: the ceiling, where nothing is known."""
+        """The expected cost of the step; the ceiling if no duration is expected."""
         return self.ceiling if self.expected_s is None else self.cost(self.expected_s)
 
     @property
     def place(self) -> str:
-        """On what it runs, in words."""
+        """The machines of the step, in words."""
         machine = " ".join(word for word in (self.size or self.compute, self.tier) if word)
         return f"{self.instances} x {machine}" if self.instances > 1 else machine
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return the terms, JSON-ready."""
         return asdict(self)
 
 
 def total(amounts: Iterable[float | None]) -> float | None:
-    """The sum; None if one of them is not known."""
+    """Return the sum of the amounts, or None if an amount is unknown."""
     found = list(amounts)
     return None if None in found else float(sum(amount or 0.0 for amount in found))
 
 
 def read_terms(record: Mapping[str, Any] | None) -> Terms | None:
-    """The terms that ``as_dict`` gave; None where there are none, as in older records."""
+    """Return the terms that ``as_dict`` wrote; None without any, as in older records."""
     if not record:
         return None
     try:
         return Terms(**{key: record[key] for key in Terms.__dataclass_fields__ if key in record})
-    except TypeError:  # of another version
+    except TypeError:  # written by another version
         return None

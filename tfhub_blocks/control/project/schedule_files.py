@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 
 from tfhub_blocks.control.project.profiles import Profile, load_profile
 from tfhub_blocks.control.project.triggers import Recurrence, Trigger, make_trigger
+from tfhub_blocks.control.repository.catalog import installed_folder
 from tfhub_blocks.records.base.documents import read_document
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 
@@ -15,7 +15,7 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class ScheduleFile:
-    """``pipelines/schedules/NAME.toml``: what runs when, and with what."""
+    """The content of ``pipelines/schedules/NAME.toml``: a pipeline, its trigger and its inputs."""
 
     pipeline: str
     profile: str
@@ -29,7 +29,7 @@ class ScheduleFile:
 
 @dataclass(frozen=True)
 class ScheduleDefinition:
-    """A schedule as it is defined here."""
+    """A schedule that is defined in the project."""
 
     name: str
     file: ScheduleFile
@@ -38,26 +38,26 @@ class ScheduleDefinition:
 
 
 def schedule_files() -> dict[str, Path]:
-    """Each schedule's file by name; one in the working folder hides an installed one."""
-    folders = (Path(str(files("tfhub_blocks.pipelines"))), Path.cwd() / "pipelines")
+    """Return each schedule's file by name; one in the working folder hides an installed one."""
+    folders = (installed_folder("pipelines"), Path.cwd() / "pipelines")
     paths = [path for folder in folders for path in sorted(folder.glob("schedules/*.toml"))]
     return {path.stem: path for path in paths}
 
 
 def read_definition(name: str) -> ScheduleDefinition:
-    """A schedule that is defined here.
+    """Read a schedule that is defined in the project.
 
     Raises:
-        BlocksError: There is none of that name, or something in it is wrong.
+        BlocksError: No schedule has that name, or its file has an error.
     """
     known = schedule_files()
     if name not in known:
         raise BlocksError(
             "schedule",
             name,
-            "there is no such schedule here",
-            "one of " + ", ".join(known) if known else "pipelines/schedules/NAME.toml",
-            nearest(name, known) or "write its file",
+            f"schedule {name!r} is not defined in this project",
+            "one of " + ", ".join(known) if known else "",
+            nearest(name, known) or f"Define the schedule in pipelines/schedules/{name}.toml",
         )
     file = read_document(known[name], ScheduleFile, FORMAT_VERSION)
     trigger = make_trigger(str(known[name]), file.time_zone, file.cron, file.recurrence)

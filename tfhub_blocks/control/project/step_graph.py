@@ -1,4 +1,4 @@
-"""A ``PipelineJob`` of azure-ai-ml as a graph of steps: what runs, after what, with what."""
+"""A ``PipelineJob`` of azure-ai-ml as a graph of steps, with their order and inputs."""
 
 import heapq
 import re
@@ -16,14 +16,14 @@ _BINDING = re.compile(r"^\$\{\{parent\.(?:inputs\.(\w+)|jobs\.(\w+)\.outputs\.(\
 _OUTPUT_BINDING = re.compile(r"^\$\{\{parent\.outputs\.(\w+)\}\}$")
 _OPTIONAL = re.compile(r"\$\[\[(.*?)\]\]")
 _PLACEHOLDER = re.compile(r"\$\{\{(inputs|outputs)\.(\w+)\}\}")
-# A tag of a step: the optional port that is of no use without another one, and that one, with a
-# space between. The step says so, too; but it may be the last to run.
+# A tag of a step: an optional port, a space, and the other port that the first one requires. The
+# step checks this too, but it may be the last to run.
 _NEEDS_TAG = "needs"
 
 
 @dataclass(frozen=True)
 class OutputOf:
-    """An input that another step makes."""
+    """An input that is the output of another step."""
 
     node: str
     port: str
@@ -33,11 +33,12 @@ class OutputOf:
 class Node:
     """One step of a pipeline, with the command and the code that Azure ML would run.
 
-    ``inputs`` holds what each port gets: an OutputOf, the Path of given data, or a primitive;
-    an optional port that got nothing is not there. ``shares_work`` says whether it can run on
-    several workers, ``instance_count`` on how many the pipeline wants it, if it says that.
-    ``registers`` holds the asset's name of each output that becomes one by itself, ``services`` the
-    kinds of doors that the pipeline opens into the running step, such as ``ssh``.
+    ``inputs`` maps each port to its source: an OutputOf, the Path of an input, or a primitive. An
+    optional port without a source is absent. ``shares_work`` is True if the step can run on several
+    workers; ``instance_count`` is the number that the pipeline sets, if any.
+    ``registers`` maps an output to the name of the asset that Azure ML registers from it.
+    ``services`` lists the kinds of access that the pipeline opens into the running step, such as
+    ``ssh``.
     """
 
     name: str
@@ -60,11 +61,11 @@ class Node:
 
     @property
     def needs(self) -> set[str]:
-        """The names of the nodes whose outputs this one takes."""
+        """The names of the nodes whose outputs this node consumes."""
         return {value.node for value in self.inputs.values() if isinstance(value, OutputOf)}
 
     def command_line(self, inputs: Mapping[str, Any], outputs: Mapping[str, Path]) -> str:
-        """The command with each placeholder filled in, as Azure ML does it."""
+        """Return the command with each placeholder replaced, as Azure ML does it."""
         texts = {("inputs", port): self.text(port, value) for port, value in inputs.items()} | {
             ("outputs", port): str(path) for port, path in outputs.items()
         }
@@ -79,27 +80,27 @@ class Node:
         return _PLACEHOLDER.sub(fill, _OPTIONAL.sub(keep, self.command))
 
     def text(self, port: str, value: Any) -> str:
-        """What a port gets, as Azure ML puts it into a command line."""
-        # The SDK's dictionary holds a boolean as 1 or 0.
+        """Return a port's value as Azure ML writes it into a command line."""
+        # The SDK's dictionary contains a boolean as 1 or 0.
         boolean = self.input_types[port] == "boolean" and isinstance(value, int)
         return str(bool(value) if boolean else value)
 
     def write_code(self, folder: Path) -> None:
-        """Copy the code snapshot, as it would be uploaded, into a folder that is not there yet."""
+        """Copy the code snapshot that Azure ML would receive into a new folder."""
         with self.entity._build_code() as code:
             shutil.copytree(code.path, folder, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 @dataclass(frozen=True)
 class Graph:
-    """The steps of a pipeline in an order that respects what each needs, and its outputs."""
+    """The steps of a pipeline in an order that respects their dependencies, and its outputs."""
 
     name: str
     nodes: Mapping[str, Node]
     outputs: Mapping[str, OutputOf]
 
     def edges(self) -> Iterator[tuple[str, str, str]]:
-        """Each (maker, port, user) of the graph."""
+        """Yield each edge of the graph as (producer, port, consumer)."""
         for node in self.nodes.values():
             for value in node.inputs.values():
                 if isinstance(value, OutputOf):
@@ -107,20 +108,20 @@ class Graph:
 
 
 def told_inputs(node: Node) -> dict[str, dict[str, str]]:
-    """What each port of a node gets, as the record of a run keeps it."""
-    told: dict[str, dict[str, str]] = {}
+    """Return the source of each port of a node, as the record of a run stores it."""
+    sources: dict[str, dict[str, str]] = {}
     for port, value in node.inputs.items():
         if isinstance(value, OutputOf):
-            told[port] = {"step": value.node, "port": value.port}
+            sources[port] = {"step": value.node, "port": value.port}
         elif isinstance(value, Path):
-            told[port] = {"path": str(value)}
+            sources[port] = {"path": str(value)}
         else:
-            told[port] = {"value": node.text(port, value)}
-    return told
+            sources[port] = {"value": node.text(port, value)}
+    return sources
 
 
 def read_graph(job: Any, name: str, given: Mapping[str, Any]) -> Graph:
-    """The graph of a pipeline job.
+    """Return the graph of a pipeline job.
 
     Args:
         job: The azure-ai-ml ``PipelineJob``.
@@ -128,7 +129,7 @@ def read_graph(job: Any, name: str, given: Mapping[str, Any]) -> Graph:
         given: The pipeline's inputs by name: paths for data, primitives for the rest.
 
     Raises:
-        BlocksError: A node is no command step, or takes what nothing gives.
+        BlocksError: A node is not a command step, or an input of a node has no valid source.
     """
     record = job._to_dict()
     _check_resources(job)
@@ -145,10 +146,10 @@ def read_graph(job: Any, name: str, given: Mapping[str, Any]) -> Graph:
 
 
 def _check_resources(job: Any) -> None:
-    """See that no node has the resources that another one was given.
+    """Check that no node shares the resources of another node.
 
-    What ``set_resources`` sets in a node, azure-ai-ml puts into its component as well, and from
-    there into nodes that are made later.
+    azure-ai-ml copies the resources of ``set_resources`` from a node into its component, and from
+    there into nodes that are created later.
     """
     owners: dict[int, str] = {}
     for name, node in job.jobs.items():
@@ -160,14 +161,16 @@ def _check_resources(job: Any) -> None:
             raise BlocksError(
                 "pipeline",
                 f"{name}.resources",
-                f"it is that of {owner} as well, which azure-ai-ml does after set_resources",
-                "resources of its own",
-                'write NODE.resources = {"instance_count": ...} in the pipeline instead',
+                f"steps {name} and {owner} share one resources object, because azure-ai-ml copies"
+                " it after set_resources",
+                "separate resources for each step",
+                f"Replace {owner}.set_resources(...) in the pipeline with {owner}.resources ="
+                ' {"instance_count": ...}',
             )
 
 
 def _defaults(record: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The given inputs, and the pipeline's own defaults for the rest."""
+    """Return the pipeline's inputs, with the pipeline's own defaults where none was passed."""
     primitives = {
         name: value
         for name, value in record.get("inputs", {}).items()
@@ -177,9 +180,9 @@ def _defaults(record: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, 
 
 
 def _registered(entry: Mapping[str, Any], outputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Each output of a node that becomes an asset by itself, and the asset's name.
+    """Yield each output of a node that Azure ML registers as an asset, with the asset's name.
 
-    Of one that is the pipeline's as well, the SDK has put the name there.
+    If the output is also an output of the pipeline, the SDK moves the name there.
     """
     for port, value in (entry.get("outputs") or {}).items():
         match = _OUTPUT_BINDING.match(value) if isinstance(value, str) else None
@@ -200,9 +203,9 @@ def _read_node(
         raise BlocksError(
             "pipeline",
             name,
-            f"it is a {entry.get('type')} of {component!r}",
-            "a command component whose code is here",
-            "run pipelines with other kinds of nodes on Azure ML",
+            f"node {name} is a {entry.get('type')} of {component!r}",
+            "a command component with local code",
+            "Submit pipelines with other kinds of nodes to Azure ML with azure-ai-ml",
         )
     ports = component.get("inputs") or {}
     inputs = {port: spec["default"] for port, spec in ports.items() if "default" in spec}
@@ -223,17 +226,17 @@ def _read_node(
             raise BlocksError(
                 "pipeline",
                 f"{name}.{port}",
-                f"{literal!r} holds a quote, a line break or a binding inside of text",
-                "a value that a command line can carry",
-                "give another value in the pipeline",
+                f"{literal!r} contains a single quote, a line break or a binding inside text",
+                "a value that a command line can contain",
+                f"Change {port} of step {name} in the pipeline, or the input that it comes from",
             )
         if port not in inputs and not spec.get("optional"):
             raise BlocksError(
                 "pipeline",
                 f"{name}.{port}",
-                "nothing is bound to this input",
+                f"input {port} of step {name} has no value",
                 f"a value of type {spec['type']}",
-                "bind it in the pipeline",
+                f"Pass {port}=... where the pipeline calls {component['name']}",
             )
     limits, resources = getattr(job_node, "limits", None), getattr(job_node, "resources", None)
     tags = component.get("tags") or {}
@@ -242,9 +245,9 @@ def _read_node(
         raise BlocksError(
             "pipeline",
             f"{name}.{port}",
-            f"it is {inputs[port]}, and {needed} is not given",
-            f"{needed}, without which it means nothing",
-            f"give {needed}, or leave {port} out",
+            f"{port} is {inputs[port]}, but {needed} is missing",
+            f"{needed} together with {port}",
+            f"Set {needed} too, or leave {port} out",
         )
     return Node(
         name=name,
@@ -268,7 +271,7 @@ def _read_node(
 
 
 def _ordered(nodes: Mapping[str, Node]) -> dict[str, Node]:
-    """The nodes, each after those it needs; otherwise in the pipeline's own order."""
+    """Return the nodes, each after those that it needs; otherwise in the pipeline's own order."""
     names, places = list(nodes), {name: place for place, name in enumerate(nodes)}
     missing = {name: len(node.needs) for name, node in nodes.items()}
     users: dict[str, list[str]] = {}
@@ -288,8 +291,8 @@ def _ordered(nodes: Mapping[str, Node]) -> dict[str, Node]:
         raise BlocksError(
             "pipeline",
             ", ".join(stuck),
-            "these steps wait for each other, or for a step that is not there",
-            "a graph without circles",
-            "mend their bindings",
+            "these steps depend on each other, or on a step that does not exist",
+            "a graph without cycles",
+            "Change their inputs in the pipeline",
         )
     return ordered

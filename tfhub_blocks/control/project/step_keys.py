@@ -17,7 +17,7 @@ from tfhub_blocks.records.pins import encoder_decisions
 
 @dataclass
 class StepKeys:
-    """The cache keys of the steps of one run; several threads may ask at once.
+    """The cache keys of the steps of one run; several threads may call ``key`` at once.
 
     Each input folder is digested once.
     """
@@ -41,7 +41,7 @@ class StepKeys:
                 contents[port] = self._input_digest(value)
             else:
                 contents[port] = node.text(port, value)
-        # What refuses something takes nothing that was made where it was not refused.
+        # A strict policy must not reuse an output from a run in which it was not in force.
         strict = [policy for policy in self._policies() if policy in ("refuse", "production")]
         key = record_digest(
             {

@@ -1,6 +1,7 @@
-"""The tags by which tfhub-blocks knows its own things in a workspace."""
+"""The tags by which tfhub-blocks recognizes its own resources in a workspace."""
 
 TAG = "tfhub_blocks."
-# The last day, as YYYY-MM-DD. By this tag an endpoint is ours, and reap may delete it.
+# The last day, as YYYY-MM-DD. An endpoint with this tag was deployed by tfhub-blocks, so reap may
+# delete it.
 UNTIL_TAG = f"{TAG}until"
 PROFILE_TAG = f"{TAG}profile"

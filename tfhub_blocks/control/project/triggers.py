@@ -1,4 +1,4 @@
-"""When a schedule fires: as people write it, as Azure ML takes it, and at which times that is."""
+"""The trigger of a schedule: as written in a file, as Azure ML's entity, and as a list of times."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ _RULES: Mapping[str, Any] = {
     "month": MONTHLY,
 }
 _DAYS = get_args(Day)
-# cron counts from Sunday.
+# cron counts weekdays from Sunday.
 _CRON_DAYS = (6, 0, 1, 2, 3, 4, 5, 6)
 _FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7))
 
 
 @dataclass(frozen=True)
 class Recurrence:
-    """Every ``interval`` days or weeks and so on, at some times of the day."""
+    """A recurrence: every ``interval`` days, weeks and so on, at set times of the day."""
 
     frequency: Frequency
     interval: int = 1
@@ -39,54 +39,57 @@ class Recurrence:
     month_days: tuple[int, ...] = ()
 
     def faults(self) -> Iterator[tuple[str, str, str]]:
-        """Key, problem and expectation of each value that its type alone does not rule out."""
+        """Yield key, problem and expectation of each value that its type alone does not exclude."""
         if self.interval < 1:
-            yield "interval", f"it is {self.interval}", "at least 1"
+            yield "interval", f"interval is {self.interval}", "at least 1"
         for key, low, high in (("hours", 0, 23), ("minutes", 0, 59), ("month_days", 1, 31)):
             for number in getattr(self, key):
                 if not low <= number <= high:
-                    yield key, f"it holds {number}", f"numbers from {low} to {high}"
+                    yield key, f"{key} contains {number}", f"numbers from {low} to {high}"
         for frequency, key in (("week", "week_days"), ("month", "month_days")):
             if self.frequency == frequency and not getattr(self, key):
-                yield key, "it is missing", f"the days of the {frequency}"
+                yield key, f"{key} is missing", f"the days of the {frequency}"
 
 
 @dataclass(frozen=True)
 class Trigger:
-    """When a schedule fires; ``zone`` is the IANA name of its time zone."""
+    """The trigger of a schedule; ``zone`` is the IANA name of its time zone."""
 
     zone: str
     cron: str | None
     recurrence: Recurrence | None
 
     def entity(self) -> Any:
-        """As the SDK takes it; Azure ML knows time zones by their names in Windows."""
+        """Return the SDK's trigger; Azure ML uses the Windows names of time zones."""
         zone = tz_win[self.zone]
         if self.cron is not None:
             return CronTrigger(expression=self.cron, time_zone=zone)
-        it = self.recurrence
-        assert it is not None  # noqa: S101  # make_trigger saw to it
+        recurrence = self.recurrence
+        assert recurrence is not None  # noqa: S101  # make_trigger checked it
         pattern = None
-        if it.frequency not in ("minute", "hour"):
+        if recurrence.frequency not in ("minute", "hour"):
             pattern = RecurrencePattern(
-                hours=list(it.hours),
-                minutes=list(it.minutes),
-                week_days=list(it.week_days) or None,
-                month_days=list(it.month_days) or None,
+                hours=list(recurrence.hours),
+                minutes=list(recurrence.minutes),
+                week_days=list(recurrence.week_days) or None,
+                month_days=list(recurrence.month_days) or None,
             )
         return RecurrenceTrigger(
-            frequency=it.frequency, interval=it.interval, schedule=pattern, time_zone=zone
+            frequency=recurrence.frequency,
+            interval=recurrence.interval,
+            schedule=pattern,
+            time_zone=zone,
         )
 
     def times(self, after: datetime, before: datetime) -> Iterator[datetime]:
-        """Each time in UTC between two at which it fires.
+        """Yield each time, in UTC, at which the schedule fires between two times.
 
         Args:
-            after: When it was made: a recurrence counts its interval from there.
+            after: The creation of the schedule, from which a recurrence counts its interval.
             before: The end.
         """
         zone = ZoneInfo(self.zone)
-        # As the clock on the wall shows it: at 3 o'clock stays at 3 o'clock in summer.
+        # In local time: 3 o'clock stays 3 o'clock in summer.
         first, last = (t.astimezone(zone).replace(tzinfo=None) for t in (after, before))
         for local in self._rule(first).between(first, last, inc=False):
             yield local.replace(tzinfo=zone).astimezone(UTC)
@@ -102,48 +105,53 @@ class Trigger:
                 bysecond=0,
                 byweekday=sorted({_CRON_DAYS[day] for day in days}),
             )
-        it = self.recurrence
-        assert it is not None  # noqa: S101  # make_trigger saw to it
-        if it.frequency in ("minute", "hour"):
-            return rrule(_RULES[it.frequency], dtstart=first, interval=it.interval)
+        recurrence = self.recurrence
+        assert recurrence is not None  # noqa: S101  # make_trigger checked it
+        rule = _RULES[recurrence.frequency]
+        if recurrence.frequency in ("minute", "hour"):
+            return rrule(rule, dtstart=first, interval=recurrence.interval)
         return rrule(
-            _RULES[it.frequency],
+            rule,
             dtstart=first.replace(hour=0, minute=0, second=0, microsecond=0),
-            interval=it.interval,
-            byhour=it.hours,
-            byminute=it.minutes,
+            interval=recurrence.interval,
+            byhour=recurrence.hours,
+            byminute=recurrence.minutes,
             bysecond=0,
-            byweekday=[_DAYS.index(day) for day in it.week_days] or None,
-            bymonthday=it.month_days or None,
+            byweekday=[_DAYS.index(day) for day in recurrence.week_days] or None,
+            bymonthday=recurrence.month_days or None,
         )
 
 
 def make_trigger(
     where: str, time_zone: str, cron: str | None, recurrence: Recurrence | None
 ) -> Trigger:
-    """A trigger, checked.
+    """Check the settings of a trigger, and return the trigger.
 
     Args:
-        where: Whence it is, for messages.
-        time_zone: An IANA name, or Windows' name of a time zone.
+        where: The source of the settings, for messages.
+        time_zone: An IANA name, or a Windows name of a time zone.
         cron: Five fields, of which Azure ML ignores the day and the month.
-        recurrence: Given instead.
+        recurrence: An alternative to cron.
 
     Raises:
-        BlocksError: Both or none of cron and recurrence are given, or one of them means nothing.
+        BlocksError: Both or neither of cron and recurrence are set, or a setting is invalid.
     """
     if (cron is None) == (recurrence is None):
-        problem = "both are given" if cron else "neither is given"
-        raise BlocksError(where, "cron, [recurrence]", problem, "one of them", "keep one")
+        found = "both cron and [recurrence]" if cron else "neither cron nor [recurrence]"
+        problem, expected = f"the schedule sets {found}", "exactly one of cron and [recurrence]"
+        remedy = f"Remove one from {where}" if cron else f"Add one to {where}"
+        raise BlocksError(where, "cron, [recurrence]", problem, expected, remedy)
     zone = win_tz.get(time_zone, time_zone)
     if zone not in tz_win or not _is_zone(zone):
-        near = nearest(time_zone, [*tz_win, *win_tz]) or "correct it"
-        expected = "a name such as Europe/Berlin"
-        raise BlocksError(where, "time_zone", f"it is {time_zone!r}", expected, near)
+        near = nearest(time_zone, [*tz_win, *win_tz]) or f"Edit time_zone in {where}"
+        problem = f"time_zone {time_zone!r} is unknown"
+        raise BlocksError(where, "time_zone", problem, "a name such as Europe/Berlin", near)
     for problem, expected in _cron_faults(cron) if cron is not None else ():
-        raise BlocksError(where, "cron", problem, expected, "correct it; see man 5 crontab")
+        remedy = f"Edit cron in {where}; `man 5 crontab` explains the fields"
+        raise BlocksError(where, "cron", problem, expected, remedy)
     for key, problem, expected in recurrence.faults() if recurrence else ():
-        raise BlocksError(where, f"recurrence.{key}", problem, expected, "correct it")
+        remedy = f"Edit recurrence.{key} in {where}"
+        raise BlocksError(where, f"recurrence.{key}", problem, expected, remedy)
     return Trigger(zone, cron, recurrence)
 
 
@@ -171,7 +179,7 @@ def _is_zone(name: str) -> bool:
 
 
 def _cron_field(text: str, field: tuple[str, int, int]) -> list[int]:
-    """The numbers that a field of a cron expression means: ``*``, ``*/5``, ``1-5``, ``1,3``."""
+    """Return the numbers that a cron field selects, such as ``*``, ``*/5``, ``1-5`` or ``1,3``."""
     name, low, high = field
     found: set[int] = set()
     for part in text.split(","):
@@ -182,8 +190,8 @@ def _cron_field(text: str, field: tuple[str, int, int]) -> list[int]:
             end = high if span == "*" or (step and not last) else int(last or first)
             numbers = range(start, end + 1, int(step or 1))
         except ValueError:
-            raise ValueError(f"{part!r} is no {name}") from None
+            raise ValueError(f"{part!r} in cron is not a valid {name}") from None
         if not numbers or start < low or end > high:
-            raise ValueError(f"{part!r} is no {name}")
+            raise ValueError(f"{part!r} in cron is not a valid {name}")
         found |= set(numbers)
     return sorted(found)

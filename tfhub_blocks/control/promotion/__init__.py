@@ -1,1 +1,1 @@
-"""The decision that a registered model may go where others use it."""
+"""The promotion of a registered model to a workspace or registry, after its conditions are met."""

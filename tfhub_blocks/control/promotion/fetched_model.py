@@ -1,4 +1,4 @@
-"""A registered model of a workspace, fetched with all that stands behind it."""
+"""The download of a workspace's registered model with its chain."""
 
 import re
 import shutil
@@ -23,14 +23,14 @@ _PORT = "model"
 
 
 def connect_source(profile: Profile, config: Path | None) -> Connection:
-    """The workspace of a profile, from which a model is to be promoted.
+    """Connect to the workspace of a profile, to promote a model from it.
 
     Args:
-        profile: The one that says which it is, if any does.
-        config: Its ``config.json``; else the one in this folder or above.
+        profile: The profile, which may name the workspace.
+        config: The workspace's ``config.json``; if None, the file in this folder or above.
 
     Raises:
-        BlocksError: It is another one, or what the profile names is none.
+        BlocksError: The workspace is another one, or the profile names no workspace.
     """
     wanted = profile.promotion.workspace
     if profile.engine != "azureml" or profile.promotion.registry:
@@ -38,9 +38,13 @@ def connect_source(profile: Profile, config: Path | None) -> Connection:
         raise BlocksError(
             WHERE,
             f"--from {profile.name}",
-            f"its engine is {profile.engine}" if is_local else "it is of a registry, without jobs",
+            f"the profile's engine is {profile.engine}"
+            if is_local
+            else "the profile names a registry, which has no jobs",
             "a profile of the workspace in which a job registered the model",
-            "leave --from out for a model of this machine" if is_local else "name that one",
+            "Leave out --from to promote a local model"
+            if is_local
+            else "Pass --from with a profile of the workspace",
         )
     connection = connect(config)
     if wanted and wanted != connection.name:
@@ -48,8 +52,8 @@ def connect_source(profile: Profile, config: Path | None) -> Connection:
             WHERE,
             f"--from {profile.name}",
             f"the workspace is {connection.name}",
-            f"workspace {wanted}, as [promotion] says",
-            "name its config.json with --from-config",
+            f"workspace {wanted}, from [promotion] of the profile",
+            f"Pass the config.json of workspace {wanted} with --from-config",
         )
     return connection
 
@@ -57,23 +61,29 @@ def connect_source(profile: Profile, config: Path | None) -> Connection:
 def fetch_model(
     text: str, connection: Connection, runs_dir: Path, tell: Callable[[str], None]
 ) -> Registration:
-    """A model of a workspace, its files and what the job made that registered it, below ``.runs``.
+    """Download a registered model of a workspace, and the outputs of the job that registered it.
 
-    Nothing is written in the workspace. Whether it holds is for ``verify`` to say.
+    Nothing is written in the workspace, and the chain is not checked: that is the task of
+    ``verify``.
 
     Args:
-        text: NAME:VERSION.
+        text: The model, as NAME:VERSION.
         connection: The workspace.
-        runs_dir: ``.runs``.
-        tell: Told of what could not be fetched, which the chain then lacks.
+        runs_dir: The folder ``.runs``.
+        tell: A function that receives a line for each part that cannot be downloaded. Such parts
+            are missing in the chain.
 
     Raises:
-        BlocksError: There is no such model, or it could not be fetched.
+        BlocksError: The model does not exist, or could not be downloaded.
     """
     match = _MODEL.fullmatch(text)
     if match is None:
         raise BlocksError(
-            WHERE, text, "it names no exact version", "MODEL:VERSION", "see Studio > Models"
+            WHERE,
+            text,
+            f"{text} names no exact version",
+            "MODEL:VERSION",
+            "Pass a version that Studio > Models lists",
         )
     name, version = match["name"], match["version"]
     found = find(WHERE, text, connection.client.models.get, name, version)
@@ -82,8 +92,8 @@ def fetch_model(
             WHERE,
             text,
             f"{connection} has no such model",
-            "a version that is there",
-            "see Studio > Models; leave --from out for a model of this machine",
+            "a version that the workspace has",
+            "Pass a version that Studio > Models lists, or leave out --from for a local model",
         )
     folder = runs_dir / FETCHED
     source = _files(found, connection, Store(folder / "models"))
@@ -93,15 +103,15 @@ def fetch_model(
         except BlocksError as error:
             tell(f"job {found.job_name}: {error.problem}")
     else:
-        tell(f"{connection} does not say which job registered {text}")
-    # What was decided about it there is not about where it goes.
+        tell(f"{connection} does not state which job registered {text}")
+    # A promotion inside the workspace says nothing about the new destination.
     said = own_tags(found.tags).items()
     tags = {key: it for key, it in said if not key.startswith((TAG, TAG_OF_ASSETS))}
     return Registration(name, version, source, tags, found.description or "", connection.name)
 
 
 def _files(model: Any, connection: Connection, store: Store) -> Path:
-    """The files of a model; those that are here already, if every byte of them still is."""
+    """Return the folder of a model's files, downloaded unless an intact copy exists."""
     key = f"{model.name}-{model.version}-{sha256(str(model.id).encode()).hexdigest()[:12]}"
     what = f"{model.name}:{model.version}"
     with store.locked(key):
@@ -114,7 +124,11 @@ def _files(model: Any, connection: Connection, store: Store) -> Path:
         folders = [path.parent for path in sorted(scratch.rglob("MLmodel"))]
         if not folders:
             raise BlocksError(
-                WHERE, what, "it is no MLflow model", "what register_model registered", "name it"
+                WHERE,
+                what,
+                f"{what} is no MLflow model",
+                "a model that the step register_model registered",
+                "Pass a version that register_model registered",
             )
         folders[0].rename(attempt / _PORT)
         shutil.rmtree(scratch)

@@ -1,4 +1,4 @@
-"""Promoting: the case is made, its conditions are looked at, and the decision is carried out."""
+"""The act of promotion: open the case, check the conditions, and send the model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -29,15 +29,15 @@ from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.promotions import Promotion, parse_promotion, read_promotion
 
 INTENTS_NAME = "intents"
-# Azure takes no longer text in a tag.
+# The longest text that Azure accepts in a tag.
 _LONGEST_REASON = 250
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What would be decided: the case, its conditions, and where the model would go.
+    """A proposed promotion: the case, the refusals of its conditions, and the model's destination.
 
-    ``place`` is None where nothing was asked, because the model's files are not here.
+    ``place`` is None if the model's files were not found locally, so Azure was not asked.
     """
 
     case: Case
@@ -48,30 +48,32 @@ class Proposal:
 
     @property
     def holds(self) -> bool:
-        """Whether every condition is met."""
+        """True if every condition is met."""
         return not any(self.refused.values())
 
     @property
     def decided(self) -> str:
-        """The digest of the decision by which the model is there already; or nothing."""
+        """The digest of the promotion that already brought the model there, or an empty text."""
         return self.place.decision(self.case.profile.name) if self.place else ""
 
 
 def check_reason(reason: str) -> str:
-    """A reason without white space around it.
+    """Return a reason without the white space around it.
 
     Raises:
-        BlocksError: It says nothing, or more than a tag holds.
+        BlocksError: The reason is empty, has several lines, or is longer than a tag.
     """
     text = reason.strip()
     if not text or len(text) > _LONGEST_REASON or not text.isprintable():
-        problem = f"it has {len(text)} characters" if text.isprintable() else "it has several lines"
+        problem = f"the reason has {len(text)} characters"
+        if not text.isprintable():
+            problem = "the reason has several lines"
         raise BlocksError(
             WHERE,
             "--reason",
-            problem if text else "it says nothing",
+            problem if text else "the reason is empty",
             f"one line of at most {_LONGEST_REASON} characters",
-            "say why this model may be used there: those who find it will read that",
+            "Pass --reason with why this model may be used there; users of the model read it",
         )
     return text
 
@@ -84,12 +86,13 @@ def propose(
     reason: str,
     fetched: Registration | None = None,
 ) -> Proposal:
-    """Look at everything that has to hold; nothing is written.
+    """Check all conditions of a promotion. Nothing is written.
 
-    ``fetched`` is the model, if it is not one of this machine's.
+    ``fetched`` is the model, if it is registered in a workspace.
 
     Raises:
-        BlocksError: There is no such model, something else has its place, or Azure cannot be asked.
+        BlocksError: The model does not exist, something else is at its destination, or Azure
+            refused a request.
     """
     login = find_login(connection, WHERE)
     case = open_case(text, archive, profile, fetched)
@@ -104,12 +107,12 @@ def propose(
                 WHERE,
                 f"profile {profile.name}",
                 f"the workspace is {connection.name}",
-                f"workspace {wanted}, as [promotion] says",
-                "name its config.json with --workspace-config",
+                f"workspace {wanted}, from [promotion] of the profile",
+                f"Pass the config.json of workspace {wanted} with --workspace-config",
             )
         )
     model = case.model
-    digest = model.digest if model else ""  # nothing, if it has no lineage
+    digest = model.digest if model else ""  # empty without lineage
     place = find_place(connection, case.version.name, digest) if digest else None
     return Proposal(case, refused, reason, connection, place)
 
@@ -117,23 +120,23 @@ def propose(
 def promote(
     proposal: Proposal, folder: Path, on_change: Callable[[Asset, str], None]
 ) -> tuple[Promotion | None, Path | None]:
-    """Carry out what is proposed, once; the decision and where it is kept, if it is known here.
+    """Carry out a proposal once; return the promotion and its path, as far as known locally.
 
-    Interrupted, it is taken up within an hour by the same command, with the same decision. Where
-    the model is already by a decision under this profile, that one stays.
+    After an interruption, the same command continues within an hour, with the same promotion. If
+    the model is there already by a promotion under this profile, that promotion stays.
 
     Args:
-        proposal: One that holds.
-        folder: ``.runs``.
-        on_change: Told of each asset what became of it.
+        proposal: A proposal whose conditions are all met.
+        folder: The folder ``.runs``.
+        on_change: A function that receives each asset and what was done with it.
 
     Raises:
-        BlocksError: Azure refused it.
+        BlocksError: Azure refused a request.
     """
     case, place = proposal.case, proposal.place
     model, proof = case.model, case.proof
     if not proposal.holds or model is None or proof is None or place is None:
-        raise ValueError("its conditions are not met")
+        raise ValueError("the conditions of the proposal are not met")
     new = _promotion(proposal, place)
     key = replace(new, decided="").digest[:40]
     with intent(folder / INTENTS_NAME, f"promotion-{key}", new.as_text()) as (kept, _):
@@ -141,7 +144,7 @@ def promote(
         if proposal.decided not in ("", promotion.digest):
             return _earlier(case, proposal.decided, folder)
         if not proposal.decided:
-            # A decision about it elsewhere is none about it there.
+            # The tags of a promotion to another destination say nothing about this one.
             given = case.version.tags.items()
             tags = {k: v for k, v in given if not k.startswith((TAG, TAG_OF_ASSETS))}
             send(place, promotion, model.path, proof.path, tags, on_change)
@@ -175,7 +178,7 @@ def _promotion(proposal: Proposal, place: ModelDestination) -> Promotion:
 
 
 def _earlier(case: Case, digest: str, folder: Path) -> tuple[Promotion | None, Path | None]:
-    """The decision by which a model is there, if it was taken here; named in the registry again."""
+    """Return the earlier promotion of a model if it was recorded locally; name it again in tags."""
     path = promotion_path(case.version.source, digest)
     try:
         promotion = read_promotion(path, WHERE)
@@ -185,7 +188,7 @@ def _earlier(case: Case, digest: str, folder: Path) -> tuple[Promotion | None, P
 
 
 def as_record(proposal: Proposal) -> dict[str, Any]:
-    """What is proposed, JSON-ready."""
+    """Return the proposal as JSON-ready values."""
     case, place = proposal.case, proposal.place
     return {
         "model": str(case.version),

@@ -1,4 +1,4 @@
-"""What a promotion is decided on: a registered model, all that stands behind it, and who asks."""
+"""The case of a promotion: a registered model, its chain, its release, and its promoters."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ from tfhub_blocks.records.formats.evidence import Evidence
 from tfhub_blocks.records.formats.releases import ReleaseLock
 
 WHERE = "promote"
-# The fact by which a step tells that it replayed a lock (compute/step/step_frame.py).
+# The fact in which a step records that it replayed a lock (compute/step/step_frame.py).
 RELEASE_FACT = "release_lock"
 
 
 @dataclass(frozen=True)
 class Release:
-    """The release lock that a model comes from; ``is_replay`` if its steps replayed it."""
+    """The release lock of a model; ``is_replay`` is True if the model's steps replayed the lock."""
 
     lock: ReleaseLock
     path: Path
@@ -40,10 +40,10 @@ class Release:
 
 @dataclass(frozen=True)
 class Case:
-    """A registered model that somebody wants to promote with a profile.
+    """A registered model, and a user's request to promote it with a profile.
 
-    ``promoters`` are the names of who asks, ``is_known`` whether one of them is a person's;
-    ``release`` is where the model comes from, if a lock here tells.
+    ``promoters`` are the known names of that user; ``is_known`` is True if one of them belongs to
+    a person. ``release`` is the release lock of the model, if a local lock matches.
     """
 
     archive: Archive
@@ -57,44 +57,44 @@ class Case:
 
     @property
     def model(self) -> Output | None:
-        """The model's folder, if its files are here."""
+        """The model's folder, or None if its files were not found locally."""
         return self.knot.output if self.knot else None
 
     @property
     def knot(self) -> Knot | None:
-        """The model in its chain."""
+        """The node of the model in its chain, or None."""
         return self.chain.knots.get(self.version.source)
 
     @property
     def behind(self) -> list[Knot]:
-        """The model and all that it was made from."""
+        """The model, and all outputs that it was built from."""
         return list(self.chain.behind(self.knot)) if self.knot else []
 
     @property
     def owner(self) -> str:
-        """Who answers for it, as it was registered."""
+        """The owner who is responsible for the model, from its registration."""
         return self.version.tags.get("owner", "")
 
     @cached_property
     def proof(self) -> Output | None:
-        """The evidence that it was registered with."""
+        """The evidence file that the model was registered with."""
         return evidence_of_digest(self.archive, self.version.tags.get("evidence_digest", ""))
 
     @property
     def evidence(self) -> Evidence | None:
-        """What that says."""
+        """The content of the evidence file, or None."""
         return sound_evidence(self.proof) if self.proof else None
 
     @property
     def latency(self) -> Evidence | None:
-        """The evidence that it answers soon enough, with which it was registered."""
+        """The latency evidence that the model was registered with, or None."""
         digest = self.version.tags.get("latency_digest", "")
         proof = evidence_of_digest(self.archive, digest)
         return sound_evidence(proof) if proof else None
 
     @cached_property
     def contrary(self) -> tuple[str, ...]:
-        """The digests of other evidence about it here, which did not meet its thresholds."""
+        """The digests of other local evidence about the model that did not meet its thresholds."""
         others = self.model and evidence_about(self.archive, *digests_of_model(self.model))
         found = (sound_evidence(it) for it in others or () if it != self.proof)
         failed = (it for it in found if it and not it.passed)
@@ -102,9 +102,10 @@ class Case:
 
     @cached_property
     def makers(self) -> tuple[str, ...]:
-        """Names of whoever made it: started what made it, or wrote the lock that it comes from.
+        """The names of the model's makers: who started its runs, or wrote its release lock.
 
-        None, if nothing tells of the model itself: who made what it was made from did not make it.
+        The names are empty if no record names who built the model itself. The makers of its
+        inputs alone do not count.
         """
         made_model = _makings(self.knot) if self.knot else ()
         if not self.release and not any(place.run.started_by for place in made_model):
@@ -116,14 +117,14 @@ class Case:
 
     @property
     def authors(self) -> tuple[str, ...]:
-        """All who may not decide alone: who made it, and who answers for it or for its runs."""
+        """All users who may not promote alone: makers, and owners of the model or of its runs."""
         names = {*self.makers, self.owner, *(place.run.owner for place in self._places())}
         return tuple(sorted(name for name in names if name.strip()))
 
     def _places(self) -> Iterator[StepOfRun]:
-        """The steps of runs that made something of the chain, but replays of the lock.
+        """Yield the steps of runs that wrote outputs of the chain, except replays of the lock.
 
-        Who starts a replay adds nothing to what the lock says.
+        The user who starts a replay does not change the model that the lock fixes.
         """
         if not (self.release and self.release.is_replay):
             for knot in self.chain.knots.values():
@@ -131,23 +132,23 @@ class Case:
 
 
 def _makings(knot: Knot) -> Sequence[StepOfRun]:
-    """The steps that made an output; if none is known, those that took it from the store."""
+    """Return the steps that wrote an output, or else those that took it from the store."""
     return [place for place in knot.places if not place.step.reused] or knot.places
 
 
 def open_case(
     text: str, archive: Archive, profile: Profile, fetched: Registration | None = None
 ) -> Case:
-    """A registered model with the verdict on its chain; who asks is not known yet.
+    """Open the case of a registered model, with the verdict on its chain but without promoters.
 
     Args:
-        text: What it is called.
-        archive: What is kept here.
-        profile: Where it is to go, and on what conditions.
-        fetched: The model, if it is a workspace's.
+        text: The model, as MODEL or MODEL:VERSION.
+        archive: The local outputs and runs.
+        profile: The destination and its conditions.
+        fetched: The model, if it is registered in a workspace.
 
     Raises:
-        BlocksError: It is no registered model, or no exact version where one is asked for.
+        BlocksError: The text names no registered model, or no version where one is required.
     """
     chain = chain_of_model(fetched, archive) if fetched else find_chain(text, archive, WHERE)
     version = chain.registration
@@ -155,16 +156,16 @@ def open_case(
         raise BlocksError(
             WHERE,
             text,
-            "it is no registered model",
+            f"{text} is no registered model",
             "MODEL:VERSION, which has a name and an owner",
-            "register it: a pipeline does so by the step register_model",
+            "Register the model with the step register_model of a pipeline",
         )
     if profile.takes == "locks" and ":" not in text:
         raise BlocksError(
             WHERE,
             text,
-            f"it names no version, and profile {profile.name} takes no newest one",
+            f"profile {profile.name} needs an explicit version",
             f"{text}:VERSION",
-            f"look at it first; the newest is {version}",
+            f"Run `tfhub-blocks promote {version}` (the newest) with the same options",
         )
     return Case(archive, chain, verify(chain, archive), version, profile)

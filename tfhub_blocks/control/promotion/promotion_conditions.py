@@ -1,4 +1,4 @@
-"""What has to hold before a model is promoted: each condition one function, all told at once."""
+"""The conditions of a promotion: one function for each, and all refusals reported at once."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -24,7 +24,7 @@ _TUNING_STEP = "fine_tune"
 
 
 def refusals(case: Case) -> dict[str, list[BlocksError]]:
-    """Each condition by name, with all that keeps it from being met."""
+    """Check each condition; return all refusals by the name of the condition."""
     asked = dict(_CONDITIONS)
     if case.profile.takes != "locks":
         del asked["release"]
@@ -34,35 +34,36 @@ def refusals(case: Case) -> dict[str, list[BlocksError]]:
 
 
 def _chain(case: Case) -> Iterator[BlocksError]:
-    """The whole chain is here and holds."""
+    """Refuse a chain that is incomplete or has faults."""
     found = [*case.verdict.faults, *case.verdict.gaps]
     if found:
         version = case.version
-        told = "; ".join(f"{it.where} > {it.what}: {it.found}" for it in found[:_TOLD])
+        texts = "; ".join(f"{it.where} > {it.what}: {it.found}" for it in found[:_TOLD])
         more = f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
         yield _refusal(
             case,
-            f"the chain behind it does not hold: {told}{more}",
-            "a chain that is all here, and in which verify finds no fault",
-            f"see `tfhub-blocks verify {version.source if version.workspace else version}`",
+            f"the model's chain has faults or gaps: {texts}{more}",
+            "a complete chain without faults",
+            f"Run `tfhub-blocks verify {version.source if version.workspace else version}` to see "
+            "all of them",
         )
 
 
 def _origin(case: Case) -> Iterator[BlocksError]:
-    """It begins at a snapshot of a source and at a pinned encoder, and nowhere else."""
+    """Refuse a chain without a snapshot or a pinned encoder, or with any other source."""
     behind = case.behind
     snapshots = [knot for knot in behind if snapshot_digest(knot.output)]
     for name, is_there in (
-        # Which source a pin names is in the pin, whether or not a step was given one.
+        # The pin itself names its source, so the encoder's step needs no source input.
         ("pinned encoder", any(encoder_digest(knot.output) for knot in behind)),
         ("snapshot of a source", any(link.is_source for it in snapshots for link in it.links)),
     ):
         if not is_there:
             yield _refusal(
                 case,
-                f"nothing behind it is a {name}",
+                f"the model's chain contains no {name}",
                 f"a chain that goes back to a {name}",
-                "make it from outputs of snapshot_data and import_encoder",
+                "Train the model on outputs of snapshot_data and import_encoder",
             )
     for knot in case.chain.knots.values():
         is_first = snapshot_digest(knot.output) or encoder_digest(knot.output)
@@ -71,58 +72,66 @@ def _origin(case: Case) -> Iterator[BlocksError]:
                 place = link.place or "a folder without lineage"
                 yield _refusal(
                     case,
-                    f"{knot.output.kind} was made from {place} ({link.port}), which no step made",
-                    "sources of snapshots and encoders alone",
-                    "let snapshot_data or import_encoder make it, and run again",
+                    f"{knot.output.kind} was built from {place} ({link.port}), which no step wrote",
+                    "no sources except those of snapshots and encoders",
+                    "Import it with snapshot_data or import_encoder, and run the pipeline again",
                 )
 
 
 def _evidence(case: Case) -> Iterator[BlocksError]:
-    """A step measured this very model, and it met every threshold."""
-    again = "evaluate this model, and register it with that evidence"
+    """Refuse a model without evidence that a step measured this model and met all thresholds."""
+    again = "Evaluate this model, and register it with that evidence"
     evidence, proof, model = case.evidence, case.proof, case.model
     digest = case.version.tags.get("evidence_digest", "")
     if evidence is None or proof is None:
-        told = f"evidence {digest} is not here unchanged" if digest else "it has no evidence"
-        yield _refusal(case, told, "the evidence that it was registered with", again)
+        problem = (
+            f"evidence {digest} is changed, or was not found locally"
+            if digest
+            else "the model has no evidence"
+        )
+        yield _refusal(case, problem, "the evidence that the model was registered with", again)
         return
     if model and evidence.model_digest not in digests_of_model(model):
-        told = f"its evidence is about the model {evidence.model_digest}"
-        yield _refusal(case, told, f"evidence about this model, {model.digest}", again)
+        problem = f"the evidence is about the model {evidence.model_digest}"
+        yield _refusal(case, problem, f"evidence about this model, {model.digest}", again)
     speaker = case.archive.speaker(proof)
     given = speaker.lineage.material("model") if speaker and speaker.lineage else None
     if given is None or given.digest != evidence.model_digest:
-        told = f"no step tells that it measured this model to write {proof.path.name}"
-        yield _refusal(case, told, "evidence beside the statement of the step that wrote it", again)
+        problem = f"no statement confirms that {proof.path.name} was measured on this model"
+        expected = "evidence with the statement of the step that wrote it"
+        yield _refusal(case, problem, expected, again)
     data, own = (evidence.digests.get(it, "") for it in ("snapshot", "training_snapshot"))
-    # What a lock holds was reviewed, its data too; whether this is of one is asked by itself.
+    # A reviewed lock fixes the data too; the release condition checks that the model is from it.
     if data != own and not (case.release and case.profile.takes == "locks"):
-        told = f"it was measured on data {data or 'unknown'}, and learned from {own or 'unknown'}"
-        expected = "evidence of the test split of its own data, as other models' is of it"
-        yield _refusal(case, told, expected, again)
+        problem = (
+            f"the model was measured on data {data or 'unknown'}, and learned from "
+            f"{own or 'unknown'}"
+        )
+        expected = "evidence from the test split of the model's own data, as for other models"
+        yield _refusal(case, problem, expected, again)
     champion = speaker.lineage.material(CHAMPION_PORT) if speaker and speaker.lineage else None
-    said = evidence.comparison.champion if evidence.comparison else None
-    if said != (champion.digest if champion else None):
-        told = f"no step tells that it compared with the model {said} to write {proof.path.name}"
-        yield _refusal(case, told, "a comparison with what that step was given as champion", again)
-    for told, expected in evidence.contradictions():
-        yield _refusal(case, told, expected, again)
+    stated = evidence.comparison.champion if evidence.comparison else None
+    if stated != (champion.digest if champion else None):
+        problem = f"no statement confirms that {proof.path.name} compares with the model {stated}"
+        yield _refusal(case, problem, "a comparison with the step's input champion", again)
+    for problem, expected in evidence.contradictions():
+        yield _refusal(case, problem, expected, again)
     failed = [
-        f"{it.name} asked {it.asked:g}, measured {it.measured:.4g}"
+        f"{it.name} is {it.measured:.4g}, and the threshold is {it.asked:g}"
         for it in evidence.thresholds
         if not it.met or _is_missed(it.name, it.asked, it.measured)
     ]
     if failed or not evidence.thresholds:
         yield _refusal(
             case,
-            "; ".join(failed) or "no threshold was asked for",
-            "evidence that met every threshold, and at least one",
-            "improve the model, or ask for another threshold on purpose",
+            "; ".join(failed) or "the evidence has no threshold",
+            "evidence with at least one threshold, and every threshold met",
+            "Improve the model, or evaluate with another threshold on purpose",
         )
 
 
 def _latency(case: Case) -> Iterator[BlocksError]:
-    """It was measured that it answers soon enough, if it is meant to answer at once."""
+    """Refuse a realtime model without evidence that met every latency bound."""
     model, pins = case.model, _pins(case)
     has_runtime = model is not None and (model.path / RUNTIME_NAME).exists()
     if not has_runtime and all(pin.decisions.inference != "realtime" for pin in pins):
@@ -130,35 +139,39 @@ def _latency(case: Case) -> Iterator[BlocksError]:
     latency = case.latency
     is_about = model and latency and latency.digests.get("served_model") == model.digest
     if latency is None or not is_about or latency.kind != "latency" or not latency.passed:
-        why = f"it has a {RUNTIME_NAME}" if has_runtime else "its pin decides for realtime"
+        why = (
+            f"the model has a {RUNTIME_NAME}"
+            if has_runtime
+            else 'its encoder\'s pin sets inference = "realtime"'
+        )
         yield _refusal(
             case,
-            f"{why}, and no evidence here says that it answers soon enough",
-            "the evidence of latency that it was registered with, every bound met",
-            "register it by the pipeline latency_gate",
+            f"{why}, and no passed evidence of its latency was found",
+            "the latency evidence that the model was registered with, every bound met",
+            "Register the model with the pipeline latency_gate",
         )
 
 
 def _is_missed(name: str, asked: float, measured: float) -> bool:
-    """Whether a bound was missed, whatever the evidence says of itself; NaN misses each."""
+    """Return True if a measured value misses its bound, by the numbers alone. NaN misses each."""
     if name.startswith("min_"):
         return not measured >= asked
     return name.startswith("max_") and not measured <= asked
 
 
 def _owner(case: Case) -> Iterator[BlocksError]:
-    """Somebody answers for it."""
+    """Refuse a model without an owner."""
     if not case.owner.strip() or case.owner.startswith("$"):
         yield _refusal(
             case,
-            f"its owner is {case.owner!r}, of whom nothing is known",
-            "somebody who answers for it",
-            "register it with the input owner",
+            f"the model's owner is {case.owner!r}",
+            "the name of a person or team that is responsible for the model",
+            "Register the model again with the input owner",
         )
 
 
 def _encoder(case: Case) -> Iterator[BlocksError]:
-    """Each encoder in it is decided about and named to the version, as the policy asks."""
+    """Refuse an encoder with open decisions or no version, as far as the policy requires them."""
     if (case.profile.encoder_policy or DEFAULT_POLICY) == "experiment":
         return
     tuned = any(
@@ -166,41 +179,41 @@ def _encoder(case: Case) -> Iterator[BlocksError]:
         for knot in case.behind
     )
     for pin in _pins(case):
-        told = [f"{name} is undecided" for name in undecided(pin.decisions)]
+        problems = [f"{name} is undecided" for name in undecided(pin.decisions)]
         if is_mutable(pin.handle):
-            told.append(f"{pin.handle} names no version")
+            problems.append(f"{pin.handle} names no version")
         if tuned and pin.decisions.fine_tuning == "forbidden":
-            told.append("it was fine-tuned, and its pin forbids that")
-        if told:
+            problems.append("fine_tuning is forbidden by the pin, and the encoder was fine-tuned")
+        if problems:
             yield _refusal(
                 case,
-                f"encoder {pin.name}: {'; '.join(told)}",
-                "an encoder that is decided about and named to the version",
-                "write the decisions into the pin, and make the model again with it",
+                f"encoder {pin.name}: {'; '.join(problems)}",
+                "an encoder with all decisions made and an exact version",
+                "Write the decisions into the encoder's pin, and train the model again",
             )
 
 
 def _pins(case: Case) -> list[Pin]:
-    """The pins of the encoders in it."""
+    """Return the pins of the encoders in the model's chain."""
     encoders = (knot.output for knot in case.behind if encoder_digest(knot.output))
     return [read_pin(output.path / PIN_NAME) for output in encoders]
 
 
 def _two_persons(case: Case) -> Iterator[BlocksError]:
-    """Whoever promotes it did not make it, and does not answer for it."""
+    """Refuse a promoter who made the model or is responsible for it."""
     if not case.makers:
         yield _refusal(
             case,
-            "nothing here tells who made it",
-            "runs that tell who started them, or the reviewed lock that it comes from",
-            "run it again, or bring the record of the run here",
+            "no local record names who built the model",
+            "runs with the names of who started them, or the reviewed lock of the model",
+            "Run the pipeline again, or copy the record of the run into the folder of --runs-dir",
         )
     if not case.is_known:
         yield _refusal(
             case,
-            f"whoever promotes it is known as {', '.join(case.promoters) or 'nobody'} alone",
-            "a person: a login of a person in Azure, or git's user.email",
-            "az login, or git config user.email YOU",
+            f"the promoter is known only as {', '.join(case.promoters) or 'nobody'}",
+            "a person: a person's login in Azure, or git's user.email",
+            "Run `az login`, or `git config user.email YOU`",
         )
     same = sorted(
         {
@@ -213,30 +226,38 @@ def _two_persons(case: Case) -> Iterator[BlocksError]:
     if same:
         yield _refusal(
             case,
-            f"who promotes it is who made it or answers for it ({'; '.join(same)})",
-            f"two persons: somebody else than {', '.join(case.authors)}",
-            "ask a colleague; a team of one says two_persons = false in [promotion] of the profile",
+            f"the promoter built the model or is responsible for it ({'; '.join(same)})",
+            f"a promoter other than {', '.join(case.authors)}",
+            f"Ask a colleague to promote {case.version}; for a team of one, set two_persons = "
+            "false in [promotion] of the profile",
         )
 
 
 def _profile(case: Case) -> Iterator[BlocksError]:
-    """The conditions themselves are those that were agreed on."""
+    """Refuse a profile that is not the committed one, as its conditions were not reviewed."""
     profile = case.profile
     folders = {folder.resolve() for folder in profile_folders()}
     if profile.engine != "azureml":
-        told, expected = f"its engine is {profile.engine}", 'a profile with engine = "azureml"'
+        problem, expected = (
+            f"the profile's engine is {profile.engine}",
+            'a profile with engine = "azureml"',
+        )
     elif profile.path.is_symlink() or profile.path.resolve().parent not in folders:
-        told = f"it is {profile.path}, which is no plain file of pipelines/profiles/"
+        problem = f"{profile.path} is not a plain file in pipelines/profiles/"
         expected = "a profile that was committed"
     elif is_edited(profile.path):
-        told, expected = (
-            f"{profile.path} is not as it was committed",
+        problem, expected = (
+            f"{profile.path} differs from its commit",
             "a profile that was committed",
         )
     else:
         return
     yield BlocksError(
-        WHERE, f"profile {profile.name}", told, expected, "name another, or let it be reviewed"
+        WHERE,
+        f"profile {profile.name}",
+        problem,
+        expected,
+        "Pass a committed profile with --profile, or commit this one after a review",
     )
 
 

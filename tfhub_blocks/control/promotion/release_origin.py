@@ -1,4 +1,4 @@
-"""The release lock that a model comes from: one that its evidence proved, or that was replayed."""
+"""The release lock of a model: the lock that its evidence proved, or that its steps replayed."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,9 +19,9 @@ from tfhub_blocks.records.formats.releases import SUFFIX, ReleaseLock, read_lock
 
 
 def with_release(case: Case) -> Case:
-    """A case with the lock that its model comes from, if one in pipelines/releases/ is.
+    """Return a case with the release lock of its model, if pipelines/releases/ has one.
 
-    A lock whose evidence names the model goes before one that its steps say they replayed.
+    A lock whose evidence names the model wins over a lock that the model's steps replayed.
     """
     model, replayed = case.model, _replayed(case)
     named = digests_of_model(model) if model else set()
@@ -37,7 +37,7 @@ def with_release(case: Case) -> Case:
 
 
 def _locks() -> Iterator[tuple[Path, ReleaseLock | None]]:
-    """Each lock here; None if it is not what was written, so that nothing comes from it."""
+    """Yield each local lock, or None for a lock that was edited, from which nothing can come."""
     for path in sorted(FOLDER.glob(f"*{SUFFIX}")):
         try:
             yield path, read_lock(path)
@@ -46,23 +46,24 @@ def _locks() -> Iterator[tuple[Path, ReleaseLock | None]]:
 
 
 def release_refusals(case: Case) -> Iterator[BlocksError]:
-    """What keeps a model from being one of a release that was reviewed."""
+    """Yield the reasons why a model does not come from a reviewed release."""
     release = case.release
     if release is None:
         replayed = _replayed(case)
-        told = (
-            f"it replayed {replayed}, of which no sound lock is here"
+        problem = (
+            f"the model replayed {replayed}, and no valid lock of that name was found"
             if replayed
-            else ("no release lock names it, and it was not made by replaying one")
+            else "no release lock names the model, and its steps replayed no lock"
         )
         if unsound := [path.name for path, lock in _locks() if lock is None]:
-            told += f"; {', '.join(unsound)} was edited or cannot be read"
+            problem += f"; {', '.join(unsound)} was edited or cannot be read"
         yield BlocksError(
             WHERE,
             str(case.version),
-            told,
-            f"a model of a lock in {FOLDER}/, since {case.profile.name} takes nothing else",
-            "tfhub-blocks lock PIPELINE --from-run RUN --name NAME, reviewed and committed",
+            problem,
+            f"a model of a lock in {FOLDER}/, as profile {case.profile.name} requires",
+            "Run `tfhub-blocks lock PIPELINE --from-run RUN --name NAME`, and commit the lock "
+            "after a review",
         )
         return
     for check in (
@@ -74,19 +75,19 @@ def release_refusals(case: Case) -> Iterator[BlocksError]:
             check()
         except BlocksError as error:
             yield error
-    told = "; ".join(_differences(case, release))
-    if told:
+    found = "; ".join(_differences(case, release))
+    if found:
         yield BlocksError(
             WHERE,
             f"release {release.lock.name}",
-            f"{case.version} is not what is locked: {told}",
-            "exactly that",
-            "make it again by replaying the lock, or write a lock of what this is",
+            f"{case.version} differs from the lock: {found}",
+            "the model that the lock describes",
+            f"Submit release {release.lock.name} to replay the lock, or lock the run of this model",
         )
 
 
 def _replayed(case: Case) -> str:
-    """The name of the lock that the step which made the model says it replayed."""
+    """Return the name of the lock that the model's step recorded as replayed, or an empty text."""
     lineage = case.model.lineage if case.model else None
     return str(lineage.provenance.facts.get(RELEASE_FACT, "")) if lineage else ""
 
@@ -98,10 +99,10 @@ def _differences(case: Case, release: Release) -> Iterator[str]:
         if proven and not proven.passed:
             yield "the evidence in the lock did not meet its thresholds"
         if proven and evidence and proven.evidence_digest != evidence.as_statement()["digest"]:
-            yield "the lock names other evidence than it is registered with"
+            yield "the lock names other evidence than the model's registration"
         return
     for knot in case.chain.knots.values():
-        if knot.is_champion:  # which the lock names, and steps held against that
+        if knot.is_champion:  # the lock names the champion, and the steps compared it with that
             continue
         speaker = case.archive.speaker(knot.output)
         if speaker and speaker.lineage:
@@ -109,9 +110,9 @@ def _differences(case: Case, release: Release) -> Iterator[str]:
 
 
 def _step_differences(lock: ReleaseLock, knot: Knot, made: Provenance) -> Iterator[str]:
-    """How a step that should have replayed a lock is none of its steps."""
+    """Yield the differences of a step from the steps of the lock that it should have replayed."""
     if made.facts.get(RELEASE_FACT) != lock.name:
-        yield f"{made.step} did not replay it ({knot.output.path.name})"
+        yield f"{made.step} did not replay the lock ({knot.output.path.name})"
         return
     component = lock.components.get(made.step)
     if component is None or component.code_digest != made.code_digest:

@@ -1,1 +1,1 @@
-"""Release locks: resolving, proving, writing, and replaying them."""
+"""Release locks: their resolution, proof, writing, and replay."""

@@ -1,4 +1,4 @@
-"""How two release locks differ, in the terms of what they pin."""
+"""The differences of two release locks, in the terms of their entries."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from tfhub_blocks.records.formats.releases import ReleaseLock
 
 _DIGEST = re.compile(r"[0-9a-f]{40,64}")
 _SHOWN_DIGITS = 8
-# What each table's entries are called.
+# The word for an entry of each table.
 _TABLES = {
     "data": "data",
     "encoder": "encoder",
@@ -22,9 +22,9 @@ _TABLES = {
 
 @dataclass(frozen=True)
 class LockDifference:
-    """One thing that two locks say differently: of what, which key, and both values.
+    """A difference of two locks: the subject, its key, and both values.
 
-    A value is None where a lock says nothing of it.
+    A value is None if the lock has no such entry.
     """
 
     subject: str
@@ -37,12 +37,12 @@ class LockDifference:
         return f"{self.subject}{key} {shown(self.before)} → {shown(self.after)}"
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return the difference as JSON-ready values."""
         return asdict(self)
 
 
 def differences(old: ReleaseLock, new: ReleaseLock) -> list[LockDifference]:
-    """Everything that two locks say differently but for their own digest, in a lock's order."""
+    """Return all differences of two locks except their own digests, in the order of a lock."""
     before, after = as_record(old), as_record(new)
     for record in (before, after):
         del record["digest"]
@@ -50,7 +50,7 @@ def differences(old: ReleaseLock, new: ReleaseLock) -> list[LockDifference]:
 
 
 def shown(value: Any) -> str:
-    """A value as people read it: of a digest its first digits."""
+    """Return a value as users read it: a digest is cut to its first digits."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -78,7 +78,7 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterato
 def _entry(
     subject: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
 ) -> Iterator[LockDifference]:
-    """The differences of one asset, step or so; one line if it is in one of the locks only."""
+    """Yield the differences of one entry; a single line if only one lock has the entry."""
     if before is None or after is None:
         if before is not after:
             yield LockDifference(subject, "", _named(before), _named(after))
@@ -108,8 +108,8 @@ def _flat(
 
 
 def _named(entry: Mapping[str, Any] | None) -> str | None:
-    """What is said of an entry that the other lock does not have."""
+    """Return the name of an entry that the other lock does not have."""
     if entry is None:
         return None
     words = [entry.get("name"), entry.get("component"), entry.get("version")]
-    return ":".join(word for word in words if word) or "something"
+    return ":".join(word for word in words if word) or "an entry"

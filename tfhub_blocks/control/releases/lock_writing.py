@@ -19,9 +19,9 @@ _OWNER_INPUT = "owner"
 
 @dataclass(frozen=True)
 class Wanted:
-    """A release that is to be locked: of which pipeline, under which name, and with what.
+    """A release to lock: its name, its pipeline and its settings.
 
-    ``names`` are the asset names of data that is given by its path, by input.
+    ``names`` are the asset names of data passed as a path, by input.
     """
 
     name: str
@@ -35,17 +35,17 @@ class Wanted:
 def make_lock(
     wanted: Wanted, profile: Profile, published: Published, proof: Proof | None = None
 ) -> ReleaseLock:
-    """The lock of a pipeline as it resolves here, at a clean commit.
+    """Return the lock of a pipeline as it resolves locally, at a clean commit.
 
     Args:
         wanted: The release.
-        profile: Under which it was proven, or resolves.
-        published: Asked for assets that are given by reference.
-        proof: The run that it is to be the lock of; its inputs are those of the release.
+        profile: The profile of the run, or the one to resolve under.
+        published: A function that returns the tags of assets passed by reference.
+        proof: The run to lock; its inputs become those of the release.
 
     Raises:
-        BlocksError: The tree is not clean, something has no version, the owner is not known, or
-            the run is not what the tree makes.
+        BlocksError: The tree is not clean, an input has no version, the owner is not known, or
+            the run is not what the tree would build.
     """
     commit = clean_commit("lock", FOLDER.glob(f"*{SUFFIX}"))
     ports = pipeline_ports(wanted.pipeline)
@@ -55,7 +55,7 @@ def make_lock(
             f"--data {unknown[0]}",
             f"{wanted.pipeline} has no such input",
             "one of " + ", ".join(ports),
-            nearest(unknown[0], ports) or "name one of these",
+            nearest(unknown[0], ports) or f"Pass --data with an input of {wanted.pipeline}",
         )
     settings = proof.settings if proof else wanted.settings
     evidence = None
@@ -75,7 +75,11 @@ def make_lock(
     owner = wanted.owner or given.get(_OWNER_INPUT) or (carried.owner if carried else "")
     if not owner:
         raise BlocksError(
-            "lock", "--owner", "nobody is named", "who answers for the release", "name somebody"
+            "lock",
+            "--owner",
+            "the release has no owner",
+            "the person or team that is responsible for the release",
+            "Pass --owner NAME, or set owner in [job] of the profile",
         )
     return ReleaseLock(
         name=wanted.name,
@@ -96,10 +100,10 @@ def make_lock(
 
 
 def keep_lock(lock: ReleaseLock, replace_it: bool) -> tuple[Path, bool]:
-    """Write a lock where it belongs; where that is, and whether it was not there as it is.
+    """Write a lock into the folder of locks; return its path, and True if the file changed.
 
     Raises:
-        BlocksError: Another lock of that name is there and is not to be replaced.
+        BlocksError: Another lock of that name exists and may not be replaced.
     """
     path = lock_path(lock.name)
     if path.exists() and not replace_it:
@@ -108,15 +112,15 @@ def keep_lock(lock: ReleaseLock, replace_it: bool) -> tuple[Path, bool]:
             raise BlocksError(
                 "lock",
                 str(path),
-                f"it is there and differs: {_told(found)}",
+                f"{path.name} exists already and differs: {_summary(found)}",
                 "a new name, or the same lock",
-                "give another --name, or replace it with --replace",
+                "Pass another --name, or overwrite the lock with --replace",
             )
         return path, False
     write_lock(lock, path)
     return path, True
 
 
-def _told(found: Sequence[LockDifference]) -> str:
-    told = "; ".join(map(str, found[:3]))
-    return f"{told}; and {len(found) - 3} more" if len(found) > 3 else told
+def _summary(found: Sequence[LockDifference]) -> str:
+    text = "; ".join(map(str, found[:3]))
+    return f"{text}; and {len(found) - 3} more" if len(found) > 3 else text

@@ -1,4 +1,4 @@
-"""Where release locks are, and by which names they are meant."""
+"""Names and files of release locks."""
 
 import re
 from collections.abc import Sequence
@@ -14,50 +14,54 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 
 
 def lock_path(name: str) -> Path:
-    """Where the lock of a name is."""
+    """Return the path of the lock with a name."""
     return FOLDER / f"{name}{SUFFIX}"
 
 
 def check_name(name: str) -> None:
-    """See that a release can have a name.
+    """Check that a release can have a name.
 
     Raises:
-        BlocksError: It cannot, or it is that of a pipeline.
+        BlocksError: The name has forbidden characters, or belongs to a pipeline.
     """
     taken = name in pipeline_files()
     if taken or not _NAME.fullmatch(name):
         raise BlocksError(
             "lock",
             f"--name {name}",
-            "it is the name of a pipeline" if taken else "it cannot be the name of a file",
+            f"{name} is a pipeline" if taken else f"{name} cannot be the name of a release",
             "small letters, digits, '.', '_' and '-', and no pipeline's name",
-            "give another, such as animals-3",
+            "Pass another --name, such as animals-3",
         )
 
 
 def find_lock(word: str) -> Path | None:
-    """The file of the lock that is meant by a path that ends as locks do, or by a release's name.
+    """Return the file of a lock, named by its path or by the release's name, or None.
 
-    None if it is no lock that is meant.
+    A text that ends like a lock's file is a path.
 
     Raises:
-        BlocksError: A path is named, and there is nothing.
+        BlocksError: The path of a lock does not exist.
     """
     path = Path(word) if word.endswith(SUFFIX) else lock_path(word)
     if path.is_file():
         return path
     if word.endswith(SUFFIX):
         raise BlocksError(
-            "lock", word, "there is no such file", f"{FOLDER}/NAME{SUFFIX}", "correct the path"
+            "lock",
+            word,
+            f"{word} does not exist",
+            f"{FOLDER}/NAME{SUFFIX}",
+            f"Pass a release or lock that `ls {FOLDER}` lists",
         )
     return None
 
 
 def require_lock(word: str) -> Path:
-    """As ``find_lock``.
+    """Return the file of a lock, as ``find_lock`` does, and fail without one.
 
     Raises:
-        BlocksError: There is none.
+        BlocksError: The release does not exist.
     """
     path = find_lock(word)
     if path is None:
@@ -65,9 +69,10 @@ def require_lock(word: str) -> Path:
         raise BlocksError(
             "lock",
             word,
-            "there is no such release",
+            f"release {word} does not exist",
             "one of " + ", ".join(known) if known else f"a lock in {FOLDER}",
-            nearest(word, known) or "tfhub-blocks lock PIPELINE --from-run RUN --name NAME",
+            nearest(word, known)
+            or "Write a lock with `tfhub-blocks lock PIPELINE --from-run RUN --name NAME`",
         )
     return path
 
@@ -75,10 +80,10 @@ def require_lock(word: str) -> Path:
 def locked_request(
     command: str, word: str, settings: Sequence[str] | None
 ) -> tuple[str, Sequence[str] | None]:
-    """The pipeline and the settings that a release stands for; the same again if none is meant.
+    """Resolve a release name to its pipeline and settings; return anything else unchanged.
 
     Raises:
-        BlocksError: There are settings beside a lock, or it is not sound.
+        BlocksError: Settings are passed together with a lock, or the lock is not valid.
     """
     path = find_lock(word)
     if path is None:
@@ -87,15 +92,15 @@ def locked_request(
         raise BlocksError(
             command,
             f"--set {settings[0]}",
-            f"{word} is a release lock, which says everything",
-            "a lock alone",
-            "leave it out, or write a lock of what you want: tfhub-blocks lock",
+            f"{word} is a release lock, which fixes all inputs",
+            "a release without --set",
+            "Leave out --set, or write another lock with `tfhub-blocks lock`",
         )
     lock = read_lock(path)
     return lock.pipeline, replay_settings(lock)
 
 
 def replay_settings(lock: ReleaseLock) -> tuple[str, ...]:
-    """A lock's inputs as words like those of ``--set``."""
+    """Return a lock's inputs as words like those of ``--set``."""
     given: dict[str, Any] = {name: it.reference for name, it in lock.given.items()}
     return tuple(f"{name}={value}" for name, value in (given | dict(lock.inputs)).items())

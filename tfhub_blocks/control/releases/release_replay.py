@@ -1,4 +1,4 @@
-"""Replaying a release lock: what is here is held against it, and steps are told what to see."""
+"""The replay of a release lock: the repository is checked against it, and so is each step."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,11 +28,11 @@ _TOLD = 5
 
 
 def read_release(path: Path, profile: Profile) -> ReleaseLock:
-    """The lock in a file; for a profile that takes locks only, from a clean commit that holds it.
+    """Read the lock in a file; a profile that takes only locks needs a committed lock.
 
     Raises:
-        BlocksError: It is no sound lock, its evidence says that it failed, or the tree is not that
-            of a commit that has it.
+        BlocksError: The lock is not valid, its evidence failed, the profile or lock was not
+            reviewed, or the tree is not a clean commit that contains the lock.
     """
     lock = read_lock(path)
     if profile.takes == "locks":
@@ -46,45 +46,45 @@ def read_release(path: Path, profile: Profile) -> ReleaseLock:
 
 
 def _check_profile(profile: Profile) -> None:
-    """See that a profile is one of the commit, or installed: another one was not reviewed."""
+    """Check that a profile is part of the commit or installed: others were not reviewed."""
     folders = {folder.resolve() for folder in profile_folders()}
     if profile.path.is_symlink() or profile.path.resolve().parent not in folders:
         raise BlocksError(
             "submit",
             f"profile {profile.name}",
-            f"it is {profile.path}, which is no file of pipelines/profiles/",
+            f"{profile.path} is not a plain file in pipelines/profiles/",
             "a profile that was committed, as the lock was",
-            "put it there, and let it be reviewed",
+            "Move the profile to pipelines/profiles/, and commit it after a review",
         )
 
 
 def _check_evidence(lock: ReleaseLock) -> None:
-    """See that what the run that proves a lock reached is what was asked for."""
+    """Check that the evidence in a lock met its thresholds."""
     if lock.evidence and not lock.evidence.passed:
-        missed = ", ".join(lock.evidence.thresholds) or "no threshold was asked for"
+        missed = ", ".join(lock.evidence.thresholds) or "no threshold was set"
         raise BlocksError(
             "submit",
             f"release {lock.name} > evidence",
-            f"its run did not reach what was asked of it ({missed})",
+            f"the run of the lock did not meet its thresholds ({missed})",
             "evidence that passed",
-            "lock a run that reaches it, or ask for something else on purpose",
+            "Lock a run that meets them, or evaluate with another threshold on purpose",
         )
 
 
 def _check_place(path: Path) -> None:
-    """See that a lock is where locks are reviewed, and not just anywhere in the commit."""
+    """Check that a lock is in the folder where locks are reviewed, not elsewhere in the commit."""
     if path.parent.resolve() != FOLDER.resolve():
         raise BlocksError(
             "submit",
             str(path),
-            f"it is not in {FOLDER}/",
+            f"{path} is not in {FOLDER}/",
             "a lock that was reviewed and committed",
-            "put it there, and let it be reviewed",
+            f"Move the lock to {FOLDER}/, and commit it after a review",
         )
 
 
 def check_resolution(lock: ReleaseLock, job: Any, graph: Graph) -> None:
-    """See that the pipeline with a lock's inputs is here what the lock says.
+    """Check that the pipeline, with a lock's inputs, resolves locally to the lock.
 
     Raises:
         BlocksError: A component, an environment, a step or a parameter differs; each is named.
@@ -97,22 +97,23 @@ def check_resolution(lock: ReleaseLock, job: Any, graph: Graph) -> None:
     known = {it.reference for it in lock.given.values()}
     for node in graph.nodes.values():
         others = [it for it in map(str, _outside(node).values()) if it not in known]
-        found += [f"step {node.name} gets {it}, of which no digest is locked" for it in others]
+        found += [f"step {node.name} reads {it}, which the lock does not contain" for it in others]
     if found:
-        told = "; ".join(found[:_TOLD])
+        texts = "; ".join(found[:_TOLD])
         if len(found) > _TOLD:
-            told += f"; and {len(found) - _TOLD} more"
+            texts += f"; and {len(found) - _TOLD} more"
         raise BlocksError(
             "submit",
             f"release {lock.name}",
-            f"what is here is not what is locked: {told}",
-            "exactly what the lock says",
-            f"check out a commit that makes it, such as {lock.commit[:12]}, or write a new lock",
+            f"the repository differs from the lock: {texts}",
+            "exactly the content of the lock",
+            f"Check out a commit that matches the lock, such as {lock.commit[:12]}, or write a new "
+            "lock",
         )
 
 
 def expectations(lock: ReleaseLock, graph: Graph, profile: Profile) -> dict[str, Expected]:
-    """What each step must see at run time, by its node."""
+    """Return the facts that each step must find at run time, by node."""
     digests = {it.reference: it.digest for it in lock.given.values()}
     snapshots: dict[str, tuple[str, str]] = {}
     for node in graph.nodes.values():
@@ -132,7 +133,7 @@ def expectations(lock: ReleaseLock, graph: Graph, profile: Profile) -> dict[str,
 
 
 def _outside(node: Node) -> Mapping[str, Any]:
-    """What data a node gets from outside the pipeline, by port."""
+    """Return the data that a node reads from outside the pipeline, by port."""
     return {
         port: value
         for port, value in node.inputs.items()
@@ -141,9 +142,9 @@ def _outside(node: Node) -> Mapping[str, Any]:
 
 
 def snapshot(node: Node) -> tuple[str, str]:
-    """The digest of a node's code snapshot, and the environment that the lock in it states.
+    """Return the digest of a node's code snapshot, and the environment that its lock states.
 
-    For a step that runs in a baked environment, that is the one which it continues.
+    For a step in a baked environment, that is the environment from which it was baked.
     """
     with TemporaryDirectory() as scratch:
         code = Path(scratch) / "code"

@@ -1,4 +1,4 @@
-"""What a pipeline with its inputs resolves to here, in the terms of a release lock."""
+"""The resolution of a pipeline and its inputs in this repository, in the terms of a lock."""
 
 import hashlib
 import re
@@ -35,13 +35,13 @@ from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
 
 _BINDING = re.compile(r"^\$\{\{parent\.([\w.]+)\}\}$")
 _MODEL = "mlflow_model"
-# Gives what a workspace has of an asset: kind, name and version in, its tags out.
+# Returns the tags of a workspace's asset; the arguments are kind, name and version.
 Published = Callable[[str, str, str], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
 class ResolvedInputs:
-    """A pipeline's inputs: what is data, what is an encoder, and every other one by its value."""
+    """A pipeline's inputs: its data, its encoders, and the values of all others."""
 
     data: Mapping[str, LockedData]
     encoder: Mapping[str, LockedEncoder]
@@ -50,7 +50,7 @@ class ResolvedInputs:
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a graph is made of here: no more than a function of the repository and the inputs."""
+    """The parts of a graph, which depend only on the repository and the inputs."""
 
     environments: Mapping[str, LockedEnvironment]
     components: Mapping[str, LockedComponent]
@@ -63,17 +63,17 @@ def resolve_inputs(
     names: Mapping[str, str],
     published: Published,
 ) -> ResolvedInputs:
-    """A pipeline's inputs as a lock holds them, defaults included.
+    """Resolve a pipeline's inputs to the entries of a lock, defaults included.
 
     Args:
         ports: The declared inputs.
-        given: What was given: paths or references for data, values for the rest.
-        names: The asset's name of data or of a model that is given by its path, by input; else the
-            path's own.
-        published: Asked for what is given by reference.
+        given: The values of inputs: paths or references for data, values for the rest.
+        names: Asset names of data and models passed as a path, by input; the default is the name
+            of the path.
+        published: A function that returns the tags of assets passed by reference.
 
     Raises:
-        BlocksError: Something is given that has no version, or an encoder without a pin.
+        BlocksError: An input has no version, or an encoder has no pin.
     """
     data, encoders, inputs = dict[str, LockedData](), dict[str, LockedEncoder](), {}
     for name, port in sorted(ports.items()):
@@ -92,15 +92,15 @@ def resolve_inputs(
 
 
 def resolve_graph(job: Any, graph: Graph) -> Resolved:
-    """What a pipeline job is made of here.
+    """Resolve the steps, components and environments of a pipeline job.
 
     Args:
         job: The azure-ai-ml ``PipelineJob``.
-        graph: The graph of it.
+        graph: The graph of the job.
 
     Raises:
-        BlocksError: A step names an environment that is not defined here, or gets data that is no
-            input of the pipeline.
+        BlocksError: A step names an environment that is not defined in the repository, or reads
+            data that is no input of the pipeline.
     """
     bindings = _bindings(job)
     environments, components = {}, {}
@@ -121,12 +121,12 @@ def resolve_graph(job: Any, graph: Graph) -> Resolved:
 
 
 def environment_name(node: Node) -> str:
-    """The name of a node's environment, without its version."""
+    """Return the name of a node's environment, without its version."""
     return node.environment.removeprefix("azureml:").rpartition(":")[0] or node.environment
 
 
 def _bindings(job: Any) -> dict[str, dict[str, str]]:
-    """What each node's ports are bound to, such as ``inputs.source``, by node and port."""
+    """Return the input to which each port is bound, such as ``inputs.source``, by node and port."""
     entries = job._to_dict()["jobs"]
     texts = {
         name: {
@@ -149,9 +149,9 @@ def _step(node: Node, bindings: Mapping[str, str]) -> LockedStep:
                 raise BlocksError(
                     "lock",
                     f"{node.name}.{port}",
-                    f"the pipeline itself gives it {str(value)!r}, which no lock would hold",
+                    f"the pipeline itself sets {str(value)!r}, which a lock cannot contain",
                     "an input of the pipeline",
-                    "declare an input, and give it there",
+                    f"Declare an input of the pipeline, and bind {node.name}.{port} to it",
                 )
             inputs[port] = bindings[port]
     parameters = {
@@ -168,9 +168,9 @@ def _environment(node: Node, definitions: Mapping[str, EnvironmentDefinition]) -
         raise BlocksError(
             "lock",
             f"step {node.name}",
-            f"its environment {node.environment} is not defined here",
+            f"the environment {node.environment} is not defined in the repository",
             "one of " + ", ".join(sorted(definitions)),
-            "let component.py name it: tfhub-blocks env lock",
+            "Run `tfhub-blocks env lock`, which writes the new version into component.py",
         )
     image = definition.base_image
     return LockedEnvironment(
@@ -197,9 +197,9 @@ def _encoder(port: str, value: Any, kind: str, published: Published) -> LockedEn
             raise BlocksError(
                 "lock",
                 port,
-                f"{value} has no {PIN_NAME}, so nothing tells which encoder it is",
+                f"{value} has no {PIN_NAME}, so the encoder is unknown",
                 "a pinned encoder",
-                f"tfhub-blocks encoder pin {value}",
+                f"Run `tfhub-blocks encoder pin {value}`",
             )
         asset, pin = encoder_asset(value), read_pin(value / PIN_NAME)
         return LockedEncoder(asset.name, asset.version, asset.digest, kind, pin.digest, pin.handle)
@@ -210,7 +210,7 @@ def _encoder(port: str, value: Any, kind: str, published: Published) -> LockedEn
 
 
 def _model(port: str, value: Any, name: str | None, published: Published) -> LockedEncoder:
-    """A model, as ``promote`` puts it into a workspace: its version is made from its content."""
+    """Return the entry of a model, with a version from its content, as ``promote`` computes it."""
     if isinstance(value, Path):
         digest = content_digest(value)
         pin = read_pin(value / PIN_NAME) if (value / PIN_NAME).is_file() else None
@@ -230,8 +230,8 @@ def _reference(port: str, value: Any) -> tuple[str, str]:
         raise BlocksError(
             "lock",
             port,
-            f"{text!r} is no version of a registered asset, so it may be another thing tomorrow",
-            "azureml:NAME:VERSION, or a path on this machine",
-            "register it: tfhub-blocks publish --data NAME=PATH",
+            f"{text!r} is no version of a registered asset, so its content may change",
+            "azureml:NAME:VERSION, or a local path",
+            "Register the data with `tfhub-blocks publish --data NAME=PATH`",
         )
     return name, version

@@ -1,4 +1,4 @@
-"""Whether a release holds the rules of the profile that it is submitted with, as of today."""
+"""The compliance of a release with the rules of the profile that submits it, as of today."""
 
 from dataclasses import replace
 
@@ -10,30 +10,30 @@ from tfhub_blocks.control.rules.rule_checks import check, load_rules
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.releases import ReleaseLock
 
-_TOLD = 3
+_SHOWN = 3
 
 
 def check_rules(lock: ReleaseLock, profile: Profile) -> None:
-    """See that no error stands, of those that ``tfhub-blocks check`` finds, for a release.
+    """Check that a release has no error of those that ``tfhub-blocks check`` finds.
 
-    An exception that has expired covers nothing, also where the clock was set back: today is not
-    before the newest commit.
+    An expired exception covers nothing, even if the clock was set back: today is never before the
+    newest commit.
 
     Raises:
-        BlocksError: One does; the first are told.
+        BlocksError: An error was found; the message names the first ones.
     """
     repository = Repository(replace(profile, inputs={}), latest_day("submit"))
     subject = repository.subject(lock.pipeline, replay_settings(lock))
     report = check(repository.profile, [subject], load_rules())
     found = [it for it in report.findings if it.stands]
     if found:
-        told = "; ".join(f"{it.rule}, {it.node}: {it.problem}" for it in found[:_TOLD])
-        if len(found) > _TOLD:
-            told += f"; and {len(found) - _TOLD} more"
+        texts = "; ".join(f"{it.rule}, {it.node}: {it.problem}" for it in found[:_SHOWN])
+        if len(found) > _SHOWN:
+            texts += f"; and {len(found) - _SHOWN} more"
         raise BlocksError(
             "submit",
             f"release {lock.name}",
-            f"it does not hold the rules: {told}",
-            "no error that stands",
-            f"see all of it: tfhub-blocks check {lock.name} --profile {profile.name}",
+            f"the release breaks the rules: {texts}",
+            "no errors",
+            f"Run `tfhub-blocks check {lock.name} --profile {profile.name}` to see all of them",
         )

@@ -1,4 +1,4 @@
-"""The evidence that a run reached, as a release lock holds it."""
+"""The evidence of a run, in the form that a release lock contains."""
 
 import json
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ EVIDENCE_PORT = "evidence"
 
 
 def proven_evidence(graph: Graph, made: Mapping[str, Stored]) -> LockedEvidence | None:
-    """The evidence that a pipeline gives out, or that its last evaluation made.
+    """Return the evidence that a pipeline outputs, or else that of its last evaluation.
 
     Raises:
-        BlocksError: It is of a model that the run did not make.
+        BlocksError: The evidence is about a model that the run did not build.
     """
     sources = [(out.node, out.port) for out in graph.outputs.values() if out.port == EVIDENCE_PORT]
     sources += [
@@ -38,15 +38,15 @@ def proven_evidence(graph: Graph, made: Mapping[str, Stored]) -> LockedEvidence 
         for output in stored.outputs.values()
         if (output / STATEMENT_NAME).is_file()
     ]
-    # What check_latency made of a model is, but for its runtime, what was evaluated.
+    # check_latency adds a runtime to the model, and the evidence names the model without it.
     digests = {digest for it in lineages for digest in (it.digest, bare_digest(it))}
     if found.model_digest not in digests:
         raise BlocksError(
             "lock",
             f"step {node}",
-            f"its evidence is of model {found.model_digest}, which the run did not make",
-            "evidence of a model of this run",
-            "run the pipeline again",
+            f"the evidence is about model {found.model_digest}, which the run did not build",
+            "evidence about a model of this run",
+            "Run the pipeline again",
         )
     return _locked(found, path)
 

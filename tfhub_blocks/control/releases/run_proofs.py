@@ -1,4 +1,4 @@
-"""A run on this machine as the proof of a release: what it made is what is here would make."""
+"""A local run as the proof of a release: the repository would build the same outputs."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ from tfhub_blocks.records.formats.releases import LockedEvidence, LockedStep
 
 @dataclass(frozen=True)
 class Here:
-    """What the inputs of a run give here, under the profile that the run was made under.
+    """The pipeline in this repository with the inputs of a run, under the profile of the run.
 
-    ``job`` is the pipeline as azure-ai-ml has it, ``resolved`` what each step of it resolves to.
+    ``job`` is the azure-ai-ml pipeline; ``resolved`` contains the resolved steps.
     """
 
     job: Any
@@ -35,39 +35,39 @@ class Here:
 
 @dataclass(frozen=True)
 class Proof:
-    """A run that ended well, as its record has it."""
+    """A completed run, as its record describes it."""
 
     record: RunRecord
     runs_dir: Path
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """Its inputs, as words like those of ``--set``."""
+        """The inputs of the run, as words like those of ``--set``."""
         return tuple(f"{name}={text}" for name, text in self.record.inputs.items())
 
     @property
     def again(self) -> str:
-        """The command that makes such a run again."""
+        """The command that repeats the run."""
         return f"tfhub-blocks run {self.record.pipeline} --profile {self.record.profile}"
 
     def check(self, here: Here) -> LockedEvidence | None:
-        """See that it made what the same inputs make here now; give the evidence that it reached.
+        """Check that the same inputs would give the same outputs now; return the evidence.
 
-        Each step's outputs lie under the digest of code, environment, parameters and all that they
-        were made from; that digest is computed again, from what is here, and the outputs are read
-        in full.
+        The store names each step's outputs by a digest of code, environment, parameters and
+        inputs. That digest is computed again from the repository, and the outputs are read in
+        full.
 
         Raises:
-            BlocksError: Something differs, each named, or an output was changed.
+            BlocksError: A step differs, each one named, or an output was changed.
         """
         return _check_made(self, here.graph, here.resolved.steps, here.profile)
 
 
 def find_proof(name: str, runs_dir: Path, pipeline: str) -> Proof:
-    """The run of that name, or the ``latest``.
+    """Find the run of a name, or the ``latest`` run.
 
     Raises:
-        BlocksError: There is none, it did not end well, or it is of another pipeline.
+        BlocksError: The run does not exist, did not complete, or is of another pipeline.
     """
     path = runs_dir / "runs" / name / RECORD_NAME
     known = ["latest", *(p.parent.name for p in sorted(runs_dir.glob(f"runs/*/{RECORD_NAME}")))]
@@ -77,23 +77,27 @@ def find_proof(name: str, runs_dir: Path, pipeline: str) -> Proof:
         raise BlocksError(
             "lock",
             f"--from-run {name}",
-            f"there is no such run in {runs_dir}",
-            "a run on this machine",
-            nearest(name, known) or f"tfhub-blocks run {pipeline}",
+            f"{runs_dir} has no run {name}",
+            "a local run",
+            nearest(name, known) or f"Run `tfhub-blocks run {pipeline}` first",
         ) from error
     except (OSError, ValueError) as error:
         raise BlocksError(
-            "lock", f"--from-run {name}", str(error), "a run.json that a run wrote", "run it again"
+            "lock",
+            f"--from-run {name}",
+            f"the record of the run cannot be read: {error}",
+            "a run.json that a run wrote",
+            f"Run `tfhub-blocks run {pipeline}` again, and lock the new run",
         ) from error
     check_run(record, pipeline)
     return Proof(record, runs_dir)
 
 
 def check_run(record: RunRecord, pipeline: str) -> None:
-    """See that a run is one of a pipeline, and ended well.
+    """Check that a run is of a pipeline, and completed.
 
     Raises:
-        BlocksError: It is not.
+        BlocksError: The run did not complete, or is of another pipeline.
     """
     for what, found, wanted in (
         ("status", record.status, COMPLETED),
@@ -103,9 +107,9 @@ def check_run(record: RunRecord, pipeline: str) -> None:
             raise BlocksError(
                 "lock",
                 f"--from-run {record.run}",
-                f"its {what} is {found}",
+                f"the {what} of the run is {found}",
                 wanted,
-                f"name another run, or tfhub-blocks run {pipeline}",
+                f"Pass another run, or run `tfhub-blocks run {pipeline}` first",
             )
 
 
@@ -116,23 +120,23 @@ def _check_made(
     keys, store = StepKeys(record.run, profile), Store(proof.runs_dir.absolute() / "store")
     if record.steps.keys() != graph.nodes.keys():
         names = sorted(record.steps.keys() ^ graph.nodes.keys())
-        raise differs(proof, [f"{name} is a step of one of the two only" for name in names])
+        raise differs(proof, [f"step {name} is only in one of them" for name in names])
     problems: list[str] = []
     for node in graph.nodes.values():
         if not node.needs <= made.keys():
-            continue  # what it was made from is told already
+            continue  # the difference of an earlier step explains this one
         with TemporaryDirectory() as scratch:
             code = Path(scratch) / "code"
             node.write_code(code)
             key, stored = keys.key(node, made, code), None
             if key in _folders(record, node):
                 stored = store.peek(key)
-            told = [] if stored else _reasons(proof, node, steps[node.name], code)
+            reasons = [] if stored else _reasons(proof, node, steps[node.name], code)
         if stored and (changed := _changed(stored)):
-            told = [f"step {node.name}: its output {changed} was changed after it was made"]
-        if stored and not told:
+            reasons = [f"step {node.name}: output {changed} was changed after the step wrote it"]
+        if stored and not reasons:
             made[node.name] = stored
-        problems += told
+        problems += reasons
     if problems:
         raise differs(proof, problems)
     return proven_evidence(graph, made)
@@ -143,7 +147,7 @@ def _folders(record: RunRecord, node: Node) -> set[str]:
 
 
 def _changed(stored: Stored) -> str:
-    """The first output that is not what it was when it was stored, or nothing."""
+    """Return the first output that changed since it was stored, or an empty text."""
     try:
         return next(
             (p for p, path in stored.outputs.items() if content_digest(path) != stored.digests[p]),
@@ -154,25 +158,25 @@ def _changed(stored: Stored) -> str:
 
 
 def _reasons(proof: Proof, node: Node, step: LockedStep, code: Path) -> list[str]:
-    """Why a step of the run is not the step that is here: as much as can be told."""
+    """Return the reasons why a step of the run differs from the repository, as far as known."""
     record = proof.record
-    told = [*_code_reasons(record, node, code), *_lineage_reasons(record, node, step)]
-    if not told:
+    reasons = [*_code_reasons(record, node, code), *_lineage_reasons(record, node, step)]
+    if not reasons:
         ports = [port for port, value in node.inputs.items() if isinstance(value, Path)]
-        told = [f"{', '.join(ports)} has other content" if ports else "the profile is another"]
-    return [f"step {node.name}: {it}" for it in told]
+        reasons = [f"{', '.join(ports)} has other content" if ports else "the profile differs"]
+    return [f"step {node.name}: {it}" for it in reasons]
 
 
 def _code_reasons(record: RunRecord, node: Node, code: Path) -> Iterator[str]:
     then = Path(record.folder) / "steps" / node.name / "code"
     if not then.is_dir():
-        yield f"its code is gone from {then}"
+        yield f"the code of the run is gone from {then}"
         return
     old, new = files_sha256(then), files_sha256(code)
     changed = sorted(n for n in old.keys() | new.keys() if old.get(n) != new.get(n))
     if changed:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-        yield f"its code differs ({', '.join(changed[:3])}{more})"
+        yield f"the code differs ({', '.join(changed[:3])}{more})"
 
 
 def _lineage_reasons(record: RunRecord, node: Node, step: LockedStep) -> Iterator[str]:
@@ -183,30 +187,30 @@ def _lineage_reasons(record: RunRecord, node: Node, step: LockedStep) -> Iterato
         facts = made.facts.get("environment") or {}
         pinned = node.environment.removeprefix("azureml:")
         if facts.get("environment") not in (None, pinned):
-            yield f"it was pinned to {facts['environment']}, here it is to {pinned}"
+            yield f"the environment was {facts['environment']}, now it is {pinned}"
         if made.environment_digest != environment_digest():
-            yield "what is installed here is not what it ran in"
+            yield "the installed packages differ from those of the run"
         yield from parameter_reasons(made, step)
         return
 
 
 def parameter_reasons(made: Provenance, step: LockedStep) -> Iterator[str]:
-    """Which parameters of a step were others than here, as its statement tells."""
+    """Yield the parameters of a step that differ from those in its statement."""
     for name in sorted(made.parameters.keys() | step.parameters.keys()):
         before, now = made.parameters.get(name), step.parameters.get(name)
         if before != now:
-            yield f"parameter {name} was {before!r}, here it is {now!r}"
+            yield f"parameter {name} was {before!r}, now it is {now!r}"
 
 
 def differs(proof: Proof, problems: list[str]) -> BlocksError:
-    """What is told of a run that is not what is here now would make."""
-    told = "; ".join(problems[:5])
+    """Return the error about a run that the repository would not repeat in the same way."""
+    texts = "; ".join(problems[:5])
     if len(problems) > 5:
-        told += f"; and {len(problems) - 5} more"
+        texts += f"; and {len(problems) - 5} more"
     return BlocksError(
         "lock",
         f"--from-run {proof.record.run}",
-        f"the run is not what is here now would make: {told}",
+        f"the run and the repository differ: {texts}",
         "a run of the commit that is checked out",
-        f"run it again: {proof.again}",
+        f"Run `{proof.again}`, and lock the new run",
     )

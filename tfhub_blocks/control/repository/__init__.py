@@ -1,1 +1,1 @@
-"""The checkout: pipelines and steps by name, the state of git, and people."""
+"""The checkout: pipelines and steps by name, the state of git, and users' names."""

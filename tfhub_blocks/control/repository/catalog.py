@@ -1,4 +1,4 @@
-"""Pipelines by name, and what is set for one on the command line."""
+"""Pipelines and steps by name, and the settings of a pipeline on the command line."""
 
 import ast
 import importlib
@@ -17,25 +17,25 @@ from tfhub_blocks.records.base.import_frames import know_import_frames
 
 MODEL_TYPES = {"mlflow_model", "custom_model", "triton_model"}
 DATA_TYPES = {"uri_folder", "uri_file", "mltable"} | MODEL_TYPES
-# What Azure ML holds: an asset or a place in a datastore, or anything by its address.
+# Data on Azure: an asset, a path in a datastore, or an address.
 REMOTE_PREFIXES = ("azureml:", "https://", "wasbs://", "abfss://")
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A pipeline or a step that can be named: its file, found but not imported."""
+    """The file of a pipeline or a step, found but not imported."""
 
     name: str
     path: Path
 
     @property
     def summary(self) -> str:
-        """The first line of the file's docstring, without the name it may begin with."""
+        """The first line of the file's docstring, without a leading name."""
         try:
             source = self.path.read_text(encoding="utf-8")
             text = ast.get_docstring(ast.parse(source, self.path.name)) or ""
         except (SyntaxError, ValueError) as error:
-            return f"(cannot be read: {error})"
+            return f"(unreadable: {error})"
         return text.partition("\n")[0].removeprefix(f"{self.name}: ")
 
 
@@ -53,36 +53,38 @@ def component_files() -> dict[str, SourceFile]:
 
 
 def _folders(kind: str) -> list[Path]:
-    return [_installed(kind), Path.cwd() / kind]
+    return [installed_folder(kind), Path.cwd() / kind]
 
 
-def _installed(kind: str) -> Path:
-    return Path(str(files(f"tfhub_blocks.{kind}")))
+def installed_folder(kind: str) -> Path:
+    """Return the folder of ``components`` or ``pipelines`` that is installed with tfhub-blocks."""
+    # In a checkout it is a link to the folder at the top.
+    return Path(str(files(f"tfhub_blocks.{kind}"))).resolve()
 
 
 def find_pipeline(name: str) -> SourceFile:
-    """The file of the pipeline of that name.
+    """Return the file of the named pipeline.
 
     Raises:
-        BlocksError: There is no such pipeline.
+        BlocksError: The pipeline does not exist.
     """
     known = pipeline_files()
     if name not in known:
         raise BlocksError(
             "pipelines",
             name,
-            "there is no such pipeline",
+            f"pipeline {name!r} does not exist",
             "one of " + ", ".join(known),
-            nearest(name, known) or "see `tfhub-blocks list`",
+            nearest(name, known) or "Run `tfhub-blocks list` to see all pipelines",
         )
     return known[name]
 
 
 def load_pipeline(name: str) -> Any:
-    """The ``@dsl.pipeline`` function of that name.
+    """Return the ``@dsl.pipeline`` function of the named pipeline.
 
     Raises:
-        BlocksError: There is no such pipeline, or its file does not define it.
+        BlocksError: The pipeline does not exist, or its file does not define the function.
     """
     path = find_pipeline(name).path
     module = sys.modules.get(module_name(path)) or _load_module(path)
@@ -91,9 +93,9 @@ def load_pipeline(name: str) -> Any:
         raise BlocksError(
             "pipelines",
             str(path),
-            f"it defines no @dsl.pipeline function {name!r}",
-            "one with the name of its file",
-            "name the function as the file",
+            f"the file defines no @dsl.pipeline function {name!r}",
+            "a function with the name of its file",
+            f"Rename the pipeline function to {name}",
         )
     return function
 
@@ -103,7 +105,7 @@ def module_name(path: Path) -> str:
 
     A project's own pipeline keeps the name that its neighbours import it by, ``pipelines.NAME``.
     """
-    shipped = path.parent.resolve() == _installed("pipelines").resolve()
+    shipped = path.parent.resolve() == installed_folder("pipelines")
     return f"tfhub_blocks.pipelines.{path.stem}" if shipped else f"pipelines.{path.stem}"
 
 
@@ -112,7 +114,7 @@ def _load_module(path: Path) -> ModuleType:
     know_import_frames()
     if name.startswith("tfhub_blocks."):
         return importlib.import_module(name)
-    # What Python does for a script: its neighbours, and what lies beside them, can be imported.
+    # As Python does for a script: its neighbours and their parent folder can be imported.
     for folder in (path.parent, path.parent.parent):
         if str(folder) in sys.path:
             sys.path.remove(str(folder))
@@ -125,22 +127,22 @@ def _load_module(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[name]  # half a module must not be found by whoever asks next
+        del sys.modules[name]  # no later import may find an incomplete module
         raise
     return module
 
 
 def split_word(where: str, option: str, word: str) -> tuple[str, str]:
-    """The two sides of a ``NAME=VALUE`` word.
+    """Return the two sides of a ``NAME=VALUE`` word.
 
     Raises:
-        BlocksError: It is none.
+        BlocksError: The word has another form.
     """
     name, _, value = word.partition("=")
     if not name or not value:
-        raise BlocksError(
-            where, f"{option} {word}", "one side of '=' is empty", "NAME=VALUE", "correct it"
-        )
+        side = "value" if name else "name"
+        remedy = f"Write {option} {name or 'NAME'}={value or 'VALUE'}"
+        raise BlocksError(where, f"{option} {word}", f"{word!r} has no {side}", "", remedy)
     return name, value
 
 
@@ -152,18 +154,19 @@ def parse_settings(
     remote: bool = False,
     whole: bool = True,
 ) -> dict[str, Any]:
-    """The inputs of a pipeline from ``NAME=VALUE`` words, each as its port's type.
+    """Return the inputs of a pipeline from ``NAME=VALUE`` words, each converted to its port's type.
 
-    Data inputs are checked for existence and come back as absolute paths.
+    Data inputs are checked for existence and returned as absolute paths.
 
     Args:
-        settings: The words, later ones winning.
+        settings: The words; later words override earlier ones.
         ports: The pipeline's declared inputs by name.
-        defaults: What the profile gives to inputs of some names.
-        pipeline: Its name, for messages.
-        remote: Data inputs may also be what Azure ML holds, such as ``azureml:NAME:VERSION``; they
-            come back as they are.
-        whole: Each input without a default has to be given; else what is not given is not there.
+        defaults: The profile's values for inputs of these names.
+        pipeline: The pipeline's name, for messages.
+        remote: True if data inputs may also be on Azure, such as ``azureml:NAME:VERSION``; these
+            are returned unchanged.
+        whole: True if each input without a default is required; otherwise missing inputs are absent
+            from the result.
 
     Raises:
         BlocksError: A name is unknown, a value does not fit its port, or an input is missing.
@@ -175,9 +178,10 @@ def parse_settings(
             raise BlocksError(
                 pipeline,
                 f"--set {word}",
-                f"there is no input {name!r}" if equals else "there is no '=' in it",
+                f"pipeline {pipeline} has no input {name!r}" if equals else f"{word!r} has no '='",
                 "NAME=VALUE with NAME one of " + ", ".join(ports),
-                (equals and nearest(name, ports)) or f"see `tfhub-blocks show {pipeline}`",
+                (equals and nearest(name, ports))
+                or f"Run `tfhub-blocks show {pipeline}` to see the inputs",
             )
         given[name] = text
     missing = [
@@ -189,9 +193,11 @@ def parse_settings(
         raise BlocksError(
             pipeline,
             ", ".join(missing),
-            "nothing was given for it",
-            "a value for each input that has no default",
-            " ".join(f"add --set {name}=..." for name in missing),
+            f"{', '.join(missing)} has no value and no default"
+            if len(missing) == 1
+            else f"{', '.join(missing)} have no values and no defaults",
+            "",
+            "Add " + " ".join(f"--set {name}=VALUE" for name in missing),
         )
     return {
         name: _typed(pipeline, name, ports[name], value, remote) for name, value in given.items()
@@ -200,46 +206,50 @@ def parse_settings(
 
 def _typed(pipeline: str, name: str, port: Any, value: Any, remote: bool) -> Any:
     def refuse(problem: str, expected: str) -> BlocksError:
-        return BlocksError(pipeline, name, problem, expected, f"correct --set {name}=...")
+        return BlocksError(pipeline, name, problem, expected, f"Pass --set {name}=VALUE")
 
     text = str(value)
     if "'" in text or "\n" in text:
         raise refuse(
-            f"{text!r} holds a quote or a line break", "a value that a command line can carry"
+            f"{text!r} contains a single quote or a line break",
+            "a value that a command line can contain",
         )
     if remote and port.type in DATA_TYPES and text.startswith(REMOTE_PREFIXES):
         if "@" in text:
-            raise refuse(f"{text!r} means something else on another day", "an exact version")
+            raise refuse(f"{text!r} can mean another version later", "an exact version")
         if "?" in text:
-            raise refuse("its address holds a key, which would be kept with the job", "no query")
+            problem = "the address contains a query, and a key in it would be stored with the job"
+            raise refuse(problem, "an address without a query")
         return text
     if port.type in DATA_TYPES:
         try:
             path = Path(text).expanduser().absolute()
         except RuntimeError as error:
-            raise refuse(f"{text!r}: {error}", "a path") from error
+            raise refuse(f"path {text!r} is invalid ({error})", "a path") from error
         wanted = "a file" if port.type == "uri_file" else "a folder"
         if not (path.is_file() if port.type == "uri_file" else path.is_dir()):
-            problem = f"{path} is not {wanted}" if path.exists() else f"there is nothing at {path}"
-            raise refuse(problem, wanted)
+            problem = f"{path} {f'is not {wanted}' if path.exists() else 'does not exist'}"
+            raise refuse(problem, "" if path.exists() else wanted)
         return path
     try:
         typed = _CONVERT[port.type](text)
     except (KeyError, ValueError) as error:
-        raise refuse(f"{text!r} is no {port.type}", f"a value of type {port.type}") from error
+        problem = f"{text!r} is not of type {port.type}"
+        raise refuse(problem, _TYPES.get(port.type, "")) from error
     if isinstance(typed, float) and not math.isfinite(typed):
-        raise refuse(f"it is {typed}", "a finite number")
+        raise refuse(f"{name} is {typed}", "a finite number")
     if port.enum and typed not in port.enum:
-        raise refuse(f"it is {typed!r}", "one of " + ", ".join(map(str, port.enum)))
+        raise refuse(f"{name} is {typed!r}", "one of " + ", ".join(map(str, port.enum)))
     if port.min is not None and not typed >= port.min:
-        raise refuse(f"it is {typed}", f"at least {port.min}")
+        raise refuse(f"{name} is {typed}", f"at least {port.min}")
     if port.max is not None and not typed <= port.max:
-        raise refuse(f"it is {typed}", f"at most {port.max}")
+        raise refuse(f"{name} is {typed}", f"at most {port.max}")
     if typed == "":
-        raise refuse("it is empty", "some text")
+        raise refuse(f"{name} is empty", "a text that is not empty")
     return typed
 
 
+_TYPES = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
 _CONVERT: dict[str, Any] = {
     "string": str,
     "integer": int,

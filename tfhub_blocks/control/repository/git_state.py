@@ -1,4 +1,4 @@
-"""The git repository that a release is made from: at which commit, and whether it is clean."""
+"""The git repository of a release: its commit, and differences from that commit."""
 
 import hashlib
 import os
@@ -13,106 +13,109 @@ from tfhub_blocks.records.base.errors import BlocksError
 _NAMED = 5
 _LAST_COMMITS = 100
 _SOURCES = frozenset({"components", "pipelines", "tfhub_blocks"})
-# Whatever a hook, a shell or the repository's configuration says: no commit that stands in for
-# another, no program that tells what changed, and paths that are paths.
+# Against settings of hooks, shells and the repository: no replaced commits, no program that
+# reports changes instead of git, and literal paths.
 _PLAIN = {"GIT_NO_REPLACE_OBJECTS": "1", "GIT_GRAFT_FILE": os.devnull}
 _OPTIONS = ("--literal-pathspecs", "-c", "core.fsmonitor=false")
 _LINK = "120000"
 
 
 def clean_commit(where: str, written: Iterable[Path] = ()) -> str:
-    """The commit of the working folder's repository, of which nothing here differs.
+    """Return the commit of the working folder's repository, from which no local file differs.
 
-    Files that git was told to overlook (assume-unchanged, skip-worktree) count as differing; what
-    ``.gitignore`` names does where steps and pipelines are, for it would be part of them. There
-    each file is read and held against the commit, since a filter or an old time can hide an edit
-    from git, and links count as differing: what is behind them is not in the commit.
+    Files whose changes git is set to ignore (assume-unchanged, skip-worktree) count as different.
+    Below steps and pipelines, files that ``.gitignore`` names count too, because a release would
+    contain them. There each file is read and compared with the commit, because a filter or an old
+    timestamp can hide an edit from git. Links count as different, because their targets are not in
+    the commit.
 
     Args:
         where: The command, for the error.
-        written: Files that the command itself writes, and that do not count.
+        written: Files that the command itself writes, which do not count.
 
     Raises:
-        BlocksError: This is no repository, it has no commit, or something in it is not committed.
+        BlocksError: The folder is not in a repository, the repository has no commit, or a file is
+            not committed.
     """
     root = Path(_git(where, "rev-parse", "--show-toplevel").strip())
     if not Path.cwd().resolve().is_relative_to(root.resolve()):
         raise BlocksError(
             where,
             "git",
-            f"its configuration (core.worktree) leads it to {root}",
+            f"git's setting core.worktree points to {root}, outside this folder",
             "a repository of this folder",
-            "git config --unset core.worktree",
+            "Run `git config --unset core.worktree`",
         )
     commit = _git(where, "rev-parse", "--verify", "HEAD").strip()
     own = {path.resolve() for path in written}
     dirty = [name for name in _dirty(where) if (root / name).resolve() not in own]
     if dirty:
-        told = ", ".join(dirty[:_NAMED])
+        listed = ", ".join(dirty[:_NAMED])
         if len(dirty) > _NAMED:
-            told += f", and {len(dirty) - _NAMED} more"
+            listed += f", and {len(dirty) - _NAMED} more"
         raise BlocksError(
             where,
             "git",
-            f"what is here is not what commit {commit[:12]} holds: {told}",
-            "a clean tree, so that others can make the same",
-            "commit it, or put it away: git stash --include-untracked",
+            f"the working folder differs from commit {commit[:12]}: {listed}",
+            "a clean tree, so that others can reproduce the release",
+            "Commit these files, or run `git stash --include-untracked`",
         )
     return commit
 
 
 def check_descends(where: str, commit: str, what: str) -> None:
-    """See that the commit that a lock names is part of what is here.
+    """Check that a lock's commit is in the history of the current commit.
 
     Raises:
-        BlocksError: It is not.
+        BlocksError: The commit is not in that history.
     """
     done = _run("merge-base", "--is-ancestor", commit, "HEAD")
     if done.returncode != 0:
         raise BlocksError(
             where,
             f"{what} > commit",
-            f"{commit[:12]} is not in the history of what is checked out",
-            "a lock of this history",
-            "check out what it was written for, or write it again",
+            f"commit {commit[:12]} is not in the history of the current commit",
+            "a lock from this history",
+            "Check out the branch of the lock, or write the lock again with `tfhub-blocks lock`",
         )
 
 
 def latest_day(where: str) -> date:
-    """Today, or the day of the newest of the last commits if this machine's clock is behind it.
+    """Return today, or the newest commit's day if the local clock is behind that day.
 
     Raises:
-        BlocksError: This is no repository with a commit.
+        BlocksError: The folder is not in a repository with a commit.
     """
     seconds = _git(where, "log", f"--max-count={_LAST_COMMITS}", "--format=%ct").split()
     return datetime.fromtimestamp(max(time.time(), *map(int, seconds)), UTC).date()
 
 
 def check_committed(where: str, path: Path) -> None:
-    """See that a file is part of the commit that is checked out.
+    """Check that a file is part of the current commit.
 
     Raises:
-        BlocksError: It is not.
+        BlocksError: The file is not part of the current commit.
     """
     if path.is_symlink() or _run("ls-files", "--error-unmatch", str(path)).returncode != 0:
         raise BlocksError(
             where,
             str(path),
-            "it is not in the repository",
+            f"{path} is not committed to the repository",
             "a lock that was reviewed and committed",
-            "put it into pipelines/releases/, and let it be reviewed",
+            "Put the lock into pipelines/releases/, have it reviewed, and commit it",
         )
 
 
 def configured_email() -> str:
-    """The address that git puts into commits made here; empty if none is configured."""
+    """Return the address that git writes into new commits; empty without one."""
     return _run("config", "user.email").stdout.strip()
 
 
 def is_edited(path: Path) -> bool:
-    """Whether a file of this folder is not as its commit has it, or not in that.
+    """Return True if a file below ``pipelines`` differs from the commit, or is not part of it.
 
-    Not without a repository. The file itself is read: git may be told to overlook it.
+    Without a repository the result is False. The file itself is read, because git may be set to
+    ignore its changes.
     """
     here = Path.cwd().resolve()
     top = _run("rev-parse", "--show-toplevel")
@@ -124,7 +127,7 @@ def is_edited(path: Path) -> bool:
 
 
 def authors_of(path: Path) -> list[str]:
-    """The addresses of all who ever committed a change of a file as its author."""
+    """Return the addresses of all authors who committed a change of a file."""
     return sorted(set(_run("log", "--format=%ae", "--", str(path)).stdout.split()))
 
 
@@ -142,7 +145,7 @@ def _dirty(where: str) -> list[str]:
 
 
 def _other_sources(where: str, prefix: str) -> Iterator[str]:
-    """What the commit has of steps and pipelines and is here with other bytes, or as a link."""
+    """Yield each file of steps and pipelines whose bytes differ from the commit, and each link."""
     for entry in _git(where, "ls-tree", "-r", "-z", "HEAD", *sorted(_SOURCES)).split("\0"):
         facts, _, name = entry.partition("\t")
         mode, kind, digest = facts.split() if facts else ("", "", "")
@@ -153,7 +156,7 @@ def _other_sources(where: str, prefix: str) -> Iterator[str]:
 
 
 def _object_name(path: Path, digits: int) -> str:
-    """What git calls a file's bytes as they are, without any filter."""
+    """Return git's name of a file's bytes, without any filter."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -164,30 +167,30 @@ def _object_name(path: Path, digits: int) -> str:
 
 
 def _counts(ignored: str, prefix: str) -> bool:
-    """Whether a file that git ignores would become part of what is made here."""
+    """Return True if a file that git ignores would become part of a release."""
     parts = PurePosixPath(ignored.removeprefix(prefix)).parts
     if not ignored.startswith(prefix) or "__pycache__" in parts or ignored.endswith(".pyc"):
         return False
-    # What images are built from is named by digest in their Dockerfiles.
+    # Dockerfiles name the parts of their images by digest.
     return parts[0] in _SOURCES and parts[:2] != ("components", "environments")
 
 
 def _git(where: str, *words: str) -> str:
     done = _run(*words)
     if done.returncode != 0:
-        told = done.stderr.strip().partition("\n")[0]
+        message = done.stderr.strip().partition("\n")[0]
         raise BlocksError(
             where,
             "git",
-            f"git {words[0]} does not answer here ({told})",
+            f"`git {words[0]}` fails in this folder ({message})",
             "a repository with a commit",
-            "run it in the repository; git init and commit if there is none",
+            "Run the command inside the repository, or create one with `git init` and commit",
         )
     return done.stdout
 
 
 def _run(*words: str) -> subprocess.CompletedProcess[str]:
-    # Who somebody is, and what a build server trusts, stands in settings that variables name.
+    # Git's identity and the folders that a build server trusts are in settings that variables name.
     variables = {
         name: text
         for name, text in os.environ.items()

@@ -1,35 +1,36 @@
-"""Names of persons: those that whoever works here has, and whether two names are of one person."""
+"""Names of users: local names, and comparison of names."""
 
 import getpass
 import re
 
 from tfhub_blocks.control.repository.git_state import configured_email
 
-# Whoever is this in a container is not known by it.
+# These names do not identify a user, for instance in a container.
 _NOBODY = frozenset({"", "root"})
 
 
 def login_name() -> str:
-    """The name of the login on this machine; empty if it has none."""
+    """Return the name of the local login; empty without one."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a number that has no name
+    except (KeyError, OSError):  # a container may run under a number without a name
         return ""
 
 
 def local_names() -> tuple[str, ...]:
-    """What whoever works here is called by this machine and by git; nothing if by neither.
+    """Return the current user's names from the local login and from git; empty without either.
 
-    They are what somebody set, and prove nothing.
+    Anyone can set these names, so they prove nothing.
     """
     names = (login_name(), configured_email())
     return tuple(dict.fromkeys(name for name in names if name not in _NOBODY))
 
 
 def is_same_person(one: str, other: str) -> bool:
-    """Whether two names may be of one person: a login, or what stands before the @ of an address.
+    """Return True if two names may belong to the same person: equal logins or equal local parts.
 
-    Two who are called alike in two domains are taken for one: better asked twice than never.
+    The local part is the part of an address before the @. Equal local parts in two domains count as
+    the same person, because a needless second review is better than a missing one.
     """
     found = {_short(one), _short(other)}
     return len(found) == 1 and "" not in found

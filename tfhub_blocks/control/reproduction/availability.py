@@ -1,4 +1,4 @@
-"""What an environment of then would need that is elsewhere: base images, other packages."""
+"""The availability of a past environment's parts: base images, and packages in pip's index."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from tfhub_blocks.control.environments.image_registry import LookupFailedError, 
 from tfhub_blocks.control.reproduction.reproduction_plan import ReproductionPlan
 from tfhub_blocks.records.environment.environment_definitions import Image
 
-# Asks the index for one package after the other as `pip index versions` does, importing pip once.
+# Asks the index for one package after another as `pip index versions` does, importing pip once.
 _ASK = """
 import contextlib, io, json, runpy, sys
 for name in sys.argv[1:]:
@@ -28,7 +28,7 @@ TIMEOUT_S = 600.0
 
 
 def base_images(plan: ReproductionPlan) -> dict[str, Image | None]:
-    """The image that each environment of a plan's steps is built on; None if nothing here tells."""
+    """Return the base image of each environment of a plan, or None if it is unknown locally."""
     defined = {f"{it.name}:{it.version}": it for it in read_definitions().values()}
     found: dict[str, Image | None] = {}
     for work in plan.works.values():
@@ -40,52 +40,54 @@ def base_images(plan: ReproductionPlan) -> dict[str, Image | None]:
 
 
 def told_images(images: Mapping[str, Image | None], online: bool) -> Iterator[str]:
-    """What is known of base images, each in a line; their registries are asked only if online."""
+    """Yield a line about each base image. Its registry is asked only if ``online`` is True."""
     for environment, image in images.items():
         if image is None:
             yield (
-                f"{environment} is not defined in this checkout any more, so its base image is not "
-                "known; the commit that the model was made at has it"
+                f"{environment} is not defined in this checkout any more, so its base image is "
+                "unknown; the commit that built the model defines it"
             )
             continue
-        yield f"{environment} is built on {image}: {_state(image) if online else 'not asked for'}"
+        state = _state(image) if online else "not checked without --online"
+        yield f"{environment} is built on {image}: {state}"
 
 
 def _state(image: Image) -> str:
     try:
         digest = image_digest(image)
     except LookupFailedError as error:
-        return f"gone, or not to be asked: {error}"
+        return f"not available: {error}"
     if not image.digest:
-        return f"there, as {digest}, and nobody recorded its digest"
-    return "there" if digest == image.digest else f"its tag is another image by now, {digest}"
+        return f"available with digest {digest}; its digest then was not recorded"
+    return "available" if digest == image.digest else f"the tag is another image now, {digest}"
 
 
 def packages_gone(packages: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Each package, by name and version, that the index of pip does not have any more, and why."""
+    """Yield each package NAME==VERSION that pip's index no longer has, and the reason."""
     wanted = sorted(set(packages))
     answers = _ask(dict.fromkeys(name for name, _ in wanted))
     for name, version in wanted:
         if name not in answers:
-            yield f"{name}=={version}: pip did not say within {TIMEOUT_S:g} s"
+            yield f"{name}=={version}: pip did not answer within {TIMEOUT_S:g} s"
         elif problem := _problem(version, *answers[name]):
             yield f"{name}=={version}: {problem}"
 
 
 def _ask(names: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """What pip says of each package, on stdout and stderr, as far as it came in time."""
+    """Return pip's answer about each package, as stdout and stderr, if it came in time."""
     command = [sys.executable, "-c", _ASK, *names]
     try:
-        told = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S).stdout
+        output = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S).stdout
     except subprocess.TimeoutExpired as late:
-        told = late.stdout or b""
+        output = late.stdout or b""
     # The last line may have been cut off.
-    answers = (json.loads(line) for line in told.splitlines(keepends=True) if line.endswith(b"\n"))
+    lines = output.splitlines(keepends=True)
+    answers = (json.loads(line) for line in lines if line.endswith(b"\n"))
     return {name: (out, err) for name, out, err in answers}
 
 
 def _problem(version: str, out: str, err: str) -> str:
-    """Why a version is not to be had, or nothing."""
+    """Return the reason why a version cannot be installed, or an empty text."""
     found = [it for it in out.splitlines() if it.startswith(_VERSIONS)]
     if not found:
         lines = [it for it in err.splitlines() if it.startswith("ERROR: ")]
@@ -93,4 +95,4 @@ def _problem(version: str, out: str, err: str) -> str:
     versions = found[0].removeprefix(_VERSIONS).split(", ")
     if Version(version) in map(Version, versions):
         return ""
-    return f"the index has other versions of it, the newest is {versions[0]}"
+    return f"the index has only other versions, the newest is {versions[0]}"

@@ -1,4 +1,4 @@
-"""What a step ran in, held against what is here: packages, Python, processor and threads."""
+"""Differences in the conditions of a step's two runs: packages, Python, processor, and threads."""
 
 import platform
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +19,7 @@ _MACHINE = {
     "type": "machine type",
     "processor": "processor",
     "instructions": "vector instructions",
-    "cores": "cores, which is threads",
+    "cores": "cores (threads)",
     "variables": "environment variables",
     "blas": "BLAS",
 }
@@ -32,30 +32,30 @@ _TENSORFLOW = {
     "gpus": "GPUs",
     "driver": "driver",
 }
-# What is known of a machine before a step runs on it; BLAS is loaded by the step.
+# The facts that are known before a step runs; the step itself loads BLAS.
 _BEFORE = _MACHINE.keys() - {"blas"}
 
 
 def differences_before(plan: ReproductionPlan) -> list[str]:
-    """What is known to be different here from what the steps of a plan ran in, by step."""
+    """Return the known differences between the local machine and that of each step of a plan."""
     here = machine_facts()
     found: dict[str, list[str]] = {}
     for work in plan.works.values():
         if work.lineage is None:
             continue
         made = work.lineage.provenance
-        told = [*_package_differences(made, work.code), *_machine_differences(made, here)]
-        for text in told:
+        texts = [*_package_differences(made, work.code), *_machine_differences(made, here)]
+        for text in texts:
             found.setdefault(text, []).append(work.name)
     return _by_step(found)
 
 
 def differences_after(plan: ReproductionPlan, rebuilt: Mapping[str, Provenance]) -> list[str]:
-    """What was different when the steps of a plan ran again, as both statements tell.
+    """Return the differences between the first and the second run of a plan's steps.
 
     Args:
-        plan: The plan, with the statements of then.
-        rebuilt: The provenance of what each step made now.
+        plan: The plan, with the statements of the first run.
+        rebuilt: The provenance of each step's outputs in the second run.
     """
     found: dict[str, list[str]] = {}
     for name, now in rebuilt.items():
@@ -68,9 +68,9 @@ def differences_after(plan: ReproductionPlan, rebuilt: Mapping[str, Provenance])
 
 
 def environments_after(plan: ReproductionPlan, rebuilt: Mapping[str, Provenance]) -> list[str]:
-    """In which steps of a plan something else was installed when they ran again."""
+    """Return a line for each step of a plan whose second run had other packages installed."""
     return [
-        f"what was installed is not what was then ({name})"
+        f"the installed packages are not those of the first run ({name})"
         for name, now in rebuilt.items()
         if (lineage := plan.works[name].lineage)
         and lineage.provenance.environment_digest != now.environment_digest
@@ -78,7 +78,7 @@ def environments_after(plan: ReproductionPlan, rebuilt: Mapping[str, Provenance]
 
 
 def changed_packages(plan: ReproductionPlan) -> dict[str, str]:
-    """The version then of each package that has another version here, or none."""
+    """Return the recorded version of each package that is missing locally or of another version."""
     here, found = installed_packages(), dict[str, str]()
     for work in plan.works.values():
         lock = work.code.lock if work.code else None
@@ -89,7 +89,7 @@ def changed_packages(plan: ReproductionPlan) -> dict[str, str]:
 
 
 def locked_packages(plan: ReproductionPlan) -> set[tuple[str, str]]:
-    """Name and version of each package that the images of a plan's steps are built with."""
+    """Return name and version of each package in the images of a plan's steps."""
     locks = [work.code.lock for work in plan.works.values() if work.code]
     return {package for lock in locks if lock for package in lock.target_versions().items()}
 
@@ -99,22 +99,22 @@ def _package_differences(made: Provenance, code: StepCode | None) -> Iterator[st
         return
     recorded, lock = made.facts.get("environment") or {}, code.lock if code else None
     if lock is None or not recorded.get("python"):
-        yield "what is installed is not what was, and no lock tells what that was"
+        yield "the installed packages differ, and no lock lists the packages of the first run"
         return
     here = installed_packages()
     if recorded["python"] != platform.python_version():
-        yield f"Python was {recorded['python']}, here it is {platform.python_version()}"
+        yield f"Python was {recorded['python']}, locally it is {platform.python_version()}"
     for name, version in sorted(_packages_then(recorded, lock).items()):
         if here.get(name) != version:
-            yield f"{name} was {version}, here it is {here.get(name, 'missing')}"
+            yield f"{name} was {version}, locally it is {here.get(name, 'missing')}"
     for name in sorted((recorded.get("missing") or {}).keys() & here.keys()):
-        yield f"{name} was not there, here it is {here[name]}"
+        yield f"{name} was not installed, locally it is {here[name]}"
     if recorded.get("extra") != drift_from(lock).as_dict()["extra"]:
-        yield "packages beside the lock are others"
+        yield "the packages outside of the lock differ"
 
 
 def _packages_then(recorded: Mapping[str, Any], lock: Lock) -> dict[str, str]:
-    """What of a lock was installed, by the differences that the step recorded."""
+    """Return the installed packages of a lock, corrected by the drift that the step recorded."""
     missing, other = recorded.get("missing") or {}, recorded.get("other") or {}
     return {
         name: other[name][1] if name in other else version
@@ -126,23 +126,24 @@ def _packages_then(recorded: Mapping[str, Any], lock: Lock) -> dict[str, str]:
 def _machine_differences(made: Provenance, here: Mapping[str, Any]) -> Iterator[str]:
     machine = made.facts.get("machine")
     if machine is None:
-        yield "the machine was not recorded: an earlier version of this product made it"
+        yield "the machine was not recorded: an earlier version of tfhub-blocks ran the step"
         return
-    yield from _told(machine, here, {key: _MACHINE[key] for key in _MACHINE if key in _BEFORE})
+    known = {key: title for key, title in _MACHINE.items() if key in _BEFORE}
+    yield from _changes(machine, here, known)
 
 
 def _fact_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     if "machine" in then and "machine" in now:
-        yield from _told(then["machine"], now["machine"], _MACHINE)
+        yield from _changes(then["machine"], now["machine"], _MACHINE)
     before, after = ((it.get("environment") or {}).get("tensorflow") for it in (then, now))
     if before and after:
-        yield from _told(before, after, _TENSORFLOW)
+        yield from _changes(before, after, _TENSORFLOW)
     before, after = ((it.get("engine") or {}).get("kind") for it in (then, now))
     if before != after:
-        yield f"engine: was {before}, here {after}"
+        yield f"engine: was {before}, locally {after}"
 
 
-def _told(
+def _changes(
     then: Mapping[str, Any], now: Mapping[str, Any], titles: Mapping[str, str]
 ) -> Iterator[str]:
     for key, title in titles.items():
@@ -150,14 +151,14 @@ def _told(
             if key == "instructions":
                 yield _instructions(then[key].split(), str(now.get(key, "")).split())
             else:
-                yield f"{title}: was {_short(then[key])}, here {_short(now.get(key))}"
+                yield f"{title}: was {_short(then[key])}, locally {_short(now.get(key))}"
 
 
 def _instructions(then: Iterable[str], now: Iterable[str]) -> str:
     lacking, more = sorted(set(then) - set(now)), sorted(set(now) - set(then))
-    told = [f"without {' '.join(lacking)}"] if lacking else []
-    told += [f"with {' '.join(more)}"] if more else []
-    return f"vector instructions: here {' and '.join(told)}"
+    texts = [f"without {' '.join(lacking)}"] if lacking else []
+    texts += [f"with {' '.join(more)}"] if more else []
+    return f"vector instructions: locally {' and '.join(texts)}"
 
 
 def _short(value: Any) -> str:
@@ -165,7 +166,7 @@ def _short(value: Any) -> str:
         return ", ".join(f"{key}={it}" for key, it in sorted(value.items())) or "none"
     if isinstance(value, list):
         return "; ".join(map(str, value)) or "none"
-    return "not told" if value in (None, "") else str(value)
+    return "not recorded" if value in (None, "") else str(value)
 
 
 def _by_step(found: Mapping[str, list[str]]) -> list[str]:

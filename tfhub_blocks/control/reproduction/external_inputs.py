@@ -1,4 +1,4 @@
-"""What no step made, and a chain begins with: whether it is still what it was."""
+"""Sources of a chain that no step wrote, and the check that they are unchanged."""
 
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -15,17 +15,17 @@ _TABLES = frozenset({".csv", ".jsonl", ".parquet"})
 
 
 def why_not_again(output: Output | None, place: str) -> str:
-    """What keeps a source from being read again as it was; nothing if it is, or nothing tells.
+    """Return the reason why a source cannot be read again unchanged, or an empty text.
 
-    Of a snapshot each place is held against the id of its item, and of an encoder each file against
-    the pin. Rows of a table, and what other steps read, are not told before they run.
+    Each file of a snapshot is compared with the id of its item, and each file of an encoder with
+    the pin. Rows of a table, and inputs of other steps, cannot be checked before the steps run.
 
     Args:
-        output: What was made of it, if that is here.
-        place: Where it was, or nothing if no run tells.
+        output: The output that was built from the source, if it exists locally.
+        place: The recorded path of the source, or an empty text if no run recorded it.
     """
     if not place:
-        return "nothing tells where it was"
+        return "no run recorded its path"
     path = Path(place)
     if not path.exists():
         return f"{path} is gone"
@@ -46,17 +46,17 @@ def _snapshot_change(snapshot: Path, source: Path) -> str:
         return ""  # rows of a table
     gone = [path for path in known if not (source / path).is_file()]
     if gone:
-        return f"{_told(gone)} gone from {source}"
+        return f"{_names(gone)} gone from {source}"
     edited = [path for path, item in known.items() if file_sha256(source / path) != item]
     if edited:
-        return f"{_told(edited)} changed in {source}"
+        return f"{_names(edited)} changed in {source}"
     rejected = pq.read_table(snapshot / REJECTED_NAME)["path"].to_pylist()
     added = set(_items(source)) - known.keys() - set(rejected)
-    return f"{_told(sorted(added))} new in {source}" if added else ""
+    return f"{_names(sorted(added))} new in {source}" if added else ""
 
 
 def _items(source: Path) -> Iterable[str]:
-    """The files that are items if there are folders of classes."""
+    """Return the files that are items, for folders of classes."""
     if any(path.suffix in _TABLES for path in source.iterdir()):
         return []
     names = (PurePosixPath(name) for name, _ in folder_files(source))
@@ -67,7 +67,7 @@ def _is_hidden(path: PurePosixPath) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _told(paths: list[str]) -> str:
+def _names(paths: list[str]) -> str:
     more = f" and {len(paths) - 1} more are" if len(paths) > 1 else " is"
     return f"{paths[0]!r}{more}"
 
@@ -76,9 +76,9 @@ def _encoder_change(encoder: Path, source: Path) -> str:
     pin = read_pin(encoder / PIN_NAME)
     folder = source / SAVED_MODEL_FOLDER if (source / SAVED_MODEL_FOLDER).is_dir() else source
     if not folder.is_dir() or not (folder / SAVED_MODEL_NAME).is_file():
-        return ""  # an archive, or a pin alone
+        return ""  # an archive, or only a pin
     found = files_sha256(folder)
     found.pop(PIN_NAME, None)
     wanted = {name: file.sha256 for name, file in pin.files.items()}
     changed = sorted(n for n in found.keys() | wanted.keys() if found.get(n) != wanted.get(n))
-    return f"{_told(changed)} not as pinned in {folder}" if changed else ""
+    return f"{_names(changed)} not as pinned in {folder}" if changed else ""

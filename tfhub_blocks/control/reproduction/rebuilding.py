@@ -1,4 +1,4 @@
-"""The steps of a plan as a graph that the local engine runs, in a folder of its own."""
+"""The steps of a plan as a graph, which the local engine runs in a folder of its own."""
 
 import shutil
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from tfhub_blocks.control.reproduction.reproduction_plan import ReproductionPlan
 
 @dataclass(frozen=True)
 class RecordedNode(Node):
-    """A step whose code lies in a folder, as it was when it ran."""
+    """A step with the code of its first run, in a folder."""
 
     code: Path = Path()
 
     def write_code(self, folder: Path) -> None:
-        """Copy the code snapshot into a folder that is not there yet."""
+        """Copy the code snapshot into a folder that does not exist yet."""
         shutil.copytree(self.code, folder, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def plan_graph(plan: ReproductionPlan, name: str) -> Graph:
-    """The graph of a plan from which nothing is missing."""
+    """Return the graph of a plan with no missing parts."""
     nodes = {it.name: _node(it, it.code) for it in plan.works.values() if it.code}
     return Graph(name, nodes, {plan.model.port: plan.model})
 
@@ -37,7 +37,7 @@ def _node(work: Work, code: StepCode) -> Node:
         command=_command(work.step, inputs, code.output_types),
         deterministic=True,
         timeout_s=None,
-        # A text goes into the command line as the first run had it.
+        # Each text goes into the command line exactly as in the first run.
         input_types={port: _type(value) for port, value in inputs.items()},
         output_types=code.output_types,
         inputs=inputs,
@@ -51,10 +51,10 @@ def _type(value: OutputOf | Path | str) -> str:
 
 
 def _command(step: str, inputs: dict[str, OutputOf | Path | str], outputs: dict[str, str]) -> str:
-    """The command that a component has, of those inputs that it was given."""
+    """Return the command of a component, with the inputs that the first run passed."""
     given, made = (
         " ".join(f"{port}='${{{{{kind}.{port}}}}}'" for port in ports)
         for kind, ports in (("inputs", inputs), ("outputs", outputs))
     )
-    told = f"--inputs {given} " if given else ""
-    return f"mldesigner execute --source component.py --name {step} {told}--outputs {made}"
+    inputs_part = f"--inputs {given} " if given else ""
+    return f"mldesigner execute --source component.py --name {step} {inputs_part}--outputs {made}"

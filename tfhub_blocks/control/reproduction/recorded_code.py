@@ -1,4 +1,4 @@
-"""The code of a step as it was: beside a run that had it, or this checkout if that is the same."""
+"""The code of a step's first run: kept by a run, or this checkout if the digest is the same."""
 
 import ast
 import shutil
@@ -21,9 +21,9 @@ CODE_FOLDER = "code"
 
 @dataclass(frozen=True)
 class StepCode:
-    """A step's code snapshot, and what its component.py declares; read, not imported.
+    """A step's code snapshot, and the declarations in its component.py, read without import.
 
-    ``origin`` says in words where it was found; ``output_types`` gives the type by port.
+    ``origin`` names the place in words; ``output_types`` are the types by port.
     """
 
     folder: Path
@@ -34,7 +34,7 @@ class StepCode:
 
     @property
     def lock(self) -> Lock | None:
-        """The lock of the environment that it is pinned to, or None."""
+        """The lock of the environment to which the step is pinned, or None."""
         path = self.folder / "tfhub_blocks" / STEP_LOCK_NAME
         return parse_lock(path.read_text(encoding="utf-8"), str(path)) if path.is_file() else None
 
@@ -42,16 +42,16 @@ class StepCode:
 def find_code(
     step: str, digest: str, places: tuple[StepOfRun, ...], scratch: Path
 ) -> StepCode | None:
-    """The code of a step with a digest, or None if it is not here.
+    """Find the code of a step by its digest, or return None if it does not exist locally.
 
     Args:
         step: The component's name.
-        digest: What its statement says of it; without one, what the first run kept counts.
-        places: The steps of runs that had it.
-        scratch: A folder for a copy of this checkout's.
+        digest: The code digest in the step's statement, or empty to take any code.
+        places: The steps of runs that used the code.
+        scratch: A folder for a copy of this checkout's code.
 
     Raises:
-        BlocksError: It is here, and cannot be read as a component.
+        BlocksError: The code exists, and is not a readable component.
     """
     for place in places:
         folder = place.folder / "steps" / place.name / CODE_FOLDER
@@ -81,9 +81,9 @@ def _read(step: str, folder: Path, origin: str) -> StepCode:
         raise BlocksError(
             "reproduce",
             str(path),
-            f"it declares no component {step!r} with outputs",
+            f"the file declares no component {step!r} with outputs",
             "outputs as annotations, each with its type as a literal",
-            "see what wrote it",
+            "Check out the commit that the model was built with, and run the command again",
         )
     reference = environment_reference(path)
     environment = f"azureml:{reference}" if reference else ""
@@ -102,7 +102,7 @@ def _outputs(function: ast.FunctionDef) -> Iterator[tuple[str, str]]:
 
 
 def _role(function: ast.FunctionDef) -> str:
-    """The role in the tags of its decorator, by which a profile gives it its time."""
+    """Return the role in the tags of a step's decorator, to which a profile sets the time limit."""
     calls = (it for it in function.decorator_list if isinstance(it, ast.Call))
     for keyword in (keyword for call in calls for keyword in call.keywords):
         if keyword.arg == "tags":

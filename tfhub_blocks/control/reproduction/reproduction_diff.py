@@ -1,4 +1,4 @@
-"""What was made again beside what was recorded: digest by digest, and how far apart."""
+"""The outputs of both builds side by side: their digests, and the size of each difference."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import Provenance
 from tfhub_blocks.records.formats.features import (
     ACTIVATIONS,
-    FORMAT,
+    FEATURES,
     ids_of,
     open_features,
     vectors_of,
@@ -26,9 +26,9 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class ReproducedOutput:
-    """An output of a step: its digest then and now, and in words how far apart they are.
+    """An output of a step: its digests in both builds, and their difference in words.
 
-    ``before`` and ``after`` are where they are; nothing for what is not here or was not made.
+    ``before`` and ``after`` are the paths; None for an output that is missing or was not rebuilt.
     """
 
     step: str
@@ -42,11 +42,11 @@ class ReproducedOutput:
 
     @property
     def is_equal(self) -> bool:
-        """Whether both are the same, bit by bit."""
+        """True if both outputs are equal, bit by bit."""
         return bool(self.recorded) and self.recorded == self.rebuilt
 
     def as_dict(self) -> dict[str, str | bool]:
-        """JSON-ready."""
+        """Return the row as JSON-ready values."""
         return {
             "step": self.step,
             "port": self.port,
@@ -61,7 +61,7 @@ class ReproducedOutput:
 def compare(
     plan: ReproductionPlan, record: RunRecord
 ) -> tuple[list[ReproducedOutput], dict[str, Provenance]]:
-    """Each output of a plan beside that of a run, and how each step made it now."""
+    """Compare each output of a plan with that of a run; return the rows and the new provenance."""
     rows, provenances = [], {}
     for work in plan.works.values():
         outputs = record.steps[work.name].outputs
@@ -78,13 +78,13 @@ def _row(step: str, port: str, recorded: RecordedOutput, now: Output | None) -> 
     then, difference = recorded.output, ""
     known = now or then
     if now is None:
-        difference = "it was not made again"
+        difference = "the output was not rebuilt"
     elif then and then.digest != now.digest:
         difference = how_far_apart(then, now)
     elif not recorded.digest:
-        difference = "nothing tells what its digest was"
+        difference = "no record contains the first digest"
     elif recorded.digest != now.digest:
-        difference = "what it was is not here to compare"
+        difference = "the first output was not found locally, so it cannot be compared"
     return ReproducedOutput(
         step=step,
         port=port,
@@ -98,9 +98,9 @@ def _row(step: str, port: str, recorded: RecordedOutput, now: Output | None) -> 
 
 
 def how_far_apart(then: Output, now: Output) -> str:
-    """How two outputs of one kind differ, as far as their kind tells; else which files do."""
+    """Describe how two outputs of one kind differ: by their content, or else by their files."""
     try:
-        if then.kind in (FORMAT.kind, ACTIVATIONS.kind):
+        if then.kind in (FEATURES.kind, ACTIVATIONS.kind):
             return _vectors_apart(then, now)
         if then.kind == "snapshot":
             return _items_apart(then.path, now.path)
@@ -110,21 +110,21 @@ def how_far_apart(then: Output, now: Output) -> str:
 
 
 def files_apart(then: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """The first files that differ between two folders, and how many more do."""
+    """Return the first files that differ between two folders, and the number of the others."""
     changed = sorted(n for n in then.keys() | now.keys() if then.get(n) != now.get(n))
     more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
     return f"{', '.join(changed[:_NAMED])}{more}" if changed else "another file"
 
 
 def has_variables(row: ReproducedOutput) -> bool:
-    """Whether both models of a row were saved with variables that can be compared."""
+    """Return True if both models of a row were saved with variables that can be compared."""
     models = [it for it in (row.before, row.after) if it]
     index = f"{SAVED_MODEL_NAME}/variables/variables.index"
     return len(models) == 2 and all((it / index).is_file() for it in models)
 
 
 def _vectors_apart(then: Output, now: Output) -> str:
-    expected = FORMAT if then.kind == FORMAT.kind else ACTIVATIONS
+    expected = FEATURES if then.kind == FEATURES.kind else ACTIVATIONS
     folders = [open_features(it.path, "reproduce", expected) for it in (then, now)]
     manifests = [it.manifest for it in folders]
     shapes = [f"{it.items} of {it.dimension} by {it.engine}" for it in manifests]
@@ -135,7 +135,7 @@ def _vectors_apart(then: Output, now: Output) -> str:
     columns = ["id", "vector"]
     for before, after in zip(*(it.batches(columns) for it in folders), strict=True):
         if not np.array_equal(ids_of(before["id"]), ids_of(after["id"])):
-            return "they are of other items"
+            return "the vectors are of other items"
         one, other = (vectors_of(it["vector"]).astype(np.float64) for it in (before, after))
         apart = np.abs(one - other)
         largest = max(largest, float(apart.max(initial=0.0)))
@@ -150,7 +150,7 @@ def _vectors_apart(then: Output, now: Output) -> str:
 def _items_apart(then: Path, now: Path) -> str:
     one, other = (open_snapshot(path, "reproduce") for path in (then, now))
     if one.manifest.digest == other.manifest.digest:
-        return "the same items with the same labels and splits; what is told of them differs"
+        return "the same items with the same labels and splits; other files of the snapshot differ"
     ids = [set(it.index()["id"].to_pylist()) for it in (one, other)]
     gone, new = len(ids[0] - ids[1]), len(ids[1] - ids[0])
     if gone or new:

@@ -1,4 +1,4 @@
-"""What is done again to make a model anew, from its lineage alone, and where that begins."""
+"""A plan to rebuild a model from its lineage alone: the steps to run again, and where to begin."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,13 +14,13 @@ from tfhub_blocks.records.base.digests import record_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import Lineage, Provenance
 
-# What a measured speed decides may be decided otherwise the next time.
+# A choice by measured speed may differ the next time.
 AUTO = "auto"
 
 
 @dataclass(frozen=True)
 class RecordedOutput:
-    """An output as it was: its digest, and itself if it is here."""
+    """An output of the first build: its digest, and the output if it exists locally."""
 
     digest: str
     output: Output | None = None
@@ -28,11 +28,11 @@ class RecordedOutput:
 
 @dataclass
 class Work:
-    """A step that is done again.
+    """A step to run again.
 
-    ``texts`` are its parameters as they stand in a command line; ``inputs`` what else it gets;
-    ``recorded`` its outputs as they were, those that the model was made from. Without ``lineage``
-    a run alone tells of it.
+    ``texts`` are its parameters as in a command line, and ``inputs`` its other inputs.
+    ``recorded`` are those outputs of the first build that the model depends on. Without
+    ``lineage``, only the record of a run describes the step.
     """
 
     name: str
@@ -46,10 +46,11 @@ class Work:
 
 @dataclass
 class ReproductionPlan:
-    """The steps to do again, each after those that it needs; with what there is to know of that.
+    """The steps to run again, each after the steps that it needs.
 
-    ``model`` is the output that it is all for. ``begins`` says where it begins and why, ``notes``
-    what was decided, ``missing`` what is not here: then nothing can be run.
+    ``model`` is the output to reproduce. ``begins`` lists where the plan begins and why,
+    ``notes`` the decisions of the plan, and ``missing`` the parts that do not exist locally. A
+    plan with missing parts cannot run.
     """
 
     title: str
@@ -61,16 +62,16 @@ class ReproductionPlan:
 
 
 def make_plan(chain: Chain, knot: Knot, archive: Archive, scratch: Path) -> ReproductionPlan:
-    """The plan to make the model at a knot of a chain again.
+    """Plan to reproduce the model at a node of a chain.
 
-    A step that reads what no step made is done again if that is as it was; else what it made is
-    where the plan begins: a snapshot holds its items, and an encoder its files.
+    A step that reads a source runs again if the source is unchanged. Otherwise the plan begins at
+    the output of that step: a snapshot contains its items, and an encoder its files.
 
     Args:
-        chain: The chain behind the model, in which no fault was found.
-        knot: The model.
-        archive: What is here.
-        scratch: A folder for code that is taken from this checkout.
+        chain: The chain of the model, in which no fault was found.
+        knot: The node of the model.
+        archive: The local outputs and runs.
+        scratch: A folder for code that is copied from this checkout.
     """
     planner = _Planner(archive, dict(chain.knots), scratch)
     planner.plan.title = chain.title
@@ -78,7 +79,7 @@ def make_plan(chain: Chain, knot: Knot, archive: Archive, scratch: Path) -> Repr
     if isinstance(made, OutputOf):
         planner.plan.model = made
     elif not planner.plan.missing:
-        planner.plan.missing.append(f"{knot.output.path}: no step is known that made it")
+        planner.plan.missing.append(f"{knot.output.path}: the step that wrote it is not known")
     return planner.plan
 
 
@@ -91,10 +92,10 @@ class _Planner:
     _works: dict[str, Work] = field(default_factory=dict)
 
     def made(self, output: Output) -> OutputOf | Path:
-        """What makes an output again, or the output, if that is where the plan begins."""
+        """Return the step output that rebuilds an output, or its path if the plan begins there."""
         speaker = self.archive.speaker(output)
         if speaker is None or speaker.lineage is None:
-            self._begin(f"{output.path}, which no statement tells of")
+            self._begin(f"{output.path}, which no statement describes")
             return output.path.absolute()
         lineage, knot = speaker.lineage, self._knot(output)
         reason = self._reason_to_begin(output, lineage, knot)
@@ -132,26 +133,26 @@ class _Planner:
             if source.get("step") in place.run.steps:
                 maker = StepOfRun(place.folder, place.run, source["step"])
                 return self._from_run(maker, source["port"], link.material.digest or "")
-        problem = why_not_again(None, link.place) if link.is_source else "it is not here"
+        problem = why_not_again(None, link.place) if link.is_source else "not found locally"
         content = f" with digest {link.material.digest}" if link.material.digest else ""
-        self._miss(f"{link.port}{content}, which {work.name} ({work.step}) was given: {problem}")
+        self._miss(f"{link.port}{content}, an input of {work.name} ({work.step}): {problem}")
         return None
 
     def _from_run(self, place: StepOfRun, port: str, digest: str) -> OutputOf:
-        """What makes an output again that is gone with its statement, as a run recorded it."""
+        """Rebuild an output that is gone with its statement, from the record of a run."""
         work = self._work(f"{place}", place.step.component, (place,), None)
         work.recorded[port] = RecordedOutput(digest)
         if work.name not in self.plan.works:
             path = place.step.outputs.get(port, port)
-            self._note(f"{path} is gone; {work.name} is done again as run {place.run.run} tells")
+            self._note(f"{path} is gone; {work.name} runs again, as run {place.run.run} records it")
             for name, told in place.step.inputs.items():
                 if "value" in told:
                     work.texts[name] = told["value"]
                     continue
                 value = self._told_input(place, name, told)
                 if value is None:
-                    gone = told.get("path") or "what made it"
-                    self._miss(f"{name}, which {work.name} ({work.step}) was given: {gone} is gone")
+                    gone = told.get("path") or "the output"
+                    self._miss(f"{name}, an input of {work.name} ({work.step}): {gone} is gone")
                 else:
                     work.inputs[name] = value
             self._put(work, "", (place,))
@@ -172,7 +173,7 @@ class _Planner:
     def _work(
         self, identity: str, step: str, places: tuple[StepOfRun, ...], lineage: Lineage | None
     ) -> Work:
-        """The work of an identity: the one there is, or one that still lacks its inputs."""
+        """Return the step of an identity, or a new one without inputs."""
         if identity not in self._works:
             wanted, number = places[0].name if places else step, 1
             name, taken = wanted, {work.name for work in self._works.values()}
@@ -183,18 +184,18 @@ class _Planner:
         return self._works[identity]
 
     def _put(self, work: Work, digest: str, places: tuple[StepOfRun, ...]) -> None:
-        """Add a work whose inputs are there, with its code."""
+        """Add a step whose inputs are known, with its code."""
         try:
             work.code = find_code(work.step, digest, places, self.scratch)
-            problem = f"code {digest} of {work.name} ({work.step}): neither a run nor this checkout"
+            problem = f"code {digest} of {work.name} ({work.step}): not in a run or this checkout"
         except (BlocksError, OSError, SyntaxError, ValueError) as error:
             problem = f"code of {work.name} ({work.step}): {error}"
         if work.code is None:
-            self._miss(f"{problem} has it")
+            self._miss(problem)
         odd = [f"{name}={text!r}" for name, text in work.texts.items() if set("'\n") & set(text)]
         if odd or not work.step.isidentifier():
             self._miss(
-                f"a command for {work.name} ({work.step}): {', '.join(odd)} cannot be in one"
+                f"a command for {work.name} ({work.step}): {', '.join(odd)} cannot be part of one"
             )
         self.plan.works[work.name] = work
 
@@ -204,10 +205,10 @@ class _Planner:
         return self.knots[output.path]
 
     def _reason_to_begin(self, output: Output, lineage: Lineage, knot: Knot) -> str:
-        """Why the plan begins at an output that is here; nothing if its step is done again."""
+        """Return the reason why the plan begins at an output; empty if its step runs again."""
         if output.kind == "encoder" and lineage.provenance.parameters.get("handle"):
             handle = lineage.provenance.parameters["handle"]
-            return f"it came from {handle}, which is not asked; its files are as its pin says"
+            return f"{handle} is not downloaded again; the files are as the pin states"
         for link in knot.links:
             if link.is_source:
                 reason = why_not_again(output, link.place)
@@ -226,7 +227,7 @@ class _Planner:
 
 
 def command_texts(made: Provenance) -> tuple[dict[str, str], list[str]]:
-    """A step's parameters as in a command line; in place of ``auto`` what that chose by speed."""
+    """Return a step's parameters as command-line texts, and a note for each resolved ``auto``."""
     texts = {name: str(value) for name, value in made.parameters.items() if value is not None}
     engine = made.facts.get("engine") or {}
     chosen = {
@@ -237,7 +238,7 @@ def command_texts(made: Provenance) -> tuple[dict[str, str], list[str]]:
     for name, choice in chosen.items():
         if texts.get(name) == AUTO and choice:
             texts[name] = choice
-            decided.append(f"{name} is {choice}, which {AUTO} chose then")
+            decided.append(f"{name} is {choice}, which {AUTO} chose in the first run")
     return texts, decided
 
 

@@ -1,4 +1,4 @@
-"""What a person, or a program, is told of a model that is made again."""
+"""The report of a reproduction, before and after the steps run, for users and programs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ _DIGITS = 12
 
 @dataclass(frozen=True)
 class Before:
-    """What is known before anything starts: where it begins, what is different, what is gone."""
+    """The facts before anything runs: where the plan begins, differences, and missing parts."""
 
     plan: ReproductionPlan
     differences: list[str]
@@ -20,18 +20,18 @@ class Before:
     packages_gone: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
-        """In words, a line each."""
+        """Yield the report as lines of text."""
         works = self.plan.works.values()
-        many = "1 step is" if len(works) == 1 else f"{len(works)} steps are"
-        yield f"{self.plan.title}: {many} done again"
+        many = "1 step" if len(works) == 1 else f"{len(works)} steps"
+        yield f"{self.plan.title}: {many} to run again"
         for work in works:
-            origin = f"code of {work.code.origin}" if work.code else "its code is not here"
+            origin = f"code of {work.code.origin}" if work.code else "code not found locally"
             yield f"  {work.name:<14} {work.step:<18} {origin}"
         for title, texts in self._told().items():
             yield from (f"{title.replace('_', ' ')}: {text}" for text in texts)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return the report as JSON-ready values."""
         return {"title": self.plan.title, "steps": list(self.plan.works), **self._told()}
 
     def _told(self) -> dict[str, list[str]]:
@@ -47,9 +47,10 @@ class Before:
 
 @dataclass(frozen=True)
 class After:
-    """What came of it: each output beside what it was, and why they may differ.
+    """The result: each output next to that of the first build, and the reasons for differences.
 
-    ``model`` tells of its variables and answers, in lines and as a record, if it is not equal.
+    ``model_lines`` and ``model_record`` describe the difference of both models in variables and
+    predictions. Both are empty if the models are equal.
     """
 
     plan: ReproductionPlan
@@ -62,12 +63,12 @@ class After:
 
     @property
     def model(self) -> ReproducedOutput:
-        """The row that all is about."""
+        """The row of the model."""
         wanted = self.plan.model
         return next(it for it in self.rows if (it.step, it.port) == (wanted.node, wanted.port))
 
     def lines(self) -> Iterator[str]:
-        """In words, a line each."""
+        """Yield the report as lines of text."""
         yield _columns("step", "output", "then", "now", "")
         for row in self.rows:
             then, now = (it[:_DIGITS] or "-" for it in (row.recorded, row.rebuilt))
@@ -75,16 +76,16 @@ class After:
             yield _columns(row.step, row.port, then, now, verdict)
         yield from self.model_lines
         if self.model.is_equal:
-            yield f"{self.plan.title} was made again, bit by bit"
+            yield f"{self.plan.title} was reproduced bit by bit"
         else:
             first = next(row for row in self.rows if not row.is_equal)
-            yield f"the first to differ is {first.port} of {first.step}"
-            yield from (f"it may be for this: {text}" for text in self._reasons())
-            yield f"{self.plan.title} was not made again"
+            yield f"the first output that differs is {first.port} of {first.step}"
+            yield from (f"possible reason: {text}" for text in self._reasons())
+            yield f"{self.plan.title} was not reproduced"
         yield f"kept in {self.folder}"
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return the report as JSON-ready values."""
         return {
             "status": self.status,
             "equal": self.model.is_equal,
@@ -99,8 +100,8 @@ class After:
         if any(not row.rebuilt for row in self.rows):
             return ["a step failed"]
         return self.differences or [
-            "nothing that was recorded is different here, so a statement does not say how its "
-            "output was made, or a step gives another result each time"
+            "no recorded condition differs, so a statement is incomplete, or a step is not "
+            "deterministic"
         ]
 
 

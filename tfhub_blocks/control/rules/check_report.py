@@ -1,4 +1,4 @@
-"""What a check found, for people and for programs; SARIF and JUnit have modules of their own."""
+"""The result of a check as text or JSON; SARIF and JUnit have modules of their own."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -11,12 +11,12 @@ from tfhub_blocks.control.rules.rule_checks import CheckReport
 from tfhub_blocks.control.rules.sarif import sarif_text
 
 JSON_VERSION = 1
-# Of findings that say the same, and of what one rule finds, so many are shown to people.
+# The text report shows so many nodes of equal findings, and so many different findings of a rule.
 SHOWN_NODES, SHOWN_PROBLEMS = 3, 5
 
 
 def text(report: CheckReport) -> str:
-    """A report for people: by rule, and what says the same as one."""
+    """Return a report for users: grouped by rule, with equal findings listed once."""
     lines: list[str] = []
     rules = {rule.id: rule for rule in report.rules}
     for (kind, rule_id), group in groupby(report.findings, lambda it: (_kind(it), it.rule)):
@@ -38,7 +38,7 @@ def _number(count: int, word: str) -> str:
 
 
 def _problems(found: list[Finding]) -> Iterator[str]:
-    """The problems among the findings of a rule, each with the first nodes that have it."""
+    """Yield the different problems among the findings of a rule, each with its first nodes."""
     same: dict[tuple[Any, ...], list[Finding]] = {}
     for it in found:
         same.setdefault((it.problem, it.remedy, it.exception), []).append(it)
@@ -55,11 +55,11 @@ def _problems(found: list[Finding]) -> Iterator[str]:
             yield f"    until {exception.expires}, {exception.owner}: {exception.reason}"
     if rest := list(same.values())[SHOWN_PROBLEMS:]:
         kinds = "of another kind" if len(rest) == 1 else f"of {len(rest)} other kinds"
-        yield f"  and {sum(map(len, rest))} more {kinds}, which --format json tells"
+        yield f"  and {sum(map(len, rest))} more {kinds}; --format json lists all of them"
 
 
 def json_text(report: CheckReport) -> str:
-    """A report for programs: every finding, with all that is known of it."""
+    """Return a report for programs: every finding with all its fields."""
     rules = {rule.id: rule for rule in report.rules}
     record = {
         "format_version": JSON_VERSION,

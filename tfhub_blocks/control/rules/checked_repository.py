@@ -1,4 +1,4 @@
-"""The repository around a pipeline: what rules ask of it, read when it is first asked for."""
+"""The repository around a pipeline, for rules: each part is read when a rule first needs it."""
 
 import re
 import traceback
@@ -32,7 +32,7 @@ from tfhub_blocks.records.pins.pins import PIN_NAME, Pin, read_pin
 
 @dataclass(frozen=True)
 class Uncompiled:
-    """A pipeline of which no job can be made, and why."""
+    """A pipeline that does not compile, and the reason."""
 
     pipeline: str
     place: SourceLine
@@ -40,7 +40,7 @@ class Uncompiled:
 
 
 class Repository:
-    """What is in the working folder and what is installed, under one profile."""
+    """The working folder and the installed package, under one profile."""
 
     def __init__(self, profile: Profile, today: date | None = None) -> None:
         self.profile = profile
@@ -52,43 +52,43 @@ class Repository:
         self._packages: dict[tuple[str, re.Pattern[str]], bool] = {}
 
     def subject(self, pipeline: str, settings: Sequence[str] = ()) -> Subject | Uncompiled:
-        """A pipeline as it would be submitted, compiled once.
+        """Return a pipeline as it would be submitted, compiled once.
 
         Raises:
-            BlocksError: There is no such pipeline, or a setting is none of it.
+            BlocksError: The pipeline does not exist, or has no input of a setting's name.
         """
         if pipeline not in self._subjects:
             self._subjects[pipeline] = self._compiled(pipeline, settings)
         return self._subjects[pipeline]
 
     def others(self, pipeline: str) -> Iterator[Subject]:
-        """Each other pipeline that compiles."""
+        """Yield each other pipeline that compiles."""
         for name in pipeline_files():
             if name != pipeline and isinstance(found := self.subject(name), Subject):
                 yield found
 
     @cached_property
     def environment_definitions(self) -> tuple[EnvironmentDefinition, ...]:
-        """What is defined in components/environments."""
+        """The environments that components/environments defines."""
         return tuple(read_definitions().values())
 
     def environment(self, reference: str) -> EnvironmentDefinition | None:
-        """The definition of an environment ``azureml:NAME:VERSION``, in whatever version."""
+        """Return the definition of an environment ``azureml:NAME:VERSION``, in any version."""
         name = reference.removeprefix("azureml:").partition("@")[0].partition(":")[0]
         return self._environments.get(name)
 
     def lock(self, definition: EnvironmentDefinition) -> Lock:
-        """The lock of an environment.
+        """Return the lock of an environment.
 
         Raises:
-            BlocksError: It is missing, or no lock.
+            BlocksError: The lock is missing or not readable.
         """
         if definition.key not in self._locks:
             self._locks[definition.key] = definition.lock
         return self._locks[definition.key]
 
     def locks_package(self, definition: EnvironmentDefinition, pattern: re.Pattern[str]) -> bool:
-        """Whether an environment's lock holds a package whose name fits."""
+        """Return True if an environment's lock contains a package whose name matches."""
         key = definition.key, pattern
         if key not in self._packages:
             self._packages[key] = bool(locked_version(self.lock(definition), pattern))
@@ -108,14 +108,14 @@ class Repository:
 
     @cached_property
     def other_profiles(self) -> tuple[Profile, ...]:
-        """Each profile but this one."""
+        """All profiles except the one of the check."""
         return tuple(read_profile(name) for name in profile_files() if name != self.profile.name)
 
     def pin(self, encoder: str) -> Pin | None:
-        """The pin of an encoder that is named by its folder or as a model asset, if it is here.
+        """Return the local pin of an encoder, named by its folder or as a model asset, or None.
 
         Raises:
-            BlocksError: It is here, and cannot be read.
+            BlocksError: The pin cannot be read.
         """
         if not encoder.startswith("azureml:"):
             file = Path(encoder) / PIN_NAME
@@ -153,7 +153,9 @@ class Repository:
         )
 
     def _uncompiled(self, pipeline: str, path: Path, error: Exception) -> Uncompiled:
-        told = str(error) if isinstance(error, BlocksError) else f"{type(error).__name__}: {error}"
+        message = (
+            str(error) if isinstance(error, BlocksError) else f"{type(error).__name__}: {error}"
+        )
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno or 1 for frame in frames if frame.filename == str(path)]
         if isinstance(error, SyntaxError) and error.filename == str(path):
@@ -161,7 +163,7 @@ class Repository:
         what = error.what.partition(".")[0] if isinstance(error, BlocksError) else ""
         place = self.sources.node(path, what)
         place = replace(place, line=lines[-1]) if lines else place
-        return Uncompiled(pipeline, place, " ".join(told.split()))
+        return Uncompiled(pipeline, place, " ".join(message.split()))
 
     def _step(self, component: Any) -> DeclaredStep:
         if id(component) not in self._steps:

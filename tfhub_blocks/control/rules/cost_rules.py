@@ -1,4 +1,4 @@
-"""What a run may cost at most, what is made again although it is there, and what never ends."""
+"""Rules on cost: a budget for each run, no repeated work, and an end date for each endpoint."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tfhub_blocks.control.rules.source_lines import Sources
 from tfhub_blocks.control.rules.subject import Subject
 from tfhub_blocks.records.base.errors import BlocksError
 
-# What makes an endpoint, of azure-ai-ml and of az; what is put below one ends with it.
+# The calls that create an endpoint with azure-ai-ml or az; its deployments end with the endpoint.
 _ENDPOINTS = re.compile(
     r"(^|\.)((Managed|Kubernetes)?Online|Batch|Serverless)Endpoint$"
     r"|(^|\.)load_(online|batch|serverless)_endpoint$"
@@ -24,41 +24,41 @@ _LONGEST_DAYS = 366
 
 @rule(
     "cost-budget",
-    demand="what a run may cost has an upper bound, and that is within the budget",
-    why="what nothing bounds is known when the bill comes",
+    demand="the cost of a run has an upper bound, which is within the budget",
+    why="without a bound, the cost is known only from the bill",
     trial="warning",
 )
 def cost_budget(subject: Subject) -> Iterator[Finding]:
-    """Each step has a price and a limit, and all together keep the profile's budget."""
+    """Find steps without a price or a limit, and a total above the profile's budget."""
     if not subject.is_remote:
         return
     if subject.profile.budget is None:
-        remedy = "add [budget] with currency, and run or month (docs/cost.md)"
-        yield subject.at_profile("budget", "there is none, so nothing stops a dear run", remedy)
+        remedy = "Add [budget] with currency, and run or month (docs/cost.md)"
+        yield subject.at_profile("budget", "no budget is set to stop an expensive run", remedy)
         return
     try:
         for found in budget_findings(subject.graph, subject.profile):
             problem = f"{found.problem}; expected {found.expected}"
             yield subject.at_profile(found.key, problem, found.remedy)
     except BlocksError as unpriced:
-        problem = f"nobody knows what a run may cost: {unpriced.what}: {unpriced.problem}"
+        problem = f"the cost of a run is unknown: {unpriced.what}: {unpriced.problem}"
         yield subject.at_profile("budget", problem, unpriced.remedy)
 
 
 @rule(
     "cost-reuse",
     demand="a step without effects outside of its outputs is deterministic",
-    why="Azure ML runs it anew each time, and with it all that depends on it",
+    why="Azure ML runs the step again each time, and every step that depends on it",
     severity="warning",
 )
 def cost_reuse(subject: Subject) -> Iterator[Finding]:
-    """What is not deterministic is never taken from the cache."""
+    """Find steps that are not deterministic and have no known effects: they are never reused."""
     for step in subject.steps.values():
         if not step.deterministic and not effects(step, subject.sources):
             yield subject.at_step(
                 step.name,
-                "it is not deterministic, and nothing that it does outside is known",
-                "take is_deterministic=False out; what is random takes a seed",
+                "the step is not deterministic, and has no known effect outside of its outputs",
+                "Remove is_deterministic=False, and give a random step a seed",
                 "is_deterministic",
             )
 
@@ -66,11 +66,11 @@ def cost_reuse(subject: Subject) -> Iterator[Finding]:
 @rule(
     "cost-twice",
     demand="no pipeline has the same step with the same inputs twice",
-    why="both run, side by side, before there is anything to reuse",
+    why="both nodes run at the same time, so the second cannot reuse the first",
     severity="warning",
 )
 def cost_twice(subject: Subject) -> Iterator[Finding]:
-    """What the second gives, the first does."""
+    """Find nodes whose outputs equal those of another node."""
     first: dict[tuple[str, str], str] = {}
     for node in subject.nodes:
         if not node.deterministic:
@@ -78,20 +78,21 @@ def cost_twice(subject: Subject) -> Iterator[Finding]:
         key = (node.component, repr(sorted(node.inputs.items())))
         other = first.setdefault(key, node.name)
         if other != node.name:
-            problem = f"it is {node.component} with the inputs of {other}"
-            yield subject.at_node(node, problem, f"use the outputs of {other}")
+            problem = f"the node is {node.component} with the same inputs as {other}"
+            yield subject.at_node(node, problem, f"Use the outputs of {other}")
 
 
 @rule(
     "cost-endpoint",
-    demand="no endpoint is made without an end date",
-    why="an online endpoint is paid for day and night until somebody deletes it",
+    demand="no endpoint is created without an end date",
+    why="an online endpoint costs money day and night until it is deleted",
 )
 def cost_endpoint(subject: Subject) -> Iterator[Finding]:
-    """What a step or a pipeline makes by itself carries the tag by which ``deploy reap`` ends it.
+    """Find endpoints that a step or pipeline creates without the tag that ``deploy reap`` reads.
 
-    A profile's own limit is one that is felt.
+    The profile must also limit the life of endpoints to at most a year.
     """
+    remedy = f"Deploy with `tfhub-blocks deploy online --until DATE`, or set the tag {UNTIL_TAG}"
     remedy = f"deploy with tfhub-blocks deploy --until, or give it the tag {UNTIL_TAG}"
     for node in subject.nodes:
         if (found := _AZ.search(node.command)) and UNTIL_TAG not in node.command:
@@ -103,24 +104,24 @@ def cost_endpoint(subject: Subject) -> Iterator[Finding]:
         yield subject.at_pipeline(_made_by(made), remedy, line)
     days = subject.profile.deployments.longest_days
     if days > _LONGEST_DAYS:
-        problem = f"{days} days are as good as no end"
-        remedy = f"allow at most {_LONGEST_DAYS}: deploying again gives another end"
+        problem = f"{days} days are as good as no end date"
+        remedy = f"Set at most {_LONGEST_DAYS}; a new deployment of the endpoint sets a new date"
         yield subject.at_profile("deployments.longest_days", problem, remedy)
 
 
 def _made_by(name: str) -> str:
-    return f"{name} makes an endpoint without an end date"
+    return f"{name} creates an endpoint without an end date"
 
 
 def _endpoints(sources: Sources, path: Path) -> Iterator[tuple[str, int]]:
-    """By what a source makes endpoints to which it gives no end date, and in which lines."""
+    """Yield each call in a source that creates an endpoint without an end date, and its line."""
     calls = sources.calls(path)
     made = [it for it in calls if _ENDPOINTS.search(it.name)]
-    # One that is sent is one that was made in the same file, or comes from elsewhere.
+    # An endpoint that is sent was created in the same file, or comes from elsewhere.
     for call in made or [it for it in calls if _SENDS.search(it.name)]:
         if UNTIL_TAG not in call.texts:
             yield call.name, call.line
     for call in sources.commands(path):
-        told = " ".join(call.texts)
-        if (found := _AZ.search(told)) and UNTIL_TAG not in told:
+        command = " ".join(call.texts)
+        if (found := _AZ.search(command)) and UNTIL_TAG not in command:
             yield found[0], call.line

@@ -1,4 +1,4 @@
-"""What data has to be, so that the same pipeline reads the same bytes."""
+"""Rules on data: the same pipeline reads the same bytes."""
 
 import re
 from collections.abc import Iterator
@@ -13,56 +13,60 @@ _DIGEST = re.compile(r"[0-9a-f]{12,64}")
 @rule(
     "data-version",
     demand="data is a registered asset with an exact version",
-    why="without a version nobody can say, or get back, what a model was trained on",
+    why="without a version the training data of a model cannot be named or restored",
     trial="note",
 )
 def data_version(subject: Subject) -> Iterator[Finding]:
-    """Neither a local path nor an asset's name alone nor a label."""
+    """Find local paths, and assets with a label or no version."""
     for data in subject.data() if subject.is_remote else ():
         if data.is_local:
-            problem = f"{data.address} is a folder of this machine, and no asset"
+            problem = f"{data.address} is a local folder, not an asset"
             yield subject.at_data(data, problem, _published(data))
         elif not data.is_address and not data.version:
-            yield subject.at_data(data, f"{data.address} names no version", "name one")
+            yield subject.at_data(
+                data,
+                f"{data.address} names no version",
+                f"Name an exact version: {data.address.partition('@')[0]}:VERSION",
+            )
 
 
 @rule(
     "data-digest",
     demand="the version of a data asset is a digest of its content",
-    why="a version that somebody counted may hold other files than it did",
+    why="a version that is counted up may have other files than it once had",
     severity="warning",
     trial="note",
 )
 def data_digest(subject: Subject) -> Iterator[Finding]:
-    """As `publish` makes versions: twelve hexadecimal digits, or more."""
+    """Find versions that are not 12 or more hexadecimal digits, as `publish` writes them."""
     for data in subject.data() if subject.is_remote else ():
         if data.version and not _DIGEST.fullmatch(data.version):
-            problem = f"version {data.version} was not made from content"
+            problem = f"version {data.version} is not a digest of the content"
             yield subject.at_data(data, problem, _published(data))
 
 
 @rule(
     "data-folder",
-    demand="no pipeline reads a place whose content may change",
-    why="somebody adds a file, and the same pipeline trains another model",
+    demand="no pipeline reads a location whose content may change",
+    why="if a file is added, the same pipeline trains another model",
     trial="note",
 )
 def data_folder(subject: Subject) -> Iterator[Finding]:
-    """Neither a path in a datastore nor an address."""
+    """Find paths in a datastore, and other addresses."""
     for data in subject.data() if subject.is_remote else ():
         if data.is_address:
-            problem = f"{told(data.address)} may hold something else tomorrow"
+            problem = f"the content of {told(data.address)} may change"
             yield subject.at_data(data, problem, _published(data))
 
 
 @rule(
     "data-writer",
     demand="a data asset is written by one pipeline",
-    why="its versions would come from two places in turns, and no reader could tell which",
+    why="versions from two pipelines would alternate, and a reader could not distinguish them",
     trial="warning",
 )
 def data_writer(subject: Subject) -> Iterator[Finding]:
-    """By a node's named output, or by what a schedule registers."""
+    """Find assets that a node or a schedule registers, and another pipeline too."""
     mine = list(_written(subject))
     for other in subject.repository.others(subject.pipeline) if mine else ():
         theirs = {name for name, _ in _written(other)}
@@ -71,7 +75,7 @@ def data_writer(subject: Subject) -> Iterator[Finding]:
                 problem = f"{finding.problem}, and so does pipeline {other.pipeline}"
                 yield Finding(
                     problem,
-                    "give each pipeline an asset of its own",
+                    "Register under another name in one of the two pipelines",
                     finding.node,
                     finding.pipeline,
                     finding.place,
@@ -79,18 +83,18 @@ def data_writer(subject: Subject) -> Iterator[Finding]:
 
 
 def _published(data: Data) -> str:
-    """How to get an asset of it that is named by its content."""
+    """Return the remedy that registers the data as an asset whose version is its digest."""
     words = "--encoder DIR" if data.type in MODEL_TYPES else "--data NAME=PATH"
-    return f"`tfhub-blocks publish {words}`, and give what it names: azureml:NAME:VERSION"
+    return f"Run `tfhub-blocks publish {words}`, and pass the asset: azureml:NAME:VERSION"
 
 
 def _written(subject: Subject) -> Iterator[tuple[str, Finding]]:
-    """Each asset that a pipeline writes, with where it says so."""
+    """Yield each asset that a pipeline writes, with a finding at the place that names it."""
     for node in subject.nodes:
         for name in node.registers.values():
-            yield name, subject.at_node(node, f"it writes data asset {name}", "")
+            yield name, subject.at_node(node, f"the pipeline writes data asset {name}", "")
     for schedule, (_, file) in subject.repository.schedules.items():
         if file.pipeline == subject.pipeline:
             for output, name in file.register.items():
-                problem = f"it writes data asset {name}"
+                problem = f"the schedule writes data asset {name}"
                 yield name, subject.at_schedule(schedule, f"register.{output}", problem, "")

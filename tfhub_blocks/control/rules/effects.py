@@ -1,4 +1,4 @@
-"""What a step does outside of its outputs, as far as its definition says."""
+"""The effects of a step outside of its outputs, as far as its definition shows them."""
 
 import re
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ _CALLS = re.compile(
 
 
 def effects(step: DeclaredStep, sources: Sources) -> list[str]:
-    """How it shows that a step does something that its outputs do not hold; empty if it does not.
+    """Return the signs that a step has effects outside of its outputs; empty without effects.
 
-    By its tag ``category``, by the verb that it is named by, or by what its component.py calls.
+    Signs are its tag ``category``, the verb in its name, and the calls in its component.py.
     """
     return list(_effects(step, sources))
 
@@ -25,9 +25,9 @@ def effects(step: DeclaredStep, sources: Sources) -> list[str]:
 def _effects(step: DeclaredStep, sources: Sources) -> Iterator[str]:
     category = step.tags.get("category", "")
     if category in _CATEGORIES:
-        yield f"its category is {category!r}"
+        yield f"the category is {category!r}"
     if verb := _VERBS.match(step.name):
-        yield f"it is named after what it does, {verb[1]}"
+        yield f"the name begins with {verb[1]}"
     for call in sources.calls(step.path) if step.path else ():
         if _CALLS.search(call.name):
             yield f"line {call.line} calls {call.name}"

@@ -1,4 +1,4 @@
-"""What a pretrained encoder has to be before a pipeline builds on it."""
+"""Rules on pretrained encoders, before a pipeline uses them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from tfhub_blocks.records.pins.encoder_decisions import undecided
 from tfhub_blocks.records.pins.handles import is_mutable
 from tfhub_blocks.records.pins.pins import PIN_NAME, Pin, read_pin
 
-_PIN = "pin it: `tfhub-blocks encoder pin HANDLE --to DIR`"
-_DECIDE = f"decide, and write it into {PIN_NAME}; `tfhub-blocks encoder show` says what each means"
+_PIN = "Pin the encoder with `tfhub-blocks encoder pin HANDLE --to DIR`"
+_DECIDE = f"Write each decision into {PIN_NAME}; `tfhub-blocks encoder show DIR` explains them"
 
 
 @dataclass(frozen=True)
 class EncoderInPipeline:
-    """An encoder that comes into a pipeline at a node; ``pin`` is None where none is here."""
+    """An encoder that enters a pipeline at a node; ``pin`` is None without a local pin."""
 
     node: Node
     name: str
@@ -29,34 +29,36 @@ class EncoderInPipeline:
 @rule(
     "encoder-pin",
     demand="an encoder is pinned by the digest of its files",
-    why="the publisher may put other weights behind the same name",
+    why="the publisher may publish other weights under the same name",
     trial="note",
 )
 def encoder_pin(subject: Subject) -> Iterator[Finding]:
-    """A pin, and no leave to go without one."""
+    """Find encoders without a pin or a version, and nodes that accept unpinned encoders."""
     for node in subject.nodes:
         values = subject.values(node)
         if values.get("unpinned") == "accept":
-            yield subject.at_node(node, "unpinned is 'accept'", f"{_PIN}; set unpinned=refuse")
+            yield subject.at_node(node, "unpinned is 'accept'", f"{_PIN}, and set unpinned=refuse")
         handle = str(values.get("handle") or "")
         if handle and is_mutable(handle):
-            yield subject.at_node(node, f"{told(handle)} names no version", "name one")
+            yield subject.at_node(
+                node, f"{told(handle)} names no version", "Add the version to the handle"
+            )
         if handle and node.inputs.get("pin") is None:
-            yield subject.at_node(node, f"{told(handle)} comes without a pin", _PIN)
+            yield subject.at_node(node, f"{told(handle)} is imported without a pin", _PIN)
     for encoder in _encoders(subject):
         if encoder.pin is None:
-            problem = f"{encoder.name} has no {PIN_NAME} here"
+            problem = f"{encoder.name} has no local {PIN_NAME}"
             yield subject.at_node(encoder.node, problem, _PIN)
 
 
 @rule(
     "encoder-decisions",
-    demand="every decision about an encoder is taken",
-    why="how it is loaded, tuned and served decides cost and recovery, and nobody chose",
+    demand="every decision about an encoder is made",
+    why="cost and recovery depend on how the encoder is loaded, tuned and served",
     trial="note",
 )
 def encoder_decisions(subject: Subject) -> Iterator[Finding]:
-    """None of them may be open."""
+    """Find encoders with open decisions."""
     for encoder in _encoders(subject):
         names = undecided(encoder.pin.decisions) if encoder.pin else []
         if names:
@@ -66,12 +68,12 @@ def encoder_decisions(subject: Subject) -> Iterator[Finding]:
 
 @rule(
     "encoder-loading",
-    demand="an encoder is loaded in a way that the profile allows and can do",
-    why="the step would fail at its start, or depend on a publisher that may be gone",
+    demand="an encoder is loaded in a way that the profile allows and supports",
+    why="otherwise the step fails at its start, or depends on a publisher that may disappear",
     trial="warning",
 )
 def encoder_loading(subject: Subject) -> Iterator[Finding]:
-    """One of ``encoder_loading``; and if it is baked, in an environment of [environments]."""
+    """Find encoders not in ``encoder_loading``, and baked ones without their environment."""
     profile = subject.profile
     names = profile.environments.values()
     baked = [it for it in subject.repository.environment_definitions if it.name in names]
@@ -84,23 +86,23 @@ def encoder_loading(subject: Subject) -> Iterator[Finding]:
                 encoder.node,
                 f"{encoder.name} is {loading}, and {profile.name} allows "
                 + ", ".join(profile.encoder_loading),
-                f"decide otherwise in {PIN_NAME}, or widen encoder_loading in the profile",
+                f"Change decisions.loading in {PIN_NAME}, or extend encoder_loading in the profile",
             )
         elif loading == "baked" and encoder.pin.digest not in [it.encoder for it in baked]:
             yield subject.at_node(
                 encoder.node,
-                f"{encoder.name} is baked, and no environment of {profile.name} holds it",
-                "`tfhub-blocks env bake DIR`, and name what it made in [environments]",
+                f"{encoder.name} is baked, and no environment of {profile.name} contains it",
+                "Run `tfhub-blocks env bake DIR`, and name the environment in [environments]",
             )
 
 
 @rule(
     "encoder-fine-tuning",
-    demand="only an encoder whose pin allows it is fine-tuned",
-    why="a licence, or a team that shares the encoder, may rule it out; the step refuses it",
+    demand="only an encoder whose pin allows fine-tuning is fine-tuned",
+    why="a licence, or a team that shares the encoder, may forbid it, and the step refuses it",
 )
 def encoder_fine_tuning(subject: Subject) -> Iterator[Finding]:
-    """Of each node of `fine_tune`, whatever steps its encoder came through."""
+    """Find nodes of `fine_tune` with such an encoder, also if it passed through other steps."""
     encoders: dict[str, list[EncoderInPipeline]] = {}
     for encoder in _encoders(subject):
         encoders.setdefault(encoder.node.name, []).append(encoder)
@@ -109,12 +111,13 @@ def encoder_fine_tuning(subject: Subject) -> Iterator[Finding]:
             decided = encoder.pin.decisions.fine_tuning if encoder.pin else "allowed"
             open_in_trial = decided == "undecided" and subject.profile.is_for_trials
             if decided != "allowed" and not open_in_trial:
-                problem = f"it tunes {encoder.name}, whose pin says fine_tuning = {decided!r}"
-                yield subject.at_node(node, problem, "train a head instead, or decide otherwise")
+                problem = f"the node tunes {encoder.name}, whose pin sets fine_tuning = {decided!r}"
+                remedy = f"Train a head instead, or set decisions.fine_tuning in {PIN_NAME}"
+                yield subject.at_node(node, problem, remedy)
 
 
 def _encoders(subject: Subject) -> Iterator[EncoderInPipeline]:
-    """Each encoder that is given to a node from outside of the pipeline."""
+    """Yield each encoder that enters a node from outside of the pipeline."""
     for node in subject.nodes:
         held = node.inputs.get("pin")
         own = read_pin(held) if isinstance(held, Path) and held.is_file() else None
@@ -132,7 +135,7 @@ def _encoders(subject: Subject) -> Iterator[EncoderInPipeline]:
 def _sources(
     subject: Subject, node: Node, encoders: dict[str, list[EncoderInPipeline]]
 ) -> Iterator[EncoderInPipeline]:
-    """The encoders that a node gets, from outside or from the steps that hand them on."""
+    """Yield the encoders that a node receives, from outside or through other steps."""
     waiting, seen = [node.name], set()
     while waiting:
         name = waiting.pop()

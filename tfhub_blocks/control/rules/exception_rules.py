@@ -1,4 +1,4 @@
-"""What is put up with is so for a time."""
+"""The rule on exceptions: each exception to a rule expires."""
 
 from collections.abc import Iterator
 
@@ -9,15 +9,16 @@ from tfhub_blocks.control.rules.subject import Subject
 @rule(
     "exception-expired",
     demand="an exception has not expired",
-    why="its date is what its owner promised; what it covered counts again from then on",
+    why="its owner promised a fix by that date, and the rule applies again from then on",
     trial="warning",
 )
 def exception_expired(subject: Subject) -> Iterator[Finding]:
-    """The day that it names is its last."""
+    """Find exceptions whose last day is over."""
     for index, one in enumerate(subject.profile.exceptions):
         if one.expires < subject.today:
             yield subject.at_profile(
                 f"exceptions.{index}",
-                f"that of {one.owner} for {one.rule} expired on {one.expires}: {one.reason}",
-                "mend what it covers, or take it out",
+                f"the exception of {one.owner} for {one.rule} expired on {one.expires}: "
+                f"{one.reason}",
+                f"Fix the finding of {one.rule}, and remove the exception from the profile",
             )

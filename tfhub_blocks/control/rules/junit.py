@@ -7,14 +7,14 @@ from tfhub_blocks.control.rules.rule import Finding, Rule
 from tfhub_blocks.control.rules.rule_checks import CheckReport, rule_crashed
 
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
-# What no XML 1.0 may hold, not even escaped.
+# The characters that XML 1.0 forbids, even escaped.
 _FORBIDDEN = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit_text(report: CheckReport) -> str:
-    """A report in which errors are failures; warnings, notes and what is excepted are output."""
+    """Return a report in which errors are failures; warnings, notes and exceptions are output."""
     root = Element("testsuites", name=f"tfhub-blocks check --profile {report.profile}")
-    # What several pipelines share has a suite of its own.
+    # Findings that concern several pipelines have a suite of their own.
     for suite in ("", *report.pipelines):
         found = [it for it in report.findings if it.pipeline == suite]
         if suite or found:
@@ -35,14 +35,14 @@ def _add_suite(root: Element, name: str, found: list[Finding], rules: tuple[Rule
             errors, failures = errors + is_crash, failures + (not is_crash)
             message = f"{rule.demand}; {rule.why}"
             element = SubElement(case, "error" if is_crash else "failure", message=message)
-            element.text = _told(standing)
+            element.text = _lines(standing)
         if rest := [it for it in own if not it.stands]:
-            SubElement(case, "system-out").text = _told(rest)
+            SubElement(case, "system-out").text = _lines(rest)
     suite.set("failures", str(failures))
     suite.set("errors", str(errors))
 
 
-def _told(found: list[Finding]) -> str:
+def _lines(found: list[Finding]) -> str:
     lines = []
     for it in found:
         kind = it.severity

@@ -1,4 +1,4 @@
-"""A rule: one small function that yields what is wrong with a subject; and what it yields."""
+"""A rule: one small function that yields the faults of a subject, as findings."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ DOCS = "docs/rules.md"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong: about what, where that is written, and how to mend it.
+    """A fault: the problem, the remedy, and the place in a file.
 
-    ``node`` is a step's name in the pipeline; else a word and a name, such as ``profile local``,
-    and then it may be of several pipelines and names none. What follows ``place`` is filled in by
-    whoever ran the rule.
+    ``node`` is a step's name in the pipeline, or a word and a name, such as ``profile local``.
+    A finding of the second form may concern several pipelines, and then names no pipeline. The
+    fields after ``place`` are set by the check that ran the rule.
     """
 
     problem: str
@@ -33,7 +33,7 @@ class Finding:
 
     @property
     def stands(self) -> bool:
-        """Whether it fails the check."""
+        """True if the finding fails the check."""
         return self.severity == "error" and self.exception is None
 
 
@@ -42,9 +42,9 @@ Finder = Callable[["Subject"], Iterator[Finding]]
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule: what it demands, why, and how bad a finding is if the profile says nothing of it.
+    """A rule: its demand, its reason, and the severity if the profile sets no other.
 
-    ``trial`` is that for a profile to try things. ``docs`` is where more is said of it.
+    ``trial`` is the severity in a trial profile. ``docs`` is the page that explains the rule.
     """
 
     id: str
@@ -56,7 +56,7 @@ class Rule:
     find: Finder
 
     def __call__(self, subject: "Subject") -> Iterator[Finding]:
-        """What is wrong with a subject."""
+        """Yield the findings on a subject."""
         return self.find(subject)
 
 
@@ -68,16 +68,21 @@ def rule(
     trial: Severity | None = None,
     docs: str = "",
 ) -> Callable[[Finder], Rule]:
-    """Make a rule of a function from a Subject to its findings.
+    """Turn a function from a Subject to its findings into a rule.
+
+    Example::
+
+        @rule("team-lunch", "no step runs at noon", "the team is away")
+        def team_lunch(subject: Subject) -> Iterator[Finding]: ...
 
     Args:
-        id: The subject that it guards and what it is about, as ``environment-lock``.
-        demand: What has to be so, in a line.
-        why: What it costs if it is not, in a line.
-        severity: How bad a finding is.
-        trial: How bad it is in a profile to try things (``encoder_policy = "experiment"``); as
-            ``severity`` if it is not given.
-        docs: A page that says more; this project's, if it is not given.
+        id: The part that the rule guards and its topic, such as ``environment-lock``.
+        demand: The condition that must be met, as one line.
+        why: The cost of a violation, as one line.
+        severity: The severity of a finding.
+        trial: The severity in a trial profile (``encoder_policy = "experiment"``); the same as
+            ``severity`` if not passed.
+        docs: The page that explains the rule; a section of docs/rules.md if not passed.
     """
 
     def make(find: Finder) -> Rule:

@@ -1,4 +1,4 @@
-"""All rules on some pipelines: what they find, how bad that is, and what is put up with."""
+"""The check of pipelines against all rules: findings, their severities, and exceptions."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ from tfhub_blocks.control.rules.source_lines import SourceLine
 from tfhub_blocks.control.rules.subject import Subject
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 
-# Under this name installed distributions give their rules: a Rule, or a module that holds some.
+# The entry points of installed distributions: each is a Rule, or a module that contains rules.
 ENTRY_POINTS = "tfhub_blocks.rules"
 MODULES = (
     environment_rules,
@@ -43,20 +43,20 @@ _ORDER: Sequence[Severity] = ("error", "warning", "note", "off")
 @rule(
     "pipeline-compiles",
     demand="a pipeline in the repository compiles",
-    why="a change broke it, here or in a component, and it would fail when it is needed",
+    why="a change in the repository broke it, so it would fail when it is needed",
 )
 def pipeline_compiles(_: Subject) -> Iterator[Finding]:
-    """Found before there is a subject; neither turned off nor excepted."""
+    """A fault found before there is a subject; the rule cannot be turned off or excepted."""
     yield from ()
 
 
 @rule(
     "rule-crashed",
-    demand="each rule comes to its end",
-    why="a rule that stopped has not looked, and what it would have found is not known",
+    demand="each rule runs to its end",
+    why="a rule that crashed has checked nothing, so its findings are unknown",
 )
 def rule_crashed(_: Subject) -> Iterator[Finding]:
-    """Found when a rule is loaded or run; neither turned off nor excepted."""
+    """A fault found while a rule loads or runs; the rule cannot be turned off or excepted."""
     yield from ()
 
 
@@ -65,7 +65,7 @@ ALWAYS = (pipeline_compiles, rule_crashed)
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules that there are, and what went wrong with those that are not."""
+    """The loaded rules, and a finding for each rule that could not be loaded."""
 
     known: tuple[Rule, ...]
     crashes: tuple[Finding, ...] = ()
@@ -73,7 +73,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a check found, the worst first; ``rules`` are those that were asked."""
+    """The findings of a check, the worst first, and the rules that ran."""
 
     profile: str
     pipelines: tuple[str, ...]
@@ -82,17 +82,17 @@ class CheckReport:
 
     @property
     def has_failed(self) -> bool:
-        """Whether a finding of severity error stands."""
+        """True if a finding of severity error is not excepted."""
         return any(finding.stands for finding in self.findings)
 
     def counts(self) -> dict[str, int]:
-        """How many findings of each severity stand, and how many are excepted."""
+        """Return the number of findings by severity, and the number of excepted ones."""
         kinds = [it.severity if it.exception is None else "excepted" for it in self.findings]
         return {kind: kinds.count(kind) for kind in ("error", "warning", "note", "excepted")}
 
 
 def load_rules() -> Rules:
-    """This project's rules, and those that installed distributions add."""
+    """Load this project's rules, and those of installed distributions."""
     known = {found.id: found for module in MODULES for found in _rules(module)}
     crashes = []
     for point in entry_points(group=ENTRY_POINTS):
@@ -100,7 +100,7 @@ def load_rules() -> Rules:
             for found in _rules(point.load()):
                 others = {id: it for id, it in known.items() if it is not found}
                 if found.id in {*others, *(it.id for it in ALWAYS)}:
-                    raise ValueError(f"there is a rule {found.id} already")
+                    raise ValueError(f"a rule {found.id} exists already")
                 known[found.id] = found
         except Exception as error:
             crashes.append(_crash(f"entry point {point.name} ({point.value})", error, ""))
@@ -110,18 +110,18 @@ def load_rules() -> Rules:
 def _rules(holder: object) -> list[Rule]:
     if isinstance(holder, Rule):
         return [holder]
-    held = vars(holder).values() if isinstance(holder, ModuleType) else ()
-    found = [it for it in held if isinstance(it, Rule)]
+    members = vars(holder).values() if isinstance(holder, ModuleType) else ()
+    found = [it for it in members if isinstance(it, Rule)]
     if not found:
-        raise TypeError(f"it is {holder!r}, neither a rule nor a module that holds some")
+        raise TypeError(f"{holder!r} is neither a rule nor a module that contains rules")
     return found
 
 
 def check(profile: Profile, pipelines: Iterable[Subject | Uncompiled], rules: Rules) -> CheckReport:
-    """Everything that is wrong with some pipelines under a profile.
+    """Check some pipelines under a profile against all rules.
 
     Raises:
-        BlocksError: The profile speaks of a rule that is not known, or cannot be changed.
+        BlocksError: The profile names an unknown rule, or a rule that cannot be changed.
     """
     _check_ids(profile, rules)
     severities = {it.id: _severity(it, profile) for it in rules.known}
@@ -145,7 +145,7 @@ def check(profile: Profile, pipelines: Iterable[Subject | Uncompiled], rules: Ru
         at = (places[it.rule], it.pipeline, it.place.path, it.place.line, it.node)
         return (it.exception is not None, _ORDER.index(it.severity), *at)
 
-    # What is about a profile, a step or an environment is found with each pipeline.
+    # A finding about a profile, a step or an environment comes up with each pipeline.
     ordered = tuple(sorted(dict.fromkeys(found), key=order))
     return CheckReport(profile.name, tuple(names), all_rules, ordered)
 
@@ -157,12 +157,15 @@ def _check_ids(profile: Profile, rules: Rules) -> None:
     for key, name in named.items():
         if name in {it.id for it in ALWAYS}:
             problem, expected = f"{name} is always an error", "another rule"
-            remedy = "take it out, and mend what was found"
-        elif name in known or rules.crashes:  # one that did not load may be the one
+            remedy = f"Remove {key} from the profile, and fix the findings of {name}"
+        elif name in known or rules.crashes:  # a rule that did not load may have this name
             continue
         else:
-            problem, expected = f"there is no rule {name!r}", "a rule that is in docs/rules.md"
-            remedy = nearest(name, known) or "correct it, or install what adds this rule"
+            problem, expected = f"no rule is called {name!r}", "a rule that is in docs/rules.md"
+            remedy = (
+                nearest(name, known)
+                or f"Remove {key} from the profile, or install the package that adds this rule"
+            )
         raise BlocksError("profile", f"{profile.path} > {key}", problem, expected, remedy)
 
 
@@ -171,9 +174,9 @@ def _severity(one: Rule, profile: Profile) -> Severity:
 
 
 def _settled(finding: Finding, one: Rule, severity: Severity, subject: Subject) -> Finding:
-    """A finding with what whoever ran the rule knows of it."""
+    """Return a finding with its rule, its severity and its exception."""
     if not isinstance(finding, Finding):
-        raise TypeError(f"it gave {finding!r}, which is no finding")
+        raise TypeError(f"the rule returned {finding!r}, which is no finding")
     excepted = [
         it
         for it in subject.profile.exceptions
@@ -186,7 +189,7 @@ def _settled(finding: Finding, one: Rule, severity: Severity, subject: Subject) 
 def _uncompiled(pipeline: Uncompiled) -> Finding:
     return Finding(
         pipeline.problem,
-        "mend the pipeline, or the component that it uses",
+        "Fix the pipeline, or the component that it uses",
         f"pipeline {pipeline.pipeline}",
         pipeline.pipeline,
         pipeline.place,
@@ -195,14 +198,14 @@ def _uncompiled(pipeline: Uncompiled) -> Finding:
 
 
 def _crash(what: str, error: Exception, pipeline: str) -> Finding:
-    told = str(error) if isinstance(error, BlocksError) else f"{type(error).__name__}: {error}"
+    message = str(error) if isinstance(error, BlocksError) else f"{type(error).__name__}: {error}"
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     file = trace.tb_frame.f_code.co_filename if trace else __file__
     return Finding(
-        f"it stopped: {' '.join(told.split())}",
-        "mend what it could not read; else the rule itself",
+        f"the rule stopped: {' '.join(message.split())}",
+        "Fix the file that the rule could not read, or the rule itself",
         what,
         pipeline,
         SourceLine(short_path(Path(file)), trace.tb_lineno if trace else 1),

@@ -12,7 +12,7 @@ SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def sarif_text(report: CheckReport) -> str:
-    """A report as one run of a tool; paths are relative to the repository where they can be."""
+    """Return a report as one run of a tool. Paths are relative to the repository if possible."""
     places = {rule.id: index for index, rule in enumerate(report.rules)}
     run = {
         "tool": {
@@ -64,12 +64,14 @@ def _result(it: Finding, index: int) -> dict[str, Any]:
                 "logicalLocations": [{"name": it.node, "fullyQualifiedName": name}],
             }
         ],
-        # The line is left out, so that a finding stays the same one when lines above it change.
+        # Without the line, a finding keeps its identity when lines above it change.
         "partialFingerprints": {
             "tfhubBlocks/v1": record_digest([it.rule, it.pipeline, it.node, it.problem])
         },
     }
     if it.exception is not None:
-        told = f"{it.exception.owner}, until {it.exception.expires}: {it.exception.reason}"
-        result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": told}]
+        reason = f"{it.exception.owner}, until {it.exception.expires}: {it.exception.reason}"
+        result["suppressions"] = [
+            {"kind": "external", "status": "accepted", "justification": reason}
+        ]
     return result

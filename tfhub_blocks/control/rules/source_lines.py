@@ -1,4 +1,4 @@
-"""Where in a file something is written: a step of a pipeline, a port, a key of a profile."""
+"""Lines of files for findings: of a step in a pipeline, a port, or a key of a profile."""
 
 import ast
 import re
@@ -12,17 +12,17 @@ from tfhub_blocks.control.environments.environment_catalog import short_path
 
 @dataclass(frozen=True)
 class SourceLine:
-    """A line of a file; 1 where only the file is known."""
+    """A line of a file; line 1 if only the file is known."""
 
     path: Path
     line: int = 1
 
     def __str__(self) -> str:
-        """As compilers write it."""
+        """Return FILE:LINE, as compilers write it."""
         return f"{self.path.as_posix()}:{self.line}"
 
 
-# What starts a process, or pip in this one.
+# The calls that start a process, or pip in the current one.
 _STARTS = re.compile(
     r"(^|\.)(run|call|check_call|check_output|getoutput|getstatusoutput|Popen|system|popen|main"
     r"|exec[lv]\w*|spawn[lv]\w*|posix_spawnp?|create_subprocess_\w+)$"
@@ -31,7 +31,7 @@ _STARTS = re.compile(
 
 @dataclass(frozen=True)
 class Call:
-    """A call in a source: the dotted name of what is called, and the texts that it is given."""
+    """A call in a source: the dotted name of the function, and the texts in its arguments."""
 
     name: str
     texts: tuple[str, ...]
@@ -39,7 +39,7 @@ class Call:
 
 
 class Sources:
-    """Files, each read once. What cannot be read or found is placed at a file's first line."""
+    """Files, each read once. A place that cannot be read or found is the file's first line."""
 
     def __init__(self) -> None:
         self._tree = cache(_tree)
@@ -47,14 +47,14 @@ class Sources:
         self._nodes = cache(self._assigned)
 
     def node(self, path: Path, name: str) -> SourceLine:
-        """Where a pipeline's file makes a node; else its function."""
+        """Return the line where a pipeline's file creates a node, else that of its function."""
         lines = self._nodes(path)
-        # A name that is used again gives NAME_1, NAME_2 and so on.
+        # azure-ai-ml names the nodes of a name that is used again NAME_1, NAME_2 and so on.
         found = lines.get(name) or lines.get(re.sub(r"_\d+$", "", name)) or lines.get("")
         return SourceLine(short_path(path), found or 1)
 
     def step(self, path: Path, word: str = "") -> SourceLine:
-        """Where a component.py names a port or an argument of its decorator; else its function."""
+        """Return the line of a port or decorator argument in a component.py, else the function."""
         for function in self._functions(path):
             if function.decorator_list:
                 named: list[ast.arg | ast.keyword] = [*function.args.args]
@@ -65,7 +65,7 @@ class Sources:
         return SourceLine(short_path(path))
 
     def key(self, path: Path, key: str) -> SourceLine:
-        """Where a TOML file has a dotted key; else the nearest table around it."""
+        """Return the line of a dotted key in a TOML file, else that of the nearest table."""
         table, line, index = "", 1, -1
         best = (0, 1)
         for line, text in enumerate(self._lines(path), 1):
@@ -84,21 +84,23 @@ class Sources:
         return SourceLine(short_path(path), best[1])
 
     def text(self, path: Path, part: str) -> SourceLine:
-        """The first line that holds a text."""
+        """Return the first line that contains a text."""
         lines = enumerate(self._lines(path), 1)
         return SourceLine(short_path(path), next((n for n, text in lines if part in text), 1))
 
     def calls(self, path: Path) -> list[Call]:
-        """Each call in a source."""
+        """Return each call in a source."""
         tree = self._tree(path)
         return [] if tree is None else [_call(it) for it in ast.walk(tree) if type(it) is ast.Call]
 
     def commands(self, path: Path) -> list[Call]:
-        """Each call in a source that starts a process, and what may be one, given a name first."""
+        """Return each call that starts a process, and each assigned text that may be a command."""
         tree = self._tree(path)
         named = [it for it in ast.walk(tree) if type(it) is ast.Assign] if tree is not None else []
-        held = [Call("", _texts(it.value), it.lineno) for it in named if type(it.value) in _HELD]
-        return [*(call for call in self.calls(path) if _STARTS.search(call.name)), *held]
+        assigned = [
+            Call("", _texts(it.value), it.lineno) for it in named if type(it.value) in _TEXTS
+        ]
+        return [*(call for call in self.calls(path) if _STARTS.search(call.name)), *assigned]
 
     def _functions(self, path: Path) -> Iterator[ast.FunctionDef]:
         tree = self._tree(path)
@@ -106,7 +108,7 @@ class Sources:
         return (it for it in body if isinstance(it, ast.FunctionDef))
 
     def _assigned(self, path: Path) -> dict[str, int]:
-        """The line of each name that the pipeline's function sets, and of itself as ''."""
+        """Return the line of each name that the pipeline's function sets, and of itself as ''."""
         lines: dict[str, int] = {}
         for function in self._functions(path):
             if function.name == path.stem:
@@ -117,7 +119,7 @@ class Sources:
         return lines
 
 
-_HELD = (ast.Constant, ast.JoinedStr, ast.List, ast.Tuple)
+_TEXTS = (ast.Constant, ast.JoinedStr, ast.List, ast.Tuple)
 
 
 def _call(call: ast.Call) -> Call:
@@ -125,7 +127,7 @@ def _call(call: ast.Call) -> Call:
 
 
 def _texts(tree: ast.AST) -> tuple[str, ...]:
-    """The texts in an expression, in the order in which they stand."""
+    """Return the texts in an expression, in their order in the source."""
     found = [it for it in ast.walk(tree) if isinstance(it, ast.Constant)]
     found.sort(key=lambda it: (it.lineno, it.col_offset))
     return tuple(it.value for it in found if isinstance(it.value, str))

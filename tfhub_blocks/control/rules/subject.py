@@ -1,4 +1,4 @@
-"""What rules look at: a pipeline with its steps and its profile, and the repository around it."""
+"""The subject of rules: a pipeline with its steps, its profile, and the repository around it."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Port:
-    """A port of a step, as its component declares it; ``least`` and ``most`` are of numbers."""
+    """A port of a step as its component declares it; ``least`` and ``most`` are for numbers."""
 
     type: str
     description: str = ""
@@ -32,7 +32,7 @@ class Port:
 
 @dataclass(frozen=True)
 class DeclaredStep:
-    """A component as it is defined; without a path if its file is not here."""
+    """A component as it is defined; ``path`` is None if its file is not local."""
 
     name: str
     path: Path | None
@@ -44,13 +44,13 @@ class DeclaredStep:
 
 
 def told(address: str) -> str:
-    """An address without what may be secret in it."""
+    """Return an address without the parts that may be secret."""
     return re.sub(r"://[^/@]*@", "://", address.partition("?")[0])
 
 
 @dataclass(frozen=True)
 class Data:
-    """Data, or a model, that somebody names: for which input, as what, and where it is named."""
+    """Data or a model that a request, a file or a pipeline names: the input, type and place."""
 
     input: str
     type: str
@@ -60,18 +60,18 @@ class Data:
 
     @property
     def is_address(self) -> bool:
-        """Whether it is a place, in a datastore or elsewhere, rather than an asset."""
+        """True if the address is a location, in a datastore or elsewhere, and not an asset."""
         is_asset = self.address.startswith("azureml:") and not self.address.startswith("azureml://")
         return "://" in self.address and not is_asset and "/versions/" not in self.address
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a path of this machine."""
+        """True if the address is a local path."""
         return not self.address.startswith("azureml:") and "://" not in self.address
 
     @property
     def version(self) -> str:
-        """The version of the asset that it names, or nothing."""
+        """The version of the asset, or an empty text."""
         asset = self.address.removeprefix("azureml:")
         _, there, version = asset.rpartition("/versions/" if asset.startswith("//") else ":")
         return version if there and "@" not in version else ""
@@ -81,9 +81,9 @@ class Data:
 class Subject:
     """One pipeline under one profile, as it would be submitted.
 
-    A rule asks nothing but this, so whatever else can say the same, such as a release lock, can
-    be held to the same rules. ``given`` holds the pipeline's inputs as a request or the profile
-    gives them; in the graph, NotGiven stands for those that nobody has named.
+    A rule reads nothing else, so any other source with these facts, such as a release lock, can
+    be checked by the same rules. ``given`` contains the pipeline's inputs from a request or the
+    profile; in the graph, NotGiven stands for inputs without a value.
     """
 
     pipeline: str
@@ -103,36 +103,36 @@ class Subject:
 
     @property
     def sources(self) -> Sources:
-        """The files."""
+        """The files of the repository, to find lines in."""
         return self.repository.sources
 
     @property
     def is_remote(self) -> bool:
-        """Whether it is for Azure ML."""
+        """True if the pipeline runs on Azure ML."""
         return self.profile.engine == "azureml"
 
     @property
     def experiment_name(self) -> str:
-        """What its jobs are listed under in the workspace."""
+        """The experiment that lists the pipeline's jobs in the workspace."""
         return (self.profile.job and self.profile.job.experiment) or self.pipeline
 
     def role(self, node: Node) -> Role | None:
-        """What the profile says of a node's role."""
+        """Return the profile's role of a node, or None."""
         return self.profile.roles.get(node.role)
 
     def clusters(self) -> dict[str, Cluster | None]:
-        """What the nodes run on, by name; None where the profile does not describe it."""
+        """Return the clusters of the nodes by name; None if the profile does not describe one."""
         roles = {node.role: self.role(node) for node in self.nodes}
         names = {role.compute for role in roles.values() if role and not role.size}
         return {name: self.profile.clusters.get(name) for name in sorted(names)}
 
     def environments(self) -> dict[tuple[str, str], EnvironmentDefinition | None]:
-        """By step and the environment that it names: that, if it is defined here."""
+        """Return environment definitions by step and reference; None if not defined locally."""
         named = {(node.component, node.environment) for node in self.nodes}
         return {pair: self.repository.environment(pair[1]) for pair in sorted(named)}
 
     def data(self) -> Iterator[Data]:
-        """All data that a request, the profile, a schedule or the pipeline itself names."""
+        """Yield all data that a request, the profile, a schedule or the pipeline itself names."""
         types = self.input_types
         for name, value in self.given.items():
             if types.get(name) in DATA_TYPES:
@@ -152,19 +152,19 @@ class Subject:
                     yield Data(named, kind, address, node.name, self._place(node))
 
     def schedules(self) -> Iterator[tuple[str, Path, Any]]:
-        """Name, file and content of each schedule of this pipeline under this profile."""
+        """Yield name, file and content of each schedule of this pipeline under this profile."""
         for name, (path, schedule) in self.repository.schedules.items():
             if (schedule.pipeline, schedule.profile) == (self.pipeline, self.profile.name):
                 yield name, path, schedule
 
     def scheduled(self, value: NotGiven) -> Iterator[str]:
-        """What schedules give for an input that nobody else names."""
+        """Yield the values that schedules set for an input without another value."""
         for _, _, schedule in self.schedules():
             if value.name in schedule.inputs:
                 yield schedule.inputs[value.name]
 
     def values(self, node: Node) -> dict[str, Any]:
-        """What a node's parameters are set to, as far as that is known."""
+        """Return the values of a node's parameters that are known."""
         return {
             port: value
             for port, value in node.inputs.items()
@@ -173,11 +173,11 @@ class Subject:
         }
 
     def at_node(self, node: Node, problem: str, remedy: str) -> Finding:
-        """A finding about one node."""
+        """Return a finding about one node."""
         return Finding(problem, remedy, node.name, self.pipeline, self._place(node))
 
     def at_pipeline(self, problem: str, remedy: str, line: int = 0) -> Finding:
-        """A finding about the pipeline as a whole, or about a line of its file."""
+        """Return a finding about the whole pipeline, or about a line of its file."""
         place = self.sources.node(self.path, "")
         place = replace(place, line=line) if line else place
         return Finding(problem, remedy, f"pipeline {self.pipeline}", self.pipeline, place)
@@ -185,30 +185,30 @@ class Subject:
     def at_step(
         self, name: str, problem: str, remedy: str, word: str = "", line: int = 0
     ) -> Finding:
-        """A finding about a component: at a port, an argument of its decorator, or a line."""
+        """Return a finding about a component: at a port, a decorator argument, or a line."""
         path = self.steps[name].path
         place = self.sources.step(path, word) if path else self.sources.node(self.path, "")
         place = replace(place, line=line) if line else place
         return Finding(problem, remedy, f"step {name}", "", place)
 
     def at_profile(self, key: str, problem: str, remedy: str) -> Finding:
-        """A finding about a key of the profile."""
+        """Return a finding about a key of the profile."""
         place = self.sources.key(self.profile.path, key)
         return Finding(f"{key}: {problem}", remedy, f"profile {self.profile.name}", "", place)
 
     def at_environment(
         self, definition: EnvironmentDefinition, file: str, problem: str, remedy: str
     ) -> Finding:
-        """A finding about the definition of an environment."""
+        """Return a finding about the definition of an environment."""
         place = SourceLine(Path(definition.where) / file)
         return Finding(problem, remedy, f"environment {definition.key}", "", place)
 
     def at_data(self, data: Data, problem: str, remedy: str) -> Finding:
-        """A finding about data that is named."""
+        """Return a finding about data that is named."""
         return Finding(f"{data.input}: {problem}", remedy, data.node, self.pipeline, data.place)
 
     def at_schedule(self, name: str, key: str, problem: str, remedy: str) -> Finding:
-        """A finding about a key of a schedule."""
+        """Return a finding about a key of a schedule."""
         place = self.sources.key(self.repository.schedules[name][0], key)
         return Finding(problem, remedy, f"schedule {name}", self.pipeline, place)
 

@@ -1,4 +1,4 @@
-"""What lets several teams work in one workspace, and one team change its steps."""
+"""Rules for teams: several teams share one workspace, and one team can change its steps."""
 
 from collections.abc import Iterator
 
@@ -15,29 +15,30 @@ _NAME_PORT = "model_name"
 @rule(
     "team-owner",
     demand="each job has an owner and a cost centre",
-    why="what nobody owns nobody ends, and nobody can say who pays",
+    why="without an owner no one stops a job, and without a cost centre no one pays for it",
     trial="warning",
 )
 def team_owner(subject: Subject) -> Iterator[Finding]:
-    """What `submit` puts on each job, as tags."""
-    for key, problem, expected in job_faults(subject.profile):
-        yield subject.at_profile(key, problem, f"say {expected}; set the variable that it names")
+    """Find missing owners and cost centres, which `submit` sets on each job as tags."""
+    for key, problem, _ in job_faults(subject.profile):
+        remedy = "Set owner and cost_centre in [job], and the environment variables that they name"
+        yield subject.at_profile(key, problem, remedy)
 
 
 @rule(
     "team-names",
-    demand="what a team has in the workspace begins with its prefix",
-    why="without it nobody can tell whose a cluster, a model or a data asset is",
+    demand="the names of a team's resources begin with its prefix",
+    why="without the prefix the owner of a cluster, a model or a data asset is unknown",
     trial="warning",
 )
 def team_names(subject: Subject) -> Iterator[Finding]:
-    """``name_prefix`` of the profile's [job]; a profile without one demands nothing."""
+    """Find names without ``name_prefix`` of [job]; a profile without prefix demands nothing."""
     prefix = subject.profile.job.name_prefix if subject.profile.job else ""
     for kind, name, finding in _names(subject) if prefix else ():
         if not name.startswith(prefix):
             yield Finding(
                 f"{kind} {name} does not begin with {prefix}",
-                f"call it {prefix}{name}",
+                f"Rename it to {prefix}{name}",
                 finding.node,
                 finding.pipeline,
                 finding.place,
@@ -45,7 +46,7 @@ def team_names(subject: Subject) -> Iterator[Finding]:
 
 
 def _names(subject: Subject) -> Iterator[tuple[str, str, Finding]]:
-    """Kind, name and place of all that a pipeline and its profile make under a name."""
+    """Yield kind, name and place of all resources that a pipeline and its profile create."""
     for name in subject.profile.clusters:
         yield "cluster", name, subject.at_profile(f"clusters.{name}", "", "")
     here = subject.at_pipeline("", "")
@@ -66,12 +67,12 @@ def _names(subject: Subject) -> Iterator[tuple[str, str, Finding]]:
 
 @rule(
     "team-assets",
-    demand="no two pipelines share what each of them, or somebody else, may change",
-    why="one experiment moves the ground under another, and neither notices",
+    demand="no two pipelines share a name or location that one of them may change",
+    why="one experiment changes the data or models of another, and neither notices",
     trial="warning",
 )
 def team_assets(subject: Subject) -> Iterator[Finding]:
-    """A model's name that both register under, or a place that both read."""
+    """Find model names that two pipelines register, and changing locations that two read."""
     mine = dict(_models(subject)), dict(_places(subject))
     if not any(mine):
         return
@@ -82,8 +83,8 @@ def team_assets(subject: Subject) -> Iterator[Finding]:
             for name in sorted(own.keys() & {name for name, _ in theirs}):
                 finding = own[name]
                 yield Finding(
-                    f"it {verb} {name}, and so does pipeline {other.pipeline}",
-                    "give each pipeline its own, or an exact version to read",
+                    f"the pipeline {verb} {name}, and so does pipeline {other.pipeline}",
+                    "Use another name in one of the two, or read an exact version",
                     finding.node,
                     finding.pipeline,
                     finding.place,
@@ -91,7 +92,7 @@ def team_assets(subject: Subject) -> Iterator[Finding]:
 
 
 def _models(subject: Subject) -> Iterator[tuple[str, Finding]]:
-    """Each name that models are registered under."""
+    """Yield each name under which the pipeline registers models."""
     for node in subject.nodes:
         name = subject.values(node).get(_NAME_PORT)
         if name and effects(subject.steps[node.component], subject.sources):
@@ -99,7 +100,7 @@ def _models(subject: Subject) -> Iterator[tuple[str, Finding]]:
 
 
 def _places(subject: Subject) -> Iterator[tuple[str, Finding]]:
-    """Each place that may change and is read, and that nobody but this pipeline was given."""
+    """Yield each location that the pipeline reads and whose content may change."""
     for data in subject.data() if subject.is_remote else ():
         if data.is_address:
             yield told(data.address), subject.at_data(data, "", "")
@@ -107,11 +108,11 @@ def _places(subject: Subject) -> Iterator[tuple[str, Finding]]:
 
 @rule(
     "team-ports",
-    demand="what a pipeline binds fits the ports of its steps",
-    why="the change of a component breaks pipelines that its author did not look at",
+    demand="the values and outputs that a pipeline binds fit the ports of its steps",
+    why="a changed component breaks pipelines that its author did not check",
 )
 def team_ports(subject: Subject) -> Iterator[Finding]:
-    """Types of what steps hand each other, and values; a port that is gone does not compile."""
+    """Find types and values that do not fit a port; a removed port does not compile anyway."""
     for node in subject.nodes:
         ports = subject.steps[node.component].inputs
         for port, value in node.inputs.items():
@@ -120,18 +121,18 @@ def team_ports(subject: Subject) -> Iterator[Finding]:
                 given = maker.output_types.get(value.port, "nothing")
                 if given != ports[port].type:
                     problem = (
-                        f"{port} takes {ports[port].type}, and {value.node} gives {given} at "
+                        f"{port} takes {ports[port].type}, and {value.node} writes {given} at "
                         f"{value.port}"
                     )
-                    remedy = f"correct the binding, or the ports of {node.component}"
+                    remedy = f"Bind another output to {port}, or change a port's type"
                     yield subject.at_node(node, problem, remedy)
         for port, value in subject.values(node).items():
             if problem := _misfit(ports[port], value):
-                yield subject.at_node(node, f"{port} {problem}", "give another value")
+                yield subject.at_node(node, f"{port} {problem}", f"Set another value for {port}")
 
 
 def _misfit(port: Port, value: object) -> str:
-    """What is wrong with a value for a port, or nothing."""
+    """Return the reason why a value does not fit a port, or an empty text."""
     if port.type in DATA_TYPES or value is None:
         return ""
     if port.choices:

@@ -1,4 +1,4 @@
-"""Schedules in the workspace: what they froze, and when they fired, failed or should have fired."""
+"""Schedules in the workspace: their frozen versions, and their started, failed and missed jobs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from tfhub_blocks.control.schedules.workspace_schedules import frozen_versions
 from tfhub_blocks.control.workspace.azure_errors import told
 from tfhub_blocks.control.workspace.connection import Connection
 
-# How far back missed firings are looked for, and how late a firing may be.
+# The period that is searched for missed firings, and the permitted delay of a firing.
 LOOKED_BACK = timedelta(days=7)
 GRACE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
 class Firing:
-    """A time at which a schedule fired, or should have: then there is no job."""
+    """A time at which a schedule started a job, or should have; then ``job`` is empty."""
 
     time: datetime
     job: str
@@ -27,10 +27,10 @@ class Firing:
 
 @dataclass(frozen=True)
 class Scheduled:
-    """A schedule that is in the workspace.
+    """A schedule in the workspace.
 
-    ``versions`` is what its jobs name, frozen when it was made; ``firings`` those of the last
-    week, the newest first, the missed ones as well if it is defined here.
+    ``versions`` are the assets that its jobs use, frozen when the schedule was applied. ``firings``
+    are those of the last week, the newest first, with the missed ones if the project defines it.
     """
 
     name: str
@@ -41,10 +41,10 @@ class Scheduled:
 
 
 def scheduled(connection: Connection, now: datetime) -> Iterator[Scheduled]:
-    """The schedules in the workspace, with what they froze and how they fired.
+    """Yield the schedules in the workspace, with their frozen versions and their firings.
 
     Raises:
-        BlocksError: The workspace could not be asked.
+        BlocksError: The workspace did not answer.
     """
     known = schedule_files()
     with told("schedule", "list"):

@@ -1,4 +1,4 @@
-"""Schedules held against the budgets of their profiles, before anything is sent."""
+"""Checks of schedules against the budgets of their profiles, before anything is sent."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -20,13 +20,13 @@ _MONTH = timedelta(days=31)
 
 
 def check_budgets(definitions: Iterable[ScheduleDefinition]) -> None:
-    """See that schedules keep the budgets of their profiles.
+    """Check that schedules stay within the budgets of their profiles.
 
-    The budget of a month is for all schedules of a profile that are defined here: those that are
-    not applied now may have been before.
+    The budget of a month covers all schedules of a profile that the project defines, because those
+    that are not applied now may have been applied before.
 
     Raises:
-        BlocksError: One run, or all of a month, could cost more; or a definition is wrong.
+        BlocksError: One run, or all runs of a month, could cost more; or a definition is invalid.
     """
     applied = {d.name: d for d in definitions if d.profile.budget}
     profiles = {d.profile.name: d.profile for d in applied.values()}
@@ -45,7 +45,7 @@ def check_budgets(definitions: Iterable[ScheduleDefinition]) -> None:
 def _others(
     applied: Mapping[str, ScheduleDefinition], profiles: Mapping[str, Profile]
 ) -> Iterator[ScheduleDefinition]:
-    """The other schedules of these profiles; one that cannot be read was not applied as it is."""
+    """Yield the other schedules of these profiles; unreadable ones cannot have been applied."""
     for name in sorted(schedule_files().keys() - applied.keys()) if profiles else ():
         with suppress(BlocksError):
             definition = read_definition(name)

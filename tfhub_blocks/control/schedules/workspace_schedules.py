@@ -1,4 +1,4 @@
-"""Schedules: pipelines that run by themselves, as files of the repository and in the workspace."""
+"""Schedules of pipelines, defined by files of the repository and applied to the workspace."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,13 +23,13 @@ TRIGGER_TIME = "${{creation_context.trigger_time}}"
 
 
 def apply(connection: Connection, definition: ScheduleDefinition) -> tuple[str, tuple[str, ...]]:
-    """Bring the workspace's schedule to what is defined.
+    """Create or update the workspace's schedule as it is defined.
 
     Returns:
-        "made", "changed" or "is so", and the versions that it has frozen.
+        "created", "changed" or "up to date", and the versions that the schedule has frozen.
 
     Raises:
-        BlocksError: What it names is not published, or Azure refused it.
+        BlocksError: An asset is not published, or Azure refused a request.
     """
     name, file = definition.name, definition.file
     request = SubmissionRequest(file.pipeline, settings(definition), file.register)
@@ -37,7 +37,7 @@ def apply(connection: Connection, definition: ScheduleDefinition) -> tuple[str, 
     digest = record_digest({"job": prepared.digest, "trigger": repr(definition.trigger)})
     found = _get(connection, name)
     if found is not None and (found.tags or {}).get(DIGEST_TAG) == digest:
-        return "is so", frozen_versions(found.create_job)
+        return "up to date", frozen_versions(found.create_job)
     schedule = JobSchedule(
         name=name,
         trigger=definition.trigger.entity(),
@@ -47,36 +47,37 @@ def apply(connection: Connection, definition: ScheduleDefinition) -> tuple[str, 
     )
     with told("schedule", name):
         made = connection.client.schedules.begin_create_or_update(schedule).result()
-    return "made" if found is None else "changed", frozen_versions(made.create_job)
+    return "created" if found is None else "changed", frozen_versions(made.create_job)
 
 
 def settings(definition: ScheduleDefinition) -> tuple[str, ...]:
-    """What the job gets, as words like those of ``--set``.
+    """Return the inputs of the schedule's jobs, in the syntax of ``--set``.
 
     Raises:
-        BlocksError: Data is given by its path.
+        BlocksError: An input is a local path instead of a data asset.
     """
     return tuple(f"{key}={text}" for key, text in _inputs(definition).items())
 
 
 def _inputs(definition: ScheduleDefinition) -> dict[str, str]:
-    """What the job gets: what the file says, and the time of firing if the pipeline takes it."""
+    """Return the inputs from the file, and the trigger time if the pipeline has that input."""
     file, ports = definition.file, pipeline_ports(definition.file.pipeline)
     for key, text in file.inputs.items():
         if key in ports and ports[key].type in DATA_TYPES and not text.startswith("azureml:"):
             raise BlocksError(
                 "schedule",
                 f"{definition.name} > inputs.{key}",
-                f"{text!r} is no version of a data asset",
+                f"{text!r} is not a version of a data asset",
                 "azureml:NAME:VERSION",
-                f"tfhub-blocks publish --data NAME={text}",
+                f"Run `tfhub-blocks publish --data NAME={text}`, and write the version that it"
+                " prints",
             )
     given = {TRIGGER_TIME_INPUT: TRIGGER_TIME} if TRIGGER_TIME_INPUT in ports else {}
     return given | dict(file.inputs)
 
 
 def frozen_versions(job: Any) -> tuple[str, ...]:
-    """What a schedule's job names, each as kind, name and version."""
+    """Return the assets in a schedule's job, each as kind, name and version."""
     components = (("component", str(node.component)) for node in (job.jobs or {}).values())
     given = (getattr(value, "_data", value) for value in (job.inputs or {}).values())
     inputs = (
@@ -88,16 +89,16 @@ def frozen_versions(job: Any) -> tuple[str, ...]:
 
 
 def _short_id(text: str) -> str:
-    """``NAME:VERSION`` in the place of a whole id."""
+    """Return a full id in the form ``NAME:VERSION``."""
     head, versions, version = text.rpartition("/versions/")
     return f"{head.rpartition('/')[2]}:{version}" if versions else text.removeprefix("azureml:")
 
 
 def pause(connection: Connection, name: str) -> None:
-    """Let a schedule fire no more, until it is resumed.
+    """Stop a schedule from starting jobs until it is resumed.
 
     Raises:
-        BlocksError: There is no such schedule, or Azure refused it.
+        BlocksError: The schedule does not exist, or Azure refused the request.
     """
     _require(connection, name)
     with told("schedule", name):
@@ -105,10 +106,10 @@ def pause(connection: Connection, name: str) -> None:
 
 
 def resume(connection: Connection, name: str) -> None:
-    """Let a schedule fire again.
+    """Let a paused schedule start jobs again.
 
     Raises:
-        BlocksError: There is no such schedule, or Azure refused it.
+        BlocksError: The schedule does not exist, or Azure refused the request.
     """
     _require(connection, name)
     with told("schedule", name):
@@ -116,12 +117,12 @@ def resume(connection: Connection, name: str) -> None:
 
 
 def trigger(connection: Connection, name: str, folder: Path) -> str:
-    """Let a schedule fire once, now; the job's name.
+    """Start one job of a schedule now, and return the job's name.
 
-    Repeated after a failure it gives the same job (see ``intent``).
+    A call that is repeated after a failure returns the same job (see ``intent``).
 
     Raises:
-        BlocksError: There is no such schedule, or Azure refused it.
+        BlocksError: The schedule does not exist, or Azure refused the request.
     """
     _require(connection, name)
     now = datetime.now(UTC).replace(microsecond=0).isoformat()
@@ -131,16 +132,16 @@ def trigger(connection: Connection, name: str, folder: Path) -> str:
 
 
 def delete(connection: Connection, name: str) -> bool:
-    """Take a schedule away; whether it was there. Its jobs stay.
+    """Delete a schedule, and return True if it existed. Its jobs stay.
 
     Raises:
-        BlocksError: Azure refused it.
+        BlocksError: Azure refused the request.
     """
     found = _get(connection, name)
     if found is None:
         return False
     with told("schedule", name):
-        if found.is_enabled:  # Azure deletes none that may fire meanwhile
+        if found.is_enabled:  # Azure does not delete an enabled schedule
             connection.client.schedules.begin_disable(name).result()
         connection.client.schedules.begin_delete(name).result()
     return True
@@ -155,7 +156,7 @@ def _require(connection: Connection, name: str) -> None:
         raise BlocksError(
             "schedule",
             name,
-            f"workspace {connection.name} has no such schedule",
-            "one that `tfhub-blocks schedule list` shows",
-            f"tfhub-blocks schedule apply {name}",
+            f"workspace {connection.name} has no schedule {name!r}",
+            "a schedule that `tfhub-blocks schedule list` shows",
+            f"Run `tfhub-blocks schedule apply {name}`",
         )

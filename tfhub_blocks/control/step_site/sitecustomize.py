@@ -1,8 +1,8 @@
-"""Hides azure-ai-ml from a step, as it is absent from the environments that steps are pinned to.
+"""An import hook that hides azure-ai-ml from a step, whose environment does not contain it.
 
-So a component that leans on it fails here as it would on Azure ML, and mldesigner, which imports
-it when it can, starts a step in 0.2 s and not in 2. And ties a step to its engine: should that be
-killed, the step does not run on.
+A component that imports azure-ai-ml therefore fails locally as on Azure ML. mldesigner imports the
+package if it can; without it a step starts in 0.2 s instead of 2 s. The module also ends a step
+when its engine is killed.
 """
 
 import os

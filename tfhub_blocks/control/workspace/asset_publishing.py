@@ -1,4 +1,4 @@
-"""Publishing: what is defined here, in the workspace or a registry, each version once."""
+"""Publication of local assets in a workspace or a registry, each version once."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from tfhub_blocks.control.workspace.uploads import Uploads
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 from tfhub_blocks.records.pins.pins import PIN_NAME
 
-# What each kind needs comes before it: components name environments.
+# In order of dependence: components name environments.
 _OPERATIONS = {
     "environment": "environments",
     "model": "models",
@@ -32,12 +32,12 @@ _OPERATIONS = {
     "component": "components",
 }
 ENCODERS_FOLDER = Path("encoders")
-NEW, THERE, DIFFERENT = "publish", "is there", "refused"
+NEW, THERE, DIFFERENT = "publish", "already exists", "refused"
 
 
 @dataclass(frozen=True)
 class Planned:
-    """What is to become of an asset: published, left alone, or refused, and then why."""
+    """The planned action for an asset (publish, leave, refuse), with the reason of a refusal."""
 
     asset: Asset
     action: str
@@ -50,18 +50,18 @@ def defined_assets(
     data: Mapping[str, Path],
     environments: Mapping[str, str] | None = None,
 ) -> list[Asset]:
-    """What can be published from here, in the order of what needs what.
+    """Return the assets that can be published from here, each after the assets that it needs.
 
     Args:
-        steps: The names of steps, with the environments that they are pinned to; if there are
-            none, all steps, all environments and the encoders in ``encoders/``.
-        encoders: Folders of pinned encoders besides.
+        steps: The names of steps to publish with the environments that they are pinned to. Without
+            names: all steps, all environments and the encoders in ``encoders/``.
+        encoders: Folders of further pinned encoders.
         data: Path by name.
-        environments: By the name of an environment, the one with an encoder baked in that steps
-            are to run in instead, and are published for.
+        environments: Maps the name of an environment to one with an encoder baked in, in which the
+            steps run instead and for which they are published.
 
     Raises:
-        BlocksError: One of them is not as it must be.
+        BlocksError: A step is unknown, or an asset is incomplete or differs from its pin.
     """
     known = component_files()
     for name in steps:
@@ -69,9 +69,9 @@ def defined_assets(
             raise BlocksError(
                 "publish",
                 name,
-                "there is no such step",
+                f"step {name!r} does not exist",
                 "one of " + ", ".join(known),
-                nearest(name, known) or "see `tfhub-blocks list`",
+                nearest(name, known) or "Run `tfhub-blocks list` to see the names of all steps",
             )
     moves, defined, folders = environments or {}, find_environments(), list(encoders)
     components = [moved(component, moves) for component in load_components(steps or known)]
@@ -89,10 +89,10 @@ def defined_assets(
 
 
 def plan(connection: Connection, assets: Iterable[Asset]) -> Iterator[Planned]:
-    """What is to be done for each asset; nothing is written.
+    """Yield the planned action for each asset, without writing anything.
 
     Raises:
-        BlocksError: The workspace could not be asked.
+        BlocksError: The workspace did not answer.
     """
     return (_planned(connection, asset) for asset in assets)
 
@@ -104,14 +104,14 @@ def _planned(connection: Connection, asset: Asset) -> Planned:
     if digest == asset.digest:
         return Planned(asset, THERE)
     found = f"content {digest}" if digest else f"no tag {DIGEST_TAG}"
-    return Planned(asset, DIFFERENT, f"version {asset.version} is there with {found}")
+    return Planned(asset, DIFFERENT, f"version {asset.version} already exists with {found}")
 
 
 def published_digest(connection: Connection, asset: Asset) -> str | None:
-    """The digest that the asset's version carries there, empty if none, None if it is not there.
+    """Return the digest tag of a published version: empty without a tag, None without the version.
 
     Raises:
-        BlocksError: The workspace could not be asked.
+        BlocksError: The workspace did not answer.
     """
     get = _operations(connection, asset).get
     what = f"{asset.kind} {asset.name}:{asset.version}"
@@ -122,16 +122,16 @@ def published_digest(connection: Connection, asset: Asset) -> str | None:
 def publish(
     connection: Connection, planned: Sequence[Planned], on_change: Callable[[Planned, str], None]
 ) -> None:
-    """Publish what is new, in order, each whole or not at all.
+    """Publish every new asset in order; each version is complete or absent.
 
     Args:
-        connection: Where.
-        planned: The whole plan.
-        on_change: Told of each asset how far it is, and in the end "published".
+        connection: The workspace or the registry.
+        planned: The complete plan.
+        on_change: Called with each asset and its progress, and at the end with "published".
 
     Raises:
-        BlocksError: A version is there with other content, and then nothing was published; or
-            Azure refused one, and then those before it are there.
+        BlocksError: A version exists with other content, and then nothing was published; or Azure
+            refused an asset, and then the assets before it are published.
     """
     if problems := [item for item in planned if item.action == DIFFERENT]:
         first = problems[0]
@@ -141,7 +141,8 @@ def publish(
             f"{first.asset.kind} {first.asset.name}{others}",
             first.problem,
             f"content {first.asset.digest}, or no such version",
-            "see who published it, and give yours another name; nothing was published",
+            "Open the version in Studio to see who published it, and publish your asset under"
+            " another name. Nothing was published",
         )
     uploads = Uploads(connection)
     for item in planned:
@@ -155,14 +156,14 @@ def _publish(
 ) -> None:
     given: Any = connection.registry
     if asset.content is not None and connection.registry is not None:
-        given = str(asset.content)  # the SDK sends it: registries give no other way in
+        given = str(asset.content)  # only the SDK can upload to a registry
     elif asset.content is not None:
         given = uploads.send(
             asset.content,
             asset.digest,
             lambda done, total: on_progress(f"{done / 1e6:.1f} of {total / 1e6:.1f} MB"),
         )
-        if asset.kind == "environment":  # an image is built from no other kind of address
+        if asset.kind == "environment":  # Azure builds an image only from an https address
             given = uploads.address(given)
     with told("publish", f"{asset.kind} {asset.name}:{asset.version}"):
         _operations(connection, asset).create_or_update(asset.entity(given))

@@ -1,4 +1,4 @@
-"""What Azure refuses, as one line: what, where, what was expected, and the step that helps."""
+"""Errors of Azure and of its SDK as one-line errors with a cause and a remedy."""
 
 import io
 import re
@@ -22,14 +22,14 @@ from marshmallow.exceptions import ValidationError
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.redaction import redacted
 
-_LONGEST_TOLD = 300
+_LONGEST_MESSAGE = 300
 
 
 @dataclass(frozen=True)
 class _Cause:
-    """A reason why Azure refuses: by which it is known, and what to say of it.
+    """A reason for a refusal by Azure, with the pattern that identifies it and its explanation.
 
-    ``sign`` is looked for in the code and the message of the answer.
+    The pattern ``sign`` is searched in the code and the message of Azure's answer.
     """
 
     sign: str
@@ -38,101 +38,110 @@ class _Cause:
     remedy: str
 
 
+_CONTINUE = "run the command again; it continues where it stopped"
+_LOG_IN_AGAIN = f"Run `az login`, then {_CONTINUE}"
 _CAUSES = (
     _Cause(
         r"InvalidAuthenticationTokenTenant|AADSTS(50020|90002|700016)|wrong issuer",
-        "the login is of another tenant",
-        "a login of the tenant that the workspace's subscription belongs to",
-        "az login --tenant TENANT; az account show tells which it is now",
+        "the current login belongs to another tenant than the workspace",
+        "a login to the tenant of the workspace's subscription",
+        "Run `az login --tenant TENANT` with the directory that the Azure portal shows for the "
+        "subscription. `az account show` prints the tenant of the current login",
     ),
     _Cause(
         r"AuthorizationFailed|AuthorizationPermissionMismatch|\bForbidden\b|LinkedAuthorization",
-        "this login has no role that allows it",
-        "the role AzureML Data Scientist on the workspace, for clusters AzureML Compute Operator",
-        'az role assignment create --role "AzureML Data Scientist" --assignee WHO '
-        "--scope WORKSPACE_ID",
+        "the current login has no role that permits this request",
+        "the role AzureML Data Scientist on the workspace, and for clusters also the role AzureML "
+        "Compute Operator",
+        "Ask an owner of the workspace to run `az role assignment create --role "
+        '"AzureML Data Scientist" --assignee USER --scope WORKSPACE_ID`. `az ml workspace show '
+        "--name WORKSPACE --resource-group GROUP --query id` prints WORKSPACE_ID",
     ),
     _Cause(
         r"SubscriptionNotFound|InvalidSubscriptionId",
-        "this login sees no such subscription",
+        "the current login has no access to this subscription",
         "a subscription that `az account list` shows",
-        "correct subscription_id, or az login with another account",
+        "Set subscription_id in config.json to one of these, or run `az login` with an account "
+        "that has access",
     ),
     _Cause(
         r"\bResourceNotFound\b",
-        "there is no such workspace in the resource group",
-        "one that `az ml workspace list` shows",
-        "correct config.json, or name another with --workspace-config",
+        "the workspace does not exist in this resource group",
+        "a workspace that `az ml workspace list --resource-group GROUP` shows",
+        "Set workspace_name and resource_group in config.json to an existing workspace, or pass "
+        "another file with --workspace-config",
     ),
     _Cause(
         r"ResourceGroupNotFound",
-        "there is no such resource group",
-        "one that `az group list` shows",
-        "correct resource_group",
+        "the resource group does not exist in this subscription",
+        "a resource group that `az group list` shows",
+        "Set resource_group in config.json to an existing group, or pass another file with "
+        "--workspace-config",
     ),
     _Cause(
         r"(?i)quota",
-        "the subscription's quota has no room for it",
-        "as many cores of this family as the cluster may have",
-        "az ml compute list-usage --location REGION; ask for more at portal.azure.com > Quotas, or "
-        "name a smaller size or fewer nodes",
+        "the subscription's quota is too small for this request",
+        "enough free cores of this machine family for all requested nodes",
+        "Run `az ml compute list-usage --location REGION` to see the free cores. Request more at "
+        "portal.azure.com > Quotas, or choose a smaller machine size or fewer nodes",
     ),
     _Cause(
         r"(?i)SkuNotAvailable|VmSizeNotSupported|not (?:available|supported) in (?:the |this )?"
         r"(?:region|location)|InvalidVmSize",
-        "the region does not have this size of machine",
+        "the workspace's region does not offer this machine size",
         "a size that `az ml compute list-sizes --location REGION` shows",
-        "name another size in the profile, or a workspace in another region",
+        "Set another size in the profile, or use a workspace in another region",
     ),
     _Cause(
         r"Asset paths cannot be updated|immutable|already exists with (?:a )?different",
-        "this version exists there with other content",
-        "one content for one version",
-        "see who published it; let the content have another version",
+        "this version already exists with different content",
+        "the same content, or a version that does not exist yet",
+        "Open the version in Studio to see who published it, and publish your content under "
+        "another name or version",
     ),
     _Cause(
         r"ExpiredAuthenticationToken|InvalidAuthenticationToken|ExpiredToken",
-        "the login has run out",
-        "a login that is valid",
-        "az login, and repeat the command: it goes on where it was",
+        "the current login has expired",
+        "a valid login",
+        _LOG_IN_AGAIN,
     ),
     _Cause(
         r"DefaultAzureCredential failed|CredentialUnavailable|No credential|AuthenticationFailed",
-        "no login was found",
+        "no login to Azure was found",
         "a login that Azure accepts",
-        "az login; on a machine without people, a managed identity or AZURE_CLIENT_ID, "
-        "AZURE_TENANT_ID and a certificate",
+        "Run `az login`. On a machine without a user, such as a CI agent, use a managed identity, "
+        "or set AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_CERTIFICATE_PATH",
     ),
 )
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _NO_WORKSPACE = ("ResourceNotFound", "ResourceGroupNotFound", "SubscriptionNotFound")
-_AGAIN = "repeat the command: it goes on where it was, and makes nothing twice"
+_AGAIN = f"{_CONTINUE.capitalize()} and creates nothing twice"
 _BUSY = range(500, 600)
 
 
 @contextmanager
 def told(where: str, what: str) -> Iterator[None]:
-    """Whatever Azure or its SDK refuses in here, as a BlocksError about something.
+    """Convert each error of Azure or its SDK in the block to a BlocksError about ``what``.
 
     Raises:
-        BlocksError: With no secret of the answer in it.
+        BlocksError: Azure refused the request. The message contains no secret of the answer.
     """
-    # The SDK prints dots and bars, also into what programs read of us; where nobody watches, into
-    # logs that they would fill.
+    # The SDK prints dots and progress bars, also to standard output, which programs read. Without
+    # a terminal these would fill the logs.
     shown = sys.stderr if sys.stderr.isatty() else io.StringIO()
     try:
         with redirect_stdout(shown), redirect_stderr(shown):
             yield
     except (AzureError, MlException, ValidationError) as error:
-        # Not "from error": a traceback would print what the answer held.
+        # Not "from error": a traceback would print the content of the answer.
         raise _explained(error, where, what) from None
 
 
 def find(where: str, what: str, get: Callable[..., Any], *arguments: Any) -> Any:
-    """What a call of the SDK gets, or None if the workspace does not hold it.
+    """Return the result of an SDK call, or None if the workspace does not contain the item.
 
     Raises:
-        BlocksError: There is no such workspace, or Azure refused it.
+        BlocksError: The workspace does not exist, or Azure refused the request.
     """
     with told(where, what):
         try:
@@ -144,39 +153,45 @@ def find(where: str, what: str, get: Callable[..., Any], *arguments: Any) -> Any
 
 
 def _explained(error: Exception, where: str, what: str) -> BlocksError:
-    said = _said(error)
-    known = f"{type(error).__name__} {getattr(getattr(error, 'error', None), 'code', '')} {said}"
+    message = _message(error)
+    code = getattr(getattr(error, "error", None), "code", "")
+    known = f"{type(error).__name__} {code} {message}"
     for cause in _CAUSES:
         if re.search(cause.sign, known):
-            problem = f"{cause.problem}: {_short(said)}"
+            problem = f"{cause.problem}: {_short(message)}"
             return BlocksError(where, what, problem, cause.expected, cause.remedy)
     status = getattr(error, "status_code", None)
-    problem, expected, remedy = "Azure refused it", "what Azure accepts", "correct it"
+    problem, expected = "Azure refused the request", ""
+    remedy = "Change the value that Azure's message names, and run the command again"
     if isinstance(error, ResourceNotFoundError) or status == 404:
-        problem, expected = "there is no such thing in Azure", "one that is there"
-        remedy = "see its name in Studio; steps and data are put there by `tfhub-blocks publish`"
+        problem = "Azure did not find this item"
+        remedy = (
+            "Look up the exact name in Studio. Run `tfhub-blocks publish` if a step, an"
+            " environment, an encoder or data is not published yet"
+        )
     elif isinstance(error, ClientAuthenticationError):
-        problem, expected = "the login was not accepted", "a login that is valid"
-        remedy = "az login, and repeat the command: it goes on where it was"
+        problem, expected = "Azure did not accept the login", "a valid login"
+        remedy = _LOG_IN_AGAIN
     elif isinstance(error, ServiceRequestError | ServiceResponseError):
-        problem, expected, remedy = "Azure could not be reached", "a network to it", _AGAIN
+        problem, expected = "Azure could not be reached", "a network connection to Azure"
+        remedy = _AGAIN
     elif status == 429 or status in _BUSY:
-        problem, expected, remedy = f"Azure answered {status}", "an answer", _AGAIN
+        problem, remedy = f"Azure answered with status {status}", _AGAIN
     elif status == 409:
-        problem, expected, remedy = "somebody else is changing it", "nobody else", _AGAIN
-    return BlocksError(where, what, f"{problem}: {_short(said)}", expected, remedy)
+        problem, remedy = "another request is changing this item", _AGAIN
+    return BlocksError(where, what, f"{problem}: {_short(message)}", expected, remedy)
 
 
-def _said(error: Exception) -> str:
-    """What Azure said of it, in one line and without secrets, once."""
+def _message(error: Exception) -> str:
+    """Return Azure's message in one line, without secrets and without repetition."""
     text = redacted(_COLOUR.sub("", str(getattr(error, "message", None) or error)))
-    said = " ".join(text.split()).partition(" Code: ")[0]
+    line = " ".join(text.split()).partition(" Code: ")[0]
     if isinstance(error, HttpResponseError) and getattr(error, "response", None) is not None:
-        return said
-    # Else the identity library's, which goes on with advice on each kind of login.
-    return said.partition(".")[0] if isinstance(error, ClientAuthenticationError) else said
+        return line
+    # The identity library appends advice about each kind of login after the first sentence.
+    return line.partition(".")[0] if isinstance(error, ClientAuthenticationError) else line
 
 
 def _short(text: str) -> str:
     text = text.rstrip(". ")
-    return text if len(text) <= _LONGEST_TOLD else f"{text[:_LONGEST_TOLD]}..."
+    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."

@@ -1,4 +1,4 @@
-"""Steps as files that ``az ml component create`` takes."""
+"""Steps as files for ``az ml component create``."""
 
 import shutil
 from pathlib import Path
@@ -18,9 +18,9 @@ SCHEMA = "https://azuremlschemas.azureedge.net/latest/commandComponent.schema.js
 
 
 def write_component_files(folder: Path) -> list[Path]:
-    """Write ``NAME.yaml`` and the code in ``NAME/`` for each step; give the YAML files.
+    """Write ``NAME.yaml`` and the code in ``NAME/`` for each step; return the YAML files.
 
-    The same steps give the same bytes, and published from the files they are the same versions.
+    The same steps produce the same bytes, and the same versions when published from the files.
     """
     written = []
     for component in load_components(component_files()):

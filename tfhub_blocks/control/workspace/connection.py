@@ -1,4 +1,4 @@
-"""Which workspace or registry is meant, and the SDK's client for it."""
+"""The chosen workspace or registry, and the SDK's client for it."""
 
 import json
 import logging
@@ -17,9 +17,9 @@ _STUDIO = "Studio: the workspace's name at the top right > Download config file"
 
 @dataclass(frozen=True)
 class Connection:
-    """The SDK's ``MLClient`` of a workspace or a registry, and how people call that.
+    """The SDK's ``MLClient`` of a workspace or a registry, and its name for users.
 
-    ``credential`` is what the client logs in with.
+    ``credential`` is the login of the client.
     """
 
     client: Any
@@ -28,27 +28,27 @@ class Connection:
     credential: Any = None
 
     def __str__(self) -> str:
-        """As people call it."""
+        """Return the kind and the name: "workspace W" or "registry R"."""
         return f"{'registry' if self.registry else 'workspace'} {self.name}"
 
 
 def connect(config: Path | None = None, registry: str | None = None) -> Connection:
-    """A connection to the workspace that a ``config.json`` names, or to a registry.
+    """Return a connection to the workspace that a ``config.json`` names, or to a registry.
 
-    Nothing is sent yet: the first request tells whether the login is good.
+    Nothing is sent: an invalid login is found by the first request.
 
     Args:
-        config: The file; else it is looked for as the SDK does: in the working folder and its
-            folder ``.azureml``, then in those above.
+        config: The file. Without one, the SDK's search applies: the working folder and its folder
+            ``.azureml``, then those of each parent folder.
         registry: The name of a registry instead of a workspace.
 
     Raises:
-        BlocksError: There is no such file, or it names no workspace.
+        BlocksError: The file does not exist, or it names no workspace.
     """
     from azure.ai.ml import MLClient
     from azure.identity import DefaultAzureCredential
 
-    # A line for each kind of login that is not there; the error says it once.
+    # The SDK logs a line for each kind of login that it did not find; our error is enough.
     logging.getLogger("azure.identity").setLevel(logging.CRITICAL)
     logging.getLogger("azure.ai.ml").setLevel(logging.ERROR)
     credential = DefaultAzureCredential()
@@ -56,7 +56,7 @@ def connect(config: Path | None = None, registry: str | None = None) -> Connecti
         client = MLClient(credential, registry_name=registry)
         return Connection(client, registry, registry, credential)
     names = _read(_find(config))
-    # With show_progress=False azure-ai-ml 1.35 waits for ever for a file that could not be sent.
+    # With show_progress=False azure-ai-ml 1.35 waits forever for a file that could not be sent.
     client = MLClient(credential, *(names[key] for key in _KEYS))
     return Connection(client, names["workspace_name"], credential=credential)
 
@@ -72,9 +72,9 @@ def _find(config: Path | None) -> Path:
     raise BlocksError(
         "workspace",
         CONFIG_NAME,
-        f"there is none in {here} or above",
-        "a workspace's config.json",
-        f"get it from {_STUDIO}, or name one with --workspace-config",
+        f"neither {here} nor a folder above contains {CONFIG_NAME}",
+        "the config.json of a workspace",
+        f"Download it from {_STUDIO}, or pass one with --workspace-config FILE",
     )
 
 
@@ -86,17 +86,21 @@ def _read(path: Path) -> Mapping[str, str]:
         raise BlocksError(
             "workspace",
             str(path),
-            f"it cannot be read ({type(error).__name__}: {error})",
+            f"this file cannot be read ({type(error).__name__}: {error})",
             "JSON with " + ", ".join(_KEYS),
-            f"get it anew from {_STUDIO}",
+            f"Download it again from {_STUDIO}",
         ) from error
     if empty := [key for key, name in names.items() if not name.strip()]:
         raise BlocksError(
-            "workspace", str(path), f"{', '.join(empty)} is empty", "a name", "complete it"
+            "workspace",
+            str(path),
+            f"{', '.join(empty)} is empty",
+            "",
+            f"Set {', '.join(empty)} in {path}, or download the file again from {_STUDIO}",
         )
     return names
 
 
 def poll_interval_s() -> float:
-    """How long to wait before asking again how something goes, as the SDK's own setting says."""
+    """Return the seconds between two status requests, from the SDK's own environment variable."""
     return float(os.environ.get("AZUREML_RUN_POLLING_INTERVAL_MIN", "5"))

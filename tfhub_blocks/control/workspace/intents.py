@@ -1,4 +1,4 @@
-"""What a command is about to do, kept until it is done: an interrupted one is taken up again."""
+"""Records of commands in progress, so that a repeated command continues an interrupted one."""
 
 import json
 import time
@@ -8,24 +8,25 @@ from pathlib import Path
 
 from tfhub_blocks.records.base.folders import locked, write_file
 
-# How long an interrupted command is taken up by the same command.
+# How long the same command can continue an interrupted one.
 TAKEN_UP_S = 3600
 
 
 @contextmanager
 def intent(folder: Path, key: str, value: str) -> Iterator[tuple[str, bool]]:
-    """A value that the same command has again, if it ended before it knew that all is well.
+    """Yield the value that an interrupted run of the same command chose; otherwise a new value.
 
-    A job's name, for instance: whoever does not know whether a request arrived repeats it under
-    the same name, and there is one job. Of two commands at once, one waits.
+    An example is a job's name: if a client does not know that its request arrived, it repeats the
+    request under the same name, and only one job exists. Of two commands that run at the same time,
+    one waits.
 
     Args:
-        folder: Where intents are kept.
-        key: What makes a command the same.
-        value: The value, if there is no earlier one.
+        folder: The folder of the records.
+        key: The digest or name that identifies the command.
+        value: The value to use without an earlier one.
 
     Yields:
-        The value, and whether it is new.
+        The value, and True if it is new.
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = folder / f"{key}.json"

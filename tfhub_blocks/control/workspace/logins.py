@@ -1,4 +1,4 @@
-"""Who is logged in to Azure, as the token says that requests are made with."""
+"""The identity of the current Azure login, read from the token that its requests carry."""
 
 import base64
 import binascii
@@ -15,19 +15,19 @@ _OF_ALL = ("appid", "oid")
 
 @dataclass(frozen=True)
 class Login:
-    """The names of a login; ``is_person`` unless it is an application's or a managed identity."""
+    """The names of a login; ``is_person`` is False for an application or a managed identity."""
 
     names: tuple[str, ...]
     is_person: bool
 
 
 def find_login(connection: Connection, where: str) -> Login:
-    """The login that a connection makes its requests with.
+    """Return the login that a connection uses for its requests.
 
-    The token is read and not checked: whoever is sent it does that, and takes no other.
+    The token is decoded but not verified: the service that receives it verifies it.
 
     Raises:
-        BlocksError: There is no login.
+        BlocksError: No login was found.
     """
     with told(where, str(connection)):
         token = connection.credential.get_token(_SCOPE).token

@@ -1,4 +1,4 @@
-"""Model assets of a workspace or a registry, fetched for the command line."""
+"""Model assets of a workspace or a registry, downloaded for the command line."""
 
 import re
 from pathlib import Path
@@ -14,19 +14,19 @@ _ASSET = re.compile(
 
 
 def download_asset(handle: str, folder: Path) -> Path:
-    """Download a model asset into a folder; give the folder that it then is in.
+    """Download a model asset into a folder, and return that folder.
 
     Raises:
-        BlocksError: The handle names no exact version, or Azure refuses it.
+        BlocksError: The handle names no exact version, or Azure refused the download.
     """
     found = _ASSET.fullmatch(handle)
     if found is None:
         raise BlocksError(
             "encoder",
             handle,
-            "it names no exact version of a model",
+            f"handle {handle!r} does not name an exact version of a model",
             "azureml:NAME:VERSION, or azureml://registries/REGISTRY/models/NAME/versions/VERSION",
-            "correct it",
+            "Pass the handle with a version number from Studio > Models",
         )
     name, version = found["name"] or found["shared"], found["version"] or found["of"]
     connection = connect(registry=found["registry"])

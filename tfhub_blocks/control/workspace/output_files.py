@@ -1,7 +1,7 @@
-"""Where an output of a job is in storage, and its files from there.
+"""Storage addresses of job outputs, and downloads from them.
 
-Of models not by the SDK's ``jobs.download``, which in azure-ai-ml 1.35 does not find them (decision
-0050).
+Models are not downloaded with the SDK's ``jobs.download``, because azure-ai-ml 1.35 does not find
+them there (decision 0050).
 """
 
 from pathlib import Path
@@ -13,12 +13,12 @@ _MODELS = {"CustomModel", "MLFlowModel", "TritonModel"}
 
 
 def output_address(jobs: Any, job: str, name: str) -> str:
-    """The address of an output in its datastore; nothing if the run history tells of none.
+    """Return the datastore address of an output; empty if the run history does not list the output.
 
     Args:
         jobs: The SDK's operations on jobs.
         job: The job's name.
-        name: The output's.
+        name: The output's name.
     """
     outputs = jobs._runs_operations.get_run_data(job).run_metadata.outputs or {}
     if name not in outputs:
@@ -37,5 +37,5 @@ def output_address(jobs: Any, job: str, name: str) -> str:
 
 
 def fetch_files(jobs: Any, address: str, target: Path) -> None:
-    """Fetch what is at an address: a folder's files, or a file of its name, into ``target``."""
+    """Download the file or the files of the folder at an address into ``target``."""
     download_artifact_from_aml_uri(address, str(target), jobs._datastore_operations)

@@ -1,4 +1,4 @@
-"""A promoted model and the decision about it, in a workspace or a registry, each once."""
+"""A promoted model and its promotion in a workspace or a registry, each written once."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -30,9 +30,9 @@ PROMOTION_NAME, EVIDENCE_NAME = "promotion.json", "evidence.json"
 
 @dataclass(frozen=True)
 class ModelDestination:
-    """The version that a model has there, or will have: made from its content.
+    """The version of a model at its destination, derived from the model's content.
 
-    ``tags`` are those of the version, None if it is not there yet.
+    ``tags`` are the tags of the version, or None if the version does not exist yet.
     """
 
     connection: Connection
@@ -41,18 +41,18 @@ class ModelDestination:
     tags: Mapping[str, str] | None
 
     def __str__(self) -> str:
-        """As it is named to people."""
+        """Return ``NAME:VERSION``."""
         return f"{self.name}:{self.version}"
 
     def decision(self, profile: str) -> str:
-        """The digest of the decision by which it is there under a profile; empty if there is none.
+        """Return the digest of the promotion under a profile; empty if there is none.
 
-        One under another profile was taken on other conditions.
+        A promotion under another profile does not count: its conditions differ.
         """
         return (self.tags or {}).get(f"{TAG}promoted.{profile}", "")
 
     def told(self, profile: str) -> str:
-        """Who decided that, when and why, as far as the tags say."""
+        """Return who promoted the model under a profile, when and why, from the tags."""
         tags = self.tags or {}
         who, when, why = (
             tags.get(f"{TAG}{key}.{profile}", "?")
@@ -62,12 +62,12 @@ class ModelDestination:
 
 
 def find_place(connection: Connection, name: str, model_digest: str) -> ModelDestination:
-    """Where a model belongs; if something is there already, that it is this very model.
+    """Return a model's destination, after checking that an existing version is the same model.
 
-    Its files are fetched and read in full: a tag alone says what somebody wrote into it.
+    The existing version's files are downloaded and read in full, because anyone can write a tag.
 
     Raises:
-        BlocksError: Something else is there, or Azure could not be asked.
+        BlocksError: The version exists with other content, or Azure refused a request.
     """
     version = model_digest[:VERSION_DIGITS]
     what = f"model {name}:{version}"
@@ -82,9 +82,10 @@ def find_place(connection: Connection, name: str, model_digest: str) -> ModelDes
         raise BlocksError(
             WHERE,
             what,
-            f"it is there in {connection} with content {digest}",
+            f"this version already exists in {connection} with content {digest}",
             f"content {model_digest}, or no such version",
-            "see who put it there; nothing was promoted",
+            "Open the version in Studio to see who created it, and archive or delete it. Nothing"
+            " was promoted",
         )
     return ModelDestination(connection, name, version, dict(there.tags or {}))
 
@@ -97,26 +98,28 @@ def send(
     tags: Mapping[str, str],
     on_change: Callable[[Asset, str], None],
 ) -> None:
-    """Put the decision there, then the model: what has no decision is not there.
+    """Publish the promotion, then the model, so that no model exists without its promotion.
 
     Args:
-        place: Where, as it was found.
-        promotion: The decision.
+        place: The destination, as ``find_place`` returned it.
+        promotion: The promotion.
         model: The model's folder.
-        evidence: The evidence that it was decided on.
-        tags: Those of the registered model, without our prefix.
-        on_change: Told of each asset how far it is, and in the end "published" or "is there".
+        evidence: The evidence that the promotion is based on.
+        tags: The tags of the registered model, without the project's prefix.
+        on_change: Called with each asset and its progress, and at the end with "published" or
+            "already exists".
 
     Raises:
-        BlocksError: Azure refused it, or the model is not what was decided about any more.
+        BlocksError: Azure refused a request, or the model has changed since the promotion.
     """
     if content_digest(model) != promotion.model_digest:
         raise BlocksError(
             WHERE,
             str(model),
-            "it was changed after its chain was verified",
+            "the model was changed after its lineage was verified",
             f"content {promotion.model_digest}",
-            "see who changes it, and promote again; nothing was sent",
+            "Find out which program changes this folder, and run `tfhub-blocks promote` again."
+            " Nothing was sent",
         )
     with TemporaryDirectory() as scratch:
         folder = Path(scratch) / f"promotion-{promotion.digest[:VERSION_DIGITS]}"
@@ -142,7 +145,7 @@ def _model_asset(
     decision: Asset,
     tags: Mapping[str, str],
 ) -> Asset:
-    said = {
+    facts = {
         "promoted": promotion.digest,
         "promoted_by": ", ".join(promotion.promoters),
         "promoted_on": promotion.decided,
@@ -151,7 +154,7 @@ def _model_asset(
     }
     all_tags = {f"{TAG}{name}": value for name, value in tags.items()}
     all_tags[DIGEST_TAG] = promotion.model_digest
-    all_tags |= {f"{TAG}{name}.{promotion.profile}": value for name, value in said.items()}
+    all_tags |= {f"{TAG}{name}.{promotion.profile}": value for name, value in facts.items()}
 
     def entity(address: str) -> Any:
         return Model(
@@ -168,7 +171,7 @@ def _model_asset(
 
 
 def _tag(place: ModelDestination, asset: Asset) -> None:
-    """Let a version that is there carry the decision, beside what it carries already."""
+    """Add the promotion to the tags of an existing version."""
     models = place.connection.client.models
     with told(WHERE, f"model {place}"):
         there = models.get(place.name, place.version)

@@ -1,7 +1,7 @@
-"""Files on their way into the workspace's storage, under the digest of what they are.
+"""Uploads into the workspace's storage, under the digest of their content.
 
-Not by the SDK: a folder of which it sent a part before it failed, it never completes (decision
-0012).
+The SDK is not used: it never completes a folder of which an earlier, failed upload sent a part
+(decision 0012).
 """
 
 import hashlib
@@ -22,31 +22,32 @@ from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import without_remains
 
 PREFIX = "tfhub-blocks"
-# Several small files at once: each waits for an answer most of its time.
+# Several small files in parallel: most of the time each waits for an answer.
 _AT_ONCE = 8
 
 
 @dataclass(frozen=True)
 class Uploads:
-    """The default datastore of a workspace, asked for when something is first sent."""
+    """Uploads to the default datastore of a workspace, which is looked up at the first upload."""
 
     connection: Connection
 
     def send(
         self, source: Path, digest: str, on_progress: Callable[[int, int], None] = lambda *_: None
     ) -> str:
-        """Send a file or a folder; give its address in the datastore.
+        """Upload a file or a folder, and return its address in the datastore.
 
-        What is there with the same bytes is not sent again, so a repeated call goes on where an
-        interrupted one was.
+        Files that storage already contains with the same bytes are not sent again, so a repeated
+        call continues an interrupted one.
 
         Args:
             source: The file or folder.
-            digest: Of its content, which becomes part of the address.
-            on_progress: Told how many bytes of how many are there.
+            digest: The digest of the content, which becomes part of the address.
+            on_progress: Called with the bytes sent so far and the bytes to send in total.
 
         Raises:
-            BlocksError: Storage refused it, or the workspace keeps its files in no blob storage.
+            BlocksError: Storage refused a request, or the workspace's default datastore is not blob
+                storage.
         """
         folder = f"{PREFIX}/{digest}/{source.name}"
         files = [_File(folder, source)]
@@ -64,7 +65,7 @@ class Uploads:
         return f"azureml://datastores/{self._datastore.name}/paths/{folder}"
 
     def address(self, path: str) -> str:
-        """The https address of something that was sent."""
+        """Return the https address of an upload."""
         name = path.partition("/paths/")[2]
         return f"{self._container.url.partition('?')[0]}/{name}"
 
@@ -95,9 +96,9 @@ class Uploads:
             raise BlocksError(
                 "upload",
                 store.name,
-                f"the workspace's default datastore is of type {store.type}",
+                f"the workspace's default datastore has type {store.type}",
                 "blob storage",
-                "make workspaceblobstore the default in Studio > Data > Datastores",
+                "Set workspaceblobstore as the default in Studio > Data > Datastores",
             )
         secret = store.credentials
         key = getattr(secret, "account_key", None) or getattr(secret, "sas_token", None)
@@ -114,13 +115,13 @@ def _md5(blob: Any) -> bytes:
 
 @dataclass(frozen=True)
 class _File:
-    """A file that is to be a blob of a name."""
+    """A file to upload, and the name of its blob."""
 
     name: str
     path: Path
 
     @cached_property
     def md5(self) -> bytes:
-        """Storage's own checksum, against broken transfers; what is trusted is the digest."""
+        """Storage's own checksum against broken transfers; integrity relies on the digest."""
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()

@@ -14,11 +14,12 @@ _TIERS = {True: "low_priority", False: "dedicated"}
 
 
 def apply(connection: Connection, profile: Profile, name: str) -> str:
-    """Bring a cluster to what a profile says: "made", "changed" or "is so".
+    """Create or update a cluster as a profile defines it: "created", "changed" or "up to date".
 
     Raises:
-        BlocksError: It would stay up; something else has its name; its size or priority would have
-            to change, which Azure does not do; or Azure refused it.
+        BlocksError: The settings would keep unused nodes running; another resource has the
+            cluster's name; the size or priority would have to change, which Azure does not support;
+            or Azure refused the request.
     """
     cluster = profile.clusters[name]
     for key, problem, expected in would_stay_up(cluster):
@@ -26,18 +27,18 @@ def apply(connection: Connection, profile: Profile, name: str) -> str:
             "compute apply",
             f"{profile.name} > clusters.{name}.{key}",
             problem,
-            f"{expected}: what no step uses shall cost nothing",
-            "correct it",
+            f"{expected}, so that unused nodes cost nothing",
+            f"Edit clusters.{name}.{key} in {profile.path}",
         )
     client, what = connection.client, f"{name} ({cluster.size})"
     found = find("compute apply", what, client.compute.get, name)
     if found is not None:
         check_fixed("compute apply", name, cluster, found)
         if _scale(found) == (0, cluster.max_nodes, cluster.idle_s):
-            return "is so"
+            return "up to date"
     with told("compute apply", what):
         client.compute.begin_create_or_update(_entity(name, cluster, profile)).result()
-    return "made" if found is None else "changed"
+    return "created" if found is None else "changed"
 
 
 def _entity(name: str, cluster: Cluster, profile: Profile) -> Any:
@@ -59,24 +60,24 @@ def _entity(name: str, cluster: Cluster, profile: Profile) -> Any:
 
 
 def check_fixed(where: str, name: str, cluster: Cluster, found: Any) -> None:
-    """See that a cluster is, in what Azure never changes, as the profile says.
+    """Check that a cluster agrees with the profile in the properties that Azure never changes.
 
     Args:
         where: The command, for messages.
         name: The cluster's name.
-        cluster: As the profile has it.
-        found: As the workspace has it.
+        cluster: The cluster in the profile.
+        found: The cluster in the workspace.
 
     Raises:
-        BlocksError: It is something else.
+        BlocksError: The resource is not a cluster, or its size, priority or SSH access differs.
     """
     if found.type.lower() != "amlcompute":
         raise BlocksError(
             where,
             name,
-            f"there is a {found.type} of that name",
-            "a cluster, which ends by itself when no step runs",
-            "give the cluster another name in the profile",
+            f"{name} is a {found.type} in the workspace",
+            "a cluster, whose nodes end when no step runs",
+            f"Rename clusters.{name} in the profile, and the roles that use it",
         )
     wanted = {
         "size": cluster.size.lower(),
@@ -93,9 +94,10 @@ def check_fixed(where: str, name: str, cluster: Cluster, found: Any) -> None:
             raise BlocksError(
                 where,
                 name,
-                f"its {key} is {actual[key]}, which Azure does not change",
+                f"{key} of cluster {name} is {actual[key]}, which Azure cannot change",
                 value,
-                f"az ml compute delete --name {name}, and apply again; or give it another name",
+                f"Run `az ml compute delete --name {name}` and `tfhub-blocks compute apply`, or"
+                f" rename clusters.{name} in the profile",
             )
 
 

@@ -110,7 +110,7 @@ class Folder:
         )
 
 
-def open_folder(path: Path, expected: Format, where: str) -> Folder:
+def open_folder(path: Path, expected: Format, where: str = "open_folder") -> Folder:
     """Open a finished output folder of the expected format.
 
     Raises:

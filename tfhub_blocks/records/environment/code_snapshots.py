@@ -7,6 +7,7 @@ the installed packages.
 import ast
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 from tfhub_blocks.records.base.errors import BlocksError
@@ -37,7 +38,8 @@ def step_modules(component: Path, package: Path) -> dict[str, Path]:
     waiting = [component]
     while waiting:
         importer = waiting.pop()
-        for name, attribute in _imports(str(importer), importer.read_text(encoding="utf-8")):
+        imported = _imports(str(importer), importer.read_text(encoding="utf-8"))
+        for name, attribute in chain(imported, _public_homes(imported, package)):
             for path in _module_files(name, attribute, package, importer):
                 relative = path.relative_to(package.parent).as_posix()
                 if relative not in found:
@@ -95,14 +97,26 @@ def step_lock(component: Path, package: Path) -> str | None:
     return None
 
 
-# Steps share most modules, so each is parsed once when several steps are loaded.
+Imports = tuple[tuple[str, str | None], ...]
+
+
+# Steps share most modules of the package; a program that loads several parses each module once.
 @lru_cache(maxsize=1024)
-def _imports(path: str, text: str) -> tuple[tuple[str, str | None], ...]:
-    """Return each module that a file imports, with the imported name or None."""
+def _imports(path: str, text: str) -> Imports:
+    """Return each module that a file imports, with the name that it takes from it, if any.
+
+    An attribute of the package itself, as in ``tfhub_blocks.step``, counts as taken from it.
+    """
     found: list[tuple[str, str | None]] = []
+    package_names, attributes = set[str](), set[tuple[str, str]]()
     for node in ast.walk(ast.parse(text, path)):
         if isinstance(node, ast.Import):
-            found += ((alias.name, None) for alias in node.names)
+            for alias in node.names:
+                found.append((alias.name, None))
+                if alias.name == PACKAGE or (
+                    not alias.asname and alias.name.startswith(f"{PACKAGE}.")
+                ):
+                    package_names.add(alias.asname or PACKAGE)
         elif isinstance(node, ast.ImportFrom):
             if node.level or any(alias.name == "*" for alias in node.names):
                 raise BlocksError(
@@ -113,7 +127,29 @@ def _imports(path: str, text: str) -> tuple[tuple[str, str | None], ...]:
                     f"Write it as: from {PACKAGE}... import NAME",
                 )
             found += ((str(node.module), alias.name) for alias in node.names)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            attributes.add((node.value.id, node.attr))
+    found += ((PACKAGE, name) for owner, name in sorted(attributes) if owner in package_names)
     return tuple(found)
+
+
+def _public_homes(imported: Imports, package: Path) -> Imports:
+    """Return the modules that define the public names among some imports."""
+    homes = _homes((package / "__init__.py").read_text(encoding="utf-8"))
+    return tuple(
+        (homes[attribute], None)
+        for name, attribute in imported
+        if name == PACKAGE and attribute in homes
+    )
+
+
+@lru_cache
+def _homes(text: str) -> dict[str, str]:
+    """Return the table of public names in the text of the package's ``__init__.py``."""
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_HOMES":
+            return dict(ast.literal_eval(node.value))
+    return {}
 
 
 def _module_files(

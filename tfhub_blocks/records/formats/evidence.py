@@ -116,7 +116,7 @@ class Evidence:
         write_file(path, f"{text}\n".encode())
 
 
-def read_evidence(path: Path, where: str) -> Evidence:
+def read_evidence(path: Path, where: str = "read_evidence") -> Evidence:
     """Read the evidence in a file, and check its digest.
 
     Raises:

@@ -4,7 +4,8 @@ Activations, the output of an encoder's lower part, have the same layout and ano
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ from numpy.typing import NDArray
 
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import Folder, Format, open_folder
-from tfhub_blocks.records.base.shards import read_batches
+from tfhub_blocks.records.base.shards import ShardWriter, read_batches
 from tfhub_blocks.records.base.vectors import Ids, SplitRows, Vectors
-from tfhub_blocks.records.formats.snapshots import INDEX_SCHEMA
+from tfhub_blocks.records.formats.snapshots import INDEX_SCHEMA, Snapshot
 
-FORMAT = Format("features", 2)
+FEATURES = Format("features", 2)
 ACTIVATIONS = Format("activations", 1)
 MANIFEST_NAME = "manifest.json"
 DTYPES = {"float32": pa.float32(), "float16": pa.float16()}
@@ -175,7 +176,9 @@ class Features:
             )
 
 
-def open_features(path: Path, where: str, expected: Format = FORMAT) -> Features:
+def open_features(
+    path: Path, where: str = "open_features", expected: Format = FEATURES
+) -> Features:
     """Open a finished folder of features, or of activations.
 
     Raises:
@@ -185,3 +188,74 @@ def open_features(path: Path, where: str, expected: Format = FORMAT) -> Features
     record = json.loads(folder.file(MANIFEST_NAME).read_text(encoding="utf-8"))
     sequences = {key: tuple(record[key]) for key in ("labels", "shards")}
     return Features(folder, FeatureManifest(**record | sequences))
+
+
+def write_features(
+    folder: Path,
+    snapshot: Snapshot,
+    vectors: Iterable[NDArray[np.floating]],
+    encoder_digest: str,
+    dtype: str = "float32",
+    preprocessing: Mapping[str, Any] | None = None,
+    engine: str = "own",
+    precision: str = "float32",
+) -> FeatureManifest:
+    """Write one vector for each item of a snapshot. Memory does not grow with their number.
+
+    A step of your own calls::
+
+        vectors = (embed([item.content]) for item in snapshot.items())
+        write_features(run.begin_output("features", FEATURES), snapshot, vectors, digest)
+
+    Args:
+        folder: The empty folder to fill.
+        snapshot: The snapshot that the items come from.
+        vectors: Blocks of vectors, each [n, dimension], in the order of the snapshot's items.
+        encoder_digest: A digest of all that the vectors depend on besides the items; features of
+            equal digest can be compared.
+        dtype: The type in which vectors are stored, ``float32`` or ``float16``.
+        preprocessing: The preparation of items, for the record.
+        engine: The kind of engine that computed the vectors.
+        precision: The precision of its products.
+
+    Raises:
+        BlocksError: There are more or fewer vectors than items, or their shapes differ.
+    """
+    index, start, dimension = snapshot.index(), 0, 0
+    writer: ShardWriter | None = None
+    with ExitStack() as stack:
+        for block in vectors:
+            rows = index.slice(start, len(block))
+            if writer is None:
+                dimension = block.shape[1]
+                schema = features_schema(dimension, dtype)
+                writer = stack.enter_context(ShardWriter(folder, schema))
+            start += len(block)
+            if rows.num_rows < len(block) or block.shape[1] != dimension:
+                break
+            (batch,) = rows.combine_chunks().to_batches()
+            columns = [*batch.columns, vector_column(block.astype(dtype, copy=False))]
+            writer.write(pa.record_batch(columns, schema=schema))
+    if writer is None or writer.rows != index.num_rows:
+        raise BlocksError(
+            "write_features",
+            "vectors",
+            f"vectors of dimension {dimension} were written for {writer.rows if writer else 0} "
+            f"items, and the snapshot has {index.num_rows}",
+            "one vector of the same dimension for each item",
+            "Yield the vectors in the order of snapshot.items()",
+        )
+    manifest = FeatureManifest(
+        items=writer.rows,
+        dimension=dimension,
+        labels=snapshot.manifest.labels,
+        snapshot_digest=snapshot.manifest.digest,
+        encoder_digest=encoder_digest,
+        preprocessing=preprocessing or {},
+        engine=engine,
+        precision=precision,
+        dtype=dtype,
+        shards=tuple(writer.names),
+    )
+    manifest.write(folder)
+    return manifest

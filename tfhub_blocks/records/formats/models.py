@@ -10,7 +10,7 @@ from tfhub_blocks.records.base.folders import Folder, Format, open_folder
 from tfhub_blocks.records.base.lineage import Lineage
 from tfhub_blocks.records.formats.runtimes import RUNTIME_NAME
 
-FORMAT = Format("model", 1)
+MODEL = Format("model", 1)
 # Any other MLflow model, as check_latency writes it with its runtime.
 PYFUNC = Format("pyfunc", 1)
 SAVED_MODEL_NAME = "artifacts/saved_model"
@@ -22,7 +22,7 @@ def open_model(path: Path, where: str) -> tuple[Folder, dict[str, Any]]:
     Raises:
         BlocksError: The folder is not a finished model, or a file was changed.
     """
-    folder = open_folder(path, FORMAT, where).check()
+    folder = open_folder(path, MODEL, where).check()
     record = yaml.safe_load((path / "MLmodel").read_text(encoding="utf-8"))
     return folder, record["metadata"]
 

@@ -15,7 +15,7 @@ from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import Folder, Format, open_folder
 from tfhub_blocks.records.base.shards import SHARD_BYTES, ShardWriter, read_batches
 
-FORMAT = Format("snapshot", 2)
+SNAPSHOT = Format("snapshot", 2)
 MANIFEST_NAME = "manifest.json"
 INDEX_NAME = "items.arrow"
 REJECTED_NAME = "rejected.parquet"
@@ -70,6 +70,16 @@ class SnapshotManifest:
         (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
 
 
+@dataclass(frozen=True)
+class SnapshotItem:
+    """One item of a snapshot. ``id`` is the SHA-256 of ``content`` in hexadecimal."""
+
+    id: str
+    content: bytes
+    label: str
+    split: str
+
+
 class ItemWriter(ShardWriter):
     """A writer of items in order of their ids (``ITEM_SCHEMA``), with an index next to the shards.
 
@@ -110,6 +120,12 @@ class Snapshot:
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the items in the order of their ids, in batches of a few MiB (``ITEM_SCHEMA``)."""
         return read_batches(self.folder, self.manifest.shards, columns)
+
+    def items(self) -> Iterator[SnapshotItem]:
+        """Yield all items in the order of their ids. Memory does not grow with their number."""
+        for batch in self.batches():
+            columns = (batch[name].to_pylist() for name in ITEM_SCHEMA.names)
+            yield from map(SnapshotItem, *columns)
 
     def index(self) -> pa.Table:
         """Return id, label and split of all items in order (``INDEX_SCHEMA``), memory-mapped."""
@@ -175,13 +191,13 @@ class Snapshot:
         )
 
 
-def open_snapshot(path: Path, where: str) -> Snapshot:
+def open_snapshot(path: Path, where: str = "open_snapshot") -> Snapshot:
     """Open a finished snapshot.
 
     Raises:
         BlocksError: The folder is not a finished snapshot, or its manifest was changed.
     """
-    folder = open_folder(path, FORMAT, where)
+    folder = open_folder(path, SNAPSHOT, where)
     record = json.loads(folder.file(MANIFEST_NAME).read_text(encoding="utf-8"))
     sequences = {key: tuple(record[key]) for key in ("labels", "shards", "shard_rows", "warnings")}
     return Snapshot(folder, SnapshotManifest(**record | sequences))
