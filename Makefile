@@ -4,6 +4,7 @@ BIN := $(VENV)/bin
 SAMPLES := .samples
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
+LOCKED := --extra samples --group dev --group sample-encoders
 # Later ones may want a newer node than 20.
 AZURITE_VERSION := 3.35.0
 CHROMIUM_VERSION := 153.0.0
@@ -39,12 +40,14 @@ check: setup lock-check
 	@$(BIN)/ruff check -q .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python tests/house/package_graph.py
+	@$(BIN)/python tests/house/language.py --check .
 	@$(BIN)/tfhub-blocks env check
 	@report=$$(BLOCKS_OWNER=make BLOCKS_COST_CENTRE=make $(BIN)/tfhub-blocks check --all \
 		--profile production) || { echo "$$report" >&2; exit 1; }
 
 lock: setup
-	$(COMPILE) --group dev --group samples pyproject.toml -o requirements/dev.lock
+	$(COMPILE) $(LOCKED) pyproject.toml -o requirements/dev.lock
 	$(COMPILE) requirements/node.in -o requirements/node.lock
 	$(BIN)/tfhub-blocks env lock
 
@@ -52,7 +55,7 @@ lock: setup
 lock-check: setup
 	@copy=$$(mktemp -d) && trap 'rm -rf '$$copy EXIT \
 		&& cp requirements/dev.lock requirements/node.lock $$copy \
-		&& { $(COMPILE) --group dev --group samples pyproject.toml -o $$copy/dev.lock \
+		&& { $(COMPILE) $(LOCKED) pyproject.toml -o $$copy/dev.lock \
 		&& $(COMPILE) requirements/node.in -o $$copy/node.lock || { \
 		echo "error: [make > lock-check] the lock could not be resolved again; expected the" \
 		"package registry to answer; see uv's words above" >&2; exit 1; }; } \

@@ -11,15 +11,18 @@ import shutil
 import sys
 import tempfile
 from importlib import import_module
+from inspect import Parameter, Signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import tfhub_blocks
 from tfhub_blocks.records.base.import_frames import know_import_frames
+from tfhub_blocks.records.base.port_texts import port_limits
 from tfhub_blocks.records.environment.code_snapshots import write_step_package
 
 _INSTALLED = Path(__file__).parent
+_TYPES = {"string": str, "integer": int, "number": float, "boolean": bool}
 
 
 class _Steps(ModuleType):
@@ -72,5 +75,28 @@ def __getattr__(name: str) -> Any:
     # Without this text the SDK writes the component as YAML at each call, for the documentation of
     # a function that is never shown: nine tenths of the time in which a pipeline is compiled.
     component._yaml_str = f"name: {name}"
+    _describe(component)
     globals()[name] = component
     return component
+
+
+def _describe(component: Any) -> None:
+    """Let ``inspect.signature``, ``help`` and editors show a component's own ports.
+
+    azure-ai-ml gives all components the signature ``(*args, **kwargs)``.
+    """
+    parameters, lines = [], [f"{component.name}: {component.description}", "", "Inputs:"]
+    for name, port in component.inputs.items():
+        kind = _TYPES.get(port.type, type(port))
+        default = port.default
+        if default is None and not port.optional:
+            default = Parameter.empty
+        hint = kind | None if port.optional else kind
+        parameters.append(Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=hint))
+        lines.append(f"    {name} ({port_limits(port)}): {port.description}")
+    parameters.sort(key=lambda it: it.default is not Parameter.empty)
+    lines += ["", "Outputs:"]
+    lines += (f"    {k} ({port.type}): {port.description}" for k, port in component.outputs.items())
+    component.__signature__ = Signature(parameters)
+    component.__annotations__ = {it.name: it.annotation for it in parameters}
+    component.__doc__ = "\n".join(lines)

@@ -27,6 +27,7 @@ from tfhub_blocks.commands import (
     schedules,
     serving,
 )
+from tfhub_blocks.commands.missing_packages import missing_package
 from tfhub_blocks.commands.status import DONE, INTERRUPTED, WRONG_REQUEST
 from tfhub_blocks.records.base.errors import ERROR_PREFIX, BlocksError
 
@@ -65,6 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = options.command(options)
     except BlocksError as error:
         print(f"{ERROR_PREFIX}{error}", file=sys.stderr)
+        return WRONG_REQUEST
+    except ModuleNotFoundError as error:
+        if (hint := missing_package(error.name or "")) is None:
+            raise
+        print(f"{ERROR_PREFIX}{hint}", file=sys.stderr)
         return WRONG_REQUEST
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

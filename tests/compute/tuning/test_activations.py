@@ -162,7 +162,7 @@ def test_too_small_a_disk_is_told_before_anything_is_computed(
     snapshot: Snapshot, tunable: CutEncoder, cut: Cut, cache_of, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 8, 1000))
-    with pytest.raises(BlocksError, match=r"at this cut need 0.00 GB of disk, 0.00 GB are free"):
+    with pytest.raises(BlocksError, match=r"this cut need 0.00 GB of disk, and 0.00 GB are free"):
         cache_of(snapshot, tunable, cut, tmp_path / "a").examples(0, None, print)
 
 
@@ -185,7 +185,7 @@ def test_an_activation_that_does_not_fit_half_precision_is_told(
         return call.get_concrete_function(spec)
 
     monkeypatch.setattr(caching, "lower_function", large)
-    with pytest.raises(BlocksError, match="gives float16 features that are NaN or infinite"):
+    with pytest.raises(BlocksError, match="returns float16 features that are NaN or infinite"):
         cache_of(snapshot, tunable, cut, tmp_path / "a", dtype="float16").examples(0, None, print)
     assert not list((tmp_path / "a").rglob("*.arrow"))
 

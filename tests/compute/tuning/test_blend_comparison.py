@@ -31,7 +31,7 @@ def test_a_start_that_is_better_comes_out_to_the_bit(classifier, data) -> None:
     comparison = choose_blend(classifier, start, spoilt(start), data.validation)
 
     assert comparison.chosen.share == 0
-    assert comparison.told().startswith("the start is better than any blend with what was trained")
+    assert comparison.told().startswith("the start is better than any blend with the trained")
     assert (comparison.log_loss_change.low, comparison.log_loss_change.high) == (0, 0)
     for ours, theirs in zip(classifier.values(), start, strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -179,10 +179,7 @@ def test_what_git_ignores_counts_where_it_would_be_part_of_a_step(release):
     release.write("components/make/__pycache__/x.txt", "x")
     assert lock(release, *SET).status == 0
     release.write("components/make/words.txt", "x")
-    assert (
-        ": components/make/words.txt. Expected a clean tree"
-        in lock(release, *SET, name="second").err
-    )
+    assert ": components/make/words.txt. Expected" in lock(release, *SET, name="second").err
 
 
 def test_another_repository_in_the_environment_does_not_count(release, monkeypatch):

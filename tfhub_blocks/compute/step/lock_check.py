@@ -83,7 +83,7 @@ def check_expected(
             step_name,
             f"release lock {expected.lock}",
             f"the step differs from the lock: {'; '.join(problems[:_NAMED])}{more}",
-            "",
+            "the locked code, environment, parameters, policies and inputs",
             "Find out who changed this after the submission, and submit the lock again",
         )
     return expected.lock

@@ -80,6 +80,24 @@ def find_pipeline(name: str) -> SourceFile:
     return known[name]
 
 
+def find_pipeline_or_step(name: str) -> SourceFile:
+    """Return the file of the named pipeline, or else of the named step.
+
+    Raises:
+        BlocksError: Neither a pipeline nor a step has the name.
+    """
+    known = component_files() | pipeline_files()
+    if name not in known:
+        raise BlocksError(
+            "show",
+            name,
+            f"no pipeline and no step is called {name!r}",
+            "one of " + ", ".join(known),
+            nearest(name, known) or "Run `tfhub-blocks list` to see all names",
+        )
+    return known[name]
+
+
 def load_pipeline(name: str) -> Any:
     """Return the ``@dsl.pipeline`` function of the named pipeline.
 

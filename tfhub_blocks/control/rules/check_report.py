@@ -22,7 +22,7 @@ def text(report: CheckReport) -> str:
     for (kind, rule_id), group in groupby(report.findings, lambda it: (_kind(it), it.rule)):
         found, rule = list(group), rules[rule_id]
         lines += [f"{kind} {rule_id}: {rule.demand} ({len(found)})", *_problems(found)]
-        lines += [f"  why: {rule.why}", f"  see: {rule.docs}", ""]
+        lines += [f"  why: {rule.why}", f"  see: {rule.reference}", ""]
     counts = ", ".join(_number(count, kind) for kind, count in report.counts().items())
     pipelines = _number(len(report.pipelines), "pipeline")
     lines.append(f"{counts}: {len(report.rules)} rules, {pipelines}, profile {report.profile}")

@@ -33,7 +33,7 @@ def cost_budget(subject: Subject) -> Iterator[Finding]:
     if not subject.is_remote:
         return
     if subject.profile.budget is None:
-        remedy = "Add [budget] with currency, and run or month (docs/cost.md)"
+        remedy = 'Add [budget] with currency = "USD", and with run or month in that currency'
         yield subject.at_profile("budget", "no budget is set to stop an expensive run", remedy)
         return
     try:

@@ -49,7 +49,7 @@ def environment_lock(subject: Subject) -> Iterator[Finding]:
                 step,
                 f"{reference or 'the environment'} is not defined in the repository, so its lock "
                 "is unknown",
-                "Define it in components/environments (docs/environments.md)",
+                "Define it in components/environments; copy a folder that is there",
                 "environment",
             )
             continue

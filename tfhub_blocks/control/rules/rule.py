@@ -10,7 +10,7 @@ from tfhub_blocks.control.rules.source_lines import SourceLine
 if TYPE_CHECKING:
     from tfhub_blocks.control.rules.subject import Subject
 
-DOCS = "docs/rules.md"
+DOCS = "https://github.com/tfhub-blocks/tfhub-blocks/blob/main/docs/rules.md"
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,12 @@ class Rule:
     docs: str
     find: Finder
 
+    @property
+    def reference(self) -> str:
+        """The command or the page that explains the rule."""
+        own = self.docs == f"{DOCS}#{self.id}"
+        return f"tfhub-blocks check --explain {self.id}" if own else self.docs
+
     def __call__(self, subject: "Subject") -> Iterator[Finding]:
         """Yield the findings on a subject."""
         return self.find(subject)
@@ -82,7 +88,7 @@ def rule(
         severity: The severity of a finding.
         trial: The severity in a trial profile (``encoder_policy = "experiment"``); the same as
             ``severity`` if not passed.
-        docs: The page that explains the rule; a section of docs/rules.md if not passed.
+        docs: The page that explains the rule; the section of rules.md if not passed.
     """
 
     def make(find: Finder) -> Rule:

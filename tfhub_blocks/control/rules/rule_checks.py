@@ -161,7 +161,10 @@ def _check_ids(profile: Profile, rules: Rules) -> None:
         elif name in known or rules.crashes:  # a rule that did not load may have this name
             continue
         else:
-            problem, expected = f"no rule is called {name!r}", "a rule that is in docs/rules.md"
+            problem, expected = (
+                f"no rule is called {name!r}",
+                "a rule that `tfhub-blocks check --explain all` lists",
+            )
             remedy = (
                 nearest(name, known)
                 or f"Remove {key} from the profile, or install the package that adds this rule"

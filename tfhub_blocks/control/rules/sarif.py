@@ -36,7 +36,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
         "shortDescription": {"text": rule.demand},
         "fullDescription": {"text": f"{rule.demand}: {rule.why}"},
         "help": {
-            "text": f"{rule.why}; see {rule.docs}",
+            "text": f"{rule.why}; see {rule.reference}",
             "markdown": f"{rule.why}; see [{rule.id}]({rule.docs})",
         },
         "defaultConfiguration": {"level": rule.severity},

@@ -84,8 +84,7 @@ def find_place(connection: Connection, name: str, model_digest: str) -> ModelDes
             what,
             f"this version already exists in {connection} with content {digest}",
             f"content {model_digest}, or no such version",
-            "Open the version in Studio to see who created it, and archive or delete it. Nothing"
-            " was promoted",
+            "Open the version in Studio to see who created it. Nothing was promoted",
         )
     return ModelDestination(connection, name, version, dict(there.tags or {}))
 
