@@ -142,7 +142,7 @@ def _latency(case: Case) -> Iterator[BlocksError]:
         why = (
             f"the model has a {RUNTIME_NAME}"
             if has_runtime
-            else 'its encoder\'s pin sets inference = "realtime"'
+            else 'the encoder\'s pin sets inference = "realtime"'
         )
         yield _refusal(
             case,
