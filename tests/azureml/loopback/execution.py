@@ -67,8 +67,8 @@ class Executor:
         self.threads.append(thread)
         thread.start()
 
-    def wait(self, timeout_s: float = 120) -> None:
-        """Wait until all jobs have ended."""
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Wait until all jobs have ended, on a busy machine as long as the test may take."""
         for thread in self.threads:
             thread.join(timeout_s)
 
@@ -77,7 +77,8 @@ class Executor:
         for job in self.workspace.versions("jobs"):
             if job["properties"]["status"] not in FINAL:
                 job["properties"]["status"] = "CancelRequested"
-        self.wait()
+        # A job that hangs must not keep the next test from running.
+        self.wait(120)
 
     def node(self, job: str, step: str) -> StepOnNode:
         """The node of a step, to be lost; of several the first, with which all are lost.

@@ -31,7 +31,7 @@ ACCOUNT = "loopbackstore"
 HOST = f"{ACCOUNT}.blob.core.windows.net"
 NODE = ROOT / ".node" / "bin" / "node"
 _PROGRAM = Path("node_modules/azurite/dist/src/blob/main.js")
-_START_TIMEOUT_S = 30.0
+_START_TIMEOUT_S = 120.0
 _DATASTORE = re.compile(r"azureml://(?:.*/)?datastores/\w+/(?:paths/)?(.*)")
 
 
