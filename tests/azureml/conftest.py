@@ -31,7 +31,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
     """The servers. Take ``azure`` for an empty workspace in them."""
     if missing := missing_program(AZURITE):
         pytest.skip(missing)
-    plane = ControlPlane(tmp_path_factory.mktemp("azure"), AZURITE, openapi).start()
+    plane = ControlPlane(tmp_path_factory.mktemp("azure"), AZURITE).start()
     yield plane
     plane.stop()
 

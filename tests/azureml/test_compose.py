@@ -12,7 +12,7 @@ from loopback import cluster
 from loopback.contract import ROOT
 from toy_project import PATIENCE_S, wait_for
 
-from tfhub_blocks.control.workspace import jobs
+from tfhub_blocks.control.jobs import submitted_jobs
 
 NOTEBOOK = """
 from azure.ai.ml import Input, MLClient, dsl
@@ -82,7 +82,7 @@ def started(executor, job):
 @pytest.fixture
 def queued_until_seen(monkeypatch):
     """A step whose node was lost stays in the queue until somebody has seen it there."""
-    seen, record = threading.Event(), jobs.Job._record
+    seen, record = threading.Event(), submitted_jobs.Job._record
 
     def noted(job, runs):
         found = record(job, runs)
@@ -93,7 +93,7 @@ def queued_until_seen(monkeypatch):
     def sleep(seconds):
         seen.wait(PATIENCE_S) if seconds == cluster.QUEUE_S else time.sleep(seconds)
 
-    monkeypatch.setattr(jobs.Job, "_record", noted)
+    monkeypatch.setattr(submitted_jobs.Job, "_record", noted)
     monkeypatch.setattr(cluster, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
 
 

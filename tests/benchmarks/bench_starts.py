@@ -17,23 +17,23 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tfhub_blocks.records.code import write_step_package
-from tfhub_blocks.records.digests import files_sha256
-from tfhub_blocks.records.expectations import VARIABLE, Expected, code_digest
+from tfhub_blocks.records.base.digests import files_sha256
+from tfhub_blocks.records.environment.code_snapshots import write_step_package
+from tfhub_blocks.records.formats.locked_expectations import VARIABLE, Expected, code_digest
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / name) for name in (".", "tests", "tests/control/rules")]
 GUARD = """
 import time; begun = time.process_time()
-from tfhub_blocks.compute.guard import check_environment
+from tfhub_blocks.compute.step.environment_check import check_environment
 assert check_environment('x')['environment']
 print(time.process_time() - begun)
 """
 REPLAY = """
 import time; begun = time.process_time()
 from pathlib import Path
-from tfhub_blocks.compute.replay import check_expected
-from tfhub_blocks.records.digests import files_sha256
+from tfhub_blocks.compute.step.lock_check import check_expected
+from tfhub_blocks.records.base.digests import files_sha256
 assert check_expected('x', files_sha256(Path.cwd()), 'x:1', {'a': 1}, {}) == 'first'
 print(time.process_time() - begun)
 """

@@ -14,6 +14,8 @@ import psutil
 import pytest
 from toy_project import PATIENCE_S, ROOT, is_alive, wait_for
 
+from tfhub_blocks.control.local import step_process
+
 SLEEP = """
 (Path(source).parent / f"started-{os.getpid()}").touch()
 child = subprocess.Popen(["sleep", "600"])
@@ -182,8 +184,8 @@ def test_time_limit_ends_the_step_and_all_that_it_started(project, monkeypatch):
             self.function()
 
     timed = SimpleNamespace(Thread=threading.Thread, Timer=Limit)
-    monkeypatch.setattr(processes, "threading", timed)
-    monkeypatch.setattr(processes, "GRACE_S", 1.0)
+    monkeypatch.setattr(step_process, "threading", timed)
+    monkeypatch.setattr(step_process, "GRACE_S", 1.0)
     project.limit(timeout_s=4)
     # It takes being asked to end for a reason to end well, and its child does not listen at all.
     project.effect(
@@ -200,7 +202,7 @@ def test_time_limit_ends_the_step_and_all_that_it_started(project, monkeypatch):
 
 
 def test_what_a_step_leaves_behind_does_not_outlive_it_and_is_not_waited_for(project, monkeypatch):
-    monkeypatch.setattr(processes, "GRACE_S", ENDLESS_S)
+    monkeypatch.setattr(step_process, "GRACE_S", ENDLESS_S)
     project.effect(
         'child = subprocess.Popen(["sleep", "600"])\n'
         '(Path(source).parent / f"started-{child.pid}").touch()\n'
@@ -234,8 +236,8 @@ def test_second_interrupt_does_not_wait_for_a_step_that_does_not_listen(project)
         "signal.signal(signal.SIGTERM, lambda *_: asked.touch())" + SLEEP
     )
     script = (
-        "import sys\nfrom tfhub_blocks import cli\nfrom tfhub_blocks.control import processes\n"
-        f"processes.GRACE_S = {ENDLESS_S}\nsys.exit(cli.main())"
+        "import sys\nfrom tfhub_blocks import cli\nfrom tfhub_blocks.control.local import step_process as it\n"
+        f"it.GRACE_S = {ENDLESS_S}\nsys.exit(cli.main())"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", script, "run", "toy", "--set", "source=src"],
