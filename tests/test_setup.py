@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EXPECTED = (
-    " on this machine. Expected Python 3.11, 3.12 or 3.13. install one of them, or name it: "
+    " on this machine. Expected Python 3.11, 3.12 or 3.13. Install one of them, or name it: "
     "make PYTHON=/path/to/python3.11\n"
 )
 
