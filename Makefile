@@ -57,11 +57,11 @@ lock-check: setup
 		&& cp requirements/dev.lock requirements/node.lock $$copy \
 		&& { $(COMPILE) $(LOCKED) pyproject.toml -o $$copy/dev.lock \
 		&& $(COMPILE) requirements/node.in -o $$copy/node.lock || { \
-		echo "error: [make > lock-check] the lock could not be resolved again; expected the" \
-		"package registry to answer; see uv's words above" >&2; exit 1; }; } \
+		echo "error: [make > lock-check] the locks cannot be resolved again. Expected an" \
+		"answer of the package registry. See the message of uv above." >&2; exit 1; }; } \
 		&& for lock in dev node; do cmp -s requirements/$$lock.lock $$copy/$$lock.lock \
-		|| { echo "error: [make > lock-check] requirements/$$lock.lock is not what its input asks" \
-		"for; expected what \`make lock\` writes; run \`make lock\` and commit the result" >&2; \
+		|| { echo "error: [make > lock-check] requirements/$$lock.lock does not match its input." \
+		"Expected the output of \`make lock\`. Run \`make lock\` and commit the result." >&2; \
 		exit 1; }; done
 
 # Three at a time keep two cores busy: those beside Azure ML wait a good deal, and what they wait for

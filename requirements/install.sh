@@ -20,21 +20,21 @@ for candidate in ${PYTHON:-} python3 python3.11 python3.12 python3.13 python; do
 done
 if [ -z "$python" ]; then
     found=$(python3 --version 2>/dev/null || echo "no python3")
-    fail "$found on this machine; expected Python 3.11, 3.12 or 3.13; install one of them, or name it: make PYTHON=/path/to/python3.11"
+    fail "$found on this machine. Expected Python 3.11, 3.12 or 3.13. Install one of them, or name it: make PYTHON=/path/to/python3.11"
 fi
 
 if [ -x "$venv/bin/python" ] && ! works "$venv/bin/python"; then
     rm -rf "$venv" # made by a Python that is gone or too old
 fi
 if [ ! -x "$venv/bin/pip" ]; then
-    "$python" -m venv "$venv" || fail "$python could not make a virtual environment; expected its venv module; on Debian and Ubuntu: apt-get install python3-venv"
+    "$python" -m venv "$venv" || fail "$python could not make a virtual environment. Expected its venv module. On Debian and Ubuntu: apt-get install python3-venv"
 fi
 
 rm -f "$venv/installed.lock"
 echo "Installing $(grep -c '^[a-z0-9].*==' requirements/dev.lock) locked packages into $venv (once, a few minutes)"
 # The lock is complete, so nothing is left to resolve: --no-deps saves pip the reading of metadata.
 "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --require-hashes \
-    -r requirements/dev.lock || fail "pip could not install the lock; expected each package with its hash from the registry; see pip's words above"
+    -r requirements/dev.lock || fail "pip could not install the lock. Expected each package with its hash from the registry. See the message of pip above"
 "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 cp pyproject.toml "$venv/installed.toml"
 cp requirements/dev.lock "$venv/installed.lock"

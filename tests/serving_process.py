@@ -6,21 +6,21 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from toy_project import PATIENCE_S, wait_for
 
 ROOT = Path(__file__).parents[1]
 Answer = tuple[int, dict[str, str], bytes]
 
 
 class Server:
-    """A process that serves; ``lines`` is its log so far, ``ready_s`` how long it took to start."""
+    """A process that serves; ``lines`` is its log so far."""
 
     def __init__(self, *arguments: str, **variables: str) -> None:
-        self.begun, self.ready_s = time.monotonic(), 0.0
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tfhub_blocks.cli", "serve", *arguments, "--port", "0"],
             cwd=ROOT,
@@ -46,13 +46,14 @@ class Server:
         return int(self.url.rpartition(":")[2])
 
     def wait_until_ready(self) -> None:
-        while self.ask("GET", "/health/ready")[0] != 200:
+        def is_ready() -> bool:
             assert self.process.poll() is None, self.lines
-            time.sleep(0.05)
-        self.ready_s = time.monotonic() - self.begun
+            return self.ask("GET", "/health/ready")[0] == 200
+
+        wait_for(is_ready, poll_s=0.05)
 
     def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
 
     def ask(self, method: str, path: str, body: Any = None, kind: str = "") -> Answer:
         connection = self.connect()
@@ -79,7 +80,7 @@ class Server:
     def end(self, signal_number: int) -> int:
         """The exit status; after it, ``lines`` is all that was written."""
         self.process.send_signal(signal_number)
-        status = self.process.wait(60)
+        status = self.process.wait(PATIENCE_S)
         for thread in self._reading:
             thread.join()
         return status

@@ -5,11 +5,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from toy_project import SHARE
+from toy_project import PATIENCE_S, SHARE, wait_for
 
 from tfhub_blocks.records.base.folders import (
     WORK_NAME,
@@ -70,7 +69,7 @@ class Shared:
 
 
 def ended(process):
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE_S)
     return process.returncode, out, err
 
 
@@ -103,10 +102,7 @@ def test_rerun_makes_what_a_killed_attempt_did_not_with_any_number_of_workers(sh
     workers = [shared.start(index, 2) for index in range(2)]
     first = [process.stdout.readline() for process in workers]
     parts = next((shared.output / WORK_NAME).glob("[0-9a-f]*"))
-    limit = time.monotonic() + 30
-    while len([p for p in parts.iterdir() if not p.name.startswith(".")]) < 6:
-        assert time.monotonic() < limit
-        time.sleep(0.02)
+    wait_for(lambda: len([p for p in parts.iterdir() if not p.name.startswith(".")]) >= 6)
     for process in workers:
         process.send_signal(signal.SIGKILL)
         process.communicate()

@@ -13,6 +13,8 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).parents[1]
+# How long a test waits for what does not come: it ends a hang, and a busy machine stays below it.
+PATIENCE_S = 120.0
 
 MAKE = '''"""make: writes a file."""
 
@@ -221,12 +223,14 @@ def forget_project() -> None:
         del sys.modules[name]
 
 
-def wait_for(condition: Callable[[], Any], timeout_s: float = 30.0) -> Any:
+def wait_for(
+    condition: Callable[[], Any], timeout_s: float = PATIENCE_S, poll_s: float = 0.02
+) -> Any:
     """What a condition gives once that is something."""
     limit = time.monotonic() + timeout_s
     while not (found := condition()):
         assert time.monotonic() < limit, "nothing came of it in time"
-        time.sleep(0.02)
+        time.sleep(poll_s)
     return found
 
 

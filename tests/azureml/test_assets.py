@@ -14,10 +14,6 @@ def folder_with(path: Path, **files: str) -> str:
     return str(path)
 
 
-def test_servers_start_within_their_limit(control_plane):
-    assert control_plane.start_s < 10
-
-
 def test_workspace_is_found_by_name_and_in_the_list(ml_client):
     found = ml_client.workspaces.get("loopback")
     assert found.mlflow_tracking_uri

@@ -5,9 +5,14 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
+import pytest
 from loopback import cluster
 from loopback.contract import ROOT
+from toy_project import PATIENCE_S, wait_for
+
+from tfhub_blocks.control.jobs import submitted_jobs
 
 NOTEBOOK = """
 from azure.ai.ml import Input, MLClient, dsl
@@ -68,25 +73,45 @@ def test_registry_is_published_to_once_and_jobs_take_steps_from_it(project, azur
 
 
 def started(executor, job):
-    """The node of the step ``left``, once its process runs."""
-    while True:
-        with contextlib.suppress(KeyError, FileNotFoundError):
-            node = executor.node(job, "left")
-            if "User Logs" in node.log.read_text():
-                return node
-        time.sleep(0.1)
+    """The node of the step ``left``, if its process runs."""
+    with contextlib.suppress(KeyError, FileNotFoundError):
+        node = executor.node(job, "left")
+        return node if "User Logs" in node.log.read_text() else None
+
+
+@pytest.fixture
+def queued_until_seen(monkeypatch):
+    """A step whose node was lost stays in the queue until somebody has seen it there."""
+    seen, record = threading.Event(), submitted_jobs.Job._record
+
+    def noted(job, runs):
+        found = record(job, runs)
+        if found.steps["left"].status == "Queued":
+            seen.set()
+        return found
+
+    def sleep(seconds):
+        seen.wait(PATIENCE_S) if seconds == cluster.QUEUE_S else time.sleep(seconds)
+
+    monkeypatch.setattr(submitted_jobs.Job, "_record", noted)
+    monkeypatch.setattr(cluster, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
 
 
 def test_step_whose_node_is_taken_away_starts_again_and_the_watching_goes_on(
-    project, azure, monkeypatch
+    project, azure, queued_until_seen
 ):
-    monkeypatch.setattr(cluster, "QUEUE_S", 3)
-    make = project.read("components/make/component.py")
-    project.write("components/make/component.py", make.replace("# EFFECT", "time.sleep(5)"))
+    make, go = project.read("components/make/component.py"), project.folder / "go"
+    waits = f"while not Path({str(go)!r}).exists():\n            time.sleep(0.02)"
+    project.write("components/make/component.py", make.replace("# EFFECT", waits))
     project.furnish()
     name = project.submit().out.partition("\n")[0]
-    node = started(azure.executor, name)
-    taken = threading.Thread(target=node.preempt, args=(1,))
+    node = wait_for(lambda: started(azure.executor, name))
+
+    def take():
+        node.preempt(1)
+        go.touch()
+
+    taken = threading.Thread(target=take)
     taken.start()
     outcome = project.main("status", name, "--wait")
     taken.join()

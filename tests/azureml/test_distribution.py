@@ -142,7 +142,7 @@ def test_job_runs_on_all_its_workers_and_what_they_made_outlives_their_nodes(sha
     sharing.workers(3)
     sharing.plane.run_jobs()
     job = sharing.submit().out.partition("\n")[0]
-    wait_for(lambda: len(list(place.glob("made-*"))) == 6, timeout_s=60)
+    wait_for(lambda: len(list(place.glob("made-*"))) == 6)
     sharing.plane.executor.node(job, "many").preempt(grace_s=1)
     (place / "go").touch()
     assert sharing.project.main("status", job, "--wait").status == 0

@@ -6,19 +6,20 @@ import certifi
 import pytest
 import requests
 from loopback.identity import claims_of, make_token
+from toy_project import PATIENCE_S
 
 
 def test_unknown_host_is_refused_and_kept(azure):
     with pytest.raises(requests.exceptions.ProxyError):
-        requests.get("https://example.org/", timeout=5)
+        requests.get("https://example.org/", timeout=PATIENCE_S)
     assert azure.problems() == ["refused: CONNECT example.org:443"]
     assert azure.guard.take_refused() == ["CONNECT example.org:443"]
 
 
 def test_plain_http_and_other_ports_are_refused(azure):
-    assert requests.get("http://management.azure.com/", timeout=5).status_code == 403
+    assert requests.get("http://management.azure.com/", timeout=PATIENCE_S).status_code == 403
     with pytest.raises(requests.exceptions.ProxyError):
-        requests.get("https://management.azure.com:8443/", timeout=5)
+        requests.get("https://management.azure.com:8443/", timeout=PATIENCE_S)
     assert len(azure.guard.take_refused()) == 2
 
 
@@ -35,7 +36,9 @@ def test_known_host_presents_a_certificate_that_only_our_authority_signed(azure)
 def test_unknown_request_is_kept(azure):
     token = {"Authorization": f"Bearer {make_token('https://management.azure.com')}"}
     answer = requests.get(
-        "https://management.azure.com/nothing?api-version=2023-04-01", headers=token, timeout=5
+        "https://management.azure.com/nothing?api-version=2023-04-01",
+        headers=token,
+        timeout=PATIENCE_S,
     )
     assert answer.status_code == 404
     assert len(azure.problems()) == 1
@@ -54,7 +57,7 @@ def test_unknown_request_is_kept(azure):
 def test_request_needs_a_token_that_is_meant_for_it(azure, authorization, problem):
     address = f"https://management.azure.com{azure.workspace.id}?api-version=2024-04-01"
     headers = {"Authorization": authorization}
-    answer = requests.get(address, headers=headers, timeout=5)
+    answer = requests.get(address, headers=headers, timeout=PATIENCE_S)
     assert answer.status_code == 401
     assert problem in answer.json()["error"]["message"]
 
@@ -62,8 +65,8 @@ def test_request_needs_a_token_that_is_meant_for_it(azure, authorization, proble
 def test_identity_asks_for_its_secret(azure):
     endpoint = azure.environment()["IDENTITY_ENDPOINT"]
     query = {"resource": "https://ml.azure.com"}
-    assert requests.get(endpoint, query, timeout=5).status_code == 401
+    assert requests.get(endpoint, query, timeout=PATIENCE_S).status_code == 401
     header = {"X-IDENTITY-HEADER": azure.identity.secret}
-    token = requests.get(endpoint, query, headers=header, timeout=5).json()["access_token"]
+    token = requests.get(endpoint, query, headers=header, timeout=PATIENCE_S).json()["access_token"]
     assert claims_of(f"Bearer {token}")["aud"] == "https://ml.azure.com"
     assert base64.urlsafe_b64decode(token.split(".")[0] + "==")

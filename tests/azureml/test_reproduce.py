@@ -11,7 +11,7 @@ import pytest
 from azure.ai.ml.entities import AmlCompute, Environment
 from chain_tampering import edit_json, forge
 from toy_chain import Chain
-from toy_project import ROOT, wait_for
+from toy_project import PATIENCE_S, ROOT, wait_for
 
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME
 from tfhub_blocks.records.environment.package_locks import LOCK_NAME, parse_lock
@@ -154,7 +154,7 @@ def test_interrupt_ends_the_watching_and_tells_how_to_compare_later(reproducing,
     requests = reproducing.plane.recorder.requests
     wait_for(lambda: any("/children" in it.path for it in requests))
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     golden("reproduce_interrupted", reproducing.told(err))
     assert len(reproducing.jobs()) == 1

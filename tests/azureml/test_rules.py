@@ -10,6 +10,7 @@ import requests
 from loopback.contract import Contract
 from loopback.identity import make_token
 from loopback.resources import Refusal
+from toy_project import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +114,7 @@ def test_refusal_over_the_wire_names_the_openapi_path(toys):
         params={"api-version": "2024-01-01-preview"},
         headers={"Authorization": f"Bearer {make_token('https://management.azure.com')}"},
         json=body,
-        timeout=5,
+        timeout=PATIENCE_S,
     )
     assert answer.status_code == 400
     assert answer.json()["error"]["message"] == (

@@ -2,10 +2,14 @@
 
 import json
 import signal
+import threading
 import time
+from types import SimpleNamespace
 
 import pytest
+from loopback import server
 from loopback.requests import Fault
+from toy_project import PATIENCE_S, wait_for
 
 from tfhub_blocks.control.project.output_store import content_digest
 
@@ -172,15 +176,15 @@ def test_cancelled_job_ends(toy):
     toy.write("components/make/component.py", make.replace("# EFFECT", "time.sleep(600)"))
     toy.publish()
     job = toy.submit().out.partition("\n")[0]
-    while json.loads(toy.main("status", job, "--json").out)["status"] != "Running":
-        time.sleep(0.1)
+    wait_for(lambda: json.loads(toy.main("status", job, "--json").out)["status"] == "Running")
     assert toy.main("cancel", job).status == 0
     assert toy.main("status", job, "--wait").status == 130
 
 
 def test_interrupt_ends_the_watching_and_not_the_job(toy):
-    make = toy.read("components/make/component.py")
-    toy.write("components/make/component.py", make.replace("# EFFECT", "time.sleep(4)"))
+    make, go = toy.read("components/make/component.py"), toy.folder / "go"
+    waits = f"while not Path({str(go)!r}).exists():\n            time.sleep(0.02)"
+    toy.write("components/make/component.py", make.replace("# EFFECT", waits))
     toy.publish()
     process = toy.start(
         *("submit", "toy", "--wait", "--profile", "toy", "--set", f"source={toy.words}")
@@ -191,7 +195,8 @@ def test_interrupt_ends_the_watching_and_not_the_job(toy):
         if "Running" in line:
             break
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE_S)
+    go.touch()
     assert process.returncode == 130
     assert f"To cancel it, run: tfhub-blocks cancel {job}" in err
     assert toy.main("status", job, "--wait").status == 0
@@ -213,15 +218,22 @@ def test_submission_of_which_nobody_knows_whether_it_arrived_is_taken_up(
             assert len(idle_toy.jobs()) == before + 1, (fault, index)
 
 
-def test_killed_submission_is_taken_up(idle_toy, azure):
+def test_killed_submission_is_taken_up(idle_toy, azure, monkeypatch):
+    is_there, is_killed = threading.Event(), threading.Event()
+
+    def held_up(_):
+        is_there.set()
+        is_killed.wait(PATIENCE_S)
+
+    monkeypatch.setattr(server, "time", SimpleNamespace(time=time.time, sleep=held_up))
     azure.recorder.inject(Fault.SLOW, at=6)
     process = idle_toy.start(
         *("submit", "toy", "--profile", "toy", "--set", f"source={idle_toy.words}")
     )
-    azure.recorder.wait_for(7)
-    time.sleep(0.2)  # the job is there, its answer is not
+    assert is_there.wait(PATIENCE_S)  # the job is there, its answer is not
     process.kill()
     process.wait()
+    is_killed.set()
     assert idle_toy.submit().status == 0
     assert len(idle_toy.jobs()) == 1
     assert idle_toy.submit().status == 0

@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "azureml"), str(ROOT)]
-STEPS, LIMIT_S = 12, 20.0
+STEPS, LIMIT_S, START_S = 12, 20.0, 10.0
 
 
 def main() -> int:
@@ -30,7 +30,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         plane = ControlPlane(Path(scratch) / "plane", ROOT / ".azurite")
         plane.folder.mkdir()
+        started = time.monotonic()
         plane.start()
+        start_s = time.monotonic() - started
+        print(f"the servers start in {start_s:.1f} s; at most {START_S:.0f} s asked for")
         os.environ |= plane.environment()
         project = write_project(Path(scratch) / "project")
         os.chdir(project)
@@ -48,7 +51,7 @@ def main() -> int:
         print(f"ratio, {when}: {ratio:.2f}")
     took = seconds["tfhub-blocks publish", "empty"]
     print(f"{STEPS} steps in {took:.1f} s; at most {LIMIT_S:.0f} s asked for")
-    return int(took > LIMIT_S)
+    return int(took > LIMIT_S or start_s > START_S)
 
 
 def write_project(folder: Path) -> Path:

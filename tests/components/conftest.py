@@ -4,7 +4,9 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -31,23 +33,34 @@ ExecuteStep = Callable[..., "subprocess.CompletedProcess[str]"]
 def start_step(tmp_path_factory: pytest.TempPathFactory) -> StartStep:
     """Starts a step: ``start_step(name, inputs, outputs)`` gives its process, output in pipes.
 
-    It gets further environment variables by name.
+    It gets further environment variables by name; ``edit`` is a module of tfhub_blocks and what is
+    added to its code.
     """
-    snapshots: dict[str, Path] = {}
+
+    @cache
+    def code(name: str, edit: tuple[ModuleType, str] | None) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        component = shutil.copy(COMPONENTS / name / "component.py", folder)
+        write_step_package(Path(component), PACKAGE, folder)
+        if edit:
+            module, text = edit
+            path = folder / Path(str(module.__file__)).relative_to(PACKAGE.parent)
+            path.write_text(path.read_text() + text)
+        return folder
 
     def start(
-        name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any], **variables: str
+        name: str,
+        inputs: Mapping[str, Any],
+        outputs: Mapping[str, Any],
+        edit: tuple[ModuleType, str] | None = None,
+        **variables: str,
     ) -> "subprocess.Popen[str]":
-        if name not in snapshots:
-            snapshots[name] = tmp_path_factory.mktemp(name)
-            component = shutil.copy(COMPONENTS / name / "component.py", snapshots[name])
-            write_step_package(Path(component), PACKAGE, snapshots[name])
         command = f"mldesigner execute --source component.py --name {name} --inputs "
         command += " ".join(f"{port}='{value}'" for port, value in inputs.items())
         command += " --outputs " + " ".join(f"{port}='{path}'" for port, path in outputs.items())
         return subprocess.Popen(
             ["/bin/sh", "-c", f"exec {command}"],
-            cwd=snapshots[name],
+            cwd=code(name, edit),
             env=step_environment({**POLICIES, **variables}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

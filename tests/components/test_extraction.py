@@ -4,9 +4,10 @@ import json
 import os
 import re
 import shutil
-import time
 from importlib.metadata import version
 from pathlib import Path
+
+from toy_project import wait_for
 
 from tfhub_blocks.records.base.lineage import read_lineage
 from tfhub_blocks.records.formats.features import open_features
@@ -104,10 +105,8 @@ def test_workers_share_an_extraction_and_what_a_killed_one_finished_is_not_lost(
         for index in (0, 1)
     ]
     # The first worker has three parts, the second has four.
-    limit = time.monotonic() + 120
-    while not list((tmp_path / "features").glob(".work/*/*/parts/000003-*")):
-        assert time.monotonic() < limit, "there is no part in time"
-        time.sleep(0.002)
+    parts = ".work/*/*/parts/000003-*"
+    wait_for(lambda: list((tmp_path / "features").glob(parts)), poll_s=0.002)
     for worker in workers:
         worker.kill()
     for worker in workers:

@@ -2,11 +2,12 @@ import errno
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
+from toy_project import wait_for
 
+from tfhub_blocks.records.base import shards
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import PARTIAL_NAME
 from tfhub_blocks.records.base.lineage import read_lineage
@@ -92,14 +93,25 @@ def test_mistake_is_one_line_and_no_traceback(tmp_path, execute_step, inputs, me
         open_snapshot(tmp_path / "out", "test")
 
 
+STANDS_STILL = """
+
+def stand_still(*_):
+    import time
+
+    time.sleep(600)
+
+ShardWriter.close = stand_still
+"""
+
+
 def test_killed_step_leaves_nothing_finished_and_runs_again(tmp_path, start_step, execute_step):
-    source = write_rows(tmp_path / "source", 60_000, "x" * 200)
+    source = write_rows(tmp_path / "source", 12_000, "x" * 1000)
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    process = start_step("snapshot_data", {"source": source}, {"snapshot": killed})
+    process = start_step(
+        "snapshot_data", {"source": source}, {"snapshot": killed}, (shards, STANDS_STILL)
+    )
     # Killed while it writes shards, the last thing that it does before it finishes.
-    deadline = time.monotonic() + 60
-    while not list((killed / PARTIAL_NAME).glob("shards/*")) and time.monotonic() < deadline:
-        time.sleep(0.002)
+    wait_for(lambda: list((killed / PARTIAL_NAME).glob("shards/*")))
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL

@@ -4,12 +4,12 @@ import json
 import re
 import shutil
 import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from toy_project import wait_for
 
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance, read_lineage
@@ -157,11 +157,12 @@ def test_a_step_that_was_ended_goes_on_to_the_same_bits(
     }
     outputs = {"model": tmp_path / "model", "record": tmp_path / "record"}
     process = start_step("fine_tune", given, outputs)
-    limit = time.monotonic() + 120
-    while not list((tmp_path / "model").glob(".work/*/checkpoint.npz")):
-        assert time.monotonic() < limit, "there is no checkpoint in time"
+
+    def is_there():
         assert process.poll() is None, "it ended before it was to be ended"
-        time.sleep(0.01)
+        return list((tmp_path / "model").glob(".work/*/checkpoint.npz"))
+
+    wait_for(is_there, poll_s=0.01)
     process.send_signal(how)
     process.communicate()
     assert process.returncode != 0

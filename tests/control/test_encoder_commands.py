@@ -10,6 +10,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from toy_project import PATIENCE_S
 
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.pins.handles import canonical_handle, is_mutable
@@ -57,7 +58,7 @@ def test_what_is_not_decided_is_asked_for_on_a_terminal(project, small):
     arguments = ["encoder", "pin", "small", "--to", "encoders/lite", "--fine-tuning", "allowed"]
     process = project.start(*arguments, stdin=theirs)
     os.write(ours, b"mouted\nbaked\nrealtime\n12.5\n")
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     assert out.count("loading (mounted, baked, downloaded; empty: undecided): ") == 2
     assert "fine_tuning (" not in out

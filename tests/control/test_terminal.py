@@ -10,12 +10,16 @@ import termios
 from pathlib import Path
 
 import pytest
+from toy_project import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 
 
-def on_terminal(project, columns, *arguments):
-    """What a command writes to a terminal of so many columns, and its status."""
+def on_terminal(project, columns, *arguments, awaited=b""):
+    """What a command writes to a terminal of so many columns, and its status.
+
+    Once it has written what is awaited, there is a file ``go``.
+    """
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR", "CI")}
@@ -34,14 +38,21 @@ def on_terminal(project, columns, *arguments):
             break
         if not part:
             break
+        if awaited in written:
+            (project.folder / "go").touch()
     os.close(leader)
-    return written.decode(), process.wait(20)
+    return written.decode(), process.wait(PATIENCE_S)
 
 
 @pytest.mark.parametrize("columns", [50, 120])
 def test_live_table_shows_steps_and_how_they_end(columns, project):
-    project.effect('print("progress: 3/4 images, 2/s", flush=True)\ntime.sleep(0.6)')
-    written, status = on_terminal(project, columns, "run", "toy", "--set", "source=src")
+    project.effect(
+        'print("progress: 3/4 images, 2/s", flush=True)\n'
+        "while not (Path(source).parent / 'go').exists():\n    time.sleep(0.02)"
+    )
+    awaited = b"2/s" if columns == 120 else b"Runni"
+    run = ("run", "toy", "--set", "source=src")
+    written, status = on_terminal(project, columns, *run, awaited=awaited)
     assert status == 0
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written)
     frames = plain.split("┏")
@@ -77,7 +88,7 @@ def test_reader_that_goes_away_is_no_traceback(project):
     process.stdout.close()
     assert process.stderr.read() == ""
     process.stderr.close()
-    process.wait(20)
+    process.wait(PATIENCE_S)
 
 
 def test_broken_connection_is_not_taken_for_a_reader_that_went_away(project, monkeypatch):

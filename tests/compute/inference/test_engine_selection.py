@@ -1,6 +1,5 @@
 """Engines: what they give, and which of them is taken."""
 
-import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from virtual_time import VirtualTime
 
 from tfhub_blocks.compute.encoders.encoder import load_encoder
 from tfhub_blocks.compute.inference import engine_selection, openvino_engine
@@ -31,18 +31,18 @@ def sample(computation: Computation, jpeg) -> ParitySample:
 
 
 class FakeEngine(Engine):
-    """Gives what the reference gives times a factor, after a pause."""
+    """Gives what the reference gives times a factor, after a pause; all else takes no time."""
 
     name: ClassVar[str] = "fake"
     kind = "fake/cpu"
     version = "1"
 
-    def __init__(self, factor: float, pause_s: float) -> None:
-        self.factor, self.pause_s = factor, pause_s
+    def __init__(self, clock: VirtualTime, factor: float, pause_s: float) -> None:
+        self.clock, self.factor, self.pause_s = clock, factor, pause_s
 
     def compiled(self, forward: Any, precision: str) -> Forward:
         def run(inputs: Any) -> np.ndarray:
-            time.sleep(self.pause_s)
+            self.clock.sleep(self.pause_s)
             return forward(inputs).numpy() * np.float32(self.factor)
 
         return run
@@ -50,12 +50,13 @@ class FakeEngine(Engine):
 
 @pytest.fixture
 def engines(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Puts engines in the place of those that there are."""
+    """Puts engines, of a factor and a pause each, in the place of those that there are."""
+    clock = VirtualTime.in_module(engine_selection, monkeypatch)
 
-    def put(**engines: Engine) -> None:
-        monkeypatch.setattr(engine_selection, "ENGINES", engines)
+    def put(**engines: tuple[float, float]) -> None:
+        made = {name: FakeEngine(clock, *each) for name, each in engines.items()}
+        monkeypatch.setattr(engine_selection, "ENGINES", made)
 
-    monkeypatch.setattr(engine_selection, "TIMED_S", 0.2)
     return put
 
 
@@ -88,13 +89,18 @@ def test_bfloat16_differs_by_more_than_float32_and_stays_near(
 
 @pytest.mark.parametrize(
     ("factor", "pause_s", "taken"),
-    [(1.0, 0.0, "other"), (1.0, 0.1, "tensorflow"), (1.01, 0.0, "tensorflow")],
-    ids=["right and fast", "right and slow", "fast and wrong"],
+    [
+        (1.0, 0.1, "other"),
+        (1.0, 0.19, "tensorflow"),
+        (1.0, 0.3, "tensorflow"),
+        (1.01, 0.1, "tensorflow"),
+    ],
+    ids=["right and fast", "right and hardly faster", "right and slow", "fast and wrong"],
 )
 def test_auto_takes_the_fastest_of_those_that_are_right(
     factor: float, pause_s: float, taken: str, engines, sample: ParitySample
 ) -> None:
-    engines(tensorflow=FakeEngine(1.0, 0.02), other=FakeEngine(factor, pause_s))
+    engines(tensorflow=(1.0, 0.2), other=(factor, pause_s))
 
     selected = select_engine("auto", "float32", 1e-4, sample)
 
@@ -105,7 +111,7 @@ def test_auto_takes_the_fastest_of_those_that_are_right(
 def test_an_engine_that_differs_is_refused_with_the_worst_item(
     engines, sample: ParitySample
 ) -> None:
-    engines(tensorflow=FakeEngine(1.0, 0.0), other=FakeEngine(1.25, 0.0))
+    engines(tensorflow=(1.0, 0.1), other=(1.25, 0.1))
 
     with pytest.raises(BlocksError) as caught:
         select_engine("other", "float32", 1e-4, sample)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfhub_blocks.compute.latency.trials import STAGES, TrialPlan, run_trial
+from tfhub_blocks.compute.latency.trials import LEAST_CALLS, STAGES, TrialPlan, run_trial
 from tfhub_blocks.records.formats.runtimes import Runtime
 from tfhub_blocks.records.formats.snapshots import open_snapshot
 
@@ -26,7 +26,9 @@ def test_trial_tells_stages_and_rates_apart_and_warming_up_from_the_rest(own, co
     assert answers.shape == (len(contents), 3)
     assert trial.passed
     assert set(trial.calls_ms) == set(STAGES)
-    assert trial.total_ms[0] > trial.p50_ms  # nothing was warm
+    assert {len(calls) for calls in trial.calls_ms.values()} == {len(trial.total_ms)}
+    assert len(trial.total_ms) >= LEAST_CALLS
+    assert 1000 * trial.cold_start_s > trial.total_ms[0]  # the first call is a part of it
     assert (set(trial.throughput), set(trial.batches)) == ({"2"}, {"4"})
     assert 0 < trial.cpu_ms < 1000
     assert trial.memory_mb > 50

@@ -8,12 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from serving_process import ROOT, ask
+from toy_project import PATIENCE_S, wait_for
 
 from tfhub_blocks.records.environment.code_snapshots import step_modules
 
@@ -87,14 +87,14 @@ def test_mlflow_serves_it_without_code_of_ours_and_answers_alike(colours_model, 
     try:
         data = [[base64.b64encode(item).decode()] for item in items[:5]]
         body = json.dumps({"dataframe_split": {"columns": ["contents"], "data": data}})
-        until, answer = time.monotonic() + 120, None
-        while answer is None:
+
+        def answered():
             assert process.poll() is None
-            assert time.monotonic() < until
             with suppress(ConnectionError):
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-                answer = ask(connection, "POST", "/invocations", body, "application/json")
-            time.sleep(0.2)
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+                return ask(connection, "POST", "/invocations", body, "application/json")
+
+        answer = wait_for(answered, poll_s=0.2)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -7,7 +7,6 @@ import json
 import re
 import signal
 import socket
-import time
 from contextlib import suppress
 
 import jsonschema
@@ -19,6 +18,7 @@ from fastapi.openapi.models import OpenAPI
 from hostile_requests import hostile_requests
 from PIL import Image
 from serving_process import ROOT, ask, serving
+from toy_project import PATIENCE_S, wait_for
 
 
 def in_base64(contents):
@@ -139,7 +139,7 @@ def test_a_thousand_hostile_requests_are_refused_and_nothing_breaks(server, item
     ],
 )
 def test_what_is_no_http_ends_its_own_connection_alone(server, items, sent):
-    with socket.create_connection(("127.0.0.1", server.port), 30) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE_S) as connection:
         answer = b""
         with suppress(ConnectionError):  # it need not hear all of that
             connection.sendall(sent)
@@ -178,8 +178,8 @@ def test_what_one_sends_is_in_no_log_and_each_request_is(server, items):
     server.score(b"\x89PNG" + secret, "image/png")
     server.ask("POST", f"/{secret.decode()}", secret, secret.decode())
     server.score(items[0])
-    while len(requests := server.events("request")[before:]) < 3:
-        time.sleep(0.01)
+    wait_for(lambda: len(server.events("request")) >= before + 3)
+    requests = server.events("request")[before:]
     assert [(each["status"], each["items"]) for each in requests] == [(400, 0), (422, 1), (200, 1)]
     assert len({each["request"] for each in requests}) == 3
     written = "".join(server.lines)
@@ -221,8 +221,12 @@ def test_sigterm_lets_what_was_taken_be_answered_and_takes_nothing_more(colours_
         connections = [server.connect() for _ in range(2)]
         for connection in connections:
             connection.request("POST", "/score", body, {"content-type": "application/json"})
-        while server.metric("tfhub_blocks_held_items") == 0 and not server.events("request"):
-            time.sleep(0.001)
+
+        def taken():
+            answered = 32 * len(server.events("request"))  # first, so that none counts twice
+            return answered + server.metric("tfhub_blocks_held_items") >= 64
+
+        wait_for(taken, poll_s=0.001)
         server.process.send_signal(signal.SIGTERM)
         answers = [connection.getresponse() for connection in connections]
         assert [answer.status for answer in answers] == [200, 200]

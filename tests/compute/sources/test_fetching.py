@@ -10,14 +10,15 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from model_server import serve_models
 from toy_pins import toy_pin
+from toy_project import PATIENCE_S, wait_for
 
 from tfhub_blocks.compute.sources import downloads
 from tfhub_blocks.compute.sources.download_cache import cached_saved_model
@@ -174,11 +175,12 @@ def test_a_length_that_is_too_short_is_found_when_it_is_unpacked(server, tmp_pat
     )
 
 
-def test_retry_after_is_kept(server, tmp_path):
-    server.faults = [{"status": 429, "headers": {"Retry-After": "1"}}]
-    begun = time.monotonic()
+def test_retry_after_is_kept(server, tmp_path, monkeypatch):
+    waits = []
+    monkeypatch.setattr(downloads, "time", SimpleNamespace(sleep=waits.append))
+    server.faults = [{"status": 429, "headers": {"Retry-After": "20"}}]
     fetched(server.handle(PATH), tmp_path / "a")
-    assert time.monotonic() - begun >= 1.0
+    assert waits == [20.0]
 
 
 def test_a_server_that_is_not_there_is_told_in_one_line(tmp_path):
@@ -346,7 +348,7 @@ def test_ten_processes_download_once(server, pin, cache):
     processes = [context.Process(target=cached_in_process, args=(pin, queue)) for _ in range(10)]
     for process in processes:
         process.start()
-    answers = {queue.get(timeout=60) for _ in processes}
+    answers = {queue.get(timeout=PATIENCE_S) for _ in processes}
     for process in processes:
         process.join()
     assert answers == {str(cache / pin.digest)}
@@ -356,14 +358,10 @@ def test_ten_processes_download_once(server, pin, cache):
 
 def test_a_killed_download_is_absent_and_goes_on(server, pin, cache):
     server.asked.clear()
-    server.faults = [{"stall": 60}]
+    server.faults = [{"stall": 2 * PATIENCE_S}]
     process = multiprocessing.get_context("fork").Process(target=cached, args=(pin,))
     process.start()
-    partial = None
-    while not (partial and partial.stat().st_size > 0):
-        found = [p for p in cache.glob("downloads/*") if not p.suffix]
-        partial = found[0] if found else None
-        time.sleep(0.01)
+    wait_for(lambda: [p for p in cache.glob("downloads/*") if not p.suffix and p.stat().st_size])
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     assert not (cache / pin.digest).exists()

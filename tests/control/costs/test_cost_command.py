@@ -135,6 +135,10 @@ def test_step_that_had_a_part_of_the_items_is_expected_to_have_that_part(toy):
     found = estimate(toy, "--items", "1000")["steps"]
     assert found["joined"]["basis"] == "1,000 items at 10/s elsewhere"
     assert found["left"]["basis"] == "200 items at 2/s elsewhere"
+    # A step that was too quick for a rate counts too.
+    toy.write(".runs/runs/toy-1/steps/b/log.txt", "progress: 200/200 items\n")
+    found = estimate(toy, "--items", "1000")["steps"]
+    assert found["left"]["basis"] == "100 items at 2/s elsewhere"
 
 
 def test_what_the_store_has_is_saved(toy):

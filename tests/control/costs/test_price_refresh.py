@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from retail_server import item, serve_retail
-from toy_project import ROOT
+from toy_project import PATIENCE_S, ROOT
 
 from tfhub_blocks.control.costs import retail_prices as retail_api
 from tfhub_blocks.control.costs.prices import load_prices
@@ -223,7 +223,7 @@ def test_https_is_taken_if_its_certificate_is_good(toy, tmp_path):
         retail.items = [item("Standard_D2", 0.1), item("Standard_D4ds_v5", 0.2)]
         words = ("cost", "refresh", "--url", retail.url)
         process = toy.start(*words, env=variables)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0, err
         assert "eastus: 2 sizes in USD" in out
         trusting_nobody = variables | {"SSL_CERT_FILE": os.devnull}

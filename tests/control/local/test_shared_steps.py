@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from toy_project import SHARE, SHARED, is_alive, wait_for
+from toy_project import PATIENCE_S, SHARE, SHARED, is_alive, wait_for
 
 # Each worker says who it is, and after some parts waits for a file.
 WAITS = """
@@ -110,7 +110,7 @@ def test_one_killed_worker_fails_the_step_and_the_rerun_makes_what_is_missing(sh
     wait_for(lambda: len(sharing.parts()) >= 6)
     kept = len(sharing.parts())
     os.kill(pids[1], signal.SIGKILL)
-    out, _ = engine.communicate(timeout=30)
+    out, _ = engine.communicate(timeout=PATIENCE_S)
     assert engine.returncode == 1
     assert '"error": "worker 1 of 3 (the first is 0): signal SIGKILL ended the step"' in out
     assert "log.worker1.txt" in out
@@ -143,7 +143,7 @@ def test_interrupted_run_keeps_its_work(sharing):
     pids = sharing.pids(2)
     wait_for(lambda: len(sharing.parts()) >= 6)
     engine.send_signal(signal.SIGINT)
-    engine.communicate(timeout=30)
+    engine.communicate(timeout=PATIENCE_S)
     assert engine.returncode == 130
     assert not any(is_alive(pid) for pid in pids.values())
     assert len(sharing.parts()) >= 6

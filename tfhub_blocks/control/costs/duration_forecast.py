@@ -14,7 +14,7 @@ from tfhub_blocks.records.base.progress import PREFIX
 MOST_RUNS = 10
 MOST_RECORDS = 200
 _TAIL_BYTES = 4096
-_PROGRESS = re.compile(rf"^{PREFIX}(\d+)(?:/(\d+))? (.+?), (\d+)/s", re.MULTILINE)
+_PROGRESS = re.compile(rf"^{PREFIX}(\d+)(?:/(\d+))? (.+?)(?:, (\d+)/s.*)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -130,17 +130,20 @@ def _by_rate(steps: Sequence[PastStep], items: int | None) -> Expectation | None
 
 def most_things(logs: Sequence[Path]) -> int:
     """Return the number of units of the step in a run that processed the most."""
-    rates = (throughput(log) for log in logs)
-    return max((rate.total for rate in rates if rate and rate.total), default=1)
+    return max((int(line[2]) for log in logs for line in _progress(log) if line[2]), default=1)
 
 
 def throughput(log: Path) -> Throughput | None:
     """Return the last rate in a step's log, or None without a rate."""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-        text = file.read().decode(errors="replace")
-    found = [match for match in _PROGRESS.finditer(text) if int(match[4]) > 0]
+    found = [line for line in _progress(log) if int(line[4] or 0) > 0]
     if not found:
         return None
     _, total, unit, rate = found[-1].groups()
     return Throughput(float(rate), unit, int(total) if total else None)
+
+
+def _progress(log: Path) -> list[re.Match[str]]:
+    """Return the progress lines at the end of a step's log."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+        return list(_PROGRESS.finditer(file.read().decode(errors="replace")))
