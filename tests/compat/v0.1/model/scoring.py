@@ -1,0 +1,63 @@
+"""The scoring program that travels inside a model. It needs what the model pins, and not us."""
+
+import importlib
+import runpy
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.pyfunc import PythonModel
+
+# TensorFlow looks for Keras, for which it needs two fifths of its time, and goes without it.
+_KERAS = "keras.src.optimizers"
+sys.modules.setdefault(_KERAS, None)  # type: ignore[arg-type]
+import tensorflow as tf  # noqa: E402
+
+if sys.modules[_KERAS] is None:
+    del sys.modules[_KERAS]
+
+# Items are answered in batches of this size, so that a long table needs no more memory.
+BATCH_SIZE = 64
+
+
+class Scorer(PythonModel):  # type: ignore[misc]
+    """Answers items (bytes of a file, or text) with labels and probabilities."""
+
+    def load_context(self, context: Any) -> None:
+        """Load the SavedModel, and the program that decodes for it if there is one, once."""
+        for package in context.model_config["imports"]:  # they register operations
+            importlib.import_module(package)
+        program = context.artifacts.get("decoder")
+        self._decode = runpy.run_path(program)["decode"] if program else None
+        self._decoder_options = context.model_config["decoder_options"]
+        self._model = tf.saved_model.load(context.artifacts["saved_model"])
+        self._serve = self._model.signatures["serving_default"]
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
+        """For each item: label, its probability, and all probabilities in the order of labels."""
+        items = np.asarray(model_input)
+        items = items[:, 0] if items.ndim == 2 else items
+        answers = [
+            self._serve(contents=self._decoded(items[start : start + BATCH_SIZE]))
+            for start in range(0, len(items), BATCH_SIZE)
+        ]
+        labels = [label.decode() for answer in answers for label in answer["label"].numpy()]
+        probabilities = [row for answer in answers for row in answer["probabilities"].numpy()]
+        return pd.DataFrame(
+            {
+                "label": labels,
+                "probability": [float(row.max()) for row in probabilities],
+                "probabilities": [row.astype(float) for row in probabilities],
+            }
+        )
+
+    def _decoded(self, items: Iterable[Any]) -> tf.Tensor:
+        if self._decode is not None:
+            items = [self._decode(item, **self._decoder_options) for item in items]
+        return tf.constant(list(items), tf.string)
+
+
+mlflow.models.set_model(Scorer())
