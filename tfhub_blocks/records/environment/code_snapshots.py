@@ -89,7 +89,8 @@ def step_lock(component: Path, package: Path) -> str | None:
     reference = environment_reference(component)
     if reference is None:
         return None
-    roots = (component.parent.parent, package / "components")
+    # The step lies in components/NAME or in components/operations/NAME.
+    roots = (*component.parents[1:3], package / "components")
     for folder in (folder for root in roots for folder in sorted(root.glob("environments/*/"))):
         definition = read_definition(folder)
         if definition.name == reference.name and definition.version == reference.version:
