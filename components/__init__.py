@@ -67,8 +67,10 @@ def __getattr__(name: str) -> Any:
     if name.startswith("__") or name not in names():
         raise AttributeError(f"no step is named {name!r}. The steps are {', '.join(names())}.")
     know_import_frames()
-    kind = _files()[name].parents[1].name
-    group = f"{__name__}.{kind}" if kind == "operations" else __name__
+    group = __name__
+    if _files()[name].parents[1].name == "operations":
+        group = f"{__name__}.operations"
+        import_module(group).__path__[:] = [f"{folder}/operations" for folder in __path__]
     module = import_module(f"{group}.{name}.component")
     # Nodes of the decorated function lack this code snapshot; nodes of its component have it.
     component = getattr(module, name).component
