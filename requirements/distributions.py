@@ -13,7 +13,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 CONTROL = "tfhub-blocks-control"
-SOURCES = ("README.md", "LICENSE", "pyproject.toml", "components", "pipelines", "tfhub_blocks")
+SOURCES = (
+    *("README.md", "LICENSE", "pyproject.toml"),
+    *("components", "docs", "pipelines", "tfhub_blocks"),
+)
 
 
 def control_project(text: str) -> str:
@@ -42,23 +45,28 @@ def build(folder: Path, target: Path) -> None:
     )
 
 
+def build_distribution(name: str, target: Path) -> None:
+    """Build one of the two wheels into a folder."""
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*")
+    with tempfile.TemporaryDirectory() as scratch:
+        tree = Path(scratch)
+        for source in SOURCES:
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, tree / source, symlinks=True, ignore=ignored)
+            else:
+                shutil.copy(ROOT / source, tree / source)
+        if name == CONTROL:
+            project = tree / "pyproject.toml"
+            project.write_text(control_project(project.read_text("utf-8")), "utf-8")
+        build(tree, target)
+
+
 def main() -> None:
     """Build both wheels and print their names."""
     target = ROOT / "dist"
     shutil.rmtree(target, ignore_errors=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        for name in ("tfhub-blocks", CONTROL):
-            tree = Path(scratch) / name
-            tree.mkdir()
-            for source in SOURCES:
-                if (ROOT / source).is_dir():
-                    shutil.copytree(ROOT / source, tree / source, symlinks=True)
-                else:
-                    shutil.copy(ROOT / source, tree / source)
-            if name == CONTROL:
-                project = tree / "pyproject.toml"
-                project.write_text(control_project(project.read_text("utf-8")), "utf-8")
-            build(tree, target)
+    for name in ("tfhub-blocks", CONTROL):
+        build_distribution(name, target)
     print(*sorted(path.name for path in target.iterdir()), sep="\n")
 
 

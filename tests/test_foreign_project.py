@@ -1,10 +1,12 @@
 """A project of somebody else: its own components and pipelines beside the installed ones."""
 
 import os
-import shutil
+import re
+import runpy
 import subprocess
 import sys
 import venv
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,23 +56,17 @@ FILES = {
 }
 
 
+def built(name: str, folder: Path) -> Path:
+    distributions = runpy.run_path(str(ROOT / "requirements/distributions.py"))
+    distributions["build_distribution"](name, folder)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of this checkout, built from a copy."""
-    folder = tmp_path_factory.mktemp("wheel")
-    tree = folder / "tree"
-    kept = ("README.md", "LICENSE", "pyproject.toml")
-    for name in ("components", "pipelines", "tfhub_blocks", "docs"):
-        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "encoders")
-        if name == "tfhub_blocks":
-            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
-        shutil.copytree(ROOT / name, tree / name, symlinks=True, ignore=ignored)
-    for name in kept:
-        shutil.copy(ROOT / name, tree / name)
-    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--disable-pip-version-check", "--no-deps"]
-    subprocess.run([*pip, "--no-deps", "--no-build-isolation", "-w", folder, tree], check=True)
-    (built,) = folder.glob("*.whl")
-    return built
+    """The wheel of this checkout."""
+    return built("tfhub-blocks", tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
@@ -177,8 +173,6 @@ def test_own_steps_are_checked_and_written_for_publishing(project: ForeignProjec
 
 
 def test_wheel_installs_one_name_and_carries_its_data(wheel: Path, tmp_path: Path) -> None:
-    import zipfile
-
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     tops = {name.partition("/")[0] for name in names}
@@ -196,3 +190,18 @@ def test_wheel_installs_one_name_and_carries_its_data(wheel: Path, tmp_path: Pat
         "control/lineage/drawing_page.css",
     ):
         assert f"tfhub_blocks/{name}" in names
+
+
+def test_second_distribution_has_the_same_code_and_requires_no_tensorflow(
+    wheel: Path, tmp_path: Path
+) -> None:
+    control = built("tfhub-blocks-control", tmp_path)
+    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(control) as other:
+        (metadata,) = (name for name in other.namelist() if name.endswith(".dist-info/METADATA"))
+        text = other.read(metadata).decode()
+        code = [name for name in one.namelist() if name.startswith("tfhub_blocks/")]
+        assert {name: other.read(name) for name in code} == {n: one.read(n) for n in code}
+    required = re.findall(r"^Requires-Dist: ([\w-]+)", text, re.M)
+    assert "azure-ai-ml" in required
+    assert not {"tensorflow", "tf-keras", "openvino", "scipy"} & set(required)
+    assert "Name: tfhub-blocks-control\n" in text
