@@ -63,17 +63,17 @@ def test_mistakes_end_a_step_with_one_line_and_no_output(
     texts = write_test_snapshot(tmp_path / "texts", [b"a text"], modality="text")
     cases = [
         ("import_encoder", {"source": saved_encoder}, "set unpinned=accept once"),
-        ("import_encoder", {"source": damaged}, "> saved_model.pb] this file has sha256"),
-        ("import_encoder", {"unpinned": "maybe"}, "it is 'maybe'. Expected one of accept, refuse"),
+        ("import_encoder", {"source": damaged}, "> saved_model.pb] file saved_model.pb has sha256"),
+        ("import_encoder", {"unpinned": "maybe"}, "'maybe' is not allowed. Expected one of accept, refuse"),
         (
             "extract_features",
             {"snapshot": texts, "encoder": imported_encoder},
-            "the snapshot's items are text, small takes image",
+            "the modality of the snapshot is text, and small takes image",
         ),
         (
             "extract_features",
             {"snapshot": texts, "encoder": damaged},
-            "> saved_model.pb] this file has sha256",
+            "> saved_model.pb] file saved_model.pb has sha256",
         ),
     ]
     for name, inputs, message in cases:

@@ -138,7 +138,7 @@ def test_what_is_given_in_full_is_verified_and_then_left_to_the_image(
     with (baked / "saved_model/saved_model.pb").open("ab") as file:
         file.write(b"\0")
     done = execute_step("import_encoder", {"source": baked}, {"encoder": tmp_path / "b"})
-    assert "> saved_model.pb] this file has sha256" in done.stderr
+    assert "> saved_model.pb] file saved_model.pb has sha256" in done.stderr
 
 
 def test_an_image_without_the_encoder_or_with_another_is_told_in_one_line(
@@ -168,7 +168,7 @@ def test_an_image_without_the_encoder_or_with_another_is_told_in_one_line(
     )
     shutil.copytree(imported_encoder / "saved_model", place)
     (place / "variables/variables.index").write_bytes(b"other")
-    assert "> variables/variables.index] this file has sha256" in told()
+    assert "> variables/variables.index] file variables/variables.index has sha256" in told()
 
 
 def test_the_watch_on_sockets_ends_a_process_that_opens_one(no_sockets):

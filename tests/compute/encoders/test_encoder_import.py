@@ -91,9 +91,15 @@ def test_an_encoder_without_pin_is_refused_unless_accepted(
     ("change", "message"),
     [
         (lambda f: flip(f / "variables/variables.data-00000-of-00001"), "variables.data-00000"),
-        (lambda f: (f / "variables/variables.index").unlink(), "index] this file is missing"),
-        (lambda f: (f / "saved_model.pb").unlink(), "saved_model.pb] this file is missing"),
-        (lambda f: (f / "assets").write_bytes(b"x"), "assets] this file has sha256"),
+        (
+            lambda f: (f / "variables/variables.index").unlink(),
+            "index] file variables/variables.index is missing",
+        ),
+        (
+            lambda f: (f / "saved_model.pb").unlink(),
+            "saved_model.pb] file saved_model.pb is missing",
+        ),
+        (lambda f: (f / "assets").write_bytes(b"x"), "assets] file assets has sha256"),
     ],
 )
 def test_a_file_that_differs_from_the_pin_is_refused(
@@ -310,7 +316,7 @@ def test_a_flipped_byte_in_an_imported_encoder_is_found_before_it_is_loaded(
     folder = shutil.copytree(imported_encoder, tmp_path / "encoder")
     flip(folder / "saved_model/variables/variables.data-00000-of-00001")
 
-    with pytest.raises(BlocksError, match=r"this file has sha256 .*. Expected .* as pinned"):
+    with pytest.raises(BlocksError, match=r"] file .* has sha256 .*\. Expected .*, as pinned"):
         load_encoder(folder, "test")
 
 

@@ -372,7 +372,9 @@ def test_a_killed_download_is_absent_and_goes_on(server, pin, cache):
 
 def test_what_is_not_as_pinned_never_reaches_the_cache(server, pin, cache):
     server.answers[PATH] = packed({"saved_model.pb": b"planted", "variables/v": b""})
-    with pytest.raises(BlocksError, match=r"saved_model.pb] this file has sha256 .*as pinned"):
+    with pytest.raises(
+        BlocksError, match=r"saved_model.pb] file saved_model.pb has sha256 .*as pinned"
+    ):
         cached(pin)
     assert [path.name for path in cache.iterdir() if path.suffix != ".lock"] == ["downloads"]
 
