@@ -61,10 +61,10 @@ def test_budget_that_is_kept_lets_the_job_go(toy, azure):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("Standard_DS3_v2 =", "Standard_DS4_v2 =", "no price of Standard_DS3_v2 in westeurope"),
-        ("dedicated = 0.36, ", "", "no dedicated price of Standard_DS3_v2 in westeurope"),
+        ("Standard_DS3_v2 =", "Standard_DS4_v2 =", "no price for Standard_DS3_v2 in westeurope"),
+        ("dedicated = 0.36, ", "", "no dedicated price for Standard_DS3_v2 in westeurope"),
         ("dedicated = 0.36", "dedicated = 0", "dedicated] the price is 0.0"),
-        ('currency = "USD"', 'currency = "EUR"', "toy > budget.currency] it is USD"),
+        ('currency = "USD"', 'currency = "EUR"', "toy > budget.currency] the budget is in USD"),
         ("format_version = 1", "format_version = 9", "update tfhub-blocks"),
     ],
 )

@@ -103,7 +103,7 @@ REFUSED = [
     (
         1,
         "many.resources = {'instance_count': 10}",
-        "10. Expected at most 3, the max_nodes",
+        "10. Expected at most 9, the max_nodes",
     ),
     (1, "many.resources = {'instance_count': 0}", "0. Expected a whole number, at least 1"),
     (1, "first.resources = {'instance_count': 2}", "[pipeline > first.resources] instance_count"),
@@ -111,7 +111,7 @@ REFUSED = [
     (
         10,
         "pass",
-        "roles.cpu.instance_count] instance_count is 10. Expected at most 3, the max_nodes",
+        "roles.cpu.instance_count] instance_count is 10. Expected at most 9, the max_nodes",
     ),
 ]
 

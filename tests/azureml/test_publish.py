@@ -165,7 +165,7 @@ def test_encoder_with_another_byte_is_not_published(project, tmp_path, imported_
     ("words", "message"),
     [
         (["mkae"], "Did you mean 'make'?"),
-        (["--data", "words"], "NAME=VALUE"),
+        (["--data", "words"], "Write --data words=VALUE"),
         (["--data", "words=nowhere"], "path nowhere does not exist"),
         (["--encoder", "nowhere"], "encoder.toml"),
     ],

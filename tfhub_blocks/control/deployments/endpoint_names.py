@@ -26,7 +26,7 @@ def endpoint_name(given: str | None, what: str, connection: Connection, where: s
                 where,
                 f"--name {given}",
                 f"{given!r} is not a valid name of an endpoint",
-                "3 to 32 letters, digits and single hyphens, with a letter first",
+                "3 to 32 letters, digits and single hyphens, beginning with a letter",
                 "Pass such a name with --name, or leave out --name for a derived name",
             )
         return given

@@ -49,8 +49,8 @@ def choose_size(candidate: DeploymentCandidate, given: str | None) -> str:
         raise BlocksError(
             WHERE,
             f"--instance-type {given}",
-            f"{candidate.label} was measured on {candidate.size}",
-            f"{candidate.size}",
+            f"{candidate.label} was measured on {candidate.size}, not on {given}",
+            "",
             f"Leave out --instance-type, or run check_latency on {given} and register the model"
             " again",
         )
