@@ -19,7 +19,7 @@ WITH_NODE = PATH="$(CURDIR)/.node/bin:$$PATH"
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 .PHONY: run setup samples check lock lock-check test $(TEST_PARTS) \
-	test-all test-azure test-tools node azurite browser bench clean
+	test-all test-azure test-tools node azurite browser bench dist clean
 
 run: samples
 	@$(BIN)/tfhub-blocks run transfer_learning \
@@ -120,5 +120,9 @@ $(SAMPLES)/fashion-mnist:
 	@.venv-torch/bin/pip install -q --disable-pip-version-check -r requirements/torch.in
 	@touch $@
 
+# Both distributions, with TensorFlow and without.
+dist: setup
+	@$(BIN)/python requirements/distributions.py
+
 clean:
-	rm -rf $(VENV) .venv-torch .node .azurite .browser $(SAMPLES) .runs
+	rm -rf dist $(VENV) .venv-torch .node .azurite .browser $(SAMPLES) .runs

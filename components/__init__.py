@@ -39,9 +39,16 @@ sys.modules[__name__].__class__ = _Steps
 
 def names() -> list[str]:
     """Return the names of all steps, sorted."""
-    folders = (Path(folder) for folder in _search_path())
-    found = {path.parent.name for root in folders for path in root.glob("*/component.py")}
-    return sorted(found)
+    return sorted(_files())
+
+
+def _files() -> dict[str, Path]:
+    folders = [Path(folder) for folder in _search_path()]
+    found: dict[str, Path] = {}
+    for folder in reversed(folders):
+        for pattern in ("*/component.py", "operations/*/component.py"):
+            found |= {path.parent.name: path for path in folder.glob(pattern)}
+    return found
 
 
 def _search_path() -> list[str]:
@@ -60,7 +67,11 @@ def __getattr__(name: str) -> Any:
     if name.startswith("__") or name not in names():
         raise AttributeError(f"no step is named {name!r}. The steps are {', '.join(names())}.")
     know_import_frames()
-    module = import_module(f"{__name__}.{name}.component")
+    group = __name__
+    if _files()[name].parents[1].name == "operations":
+        group = f"{__name__}.operations"
+        import_module(group).__path__[:] = [f"{folder}/operations" for folder in __path__]
+    module = import_module(f"{group}.{name}.component")
     # Nodes of the decorated function lack this code snapshot; nodes of its component have it.
     component = getattr(module, name).component
     scratch = tempfile.mkdtemp(prefix="tfhub-blocks-")

@@ -191,5 +191,8 @@ def test_wheel_installs_one_name_and_carries_its_data(wheel: Path, tmp_path: Pat
         "components/environments/cpu/requirements.lock",
         "pipelines/prices.toml",
         "pipelines/profiles/local.toml",
+        "compute/evaluation/evaluation_report.html",
+        "compute/serving/page.js",
+        "control/lineage/drawing_page.css",
     ):
         assert f"tfhub_blocks/{name}" in names

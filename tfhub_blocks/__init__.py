@@ -9,8 +9,8 @@ from typing import Any as _Any
 
 __version__ = "0.2.0"
 
-# The module that defines each public name. The code snapshot of a step reads this table as text
-# (records/environment/code_snapshots.py), so it has to be a literal.
+# The module that defines each public name (decision 55). The code snapshot of a step reads this
+# table as text (records/environment/code_snapshots.py), so it has to be a literal.
 _HOMES = {
     "BlocksError": "tfhub_blocks.records.base.errors",
     "Evidence": "tfhub_blocks.records.formats.evidence",

@@ -14,6 +14,7 @@ import tfhub_blocks
 from tfhub_blocks.cli import main
 from tfhub_blocks.records.base.digests import folder_files
 from tfhub_blocks.records.base.lineage import read_lineage
+from tfhub_blocks.records.formats.releases import read_lock
 
 V01 = Path(__file__).parent / "v0.1"
 
@@ -75,3 +76,9 @@ def test_verify_reads_the_files_of_a_model(capsys):
     status = main(["verify", str(V01 / "model"), "--partial"])
     out = capsys.readouterr()
     assert status == 0, out.out + out.err
+
+
+def test_release_lock_is_read():
+    lock = read_lock(V01 / "old.lock.toml")
+    assert lock.pipeline == "transfer_learning"
+    assert len(lock.steps) == 6

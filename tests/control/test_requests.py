@@ -1,4 +1,5 @@
 import pytest
+from toy_project import MAKE
 
 WRONG = {
     "unknown_pipeline": ["run", "toi"],
@@ -160,3 +161,11 @@ def test_user_without_a_name_is_no_traceback(project, monkeypatch):
     outcome = project.run("--profile", "limited")
     assert outcome.status == 0
     assert "text" not in outcome.record["inputs"]
+
+
+def test_operating_step_is_found_in_its_own_folder(project):
+    project.write("components/operations/retire/component.py", MAKE.replace("make", "retire"))
+    assert "  retire " in project.main("list").out
+    shown = project.main("show", "retire")
+    assert (shown.status, shown.err) == (0, "")
+    assert "  source                   uri_folder, required: What it reads" in shown.out

@@ -1,5 +1,7 @@
 """The order of the packages, and the language of the texts."""
 
+import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,14 @@ def test_each_package_says_in_one_sentence_what_it_is_for():
 def test_texts_keep_the_limits_of_the_language():
     found = measure(read_checkout(ROOT))
     assert {key: found[key] for key, most in LIMITS.items() if found[key] > most} == {}
+
+
+def test_walk_of_one_picture_names_functions_that_exist():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \d+ \| `([\w/.]+)` \| `([\w.]+)` \|", page, re.M)
+    assert len(rows) > 20
+    for file, name in rows:
+        path = ROOT / file if file.startswith("components") else ROOT / "tfhub_blocks" / file
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        defined = {getattr(node, "name", "") for node in nodes}
+        assert set(name.split(".")) <= defined, (file, name)

@@ -2,7 +2,7 @@
 
 from tfhub_blocks.records.base.errors import BlocksError
 
-# What tfhub-blocks-control leaves out, by the names that are imported.
+# The packages that tfhub-blocks-control leaves out (decision 56), by the names that are imported.
 _OF_COMPUTE = frozenset(
     {
         "kagglehub", "openvino", "pandas", "scipy", "soundfile", "soxr", "starlette", "tensorflow",

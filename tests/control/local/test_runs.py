@@ -236,7 +236,8 @@ def test_second_interrupt_does_not_wait_for_a_step_that_does_not_listen(project)
         "signal.signal(signal.SIGTERM, lambda *_: asked.touch())" + SLEEP
     )
     script = (
-        "import sys\nfrom tfhub_blocks import cli\nfrom tfhub_blocks.control.local import step_process as it\n"
+        "import sys\nfrom tfhub_blocks import cli\n"
+        "from tfhub_blocks.control.local import step_process as it\n"
         f"it.GRACE_S = {ENDLESS_S}\nsys.exit(cli.main())"
     )
     process = subprocess.Popen(

@@ -2,7 +2,11 @@ import pytest
 
 from tfhub_blocks.records.base.digests import files_sha256, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
-from tfhub_blocks.records.environment.code_snapshots import step_modules, write_step_package
+from tfhub_blocks.records.environment.code_snapshots import (
+    step_modules,
+    write_program,
+    write_step_package,
+)
 
 FILES = {
     "__init__.py": "",
@@ -118,6 +122,69 @@ def test_only_edits_to_what_is_imported_change_the_snapshot(edited, changes, pac
     before = digest(component, package, tmp_path / "before")
     (package / edited).write_text(FILES[edited] + "# edited\n")
     assert (digest(component, package, tmp_path / "after") != before) is changes
+
+
+TEMPLATES = ("lazy.html", "lazy.css", "lazy.js")
+
+
+def write_templates(package, *names):
+    for name in names:
+        (package / "compute" / name).write_text(f"the text of {name}")
+
+
+def test_snapshot_contains_the_templates_of_its_modules_and_no_other_file(package, tmp_path):
+    component = tmp_path / "component.py"
+    component.write_text("import tfhub_blocks.compute.lazy\n")
+    write_templates(package, *TEMPLATES, "lazy.txt", "lazy2.html", "unrelated.html")
+    written = write_step_package(component, package, tmp_path / "snapshot")
+    found = {path.name for path in (written / "compute").iterdir()}
+    assert found == {"__init__.py", "lazy.py", *TEMPLATES}
+    for name in TEMPLATES:
+        assert (written / "compute" / name).read_text() == f"the text of {name}"
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_edit_of_a_template_changes_the_snapshot(name, package, tmp_path):
+    component = tmp_path / "component.py"
+    component.write_text("import tfhub_blocks.compute.lazy\n")
+    write_templates(package, *TEMPLATES)
+    before = digest(component, package, tmp_path / "before")
+    assert digest(component, package, tmp_path / "same") == before
+    (package / "compute" / name).write_text("edited")
+    assert digest(component, package, tmp_path / "after") != before
+
+
+def test_program_is_written_with_its_own_templates_and_those_of_its_imports(package, tmp_path):
+    write_templates(package, *TEMPLATES, "program.css")
+    program = package / "compute" / "program.py"
+    program.write_text("import tfhub_blocks.compute.lazy\n")
+    written = write_program(program, package, tmp_path / "program")
+    assert written == "tfhub_blocks/compute/program.py"
+    found = {path.name for path in (tmp_path / "program/tfhub_blocks/compute").iterdir()}
+    assert found == {"__init__.py", "program.py", "program.css", "lazy.py", *TEMPLATES}
+
+
+def test_snapshot_of_a_step_with_a_report_renders_it_alone(tmp_path):
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    root = Path(__file__).parents[3]
+    home = "tfhub_blocks.compute.evaluation.evaluation_report"
+    component = tmp_path / "component.py"
+    component.write_text(f"from {home} import EvaluationPage, render_report\n")
+    write_step_package(component, root / "tfhub_blocks", tmp_path)
+    script = (
+        "from component import *; page = EvaluationPage('A title', '', [], [], [], [], [], []); "
+        "print('<h1>A title</h1>' in render_report(page))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, '.'); {script}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("True\n", "")
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator
 
-from tfhub_blocks.control.cards.cards import Card, CardTable
+from tfhub_blocks.control.cards.cards import Card
 from tfhub_blocks.control.lineage.chain_drawing import printable
-from tfhub_blocks.control.lineage.drawing_page import escaped, html_page, table
+from tfhub_blocks.control.lineage.drawing_page import Block, TextTable, text_page
 
 _MARKS = re.compile(r"([\\`*_{}\[\]<>#|!~$&])")
 
@@ -20,10 +20,10 @@ def markdown(card: Card) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _markdown_block(block: str | tuple[str, ...] | CardTable) -> Iterator[str]:
+def _markdown_block(block: Block) -> Iterator[str]:
     if isinstance(block, str):
         yield _plain(block)
-    elif isinstance(block, CardTable):
+    elif isinstance(block, TextTable):
         yield _row(block.head)
         yield "|" + "---|" * len(block.head)
         yield from map(_row, block.rows)
@@ -50,19 +50,5 @@ def printable_words(text: str) -> list[str]:
 
 def page(card: Card) -> str:
     """Return the card as a self-contained HTML page."""
-    parts = [
-        f"<h1>{escaped(card.title)}</h1>",
-        f"<p>{escaped(card.summary)}</p>",
-    ]
-    for section in card.sections:
-        parts.append(f"<h2>{escaped(section.heading)}</h2>")
-        parts += map(_html_block, section.blocks)
-    return html_page(card.title, "\n".join(parts))
-
-
-def _html_block(block: str | tuple[str, ...] | CardTable) -> str:
-    if isinstance(block, str):
-        return f"<p>{escaped(block)}</p>"
-    if isinstance(block, CardTable):
-        return table(block.head, list(block.rows))
-    return "<ul>\n" + "\n".join(f"<li>{escaped(item)}</li>" for item in block) + "\n</ul>"
+    sections = [(section.heading, section.blocks) for section in card.sections]
+    return text_page(card.title, [card.summary], sections)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tfhub_blocks.control.cards.model_facts import ModelFacts
 from tfhub_blocks.control.costs.accounts import account
+from tfhub_blocks.control.lineage.drawing_page import Block, TextTable
 from tfhub_blocks.control.project.run_terms import total
 from tfhub_blocks.records.formats.champion_comparison import ChampionComparison
 from tfhub_blocks.records.formats.evidence import Evidence
@@ -15,19 +16,11 @@ NOT_HERE = "Not recorded locally."
 
 
 @dataclass(frozen=True)
-class CardTable:
-    """A table of texts, with a head."""
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
 class Section:
     """A heading with paragraphs, lists and tables."""
 
     heading: str
-    blocks: tuple["str | tuple[str, ...] | CardTable", ...]
+    blocks: tuple[Block, ...]
 
 
 @dataclass(frozen=True)
@@ -62,7 +55,7 @@ def model_card(facts: ModelFacts) -> Card:
     )
 
 
-def _data(facts: ModelFacts) -> "Iterator[str | CardTable]":
+def _data(facts: ModelFacts) -> Iterator[str | TextTable]:
     if not facts.data:
         yield NOT_HERE
     for manifest in facts.data.values():
@@ -76,7 +69,7 @@ def _data(facts: ModelFacts) -> "Iterator[str | CardTable]":
             (label, *(str(manifest.counts[split].get(label, 0)) for split in splits))
             for label in manifest.labels
         )
-        yield CardTable(("Class", *splits), tuple(rows))
+        yield TextTable(("Class", *splits), tuple(rows))
 
 
 def _encoder(facts: ModelFacts) -> Iterator[str]:
@@ -89,15 +82,15 @@ def _encoder(facts: ModelFacts) -> Iterator[str]:
         )
 
 
-def _training(facts: ModelFacts) -> "Iterator[str | CardTable]":
+def _training(facts: ModelFacts) -> Iterator[str | TextTable]:
     made = facts.trained.provenance
     yield f"{made.step}, {made.started} to {made.finished}"
     rows = tuple((k, str(v)) for k, v in made.parameters.items() if v is not None)
     if rows:
-        yield CardTable(("Parameter", "Value"), rows)
+        yield TextTable(("Parameter", "Value"), rows)
 
 
-def _metrics(evidence: Evidence | None) -> "Iterator[str | CardTable]":
+def _metrics(evidence: Evidence | None) -> Iterator[str | TextTable]:
     if evidence is None:
         yield "No evidence about the model was found locally."
         return
@@ -107,28 +100,28 @@ def _metrics(evidence: Evidence | None) -> "Iterator[str | CardTable]":
         yield from _comparison(evidence.comparison)
 
 
-def _latency(evidence: Evidence) -> "Iterator[str | CardTable]":
+def _latency(evidence: Evidence) -> Iterator[str | TextTable]:
     measured = evidence.facts
     place = measured.get("compute_size") or "a machine without a recorded size"
     yield f"{measured.get('runtime', 'The runtime')}, in the serving process, on {place}."
     yield from _tables(evidence)
 
 
-def _tables(evidence: Evidence) -> Iterator[CardTable]:
+def _tables(evidence: Evidence) -> Iterator[TextTable]:
     """Yield the table of metrics, and the table of thresholds."""
     rows = tuple(
         (name.replace("_", " ").capitalize(), f"{value:.4g}", interval)
         for name, value, interval in _measured(evidence)
     )
-    yield CardTable(("Metric", "Value", "Interval"), rows)
+    yield TextTable(("Metric", "Value", "Interval"), rows)
     thresholds = tuple(
         (it.name, f"{it.asked:.4g}", f"{it.measured:.4g}", "met" if it.met else "NOT met")
         for it in evidence.thresholds
     )
-    yield CardTable(("Threshold", "Required", "Measured", ""), thresholds)
+    yield TextTable(("Threshold", "Required", "Measured", ""), thresholds)
 
 
-def _comparison(comparison: ChampionComparison) -> "Iterator[str | CardTable]":
+def _comparison(comparison: ChampionComparison) -> Iterator[str | TextTable]:
     sentence = comparison.told()
     yield f"{sentence[0].upper()}{sentence[1:]}."
     rows = tuple(
@@ -140,7 +133,7 @@ def _comparison(comparison: ChampionComparison) -> "Iterator[str | CardTable]":
         )
         for name, change in comparison.changes.items()
     )
-    yield CardTable(("Metric", "Champion", "Difference", "Interval"), rows)
+    yield TextTable(("Metric", "Champion", "Difference", "Interval"), rows)
     yield from comparison.warnings()
 
 
@@ -194,7 +187,7 @@ def _licences(facts: ModelFacts) -> Iterator[str]:
         yield NOT_HERE
 
 
-def _cost(facts: ModelFacts) -> "Iterator[str | CardTable]":
+def _cost(facts: ModelFacts) -> Iterator[str | TextTable]:
     if not facts.makers:
         yield NOT_HERE
         return
@@ -209,22 +202,22 @@ def _cost(facts: ModelFacts) -> "Iterator[str | CardTable]":
         rows.append((place.name, found.run, step.place, f"{step.seconds:.0f} s", cost))
     totals = [f"{_amount(total(amounts))} {name}".rstrip() for name, amounts in costs.items()]
     rows.append(("in all", "", "", "", ", ".join(totals)))
-    yield CardTable(("Step", "Run", "Ran on", "Took", "Cost"), tuple(rows))
+    yield TextTable(("Step", "Run", "Ran on", "Took", "Cost"), tuple(rows))
 
 
-def _promotions(facts: ModelFacts) -> CardTable:
+def _promotions(facts: ModelFacts) -> TextTable:
     rows = tuple(
         (it.destination, it.profile, it.asset, ", ".join(it.promoters), it.decided, it.reason)
         for it in facts.promotions
     )
-    return CardTable(("To", "Profile", "As", "By", "On", "Because"), rows)
+    return TextTable(("To", "Profile", "As", "By", "On", "Because"), rows)
 
 
 def _amount(amount: float | None) -> str:
     return "?" if amount is None else f"{amount:.4g}"
 
 
-def _digests(facts: ModelFacts) -> CardTable:
+def _digests(facts: ModelFacts) -> TextTable:
     made = facts.lineage.provenance
     rows = [
         ("model", facts.output.digest),
@@ -239,4 +232,4 @@ def _digests(facts: ModelFacts) -> CardTable:
         rows.append(("champion", facts.evidence.comparison.champion))
     if facts.latency:
         rows.append(("latency evidence", str(facts.latency.as_statement()["digest"])))
-    return CardTable(("Content", "SHA-256"), tuple(rows))
+    return TextTable(("Content", "SHA-256"), tuple(rows))

@@ -1,62 +1,97 @@
 """A drawing as one self-contained HTML page: no scripts, no requests, and all text escaped."""
 
-import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from tfhub_blocks.control.lineage.chain_drawing import Box, Drawing, printable
+from tfhub_blocks.records.base.templates import read_beside, render
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _LINE = 250, 86, 90, 26, 17
 _CHARACTERS = 36
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem; color: #1c2733; background: #fff; }
-h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin-top: 2rem; }
-svg text { font: 12px system-ui, sans-serif; fill: #1c2733; }
-svg .title { font-weight: 600; } svg .label { fill: #52606d; }
-.drawing { overflow-x: auto; }
-table { border-collapse: collapse; } td, th { text-align: left; vertical-align: top;
-padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #d9e0e6; overflow-wrap: anywhere; }
-"""
 _FILLS = {"source": "#eef3f7", "missing": "#fdeceb", "version": "#e6f4ea"}
 
 
-def html_page(title: str, body: str) -> str:
-    """Return a complete page around a body that is HTML already."""
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        f"<title>{escaped(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        f"{body}\n</body>\n</html>\n"
-    )
+@dataclass(frozen=True)
+class TextTable:
+    """A table of texts, with a head."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
-def escaped(text: object) -> str:
-    """Escape a text from outside for HTML."""
-    return html.escape(printable(str(text)))
+Block = str | tuple[str, ...] | TextTable
+"""A paragraph, a list or a table."""
 
 
-def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
-    """Return a table of texts as HTML."""
-    heads = "".join(f'<th scope="col">{escaped(name)}</th>' for name in head)
-    body = "\n".join(
-        "<tr>" + "".join(f"<td>{escaped(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return f"<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+@dataclass(frozen=True)
+class _Curve:
+    """An arrow of the picture, from one point to another."""
+
+    label: str
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @property
+    def bend(self) -> int:
+        return max(40, (self.x1 - self.x0) // 2)
+
+
+@dataclass(frozen=True)
+class _PlacedBox:
+    """A box of the picture, with the height of each of its lines."""
+
+    x: int
+    y: int
+    fill: str
+    text: str
+    lines: list[tuple[int, str]]
+    width: int = _WIDTH
+    height: int = _HEIGHT
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A drawing with all coordinates, in pixels."""
+
+    width: int
+    height: int
+    curves: list[_Curve]
+    boxes: list[_PlacedBox]
+
+
+def text_page(
+    title: str, summary: Iterable[str], sections: Iterable[tuple[str, Sequence[Block]]]
+) -> str:
+    """Return a page of texts: the title, the summary, and sections of (heading, blocks)."""
+    return _page(title, summary, sections, None)
 
 
 def drawing_page(drawing: Drawing, summary: Sequence[str] = ()) -> str:
     """Return the drawing as a page: the summary, the drawing from left to right, and a table."""
-    rows: list[tuple[object, ...]] = [
+    rows = tuple(
         (box.title, "; ".join(box.lines), _origins(drawing, name))
         for name, box in drawing.boxes.items()
-    ]
-    details = table(("Item", "How it was produced, and its contents", "Made from"), rows)
-    summed_up = "".join(f"<p>{escaped(line)}</p>\n" for line in summary)
-    return html_page(
-        drawing.title,
-        f"<h1>{escaped(drawing.title)}</h1>\n{summed_up}"
-        f'<div class="drawing">{_svg(drawing)}</div>\n'
-        f"<h2>In words</h2>\n{details}",
+    )
+    details = TextTable(("Item", "How it was produced, and its contents", "Made from"), rows)
+    return _page(drawing.title, summary, [("In words", [details])], _picture(drawing))
+
+
+def _page(
+    title: str,
+    summary: Iterable[str],
+    sections: Iterable[tuple[str, Sequence[Block]]],
+    picture: _Picture | None,
+) -> str:
+    return render(
+        __file__,
+        title=title,
+        summary=summary,
+        sections=sections,
+        picture=picture,
+        style=read_beside(__file__, ".css"),
+        printable=printable,
     )
 
 
@@ -74,7 +109,7 @@ def _columns(drawing: Drawing) -> dict[str, int]:
     return columns
 
 
-def _svg(drawing: Drawing) -> str:
+def _picture(drawing: Drawing) -> _Picture:
     columns = _columns(drawing)
     rows: dict[int, int] = {}
     places: dict[str, tuple[int, int]] = {}
@@ -82,41 +117,30 @@ def _svg(drawing: Drawing) -> str:
         row = rows.get(column, 0)
         rows[column] = row + 1
         places[name] = (column * (_WIDTH + _GAP_X) + 1, row * (_HEIGHT + _GAP_Y) + 1)
-    width = (max(rows, default=0) + 1) * (_WIDTH + _GAP_X) - _GAP_X + 2
-    height = max(rows.values(), default=1) * (_HEIGHT + _GAP_Y) - _GAP_Y + 2
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" role="img" '
-        f'aria-label="{escaped(drawing.title)}">'
-    ]
-    for start, label, end in drawing.arrows:
-        parts += _arrow(places[start], escaped(label), places[end])
-    for name, box in drawing.boxes.items():
-        parts += _box(box, *places[name])
-    return "\n".join([*parts, "</svg>"])
-
-
-def _arrow(start: tuple[int, int], label: str, end: tuple[int, int]) -> Iterator[str]:
-    x0, y0 = start[0] + _WIDTH, start[1] + _HEIGHT // 2
-    x1, y1 = end[0], end[1] + _HEIGHT // 2
-    bend = max(40, (x1 - x0) // 2)
-    yield (
-        f'<path d="M{x0} {y0} C{x0 + bend} {y0} {x1 - bend} {y1} {x1} {y1}" fill="none" '
-        'stroke="#8fa3b5"/>'
+    return _Picture(
+        (max(rows, default=0) + 1) * (_WIDTH + _GAP_X) - _GAP_X + 2,
+        max(rows.values(), default=1) * (_HEIGHT + _GAP_Y) - _GAP_Y + 2,
+        [_curve(places[start], label, places[end]) for start, label, end in drawing.arrows],
+        [_placed(box, *places[name]) for name, box in drawing.boxes.items()],
     )
-    yield f'<circle cx="{x1}" cy="{y1}" r="3" fill="#52606d"/>'
-    yield f'<text class="label" x="{x1 - 8}" y="{y1 - 6}" text-anchor="end">{label}</text>'
 
 
-def _box(box: Box, x: int, y: int) -> Iterator[str]:
-    fill = _FILLS.get(box.kind, "#fff")
-    yield f"<g><title>{escaped('; '.join((box.title, *box.lines)))}</title>"
-    yield (
-        f'<rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="6" fill="{fill}" '
-        'stroke="#52606d"/>'
+def _curve(start: tuple[int, int], label: str, end: tuple[int, int]) -> _Curve:
+    middle = _HEIGHT // 2
+    return _Curve(label, start[0] + _WIDTH, start[1] + middle, end[0], end[1] + middle)
+
+
+def _placed(box: Box, x: int, y: int) -> _PlacedBox:
+    lines = (box.title, *box.lines)
+    shown = enumerate(map(_shortened, lines[:4]))
+    return _PlacedBox(
+        x,
+        y,
+        _FILLS.get(box.kind, "#fff"),
+        "; ".join(lines),
+        [(y + 22 + number * _LINE, line) for number, line in shown],
     )
-    for number, line in enumerate((box.title, *box.lines)[:4]):
-        kind = ' class="title"' if number == 0 else ""
-        shown = line if len(line) <= _CHARACTERS else f"{line[: _CHARACTERS - 1]}…"
-        place = f'x="{x + 10}" y="{y + 22 + number * _LINE}"'
-        yield f"<text{kind} {place}>{escaped(shown)}</text>"
-    yield "</g>"
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= _CHARACTERS else f"{line[: _CHARACTERS - 1]}…"

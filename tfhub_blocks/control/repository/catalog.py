@@ -48,8 +48,10 @@ def pipeline_files() -> dict[str, SourceFile]:
 def component_files() -> dict[str, SourceFile]:
     """Return each step by name. A project's step hides an installed one of that name."""
     folders = _folders("components")
-    paths = [path for folder in folders for path in sorted(folder.glob("*/component.py"))]
-    return {path.parent.name: SourceFile(path.parent.name, path) for path in paths}
+    patterns = ("*/component.py", "operations/*/component.py")
+    paths = [it for folder in folders for pattern in patterns for it in folder.glob(pattern)]
+    found = {path.parent.name: SourceFile(path.parent.name, path) for path in paths}
+    return dict(sorted(found.items()))
 
 
 def _folders(kind: str) -> list[Path]:

@@ -1,1 +1,1 @@
-"""Digests, folders, lineage statements, shards, documents, errors, progress, and worker groups."""
+"""Digests, folders, lineage statements, shards, errors, progress, workers and templates."""

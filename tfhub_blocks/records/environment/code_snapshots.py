@@ -1,7 +1,7 @@
 """The code snapshot of a step: its component.py and the tfhub-blocks modules that it imports.
 
-The snapshot also contains the lock of the step's environment, so that the step can compare it with
-the installed packages.
+The snapshot also contains the templates of these modules, and the lock of the step's environment,
+so that the step can compare it with the installed packages.
 """
 
 import ast
@@ -16,6 +16,7 @@ from tfhub_blocks.records.environment.environment_references import environment_
 from tfhub_blocks.records.environment.package_locks import step_lock_path
 
 PACKAGE = "tfhub_blocks"
+TEMPLATE_SUFFIXES = (".html", ".css", ".js")
 
 
 def step_modules(component: Path, package: Path) -> dict[str, Path]:
@@ -49,7 +50,10 @@ def step_modules(component: Path, package: Path) -> dict[str, Path]:
 
 
 def write_step_package(component: Path, package: Path, folder: Path) -> Path:
-    """Write a copy of the package with only a step's modules and its lock, and return its path."""
+    """Write a copy of the package with only a step's modules and its lock, and return its path.
+
+    The copy contains the templates of the modules, too.
+    """
     (folder / PACKAGE).mkdir(parents=True)
     modules = step_modules(component, package)
     lock = step_lock(component, package) if modules else None
@@ -60,17 +64,27 @@ def write_step_package(component: Path, package: Path, folder: Path) -> Path:
 
 
 def write_program(module: Path, package: Path, folder: Path) -> str:
-    """Write a module of the package with its imports, and return its path in the folder."""
+    """Write a module of the package with its imports, and return its path in the folder.
+
+    The folder contains the templates of all these modules, too.
+    """
     relative = module.relative_to(package.parent).as_posix()
     _write({**step_modules(module, package), relative: module}, folder)
     return relative
 
 
 def _write(modules: Mapping[str, Path], folder: Path) -> None:
-    for relative, path in modules.items():
+    for relative, module in modules.items():
         target = folder / relative
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(path.read_bytes())
+        for path in (module, *_templates(module)):
+            (target.parent / path.name).write_bytes(path.read_bytes())
+
+
+def _templates(module: Path) -> list[Path]:
+    """Return the files that `records.base.templates` reads for a module."""
+    found = (module.with_suffix(suffix) for suffix in TEMPLATE_SUFFIXES)
+    return [path for path in found if path.is_file()]
 
 
 def step_lock(component: Path, package: Path) -> str | None:
@@ -89,7 +103,8 @@ def step_lock(component: Path, package: Path) -> str | None:
     reference = environment_reference(component)
     if reference is None:
         return None
-    roots = (component.parent.parent, package / "components")
+    # The step lies in components/NAME or in components/operations/NAME.
+    roots = (*component.parents[1:3], package / "components")
     for folder in (folder for root in roots for folder in sorted(root.glob("environments/*/"))):
         definition = read_definition(folder)
         if definition.name == reference.name and definition.version == reference.version:

@@ -1,0 +1,42 @@
+"""Pages from templates: ``NAME.html``, ``NAME.css`` and ``NAME.js`` next to the module ``NAME.py``.
+
+The code snapshot of a step contains the templates of each of its modules. A template cannot include
+another module's template, which the snapshot might lack: share a page through its module.
+"""
+
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined, Template
+
+
+def render(module: str, /, **values: object) -> str:
+    """Render the ``.html`` template of a module.
+
+    Every value is escaped, unless the template marks it as ``safe``.
+
+    Args:
+        module: The module's ``__file__``.
+        values: The value of each name in the template.
+
+    Raises:
+        jinja2.UndefinedError: The template uses a name without a value.
+    """
+    return _template(Path(module).with_suffix(".html")).render(values)
+
+
+def read_beside(module: str, suffix: str) -> str:
+    """Return the text of a module's ``.css`` or ``.js`` file, without changes."""
+    return Path(module).with_suffix(suffix).read_text(encoding="utf-8")
+
+
+@cache
+def _template(path: Path) -> Template:
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.from_string(path.read_text(encoding="utf-8"))
