@@ -98,7 +98,7 @@ MOST_LINES = 30
 
 
 @pytest.mark.parametrize(
-    "path", sorted(ROOT.glob("components/*/component.py")), ids=lambda path: path.parent.name
+    "path", sorted(ROOT.glob("components/**/component.py")), ids=lambda path: path.parent.name
 )
 def test_body_of_a_component_fits_a_screen(path):
     """What a step does is a function of tfhub_blocks.compute, which tests and tools can call."""
