@@ -1,7 +1,8 @@
 """fine_tuning: Train a head, then the upper part of the encoder; register the better model."""
 
-from azure.ai.ml import Input, dsl
+from azure.ai.ml import dsl
 
+from tfhub_blocks import like
 from tfhub_blocks.components import (
     evaluate,
     extract_features,
@@ -20,78 +21,33 @@ from tfhub_blocks.components import (
     "it. Evaluate both models and register the better model.",
 )
 def fine_tuning(
-    source: Input(
-        type="uri_folder",
-        description="Labelled data: a folder for each class, or a folder with a table.",
+    source: like(snapshot_data, "source"),
+    owner: like(register_model, "owner"),
+    encoder: like(import_encoder, "source"),
+    handle: like(
+        import_encoder,
+        "handle",
+        description="Address of a TF Hub or Kaggle model. Set this or encoder.",
     ),
-    owner: Input(type="string", description="Person or team that is responsible for the model."),
-    encoder: Input(type="custom_model", optional=True, description="Folder of the encoder."),
-    handle: Input(
-        type="string",
-        optional=True,
-        description="TF Hub or Kaggle handle, in place of an encoder's folder.",
-    ) = None,
-    unpinned: Input(
-        type="string",
-        enum=["accept", "refuse"],
-        description="Treatment of an encoder without a pin.",
-    ) = "refuse",
-    split_salt: Input(
-        type="string", description="Text that determines the splits together with the content."
-    ) = "splits-1",
-    max_rejected_fraction: Input(
-        type="number",
-        min=0.0,
-        max=1.0,
-        description="Highest share of unusable items; the run fails above it.",
-    ) = 0.01,
-    champion: Input(
-        type="mlflow_model",
-        optional=True,
-        description="Model in production, compared with the new model on the same test items.",
-    ) = None,
-    trainable: Input(
-        type="string",
-        description="Part of the encoder to train: blocks from the top, a share of the forward "
-        "pass, or the beginning of a variable's name (tfhub-blocks encoder cuts lists them).",
-    ) = "0.33",
-    epochs: Input(
-        type="integer", optional=True, min=1, max=1000, description="Highest number of epochs."
-    ) = None,
-    learning_rate: Input(
-        type="number",
-        optional=True,
-        min=1e-8,
-        max=1.0,
-        description="Learning rate of the topmost block and the head.",
-    ) = None,
-    balance_classes: Input(
-        type="boolean", description="Weight each class by the inverse of its share."
-    ) = False,
-    seed: Input(type="integer", min=0, description="Seed of the order of items in training.") = 0,
-    min_accuracy: Input(
-        type="number",
-        optional=True,
-        min=0.0,
-        max=1.0,
-        description="Lowest accuracy for registration.",
-    ) = None,
-    min_accuracy_gain: Input(
-        type="number",
-        optional=True,
-        min=-1.0,
-        max=1.0,
-        description="Lowest accuracy gain over the champion; the lower end of the gain's 95 % "
-        "interval must reach it.",
-    ) = None,
-    model_name: Input(
-        type="string", description="Name of the model in the registry."
-    ) = "fine-tuning",
-    trigger_time: Input(
-        type="string",
-        optional=True,
-        description="Time at which a schedule started the run; schedules set it.",
-    ) = None,
+    unpinned: like(import_encoder, "unpinned"),
+    split_salt: like(snapshot_data, "split_salt"),
+    max_rejected_fraction: like(snapshot_data, "max_rejected_fraction"),
+    champion: like(evaluate, "champion"),
+    trainable: like(
+        fine_tune,
+        "trainable",
+        description="Part of the encoder to train: a number of blocks from the top, a share of the "
+        "forward pass such as 0.33, or the beginning of a variable's name (tfhub-blocks encoder "
+        "cuts lists them).",
+    ),
+    epochs: like(fine_tune, "epochs"),
+    learning_rate: like(fine_tune, "learning_rate"),
+    balance_classes: like(train_head, "balance_classes"),
+    seed: like(fine_tune, "seed"),
+    min_accuracy: like(evaluate, "min_accuracy"),
+    min_accuracy_gain: like(evaluate, "min_accuracy_gain"),
+    model_name: like(register_model, "model_name", default="fine-tuning"),
+    trigger_time: like(register_model, "trigger_time"),
 ):
     """Fine-tune the part of an encoder above a cut; the part below runs once per item.
 

@@ -1,7 +1,8 @@
 """latency_gate: Find the fastest runtime of a trained model, and register it within a budget."""
 
-from azure.ai.ml import Input, dsl
+from azure.ai.ml import dsl
 
+from tfhub_blocks import like
 from tfhub_blocks.components import check_latency, evaluate, register_model
 
 
@@ -12,112 +13,33 @@ from tfhub_blocks.components import check_latency, evaluate, register_model
     "register both if the runtime meets a latency budget.",
 )
 def latency_gate(
-    model: Input(type="mlflow_model", description="Model from train_head or fine_tune."),
-    snapshot: Input(type="uri_folder", description="Snapshot whose test split is used."),
-    owner: Input(type="string", description="Person or team that is responsible for the model."),
-    champion: Input(
-        type="mlflow_model",
-        optional=True,
-        description="Model in production, compared with the model on the same test items.",
-    ) = None,
-    compute_size: Input(
-        type="string",
-        optional=True,
+    model: like(evaluate, "model"),
+    snapshot: like(evaluate, "snapshot"),
+    owner: like(register_model, "owner"),
+    champion: like(evaluate, "champion"),
+    compute_size: like(
+        check_latency,
+        "compute_size",
         description="Azure's name for the machine size of the latency step and of the endpoint.",
-    ) = None,
-    p50_ms: Input(
-        type="number", optional=True, min=0.0, description="Budget: highest p50 latency, in ms."
-    ) = None,
-    p95_ms: Input(
-        type="number", optional=True, min=0.0, description="Budget: highest p95 latency, in ms."
-    ) = None,
-    p99_ms: Input(
-        type="number",
-        optional=True,
-        min=0.0,
-        description="Budget: highest p99 latency, in ms. The lower of this value and the budget "
-        "in the encoder's pin applies.",
-    ) = None,
-    items_per_s: Input(
-        type="number",
-        optional=True,
-        min=0.001,
-        description="Budget: lowest throughput, in items per second.",
-    ) = None,
-    cold_start_s: Input(
-        type="number",
-        optional=True,
-        min=0.0,
-        description="Budget: longest time until the server is ready, in seconds.",
-    ) = None,
-    memory_mb: Input(
-        type="number",
-        optional=True,
-        min=0.0,
-        description="Budget: highest memory use, in units of 10**6 bytes.",
-    ) = None,
-    tolerance: Input(
-        type="number",
-        min=0.0,
-        max=1.0,
-        description="Largest difference of a served probability from that of the reference "
-        "program.",
-    ) = 1e-5,
-    engines: Input(
-        type="string",
-        description="Candidates: engines, separated by commas; own is the reference program.",
-    ) = "own, tensorflow, openvino",
-    precisions: Input(
-        type="string", description="Candidates: precisions of products, separated by commas."
-    ) = "float32, bfloat16",
-    threads: Input(
-        type="string",
-        description="Candidates: numbers of threads for one computation, separated by commas; "
-        "auto tries 1 and the number of cores.",
-    ) = "auto",
-    batch_sizes: Input(
-        type="string", description="Candidates: largest batch sizes in items, separated by commas."
-    ) = "1",
-    windows_ms: Input(
-        type="string",
-        description="Candidates: times in ms that a batch waits for more items, separated by "
-        "commas.",
-    ) = "2",
-    requests: Input(
-        type="integer",
-        min=400,
-        max=1000000,
-        description="Load: number of requests from which percentiles are computed.",
-    ) = 1000,
-    seconds: Input(
-        type="number",
-        min=0.2,
-        max=600.0,
-        description="Load: time for which each candidate is measured, in seconds.",
-    ) = 4.0,
-    min_accuracy: Input(
-        type="number",
-        optional=True,
-        min=0.0,
-        max=1.0,
-        description="Lowest accuracy for registration.",
-    ) = None,
-    min_accuracy_gain: Input(
-        type="number",
-        optional=True,
-        min=-1.0,
-        max=1.0,
-        description="Lowest accuracy gain over the champion; the lower end of the gain's 95 % "
-        "interval must reach it.",
-    ) = None,
-    model_name: Input(
-        type="string", description="Name of the model in the registry."
-    ) = "latency-gate",
-    trigger_time: Input(
-        type="string",
-        optional=True,
-        description="Time at which a schedule started the run; schedules set it.",
-    ) = None,
+    ),
+    p50_ms: like(check_latency, "p50_ms"),
+    p95_ms: like(check_latency, "p95_ms"),
+    p99_ms: like(check_latency, "p99_ms"),
+    items_per_s: like(check_latency, "items_per_s"),
+    cold_start_s: like(check_latency, "cold_start_s"),
+    memory_mb: like(check_latency, "memory_mb"),
+    tolerance: like(check_latency, "tolerance"),
+    engines: like(check_latency, "engines"),
+    precisions: like(check_latency, "precisions"),
+    threads: like(check_latency, "threads"),
+    batch_sizes: like(check_latency, "batch_sizes"),
+    windows_ms: like(check_latency, "windows_ms"),
+    requests: like(check_latency, "requests"),
+    seconds: like(check_latency, "seconds"),
+    min_accuracy: like(evaluate, "min_accuracy"),
+    min_accuracy_gain: like(evaluate, "min_accuracy_gain"),
+    model_name: like(register_model, "model_name", default="latency-gate"),
+    trigger_time: like(register_model, "trigger_time"),
 ):
     """Find and register a runtime for a trained model within a latency budget.
 

@@ -22,6 +22,7 @@ _HOMES = {
     "SNAPSHOT": "tfhub_blocks.records.formats.snapshots",
     "SnapshotItem": "tfhub_blocks.records.formats.snapshots",
     "Threshold": "tfhub_blocks.records.formats.evidence",
+    "like": "tfhub_blocks.records.base.port_copies",
     "load_encoder": "tfhub_blocks.compute.encoders.encoder",
     "load_model": "tfhub_blocks.compute.answering.answerers",
     "open_features": "tfhub_blocks.records.formats.features",

@@ -10,6 +10,7 @@ from tfhub_blocks.records.base.errors import BlocksError as BlocksError
 from tfhub_blocks.records.base.folders import Format as Format
 from tfhub_blocks.records.base.folders import open_folder as open_folder
 from tfhub_blocks.records.base.folders import write_file as write_file
+from tfhub_blocks.records.base.port_copies import like as like
 from tfhub_blocks.records.base.progress import Progress as Progress
 from tfhub_blocks.records.formats.evidence import Evidence as Evidence
 from tfhub_blocks.records.formats.evidence import Threshold as Threshold

@@ -1,15 +1,11 @@
 """check_latency: Find a model's fastest runtime, and check it against a latency budget."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from mldesigner import Input, Output, command_component
 
-from tfhub_blocks.compute.inference.engine_list import ENGINES
 from tfhub_blocks.compute.step.step_frame import step
-from tfhub_blocks.records.formats.evidence import Evidence
-from tfhub_blocks.records.formats.runtimes import OWN, Speeds
-from tfhub_blocks.records.formats.snapshots import open_snapshot
+from tfhub_blocks.records.formats.runtimes import Speeds
 
 
 @command_component(
@@ -137,81 +133,25 @@ def check_latency(
     ``served_model`` contains the same files as the input, and runtime.toml, which the server reads.
     """
     with step(check_latency, locals()) as run:
-        from tfhub_blocks.compute.latency.accelerated_model import (
-            copy_with_runtime,
-            format_of,
-            output_digest,
-        )
-        from tfhub_blocks.compute.latency.latency_budget import missed_error, with_decided
-        from tfhub_blocks.compute.latency.latency_check import Choice, check
-        from tfhub_blocks.compute.latency.latency_machine import machine_facts
-        from tfhub_blocks.compute.latency.latency_report import (
-            FORMAT,
-            metrics_of,
-            summary_values,
-            write_report,
-        )
-        from tfhub_blocks.compute.latency.latency_subject import (
-            open_subject,
-            parsed,
-            positive,
-            take_sample,
-            words_of,
-        )
-        from tfhub_blocks.compute.latency.measurements import ServingPlan
-        from tfhub_blocks.compute.latency.trials import TrialPlan
-        from tfhub_blocks.compute.step.tracking import track
-        from tfhub_blocks.compute.tf.tensorflow_setup import core_count
+        from tfhub_blocks.compute.latency.latency_step import LatencySettings, run_latency_check
 
-        subject = open_subject(model and Path(model), encoder and Path(encoder))
-        data = open_snapshot(run.path("snapshot"), "check_latency")
-        sample = take_sample(data, subject, evaluation and Path(evaluation))
-        cores = core_count()
-        sizes = parsed(batch_sizes, "batch_sizes", positive)
-        levels = parsed(concurrency, "concurrency", positive)
-        choice = Choice(
-            engines=parsed(engines, "engines", words_of(OWN, *ENGINES)),
-            precisions=parsed(precisions, "precisions", words_of("float32", "bfloat16")),
-            threads=(cores, *({1} - {cores}))
-            if threads == "auto"
-            else parsed(threads, "threads", positive),
-            batch_sizes=sizes,
-            windows_ms=parsed(windows_ms, "windows_ms", float),
+        settings = LatencySettings(
+            budget=Speeds(p50_ms, p95_ms, p99_ms, items_per_s, cold_start_s, memory_mb),
+            compute_size=compute_size,
+            tolerance=tolerance,
+            engines=engines,
+            precisions=precisions,
+            threads=threads,
+            batch_sizes=batch_sizes,
+            windows_ms=windows_ms,
+            concurrency=concurrency,
+            requests=requests,
+            seconds=seconds,
         )
-        asked = Speeds(p50_ms, p95_ms, p99_ms, items_per_s, cold_start_s, memory_mb)
-        budget = with_decided(asked, subject.pin.decisions if subject.pin else None)
-        checked = check(
-            subject.path,
-            sample,
-            choice,
-            budget,
-            TrialPlan(tolerance, seconds, levels, sizes),
-            ServingPlan(levels, seconds, requests, items_per_s),
-            cores,
-            lambda line: print(line, flush=True),
+        run_latency_check(
+            run,
+            Path(model) if model else None,
+            Path(encoder) if encoder else None,
+            Path(evaluation) if evaluation else None,
+            settings,
         )
-        runtime = replace(checked.served.runtime, compute_size=compute_size, budget=budget)
-        machine = {"compute_size": compute_size or "", **machine_facts()}
-        folder = run.begin_output("report", FORMAT)
-        facts = [("Model", subject.digest), ("Snapshot", data.manifest.digest), *machine.items()]
-        write_report(folder, checked, facts)
-        track("check_latency", summary_values(checked), {"model_digest": subject.digest}, folder)
-        if checked.missed:
-            raise missed_error(checked.missed, runtime.name, "check_latency")
-        run.facts |= subject.facts
-        served = run.begin_output("served_model", format_of(subject.path))
-        copy_with_runtime(subject.path, served, runtime)
-        Evidence(
-            model_digest=subject.digest,
-            digests={
-                "snapshot": data.manifest.digest,
-                **subject.digests,
-                "served_model": output_digest(served),
-                "code": run.provenance.code_digest,
-                "environment": run.provenance.environment_digest,
-            },
-            metrics=metrics_of(checked),
-            thresholds=checked.thresholds,
-            kind="latency",
-            facts={"runtime": runtime.name, "precision": runtime.precision, **machine},
-        ).write(run.path("evidence"))

@@ -6,9 +6,6 @@ from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.base.progress import Progress
-from tfhub_blocks.records.formats.evidence import Evidence
-from tfhub_blocks.records.formats.models import open_model
-from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 
 @command_component(
@@ -85,81 +82,14 @@ def evaluate(
     An unmet threshold does not fail this step: register_model refuses the model.
     """
     with step(evaluate, locals()) as run:
-        from tfhub_blocks.compute.evaluation.champion import (
-            Model,
-            check_min_gain,
-            compare,
-            open_champion,
-        )
+        from tfhub_blocks.compute.evaluation.evaluation_step import run_evaluation
 
-        check_min_gain(min_accuracy_gain, champion)
-        tested, metadata = open_model(Path(model), "evaluate")
-        data = open_snapshot(Path(snapshot), "evaluate")
-        ours = Model(tested, metadata)
-        theirs = open_champion(Path(champion), ours) if champion else None
-
-        from tfhub_blocks.compute.evaluation.classification_metrics import measure
-        from tfhub_blocks.compute.evaluation.evaluation_report import FORMAT
-        from tfhub_blocks.compute.evaluation.evaluation_run import (
-            answer_split,
-            hold_thresholds,
-            summary_values,
-            write_report,
-        )
-        from tfhub_blocks.compute.step.tracking import track
-
-        labels = metadata["labels"]
-        answers = answer_split(tested.path, labels, data, "test", Progress("items"))
-        metrics = measure(answers.probabilities, answers.targets, answers.labels, resamples)
-        comparison = theirs and compare(
-            ours, theirs, answers, data, resamples, Progress("items by the champion")
-        )
-        asked = {
+        bounds = {
             "min_accuracy": min_accuracy,
             "min_balanced_accuracy": min_balanced_accuracy,
             "min_macro_f1": min_macro_f1,
             "max_log_loss": max_log_loss,
             "max_expected_calibration_error": max_expected_calibration_error,
         }
-        made = tested.lineage.provenance
-        proof = Evidence(
-            model_digest=tested.digest,
-            digests={
-                "snapshot": data.manifest.digest,
-                "training_snapshot": metadata["snapshot_digest"],
-                "encoder": metadata["encoder_digest"],
-                "training_code": made.code_digest,
-                "training_environment": made.environment_digest,
-                "code": run.provenance.code_digest,
-                "environment": run.provenance.environment_digest,
-            },
-            metrics=metrics.summary(),
-            thresholds=hold_thresholds(metrics, asked, comparison, min_accuracy_gain),
-            comparison=comparison,
-        )
-        folder = run.begin_output("report", FORMAT)
-        facts = [
-            ("Model", tested.digest),
-            *((name.replace("_", " ").capitalize(), d) for name, d in proof.digests.items()),
-            *((f"{made.step}: {name}", str(value)) for name, value in made.parameters.items()),
-            *(
-                (f"Chosen {name}", f"{made.facts[name]:.4g}")
-                for name in ("strength", "temperature")
-                if name in made.facts
-            ),
-            ("Model written", f"{made.started} to {made.finished}"),
-        ]
-        tags = {"model_digest": tested.digest}
-        if comparison:
-            facts += [
-                ("Champion", comparison.champion),
-                ("Champion's training snapshot", comparison.training_snapshot),
-            ]
-            tags["champion_digest"] = comparison.champion
-            print(comparison.told(), *comparison.warnings(), sep="\n")
-        write_report(folder, answers, metrics, proof.thresholds, data, facts, mistakes, comparison)
-        track("evaluate", summary_values(metrics, comparison), tags, folder)
-        proof.write(run.path("evidence"))
-        for threshold in proof.thresholds:
-            verdict = "met" if threshold.met else "NOT met"
-            print(f"{threshold.name} {threshold.asked:.4g}: {threshold.measured:.4g}, {verdict}")
+        before = Path(champion) if champion else None
+        run_evaluation(run, before, bounds, min_accuracy_gain, resamples, mistakes, Progress)

@@ -1,16 +1,10 @@
 """fine_tune: Train the upper part of an encoder with a head, on cached activations."""
 
-import time
-from pathlib import Path
-
 from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.inference.engine_list import ENGINES
 from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.base.progress import Progress
-from tfhub_blocks.records.formats.features import ACTIVATIONS, open_features
-from tfhub_blocks.records.formats.models import MODEL, open_model
-from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 
 @command_component(
@@ -133,44 +127,16 @@ def fine_tune(
     Training needs no settings: defaults follow from the number of items and blocks.
     """
     with step(fine_tune, locals()) as run:
-        begun = time.monotonic()
-        from tfhub_blocks.compute.encoders.encoder_policy import tunable_pin
-        from tfhub_blocks.compute.tuning.starting_models import check_start
+        from tfhub_blocks.compute.tuning.tuning_inputs import open_inputs
 
-        pin = tunable_pin(run.path("encoder"), "fine_tune")
-        items = open_snapshot(run.path("snapshot"), "fine_tune")
-        cached = activations and open_features(Path(activations), "fine_tune", ACTIVATIONS)
-        probe = start and open_model(Path(start), "fine_tune")
-        if probe:
-            check_start(probe[1], pin.digest)
+        inputs = open_inputs(run)
 
-        from tfhub_blocks.compute.cutting import cut_costs
-        from tfhub_blocks.compute.cutting.encoder_cuts import chosen_cut, cut_encoder
-        from tfhub_blocks.compute.encoders.encoder import load_encoder
-        from tfhub_blocks.compute.models.model_writing import read_head, write_model
-        from tfhub_blocks.compute.tf.tensorflow_setup import core_count, use_threads
-        from tfhub_blocks.compute.tuning import training_log, tuning_run
-        from tfhub_blocks.compute.tuning.replicas import replicas_here
+        from tfhub_blocks.compute.cutting.cut_costs import TrainingBudget
+        from tfhub_blocks.compute.tuning.tuning_run import TuningOptions
+        from tfhub_blocks.compute.tuning.tuning_step import run_tuning
 
-        use_threads(core_count())
-        replicas = replicas_here(run.worker)
-        loaded = load_encoder(run.path("encoder"), "fine_tune")
-        head = read_head(*probe) if probe else None
-        cut = cut_encoder(loaded, "fine_tune")
-        if trainable == "auto":
-            budget = cut_costs.TrainingBudget(
-                most_s, None if most_disk_gb is None else most_disk_gb * 1e9
-            )
-            asked = (budget, epochs, dtype, augment_views)
-            chosen = tuning_run.planned_cut(items, cut, *asked, replicas)
-        else:
-            chosen = chosen_cut(cut, trainable, "fine_tune")
-        print(f"trainable: {len(chosen.above)} variables, beginning with {chosen.above[0]}")
-        if not chosen.below:
-            print(
-                f"the whole encoder is trained: {cut_costs.told_whole(cut, items.manifest.items)}"
-            )
-        options = tuning_run.TuningOptions(
+        most_bytes = None if most_disk_gb is None else most_disk_gb * 1e9
+        options = TuningOptions(
             dtype=dtype,
             engine=engine,
             augment_views=augment_views,
@@ -183,23 +149,4 @@ def fine_tune(
             seed=seed,
             checkpoint_every_s=checkpoint_every_s,
         )
-        output = run.begin_output("model", MODEL) if run.worker.is_first else None
-        work = run.work("model")
-        tuned = tuning_run.fine_tune(
-            items, cut, chosen, head, options, work, Progress, cached, replicas
-        )
-        if output and tuned:
-            print(tuned.comparison.told())
-            threads = tuning_run.threading_facts() | {"replicas": replicas.count}
-            run.facts.update(tuned.facts() | {"threads": threads, "seed": seed})
-            run.facts["splits"] = dict(items.manifest.split_rule)
-            facts = {
-                "encoder_digest": loaded.digest,
-                "snapshot_digest": items.manifest.digest,
-                "preprocessing": dict(loaded.input.describe()),
-                "fine_tuned": tuned.told_cut(),
-            }
-            write_model(output, loaded, tuned.head, facts)
-            costs = {"whole_s": time.monotonic() - begun, "training_s": tuned.trained.seconds}
-            training_log.write_record(run.begin_output("record", training_log.FORMAT), tuned, costs)
-        replicas.wait()
+        run_tuning(run, inputs, trainable, TrainingBudget(most_s, most_bytes), options, Progress)

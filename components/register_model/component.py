@@ -35,7 +35,7 @@ def register_model(
     trigger_time: Input(
         type="string",
         optional=True,
-        description="Time at which the schedule started this run.",
+        description="Time at which a schedule started the run; schedules set it.",
     ) = None,
     latency: Input(
         type="uri_file",

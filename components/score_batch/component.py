@@ -121,10 +121,9 @@ def score_batch(
         options = ExtractionOptions(
             engine, engine_precision, max_difference=engine_max_difference, batch_size=batch_size
         )
-        limits = Limits(max_pixels, max_seconds)
         scoring = Scoring(
             model=scorer,
-            places=open_places(run.path("data"), scorer.modality, limits),
+            places=open_places(run.path("data"), scorer.modality, Limits(max_pixels, max_seconds)),
             model_version=version,
             options=options,
             top_k=top_k,

@@ -1,12 +1,9 @@
 """train_head: Train a calibrated linear head on cached features, and write a complete model."""
 
-from pathlib import Path
-
 from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.formats.features import open_features
-from tfhub_blocks.records.formats.models import MODEL
 
 
 @command_component(
@@ -44,45 +41,11 @@ def train_head(
     The head is the optimum of its convex loss, so it depends on the features alone.
     """
     with step(train_head, locals()) as run:
-        from tfhub_blocks.compute.heads.feature_splits import Split
-        from tfhub_blocks.compute.heads.linear_head import fit_head, parse_strengths
+        from tfhub_blocks.compute.heads.linear_head import parse_strengths
 
         tried = parse_strengths(strengths)
-        cached = open_features(Path(features), "train_head")
+        cached = open_features(run.path("features"), "train_head")
 
-        from tfhub_blocks.compute.encoders.encoder import load_encoder
-        from tfhub_blocks.compute.models.model_writing import write_model
+        from tfhub_blocks.compute.models.head_training import run_head_training
 
-        loaded = load_encoder(Path(encoder), "train_head")
-        cached.check_encoder(loaded.digest, "train_head")
-        cached.check_ids()
-        fit = fit_head(
-            Split(*cached.split("train")),
-            Split(*cached.split("validation")),
-            cached.manifest.labels,
-            tried,
-            balance_classes,
-            max_iterations,
-            progress=lambda record: print(
-                f"strength {record.strength:<10g} validation log-loss "
-                f"{record.validation_log_loss:.4f} after {record.iterations} iterations over "
-                f"{record.items} items",
-                flush=True,
-            ),
-        )
-        print(f"{fit.method}: {fit.reason}")
-        print(f"chosen: strength {fit.strength:g}, temperature {fit.head.temperature:.3f}")
-        run.facts.update(fit.as_dict())
-        if splits := cached.folder.lineage.provenance.facts.get("splits"):
-            run.facts["splits"] = splits
-        facts = {
-            "encoder_digest": loaded.digest,
-            "snapshot_digest": cached.manifest.snapshot_digest,
-            "preprocessing": dict(cached.manifest.preprocessing),
-            "features": {
-                "engine": cached.manifest.engine,
-                "precision": cached.manifest.precision,
-                "dtype": cached.manifest.dtype,
-            },
-        }
-        write_model(run.begin_output("model", MODEL), loaded, fit.head, facts)
+        run_head_training(run, cached, tried, balance_classes, max_iterations)
