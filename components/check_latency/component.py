@@ -18,7 +18,7 @@ from tfhub_blocks.records.formats.snapshots import open_snapshot
     description="Run a model's reference program and other runtimes on real items, keep the "
     "runtimes with the same answers, and measure the fastest over HTTP under a scheduled load. "
     "The step fails if the measurements exceed the budget.",
-    environment="azureml:tfhub-blocks-gpu:cf87ef4816ab",
+    environment="azureml:tfhub-blocks-gpu:c1ccb3220897",
     tags={"role": "cpu", "category": "evaluate"},
 )
 def check_latency(

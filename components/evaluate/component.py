@@ -17,7 +17,7 @@ from tfhub_blocks.records.formats.snapshots import open_snapshot
     description="Measure a model on the test split of a snapshot, with a 95 % interval for each "
     "metric, and compare it with the champion, item by item. Write a report, and evidence of the "
     "thresholds that the model meets.",
-    environment="azureml:tfhub-blocks-gpu:cf87ef4816ab",
+    environment="azureml:tfhub-blocks-gpu:c1ccb3220897",
     tags={"role": "gpu", "category": "evaluate", "needs": "min_accuracy_gain champion"},
 )
 def evaluate(

@@ -19,7 +19,7 @@ from tfhub_blocks.records.formats.snapshots import open_snapshot
     description="Cut an encoder, run its frozen lower part once over each item, and train the "
     "upper part and the head on these activations. The result is used only if it is better than "
     "the head alone.",
-    environment="azureml:tfhub-blocks-gpu:cf87ef4816ab",
+    environment="azureml:tfhub-blocks-gpu:c1ccb3220897",
     tags={"role": "gpu", "category": "train", "workers": "many"},
 )
 def fine_tune(
