@@ -144,7 +144,6 @@ def check_latency(
         )
         from tfhub_blocks.compute.latency.latency_budget import missed_error, with_decided
         from tfhub_blocks.compute.latency.latency_check import Choice, check
-        from tfhub_blocks.compute.latency.latency_machine import machine_facts
         from tfhub_blocks.compute.latency.latency_report import (
             FORMAT,
             metrics_of,
@@ -162,6 +161,7 @@ def check_latency(
         from tfhub_blocks.compute.latency.trials import TrialPlan
         from tfhub_blocks.compute.step.tracking import track
         from tfhub_blocks.compute.tf.tensorflow_setup import core_count
+        from tfhub_blocks.records.environment.machine_facts import machine_facts
 
         subject = open_subject(model and Path(model), encoder and Path(encoder))
         data = open_snapshot(run.path("snapshot"), "check_latency")
@@ -191,7 +191,7 @@ def check_latency(
             lambda line: print(line, flush=True),
         )
         runtime = replace(checked.served.runtime, compute_size=compute_size, budget=budget)
-        machine = {"compute_size": compute_size or "", **machine_facts()}
+        machine = {"compute_size": compute_size or "", **machine_facts().as_texts()}
         folder = run.begin_output("report", FORMAT)
         facts = [("Model", subject.digest), ("Snapshot", data.manifest.digest), *machine.items()]
         write_report(folder, checked, facts)
