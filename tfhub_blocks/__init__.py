@@ -24,7 +24,7 @@ _HOMES = {
     "Threshold": "tfhub_blocks.records.formats.evidence",
     "like": "tfhub_blocks.records.base.port_copies",
     "load_encoder": "tfhub_blocks.compute.encoders.encoder",
-    "load_model": "tfhub_blocks.compute.answering.answerers",
+    "load_model": "tfhub_blocks.compute.answering.opener",
     "open_features": "tfhub_blocks.records.formats.features",
     "open_folder": "tfhub_blocks.records.base.folders",
     "open_snapshot": "tfhub_blocks.records.formats.snapshots",

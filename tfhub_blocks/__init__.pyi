@@ -1,7 +1,7 @@
 # The types of the public names, for editors and type checkers: __init__.py imports them lazily.
 from types import ModuleType
 
-from tfhub_blocks.compute.answering.answerers import load_model as load_model
+from tfhub_blocks.compute.answering.opener import load_model as load_model
 from tfhub_blocks.compute.encoders.encoder import load_encoder as load_encoder
 from tfhub_blocks.compute.heads.linear_head import Head as Head
 from tfhub_blocks.compute.models.model_writing import write_model as write_model

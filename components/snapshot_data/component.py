@@ -15,7 +15,7 @@ from tfhub_blocks.records.formats.snapshots import SNAPSHOT
         "Copy a data set that may change into an immutable snapshot. The content of an item "
         "determines its id and its split; items are packed into Arrow shards."
     ),
-    environment="azureml:tfhub-blocks-cpu:6887d457f02e",
+    environment="azureml:tfhub-blocks-cpu:bff2af3ff154",
     tags={"role": "cpu", "category": "data"},
 )
 def snapshot_data(

@@ -64,7 +64,11 @@ def test_mistakes_end_a_step_with_one_line_and_no_output(
     cases = [
         ("import_encoder", {"source": saved_encoder}, "set unpinned=accept once"),
         ("import_encoder", {"source": damaged}, "> saved_model.pb] file saved_model.pb has sha256"),
-        ("import_encoder", {"unpinned": "maybe"}, "'maybe' is not allowed. Expected one of accept, refuse"),
+        (
+            "import_encoder",
+            {"unpinned": "maybe"},
+            "'maybe' is not allowed. Expected one of accept, refuse",
+        ),
         (
             "extract_features",
             {"snapshot": texts, "encoder": imported_encoder},

@@ -55,9 +55,9 @@ def test_evaluation_of_another_model_is_refused(tmp_path, colours_model, snapsho
 
 def test_either_a_model_or_an_encoder_is_taken(colours_model, imported_encoder):
     assert open_subject(None, imported_encoder).pin is not None
-    with pytest.raises(BlocksError, match="neither a model nor an encoder is passed"):
+    with pytest.raises(BlocksError, match="neither model nor encoder is set"):
         open_subject(None, None)
-    with pytest.raises(BlocksError, match="both a model and an encoder are passed"):
+    with pytest.raises(BlocksError, match="both model and encoder are set"):
         open_subject(colours_model, imported_encoder)
 
 

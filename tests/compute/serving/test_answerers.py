@@ -1,5 +1,7 @@
 """Answerers: whatever runtime computes, the answers are the model's."""
 
+import shutil
+
 import mlflow
 import numpy as np
 import pandas as pd
@@ -11,10 +13,13 @@ from tfhub_blocks.compute.answering.answerers import (
     UndecodableError,
     answered_at_once,
     batch_sizes,
-    open_answerer,
 )
+from tfhub_blocks.compute.answering.opener import find_answering, open_answerer
 from tfhub_blocks.compute.encoders.encoder import load_encoder
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.formats.models import PYFUNC as PYFUNC_FORMAT
 from tfhub_blocks.records.formats.runtimes import Runtime
 from tfhub_blocks.records.formats.snapshots import open_snapshot
 
@@ -64,7 +69,7 @@ def test_each_runtime_gives_what_the_model_answers(runtime, colours_model, conte
     table = pd.DataFrame({"contents": contents})
     expected = np.stack(scorer.predict(None, table)["probabilities"])
 
-    answerer = open_answerer(colours_model, runtime, "test")
+    answerer = open_answerer(colours_model, where="test", runtime=runtime)
 
     assert answerer.labels == ("blue", "green", "red")
     np.testing.assert_allclose(answerer(contents), expected, atol=1e-5)
@@ -76,14 +81,14 @@ def test_each_runtime_gives_what_the_model_answers(runtime, colours_model, conte
 
 @pytest.mark.parametrize("runtime", [Runtime(), Runtime("openvino")], ids=lambda r: r.name)
 def test_encoder_answers_what_it_gives(runtime, imported_encoder, contents):
-    answerer = open_answerer(imported_encoder, runtime, "test")
+    answerer = open_answerer(imported_encoder, where="test", runtime=runtime)
     expected = load_encoder(imported_encoder, "test").encode(contents)
     np.testing.assert_allclose(answerer(contents), expected, rtol=1e-4, atol=1e-5)
     assert answerer.labels[:2] == ("0", "1")
 
 
 def test_foreign_pyfunc_answers_with_its_own_columns(lengths):
-    answerer = open_answerer(lengths, None, "test")
+    answerer = open_answerer(lengths, where="test")
     np.testing.assert_allclose(answerer([b"ab", "abcd"]), [[0.5, 0.5], [0.25, 0.75]])
     assert answerer.labels == ("short", "long")
     with pytest.raises(UndecodableError, match="nothing in it") as refusal:
@@ -93,22 +98,45 @@ def test_foreign_pyfunc_answers_with_its_own_columns(lengths):
 
 def test_foreign_pyfunc_takes_no_engine(lengths):
     with pytest.raises(BlocksError, match="no engine can convert a third-party pyfunc"):
-        open_answerer(lengths, Runtime("openvino"), "test")
+        open_answerer(lengths, where="test", runtime=Runtime("openvino"))
 
 
 def test_runtime_in_the_folder_is_the_one_that_answers(lengths):
     Runtime(threads=2).write(lengths)
     try:
-        assert open_answerer(lengths, None, "test").runtime == Runtime(threads=2)
+        assert open_answerer(lengths, where="test").runtime == Runtime(threads=2)
     finally:
         (lengths / "runtime.toml").unlink()
 
 
 def test_folder_of_anything_else_is_refused(coloured_snapshot, tmp_path):
     with pytest.raises(BlocksError, match="the folder contains snapshot/"):
-        open_answerer(coloured_snapshot, None, "test")
+        open_answerer(coloured_snapshot, where="test")
     with pytest.raises(BlocksError, match="the folder contains no model"):
-        open_answerer(tmp_path, None, "test")
+        open_answerer(tmp_path, where="test")
+
+
+def test_either_a_model_or_an_encoder_is_opened(imported_encoder, colours_model):
+    answerer = open_answerer(encoder=imported_encoder, where="test")
+    assert answerer.labels == load_encoder(imported_encoder).labels
+    for folders, told in (
+        ({}, "neither model nor encoder is set"),
+        ({"model": colours_model, "encoder": imported_encoder}, "both model and encoder are set"),
+    ):
+        with pytest.raises(BlocksError, match=rf"^\[test > model\] {told}\. Expected one of them"):
+            open_answerer(**folders, where="test")
+
+
+def test_digest_of_a_pyfunc_is_that_of_its_lineage_if_it_has_one(lengths, tmp_path):
+    alone = find_answering(lengths, None, "test")
+    copy = tmp_path / "copy"
+    provenance = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
+    shutil.copytree(lengths, begin_folder(copy, provenance), dirs_exist_ok=True)
+    finish_folder(copy, "served_model", PYFUNC_FORMAT, provenance)
+    assert find_answering(copy, None, "test").digest() == alone.digest()
+    (copy / "MLmodel").write_text("flavors: {}")
+    with pytest.raises(BlocksError, match="MLmodel"):
+        find_answering(copy, None, "test").digest()
 
 
 def test_sizes_of_batches_double_up_to_the_largest():

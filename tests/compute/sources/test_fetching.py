@@ -28,6 +28,7 @@ from tfhub_blocks.compute.sources.fetching import (
     fetch_saved_model,
 )
 from tfhub_blocks.compute.sources.unpacking import unpack
+from tfhub_blocks.records.base import http_client
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.pins.pins import Pin, hashed_files
 
@@ -51,7 +52,8 @@ def server(tmp_path):
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TFHUB_BLOCKS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(downloads, "BACKOFF_S", (0.01, 0.02))
+    monkeypatch.setattr(downloads, "TRIES", 3)
+    monkeypatch.setattr(downloads, "BACKOFF_S", 0.01)
     return tmp_path / "cache"
 
 
@@ -177,7 +179,7 @@ def test_a_length_that_is_too_short_is_found_when_it_is_unpacked(server, tmp_pat
 
 def test_retry_after_is_kept(server, tmp_path, monkeypatch):
     waits = []
-    monkeypatch.setattr(downloads, "time", SimpleNamespace(sleep=waits.append))
+    monkeypatch.setattr(http_client, "time", SimpleNamespace(sleep=waits.append))
     server.faults = [{"status": 429, "headers": {"Retry-After": "20"}}]
     fetched(server.handle(PATH), tmp_path / "a")
     assert waits == [20.0]

@@ -46,7 +46,7 @@ def toy(project, monkeypatch):
         "tfhub_blocks.control.costs.price_refresh.profile_folders",
         lambda: [project.folder / "pipelines" / "profiles"],
     )
-    monkeypatch.setattr(retail_api, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(retail_api, "BACKOFF_S", 0.01)
     project.write("pipelines/prices.toml", PRICES)
     return project
 
@@ -228,7 +228,7 @@ def test_https_is_taken_if_its_certificate_is_good(toy, tmp_path):
         assert "eastus: 2 sizes in USD" in out
         trusting_nobody = variables | {"SSL_CERT_FILE": os.devnull}
         script = (
-            "from tfhub_blocks.control.costs import retail_prices as api\napi.FIRST_WAIT_S = 0\n"
+            "from tfhub_blocks.control.costs import retail_prices as api\napi.BACKOFF_S = 0\n"
             "import sys\nfrom tfhub_blocks.cli import main\nsys.exit(main(sys.argv[1:]))"
         )
         process = subprocess.run(

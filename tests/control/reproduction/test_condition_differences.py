@@ -32,7 +32,7 @@ def facts():
     """What a step here, now, would write of its machine and environment."""
     lock = parse_lock(lock_text(), "lock")
     environment = drift_from(lock).as_dict() | {"tensorflow": dict(TENSORFLOW)}
-    return {"machine": machine_facts(), "environment": environment}
+    return {"machine": machine_facts().as_record(), "environment": environment}
 
 
 def lock_text():
@@ -87,7 +87,7 @@ def test_processor_instructions_threads_and_variables_are_told_before(facts, tmp
         cores=machine["cores"] + 6,
     )
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
-    here = machine_facts()
+    here = machine_facts().as_record()
     told = differences_before(plan_of(tmp_path, facts))
     assert f"processor: was Another CPU, locally {here['processor']} (head)" in told
     assert any(

@@ -2,25 +2,18 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.encoders.encoder import Encoder, load_encoder
 from tfhub_blocks.compute.inference.computations import Computation
-from tfhub_blocks.compute.inference.engine_interface import Forward, Precision, UnfitError
+from tfhub_blocks.compute.inference.engine_interface import Forward, Precision
 from tfhub_blocks.compute.inference.engine_list import ENGINES
 from tfhub_blocks.compute.modalities.modality import Modality
-from tfhub_blocks.compute.models.served_model import ServedModel, load_served
 from tfhub_blocks.compute.tf.saved_model_loading import first_line
-from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced, use_threads
-from tfhub_blocks.records.base.errors import BlocksError
-from tfhub_blocks.records.base.lineage import STATEMENT_NAME, read_lineage
-from tfhub_blocks.records.formats import models
-from tfhub_blocks.records.formats.runtimes import OWN, Runtime, read_runtime
-from tfhub_blocks.records.pins import pins
+from tfhub_blocks.compute.tf.tensorflow_setup import tf, use_threads
+from tfhub_blocks.records.formats.runtimes import Runtime
 
 Content = bytes | str
 """The content of one item: a file's bytes, or a text."""
@@ -106,58 +99,6 @@ def answered_at_once(
             except UndecodableError as alone:
                 raise UndecodableError(str(alone), index) from error
         raise (error.__cause__ or error) from None
-
-
-def open_answerer(path: Path, runtime: Runtime | None, where: str) -> Answerer:
-    """Open the answerer of a tfhub-blocks model, an MLflow pyfunc, or an encoder.
-
-    The answers of an encoder are its output, such as the scores of a pretrained classifier. Its
-    labels are the numbers of the columns.
-
-    Args:
-        path: The folder. Every byte of a tfhub-blocks output is checked before anything is loaded.
-        runtime: The runtime. None selects the runtime of the folder's ``runtime.toml``, or without
-            this file the model's own program.
-        where: The command or step, for messages.
-
-    Raises:
-        BlocksError: The folder is none of these, was changed, or the runtime cannot run the model
-            on this machine.
-    """
-    runtime = runtime or read_runtime(path) or Runtime()
-    kind = read_lineage(path).format if (path / STATEMENT_NAME).is_file() else ""
-    if kind == str(models.MODEL):
-        return _of_model(load_served(path, where), runtime, where)
-    if kind == str(pins.FORMAT):
-        return _of_encoder(load_encoder(path, where), runtime, where)
-    if (path / "MLmodel").is_file() and kind in ("", str(models.PYFUNC)):
-        from tfhub_blocks.compute.answering.pyfuncs import PyfuncAnswerer
-
-        if runtime.engine != OWN:
-            raise _unfit(where, runtime, "no engine can convert a third-party pyfunc")
-        return PyfuncAnswerer(path, runtime, where)
-    raise BlocksError(
-        where,
-        str(path),
-        f"the folder contains {kind}" if kind else "the folder contains no model",
-        "a model, an encoder, or the folder of an MLflow model",
-        "Pass a folder that train_head, fine_tune, check_latency, import_encoder or MLflow wrote",
-    )
-
-
-def load_model(path: Path) -> Answerer:
-    """Load a model so that it answers, with the runtime that it was registered with.
-
-    Every byte is checked before anything is loaded. The result takes contents, a list of bytes or
-    texts, and returns probabilities, float32 [n, classes], in the order of ``labels``::
-
-        model = load_model(Path(".runs/runs/latest/outputs/model"))
-        model([Path("cat.jpg").read_bytes()])
-
-    Raises:
-        BlocksError: The folder holds no model, was changed, or its runtime cannot run here.
-    """
-    return open_answerer(path, None, "load_model")
 
 
 def apply_threads(runtime: Runtime) -> None:
@@ -250,44 +191,6 @@ class OwnAnswerer(Answerer):
         except tf.errors.InvalidArgumentError as error:
             raise UndecodableError(first_line(error)) from error
         return rows
-
-
-def _of_model(served: ServedModel, runtime: Runtime, where: str) -> Answerer:
-    if runtime.engine == OWN:
-        whole = served.loaded.signatures["serving_default"]
-        call = lambda contents: whole(contents=contents)["probabilities"]  # noqa: E731
-        return OwnAnswerer(served.labels, served.input, call, runtime)
-    sizes = batch_sizes(runtime.largest_batch)
-    computations = [served.computation(size, where) for size in sizes]
-    return _compiled(EngineAnswerer(served.labels, computations), runtime, where)
-
-
-def _of_encoder(encoder: Encoder, runtime: Runtime, where: str) -> Answerer:
-    labels = [str(number) for number in range(encoder.dimension)]
-    if runtime.engine == OWN:
-        strings = tf.TensorSpec([None], tf.string)
-        call = traced(lambda c: encoder.features(encoder.preprocess(c)), input_signature=[strings])
-        return OwnAnswerer(labels, encoder.input, call, runtime)
-    sizes = batch_sizes(runtime.largest_batch)
-    computations = [encoder.computation(size, where) for size in sizes]
-    return _compiled(EngineAnswerer(labels, computations), runtime, where)
-
-
-def _compiled(answerer: EngineAnswerer, runtime: Runtime, where: str) -> Answerer:
-    try:
-        return answerer.compile(runtime)
-    except UnfitError as error:
-        raise _unfit(where, runtime, str(error)) from error
-
-
-def _unfit(where: str, runtime: Runtime, reason: str) -> BlocksError:
-    return BlocksError(
-        where,
-        f"runtime {runtime.name}",
-        f"this machine cannot run the model with this runtime ({reason})",
-        "a runtime that fits the machine",
-        "Run check_latency on this kind of machine, and serve the model that it writes",
-    )
 
 
 def _decoded(encoder_input: Modality | None, content: Content) -> bytes:

@@ -52,6 +52,11 @@ class Encoder:
         return self.pin.output.dimension
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the features: their numbers."""
+        return tuple(str(number) for number in range(self.dimension))
+
+    @property
     def digest(self) -> str:
         """The digest of the SavedModel's files."""
         return self.pin.digest

@@ -11,7 +11,6 @@ from tfhub_blocks.compute.latency.accelerated_model import (
 )
 from tfhub_blocks.compute.latency.latency_budget import missed_error, with_decided
 from tfhub_blocks.compute.latency.latency_check import WHERE, Choice, check
-from tfhub_blocks.compute.latency.latency_machine import machine_facts
 from tfhub_blocks.compute.latency.latency_report import (
     FORMAT,
     metrics_of,
@@ -30,6 +29,7 @@ from tfhub_blocks.compute.latency.trials import TrialPlan
 from tfhub_blocks.compute.step.step_frame import StepRun
 from tfhub_blocks.compute.step.tracking import track
 from tfhub_blocks.compute.tf.tensorflow_setup import core_count
+from tfhub_blocks.records.environment.machine_facts import machine_facts
 from tfhub_blocks.records.formats.evidence import Evidence
 from tfhub_blocks.records.formats.runtimes import OWN, Speeds
 from tfhub_blocks.records.formats.snapshots import open_snapshot
@@ -97,7 +97,7 @@ def run_latency_check(
     )
     size = settings.compute_size
     runtime = replace(checked.served.runtime, compute_size=size, budget=budget)
-    machine = {"compute_size": size or "", **machine_facts()}
+    machine = {"compute_size": size or "", **machine_facts().as_texts()}
     folder = run.begin_output("report", FORMAT)
     facts = [("Model", subject.digest), ("Snapshot", data.manifest.digest), *machine.items()]
     write_report(folder, checked, facts)

@@ -8,15 +8,13 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow.compute as pc
 
+from tfhub_blocks.compute.answering.opener import find_answering
 from tfhub_blocks.compute.evaluation.evaluation_report import FORMAT as EVALUATION
 from tfhub_blocks.compute.evaluation.stored_answers import ANSWERS_NAME, read_answers
-from tfhub_blocks.compute.latency.accelerated_model import format_of
 from tfhub_blocks.compute.latency.latency_check import WHERE, LatencySample
 from tfhub_blocks.compute.modalities import MODALITIES
-from tfhub_blocks.records.base.digests import files_sha256, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import Folder, open_folder
-from tfhub_blocks.records.formats import models
 from tfhub_blocks.records.formats.models import open_model
 from tfhub_blocks.records.formats.snapshots import Snapshot
 from tfhub_blocks.records.pins.pins import FORMAT as ENCODER
@@ -54,29 +52,20 @@ def open_subject(model: Path | None, encoder: Path | None) -> LatencySubject:
     Raises:
         BlocksError: Neither or both are passed, the folder has another format, or was changed.
     """
-    if (model is None) == (encoder is None):
-        raise BlocksError(
-            WHERE,
-            "model",
-            "neither a model nor an encoder is passed"
-            if model is None
-            else "both a model and an encoder are passed",
-            "exactly one input of model and encoder",
-            "Pass either model or encoder",
-        )
-    if encoder is not None:
-        folder = open_folder(encoder, ENCODER, WHERE).check()
-        pin = read_pin(encoder / PIN_NAME)
-        return LatencySubject(encoder, folder.digest, pin, {"encoder": pin.digest}, _facts(folder))
-    assert model is not None  # noqa: S101 - one of both is not None
-    if format_of(model) == models.PYFUNC and (model / "MLmodel").is_file():
-        return LatencySubject(model, tree_digest(files_sha256(model)))
-    folder, metadata = open_model(model, WHERE)
+    found = find_answering(model, encoder, WHERE)
+    path = found.path
+    if found.is_pyfunc:
+        return LatencySubject(path, found.digest())
+    if encoder:
+        folder = open_folder(path, ENCODER, WHERE).check()
+        pin = read_pin(path / PIN_NAME)
+        return LatencySubject(path, folder.digest, pin, {"encoder": pin.digest}, _facts(folder))
+    folder, metadata = open_model(path, WHERE)
     digests = {
         "training_snapshot": metadata["snapshot_digest"],
         "encoder": metadata["encoder_digest"],
     }
-    return LatencySubject(model, folder.digest, read_pin(model / PIN_NAME), digests, _facts(folder))
+    return LatencySubject(path, folder.digest, read_pin(path / PIN_NAME), digests, _facts(folder))
 
 
 def take_sample(

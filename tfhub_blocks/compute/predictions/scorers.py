@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfhub_blocks.compute.answering.answerers import UndecodableError
-from tfhub_blocks.compute.encoders.encoder import Encoder, load_encoder
+from tfhub_blocks.compute.answering.opener import find_answering
+from tfhub_blocks.compute.encoders.encoder import Encoder
 from tfhub_blocks.compute.extraction.extraction import (
     CPU_BATCH_SIZE,
     PARITY_ITEMS,
@@ -26,14 +27,11 @@ from tfhub_blocks.compute.inference.computations import (
 )
 from tfhub_blocks.compute.inference.engine_selection import AUTO, sample_of, select_engine
 from tfhub_blocks.compute.inference.parity import usual_limit
-from tfhub_blocks.compute.models.served_model import ServedModel, load_served
+from tfhub_blocks.compute.models.served_model import ServedModel
 from tfhub_blocks.compute.predictions.scoring_rows import WHERE
 from tfhub_blocks.compute.tf.tensorflow_setup import has_gpu, use_one_thread_per_operation
-from tfhub_blocks.records.base.digests import files_sha256, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import open_folder
-from tfhub_blocks.records.base.lineage import STATEMENT_NAME, read_lineage
-from tfhub_blocks.records.formats import models
 from tfhub_blocks.records.formats.runtimes import OWN, Runtime
 from tfhub_blocks.records.pins import pins
 
@@ -223,31 +221,14 @@ def open_scorer(model: Path | None, encoder: Path | None) -> BatchScorer:
         BlocksError: The arguments are not exactly one path, the path is no model or encoder, a
             file was changed, or the model cannot be loaded on this machine.
     """
-    path = model or encoder
-    if path is None or (model and encoder):
-        raise BlocksError(
-            WHERE,
-            "model",
-            f"{'neither model nor encoder is' if path is None else 'both model and encoder are'} "
-            "set",
-            "one of them",
-            "Pass either model or encoder",
-        )
-    kind = read_lineage(path).format if (path / STATEMENT_NAME).is_file() else ""
-    if model and kind in ("", str(models.PYFUNC)) and (path / "MLmodel").is_file():
-        from tfhub_blocks.compute.answering.pyfuncs import PyfuncAnswerer
-
-        if kind:
-            digest = open_folder(path, models.PYFUNC, WHERE).check().digest
-        else:
-            digest = tree_digest(files_sha256(path))
-        return ProgramScorer(PyfuncAnswerer(path, Runtime(), WHERE), digest)
+    folder = find_answering(model, encoder, WHERE)
+    if folder.is_pyfunc:
+        return ProgramScorer(folder.pyfunc(Runtime()), folder.digest())
     use_one_thread_per_operation()
-    if encoder or kind == str(pins.FORMAT):
-        loaded = load_encoder(path, WHERE)
-        labels = tuple(str(number) for number in range(loaded.dimension))
-        return EngineScorer(loaded, labels, open_folder(path, pins.FORMAT, WHERE).digest)
-    return of_model(load_served(path, WHERE))
+    source = folder.load()
+    if isinstance(source, ServedModel):
+        return of_model(source)
+    return EngineScorer(source, source.labels, open_folder(folder.path, pins.FORMAT, WHERE).digest)
 
 
 def of_model(served: ServedModel) -> EngineScorer:

@@ -13,8 +13,8 @@ from tfhub_blocks.compute.answering.answerers import (
     Content,
     UndecodableError,
     apply_threads,
-    open_answerer,
 )
+from tfhub_blocks.compute.answering.opener import open_answerer
 from tfhub_blocks.compute.modalities.modality import Limits, Modality
 from tfhub_blocks.compute.serving.bodies import body_types, read_body
 from tfhub_blocks.compute.serving.limits import ServingLimits
@@ -181,7 +181,7 @@ def open_program(
     """
     runtime = read_runtime(path) or _unmeasured()
     apply_threads(runtime)
-    answerer = open_answerer(path, runtime, where)
+    answerer = open_answerer(path, where=where, runtime=runtime)
     _warm_up(answerer)
     return Program(answerer, limits, seen)
 

@@ -112,7 +112,7 @@ class StepRun:
         """Complete every output that the run began."""
         facts = self.facts | {
             "environment": {**self.environment, **accelerator_facts()},
-            "machine": machine_facts(),
+            "machine": machine_facts().as_record(),
         }
         finished = replace(self.provenance, finished=_now(), facts=facts)
         for folder, port, folder_format in self._outputs:

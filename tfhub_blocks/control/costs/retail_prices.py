@@ -3,14 +3,9 @@
 See https://learn.microsoft.com/rest/api/cost-management/retail-prices/azure-retail-prices.
 """
 
-import http.client
 import json
 import math
-import re
-import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,15 +13,14 @@ from typing import Any
 
 from tfhub_blocks.control.costs.prices import SizePrices, Tier
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.http_client import HttpError, chunks, is_safe, opened, retried
 
 URL = "https://prices.azure.com/api/retail/prices"
 # From this version on filters are case-sensitive.
 API_VERSION = "2023-01-01-preview"
 TIMEOUT_S = 30.0
-ATTEMPTS, FIRST_WAIT_S, LONGEST_WAIT_S = 5, 1.0, 60.0
+TRIES, BACKOFF_S = 5, 1.0
 MOST_PAGES = 1000
-_LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
-_PASSING = {408, 429, 500, 502, 503, 504}
 # The end of a SKU's name identifies special tiers. Spot machines are auctioned, and Azure ML's
 # clusters cannot buy them.
 _SUFFIXES: Mapping[str, Tier | None] = {"Low Priority": "low_priority", "Spot": None}
@@ -40,10 +34,7 @@ class PriceSource:
     url: str = URL
 
     def __post_init__(self) -> None:
-        parts = urllib.parse.urlsplit(self.url)
-        if parts.scheme == "https" and parts.netloc:
-            return
-        if parts.scheme != "http" or not _LOOPBACK.fullmatch(parts.netloc):
+        if not is_safe(self.url):
             raise BlocksError(
                 "cost refresh",
                 f"--url {self.url}",
@@ -97,25 +88,15 @@ class PriceSource:
 
     def _page(self, url: str) -> Mapping[str, Any]:
         """Return one page; temporary failures are retried."""
-        for attempt in range(1, ATTEMPTS + 1):
-            wait_s = min(FIRST_WAIT_S * 2 ** (attempt - 1), LONGEST_WAIT_S)
-            try:
-                page = json.loads(_read(url))
-            except urllib.error.HTTPError as error:
-                if error.code not in _PASSING or attempt == ATTEMPTS:
-                    problem = f"the API answered with status {error.code} {error.reason}"
-                    raise self._refused(problem, url) from error
-                wait_s = _requested_wait(error.headers.get("Retry-After"), wait_s)
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                if attempt == ATTEMPTS:
-                    reason = getattr(error, "reason", None) or error
-                    raise self._refused(f"the API cannot be reached ({reason})", url) from error
-            else:
-                if isinstance(page, dict):
-                    return page
-                raise self._refused("the answer is not a JSON object", url)
-            time.sleep(wait_s)
-        raise AssertionError("the last attempt returns or raises")
+        try:
+            page = retried(lambda: _read(url), TRIES, BACKOFF_S)
+        except HttpError as error:
+            answered = f"answered with status {error}"
+            problem = answered if error.status else f"cannot be reached ({error})"
+            raise self._refused(f"the API {problem}", url) from error
+        if not isinstance(page, dict):
+            raise self._refused("the answer is not a JSON object", url)
+        return page
 
     def _price(self, item: Mapping[str, Any]) -> float:
         currency, price = item.get("currencyCode"), item.get("retailPrice")
@@ -190,15 +171,12 @@ def _origin(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, parts.hostname or "", port
 
 
-def _requested_wait(header: str | None, wait_s: float) -> float:
-    return min(float(header), LONGEST_WAIT_S) if header and header.isdecimal() else wait_s
-
-
-def _read(url: str) -> bytes:
-    # Links to next pages contain blanks.
-    request = urllib.request.Request(urllib.parse.quote(url, safe=":/?&=$%'-._~,()+"))  # noqa: S310
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310  # see Source
-        if _origin(answer.url) != _origin(url):
-            raise ValueError(f"the API redirects to {answer.url}")
-        content: bytes = answer.read()
+def _read(url: str) -> object:
+    with opened(url, {}, TIMEOUT_S) as answer:
+        if _origin(str(answer.url)) != _origin(url):
+            raise HttpError(f"the API redirects to {str(answer.url).partition('?')[0]}")
+        try:
+            content: object = json.loads(b"".join(chunks(answer)))
+        except ValueError as error:
+            raise HttpError(error, again=True) from error
         return content

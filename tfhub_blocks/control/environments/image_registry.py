@@ -7,12 +7,16 @@ import hashlib
 import http.client
 import json
 import re
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Mapping
-from email.message import Message
 
+from tfhub_blocks.records.base.http_client import (
+    HttpError,
+    chunks,
+    is_loopback,
+    is_safe,
+    opened,
+)
 from tfhub_blocks.records.environment.environment_definitions import Image
 
 TIMEOUT_S = 10.0
@@ -29,7 +33,6 @@ ACCEPT = ", ".join(
 )
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
-_LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 
 
 class LookupFailedError(Exception):
@@ -43,16 +46,16 @@ def image_digest(image: Image) -> str:
         LookupFailedError: The network or the image is missing, or the registry requires an account.
     """
     host, repository = _place(image.reference.removesuffix(f":{image.tag}"))
-    scheme = "http" if _LOOPBACK.fullmatch(host) else "https"
+    scheme = "http" if is_loopback(host) else "https"
     url = f"{scheme}://{host}/v2/{repository}/manifests/{image.tag}"
     try:
         return _digest(url, {"Accept": ACCEPT})
-    except urllib.error.HTTPError as error:
-        status = f"{error.code} {error.reason}"
-        raise LookupFailedError(f"{host} answered with status {status}") from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise LookupFailedError(f"{host} cannot be reached ({reason})") from error
+    except HttpError as error:
+        answered = f"answered with status {error}"
+        problem = answered if error.status else f"cannot be reached ({error})"
+        raise LookupFailedError(f"{host} {problem}") from error
+    except ValueError as error:
+        raise LookupFailedError(f"{host} cannot be reached ({error})") from error
 
 
 def _place(name: str) -> tuple[str, str]:
@@ -66,9 +69,9 @@ def _place(name: str) -> tuple[str, str]:
 def _digest(url: str, headers: Mapping[str, str]) -> str:
     try:
         answered, _ = _request("HEAD", url, headers)
-    except urllib.error.HTTPError as error:
+    except HttpError as error:
         challenge = error.headers.get("WWW-Authenticate", "")
-        if error.code != http.client.UNAUTHORIZED or not challenge.lower().startswith("bearer"):
+        if error.status != http.client.UNAUTHORIZED or not challenge.lower().startswith("bearer"):
             raise
         headers = {**headers, "Authorization": f"Bearer {_token(challenge)}"}
         answered, _ = _request("HEAD", url, headers)
@@ -85,8 +88,7 @@ def _token(challenge: str) -> str:
     """Return an anonymous token from the address in the registry's challenge."""
     facts = dict(_CHALLENGE.findall(challenge))
     realm = facts.pop("realm", "")
-    parts = urllib.parse.urlsplit(realm)
-    if parts.scheme != "https" and not _LOOPBACK.fullmatch(parts.netloc):
+    if not is_safe(realm):
         raise ValueError(f"the registry's token address {realm!r} is not https")
     query = {key: facts[key] for key in ("service", "scope") if key in facts}
     _, content = _request("GET", f"{realm}?{urllib.parse.urlencode(query)}", {})
@@ -94,10 +96,6 @@ def _token(challenge: str) -> str:
     return str(record.get("token") or record.get("access_token", ""))
 
 
-def _request(method: str, url: str, headers: Mapping[str, str]) -> tuple[Message, bytes]:
-    request = urllib.request.Request(url, method=method)  # noqa: S310  # https, or loopback
-    for name, value in headers.items():
-        # Not sent again when the registry redirects to third-party storage.
-        request.add_unredirected_header(name, value)
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
-        return answer.headers, answer.read()
+def _request(method: str, url: str, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:
+    with opened(url, headers, TIMEOUT_S, method) as answer:
+        return answer.headers, b"".join(chunks(answer))

@@ -12,9 +12,14 @@ from tfhub_blocks.records.environment.installed_packages import (
     environment_digest,
     installed_packages,
 )
-from tfhub_blocks.records.environment.machine_facts import machine_facts
+from tfhub_blocks.records.environment.machine_facts import (
+    MachineFacts,
+    machine_facts,
+    read_machine_facts,
+)
 from tfhub_blocks.records.environment.package_locks import Lock
 
+# Not the memory, on which no bit depends.
 _MACHINE = {
     "type": "machine type",
     "processor": "processor",
@@ -123,24 +128,31 @@ def _packages_then(recorded: Mapping[str, Any], lock: Lock) -> dict[str, str]:
     }
 
 
-def _machine_differences(made: Provenance, here: Mapping[str, Any]) -> Iterator[str]:
+def _machine_differences(made: Provenance, here: MachineFacts) -> Iterator[str]:
     machine = made.facts.get("machine")
     if machine is None:
         yield "the machine was not recorded: an earlier version of tfhub-blocks ran the step"
         return
     known = {key: title for key, title in _MACHINE.items() if key in _BEFORE}
-    yield from _changes(machine, here, known)
+    yield from _machine_changes(read_machine_facts(machine), here, known)
 
 
 def _fact_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     if "machine" in then and "machine" in now:
-        yield from _changes(then["machine"], now["machine"], _MACHINE)
+        machine = read_machine_facts(then["machine"])
+        yield from _machine_changes(machine, read_machine_facts(now["machine"]), _MACHINE)
     before, after = ((it.get("environment") or {}).get("tensorflow") for it in (then, now))
     if before and after:
         yield from _changes(before, after, _TENSORFLOW)
     before, after = ((it.get("engine") or {}).get("kind") for it in (then, now))
     if before != after:
         yield f"engine: was {before}, locally {after}"
+
+
+def _machine_changes(
+    then: MachineFacts, now: MachineFacts, titles: Mapping[str, str]
+) -> Iterator[str]:
+    return _changes(then.as_record(), now.as_record(), titles)
 
 
 def _changes(

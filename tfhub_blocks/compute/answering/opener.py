@@ -1,0 +1,187 @@
+"""The opener of each folder that answers: a tfhub-blocks model, an encoder, or an MLflow pyfunc."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfhub_blocks.compute.answering.answerers import (
+    Answerer,
+    EngineAnswerer,
+    OwnAnswerer,
+    batch_sizes,
+)
+from tfhub_blocks.compute.encoders.encoder import Encoder, load_encoder
+from tfhub_blocks.compute.inference.engine_interface import UnfitError
+from tfhub_blocks.compute.models.served_model import ServedModel, load_served
+from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced
+from tfhub_blocks.records.base.digests import files_sha256, tree_digest
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import Format, open_folder
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, read_lineage
+from tfhub_blocks.records.formats import models
+from tfhub_blocks.records.formats.runtimes import OWN, Runtime, read_runtime
+from tfhub_blocks.records.pins import pins
+
+if TYPE_CHECKING:
+    from tfhub_blocks.compute.answering.pyfuncs import PyfuncAnswerer
+
+
+@dataclass(frozen=True)
+class AnsweringFolder:
+    """A folder that answers, of one of three formats; its files are not yet checked.
+
+    ``where`` is the command or step, for messages.
+    """
+
+    path: Path
+    format: Format
+    where: str
+
+    @property
+    def is_pyfunc(self) -> bool:
+        """True if the folder is an MLflow pyfunc, which no engine can convert."""
+        return self.format == models.PYFUNC
+
+    def digest(self) -> str:
+        """Check every file that has a lineage, and return the digest of all files.
+
+        Raises:
+            BlocksError: A file was changed.
+        """
+        if (self.path / STATEMENT_NAME).is_file():
+            return open_folder(self.path, self.format, self.where).check().digest
+        return tree_digest(files_sha256(self.path))
+
+    def load(self) -> ServedModel | Encoder:
+        """Load a model or an encoder in two halves; every byte is checked before loading.
+
+        Raises:
+            BlocksError: A file was changed, or the model cannot be loaded on this machine.
+        """
+        if self.format == pins.FORMAT:
+            return load_encoder(self.path, self.where)
+        return load_served(self.path, self.where)
+
+    def pyfunc(self, runtime: Runtime) -> "PyfuncAnswerer":
+        """Load an MLflow pyfunc.
+
+        Raises:
+            BlocksError: MLflow cannot load the model.
+        """
+        from tfhub_blocks.compute.answering.pyfuncs import PyfuncAnswerer
+
+        return PyfuncAnswerer(self.path, runtime, self.where)
+
+
+def find_answering(model: Path | None, encoder: Path | None, where: str) -> AnsweringFolder:
+    """Return the model or the encoder, whichever is passed, with its format.
+
+    Args:
+        model: A folder of any of the three formats.
+        encoder: The folder of an encoder.
+        where: The command or step, for messages.
+
+    Raises:
+        BlocksError: Neither or both are passed, or the folder has another format.
+    """
+    path = model or encoder
+    if path is None or (model and encoder):
+        raise BlocksError(
+            where,
+            "model",
+            f"{'neither model nor encoder is' if path is None else 'both model and encoder are'} "
+            "set",
+            "one of them",
+            "Pass either model or encoder",
+        )
+    if encoder:
+        return AnsweringFolder(path, pins.FORMAT, where)
+    kind = read_lineage(path).format if (path / STATEMENT_NAME).is_file() else ""
+    for known in (models.MODEL, pins.FORMAT):
+        if kind == str(known):
+            return AnsweringFolder(path, known, where)
+    if (path / "MLmodel").is_file() and kind in ("", str(models.PYFUNC)):
+        return AnsweringFolder(path, models.PYFUNC, where)
+    raise BlocksError(
+        where,
+        str(path),
+        f"the folder contains {kind}" if kind else "the folder contains no model",
+        "a model, an encoder, or the folder of an MLflow model",
+        "Pass a folder that train_head, fine_tune, check_latency, import_encoder or MLflow wrote",
+    )
+
+
+def open_answerer(
+    model: Path | None = None,
+    encoder: Path | None = None,
+    *,
+    where: str,
+    runtime: Runtime | None = None,
+) -> Answerer:
+    """Open the answerer of a model or of an encoder; every byte is checked before loading.
+
+    The answers of an encoder are its output, such as the scores of a pretrained classifier. Its
+    labels are the numbers of the columns.
+
+    Args:
+        model: The folder of a tfhub-blocks model, an MLflow pyfunc, or an encoder.
+        encoder: The folder of an encoder.
+        where: The command or step, for messages.
+        runtime: The runtime. None selects the runtime of the folder's ``runtime.toml``, or without
+            this file the model's own program.
+
+    Raises:
+        BlocksError: The arguments are not exactly one such folder, a file was changed, or the
+            runtime cannot run the model on this machine.
+    """
+    folder = find_answering(model, encoder, where)
+    runtime = runtime or read_runtime(folder.path) or Runtime()
+    if folder.is_pyfunc:
+        if runtime.engine != OWN:
+            raise _unfit(where, runtime, "no engine can convert a third-party pyfunc")
+        return folder.pyfunc(runtime)
+    source = folder.load()
+    if runtime.engine == OWN:
+        return OwnAnswerer(source.labels, source.input, _own_program(source), runtime)
+    computations = [source.computation(n, where) for n in batch_sizes(runtime.largest_batch)]
+    try:
+        return EngineAnswerer(source.labels, computations).compile(runtime)
+    except UnfitError as error:
+        raise _unfit(where, runtime, str(error)) from error
+
+
+def load_model(path: Path) -> Answerer:
+    """Load a model so that it answers, with the runtime that it was registered with.
+
+    Every byte is checked before anything is loaded. The result takes contents, a list of bytes or
+    texts, and returns probabilities, float32 [n, classes], in the order of ``labels``::
+
+        model = load_model(Path(".runs/runs/latest/outputs/model"))
+        model([Path("cat.jpg").read_bytes()])
+
+    Raises:
+        BlocksError: The folder holds no model, was changed, or its runtime cannot run here.
+    """
+    return open_answerer(path, where="load_model")
+
+
+def _own_program(source: ServedModel | Encoder) -> Callable[[tf.Tensor], tf.Tensor]:
+    if isinstance(source, Encoder):
+        strings = tf.TensorSpec([None], tf.string)
+        program: Callable[[tf.Tensor], tf.Tensor] = traced(
+            lambda c: source.features(source.preprocess(c)), input_signature=[strings]
+        )
+        return program
+    whole = source.loaded.signatures["serving_default"]
+    return lambda contents: whole(contents=contents)["probabilities"]
+
+
+def _unfit(where: str, runtime: Runtime, reason: str) -> BlocksError:
+    return BlocksError(
+        where,
+        f"runtime {runtime.name}",
+        f"this machine cannot run the model with this runtime ({reason})",
+        "a runtime that fits the machine",
+        "Run check_latency on this kind of machine, and serve the model that it writes",
+    )
