@@ -8,8 +8,7 @@ from loopback.requests import Fault
 def test_cluster_is_made_as_the_profile_says(project, azure):
     outcome = project.main("compute", "apply", "--profile", "toy")
     assert outcome.status == 0
-    assert outcome.out.endswith("dedicated, released after 120 s: created
-")
+    assert outcome.out.endswith("dedicated, released after 120 s: created\n")
     it = azure.workspace.get("computes/cpu-cluster")
     assert it["identity"]["type"] == "SystemAssigned"
     assert it["tags"] == {"owner": "tester", "cost_centre": "toys"}
