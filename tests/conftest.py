@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from made_once import Once, made_once  # noqa: F401
 from PIL import Image
 from toy_chain import chain, made_chain  # noqa: F401
 
@@ -140,8 +141,12 @@ def write_test_snapshot() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def saved_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def saved_encoder(made_once: Once) -> Path:  # noqa: F811
     """A reusable SavedModel: images of 32 px, 24 features, batch normalization, dropout."""
+    return made_once("small", _save_small_encoder)
+
+
+def _save_small_encoder(folder: Path) -> None:
     from tfhub_blocks.compute.tf.tensorflow_setup import tf
 
     class SmallEncoder(tf.Module):
@@ -168,30 +173,35 @@ def saved_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = tf.TensorSpec([None, 32, 32, 3], tf.float32)
     for training in (True, False):
         encoder.__call__.get_concrete_function(spec, training=training)
-    folder = tmp_path_factory.mktemp("encoder") / "small"
     tf.saved_model.save(encoder, str(folder))
-    return folder
 
 
-@pytest.fixture(scope="session")
-def imported_encoder(saved_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small encoder as import_encoder makes it."""
+def _import_encoder(saved: Path, folder: Path) -> None:
     from tfhub_blocks.compute.encoders.encoder_import import ImportRequest, import_saved_model
     from tfhub_blocks.records.pins import pins
 
-    folder = tmp_path_factory.mktemp("imported") / "encoder"
     partial = begin_folder(folder, PROVENANCE)
-    import_saved_model(ImportRequest(str(saved_encoder), None, None, "accept"), partial)
+    import_saved_model(ImportRequest(str(saved), None, None, "accept"), partial)
     finish_folder(folder, "encoder", pins.FORMAT, PROVENANCE)
-    return folder
 
 
 @pytest.fixture(scope="session")
-def coloured_snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def imported_encoder(saved_encoder: Path, made_once: Once) -> Path:  # noqa: F811
+    """The small encoder as import_encoder makes it."""
+    folder = made_once("imported", lambda to: _import_encoder(saved_encoder, to / "encoder"))
+    return folder / "encoder"
+
+
+@pytest.fixture(scope="session")
+def coloured_snapshot(made_once: Once) -> Path:  # noqa: F811
     """240 noisy images of 20 px in the classes blue, green and red, as snapshot_data makes it."""
+    return made_once("coloured", _snapshot_colours) / "snapshot"
+
+
+def _snapshot_colours(folder: Path) -> None:
     from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, take_snapshot
 
-    folder, random = tmp_path_factory.mktemp("coloured"), np.random.default_rng(5)
+    random = np.random.default_rng(5)
     for channel, label in enumerate(("red", "green", "blue")):
         (folder / "source" / label).mkdir(parents=True)
         for index in range(80):
@@ -201,7 +211,6 @@ def coloured_snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     partial = begin_folder(folder / "snapshot", PROVENANCE)
     take_snapshot(folder / "source", partial, SnapshotOptions(), lambda *_: None)
     finish_folder(folder / "snapshot", "snapshot", SNAPSHOT, PROVENANCE)
-    return folder / "snapshot"
 
 
 @pytest.fixture(scope="session")
@@ -240,11 +249,14 @@ def colours_model(
     write_test_model: Callable[..., Path],
     imported_encoder: Path,
     coloured_snapshot: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+    made_once: Once,  # noqa: F811
 ) -> Path:
     """A model of ``imported_encoder`` that tells the colours of ``coloured_snapshot``."""
-    folder = tmp_path_factory.mktemp("colours") / "model"
-    return write_test_model(folder, imported_encoder, coloured_snapshot)
+
+    def make(folder: Path) -> None:
+        write_test_model(folder / "model", imported_encoder, coloured_snapshot)
+
+    return made_once("colours", make) / "model"
 
 
 @pytest.fixture(scope="session")
@@ -266,16 +278,17 @@ def brightness_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def keras_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def keras_encoder(made_once: Once) -> Path:  # noqa: F811
     """A network of tf_keras as import_encoder makes it: images of 24 px, 12 features.
 
     A convolution, a separable one with a residual connection around it, and one more; each with
     batch normalization, dropout inside, and a penalty on the last kernel.
     """
-    import tf_keras
+    return made_once("keras", _import_keras_encoder) / "encoder"
 
-    from tfhub_blocks.compute.encoders.encoder_import import ImportRequest, import_saved_model
-    from tfhub_blocks.records.pins import pins
+
+def _import_keras_encoder(folder: Path) -> None:
+    import tf_keras
 
     layers = tf_keras.layers
     tf_keras.utils.set_random_seed(0)
@@ -298,12 +311,8 @@ def keras_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for variable in model.variables:
         if "norm" in variable.name:
             variable.assign(random.uniform(0.5, 1.5, variable.shape))
-    folder = tmp_path_factory.mktemp("keras")
     model.save(str(folder / "saved_model"), save_format="tf")
-    partial = begin_folder(folder / "encoder", PROVENANCE)
-    import_saved_model(ImportRequest(str(folder / "saved_model"), None, None, "accept"), partial)
-    finish_folder(folder / "encoder", "encoder", pins.FORMAT, PROVENANCE)
-    return folder / "encoder"
+    _import_encoder(folder / "saved_model", folder / "encoder")
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_once import Once
 from PIL import Image
 from toy_project import ROOT, ToyProject
 
@@ -265,8 +266,12 @@ def write_project(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def made_chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("chain") / "project"
+def made_chain(made_once: Once) -> Path:
+    return made_once("chain", _make_chain) / "kept"
+
+
+def _make_chain(parent: Path) -> None:
+    folder = parent / "project"
     write_project(folder)
     project = Chain(folder, None)
     for strength in ("7", "9"):
@@ -275,7 +280,7 @@ def made_chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
         process = project.start("run", "toy_model", *words, env=os.environ | ADA)
         told = process.communicate()
         assert process.returncode == 0, told
-    return folder.rename(folder.with_name("kept"))
+    folder.rename(parent / "kept")
 
 
 @pytest.fixture
