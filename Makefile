@@ -11,15 +11,18 @@ CHROMIUM_VERSION := 153.0.0
 # Those that tests/browser.py looks for.
 BROWSERS := chromium-headless-shell chromium google-chrome
 # Each a process of its own; what is in none of these folders is one more. The longest first.
-TEST_FOLDERS := control azureml compute boundary
-TEST_PARTS := test-rest $(TEST_FOLDERS:%=test-%)
-WHICH := -m "not slow"
+TEST_FOLDERS := azureml compute control boundary
+TEST_PARTS := rest $(TEST_FOLDERS)
+# The folders of a part, all that is in no other for the rest, so that no test is in neither.
+FOLDERS_OF = $(if $(filter rest,$(1)),$(TEST_FOLDERS:%=--ignore=tests/%),tests/$(1))
+BENCHMARKS := $(patsubst tests/benchmarks/bench_%.py,bench-%,$(wildcard tests/benchmarks/bench_*.py))
 WITH_NODE = PATH="$(CURDIR)/.node/bin:$$PATH"
 # What each part prints stays together, where make knows how.
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-.PHONY: run setup samples check lock lock-check test $(TEST_PARTS) \
-	test-all test-azure test-tools node azurite browser bench dist clean
+.PHONY: run setup samples check lock lock-check test $(TEST_PARTS:%=test-%) \
+	test-all $(TEST_PARTS:%=test-all-%) test-azure test-tools all-tools \
+	node azurite browser soak bench $(BENCHMARKS) dist clean
 
 run: samples
 	@$(BIN)/tfhub-blocks run transfer_learning \
@@ -65,21 +68,31 @@ lock-check: setup
 		exit 1; }; done
 
 # Three at a time keep two cores busy: those beside Azure ML wait a good deal, and what they wait for
-# goes before what computes.
+# goes before what computes. What several of them need is made once, in a folder that they share.
 test: check samples test-tools
-	@echo "Testing in $(words $(TEST_PARTS)) parts, about 20 minutes; each prints when it is done"
-	@$(MAKE) --no-print-directory --keep-going -j3 $(TOGETHER) $(TEST_PARTS)
+	@echo "Testing in $(words $(TEST_PARTS)) parts, at most 14 minutes on two cores; each prints" \
+		"when it is done"
+	@shared=$$(mktemp -d) && trap 'rm -rf '$$shared EXIT && export BLOCKS_TESTS_SHARED=$$shared \
+		&& $(MAKE) --no-print-directory --keep-going -j3 $(TOGETHER) $(TEST_PARTS:%=test-%)
 
-$(TEST_FOLDERS:%=test-%): test-%:
-	@$(if $(filter-out azureml,$*),nice -n 5) $(BIN)/python -m pytest $(WHICH) tests/$*
+$(TEST_PARTS:%=test-%): test-%:
+	@$(if $(filter-out azureml,$*),nice -n 5) \
+		$(BIN)/python -m pytest -m "not slow and not soak" $(call FOLDERS_OF,$*)
 
-# All that is not above, so that no test is in neither.
-test-rest:
-	@nice -n 5 $(BIN)/python -m pytest $(WHICH) $(TEST_FOLDERS:%=--ignore=tests/%)
+# All checks but those of `make soak`, at most 2 hours on two cores; each part can be run alone.
+test-all: check all-tools
+	@shared=$$(mktemp -d) && trap 'rm -rf '$$shared EXIT && export BLOCKS_TESTS_SHARED=$$shared \
+		&& $(MAKE) --no-print-directory --keep-going $(TEST_PARTS:%=test-all-%)
 
-test-all: check samples test-tools .venv-torch/ready $(SAMPLES)/fashion-mnist
+$(TEST_PARTS:%=test-all-%): test-all-%: all-tools
 	@TORCH_PYTHON=.venv-torch/bin/python \
-		$(MAKE) --no-print-directory --keep-going WHICH= $(TEST_PARTS)
+		$(BIN)/python -m pytest -m "not soak" $(call FOLDERS_OF,$*)
+
+all-tools: samples test-tools .venv-torch/ready $(SAMPLES)/fashion-mnist
+
+# What takes longer than that: a million rows, tens of thousands of requests.
+soak: all-tools
+	@$(BIN)/python -m pytest -m soak --timeout 14400
 
 test-azure: setup azurite
 	@$(BIN)/python -m pytest tests/azureml
@@ -104,9 +117,19 @@ browser: node
 		test -e .browser/$(CHROMIUM_VERSION) || $(WITH_NODE) \
 		sh requirements/browser.sh .browser $(CHROMIUM_VERSION)
 
+# Each can be run alone, in full by its file. Together they take at most an hour on two cores.
 bench: samples
-	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; \
-		$(BIN)/python $$file || status=1; done; exit $${status:-0}
+	@$(MAKE) --no-print-directory --keep-going $(BENCHMARKS)
+
+$(BENCHMARKS): bench-%: samples
+	@echo "== tests/benchmarks/bench_$*.py $(SIZE)"
+	@$(BIN)/python tests/benchmarks/bench_$*.py $(SIZE)
+
+bench-extraction: SIZE := --repeats 1 --images 1200
+bench-fine_tuning: SIZE := --peer-epochs 2
+bench-heads: SIZE := --peer-strengths 4
+bench-incremental: SIZE := --images 3000
+bench-snapshots: SIZE := --quick
 
 # A real task of Debian's, for tests that train; without apt-get they are skipped.
 $(SAMPLES)/fashion-mnist:
