@@ -119,6 +119,7 @@ def test_signature_maps_inputs_to_default(encoder, images) -> None:
     np.testing.assert_allclose(outputs["default"], encoder(images[:2]), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_keras_layer_of_tensorflow_hub_trains_it(folder, images) -> None:
     import tf_keras
 
@@ -144,6 +145,7 @@ def test_other_weights_are_refused(tmp_path, monkeypatch) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_another_process_writes_the_same_bytes(folder, tmp_path) -> None:
     again = tmp_path / "again"
     # Whatever else the process traced first must not show.

@@ -173,10 +173,10 @@ def test_another_modality_is_refused(encoder: Encoder, write_test_snapshot, tmp_
 def test_memory_does_not_grow_with_the_items(
     encoder: Encoder, write_test_snapshot, jpeg, tmp_path: Path
 ) -> None:
-    """4,000 items of 200 kB are 800 MB; what is under way at once are 32 of them."""
+    """2,000 items of 200 kB are 400 MB; what is under way at once are 32 of them."""
     random = np.random.default_rng(0)
     base = jpeg(0)
-    contents = (base + random.bytes(200_000) for _ in range(4000))
+    contents = (base + random.bytes(200_000) for _ in range(2000))
     snapshot = write_test_snapshot(tmp_path / "snapshot", contents, rows=50)
     gc.collect()
     process, seen = psutil.Process(), []

@@ -280,7 +280,7 @@ def test_memory_does_not_grow_with_the_items(tmp_path):
     assert many["peak_bytes"] - few["peak_bytes"] < 12e6
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize(
     ("dtype", "strengths"), [("float16", linear_head.DEFAULT_STRENGTHS), ("float32", (1e3, 1e2))]

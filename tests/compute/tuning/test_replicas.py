@@ -109,6 +109,7 @@ def test_workers_give_the_losses_of_one(
     assert others == [{"replicas": workers}] * (workers - 1)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_gone_is_told_by_the_others(
     coloured_snapshot: Path, keras_encoder: Path, tmp_path: Path
 ) -> None:
