@@ -10,7 +10,7 @@ from rule_project import Spoiled, report, subject
 
 from tfhub_blocks.control.rules.check_report import json_text, text
 from tfhub_blocks.control.rules.junit import junit_text
-from tfhub_blocks.control.rules.rule import rule
+from tfhub_blocks.control.rules.rule import DOCS, rule
 from tfhub_blocks.control.rules.rule_checks import Rules, load_rules
 from tfhub_blocks.control.rules.sarif import sarif_text
 
@@ -66,7 +66,7 @@ def test_json_tells_programs_every_finding(found):
         "problem": "count is 12, and more than 9",
         "why": "a changed component breaks pipelines that its author did not check",
         "fix": "Set another value for count",
-        "docs": "docs/rules.md#team-ports",
+        "docs": f"{DOCS}#team-ports",
         "exception": None,
     }
     [excepted] = [it["exception"] for it in record["findings"] if it["rule"] == "step-ports"]
