@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
 from statistics import median
 from typing import Any
 
@@ -73,7 +73,8 @@ class Batcher:
         self._paces: deque[float] = deque(maxlen=_PACES)
         self._busy_since: float | None = None
         self._closed = False
-        self._prepared: SimpleQueue[tuple[_Item, Any] | None] = SimpleQueue()
+        # Not a SimpleQueue: CPython 3.11 loses items where several threads wait with a timeout.
+        self._prepared: Queue[tuple[_Item, Any] | None] = Queue()
         self._pool = ThreadPoolExecutor(batching.preparing, "prepare")
         self._workers = [
             threading.Thread(target=self._work, name=f"answer-{number}", daemon=True)
