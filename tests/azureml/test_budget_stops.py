@@ -65,7 +65,7 @@ def test_budget_that_is_kept_lets_the_job_go(toy, azure):
         ("dedicated = 0.36, ", "", "no dedicated price for Standard_DS3_v2 in westeurope"),
         ("dedicated = 0.36", "dedicated = 0", "dedicated] the price is 0.0"),
         ('currency = "USD"', 'currency = "EUR"', "toy > budget.currency] the budget is in USD"),
-        ("format_version = 1", "format_version = 9", "update tfhub-blocks"),
+        ("format_version = 1", "format_version = 9", "Update tfhub-blocks"),
     ],
 )
 def test_budget_that_cannot_be_held_against_a_price_stops_too(toy, azure, old, new, message):

@@ -74,7 +74,7 @@ def normal(text):
 def test_pipeline_takes_what_is_left_open_and_has_the_rest_fixed(toy, azure):
     outcome = deploy(toy, "--set", f"source={toy.words}", "--set", "count=2")
     assert outcome.status == 0, outcome.err
-    assert "  takes     text, rate, flag, maybe\n" in outcome.out
+    assert "  inputs    text, rate, flag, maybe\n" in outcome.out
     [component] = azure.workspace.versions("components", "toy_batch")
     spec = component["properties"]["componentSpec"]
     assert set(spec["inputs"]) == {"text", "rate", "flag", "maybe"}
@@ -106,7 +106,7 @@ def test_batch_inference_is_deployed_with_its_model_and_ends_at_its_date(toy, az
     words = ("--profile", "toy", "--until", day(3), "--name", "scoring", *fixed)
     outcome = toy.main("deploy", "batch", "batch_inference", *words)
     assert outcome.status == 0, outcome.err
-    assert "  takes     data, encoder, previous_predictions, model_name, top_k, max" in outcome.out
+    assert "  inputs    data, encoder, previous_predictions, model_name, top_k, max" in outcome.out
     [component] = azure.workspace.versions("components", "batch_inference_batch")
     spec = component["properties"]["componentSpec"]
     [node] = spec["jobs"].values()

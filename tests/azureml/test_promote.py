@@ -568,7 +568,7 @@ def test_model_goes_to_the_registry_that_the_profile_names(promoting, azure):
     azure.recorder.clear()
     again = promoting.promote()
     assert again.status == 0
-    assert "is there: promoted by bob@example.org" in again.out
+    assert "already promoted: promoted by bob@example.org" in again.out
     assert (len(shared.versions("models")), len(shared.versions("data"))) == (1, 1)
 
 

@@ -175,7 +175,7 @@ def test_model_of_a_job_is_promoted_with_its_chain_and_not_without(working, gold
     production, own = working.plane.add_workspace("production"), working.resources()
     there = working.plane.write_config(working.write("beside/x", "").parent, production)
     words = ("--workspace-config", str(there), "--from-config", "config.json")
-    for state in ("published", "is there: promoted by"):
+    for state in ("published", "already promoted: promoted by"):
         outcome = working.promote(*words, to="apart")
         assert outcome.status == 0, outcome.out + outcome.err
         assert state in outcome.out
@@ -191,7 +191,7 @@ def test_model_of_a_job_is_promoted_with_its_chain_and_not_without(working, gold
     for _ in range(2):
         outcome = working.promote()
         assert outcome.status == 0, outcome.out + outcome.err
-        assert "is there: promoted by" in outcome.out
+        assert "already promoted: promoted by" in outcome.out
         assert working.models() == [model]
         working.forget()
 
