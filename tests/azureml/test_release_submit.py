@@ -83,7 +83,9 @@ def test_release_is_deployed_with_everything_fixed(released):
         assert "parent.inputs" not in str(node["inputs"])
     [deployment] = workspace.deployments("batchEndpoints", "first")
     assert deployment["tags"]["tfhub_blocks.lock"] == "first"
-    assert "accepts only a release lock" in released.main("deploy", "batch", "judged", *words[3:]).err
+    assert (
+        "accepts only a release lock" in released.main("deploy", "batch", "judged", *words[3:]).err
+    )
 
 
 def test_lock_is_submitted_by_its_name_or_its_path(released):
