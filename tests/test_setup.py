@@ -65,7 +65,7 @@ def test_fitting_python_is_found_behind_an_unfitting_one(tmp_path):
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
         "error: [make > setup] python3.12 could not make a virtual environment. Expected its venv "
-        "module; on Debian and Ubuntu: apt-get install python3-venv"
+        "module. On Debian and Ubuntu: apt-get install python3-venv"
     )
 
 
