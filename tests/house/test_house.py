@@ -65,3 +65,19 @@ def test_walk_of_one_picture_names_functions_that_exist():
         nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
         defined = {getattr(node, "name", "") for node in nodes}
         assert set(name.split(".")) <= defined, (file, name)
+
+
+def test_code_cites_the_decisions_that_explain_it():
+    for record in sorted((ROOT / "docs" / "decisions").glob("0*.md")):
+        number = int(record.name[:4])
+        text = record.read_text(encoding="utf-8")
+        modules = re.search(r"^- Modules: (.*?)\n\n", text, re.M | re.S)
+        assert modules, record.name
+        for name in re.findall(r"`([\w/]+)`", modules[1]):
+            path = ROOT / "tfhub_blocks" / f"{name.removeprefix('tfhub_blocks/')}.py"
+            if path.is_file():
+                code = path.read_text(encoding="utf-8")
+                cited = re.findall(r"decisions? ([\d, and]+)", code)
+                assert str(number) in re.findall(r"\d+", " ".join(cited)), (record.name, name)
+            else:
+                assert path.with_suffix("").is_dir(), (record.name, name)

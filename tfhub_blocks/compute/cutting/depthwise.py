@@ -1,5 +1,7 @@
 """The gradient of depthwise convolutions, by the fast kernels of oneDNN."""
 
+# decision 46
+
 from typing import Any
 
 from tfhub_blocks.compute.tf.tensorflow_setup import has_gpu, tf

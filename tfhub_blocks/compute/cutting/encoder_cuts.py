@@ -4,6 +4,8 @@ The part of the encoder below a cut stays as published, so it needs to run only 
 The part above is trained.
 """
 
+# decision 21
+
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property

@@ -1,5 +1,7 @@
 """Parts of a flat graph as separate functions, which share the variables of the graph."""
 
+# decision 21
+
 from collections.abc import Mapping
 from typing import Any
 

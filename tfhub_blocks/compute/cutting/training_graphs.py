@@ -1,5 +1,7 @@
 """Rewriting of graphs so that they are fast to train, with results equal up to rounding."""
 
+# decision 46
+
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any

@@ -1,5 +1,7 @@
 """Samples of a source: a few items, chosen by content and balanced over the classes."""
 
+# decision 20
+
 import hashlib
 import heapq
 from collections import Counter, defaultdict

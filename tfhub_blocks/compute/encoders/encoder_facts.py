@@ -1,5 +1,7 @@
 """Facts about an encoder: those that users pass, and those that a pin states."""
 
+# decision 9
+
 from typing import Any
 
 from tfhub_blocks.compute.encoders.golden import check_golden

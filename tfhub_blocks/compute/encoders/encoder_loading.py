@@ -1,5 +1,7 @@
 """The location of a pinned encoder's SavedModel, by the decision ``loading`` in its pin."""
 
+# decision 10
+
 import os
 from pathlib import Path
 

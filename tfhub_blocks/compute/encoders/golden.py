@@ -1,5 +1,7 @@
 """Golden outputs: an encoder's vectors for fixed items, compared with those in its pin."""
 
+# decision 9
+
 import numpy as np
 
 from tfhub_blocks.compute.tf.tensorflow_setup import tf

@@ -1,5 +1,7 @@
 """The champion, which is the model in production: its files, and a comparison on equal items."""
 
+# decision 51
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path

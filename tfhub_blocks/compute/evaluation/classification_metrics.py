@@ -15,6 +15,8 @@ width zero. The interval of the calibration error tends to be too high, because 
 noise to every bin.
 """
 
+# decision 51
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,5 +1,7 @@
 """An evaluation: the model's answers on a split, their metrics, plots, and thresholds."""
 
+# decision 51
+
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

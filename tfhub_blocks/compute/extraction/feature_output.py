@@ -1,5 +1,7 @@
 """The output of an extraction: computed parts and earlier features in the snapshot's order."""
 
+# decision 15
+
 from collections.abc import Callable, Iterator
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """Linear heads on frozen features, fitted to the optimum, then chosen and calibrated."""
 
+# decision 19
+
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any

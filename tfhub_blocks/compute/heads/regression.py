@@ -24,6 +24,8 @@ meanwhile (`one_blas_thread`): its own threads wait for each other by spinning, 
 they compute.
 """
 
+# decision 19
+
 import os
 from collections import deque
 from collections.abc import Callable, Iterator

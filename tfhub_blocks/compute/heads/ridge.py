@@ -12,6 +12,8 @@ method for choosing a good ridge parameter, 1979, section 2). One eigendecomposi
 of the items' and the features' products, gives ``H`` for every strength.
 """
 
+# decision 20
+
 from dataclasses import dataclass
 
 import numpy as np

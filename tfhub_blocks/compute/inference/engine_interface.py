@@ -1,5 +1,7 @@
 """The interface of engines, which run the forward pass of an encoder."""
 
+# decision 14
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal, TypeAlias

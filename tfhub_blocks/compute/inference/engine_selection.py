@@ -1,5 +1,7 @@
 """Selection of the engine: the parity and the speed of each candidate are measured first."""
 
+# decision 14
+
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

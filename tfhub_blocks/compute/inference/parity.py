@@ -1,5 +1,7 @@
 """Parity: the distance of an engine's vectors from the vectors of the model as served."""
 
+# decision 14
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 

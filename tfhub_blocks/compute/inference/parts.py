@@ -1,5 +1,7 @@
 """Parts: finished work, kept next to an unfinished output until the output is complete."""
 
+# decisions 15 and 17
+
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass

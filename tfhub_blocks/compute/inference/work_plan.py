@@ -1,5 +1,7 @@
 """The plan of an extraction, which the first worker writes and all workers follow."""
 
+# decision 15
+
 import json
 import time
 from collections.abc import Iterator, Mapping

@@ -1,5 +1,7 @@
 """The model that a latency check outputs: the same files, plus the runtime."""
 
+# decision 43
+
 import shutil
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """A latency check: measures candidates in process, then the fastest as served, and chooses one."""
 
+# decision 44
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -5,6 +5,8 @@ server is (coordinated omission). In this module each request has a due time, an
 from this time, even if the request was sent later.
 """
 
+# decision 45
+
 import threading
 import time
 from collections.abc import Callable

@@ -1,5 +1,7 @@
 """The scoring program in a process of its own, as in serving, and requests to the program."""
 
+# decision 45
+
 import json
 import subprocess
 import sys

@@ -4,6 +4,8 @@ Each runtime gets a process of its own, because threads are set once per process
 and memory belong to a process.
 """
 
+# decision 45
+
 import json
 import resource
 import subprocess

@@ -5,6 +5,8 @@ Where Pillow is more lenient (truncated PNG, GIF and BMP files, rare kinds of BM
 its own checks.
 """
 
+# decisions 4 and 16
+
 import io
 import struct
 from collections.abc import Iterator

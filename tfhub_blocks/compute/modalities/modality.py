@@ -1,5 +1,7 @@
 """The interface of a modality: one class contains all that differs between kinds of items."""
 
+# decision 9
+
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path

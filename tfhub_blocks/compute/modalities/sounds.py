@@ -1,5 +1,7 @@
 """Sounds: WAV, FLAC, MP3 and OGG files."""
 
+# decision 8
+
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """Waveforms of audio files. Models contain a copy of this file, so it imports no tfhub_blocks."""
 
+# decision 8
+
 import io
 import struct
 

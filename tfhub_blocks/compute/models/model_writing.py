@@ -1,5 +1,7 @@
 """Self-contained MLflow models: preprocessing, encoder and head in one SavedModel."""
 
+# decision 5
+
 import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version

@@ -1,5 +1,7 @@
 """The scoring program inside a model. It needs only the packages that the model pins."""
 
+# decisions 5 and 8
+
 import importlib
 import runpy
 import sys

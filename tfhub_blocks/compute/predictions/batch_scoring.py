@@ -6,6 +6,8 @@ gets the reason instead of an answer. Parts do not depend on the number of worke
 interruptions.
 """
 
+# decision 39
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, islice

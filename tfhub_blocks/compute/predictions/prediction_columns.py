@@ -1,5 +1,7 @@
 """Answers as columns: from a model's probabilities, and from earlier predictions."""
 
+# decision 40
+
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The output of predictions: scored parts in the order of the data, and a summary."""
 
+# decision 40
+
 import json
 from collections import Counter
 from collections.abc import Callable

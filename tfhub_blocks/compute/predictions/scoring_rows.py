@@ -1,5 +1,7 @@
 """Places to score: the items of a snapshot, or the files or rows of unlabelled data."""
 
+# decision 39
+
 import hashlib
 import zlib
 from array import array

@@ -1,5 +1,7 @@
 """The comparison of encoders on a sample of items: accuracy and speed, before a full run."""
 
+# decision 20
+
 import tempfile
 import time
 from collections.abc import Callable, Sequence

@@ -1,5 +1,7 @@
 """The conditions for registering a model: evidence of its accuracy and of its latency."""
 
+# decisions 43 and 44
+
 from tfhub_blocks.compute.latency.latency_budget import (
     FLOAT32_TOLERANCE,
     FROM_EVALUATION,

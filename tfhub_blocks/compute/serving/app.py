@@ -1,5 +1,7 @@
 """The HTTP application: routes, statuses, and the metrics and the log of each request."""
 
+# decision 41
+
 import asyncio
 import secrets
 import time

@@ -4,6 +4,8 @@ Azure ML's inference server passes the complete request if it can, so a file arr
 a refusal keeps its status. Other servers pass only the text of the body, which is JSON.
 """
 
+# decisions 41 and 48
+
 import os
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,7 @@
 """The limits of a served model: number and size of items, and waiting time of requests."""
 
+# decision 42
+
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """The OpenAPI description of a server, for the model that it serves."""
 
+# decision 41
+
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Metrics of a server, in Prometheus's text format 0.0.4."""
 
+# decision 41
+
 import os
 import threading
 import time

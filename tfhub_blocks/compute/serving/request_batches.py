@@ -5,6 +5,8 @@ these. The number of items in memory is limited. An item is refused as soon as i
 too late.
 """
 
+# decision 42
+
 import threading
 import time
 from collections import deque

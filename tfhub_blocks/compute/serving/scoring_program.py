@@ -1,5 +1,7 @@
 """The scoring program: an open model, and its answers to the bodies of requests."""
 
+# decision 41
+
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The HTTP server of a scoring program on one address, which runs until a signal stops it."""
 
+# decision 41
+
 import contextlib
 import signal
 import socket

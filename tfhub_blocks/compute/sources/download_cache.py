@@ -1,5 +1,7 @@
 """The cache of downloaded encoders, each in a folder named by the digest of its content."""
 
+# decision 11
+
 import os
 import shutil
 import tempfile

@@ -1,5 +1,7 @@
 """Downloads over HTTP: retried with growing waits, resumed after an interruption, and complete."""
 
+# decision 11
+
 import hashlib
 import http.client
 from collections.abc import Iterator, Mapping

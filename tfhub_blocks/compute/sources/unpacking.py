@@ -1,5 +1,7 @@
 """Unpacking of ``.tar.gz`` and ``.zip`` archives, with protection against hostile archives."""
 
+# decision 11
+
 import gzip
 import shutil
 import stat

@@ -1,5 +1,7 @@
 """The first check of every step: the environment is the one to which the step is pinned."""
 
+# decision 7
+
 import os
 import sys
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The first check of a step that replays a release lock: everything is as the lock states."""
 
+# decisions 32 and 35
+
 import os
 from collections.abc import Mapping
 from dataclasses import replace

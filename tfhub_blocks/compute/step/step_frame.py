@@ -1,5 +1,7 @@
 """The frame around every step: checked parameters, complete or absent outputs, and lineage."""
 
+# decisions 6 and 17
+
 import errno
 import os
 import sys

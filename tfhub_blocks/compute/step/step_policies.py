@@ -1,5 +1,7 @@
 """Policies of a profile, which reach a step as environment variables."""
 
+# decision 32
+
 import os
 from collections.abc import Sequence
 

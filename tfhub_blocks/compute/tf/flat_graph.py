@@ -3,6 +3,8 @@
 Fine-tuning that trains only variables above a cut can compute the part below once for each item.
 """
 
+# decision 21
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,5 +1,7 @@
 """Comparison of the start, the trained model, and blends of both on the validation split."""
 
+# decision 22
+
 from dataclasses import asdict, dataclass
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Caching: running the frozen lower part of an encoder once over the items of a training."""
 
+# decision 21
+
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -1,5 +1,7 @@
 """AdamW with a learning rate for each variable, and a moving average of the variables."""
 
+# decision 23
+
 from collections.abc import Sequence
 from functools import partial
 from typing import Any

@@ -6,6 +6,8 @@ The variables are ordinary ones: a part that was cut out of a graph refers to th
 graph, and no strategy can mirror those.
 """
 
+# decision 28
+
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial

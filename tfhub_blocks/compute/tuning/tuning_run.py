@@ -1,5 +1,7 @@
 """Fine-tuning of an encoder above a cut: returns the better of the probe and the tuned model."""
 
+# decision 22
+
 import hashlib
 import json
 import os

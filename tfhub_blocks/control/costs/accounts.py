@@ -1,5 +1,7 @@
 """The actual costs of runs: each step next to its expected cost, and totals by owner over time."""
 
+# decision 27
+
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta

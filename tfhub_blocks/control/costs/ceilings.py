@@ -1,5 +1,7 @@
 """The proven ceiling: the terms of each step of a graph, and the highest possible cost."""
 
+# decision 26
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 

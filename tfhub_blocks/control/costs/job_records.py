@@ -1,5 +1,7 @@
 """The records of jobs submitted to Azure ML from here: ``.runs/jobs/NAME/run.json``."""
 
+# decision 27
+
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime

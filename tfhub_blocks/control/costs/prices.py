@@ -1,5 +1,7 @@
 """Prices per hour of each machine size, from a dated file in the repository."""
 
+# decision 26
+
 import math
 import re
 from collections.abc import Iterator, Mapping

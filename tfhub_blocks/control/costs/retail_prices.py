@@ -3,6 +3,8 @@
 See https://learn.microsoft.com/rest/api/cost-management/retail-prices/azure-retail-prices.
 """
 
+# decision 26
+
 import json
 import math
 import urllib.parse

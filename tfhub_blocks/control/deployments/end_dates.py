@@ -1,5 +1,7 @@
 """End dates of endpoints, stored as a tag of the endpoint."""
 
+# decision 47
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta

@@ -1,5 +1,7 @@
 """The cost of an online endpoint until its end date, checked against the budget beforehand."""
 
+# decision 47
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,5 +1,7 @@
 """Request limits and probes of an online deployment, derived from its measured runtime."""
 
+# decision 48
+
 import math
 from dataclasses import dataclass
 

@@ -1,5 +1,7 @@
 """The tags by which tfhub-blocks recognizes its endpoints: end date, owner, and content."""
 
+# decision 47
+
 from typing import Any
 
 import tfhub_blocks

@@ -1,5 +1,7 @@
 """Deletion of endpoints past their end date; no other endpoint is ever deleted."""
 
+# decision 47
+
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime

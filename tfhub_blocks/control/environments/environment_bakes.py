@@ -1,5 +1,7 @@
 """Baked environments: an environment extended by an image layer that contains an encoder."""
 
+# decision 10
+
 import copy
 import shutil
 from collections.abc import Iterator, Mapping

@@ -1,5 +1,7 @@
 """Outputs of a job's steps, downloaded with the record of the user who started the job."""
 
+# decisions 49 and 52
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

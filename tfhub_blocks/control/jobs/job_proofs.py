@@ -1,5 +1,7 @@
 """A job on Azure ML as the proof of a release: its steps, and the outputs that they wrote."""
 
+# decision 52
+
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields

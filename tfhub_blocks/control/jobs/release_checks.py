@@ -1,5 +1,7 @@
 """Checks of a release lock against the assets of a workspace, before anything is sent."""
 
+# decisions 31, 35 and 52
+
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,5 +1,7 @@
 """Submission: the job of a pipeline and a profile, sent exactly once."""
 
+# decision 18
+
 import copy
 import uuid
 from collections.abc import Iterator, Mapping

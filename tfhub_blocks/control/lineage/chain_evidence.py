@@ -1,5 +1,7 @@
 """Evidence in a chain: the search for evidence about a model, and the checks of its digests."""
 
+# decision 43
+
 import json
 from collections.abc import Iterator
 

@@ -1,5 +1,7 @@
 """The chain of an output: the inputs of each step, back to files that no step wrote."""
 
+# decisions 29 and 51
+
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path

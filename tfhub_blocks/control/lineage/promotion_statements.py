@@ -1,5 +1,7 @@
 """Promotions of a model: statements next to the model's folder, which the registry's tags name."""
 
+# decision 34
+
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """The contents of ``.runs``: outputs by content, and the steps of the runs that wrote them."""
 
+# decision 49
+
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -4,6 +4,8 @@ See https://github.com/secure-systems-lab/dsse (protocol and envelope, v1.0). Ke
 Ed25519, or ECDSA on P-256 with SHA-256. A key of the second kind may also be in Azure Key Vault.
 """
 
+# decisions 30 and 37
+
 import base64
 import hashlib
 import json

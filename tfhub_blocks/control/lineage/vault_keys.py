@@ -1,5 +1,7 @@
 """A private key that stays in Azure Key Vault: the vault signs, and returns the public key."""
 
+# decision 37
+
 import hashlib
 import logging
 import re

@@ -1,5 +1,7 @@
 """The check of a complete chain: each byte, each statement, and each link between two steps."""
 
+# decision 29
+
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Local processes that stand for the nodes of one step."""
 
+# decision 18
+
 import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed

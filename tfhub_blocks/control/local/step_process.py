@@ -1,5 +1,7 @@
 """One step as a process: its log, its progress, its time limit, and its end."""
 
+# decision 3
+
 import os
 import signal
 import subprocess

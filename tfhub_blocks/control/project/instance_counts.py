@@ -1,5 +1,7 @@
 """The role of a step in a profile, and the number of nodes that the step runs on."""
 
+# decision 18
+
 from tfhub_blocks.control.project.profiles import Profile, Role
 from tfhub_blocks.control.project.step_graph import Node
 from tfhub_blocks.records.base.errors import BlocksError

@@ -1,5 +1,7 @@
 """A store of step outputs for reuse, addressed by the content that each step consumed."""
 
+# decisions 1 and 17
+
 import fcntl
 import json
 import os

@@ -1,5 +1,7 @@
 """Profiles: where a pipeline runs and under which limits, separate from the pipeline itself."""
 
+# decision 10
+
 import os
 import re
 from collections.abc import Iterator, Mapping

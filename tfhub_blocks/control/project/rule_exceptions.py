@@ -1,5 +1,7 @@
 """The severities of rules in a profile, and the exceptions that tolerate findings until a date."""
 
+# decision 24
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date

@@ -1,5 +1,7 @@
 """A record of a run, step by step, for people and programs."""
 
+# decisions 27, 29 and 33
+
 import json
 from collections.abc import Iterator
 from contextlib import suppress

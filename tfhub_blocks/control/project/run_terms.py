@@ -1,5 +1,7 @@
 """The terms of a step: its machines, its time limits, and the price per hour."""
 
+# decision 27
+
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any

@@ -1,5 +1,7 @@
 """The tags by which tfhub-blocks recognizes its own resources in a workspace."""
 
+# decision 47
+
 TAG = "tfhub_blocks."
 # The last day, as YYYY-MM-DD. An endpoint with this tag was deployed by tfhub-blocks, so reap may
 # delete it.

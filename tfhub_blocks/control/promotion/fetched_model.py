@@ -1,5 +1,7 @@
 """The download of a workspace's registered model with its chain."""
 
+# decision 49
+
 import re
 import shutil
 from collections.abc import Callable

@@ -1,5 +1,7 @@
 """The act of promotion: open the case, check the conditions, and send the model."""
 
+# decision 34
+
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime

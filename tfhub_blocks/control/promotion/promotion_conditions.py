@@ -1,5 +1,7 @@
 """The conditions of a promotion: one function for each, and all refusals reported at once."""
 
+# decisions 33 and 53
+
 from collections.abc import Callable, Iterator, Mapping
 
 from tfhub_blocks.control.lineage.chain_evidence import (

@@ -1,5 +1,7 @@
 """The replay of a release lock: the repository is checked against it, and so is each step."""
 
+# decisions 31, 32 and 35
+
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path

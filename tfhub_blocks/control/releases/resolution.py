@@ -1,5 +1,7 @@
 """The resolution of a pipeline and its inputs in this repository, in the terms of a lock."""
 
+# decision 31
+
 import hashlib
 import re
 from collections.abc import Callable, Mapping

@@ -1,5 +1,7 @@
 """The compliance of a release with the rules of the profile that submits it, as of today."""
 
+# decision 35
+
 from dataclasses import replace
 
 from tfhub_blocks.control.project.profiles import Profile

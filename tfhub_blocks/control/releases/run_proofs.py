@@ -1,5 +1,7 @@
 """A local run as the proof of a release: the repository would build the same outputs."""
 
+# decision 31
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The git repository of a release: its commit, and differences from that commit."""
 
+# decision 35
+
 import hashlib
 import os
 import subprocess

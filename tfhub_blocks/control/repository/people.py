@@ -1,5 +1,7 @@
 """Names of users: local names, and comparison of names."""
 
+# decision 33
+
 import getpass
 import re
 

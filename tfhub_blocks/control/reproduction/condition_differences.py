@@ -1,5 +1,7 @@
 """Differences in the conditions of a step's two runs: packages, Python, processor, and threads."""
 
+# decision 36
+
 import platform
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any

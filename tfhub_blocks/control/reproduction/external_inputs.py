@@ -1,5 +1,7 @@
 """Sources of a chain that no step wrote, and the check that they are unchanged."""
 
+# decision 36
+
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 

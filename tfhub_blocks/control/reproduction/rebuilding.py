@@ -1,5 +1,7 @@
 """The steps of a plan as a graph, which the local engine runs in a folder of its own."""
 
+# decision 36
+
 import shutil
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The code of a step's first run: kept by a run, or this checkout if the digest is the same."""
 
+# decision 36
+
 import ast
 import shutil
 from collections.abc import Iterator

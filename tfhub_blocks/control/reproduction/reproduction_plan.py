@@ -1,5 +1,7 @@
 """A plan to rebuild a model from its lineage alone: the steps to run again, and where to begin."""
 
+# decision 36
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

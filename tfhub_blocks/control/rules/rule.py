@@ -1,5 +1,7 @@
 """A rule: one small function that yields the faults of a subject, as findings."""
 
+# decision 24
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

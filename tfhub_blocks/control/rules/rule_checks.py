@@ -1,5 +1,7 @@
 """The check of pipelines against all rules: findings, their severities, and exceptions."""
 
+# decision 24
+
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points

@@ -1,5 +1,7 @@
 """The subject of rules: a pipeline with its steps, its profile, and the repository around it."""
 
+# decision 24
+
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace

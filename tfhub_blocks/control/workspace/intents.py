@@ -1,5 +1,7 @@
 """Records of commands in progress, so that a repeated command continues an interrupted one."""
 
+# decision 13
+
 import json
 import time
 from collections.abc import Iterator

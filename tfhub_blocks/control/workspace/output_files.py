@@ -4,6 +4,8 @@ Models are not downloaded with the SDK's ``jobs.download``, because azure-ai-ml 
 them there (decision 0050).
 """
 
+# decision 50
+
 from pathlib import Path
 from typing import Any
 

@@ -1,5 +1,7 @@
 """A promoted model and its promotion in a workspace or a registry, each written once."""
 
+# decision 34
+
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -4,6 +4,8 @@ The SDK is not used: it never completes a folder of which an earlier, failed upl
 (decision 0012).
 """
 
+# decision 12
+
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,5 +1,7 @@
 """Digests of files, folders and records. Every pin in a project is one of these digests."""
 
+# decision 2
+
 import hashlib
 import json
 import os

@@ -7,6 +7,8 @@ beforehand and cannot be renamed; therefore one file marks completeness, not the
 The subfolder ``.work`` keeps finished parts of unfinished work for the next attempt.
 """
 
+# decisions 1 and 17
+
 import fcntl
 import os
 import shutil

@@ -3,6 +3,8 @@
 The variables that apply are HTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR.
 """
 
+# decision 11
+
 import http.client
 import ssl
 import time

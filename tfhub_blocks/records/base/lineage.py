@@ -4,6 +4,8 @@ See https://github.com/in-toto/attestation (Statement v1, DigestSet) and
 https://slsa.dev/spec/v1.0/provenance.
 """
 
+# decisions 1 and 29
+
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field

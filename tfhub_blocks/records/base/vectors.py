@@ -1,5 +1,7 @@
 """Vectors and ids of one split of features. Each use reads the shards again; no copy is kept."""
 
+# decision 19
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice

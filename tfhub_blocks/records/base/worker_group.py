@@ -5,6 +5,8 @@ engine. A process reads its index from ``TF_CONFIG``, as TensorFlow's strategies
 See https://www.tensorflow.org/guide/distributed_training (TF_CONFIG).
 """
 
+# decisions 17 and 18
+
 import json
 import os
 import shutil

@@ -4,6 +4,8 @@ The snapshot also contains the templates of these modules, and the lock of the s
 so that the step can compare it with the installed packages.
 """
 
+# decisions 6, 7 and 55
+
 import ast
 from collections.abc import Iterator, Mapping
 from functools import lru_cache

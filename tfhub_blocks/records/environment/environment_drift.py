@@ -1,5 +1,7 @@
 """Environment drift: differences between installed packages and the lock of a step."""
 
+# decision 7
+
 import base64
 import hashlib
 import platform

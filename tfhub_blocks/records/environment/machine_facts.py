@@ -1,5 +1,7 @@
 """Facts of the machine on which a result is computed: bits and times depend on them."""
 
+# decision 44
+
 import os
 import platform
 import re

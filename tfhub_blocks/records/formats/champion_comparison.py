@@ -1,5 +1,7 @@
 """The comparison of a model with the champion, which is the model in production."""
 
+# decision 51
+
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any

@@ -1,5 +1,7 @@
 """The expectations of a release lock that a step checks at run time before it works."""
 
+# decision 32
+
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field

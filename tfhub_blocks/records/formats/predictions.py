@@ -1,5 +1,7 @@
 """Predictions: a model's answer for each row of the scored data, in Parquet shards."""
 
+# decision 40
+
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass

@@ -1,5 +1,7 @@
 """Promotions: the decision to use a model in a destination, as an in-toto statement."""
 
+# decision 34
+
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

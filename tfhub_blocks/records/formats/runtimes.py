@@ -4,6 +4,8 @@ A runtime is ``runtime.toml`` in the folder of a model. A model without a runtim
 reference program.
 """
 
+# decision 43
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Snapshots: immutable, content-addressed copies of data sets with deterministic splits."""
 
+# decision 15
+
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
