@@ -68,8 +68,9 @@ def cache_activations(
 
         from tfhub_blocks.compute.cutting.encoder_cuts import chosen_cut, cut_encoder
         from tfhub_blocks.compute.encoders.encoder import load_encoder
-        from tfhub_blocks.compute.extraction.extraction import Extraction, ExtractionOptions
+        from tfhub_blocks.compute.extraction.extraction import Extraction
         from tfhub_blocks.compute.extraction.feature_output import run_extraction
+        from tfhub_blocks.compute.inference.shared_work import InferenceOptions
         from tfhub_blocks.compute.tf.tensorflow_setup import use_one_thread_per_operation
         from tfhub_blocks.compute.tuning.caching import LowerPart
 
@@ -77,6 +78,6 @@ def cache_activations(
         loaded = load_encoder(run.path("encoder"), name)
         whole = cut_encoder(loaded, name)
         lower = LowerPart(whole, chosen_cut(whole, trainable, name))
-        options = ExtractionOptions(engine, dtype=dtype, batch_size=batch_size)
+        options = InferenceOptions(engine, dtype=dtype, batch_size=batch_size)
         extraction = Extraction(items, lower, options, earlier, where=name)
         run_extraction(run, "activations", ACTIVATIONS, extraction, Progress)

@@ -67,13 +67,14 @@ def extract_features(
         earlier = previous_features and open_features(Path(previous_features), "extract_features")
 
         from tfhub_blocks.compute.encoders.encoder import load_encoder
-        from tfhub_blocks.compute.extraction.extraction import Extraction, ExtractionOptions
+        from tfhub_blocks.compute.extraction.extraction import Extraction
         from tfhub_blocks.compute.extraction.feature_output import run_extraction
+        from tfhub_blocks.compute.inference.shared_work import InferenceOptions
         from tfhub_blocks.compute.tf.tensorflow_setup import use_one_thread_per_operation
 
         use_one_thread_per_operation()
         pinned = load_encoder(run.path("encoder"), "extract_features")
-        options = ExtractionOptions(
+        options = InferenceOptions(
             engine, engine_precision, dtype, engine_max_difference, batch_size
         )
         extraction = Extraction(items, pinned, options, earlier)

@@ -102,7 +102,7 @@ def score_batch(
 ):
     """Write a model's prediction for each item of the data."""
     with step(score_batch, locals()) as run:
-        from tfhub_blocks.compute.extraction.extraction import ExtractionOptions
+        from tfhub_blocks.compute.inference.shared_work import InferenceOptions
         from tfhub_blocks.compute.modalities.modality import Limits
         from tfhub_blocks.compute.predictions.batch_scoring import Scoring
         from tfhub_blocks.compute.predictions.prediction_output import run_scoring
@@ -118,7 +118,7 @@ def score_batch(
             from tfhub_blocks.compute.registration.model_registry import version_of
 
             version = version_of(model_name, scorer.digest)
-        options = ExtractionOptions(
+        options = InferenceOptions(
             engine, engine_precision, max_difference=engine_max_difference, batch_size=batch_size
         )
         scoring = Scoring(

@@ -118,21 +118,17 @@ def run_peer(work: Path, encoder: str, images: str, _: str) -> None:
 def run_ours(work: Path, encoder: str, images: str, precision: str) -> None:
     """As the step does it, reading and writing included; then what bounds it."""
     from tfhub_blocks.compute.encoders.encoder import load_encoder
-    from tfhub_blocks.compute.extraction.extraction import (
-        CPU_BATCH_SIZE,
-        Extraction,
-        ExtractionOptions,
-        Share,
-    )
+    from tfhub_blocks.compute.extraction.extraction import CPU_BATCH_SIZE, Extraction
     from tfhub_blocks.compute.extraction.feature_output import write_extraction
     from tfhub_blocks.compute.inference.engine_list import ENGINES
+    from tfhub_blocks.compute.inference.shared_work import InferenceOptions, Share
     from tfhub_blocks.compute.tf.tensorflow_setup import tf, use_one_thread_per_operation
     from tfhub_blocks.records.formats.snapshots import open_snapshot
 
     use_one_thread_per_operation()
     loaded = load_encoder(work / encoder, "bench")
     snapshot = open_snapshot(work / f"{images}-snapshot", "bench")
-    extraction = Extraction(snapshot, loaded, ExtractionOptions(precision=precision))
+    extraction = Extraction(snapshot, loaded, InferenceOptions(precision=precision))
     clock = Clock()
     with tempfile.TemporaryDirectory(dir=work) as folder:
         share, output = Share(Path(folder) / "work"), Path(folder) / "features"

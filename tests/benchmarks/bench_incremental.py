@@ -19,8 +19,9 @@ from bench_extraction import PROVENANCE, made, prepare, write_jpegs
 
 from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, take_snapshot
 from tfhub_blocks.compute.encoders.encoder import load_encoder
-from tfhub_blocks.compute.extraction.extraction import Extraction, ExtractionOptions, Share
+from tfhub_blocks.compute.extraction.extraction import Extraction
 from tfhub_blocks.compute.extraction.feature_output import write_extraction
+from tfhub_blocks.compute.inference.shared_work import InferenceOptions, Share
 from tfhub_blocks.compute.tf.tensorflow_setup import use_one_thread_per_operation
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.formats import snapshots
@@ -39,7 +40,7 @@ def extracted(
     extraction = Extraction(
         open_snapshot(work / f"{snapshot}-snapshot", "bench"),
         encoder,
-        ExtractionOptions("openvino"),
+        InferenceOptions("openvino"),
         open_features(work / previous, "bench") if previous else None,
     )
     folder = begin_folder(work / name, PROVENANCE)

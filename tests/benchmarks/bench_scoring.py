@@ -25,9 +25,10 @@ from bench_extraction import PROVENANCE, made, write_jpegs
 from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, take_snapshot
 from tfhub_blocks.compute.encoders.encoder import load_encoder
 from tfhub_blocks.compute.encoders.encoder_import import ImportRequest, import_saved_model
-from tfhub_blocks.compute.extraction.extraction import Extraction, ExtractionOptions, Share
+from tfhub_blocks.compute.extraction.extraction import Extraction
 from tfhub_blocks.compute.extraction.feature_output import write_extraction
 from tfhub_blocks.compute.heads.linear_head import Head
+from tfhub_blocks.compute.inference.shared_work import InferenceOptions, Share
 from tfhub_blocks.compute.modalities.modality import Limits
 from tfhub_blocks.compute.models.model_writing import write_model
 from tfhub_blocks.compute.models.served_model import load_served
@@ -87,7 +88,7 @@ def main() -> int:
     parser.add_argument("--engine", default="tensorflow", help="tensorflow or openvino")
     asked = parser.parse_args()
     use_one_thread_per_operation()
-    options = ExtractionOptions(asked.engine)
+    options = InferenceOptions(asked.engine)
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         prepare(work, asked.images)

@@ -13,13 +13,9 @@ import pytest
 from PIL import Image
 
 from tfhub_blocks.compute.encoders.encoder import Encoder, load_encoder
-from tfhub_blocks.compute.extraction.extraction import (
-    CPU_BATCH_SIZE,
-    Extraction,
-    ExtractionOptions,
-    Share,
-)
+from tfhub_blocks.compute.extraction.extraction import CPU_BATCH_SIZE, Extraction
 from tfhub_blocks.compute.extraction.feature_output import write_extraction
+from tfhub_blocks.compute.inference.shared_work import InferenceOptions, Share
 from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.records.base.digests import files_sha256
 from tfhub_blocks.records.base.errors import BlocksError
@@ -28,7 +24,7 @@ from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, Provenanc
 from tfhub_blocks.records.formats.features import FEATURES, open_features
 from tfhub_blocks.records.formats.snapshots import open_snapshot
 
-TENSORFLOW = ExtractionOptions("tensorflow")
+TENSORFLOW = InferenceOptions("tensorflow")
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 
 
@@ -41,7 +37,7 @@ def extracted(
     snapshot: Path,
     encoder: Encoder,
     folder: Path,
-    options: ExtractionOptions | None = None,
+    options: InferenceOptions | None = None,
     previous: Path | None = None,
     workers: int = 1,
 ) -> pa.Table:
@@ -267,7 +263,7 @@ def test_features_of_another_kind_are_computed_anew_and_that_is_told(
 ) -> None:
     previous = open_features(whole, "test")
     extraction = Extraction(
-        open_snapshot(many, "test"), encoder, ExtractionOptions("openvino"), previous
+        open_snapshot(many, "test"), encoder, InferenceOptions("openvino"), previous
     )
 
     plan = extraction.compute(Share(tmp_path / "work"), ignore)
@@ -282,10 +278,10 @@ def test_features_of_another_kind_are_computed_anew_and_that_is_told(
 def test_auto_stays_with_the_engine_of_earlier_features(
     many: Path, encoder: Encoder, tmp_path: Path
 ) -> None:
-    extracted(many, encoder, tmp_path / "openvino", ExtractionOptions("openvino"))
+    extracted(many, encoder, tmp_path / "openvino", InferenceOptions("openvino"))
     previous = open_features(tmp_path / "openvino", "test")
     extraction = Extraction(
-        open_snapshot(many, "test"), encoder, ExtractionOptions("auto"), previous
+        open_snapshot(many, "test"), encoder, InferenceOptions("auto"), previous
     )
 
     plan = extraction.compute(Share(tmp_path / "work"), ignore)
@@ -298,10 +294,10 @@ def test_float16_halves_the_bytes_and_is_made_of_float32(
 ) -> None:
     exact = extracted(many, encoder, tmp_path / "exact")
     half = extracted(
-        many, encoder, tmp_path / "half", ExtractionOptions("tensorflow", dtype="float16")
+        many, encoder, tmp_path / "half", InferenceOptions("tensorflow", dtype="float16")
     )
     reused = extracted(
-        many, encoder, tmp_path / "reused", ExtractionOptions("tensorflow", dtype="float16"), whole
+        many, encoder, tmp_path / "reused", InferenceOptions("tensorflow", dtype="float16"), whole
     )
 
     assert half.schema.field("vector").type == pa.list_(pa.float16(), 24)
@@ -321,7 +317,7 @@ def test_a_feature_too_large_for_float16_is_named(
     )
     with pytest.raises(BlocksError, match="the encoder returns float16 features that are NaN or "):
         extracted(
-            snapshot, large, tmp_path / "features", ExtractionOptions("tensorflow", dtype="float16")
+            snapshot, large, tmp_path / "features", InferenceOptions("tensorflow", dtype="float16")
         )
 
 
@@ -381,7 +377,7 @@ def test_an_item_that_is_twice_in_earlier_features_is_named(
 def test_fewer_bits_are_said_to_cost_what_a_head_loses_by_them(
     many: Path, whole: Path, encoder: Encoder, tmp_path: Path
 ) -> None:
-    options = ExtractionOptions("tensorflow", precision="bfloat16")
+    options = InferenceOptions("tensorflow", precision="bfloat16")
     previous = open_features(whole, "test")
     extraction = Extraction(open_snapshot(many, "test"), encoder, options, previous)
     plan = extraction.compute(Share(tmp_path / "work"), ignore)

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tfhub_blocks.compute.encoders.encoder import load_encoder
-from tfhub_blocks.compute.extraction.extraction import ExtractionOptions, Share
+from tfhub_blocks.compute.inference.shared_work import InferenceOptions, Share
 from tfhub_blocks.compute.modalities.modality import Limits
 from tfhub_blocks.compute.models.served_model import load_served
 from tfhub_blocks.compute.predictions.batch_scoring import Scoring
@@ -72,7 +72,7 @@ def score(
     def run(
         data: Path, name: str, workers: int = 1, by: BatchScorer = model, **more: Any
     ) -> tuple[Path, PredictionManifest, Summary]:
-        more.setdefault("options", ExtractionOptions("tensorflow"))
+        more.setdefault("options", InferenceOptions("tensorflow"))
         work = tmp_path / f"{name}.work"
         for index in range(workers):
             # A worker opens the data itself.
@@ -253,7 +253,7 @@ def test_somebodys_pyfunc_scores_what_it_can_and_says_why_not_in_the_row(
     by = open_scorer(brightness_model, None)
 
     folder, manifest, _ = score(
-        data, "first", by=by, options=ExtractionOptions(), max_unreadable=0.5
+        data, "first", by=by, options=InferenceOptions(), max_unreadable=0.5
     )
 
     rows = rows_of(folder)
@@ -275,7 +275,7 @@ def test_somebodys_pyfunc_scores_what_it_can_and_says_why_not_in_the_row(
         data,
         "second",
         by=open_scorer(brightness_model, None),
-        options=ExtractionOptions(),
+        options=InferenceOptions(),
         max_unreadable=0.5,
         previous=open_predictions(folder, "test"),
         workers=2,
@@ -291,7 +291,7 @@ def test_somebodys_pyfunc_is_another_where_a_byte_differs_and_takes_no_engine(
     by = open_scorer(changed, None)
     assert by.digest != open_scorer(brightness_model, None).digest
     with pytest.raises(BlocksError, match=r"engine\] engine is openvino, but no engine can"):
-        score(images, "engine", by=by, options=ExtractionOptions("openvino"))
+        score(images, "engine", by=by, options=InferenceOptions("openvino"))
     (changed / "MLmodel").write_text("flavors: {}")
     with pytest.raises(BlocksError, match="MLflow cannot load the model"):
         open_scorer(changed, None)
@@ -374,7 +374,7 @@ def test_earlier_answers_are_found_in_any_order_and_over_shards(
 MEASURE = """
 import sys
 from pathlib import Path
-from tfhub_blocks.compute.extraction.extraction import ExtractionOptions, Share
+from tfhub_blocks.compute.inference.shared_work import InferenceOptions, Share
 from tfhub_blocks.compute.modalities.modality import Limits
 from tfhub_blocks.compute.predictions.prediction_output import write_predictions
 from tfhub_blocks.compute.predictions.scoring_rows import open_places
@@ -384,7 +384,7 @@ from tfhub_blocks.compute.models.served_model import load_served
 model, data, out = map(Path, sys.argv[1:])
 scorer = of_model(load_served(model, "test"))
 places = open_places(data, scorer.modality, Limits(1_000_000, 60.0))
-scoring = Scoring(scorer, places, scorer.digest, options=ExtractionOptions("tensorflow"))
+scoring = Scoring(scorer, places, scorer.digest, options=InferenceOptions("tensorflow"))
 share = Share(out / "work", 0, 1)
 plan = scoring.compute(share, lambda *_: None)
 manifest, _ = write_predictions(scoring, plan, share, out, lambda *_: None)

@@ -8,8 +8,8 @@ import pytest
 
 from tfhub_blocks.compute.cutting.encoder_cuts import Cut, CutEncoder, cut_encoder
 from tfhub_blocks.compute.encoders.encoder import load_encoder
-from tfhub_blocks.compute.extraction.extraction import ExtractionOptions, Share
 from tfhub_blocks.compute.heads.linear_head import Head
+from tfhub_blocks.compute.inference.shared_work import InferenceOptions, Share
 from tfhub_blocks.compute.tuning.caching import Cache, Examples, LowerPart
 from tfhub_blocks.compute.tuning.classifier import Classifier
 from tfhub_blocks.records.formats.snapshots import Snapshot, open_snapshot
@@ -56,7 +56,7 @@ def cache_of() -> CacheOf:
         snapshot: Snapshot, encoder: CutEncoder, cut: Cut, folder: Path, **options: object
     ) -> Cache:
         lower = LowerPart(encoder, cut)
-        return Cache(snapshot, lower, ExtractionOptions(**options), Share(folder), "test")
+        return Cache(snapshot, lower, InferenceOptions(**options), Share(folder), "test")
 
     return build
 

@@ -11,9 +11,10 @@ import pytest
 from tfhub_blocks.compute.cutting.cut_costs import told_whole
 from tfhub_blocks.compute.cutting.encoder_cuts import Cut, CutEncoder, chosen_cut
 from tfhub_blocks.compute.encoders.encoder_policy import check_fine_tuning
-from tfhub_blocks.compute.extraction.extraction import Extraction, Share
+from tfhub_blocks.compute.extraction.extraction import Extraction
 from tfhub_blocks.compute.extraction.feature_output import write_extraction
 from tfhub_blocks.compute.heads.linear_head import Head, Split, fit_head
+from tfhub_blocks.compute.inference.shared_work import Share
 from tfhub_blocks.compute.tuning.caching import Examples, LowerPart
 from tfhub_blocks.compute.tuning.classifier import features_of
 from tfhub_blocks.compute.tuning.training_log import write_record

@@ -5,12 +5,8 @@ worker computes consecutive parts. A part from an interrupted attempt is not com
 contents of parts do not depend on the number of workers or on interruptions.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import groupby
-from operator import itemgetter
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,10 +17,7 @@ from numpy.typing import NDArray
 from tfhub_blocks.compute.extraction.earlier_features import EarlierFeatures
 from tfhub_blocks.compute.heads.ridge import leave_one_out
 from tfhub_blocks.compute.inference.computations import Computation, Item, batched, check_finite
-from tfhub_blocks.compute.inference.engine_interface import UnfitError
-from tfhub_blocks.compute.inference.engine_list import ENGINES, REFERENCE
 from tfhub_blocks.compute.inference.engine_selection import (
-    AUTO,
     ParitySample,
     Selected,
     select_engine,
@@ -32,7 +25,17 @@ from tfhub_blocks.compute.inference.engine_selection import (
 )
 from tfhub_blocks.compute.inference.parity import usual_limit
 from tfhub_blocks.compute.inference.parts import IdsAndVectors, Parts
-from tfhub_blocks.compute.inference.work_plan import WorkPlan, read_plan, rows_of_part
+from tfhub_blocks.compute.inference.shared_work import (
+    PARTS_FOLDER,
+    Answers,
+    InferenceOptions,
+    Progress,
+    Share,
+    compute_missing,
+    engine_to_try,
+    plan_work,
+)
+from tfhub_blocks.compute.inference.work_plan import WorkPlan, rows_of_part
 from tfhub_blocks.compute.modalities.modality import Modality
 from tfhub_blocks.compute.tf.tensorflow_setup import has_gpu
 from tfhub_blocks.records.base.errors import BlocksError
@@ -44,25 +47,7 @@ WHERE = "extract_features"
 CPU_BATCH_SIZE = 8
 # The number of items to measure parity on, and if a probe's accuracy is measured too.
 PARITY_ITEMS, PROBE_ITEMS = 64, 256
-PARTS_FOLDER = "parts"
-
-
-@dataclass(frozen=True)
-class ExtractionOptions:
-    """The options of computing and storing features.
-
-    ``max_difference`` is the limit of the distance of an engine's vectors from those of the model
-    as served, relative to their length; None is 0.0001 for float32, and 0.3 for fewer bits.
-    ``batch_size`` is for a GPU; a core of a CPU computes at most 8 items at once. For fewer items
-    than ``least_to_compare``, auto is the reference, because a comparison would take longer.
-    """
-
-    engine: str = AUTO
-    precision: str = "float32"
-    dtype: str = "float32"
-    max_difference: float | None = None
-    batch_size: int = 64
-    least_to_compare: int = 512
+DEFAULTS = InferenceOptions()
 
 
 class VectorSource(Protocol):
@@ -91,20 +76,6 @@ class VectorSource(Protocol):
         """Return the computation of vectors in batches of one size, for a step."""
 
 
-@dataclass(frozen=True)
-class Share:
-    """The share of worker ``index`` of ``count``, and the folder for all unfinished work."""
-
-    work: Path
-    index: int = 0
-    count: int = 1
-
-    @property
-    def folder(self) -> Path:
-        """The folder for this kind of machine: the next attempt may run on another kind."""
-        return self.work / ("gpu" if has_gpu() else "cpu")
-
-
 @dataclass(frozen=True, eq=False)
 class Extraction:
     """The extraction of vectors from a snapshot, of all items or of some splits.
@@ -114,12 +85,12 @@ class Extraction:
 
     snapshot: Snapshot
     encoder: VectorSource
-    options: ExtractionOptions = ExtractionOptions()
+    options: InferenceOptions = DEFAULTS
     previous: Features | None = None
     splits: tuple[str, ...] = ()
     where: str = WHERE
 
-    def compute(self, share: Share, progress: Callable[[int, int], None]) -> WorkPlan:
+    def compute(self, share: Share, progress: Progress) -> WorkPlan:
         """Compute a worker's share, and return the plan that all workers follow.
 
         Memory contains a few batches, for any number of items.
@@ -134,37 +105,29 @@ class Extraction:
                 finite.
         """
         self._check()
-        options = self.options
-        size = options.batch_size if has_gpu() else min(options.batch_size, CPU_BATCH_SIZE)
+        size = (
+            self.options.batch_size if has_gpu() else min(self.options.batch_size, CPU_BATCH_SIZE)
+        )
         computation = self.encoder.computation(size, self.where)
         sample = self._sample(computation)
-        plan = read_plan(share.folder, wait=share.index > 0)
-        limit = options.max_difference
-        selected = select_engine(
-            plan.engine if plan else self._asked(),
-            options.precision,
-            usual_limit(options.precision) if limit is None else limit,
-            sample,
+        plan, selected = plan_work(
+            share,
+            lambda planned: self._select(planned, sample),
+            lambda selected: self._plan(selected, sample, size),
         )
-        if plan is None:
-            plan = self._plan(selected, sample, size)
-            plan.write(share.folder)
-        parts, mine = self.parts(share), plan.share(share.index, share.count)
-        missing = [number for number in mine if parts.find(number) is None]
-        total = sum(len(plan.part(number)) for number in mine)
-        done = total - sum(len(plan.part(number)) for number in missing)
 
-        def batches() -> Iterator[tuple[int, list[Item]]]:
-            for number in missing:
-                contents = self.snapshot.contents(plan.part(number))
-                yield from ((number, batch) for batch in batched(contents, size))
+        def answers(numbers: list[int]) -> Answers:
+            return computation.vectors(self._batches(plan, numbers, size), selected.forward)
 
-        computed = computation.vectors(batches(), selected.forward)
-        # One stream over all parts: while a part is written, the cores compute the next.
-        for number, of_part in groupby(computed, key=itemgetter(0)):
-            parts.write(number, self._kept(of_part, done, total, progress))
-            done += len(plan.part(number))
-        progress(total, total)
+        parts = self.parts(share)
+        compute_missing(
+            plan,
+            share,
+            parts,
+            answers,
+            lambda number, computed: parts.write(number, self._kept(computed)),
+            progress,
+        )
         return plan
 
     def parts(self, share: Share) -> Parts:
@@ -205,18 +168,23 @@ class Extraction:
         rows = np.arange(min(wanted, self.snapshot.manifest.items))
         return take_sample(computation, list(self.snapshot.contents(rows)))
 
-    def _asked(self) -> str:
-        """Return the engine to try, or auto for all."""
-        if self.options.engine != AUTO:
-            return self.options.engine
-        if self.previous:
-            # Another engine may be faster, but would have to compute all features again.
-            name = self.previous.manifest.engine.partition("/")[0]
-            with suppress(KeyError, UnfitError):
-                if ENGINES[name].version and ENGINES[name].kind == self.previous.manifest.engine:
-                    return name
-        few = self.snapshot.manifest.items < self.options.least_to_compare
-        return REFERENCE if few else AUTO
+    def _select(self, planned: str | None, sample: ParitySample) -> Selected:
+        """Return the engine of the plan, or the one to plan for."""
+        options = self.options
+        earlier = self.previous.manifest.engine if self.previous else None
+        asked = engine_to_try(options, earlier, self.snapshot.manifest.items)
+        limit = options.max_difference
+        if limit is None:
+            limit = usual_limit(options.precision)
+        return select_engine(planned or asked, options.precision, limit, sample)
+
+    def _batches(
+        self, plan: WorkPlan, numbers: list[int], size: int
+    ) -> Iterator[tuple[int, list[Item]]]:
+        """Yield the items of some parts in batches, each with the number of its part."""
+        for number in numbers:
+            contents = self.snapshot.contents(plan.part(number))
+            yield from ((number, batch) for batch in batched(contents, size))
 
     def _plan(self, selected: Selected, sample: ParitySample, batch_size: int) -> WorkPlan:
         reusable, why_not = self.reusable(selected.engine.kind)
@@ -260,17 +228,11 @@ class Extraction:
         }
 
     def _kept(
-        self,
-        computed: Iterator[tuple[int, list[str], NDArray[np.float32]]],
-        done: int,
-        total: int,
-        progress: Callable[[int, int], None],
+        self, computed: Iterable[tuple[list[str], NDArray[np.float32]]]
     ) -> Iterator[IdsAndVectors]:
         """Yield ids and vectors, with vectors in the dtype of the output."""
-        for _, ids, vectors in computed:
+        for ids, vectors in computed:
             with np.errstate(over="ignore"):
                 kept = vectors.astype(self.options.dtype)
             check_finite(ids, kept, self.where)
             yield ids, kept
-            done += len(ids)
-            progress(done, total)

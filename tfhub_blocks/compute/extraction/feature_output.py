@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfhub_blocks.compute.extraction.earlier_features import EarlierFeatures
-from tfhub_blocks.compute.extraction.extraction import Extraction, Share
+from tfhub_blocks.compute.extraction.extraction import Extraction
+from tfhub_blocks.compute.inference.shared_work import Progress, Share, run_shared, wait_progress
 from tfhub_blocks.compute.inference.work_plan import WorkPlan
 from tfhub_blocks.compute.step.step_frame import StepRun
 from tfhub_blocks.records.base.folders import Format
@@ -29,7 +30,7 @@ def run_extraction(
     port: str,
     folder_format: Format,
     extraction: Extraction,
-    progress: Callable[[str], Callable[[int, int], None]],
+    progress: Callable[[str], Progress],
 ) -> None:
     """Write the vectors of all items to a step's output. Each worker computes a share.
 
@@ -43,13 +44,10 @@ def run_extraction(
     Raises:
         BlocksError: ``Extraction.compute`` failed.
     """
-    share = Share(run.work(port), run.worker.index, run.worker.count)
-    if parts := extraction.parts(share).count():
-        print(f"resuming after {parts} finished parts of an earlier attempt", flush=True)
-    plan = extraction.compute(share, progress("items"))
-    if not run.worker.is_first:
+    mine = run_shared(run, port, folder_format, extraction, progress)
+    if mine is None:
         return
-    folder = run.begin_output(port, folder_format)
+    plan, share, folder = mine
     manifest = write_extraction(extraction, plan, share, folder, progress("items"))
     run.facts.update(
         items=manifest.items,
@@ -73,7 +71,7 @@ def write_extraction(
     plan: WorkPlan,
     share: Share,
     folder: Path,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> FeatureManifest:
     """Write the features of all items of an extraction's snapshot, and return their manifest.
 
@@ -100,7 +98,7 @@ def write_extraction(
 
 
 def _blocks(
-    extraction: Extraction, plan: WorkPlan, share: Share, progress: Callable[[int, int], None]
+    extraction: Extraction, plan: WorkPlan, share: Share, progress: Progress
 ) -> Iterator[NDArray[np.floating]]:
     """Yield the vectors of all items in order, [n, dimension], reused or computed."""
     earlier = EarlierFeatures(extraction.reusable(plan.kind)[0])
@@ -123,13 +121,10 @@ def _blocks(
 
 
 def _fresh(
-    extraction: Extraction, plan: WorkPlan, share: Share, progress: Callable[[int, int], None]
+    extraction: Extraction, plan: WorkPlan, share: Share, progress: Progress
 ) -> Iterator[tuple[str, NDArray[np.floating]]]:
     """Yield ids and vectors of computed items, from all workers, in order."""
     parts = extraction.parts(share)
-
-    def on_wait(finished: int) -> None:
-        progress(min(finished * plan.part_rows, len(plan.rows)), len(plan.rows))
-
+    on_wait = wait_progress(plan, progress)
     for number in plan.numbers:
         yield from zip(*parts.read(number, on_wait), strict=True)

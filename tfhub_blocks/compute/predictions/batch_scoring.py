@@ -8,22 +8,28 @@ interruptions.
 
 # decision 39
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, islice
-from operator import itemgetter
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.extraction.extraction import PARTS_FOLDER, ExtractionOptions, Share
 from tfhub_blocks.compute.inference.computations import Item
-from tfhub_blocks.compute.inference.engine_list import ENGINES, REFERENCE
-from tfhub_blocks.compute.inference.engine_selection import AUTO
 from tfhub_blocks.compute.inference.parts import PartFiles
-from tfhub_blocks.compute.inference.work_plan import MOST_ROWS, WorkPlan, read_plan, rows_of_part
+from tfhub_blocks.compute.inference.shared_work import (
+    PARTS_FOLDER,
+    Answers,
+    InferenceOptions,
+    Progress,
+    Share,
+    compute_missing,
+    engine_to_try,
+    plan_work,
+)
+from tfhub_blocks.compute.inference.work_plan import MOST_ROWS, WorkPlan, rows_of_part
 from tfhub_blocks.compute.predictions.prediction_columns import EarlierAnswers, answer_table
 from tfhub_blocks.compute.predictions.scorers import BatchScorer, Ready
 from tfhub_blocks.compute.predictions.scoring_rows import PORT, WHERE, ScoringRows
@@ -54,12 +60,12 @@ class Scoring:
     model: BatchScorer
     places: ScoringRows
     model_version: str
-    options: ExtractionOptions
+    options: InferenceOptions
     top_k: int | None = None
     previous: Predictions | None = None
     max_unreadable: float = 0.01
 
-    def compute(self, share: Share, progress: Callable[[int, int], None]) -> WorkPlan:
+    def compute(self, share: Share, progress: Progress) -> WorkPlan:
         """Score one worker's share, and return the plan of all workers.
 
         Memory contains a few batches, the rows of two parts, and the indexes of places and of
@@ -67,7 +73,7 @@ class Scoring:
 
         Args:
             share: The worker's share.
-            progress: Called with the number of places done, and their total, in this attempt.
+            progress: Called with the number of places done, and their total, of this share.
 
         Raises:
             BlocksError: No engine fits and passes the comparison, no item can be decoded, too many
@@ -75,43 +81,28 @@ class Scoring:
         """
         share = self._own(share)
         size = self.model.batch_size(self.options)
-        plan = read_plan(share.folder, wait=share.index > 0)
-        ready = self._ready(plan.engine if plan else self._asked())
-        if plan is None:
-            report: dict[str, Any] = {**ready.report, "earlier": "predictions"}
-            _, why_not = self.reusable(ready.kind)
-            if why_not:
-                report["not_reused"] = why_not
-            rows = np.arange(self.places.total)
-            part_rows = rows_of_part(len(rows), size)
-            plan = WorkPlan(ready.engine, ready.kind, rows, part_rows, report)
-            plan.write(share.folder)
+        plan, ready = plan_work(share, self._ready, lambda ready: self._plan(ready, size))
         earlier = EarlierAnswers(self.reusable(plan.kind)[0], self.top_k)
         parts = self.parts(share)
         self._drop_changed(parts, plan, share)
-        mine = plan.share(share.index, share.count)
-        missing = [number for number in mine if parts.find(number) is None]
-        total = sum(len(plan.part(number)) for number in missing)
-        done = unreadable = 0
         read: dict[int, list[Read]] = {}
         faults: dict[str, str] = {}
-        batches = self._batches(plan, missing, earlier, size, read)
-        computed = ready.answers(batches, faults.__setitem__)
-        # One stream over all parts: while a part is written, cores compute the next part.
-        for number, of_part in groupby(computed, key=itemgetter(0)):
-            ids: list[str] = []
-            answers: list[NDArray[np.float32]] = []
-            for _, some, vectors in of_part:
-                ids += some
-                answers.append(vectors)
-                progress(min(done + len(ids), total), total)
-            rows_read = read.pop(number)
-            table = self._table(rows_read, ids, np.concatenate(answers), earlier, faults)
+        unreadable = 0
+
+        def answers(numbers: list[int]) -> Answers:
+            batches = self._batches(plan, numbers, earlier, size, read)
+            return ready.answers(batches, faults.__setitem__)
+
+        def write(number: int, computed: Iterable[tuple[list[str], NDArray[np.float32]]]) -> None:
+            nonlocal unreadable
+            ids, vectors = zip(*computed, strict=True)
+            here = list(chain.from_iterable(ids))
+            table = self._table(read.pop(number), here, np.concatenate(vectors), earlier, faults)
             parts.write_batches(number, table.schema, table.to_batches())
-            done += len(rows_read)
             unreadable += table.num_rows - table["error"].null_count
             self.check_unreadable(unreadable, table)
-        progress(total, total)
+
+        compute_missing(plan, share, parts, answers, write, progress)
         return plan
 
     def parts(self, share: Share) -> PartFiles:
@@ -159,19 +150,21 @@ class Scoring:
         name = self.places.key[:20]
         return share if share.work.name == name else replace(share, work=share.work / name)
 
-    def _asked(self) -> str:
-        """Return the engine to try, or ``auto`` for all engines."""
-        if self.options.engine != AUTO:
-            return self.options.engine
-        if self.previous and self.previous.manifest.model_digest == self.model.digest:
-            # Another engine, even if faster today, would score every content again.
-            name = self.previous.manifest.engine.partition("/")[0]
-            if name in ENGINES and not self.reusable(ENGINES[name].kind)[1]:
-                return name
-        return REFERENCE if self.places.total < self.options.least_to_compare else AUTO
+    def _plan(self, ready: Ready, size: int) -> WorkPlan:
+        report: dict[str, Any] = {**ready.report, "earlier": "predictions"}
+        _, why_not = self.reusable(ready.kind)
+        if why_not:
+            report["not_reused"] = why_not
+        rows = np.arange(self.places.total)
+        return WorkPlan(ready.engine, ready.kind, rows, rows_of_part(len(rows), size), report)
 
-    def _ready(self, asked: str) -> Ready:
-        """Return the selected engine, after a trial on the first items."""
+    def _earlier_engine(self) -> str | None:
+        """Return the kind of engine whose earlier predictions could be reused."""
+        kind = self.previous.manifest.engine if self.previous else None
+        return kind if kind and not self.reusable(kind)[1] else None
+
+    def _ready(self, planned: str | None) -> Ready:
+        """Return the engine of the plan, or the one to plan for, after a trial on some items."""
         total, seen = self.places.total, set[str]()
         spans = [range(s, min(s + MOST_ROWS, total)) for s in range(0, total, MOST_ROWS)]
 
@@ -182,7 +175,8 @@ class Scoring:
 
         rows = self.places.read(spans, is_new)
         items = ((row.item, row.content) for row in rows if row.item and row.content is not None)
-        ready = self.model.ready(asked, self.options, items)
+        asked = engine_to_try(self.options, self._earlier_engine(), total)
+        ready = self.model.ready(planned or asked, self.options, items)
         rows.close()
         if ready is None:
             raise BlocksError(

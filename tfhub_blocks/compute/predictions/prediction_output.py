@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tfhub_blocks.compute.extraction.extraction import Share
+from tfhub_blocks.compute.inference.shared_work import Progress, Share, run_shared, wait_progress
 from tfhub_blocks.compute.inference.work_plan import WorkPlan
 from tfhub_blocks.compute.predictions.batch_scoring import FAULTS_SHOWN, Scoring
 from tfhub_blocks.compute.predictions.prediction_columns import EarlierAnswers
@@ -66,7 +66,7 @@ def run_scoring(
     run: StepRun,
     port: str,
     scoring: Scoring,
-    progress: Callable[[str], Callable[[int, int], None]],
+    progress: Callable[[str], Progress],
 ) -> None:
     """Fill a step's output with predictions; each worker of the step scores a share.
 
@@ -79,13 +79,10 @@ def run_scoring(
     Raises:
         BlocksError: The scoring failed; see ``Scoring.compute``.
     """
-    share = Share(run.work(port, checked=["data"]), run.worker.index, run.worker.count)
-    if parts := scoring.parts(share).count():
-        print(f"resuming after {parts} finished parts", flush=True)
-    plan = scoring.compute(share, progress("items"))
-    if not run.worker.is_first:
+    mine = run_shared(run, port, FORMAT, scoring, progress, checked=["data"])
+    if mine is None:
         return
-    folder = run.begin_output(port, FORMAT)
+    plan, share, folder = mine
     manifest, summary = write_predictions(scoring, plan, share, folder, progress("items"))
     run.facts.update(
         rows=manifest.rows,
@@ -112,7 +109,7 @@ def write_predictions(
     plan: WorkPlan,
     share: Share,
     folder: Path,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> tuple[PredictionManifest, Summary]:
     """Write the predictions of all places, and return their manifest and summary.
 
@@ -128,7 +125,7 @@ def write_predictions(
     Raises:
         BlocksError: Too many places lack an answer.
     """
-    parts, total = scoring.parts(share), len(plan.rows)
+    parts, on_wait = scoring.parts(share), wait_progress(plan, progress)
     earlier = EarlierAnswers(scoring.reusable(plan.kind)[0], scoring.top_k)
     model, summary = scoring.model, Summary()
     facts = {
@@ -136,9 +133,6 @@ def write_predictions(
         "model_digest": model.digest,
         "model_version": scoring.model_version,
     }
-
-    def on_wait(there: int) -> None:
-        progress(min(there * plan.part_rows, total), total)
 
     with PredictionWriter(folder, predictions_schema(scoring.top_k), facts) as writer:
         for number in plan.numbers:

@@ -12,11 +12,7 @@ from numpy.typing import NDArray
 from tfhub_blocks.compute.answering.answerers import UndecodableError
 from tfhub_blocks.compute.answering.opener import find_answering
 from tfhub_blocks.compute.encoders.encoder import Encoder
-from tfhub_blocks.compute.extraction.extraction import (
-    CPU_BATCH_SIZE,
-    PARITY_ITEMS,
-    ExtractionOptions,
-)
+from tfhub_blocks.compute.extraction.extraction import CPU_BATCH_SIZE, PARITY_ITEMS
 from tfhub_blocks.compute.inference.computations import (
     NOT_FINITE,
     Computation,
@@ -27,6 +23,7 @@ from tfhub_blocks.compute.inference.computations import (
 )
 from tfhub_blocks.compute.inference.engine_selection import AUTO, sample_of, select_engine
 from tfhub_blocks.compute.inference.parity import usual_limit
+from tfhub_blocks.compute.inference.shared_work import InferenceOptions
 from tfhub_blocks.compute.models.served_model import ServedModel
 from tfhub_blocks.compute.predictions.scoring_rows import WHERE
 from tfhub_blocks.compute.tf.tensorflow_setup import has_gpu, use_one_thread_per_operation
@@ -70,10 +67,10 @@ class BatchScorer(Protocol):
     def modality(self) -> str:
         """The modality of its items; ``bytes`` if unknown."""
 
-    def batch_size(self, options: ExtractionOptions) -> int:
+    def batch_size(self, options: InferenceOptions) -> int:
         """Return the number of items in a batch on this machine."""
 
-    def ready(self, asked: str, options: ExtractionOptions, items: Iterator[Item]) -> Ready | None:
+    def ready(self, asked: str, options: InferenceOptions, items: Iterator[Item]) -> Ready | None:
         """Select an engine by a trial on the first items that can be decoded.
 
         Return None if no item can be decoded.
@@ -101,11 +98,11 @@ class EngineScorer:
         """The modality of the encoder."""
         return self.source.input.name
 
-    def batch_size(self, options: ExtractionOptions) -> int:
+    def batch_size(self, options: InferenceOptions) -> int:
         """Return the batch size of the options on a GPU, or one that fits a core's cache."""
         return options.batch_size if has_gpu() else min(options.batch_size, CPU_BATCH_SIZE)
 
-    def ready(self, asked: str, options: ExtractionOptions, items: Iterator[Item]) -> Ready | None:
+    def ready(self, asked: str, options: InferenceOptions, items: Iterator[Item]) -> Ready | None:
         """Select an engine; the sample is decoded once. See ``BatchScorer``."""
         computation = self.source.computation(self.batch_size(options), WHERE)
         sample = _sample(computation, items)
@@ -149,11 +146,11 @@ class ProgramScorer:
         """``text`` if the signature takes strings, else ``bytes``."""
         return "text" if self.answerer.served_as == "string" else "bytes"
 
-    def batch_size(self, options: ExtractionOptions) -> int:
+    def batch_size(self, options: InferenceOptions) -> int:
         """Return the batch size of the options."""
         return options.batch_size
 
-    def ready(self, asked: str, options: ExtractionOptions, items: Iterator[Item]) -> Ready | None:  # noqa: ARG002
+    def ready(self, asked: str, options: InferenceOptions, items: Iterator[Item]) -> Ready | None:  # noqa: ARG002
         """Answer one item, from which the labels follow. See ``BatchScorer``.
 
         Raises:

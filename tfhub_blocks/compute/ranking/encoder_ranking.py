@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from tfhub_blocks.compute.data.draws import Drawn
 from tfhub_blocks.compute.encoders.encoder import Encoder, load_pinned
-from tfhub_blocks.compute.extraction.extraction import Extraction, ExtractionOptions, Share
+from tfhub_blocks.compute.extraction.extraction import Extraction
 from tfhub_blocks.compute.heads import interval_estimates
 from tfhub_blocks.compute.heads.interval_estimates import IntervalEstimate
 from tfhub_blocks.compute.heads.ridge import LeaveOneOut, leave_one_out
+from tfhub_blocks.compute.inference.shared_work import InferenceOptions, Share
 
 WHERE = "encoder compare"
 
@@ -92,7 +93,7 @@ def _extracted(
 
     The engine is the one that a full run would select.
     """
-    options = ExtractionOptions(least_to_compare=0)
+    options = InferenceOptions(least_to_compare=0)
     extraction, clock = Extraction(drawn.snapshot, encoder, options, where=WHERE), _Clock(progress)
     with tempfile.TemporaryDirectory() as temporary:
         share = Share(Path(temporary))

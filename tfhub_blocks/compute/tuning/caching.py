@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from tfhub_blocks.compute.cutting.encoder_cuts import Cut, CutEncoder
 from tfhub_blocks.compute.cutting.graph_halves import lower_function
-from tfhub_blocks.compute.extraction.extraction import Extraction, ExtractionOptions, Share
+from tfhub_blocks.compute.extraction.extraction import Extraction
 from tfhub_blocks.compute.inference.computations import Computation
+from tfhub_blocks.compute.inference.shared_work import InferenceOptions, Share
 from tfhub_blocks.compute.modalities.images import Images
 from tfhub_blocks.compute.modalities.modality import Modality
 from tfhub_blocks.compute.tf.tensorflow_setup import tf
@@ -115,7 +116,7 @@ class Cache:
 
     snapshot: Snapshot
     lower: LowerPart
-    options: ExtractionOptions
+    options: InferenceOptions
     share: Share
     where: str
 

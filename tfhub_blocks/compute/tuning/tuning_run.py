@@ -18,11 +18,11 @@ from tfhub_blocks.compute.cutting.cut_costs import (
     measured_forward_s,
 )
 from tfhub_blocks.compute.cutting.encoder_cuts import Cut, CutEncoder, check_cuts
-from tfhub_blocks.compute.extraction.extraction import ExtractionOptions, Share
 from tfhub_blocks.compute.heads.feature_splits import Split
 from tfhub_blocks.compute.heads.linear_head import Head, fit_head
 from tfhub_blocks.compute.inference.engine_list import REFERENCE
 from tfhub_blocks.compute.inference.engine_selection import AUTO
+from tfhub_blocks.compute.inference.shared_work import InferenceOptions, Share
 from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.compute.tuning.activations import Activations
 from tfhub_blocks.compute.tuning.blend_comparison import BlendComparison, choose_blend
@@ -139,7 +139,7 @@ def fine_tune(
     examples = Cache(
         snapshot,
         LowerPart(cut_encoder, cut),
-        ExtractionOptions(engine, dtype=options.dtype),
+        InferenceOptions(engine, dtype=options.dtype),
         Share(work / "activations", worker.index, worker.count),
         WHERE,
     ).examples(options.augment_views, given, progress("items"))
