@@ -1,6 +1,6 @@
 """The HTTP application: routes, statuses, and the metrics and the log of each request."""
 
-# decision 41
+# decisions 41 and 72
 
 import asyncio
 import secrets
@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from tfhub_blocks.compute.serving.connections import HEADER_BYTES, HEADER_COUNT, Guard
 from tfhub_blocks.compute.serving.limits import ServingLimits
 from tfhub_blocks.compute.serving.logs import log, log_fault
 from tfhub_blocks.compute.serving.openapi import openapi_document
@@ -37,6 +38,7 @@ class Service:
 
     name: str
     limits: ServingLimits
+    guard: Guard
     metrics: ServerMetrics = field(default_factory=ServerMetrics)
     program: "Program | None" = None
     stopping: bool = False
@@ -70,6 +72,7 @@ def application(service: Service) -> Starlette:
             raise too_many()
         service.requests += 1
         try:
+            request.state.reads = True
             body = await _body(request, service.limits)
             answers = program.submit(body, request.headers.get("content-type", ""))
             del body
@@ -95,7 +98,8 @@ def application(service: Service) -> Starlette:
 
     async def metrics(_: Request) -> Response:
         held = service.program.held if service.program else 0
-        text = service.metrics.text(service.ready, held)
+        guard = service.guard
+        text = service.metrics.text(service.ready, held, guard.count, guard.closed)
         return Response(text, media_type=MEDIA_TYPE)
 
     async def page(_: Request) -> Response:
@@ -106,6 +110,7 @@ def application(service: Service) -> Starlette:
         "/model": model,
         "/openapi.json": openapi,
         "/metrics": metrics,
+        "/health": live,
         "/health/live": live,
         "/health/ready": ready,
     }
@@ -121,8 +126,9 @@ def _watched(service: Service, path: str, handler: Handler) -> Handler:
 
     async def watched(request: Request) -> Response:
         begun, name = time.monotonic(), secrets.token_hex(8)
-        request.state.items = 0
+        request.state.items, request.state.reads = 0, False
         try:
+            _check_headers(request)
             response = await handler(request)
         except Refusal as refusal:
             response = JSONResponse(refusal.as_dict(), refusal.status, refusal.headers)
@@ -142,6 +148,9 @@ def _watched(service: Service, path: str, handler: Handler) -> Handler:
                 items=request.state.items,
                 ms=round(1000 * seconds, 2),
             )
+        if "expect" in request.headers and not request.state.reads:
+            # The client may or may not send the body now; what follows could be either.
+            response.headers["connection"] = "close"
         response.headers["x-request-id"] = name
         response.headers["x-content-type-options"] = "nosniff"
         return response
@@ -157,6 +166,20 @@ def _not_here(service: Service) -> Any:
         return JSONResponse({"error": sentence}, error.status_code, error.headers)
 
     return answer
+
+
+def _check_headers(request: Request) -> None:
+    """Check the number and the size of the headers.
+
+    Raises:
+        Refusal: The request has too many headers, or they are too large.
+    """
+    headers = request.headers.raw
+    if len(headers) > HEADER_COUNT:
+        raise Refusal(431, f"the request has more than {HEADER_COUNT} headers")
+    size = len(request.scope["raw_path"]) + len(request.scope["query_string"])
+    if size + sum(len(name) + len(value) for name, value in headers) > HEADER_BYTES:
+        raise Refusal(431, f"the headers are larger than {HEADER_BYTES} bytes")
 
 
 async def _body(request: Request, limits: ServingLimits) -> bytes:

@@ -30,6 +30,7 @@ REFUSALS = {
     413: "The body, a text or the number of items is too large",
     415: "The model does not accept this content type",
     422: "An item cannot be decoded, or is larger than allowed",
+    431: "There are too many headers, or they are too large",
     429: "Too many requests are waiting",
     500: "The server failed; its log has the details",
     503: "The answer would be too late, or the server is starting or stopping",
@@ -60,6 +61,7 @@ def openapi_document(name: str, described: Mapping[str, Any]) -> dict[str, Any]:
     }
     gets = {
         "/model": ("The inputs, labels and limits of the model", _json("Model"), True),
+        "/health": ("Status 200 if the process answers", _json("Status"), False),
         "/health/live": ("Status 200 if the process answers", _json("Status"), False),
         "/health/ready": ("Status 200 if the server accepts requests", _json("Status"), True),
         "/metrics": ("Metrics in the text format of Prometheus", _text("text/plain"), False),

@@ -7,7 +7,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -64,10 +64,18 @@ class ServerMetrics:
             self.batch_items.add(items)
             self.batch_s.add(seconds)
 
-    def text(self, ready: bool, held: int) -> str:
-        """Return all metrics as text, with the readiness and the number of items at the moment."""
+    def text(self, ready: bool, held: int, connections: int, closed: Mapping[str, int]) -> str:
+        """Return all metrics as text, with the state at the moment.
+
+        Args:
+            ready: True if the server accepts requests.
+            held: The number of items that wait or are computed.
+            connections: The number of open connections.
+            closed: The number of connections that the server closed early, by reason.
+        """
         with self._lock:
-            return "\n".join([*self._lines(ready, held), ""])
+            lines = [*self._lines(ready, held), *_connection_lines(connections, closed)]
+        return "\n".join([*lines, ""])
 
     def _lines(self, ready: bool, held: int) -> Iterator[str]:
         yield from _head("requests_total", "counter", "Requests by route and status.")
@@ -90,6 +98,15 @@ class ServerMetrics:
         yield f"process_cpu_seconds_total {time.process_time():.3f}"
         yield "# TYPE process_start_time_seconds gauge"
         yield f"process_start_time_seconds {self._started:.3f}"
+
+
+def _connection_lines(count: int, closed: Mapping[str, int]) -> Iterator[str]:
+    yield from _head("connections", "gauge", "Open connections.")
+    yield f"{_PREFIX}connections {count}"
+    described = "Connections that the server closed early, by reason."
+    yield from _head("connections_closed_total", "counter", described)
+    for reason, times in sorted(closed.items()):
+        yield f'{_PREFIX}connections_closed_total{{reason="{reason}"}} {times}'
 
 
 def resident_bytes() -> int:

@@ -1,6 +1,6 @@
 """The HTTP server of a scoring program on one address, which runs until a signal stops it."""
 
-# decision 41
+# decisions 41 and 72
 
 import contextlib
 import signal
@@ -14,22 +14,45 @@ from typing import Any
 
 import uvicorn
 
-from tfhub_blocks.compute.serving.app import Service, application
+from tfhub_blocks.compute.serving.app import READING, Service, application
+from tfhub_blocks.compute.serving.connections import (
+    HEADER_BYTES,
+    KEEP_ALIVE_S,
+    Deadlines,
+    Guard,
+    most_connections,
+)
 from tfhub_blocks.compute.serving.limits import ServingLimits
-from tfhub_blocks.compute.serving.logs import log, use_json_logs
+from tfhub_blocks.compute.serving.logs import flush_counts, log, use_json_logs
 from tfhub_blocks.records.base.errors import BlocksError
 
 # The time limit for accepted requests at the end; Azure ML waits equally long.
 GRACE_S = 30
-# Longer than proxies keep an idle connection, so that no proxy sends into a closed connection.
-KEEP_ALIVE_S = 75
 BACKLOG = 2048
+# Without free descriptors, asyncio tries as often before it pauses for a second.
+ACCEPTED_AT_ONCE = 16
+# The server's ticks in a second.
+_TICKS = 10
 
 
 class _Server(uvicorn.Server):
     """An HTTP server that is no longer ready as soon as it receives a signal to stop."""
 
     service: Service
+    guard: Guard
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start accepting connections, with a longer queue than asyncio accepts at once."""
+        await super().startup(sockets)
+        for held in sockets or []:
+            held.listen(BACKLOG)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Close slow connections, and write the counts of suppressed log lines, each second."""
+        if counter % _TICKS == 0:
+            self.guard.sweep(self.server_state.connections, time.monotonic())  # type: ignore[arg-type]
+            flush_counts()
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Mark the service as stopping, and stop at the next turn of the event loop."""
@@ -61,10 +84,14 @@ def serve(
         BlocksError: The model cannot be served, or the address cannot be bound.
     """
     begun = time.monotonic()
-    service = Service(name, limits)
+    guard = Guard(
+        most_connections(limits.waiting + READING), Deadlines(body_s=limits.body_timeout_s)
+    )
+    service = Service(name, limits, guard)
     held = _bound(address, where)
     config = uvicorn.Config(
         application(service),
+        http=guard,  # type: ignore[arg-type]  # it returns a protocol, as a class does
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -72,11 +99,12 @@ def serve(
         proxy_headers=False,
         ws="none",
         timeout_graceful_shutdown=GRACE_S,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        backlog=BACKLOG,
+        timeout_keep_alive=int(KEEP_ALIVE_S),
+        h11_max_incomplete_event_size=HEADER_BYTES,
+        backlog=ACCEPTED_AT_ONCE,
     )
     server = _Server(config)
-    server.service = service
+    server.service, server.guard = service, guard
     use_json_logs()
     failed: list[BaseException] = []
 
@@ -102,6 +130,7 @@ def serve(
         raise failed[0]
     if service.program:
         service.program.close()
+    flush_counts(at_once=True)
     log("stopped", seconds=round(time.monotonic() - begun, 3))
 
 
