@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfhub_blocks.commands.costs import warn_of_prices
-from tfhub_blocks.commands.pipelines import add_settings
+from tfhub_blocks.commands.pipelines import add_settings, is_local_run, show_run
 from tfhub_blocks.commands.publishing import add_workspace
 from tfhub_blocks.commands.status import DONE, FAILED, INTERRUPTED
 from tfhub_blocks.records.base.errors import BlocksError, nearest
@@ -45,7 +45,9 @@ def register(commands: Any) -> None:
     submit.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     submit.set_defaults(command=_submit)
 
-    status = commands.add_parser("status", help="Show the state of a job, step by step.")
+    status = commands.add_parser(
+        "status", help="Show the state of a job or a local run, step by step."
+    )
     status.add_argument("--wait", action="store_true", help="wait until the job ends")
     status.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     status.set_defaults(command=_status)
@@ -152,6 +154,8 @@ def _refuse_beside_lock(options: argparse.Namespace) -> None:
 
 
 def _status(options: argparse.Namespace) -> int:
+    if is_local_run(options.job):
+        return show_run(options.job, options.json)
     job = _job(options)
     if options.wait:
         return _wait(job, options.json)

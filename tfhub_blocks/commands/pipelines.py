@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from tfhub_blocks.control.project.profiles import Profile
 
 
+_RUNS_DIR = Path(".runs")
+
+
 def register(commands: Any) -> None:
     """Add the commands to a parser's subcommands."""
     run = commands.add_parser("run", help="Run a pipeline on this machine.", add_help=False)
@@ -45,10 +48,13 @@ def register(commands: Any) -> None:
     listing.set_defaults(command=_list)
 
     show = commands.add_parser(
-        "show", help="Show the inputs and the graph of a pipeline, or the ports of a step."
+        "show",
+        help="Show the graph of a pipeline, the ports of a step, or the state of a local run.",
     )
     show.add_argument(
-        "name", metavar="NAME", help="pipeline or step; `tfhub-blocks list` lists both"
+        "name",
+        metavar="NAME",
+        help="pipeline or step, which `tfhub-blocks list` lists, or local run",
     )
     show.add_argument(
         "--mermaid", action="store_true", help="print only the graph of a pipeline, as Mermaid"
@@ -167,6 +173,8 @@ class _HelpWithInputs(argparse.Action):
 def _show(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.repository.catalog import find_pipeline_or_step, pipeline_files
 
+    if is_local_run(options.name):
+        return show_run(options.name)
     find_pipeline_or_step(options.name)
     if options.name not in pipeline_files():
         _show_step(options.name)
@@ -184,6 +192,38 @@ def _show(options: argparse.Namespace) -> int:
     print("Mermaid")
     print(mermaid(graph), end="")
     return DONE
+
+
+def is_local_run(name: str) -> bool:
+    """Return True if a local run has this name."""
+    return "/" not in name and (_RUNS_DIR / "runs" / name / "run.json").is_file()
+
+
+def show_run(name: str, as_json: bool = False) -> int:
+    """Print the state of a local run; a run whose process was killed is Interrupted."""
+    from tfhub_blocks.control.local.run_display import print_run
+    from tfhub_blocks.control.project.interrupted_runs import settle_run
+    from tfhub_blocks.control.project.run_records import CANCELED
+    from tfhub_blocks.control.project.run_records import FAILED as RUN_FAILED
+    from tfhub_blocks.control.project.run_records import INTERRUPTED as KILLED
+
+    folder = _RUNS_DIR / "runs" / name
+    try:
+        record = settle_run(_RUNS_DIR, folder)
+    except (OSError, ValueError) as error:
+        raise BlocksError(
+            "status",
+            name,
+            f"{folder / 'run.json'} cannot be read ({error})",
+            "the record of a run",
+            f"Delete {folder} and run the pipeline again",
+        ) from error
+    if as_json:
+        print(json.dumps(record.as_dict(), indent=1, ensure_ascii=False))
+    else:
+        print_run(record, sys.stdout)
+    ended = {RUN_FAILED: FAILED, CANCELED: INTERRUPTED, KILLED: INTERRUPTED}
+    return ended.get(record.status, DONE)
 
 
 def _print_inputs(pipeline: str) -> None:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import mlflow
 import psutil
 import pytest
 from toy_project import PATIENCE_S, ROOT, is_alive, wait_for
@@ -23,6 +24,15 @@ child = subprocess.Popen(["sleep", "600"])
 time.sleep(600)
 """
 
+
+# Begins an MLflow run and waits, unless it is let through.
+TRACKED = """
+import mlflow
+if not (Path(source).parent / "go").exists():
+    mlflow.start_run()
+    (Path(source).parent / f"tracking-{os.getpid()}").touch()
+    time.sleep(600)
+"""
 
 # Longer than a test may take, so that who waits for it is found out.
 ENDLESS_S = 3600.0
@@ -270,6 +280,14 @@ def test_killed_engine_leaves_nothing_half_written_to_be_taken(project):
         if is_alive(number):
             os.kill(number, signal.SIGKILL)
     assert list(project.folder.glob(".runs/store/*.attempt-*"))
+    killed = run_record(project)
+    assert killed["status"] == "Running"  # nobody was there to write another word
+    shown = project.main("status", killed["run"])
+    assert shown.status == 130
+    assert shown.out.startswith(f"{killed['run']}: Interrupted\n")
+    assert project.main("show", killed["run"]).out == shown.out
+    assert run_record(project)["status"] == "Interrupted"
+    assert run_record(project)["steps"]["left"]["status"] == "Interrupted"
     # The very same step, let through from outside.
     (project.folder / "go").touch()
     outcome = project.run()
@@ -277,6 +295,54 @@ def test_killed_engine_leaves_nothing_half_written_to_be_taken(project):
     assert outcome.reused() == {"left": False, "right": False, "joined": False}
     assert Path(outcome.record["outputs"]["joined"]).read_text().startswith("hello a 1")
     assert not list(project.folder.glob(".runs/store/*.attempt-*"))
+
+
+def test_run_that_lives_is_running(project):
+    project.effect(SLEEP)
+    process = project.start("run", "toy", "--set", "source=src", stderr=subprocess.DEVNULL)
+    started(project, 2)
+    name = run_record(project)["run"]
+    assert project.main("status", name).out.startswith(f"{name}: Running\n")
+    assert run_record(project)["status"] == "Running"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=PATIENCE_S)
+    assert project.main("status", name).out.startswith(f"{name}: Canceled\n")
+
+
+def test_next_run_records_that_the_one_before_was_killed(project):
+    project.effect(TRACKED)
+    process = project.start("run", "toy", "--set", "source=src")
+    wait_for(lambda: len(list(project.folder.glob("tracking-*"))) == 2)
+    killed = run_record(project)["run"]
+    process.kill()
+    process.communicate()
+    (project.folder / "go").touch()
+    assert project.run().status == 0
+    record = json.loads((project.folder / ".runs/runs" / killed / "run.json").read_text())
+    assert record["status"] == "Interrupted"
+    client = mlflow.MlflowClient(*[f"sqlite:///{project.folder}/.runs/mlflow.db"] * 2)
+    [experiment] = [it for it in client.search_experiments() if it.name == "toy"]
+    runs = client.search_runs([experiment.experiment_id])
+    ended = {run.info.status for run in runs if run.data.tags["tfhub_blocks.run"] == killed}
+    assert ended == {"KILLED"}
+
+
+def test_eight_runs_that_start_at_once_in_an_empty_folder_complete(project):
+    project.effect(
+        "import mlflow\nfrom tfhub_blocks.compute.step.tracking import track\n"
+        'track("made", {"number": 1.0}, {"letter": text}, folder)'
+    )
+    runs = [
+        project.start("run", "toy", "--set", "source=src", "--set", f"count={1 + number}")
+        for number in range(8)
+    ]
+    ends = [(run.communicate(timeout=5 * PATIENCE_S), run.returncode) for run in runs]
+    assert [status for _, status in ends] == [0] * 8, ends
+    client = mlflow.MlflowClient(*[f"sqlite:///{project.folder}/.runs/mlflow.db"] * 2)
+    [experiment] = [it for it in client.search_experiments() if it.name == "toy"]
+    found = client.search_runs([experiment.experiment_id])
+    # All share the left step, and each has a right one of its own.
+    assert [run.info.status for run in found] == ["FINISHED"] * 9
 
 
 def test_two_runs_that_want_the_same_step_make_it_once(project):

@@ -7,6 +7,7 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from tfhub_blocks.compute.step.tracking import tracking_locked
 from tfhub_blocks.records.base.digests import file_sha256
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import Folder
@@ -33,15 +34,14 @@ def register(
     ``trigger_time`` is the time at which a schedule started the run, if a schedule did. The caller
     has checked the evidence with ``registration_conditions``.
     """
+    tags = _tags(model, metadata, evidence, owner)
+    if latency:
+        tags |= _speed_tags(latency)
+    if trigger_time:
+        tags[f"{TAG}trigger_time"] = trigger_time
     client = MlflowClient()
-    version = _find(client, name, model.digest)
-    if version is None:
-        tags = _tags(model, metadata, evidence, owner)
-        if latency:
-            tags |= _speed_tags(latency)
-        if trigger_time:
-            tags[f"{TAG}trigger_time"] = trigger_time
-        version = _create(client, name, model, tags)
+    with tracking_locked():
+        version = _find(client, name, model.digest) or _create(client, name, model, tags)
     return {
         "name": name,
         "version": str(version.version),

@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+from tfhub_blocks.control.project.tracking_store import (
+    DATABASE_NAME,
+    check_tracking,
+    tracking_uri,
+)
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 
-DATABASE_NAME = "mlflow.db"
 # The prefix that compute/registration/model_registry.py writes.
 TAG = "tfhub_blocks."
 
@@ -48,7 +52,7 @@ def registered(folder: Path) -> list[Registration]:
     database = folder.absolute() / DATABASE_NAME
     if not database.is_file():
         return []
-
+    check_tracking(folder, "registry")
     client = _client(database)
     described = {model.name: model.description for model in client.search_registered_models()}
     found, token = [], None
@@ -103,7 +107,7 @@ def set_tag(folder: Path, version: Registration, name: str, value: str) -> None:
 def _client(database: Path) -> Any:
     from mlflow import MlflowClient
 
-    return MlflowClient(f"sqlite:///{database}", f"sqlite:///{database}")
+    return MlflowClient(tracking_uri(database), tracking_uri(database))
 
 
 def _path(source: str, folder: Path) -> Path:

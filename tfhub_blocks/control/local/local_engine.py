@@ -14,6 +14,7 @@ from tfhub_blocks.control.costs.ceilings import ceiling
 from tfhub_blocks.control.costs.duration_forecast import Past
 from tfhub_blocks.control.local.step_maker import StepMaker
 from tfhub_blocks.control.project.instance_counts import instance_count
+from tfhub_blocks.control.project.interrupted_runs import settle_runs
 from tfhub_blocks.control.project.output_store import Store, Stored
 from tfhub_blocks.control.project.profiles import Profile
 from tfhub_blocks.control.project.run_records import (
@@ -25,11 +26,19 @@ from tfhub_blocks.control.project.run_records import (
     RUNNING,
     RunRecord,
     StepRecord,
+    held_run,
     new_run_name,
     read_metrics,
 )
 from tfhub_blocks.control.project.run_terms import Terms
 from tfhub_blocks.control.project.step_graph import Graph, Node, told_inputs
+from tfhub_blocks.control.project.tracking_store import (
+    DATABASE_NAME,
+    end_killed_runs,
+    prepare_tracking,
+    tracking_uri,
+    tracking_variables,
+)
 from tfhub_blocks.control.repository.people import local_names
 from tfhub_blocks.records.base.errors import BlocksError
 
@@ -61,7 +70,7 @@ class LocalEngine:
     @property
     def tracking_uri(self) -> str:
         """The URI of the local MLflow store."""
-        return f"sqlite:///{self.folder / 'mlflow.db'}"
+        return tracking_uri(self.folder / DATABASE_NAME)
 
     def run(self, graph: Graph, given: Mapping[str, Any]) -> RunRecord:
         """Run a graph to its end.
@@ -73,7 +82,12 @@ class LocalEngine:
         Returns:
             The record, with a final status: Completed, Failed, or Canceled by an interrupt.
         """
-        record = self._begin(graph, given)
+        name = self._begin(graph)
+        with held_run(self.folder / "runs" / name):
+            return self._run(name, graph, given)
+
+    def _run(self, name: str, graph: Graph, given: Mapping[str, Any]) -> RunRecord:
+        record = self._record(name, graph, given)
         started = time.monotonic()
         made: dict[str, Stored] = {}
         try:
@@ -102,11 +116,14 @@ class LocalEngine:
             try:
                 while True:
                     # No step waits in the pool, because it would start even after a failure.
-                    for node in _ready(graph, record, made)[: most - len(running)]:
+                    starting = _ready(graph, record, made)[: most - len(running)]
+                    for node in starting:
                         step, folder = record.steps[node.name], _step_folder(record, node)
                         step.status = RUNNING
                         future = pool.submit(maker.make, node, dict(made), folder, step)
                         running[future] = node.name
+                    if starting:  # so that a killed run states what was running
+                        record.write()
                     if not running:
                         break
                     done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -122,20 +139,18 @@ class LocalEngine:
                 raise
 
     def _maker(self, record: RunRecord) -> StepMaker:
-        variables = {
-            "MLFLOW_TRACKING_URI": self.tracking_uri,
-            "MLFLOW_EXPERIMENT_NAME": record.pipeline,
-            # The artifact folder of clients that access SQLite directly; otherwise ./mlruns.
-            "_MLFLOW_SERVER_ARTIFACT_ROOT": str(self.folder / "mlflow"),
-        }
+        variables = tracking_variables(self.folder, record.pipeline, record.run)
         store = Store(self.folder / "store")
         return StepMaker(record.run, store, self.profile, variables, self.reuse)
 
-    def _begin(self, graph: Graph, given: Mapping[str, Any]) -> RunRecord:
+    def _begin(self, graph: Graph) -> str:
+        """Return the name of a new run, whose folder and database exist."""
         self._check_roles(graph)
         runs = self.folder / "runs"
         try:
             name = new_run_name(graph.name, runs)
+            prepare_tracking(self.folder, graph.name, "run")
+            settle_runs(self.folder)
         except OSError as error:
             raise BlocksError(
                 "run",
@@ -144,6 +159,10 @@ class LocalEngine:
                 "a folder to write into",
                 "Pass another folder with --runs-dir",
             ) from error
+        return name
+
+    def _record(self, name: str, graph: Graph, given: Mapping[str, Any]) -> RunRecord:
+        runs = self.folder / "runs"
         record = RunRecord(
             run=name,
             pipeline=graph.name,
@@ -191,6 +210,7 @@ class LocalEngine:
         for stored in made.values():
             for path in stored.outputs.values():
                 record.metrics |= read_metrics(path / METRICS_NAME)
+        end_killed_runs(self.folder, record.run)  # of steps that ended without a word to MLflow
         record.write()
         # A rename, because another run may replace the link at the same time.
         link = Path(record.folder) / "latest"

@@ -16,6 +16,7 @@ from rich.table import Table
 from tfhub_blocks.control.project.run_records import (
     COMPLETED,
     FAILED,
+    INTERRUPTED,
     NOT_STARTED,
     RUNNING,
     RunRecord,
@@ -109,6 +110,24 @@ def print_outcome(record: RunRecord, stream: TextIO) -> None:
         say("\nNext commands")
         for line in _next_commands(record):
             say(f"  {line}")
+
+
+def print_run(record: RunRecord, stream: TextIO) -> None:
+    """Print the state of a local run, and the next command if its process was killed."""
+    print(f"{record.run}: {record.status}", file=stream)
+    for name, step in record.steps.items():
+        print(f"  {name:<14} {step.component:<18} {_detail(step)}", file=stream)
+    for name, step in record.steps.items():
+        if step.error:
+            print(f"error: step {name} ({step.component}): {step.error}", file=stream)
+        elif step.status == INTERRUPTED:
+            print(f"  log: {_short(step.log) if step.log else name}", file=stream)
+    if record.status == INTERRUPTED:
+        print(
+            "  The process of the run was killed. The same `tfhub-blocks run` again reuses the"
+            " finished steps.",
+            file=stream,
+        )
 
 
 def print_job(record: RunRecord, stream: TextIO) -> None:

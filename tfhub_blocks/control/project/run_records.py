@@ -1,11 +1,12 @@
 """A record of a run, step by step, for people and programs."""
 
-# decisions 27, 29 and 33
+# decisions 27, 29, 33 and 74
 
+import fcntl
 import json
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,14 @@ RUNNING = "Running"
 COMPLETED = "Completed"
 FAILED = "Failed"
 CANCELED = "Canceled"
+# A local run whose process was killed; Azure ML has no such status.
+INTERRUPTED = "Interrupted"
 
-FINAL = {COMPLETED, FAILED, CANCELED}
+FINAL = {COMPLETED, FAILED, CANCELED, INTERRUPTED}
 METRICS_NAME = "metrics.json"
 RECORD_NAME = "run.json"
+# Locked by the process of a local run, as long as it lives.
+LOCK_NAME = "run.lock"
 # Below .runs: local runs, and jobs that were submitted to Azure ML from here.
 FOLDERS = ("runs", "jobs")
 # The terms of steps in records without terms: those are older, and all ran locally.
@@ -97,10 +102,21 @@ class RunRecord:
 def read_run(path: Path) -> RunRecord:
     """Read a run from its ``run.json``, of this version or an older one.
 
+    A run whose process was killed has the status Interrupted, whatever the file states.
+
     Raises:
         ValueError: The file is not the record of a run.
         OSError: The file cannot be read.
     """
+    return as_found(path.parent, _read(path))
+
+
+def stated_status(folder: Path) -> str:
+    """Return the status that a run's ``run.json`` states."""
+    return _read(folder / RECORD_NAME).status
+
+
+def _read(path: Path) -> RunRecord:
     record = json.loads(path.read_text(encoding="utf-8"))
     try:
         steps = {
@@ -114,6 +130,44 @@ def read_run(path: Path) -> RunRecord:
         return RunRecord(**_known(record, RunRecord) | {"steps": steps, "owner": owner})
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not the record of a run ({error})") from error
+
+
+@contextmanager
+def held_run(folder: Path) -> Iterator[None]:
+    """Mark a run's folder as the folder of a living process, inside this context.
+
+    The system releases the lock when the process ends, however it ends.
+    """
+    with (folder / LOCK_NAME).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def is_interrupted(folder: Path, record: RunRecord) -> bool:
+    """Return True if the process of a run ended before the run.
+
+    Jobs of Azure ML and runs of older versions have no ``run.lock``, and count as what they state.
+    """
+    if record.status in FINAL:
+        return False
+    try:
+        with (folder / LOCK_NAME).open("rb") as file:
+            # Shared, so that several readers do not take each other for the run.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:  # absent, or held
+        return False
+    return True
+
+
+def as_found(folder: Path, record: RunRecord) -> RunRecord:
+    """Return the record of a run, with the status Interrupted if its process was killed."""
+    if not is_interrupted(folder, record):
+        return record
+    steps = {
+        name: replace(step, status=INTERRUPTED) if step.status == RUNNING else step
+        for name, step in record.steps.items()
+    }
+    return replace(record, status=INTERRUPTED, steps=steps)
 
 
 def _known(record: dict[str, Any], kind: Any) -> dict[str, Any]:
