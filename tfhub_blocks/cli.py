@@ -28,8 +28,9 @@ from tfhub_blocks.commands import (
     serving,
 )
 from tfhub_blocks.commands.missing_packages import missing_package
-from tfhub_blocks.commands.status import DONE, INTERRUPTED, WRONG_REQUEST
+from tfhub_blocks.commands.status import DONE, FAILED, INTERRUPTED, WRONG_REQUEST
 from tfhub_blocks.records.base.errors import ERROR_PREFIX, BlocksError
+from tfhub_blocks.records.base.system_errors import system_error
 
 # In the order in which --help lists them.
 GROUPS = (
@@ -80,6 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except Exception as error:
+        told = system_error(error, str((arguments or sys.argv[1:])[0]))
+        if told is None:
+            raise
+        print(f"{ERROR_PREFIX}{told}", file=sys.stderr)
+        return FAILED
     return status
 
 

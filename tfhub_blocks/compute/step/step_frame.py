@@ -2,8 +2,6 @@
 
 # decisions 6 and 17
 
-import errno
-import os
 import sys
 import time
 import traceback
@@ -20,6 +18,7 @@ from tfhub_blocks.records.base.digests import file_sha256, files_sha256, tree_di
 from tfhub_blocks.records.base.errors import ERROR_PREFIX, BlocksError
 from tfhub_blocks.records.base.folders import Format, begin_folder, finish_folder, work_folder
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Material, Provenance, output_material
+from tfhub_blocks.records.base.system_errors import system_error
 from tfhub_blocks.records.base.worker_group import (
     MANY,
     TAG,
@@ -137,9 +136,10 @@ def step(component: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterato
     - all of these are as the release lock states, if the step replays one;
     - all workers have equal arguments, if several share the step.
 
-    After the body, the outputs become complete. A BlocksError or a full disk ends the process with
-    status 1 and one line. Any other error ends the process with its traceback. A body that exits
-    early is an error, whatever the status. After an error, no output looks finished.
+    After the body, the outputs become complete. A BlocksError or an error of the system, such as a
+    full disk, ends the process with status 1 and one line. Any other error ends the process with
+    its traceback. A body that exits early is an error, whatever the status. After an error, no
+    output looks finished.
 
     Args:
         component: The function that ``command_component`` decorated.
@@ -170,20 +170,10 @@ def step(component: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterato
             )
         )
     except Exception as error:
-        if not _is_full_disk(error):
+        if (told := system_error(error, name, "output")) is None:
             raise
         traceback.print_exc()
-        _fail(
-            str(
-                BlocksError(
-                    name,
-                    "output",
-                    "the disk is full",
-                    "room for the outputs",
-                    "Free some space and run the step again; finished parts are kept",
-                )
-            )
-        )
+        _fail(str(told))
     print(f"{name}: done in {time.monotonic() - started:.1f} s", flush=True)
 
 
@@ -286,21 +276,6 @@ def _material(step_name: str, port: str, path: Path, is_model: bool) -> Material
     if is_model and path.is_dir():
         return Material(port, tree_digest(files_sha256(path)))
     return Material(port)
-
-
-def _is_full_disk(error: BaseException | None) -> bool:
-    """Return True if a full disk caused an error.
-
-    TensorFlow, MLflow and SQLite report a full disk only in the text of their errors.
-    """
-    while error is not None:
-        message = str(error)
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        if os.strerror(errno.ENOSPC) in message or "disk is full" in message:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _now() -> str:

@@ -20,6 +20,7 @@ from tfhub_blocks.control.project.run_records import CANCELED, COMPLETED, FAILED
 from tfhub_blocks.control.project.step_graph import Node, OutputOf
 from tfhub_blocks.control.project.step_keys import StepKeys
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.system_errors import system_error
 from tfhub_blocks.records.base.worker_group import VARIABLE, Worker, tf_config
 from tfhub_blocks.records.pins.pins import IMAGE_VARIABLE
 
@@ -59,7 +60,7 @@ class StepMaker:
         try:
             stored = self._reuse_or_run(node, made, folder, step)
         except (BlocksError, OSError) as error:
-            step.error, stored = str(error), None
+            step.error, stored = str(system_error(error, node.name) or error), None
         except CancelledError:
             stored = None
         step.seconds = time.monotonic() - started
