@@ -202,9 +202,11 @@ def _batch(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.deployments.batch_endpoints import BatchRequest, deploy_batch
     from tfhub_blocks.control.deployments.endpoint_names import endpoint_name
     from tfhub_blocks.control.jobs.submission import SubmissionRequest
+    from tfhub_blocks.control.project.run_requests import prepare_draft
     from tfhub_blocks.control.workspace.connection import connect
 
     if path is None:
+        prepare_draft(options.what, options.settings, profile)  # before Azure is asked
         request = SubmissionRequest(options.what, tuple(options.settings), {}, is_open=True)
     else:
         from tfhub_blocks.control.releases.release_replay import read_release

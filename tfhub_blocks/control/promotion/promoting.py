@@ -96,8 +96,8 @@ def propose(
         BlocksError: The model does not exist, something else is at its destination, or Azure
             refused a request.
     """
+    case = open_case(text, archive, profile, fetched)  # before Azure is asked for anything
     login = find_login(connection, WHERE)
-    case = open_case(text, archive, profile, fetched)
     names = tuple(dict.fromkeys((*login.names, *local_names())))
     by_git = any("@" in name for name in local_names())
     case = with_release(replace(case, promoters=names, is_known=login.is_person or by_git))
