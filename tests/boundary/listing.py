@@ -40,6 +40,25 @@ ELSEWHERE = {
         "test_step_that_makes_a_model_of_what_it_calls_a_champion_hides_nothing": "make a model of "
         "another one that is called a champion, so that nobody looks behind it",
     },
+    "tests/compute/serving/test_connections.py": {
+        "test_eleven_hundred_unfinished_connections_leave_it_healthy": "hold 1,100 connections "
+        "of a server without finishing a request",
+        "test_slow_client_loses_its_connection": "send headers, a body or chunks byte by byte",
+        "test_client_that_does_not_read_loses_its_connection": "ask for answers and read none",
+        "test_odd_request_gets_an_answer_and_no_fault": "send a server no HTTP, or garbage after it",
+        "test_repeated_lines_are_counted": "fill a server's log with the same line",
+    },
+    "tests/control/project/test_tracking_store.py": {
+        "test_newer_schema_is_refused_with_both_versions": "use the database of a newer MLflow",
+        "test_killed_creation_leaves_no_database_that_counts": "kill a run while it makes MLflow's "
+        "database",
+    },
+    "tests/control/local/test_write_faults.py": {
+        "test_failed_write_is_told_and_the_next_run_is_whole": "let the disk be full at some write",
+    },
+    "tests/control/test_checked_before_login.py": {
+        "test_bad_request_is_told_before_the_login": "send a bad request where nobody is logged in",
+    },
     "tests/control/releases/test_lock_command.py": {
         "test_run_that_the_tree_no_longer_makes_is_refused": "lock a run whose output was edited, "
         "or that the tree no longer makes",
