@@ -45,7 +45,7 @@ ELSEWHERE = {
         "of a server without finishing a request",
         "test_slow_client_loses_its_connection": "send headers, a body or chunks byte by byte",
         "test_client_that_does_not_read_loses_its_connection": "ask for answers and read none",
-        "test_odd_request_gets_an_answer_and_no_fault": "send a server no HTTP, or garbage after it",
+        "test_odd_request_gets_an_answer_and_no_fault": "send a server garbage",
         "test_repeated_lines_are_counted": "fill a server's log with the same line",
     },
     "tests/control/project/test_tracking_store.py": {
