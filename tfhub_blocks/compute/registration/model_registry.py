@@ -1,5 +1,7 @@
 """The model registry of MLflow: SQLite in a local run, the workspace on Azure ML."""
 
+# decision 73
+
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,5 +1,7 @@
 """The log of a server: one JSON object per line on standard output, without request contents."""
 
+# decision 72
+
 import json
 import logging
 import sys

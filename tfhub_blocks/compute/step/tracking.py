@@ -1,5 +1,7 @@
 """MLflow tracking of a step: to SQLite in a local run, to the workspace on Azure ML."""
 
+# decision 73
+
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -5,7 +5,7 @@ Both happen in a copy that takes the database's name at the end, so a killed pro
 former database, or none.
 """
 
-# decision 73
+# decisions 73 and 74
 
 import importlib.metadata
 import importlib.util
