@@ -337,3 +337,21 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert text == path.read_text(encoding="utf-8")
 
     return check
+
+
+@pytest.fixture(autouse=True)
+def _inspected_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inspect encoders in this process, as a start of TensorFlow for each takes seconds.
+
+    Tests with the marker ``apart``, and all steps and commands in processes, inspect as users do.
+    """
+    if request.node.get_closest_marker("apart") is None:
+        monkeypatch.setattr(
+            "tfhub_blocks.compute.encoders.first_loading.inspect_apart", _inspect_here
+        )
+
+
+def _inspect_here(*arguments: Any) -> Any:
+    from tfhub_blocks.compute.encoders.inspection import inspect_encoder
+
+    return inspect_encoder(*arguments)

@@ -53,7 +53,8 @@ def import_encoder(
         optional=True,
         description=(
             "Facts that a SavedModel without a pin does not contain, as NAME=VALUE separated by "
-            "commas: size_px=96:96, range=-1:1, rate_hz=16000, output=NAME, pooling=mean."
+            "commas: size_px=96:96, range=-1:1, rate_hz=16000, output=NAME, pooling=mean; "
+            "allow_op=NAME allows an operation that does more than compute."
         ),
     ) = None,
 ):
@@ -72,6 +73,7 @@ def import_encoder(
             handle=pinned.handle,
             name=pinned.name,
             loading=pinned.decisions.loading,
+            **pinned.operations.facts(),
         )
         print((folder / PIN_NAME).read_text(encoding="utf-8"))
         print(

@@ -53,6 +53,13 @@ def register(commands: Any) -> None:
         metavar="F",
         help="facts that the SavedModel does not contain, such as size_px=96:96, range=-1:1",
     )
+    pin.add_argument(
+        "--allow-op",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="operation that does more than compute, which the encoder may contain; repeatable",
+    )
     pin.set_defaults(command=_pin)
     verify = encoder.add_parser("verify", help="Compare encoders with their pins, byte for byte.")
     verify.add_argument(
@@ -121,10 +128,12 @@ def _pin(options: argparse.Namespace) -> int:
             options.to,
             decisions,
             with_model=not options.without_model,
-            facts=options.facts,
+            facts=_facts(options),
             fetched=fetched,
         )
     print(f"{options.to}: {_summary(pin)}, digest {pin.digest}")
+    if pin.operations.allowed:
+        _warn(f"the pin allows {pin.operations.allowed_text}")
     for name in undecided(decisions):
         _warn(f"{name} is undecided, which production refuses: set it in {options.to / PIN_NAME}")
     if is_mutable(pin.handle):
@@ -132,6 +141,13 @@ def _pin(options: argparse.Namespace) -> int:
             f"{pin.handle} names no version, which production refuses: pin a handle with a version"
         )
     return DONE
+
+
+def _facts(options: argparse.Namespace) -> str | None:
+    if not options.allow_op:
+        facts: str | None = options.facts
+        return facts
+    return ",".join([*filter(None, [options.facts]), f"allow_op={':'.join(options.allow_op)}"])
 
 
 def _asset(handle: str, folder: Path) -> Path | None:
@@ -195,6 +211,8 @@ def _show(options: argparse.Namespace) -> int:
         ("size", f"{_size(pin)} in {len(pin.files)} files"),
     ):
         print(f"  {title:<11} {text}")
+    if pin.operations.allowed:
+        print(f"  {'allowed':<11} {pin.operations.allowed_text}")
     for name, value, meaning in explained(pin.decisions, _size(pin), _load(options.folder, pin)):
         print(f"{name} = {value}")
         print(f"  start-up    {meaning.start_up}")

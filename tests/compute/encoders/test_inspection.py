@@ -241,6 +241,9 @@ def test_an_operation_that_no_package_has_is_named_before_anything_is_loaded(
 
     message = refusal(saved, tmp_path / "encoder")
 
+    assert "LowerAsNobodyDoes in function __inference___call___" in message
+    assert "is not on the list of operations that compute" in message
+    message = refusal(saved, tmp_path / "allowed", "allow_op=LowerAsNobodyDoes")
     assert "has no operation LowerAsNobodyDoes. Expected operations of TensorFlow, or" in message
     assert "Add tensorflow-text==2.21.* to the environment's requirements.in" in message
 

@@ -132,7 +132,9 @@ def load_pinned(folder: Path, where: str) -> Encoder:
     saved_model = pinned_saved_model(pin, folder, where)
     import_packages(pin.operations.packages, where)
     encoder_input = read_input(pin.modality, pin.input, str(folder / PIN_NAME))
-    encoder = Encoder(pin, encoder_input, load_object(saved_model, where))
+    encoder = Encoder(
+        pin, encoder_input, load_object(saved_model, where, pin.operations.allowed or ())
+    )
     check_golden(pin.golden, golden_outputs(encoder.encode(encoder_input.samples())), where)
     return encoder
 

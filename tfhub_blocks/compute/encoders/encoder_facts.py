@@ -57,7 +57,14 @@ def parse_facts(text: str | None) -> dict[str, Any]:
 def told_facts(pin: Pin) -> dict[str, Any]:
     """Return the facts of a pin that its SavedModel does not contain, or must not contradict."""
     output = {"output": pin.output.key} if pin.output.key is not None else {}
-    return {**pin.input, **output, "pooling": pin.output.pooling, "licence": pin.licence}
+    allowed = {"allow_op": list(pin.operations.allowed)} if pin.operations.allowed else {}
+    return {
+        **pin.input,
+        **output,
+        "pooling": pin.output.pooling,
+        "licence": pin.licence,
+        **allowed,
+    }
 
 
 def _facts(pin: Pin) -> dict[str, Any]:

@@ -80,9 +80,9 @@ def import_saved_model(request: ImportRequest, folder: Path) -> Pin:
     check_files(pin, files, WHERE)
 
     from tfhub_blocks.compute.encoders.encoder_facts import check_facts, told_facts
-    from tfhub_blocks.compute.encoders.inspection import inspect_encoder
+    from tfhub_blocks.compute.encoders.first_loading import inspect_apart
 
-    seen = inspect_encoder(saved_model, pin.handle, pin.name, told_facts(pin), files)
+    seen = inspect_apart(saved_model, pin.handle, pin.name, told_facts(pin), files)
     check_facts(pin, seen, WHERE)
     if not pin.decisions.model_travels:
         shutil.rmtree(copy, ignore_errors=True)
@@ -134,11 +134,11 @@ def _given_pin(request: ImportRequest) -> Pin | None:
 
 def _new_pin(request: ImportRequest, saved_model: Path, files: Mapping[str, PinnedFile]) -> Pin:
     from tfhub_blocks.compute.encoders.encoder_facts import parse_facts
-    from tfhub_blocks.compute.encoders.inspection import inspect_encoder
+    from tfhub_blocks.compute.encoders.first_loading import inspect_apart
 
     # Only the last part of the path, because the path differs between runs and the pin must not.
     named = request.handle and canonical_handle(request.handle)
     origin = named or f"folder:{Path(str(request.source)).name}"
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", re.sub(r"^https?://[^/]*/|^folder:", "", origin))
     name = name.strip("-_.") or "encoder"
-    return inspect_encoder(saved_model, origin, name, parse_facts(request.facts), files)
+    return inspect_apart(saved_model, origin, name, parse_facts(request.facts), files)

@@ -4,7 +4,6 @@
 
 import numpy as np
 
-from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.pins.pins import Golden
 
@@ -16,6 +15,8 @@ TOLERANCE = 0.01
 
 def golden_outputs(vectors: np.ndarray) -> Golden:
     """Return the golden outputs for the vectors of an encoder, float [items, dimension]."""
+    from tfhub_blocks.compute.tf.tensorflow_setup import tf
+
     parts = np.array_split(vectors, min(PARTS, vectors.shape[1]), axis=1)
     means = np.stack([part.mean(axis=1, dtype=np.float64) for part in parts], axis=1)
     values = tuple(tuple(float(f"{mean:.6g}") for mean in row) for row in means)

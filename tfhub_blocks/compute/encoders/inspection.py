@@ -13,6 +13,7 @@ from tfhub_blocks.compute.encoders.licences import find_licence
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.modalities.modality import Modality
 from tfhub_blocks.compute.tf.flat_graph import trainable_order
+from tfhub_blocks.compute.tf.model_check import check_saved_model
 from tfhub_blocks.compute.tf.operations import read_operations
 from tfhub_blocks.compute.tf.saved_model_loading import (
     SavedObject,
@@ -24,6 +25,7 @@ from tfhub_blocks.compute.tf.saved_model_loading import (
 from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 from tfhub_blocks.records.pins.pins import (
+    SAVED_MODEL_NAME,
     EncoderOutput,
     Golden,
     Pin,
@@ -36,7 +38,7 @@ from tfhub_blocks.records.pins.pins import (
 # The outputs of TF Hub's common signatures that are meant for transfer learning.
 OUTPUT_KEYS = ("default", "pooled_output", "embedding", "embeddings")
 # The facts of any encoder, in addition to the keys of its modality's input.
-OUTPUT_FACTS = ("output", "pooling", "licence")
+OUTPUT_FACTS = ("output", "pooling", "licence", "allow_op")
 
 
 def inspect_encoder(
@@ -59,8 +61,11 @@ def inspect_encoder(
         BlocksError: TensorFlow cannot load the SavedModel, the SavedModel returns no vector for
             each item of any modality, or the facts do not fit.
     """
-    operations = read_operations(saved_model, name)
-    loaded = load_object(saved_model, name)
+    allowed = _allowed(told)
+    for path in sorted(saved_model.rglob(SAVED_MODEL_NAME)):
+        check_saved_model(path.parent, name, allowed)
+    operations = replace(read_operations(saved_model, name), allowed=allowed or None)
+    loaded = load_object(saved_model, name, allowed)
     modality, spec, record = _recognised(loaded, told, name)
     key, training = _traced(loaded, spec, told.get("output"), name)
     output = EncoderOutput(1, key, _pooling(told, modality, name))
@@ -79,6 +84,11 @@ def inspect_encoder(
         files=files,
     )
     return _tried(pin, loaded, saved_model)
+
+
+def _allowed(told: Mapping[str, Any]) -> tuple[str, ...]:
+    given = told.get("allow_op", ())
+    return tuple(map(str, given if isinstance(given, list | tuple) else (given,)))
 
 
 def _recognised(

@@ -9,7 +9,6 @@ from pathlib import Path
 from tfhub_blocks.compute.encoders.encoder_import import ImportRequest, import_saved_model
 from tfhub_blocks.compute.encoders.encoder_loading import pinned_saved_model
 from tfhub_blocks.compute.sources.fetching import LOCAL_SOURCES, REMOTE_SOURCES, fetch_saved_model
-from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.pins.handles import canonical_handle
 from tfhub_blocks.records.pins.pins import PIN_NAME, SAVED_MODEL_FOLDER, Decisions, Pin, read_pin
@@ -94,6 +93,11 @@ def verify_encoder(folder: Path) -> Pin:
 
 def measured_load_s(folder: Path, pin: Pin) -> float:
     """Measure the seconds to verify and load an encoder, without the start of TensorFlow."""
+    from tfhub_blocks.compute.tf.operations import import_packages
+    from tfhub_blocks.compute.tf.saved_model_loading import load_object
+
+    where = "encoder show"
+    import_packages(pin.operations.packages, where)
     begun = time.monotonic()
-    tf.saved_model.load(str(pinned_saved_model(pin, folder, "encoder show")))
+    load_object(pinned_saved_model(pin, folder, where), where, pin.operations.allowed or ())
     return time.monotonic() - begun

@@ -18,7 +18,7 @@ from urllib.parse import urlparse
 import numpy as np
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.latency.child_process import command
+from tfhub_blocks.records.base.child_process import command
 from tfhub_blocks.records.base.errors import BlocksError
 
 HOST = "127.0.0.1"

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.latency.child_process import command
 from tfhub_blocks.compute.latency.percentiles import STEADY_CALLS, steady_from
 from tfhub_blocks.compute.latency.request_load import closed_loop
+from tfhub_blocks.records.base.child_process import command
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.runtimes import Runtime
 

@@ -8,6 +8,7 @@ from tfhub_blocks.compute.encoders.encoder import read_input
 from tfhub_blocks.compute.inference.computations import Computation
 from tfhub_blocks.compute.modalities.modality import Modality
 from tfhub_blocks.compute.tf.operations import import_packages
+from tfhub_blocks.compute.tf.saved_model_loading import load_checked
 from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.models import SAVED_MODEL_NAME, open_model
@@ -55,7 +56,7 @@ def load_served(path: Path, where: str) -> ServedModel:
     folder, metadata = open_model(path, where)
     pin = read_pin(path / PIN_NAME)
     import_packages(pin.operations.packages, where)
-    loaded = tf.saved_model.load(str(path / SAVED_MODEL_NAME))
+    loaded = load_checked(path / SAVED_MODEL_NAME, where, pin.operations.allowed or ())
     if not hasattr(loaded, "classify"):
         raise BlocksError(
             where,

@@ -5,10 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import get_args
 
-from google.protobuf.message import DecodeError
-
-from tfhub_blocks.compute.tf.saved_model_loading import first_line
-from tfhub_blocks.compute.tf.tensorflow_setup import registered_operations, saved_model_pb2, tf
+from tfhub_blocks.compute.tf.model_check import read_saved_model
+from tfhub_blocks.compute.tf.tensorflow_setup import registered_operations, tf
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.pins.pins import SAVED_MODEL_NAME, OperationPackage, Operations
 
@@ -60,16 +58,7 @@ def import_packages(packages: Iterable[OperationPackage], where: str) -> None:
 
 
 def _used(path: Path, where: str) -> set[str]:
-    try:
-        saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
-    except DecodeError as error:
-        raise BlocksError(
-            where,
-            str(path),
-            f"TensorFlow {tf.__version__} cannot load this SavedModel ({first_line(error)})",
-            "",
-            "Download the encoder again, because the copy may be incomplete",
-        ) from error
+    saved = read_saved_model(path, where)
     graphs = [meta_graph.graph_def for meta_graph in saved.meta_graphs]
     functions = [function for graph in graphs for function in graph.library.function]
     nodes = [node for graph in graphs for node in graph.node]

@@ -1,10 +1,11 @@
 """SavedModels in memory, in the four classes of object that loading returns."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tfhub_blocks.compute.tf.model_check import check_saved_model
 from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.pins.pins import SAVED_MODEL_NAME, LoadedClass
@@ -42,16 +43,44 @@ class SavedObject:
         return list(getattr(self.modules[0], "trainable_variables", ()))
 
 
-def load_object(saved_model: Path, where: str) -> SavedObject:
+def load_checked(
+    saved_model: Path, where: str, allowed: Collection[str] = (), tags: Any = None
+) -> Any:
+    """Return the object of a SavedModel whose operations were checked. All loading is done here.
+
+    Args:
+        saved_model: The folder of the SavedModel.
+        where: The command or step, for messages.
+        allowed: Operations that the pin allows in addition to those that compute.
+        tags: The tags of the graph, if the SavedModel has several.
+
+    Raises:
+        BlocksError: An operation is not allowed, or TensorFlow cannot load the SavedModel.
+    """
+    check_saved_model(saved_model, where, allowed)
+    try:
+        return tf.saved_model.load(str(saved_model), tags)
+    except Exception as error:  # Protobuf, Python or TensorFlow fails, depending on the damage.
+        raise BlocksError(
+            where,
+            str(saved_model),
+            f"TensorFlow {tf.__version__} cannot load this SavedModel ({first_line(error)})",
+            "",
+            "Download the encoder again, because the copy may be incomplete",
+        ) from error
+
+
+def load_object(saved_model: Path, where: str, allowed: Collection[str] = ()) -> SavedObject:
     """Load a SavedModel, preceded by the SavedModel in its folder ``preprocessor``, if any.
 
     Raises:
-        BlocksError: TensorFlow cannot load a SavedModel, or it has no function to call.
+        BlocksError: An operation is not allowed, TensorFlow cannot load a SavedModel, or it has no
+            function to call.
     """
-    encoder = _load(saved_model, where)
+    encoder = _load(saved_model, where, allowed)
     if not (saved_model / PREPROCESSOR_FOLDER / SAVED_MODEL_NAME).is_file():
         return encoder
-    first = _load(saved_model / PREPROCESSOR_FOLDER, where)
+    first = _load(saved_model / PREPROCESSOR_FOLDER, where, allowed)
     return replace(
         first,
         loaded_class=encoder.loaded_class,
@@ -78,19 +107,10 @@ def first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".strip().splitlines()[0][:200]
 
 
-def _load(saved_model: Path, where: str) -> SavedObject:
+def _load(saved_model: Path, where: str, allowed: Collection[str]) -> SavedObject:
     is_tf1 = (saved_model / TF1_HUB_NAME).is_file()
-    try:
-        # The graph for inference has no tags in the TF1 Hub format, and has tags in all others.
-        module = tf.saved_model.load(str(saved_model), *([[]] if is_tf1 else []))
-    except Exception as error:  # Protobuf, Python or TensorFlow fails, depending on the damage.
-        raise BlocksError(
-            where,
-            str(saved_model),
-            f"TensorFlow {tf.__version__} cannot load this SavedModel ({first_line(error)})",
-            "",
-            "Download the encoder again, because the copy may be incomplete",
-        ) from error
+    # The graph for inference has no tags in the TF1 Hub format, and has tags in all others.
+    module = load_checked(saved_model, where, allowed, [] if is_tf1 else None)
     if not is_tf1 and callable(module) and hasattr(module.__call__, "concrete_functions"):
         return _reusable(module)
     name = next((name for name in SIGNATURES if name in module.signatures), None)

@@ -8,9 +8,11 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "checkpoint_shapes",
     "core_count",
     "frozen",
     "function_pb2",
@@ -90,6 +92,17 @@ def registered_operations() -> frozenset[str]:
     operations = op_def_pb2.OpList.FromString(pywrap_tf_session.TF_GetBuffer(buffer))
     pywrap_tf_session.TF_DeleteBuffer(buffer)
     return frozenset(operation.name for operation in operations.op)
+
+
+def checkpoint_shapes(folder: Path) -> Iterator[tuple[Any, list[int]]]:
+    """Yield the dtype and the shape of each variable in a SavedModel's folder ``variables``.
+
+    Only the index is read.
+    """
+    reader = tf.train.load_checkpoint(str(folder / "variables"))
+    types = reader.get_variable_to_dtype_map()
+    for name, sides in reader.get_variable_to_shape_map().items():
+        yield types[name], list(sides)
 
 
 def inlined_graph(function: Any) -> Any:

@@ -136,7 +136,11 @@ def _encoder(pin: Pin) -> dict[str, Any]:
             {"type": "file", "name": name, "hashes": [_hash(file.sha256)]}
             for name, file in pin.files.items()
         ],
-        "properties": [_property("dirHash", pin.digest), _property("handle", pin.handle)],
+        "properties": [
+            _property("dirHash", pin.digest),
+            _property("handle", pin.handle),
+            *(_property("allowedOperation", name) for name in pin.operations.allowed or ()),
+        ],
     }
 
 

@@ -80,6 +80,8 @@ def _encoder(facts: ModelFacts) -> Iterator[str]:
             f"{pin.name}, {pin.handle}: {pin.modality}, {pin.output.dimension} features; "
             f"digest {pin.digest}"
         )
+        if pin.operations.allowed:
+            yield f"The pin of {pin.name} allows {pin.operations.allowed_text}."
 
 
 def _training(facts: ModelFacts) -> Iterator[str | TextTable]:

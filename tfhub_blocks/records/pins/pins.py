@@ -71,10 +71,24 @@ class Training:
 
 @dataclass(frozen=True)
 class Operations:
-    """The operations of the graph, and the packages that define them."""
+    """The operations of the graph, and the packages that define them.
+
+    ``allowed`` are operations that do more than compute, and that a person allowed by name.
+    """
 
     used: tuple[str, ...]
     packages: tuple[OperationPackage, ...] = ()
+    allowed: tuple[str, ...] | None = None
+
+    @property
+    def allowed_text(self) -> str:
+        """The allowed operations, for people; an empty text if there are none."""
+        names = ", ".join(self.allowed or ())
+        return f"operations that do more than compute: {names}" if names else ""
+
+    def facts(self) -> dict[str, list[str]]:
+        """Return the facts for the lineage of an output: the allowed operations, if any."""
+        return {"allowed_operations": list(self.allowed)} if self.allowed else {}
 
 
 @dataclass(frozen=True)
