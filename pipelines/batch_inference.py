@@ -20,6 +20,7 @@ def batch_inference(
     model_name: like(score_batch, "model_name"),
     top_k: like(score_batch, "top_k"),
     max_unreadable_fraction: like(score_batch, "max_unreadable_fraction"),
+    trust_code: like(score_batch, "trust_code"),
     engine: like(score_batch, "engine"),
     engine_precision: like(score_batch, "engine_precision"),
 ):
@@ -32,6 +33,7 @@ def batch_inference(
         model_name=model_name,
         top_k=top_k,
         max_unreadable_fraction=max_unreadable_fraction,
+        trust_code=trust_code,
         engine=engine,
         engine_precision=engine_precision,
     )

@@ -62,6 +62,7 @@ def test_somebodys_pyfunc_scores_and_the_chain_begins_with_its_digest(
     for path in sorted((coloured_snapshot.parent / "source/red").iterdir())[:5]:
         shutil.copy(path, tmp_path / "data")
     words = ["--set", "data=data", "--set", f"model={brightness_model}"]
+    words += ["--set", "trust_code=true"]
 
     record = json.loads(blocks(tmp_path, "run", "batch_inference", "--json", *words))
 

@@ -110,6 +110,10 @@ def check_latency(
         description="Candidates: times in ms that a batch waits for more items, separated by "
         "commas.",
     ) = "2",
+    trust_code: Input(
+        type="boolean",
+        description="Candidates: run the code of a model that tfhub-blocks did not build.",
+    ) = False,
     concurrency: Input(
         type="string",
         description="Load: numbers of simultaneous requests at which capacity is measured, "
@@ -147,6 +151,7 @@ def check_latency(
             concurrency=concurrency,
             requests=requests,
             seconds=seconds,
+            trust_code=trust_code,
         )
         run_latency_check(
             run,

@@ -75,6 +75,10 @@ def score_batch(
         min=0.0,
         description="Limits: longest sound in seconds; longer sounds are not decoded.",
     ) = 600.0,
+    trust_code: Input(
+        type="boolean",
+        description="Limits: run the code of a model that tfhub-blocks did not build.",
+    ) = False,
     engine: Input(
         type="string",
         enum=["auto", *ENGINES],
@@ -112,7 +116,7 @@ def score_batch(
         earlier = previous_predictions and open_predictions(
             Path(previous_predictions), "score_batch"
         )
-        scorer = open_scorer(model and Path(model), encoder and Path(encoder))
+        scorer = open_scorer(model and Path(model), encoder and Path(encoder), trust_code)
         version = scorer.digest
         if model_name:
             from tfhub_blocks.compute.registration.model_registry import version_of

@@ -142,6 +142,7 @@ def test_somebodys_pyfunc_and_an_encoder_come_out_with_a_runtime_too(
         ("encoder", imported_encoder, "openvino", "encoder/1"),
     ):
         inputs = QUICK | {port: given, "snapshot": coloured_snapshot, "engines": engine}
+        inputs |= {"trust_code": True}
         folder, done = run("check_latency", inputs, ports)
         assert done.returncode == 0, done.stderr
         model = read_lineage(folder / "served_model")

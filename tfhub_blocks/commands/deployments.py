@@ -58,6 +58,11 @@ def register(commands: Any) -> None:
         metavar="DIR",
         help="directory of the runs (default: .runs)",
     )
+    online.add_argument(
+        "--trust-code",
+        action="store_true",
+        help="run the code of a model that tfhub-blocks did not build",
+    )
     online.set_defaults(command=_online)
     batch = group.add_parser(
         "batch",
@@ -142,7 +147,9 @@ def _online(options: argparse.Namespace) -> int:
 
     endpoint_tags(profile, end)  # finds a profile without an owner before the workspace is asked
     connection = connect(options.workspace_config)
-    with open_candidate(options.what, connection, profile, options.runs_dir) as candidate:
+    with open_candidate(
+        options.what, connection, profile, options.runs_dir, options.trust_code
+    ) as candidate:
         request = OnlineRequest(
             endpoint=endpoint_name(options.name, candidate.name, connection, where),
             candidate=candidate,

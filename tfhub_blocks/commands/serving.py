@@ -60,6 +60,11 @@ def register(commands: Any) -> None:
         help="largest size of a request in MiB (default: 8)",
     )
     serve.add_argument(
+        "--trust-code",
+        action="store_true",
+        help="run the code of a model that tfhub-blocks did not build",
+    )
+    serve.add_argument(
         "--runs-dir",
         type=Path,
         default=Path(".runs"),
@@ -95,7 +100,9 @@ def _serve(options: argparse.Namespace) -> int:
             )
     name, folder = find_model_folder(options.what, Archive(options.runs_dir), "serve")
     limits = replace(usual_limits(folder), **{k: v for k, v in given.items() if v is not None})
-    serve(folder, name, limits, "serve", (options.host, options.port), _announce)
+    serve(
+        folder, name, limits, "serve", (options.host, options.port), _announce, options.trust_code
+    )
     return DONE
 
 

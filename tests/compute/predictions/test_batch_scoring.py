@@ -250,7 +250,7 @@ def test_somebodys_pyfunc_scores_what_it_can_and_says_why_not_in_the_row(
         shutil.copy(path, data)
     (data / "000.png").write_bytes(b"nothing")
     Image.new("L", (2, 2), 255).save(data / "white.png")
-    by = open_scorer(brightness_model, None)
+    by = open_scorer(brightness_model, None, True)
 
     folder, manifest, _ = score(
         data, "first", by=by, options=InferenceOptions(), max_unreadable=0.5
@@ -274,7 +274,7 @@ def test_somebodys_pyfunc_scores_what_it_can_and_says_why_not_in_the_row(
     _, manifest, _ = score(
         data,
         "second",
-        by=open_scorer(brightness_model, None),
+        by=open_scorer(brightness_model, None, True),
         options=InferenceOptions(),
         max_unreadable=0.5,
         previous=open_predictions(folder, "test"),
@@ -288,13 +288,13 @@ def test_somebodys_pyfunc_is_another_where_a_byte_differs_and_takes_no_engine(
 ) -> None:
     changed = shutil.copytree(brightness_model, tmp_path / "changed")
     (changed / "note.txt").write_text("mine")
-    by = open_scorer(changed, None)
-    assert by.digest != open_scorer(brightness_model, None).digest
+    by = open_scorer(changed, None, True)
+    assert by.digest != open_scorer(brightness_model, None, True).digest
     with pytest.raises(BlocksError, match=r"engine\] engine is openvino, but no engine can"):
         score(images, "engine", by=by, options=InferenceOptions("openvino"))
     (changed / "MLmodel").write_text("flavors: {}")
     with pytest.raises(BlocksError, match="MLflow cannot load the model"):
-        open_scorer(changed, None)
+        open_scorer(changed, None, True)
 
 
 def test_an_encoder_scores_with_what_it_gives_by_its_numbers(

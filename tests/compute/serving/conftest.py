@@ -56,5 +56,5 @@ def text_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def text_server(text_model: Path) -> Iterator[Server]:
-    with serving(str(text_model)) as server:
+    with serving(str(text_model), "--trust-code") as server:
         yield server

@@ -88,7 +88,7 @@ def test_encoder_answers_what_it_gives(runtime, imported_encoder, contents):
 
 
 def test_foreign_pyfunc_answers_with_its_own_columns(lengths):
-    answerer = open_answerer(lengths, where="test")
+    answerer = open_answerer(lengths, trust_code=True, where="test")
     np.testing.assert_allclose(answerer([b"ab", "abcd"]), [[0.5, 0.5], [0.25, 0.75]])
     assert answerer.labels == ("short", "long")
     with pytest.raises(UndecodableError, match="nothing in it") as refusal:
@@ -98,13 +98,13 @@ def test_foreign_pyfunc_answers_with_its_own_columns(lengths):
 
 def test_foreign_pyfunc_takes_no_engine(lengths):
     with pytest.raises(BlocksError, match="no engine can convert a third-party pyfunc"):
-        open_answerer(lengths, where="test", runtime=Runtime("openvino"))
+        open_answerer(lengths, trust_code=True, where="test", runtime=Runtime("openvino"))
 
 
 def test_runtime_in_the_folder_is_the_one_that_answers(lengths):
     Runtime(threads=2).write(lengths)
     try:
-        assert open_answerer(lengths, where="test").runtime == Runtime(threads=2)
+        assert open_answerer(lengths, trust_code=True, where="test").runtime == Runtime(threads=2)
     finally:
         (lengths / "runtime.toml").unlink()
 
@@ -128,15 +128,15 @@ def test_either_a_model_or_an_encoder_is_opened(imported_encoder, colours_model)
 
 
 def test_digest_of_a_pyfunc_is_that_of_its_lineage_if_it_has_one(lengths, tmp_path):
-    alone = find_answering(lengths, None, "test")
+    alone = find_answering(lengths, None, "test", trust_code=True)
     copy = tmp_path / "copy"
     provenance = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
     shutil.copytree(lengths, begin_folder(copy, provenance), dirs_exist_ok=True)
     finish_folder(copy, "served_model", PYFUNC_FORMAT, provenance)
-    assert find_answering(copy, None, "test").digest() == alone.digest()
+    assert find_answering(copy, None, "test", trust_code=True).digest() == alone.digest()
     (copy / "MLmodel").write_text("flavors: {}")
     with pytest.raises(BlocksError, match="MLmodel"):
-        find_answering(copy, None, "test").digest()
+        find_answering(copy, None, "test", trust_code=True).digest()
 
 
 def test_sizes_of_batches_double_up_to_the_largest():

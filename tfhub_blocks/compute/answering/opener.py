@@ -20,6 +20,7 @@ from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import Format, open_folder
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, read_lineage
 from tfhub_blocks.records.formats import models
+from tfhub_blocks.records.formats.foreign_code import check_trusted
 from tfhub_blocks.records.formats.runtimes import OWN, Runtime, read_runtime
 from tfhub_blocks.records.pins import pins
 
@@ -74,16 +75,23 @@ class AnsweringFolder:
         return PyfuncAnswerer(self.path, runtime, self.where)
 
 
-def find_answering(model: Path | None, encoder: Path | None, where: str) -> AnsweringFolder:
+def find_answering(
+    model: Path | None,
+    encoder: Path | None,
+    where: str,
+    trust_code: bool = False,
+) -> AnsweringFolder:
     """Return the model or the encoder, whichever is passed, with its format.
 
     Args:
         model: A folder of any of the three formats.
         encoder: The folder of an encoder.
         where: The command or step, for messages.
+        trust_code: True if a person trusts the code of an MLflow pyfunc.
 
     Raises:
-        BlocksError: Neither or both are passed, or the folder has another format.
+        BlocksError: Neither or both are passed, the folder has another format, or the folder is a
+            pyfunc that is not trusted, or a model of tfhub-blocks without its statement.
     """
     path = model or encoder
     if path is None or (model and encoder):
@@ -102,6 +110,7 @@ def find_answering(model: Path | None, encoder: Path | None, where: str) -> Answ
         if kind == str(known):
             return AnsweringFolder(path, known, where)
     if (path / "MLmodel").is_file() and kind in ("", str(models.PYFUNC)):
+        check_trusted(path, trust_code, where, _trust_remedy(where))
         return AnsweringFolder(path, models.PYFUNC, where)
     raise BlocksError(
         where,
@@ -112,12 +121,18 @@ def find_answering(model: Path | None, encoder: Path | None, where: str) -> Answ
     )
 
 
+def _trust_remedy(where: str) -> str:
+    how = {"serve": "pass --trust-code", "load_model": "pass trust_code=True"}
+    return f"Review this code, then {how.get(where, 'set trust_code to true')}"
+
+
 def open_answerer(
     model: Path | None = None,
     encoder: Path | None = None,
     *,
     where: str,
     runtime: Runtime | None = None,
+    trust_code: bool = False,
 ) -> Answerer:
     """Open the answerer of a model or of an encoder; every byte is checked before loading.
 
@@ -130,16 +145,18 @@ def open_answerer(
         where: The command or step, for messages.
         runtime: The runtime. None selects the runtime of the folder's ``runtime.toml``, or without
             this file the model's own program.
+        trust_code: True if a person trusts the code of an MLflow pyfunc.
 
     Raises:
         BlocksError: The arguments are not exactly one such folder, a file was changed, or the
             runtime cannot run the model on this machine.
     """
-    folder = find_answering(model, encoder, where)
+    folder = find_answering(model, encoder, where, trust_code)
     runtime = runtime or read_runtime(folder.path) or Runtime()
     if folder.is_pyfunc:
         if runtime.engine != OWN:
             raise _unfit(where, runtime, "no engine can convert a third-party pyfunc")
+        folder.digest()
         return folder.pyfunc(runtime)
     source = folder.load()
     if runtime.engine == OWN:
@@ -151,7 +168,7 @@ def open_answerer(
         raise _unfit(where, runtime, str(error)) from error
 
 
-def load_model(path: Path) -> Answerer:
+def load_model(path: Path, trust_code: bool = False) -> Answerer:
     """Load a model so that it answers, with the runtime that it was registered with.
 
     Every byte is checked before anything is loaded. The result takes contents, a list of bytes or
@@ -161,9 +178,10 @@ def load_model(path: Path) -> Answerer:
         model([Path("cat.jpg").read_bytes()])
 
     Raises:
-        BlocksError: The folder holds no model, was changed, or its runtime cannot run here.
+        BlocksError: The folder holds no model, was changed, or its runtime cannot run here; or it
+            is a third-party pyfunc, and ``trust_code`` is False.
     """
-    return open_answerer(path, where="load_model")
+    return open_answerer(path, where="load_model", trust_code=trust_code)
 
 
 def _own_program(source: ServedModel | Encoder) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -34,10 +34,13 @@ from tfhub_blocks.compute.evaluation.evaluation_report import (
 )
 from tfhub_blocks.compute.evaluation.stored_answers import write_answers
 from tfhub_blocks.compute.modalities import MODALITIES
+from tfhub_blocks.compute.tf.model_check import check_saved_model
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.champion_comparison import MIN_GAIN, ChampionComparison
 from tfhub_blocks.records.formats.evidence import Threshold
+from tfhub_blocks.records.formats.models import SAVED_MODEL_NAME
 from tfhub_blocks.records.formats.snapshots import SOURCES_NAME, Snapshot
+from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
 
 WHERE = "evaluate"
 BATCH_SIZE = 64
@@ -96,6 +99,9 @@ def answer_split(
             "Pass a snapshot of the kind of data that the model was trained on",
         )
     # Bypass the signature, which requires texts as str: a snapshot contains bytes.
+    if (model / SAVED_MODEL_NAME).exists():
+        pin = read_pin(model / PIN_NAME) if (model / PIN_NAME).is_file() else None
+        check_saved_model(model / SAVED_MODEL_NAME, WHERE, (pin and pin.operations.allowed) or ())
     scorer = mlflow.pyfunc.load_model(str(model)).unwrap_python_model()
     index = {label: number for number, label in enumerate(labels)}
     ids: list[str] = []

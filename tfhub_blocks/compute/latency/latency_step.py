@@ -53,6 +53,7 @@ class LatencySettings:
     concurrency: str
     requests: int
     seconds: float
+    trust_code: bool = False
 
 
 def run_latency_check(
@@ -77,7 +78,7 @@ def run_latency_check(
         BlocksError: An input or a parameter is invalid, the model does not answer the items, or no
             runtime meets the budget.
     """
-    subject = open_subject(model, encoder)
+    subject = open_subject(model, encoder, settings.trust_code)
     data = open_snapshot(run.path("snapshot"), WHERE)
     sample = take_sample(data, subject, evaluation)
     cores = core_count()

@@ -46,16 +46,18 @@ class LatencySubject:
         return self.pin is not None and MODALITIES[self.pin.modality].served_as == "string"
 
 
-def open_subject(model: Path | None, encoder: Path | None) -> LatencySubject:
+def open_subject(
+    model: Path | None, encoder: Path | None, trust_code: bool = False
+) -> LatencySubject:
     """Open the model or the encoder, whichever is passed, with every byte checked.
 
     Raises:
         BlocksError: Neither or both are passed, the folder has another format, or was changed.
     """
-    found = find_answering(model, encoder, WHERE)
+    found = find_answering(model, encoder, WHERE, trust_code)
     path = found.path
     if found.is_pyfunc:
-        return LatencySubject(path, found.digest())
+        return LatencySubject(path, found.digest(), facts={"trusted_code": True})
     if encoder:
         folder = open_folder(path, ENCODER, WHERE).check()
         pin = read_pin(path / PIN_NAME)

@@ -209,7 +209,7 @@ class ProgramScorer:
         return [batch[number][0] for number in np.flatnonzero(finite)], rows[finite]
 
 
-def open_scorer(model: Path | None, encoder: Path | None) -> BatchScorer:
+def open_scorer(model: Path | None, encoder: Path | None, trust_code: bool = False) -> BatchScorer:
     """Open the scorer of a model or of an encoder; every byte is checked before loading.
 
     The scores of an encoder are its output, and its labels are the numbers of the columns.
@@ -218,9 +218,10 @@ def open_scorer(model: Path | None, encoder: Path | None) -> BatchScorer:
         BlocksError: The arguments are not exactly one path, the path is no model or encoder, a
             file was changed, or the model cannot be loaded on this machine.
     """
-    folder = find_answering(model, encoder, WHERE)
+    folder = find_answering(model, encoder, WHERE, trust_code)
     if folder.is_pyfunc:
-        return ProgramScorer(folder.pyfunc(Runtime()), folder.digest())
+        digest = folder.digest()  # before any code runs
+        return ProgramScorer(folder.pyfunc(Runtime()), digest)
     use_one_thread_per_operation()
     source = folder.load()
     if isinstance(source, ServedModel):

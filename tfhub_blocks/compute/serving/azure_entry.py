@@ -18,6 +18,8 @@ from tfhub_blocks.compute.serving.scoring_program import Program, open_program
 from tfhub_blocks.records.base.errors import BlocksError
 
 MODEL_VARIABLE = "AZUREML_MODEL_DIR"
+# Set by `deploy online --trust-code`.
+TRUST_VARIABLE = "TFHUB_BLOCKS_TRUST_CODE"
 _MARKS = ("MLmodel", "encoder.toml")
 _program: Program | None = None
 
@@ -40,7 +42,8 @@ def init() -> None:
     """
     global _program
     folder = _model_folder(Path(os.environ.get(MODEL_VARIABLE, ".")))
-    _program = open_program(folder, usual_limits(folder), "init")
+    trust_code = os.environ.get(TRUST_VARIABLE) == "true"
+    _program = open_program(folder, usual_limits(folder), "init", trust_code=trust_code)
     log("ready")
 
 

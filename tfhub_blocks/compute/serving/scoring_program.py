@@ -166,6 +166,7 @@ def open_program(
     limits: ServingLimits,
     where: str,
     seen: Callable[[int, float], None] = lambda *_: None,
+    trust_code: bool = False,
 ) -> Program:
     """Return the program for the folder of a model, an encoder or an MLflow model, warmed up.
 
@@ -176,6 +177,7 @@ def open_program(
         limits: The limits of requests.
         where: The calling command or step, for messages.
         seen: Called with the size of each batch and the seconds of its computation.
+        trust_code: True if a person trusts the code of an MLflow pyfunc.
 
     Raises:
         BlocksError: The folder contains no model, the model was changed, or it cannot run on this
@@ -183,7 +185,7 @@ def open_program(
     """
     runtime = read_runtime(path) or _unmeasured()
     apply_threads(runtime)
-    answerer = open_answerer(path, where=where, runtime=runtime)
+    answerer = open_answerer(path, where=where, runtime=runtime, trust_code=trust_code)
     _warm_up(answerer)
     return Program(answerer, limits, seen)
 

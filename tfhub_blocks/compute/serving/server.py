@@ -67,6 +67,7 @@ def serve(
     where: str,
     address: tuple[str, int] = ("127.0.0.1", 0),
     announce: Callable[[str], None] = lambda _: None,
+    trust_code: bool = False,
 ) -> None:
     """Serve a model until SIGTERM or SIGINT. All requests accepted until then are answered.
 
@@ -79,6 +80,7 @@ def serve(
         where: The calling command or step, for messages.
         address: Host and port; port 0 is any free port.
         announce: Called with the URL as soon as the port is bound.
+        trust_code: True if a person trusts the code of an MLflow pyfunc.
 
     Raises:
         BlocksError: The model cannot be served, or the address cannot be bound.
@@ -113,7 +115,9 @@ def serve(
             # Imports TensorFlow, which takes seconds.
             from tfhub_blocks.compute.serving.scoring_program import open_program
 
-            service.program = open_program(path, limits, where, service.metrics.add_batch)
+            service.program = open_program(
+                path, limits, where, service.metrics.add_batch, trust_code
+            )
             log("ready", model=name, seconds=round(time.monotonic() - begun, 3))
         except BaseException as error:
             failed.append(error)

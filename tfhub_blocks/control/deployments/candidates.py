@@ -19,6 +19,9 @@ from tfhub_blocks.control.workspace.azure_errors import find, told
 from tfhub_blocks.control.workspace.connection import Connection, connect
 from tfhub_blocks.control.workspace.promoted_models import find_place
 from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, read_lineage
+from tfhub_blocks.records.formats.foreign_code import check_trusted
+from tfhub_blocks.records.formats.models import MODEL
 from tfhub_blocks.records.formats.runtimes import Runtime, read_runtime
 from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
 
@@ -42,11 +45,12 @@ class DeploymentCandidate:
     size: str
     reference: str
     asset: Asset | None = field(repr=False)
+    trusted_code: bool = False
 
 
 @contextmanager
 def open_candidate(
-    text: str, connection: Connection, profile: Profile, runs_dir: Path
+    text: str, connection: Connection, profile: Profile, runs_dir: Path, trust_code: bool = False
 ) -> Iterator[DeploymentCandidate]:
     """Open a model of the local registry (MODEL or MODEL:VERSION), or azureml:NAME:VERSION.
 
@@ -62,6 +66,10 @@ def open_candidate(
         found = (
             _of_workspace(text, connection, Path(scratch)) if is_asset else _of_here(text, runs_dir)
         )
+        is_foreign = _is_foreign(found.folder)
+        if is_foreign:
+            remedy = "Review this code, then pass --trust-code"
+            check_trusted(found.folder, trust_code, WHERE, remedy)
         runtime = _measured(text, found.folder, found.tags)
         asset = None if found.is_there else _asset(found)
         reference = f"azureml:{found.name}:{found.version}"
@@ -79,6 +87,7 @@ def open_candidate(
             size=size,
             reference=reference,
             asset=asset,
+            trusted_code=is_foreign,
         )
 
 
@@ -93,6 +102,12 @@ class _Found:
     tags: Mapping[str, str]
     digest: str
     is_there: bool
+
+
+def _is_foreign(folder: Path) -> bool:
+    """Return True if tfhub-blocks did not build the model, by its statement."""
+    statement = folder / STATEMENT_NAME
+    return not (statement.is_file() and read_lineage(folder).format == str(MODEL))
 
 
 def _of_here(text: str, runs_dir: Path) -> _Found:

@@ -33,6 +33,8 @@ from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.environment.code_snapshots import write_program
 
 SERVING = "tfhub-blocks-serving"
+# Read by the entry script, in compute.serving.azure_entry.
+TRUST_VARIABLE = "TFHUB_BLOCKS_TRUST_CODE"
 _PACKAGE = Path(tfhub_blocks.__file__).parent
 _ENTRY = _PACKAGE / "compute" / "serving" / "azure_entry.py"
 
@@ -114,6 +116,7 @@ def _prepare(request: OnlineRequest, folder: Path) -> _Prepared:
         "code": tree_digest(files_sha256(folder)),
         "machines": [request.size, request.instances],
         "settings": repr(settings),
+        **({"trusted_code": True} if request.candidate.trusted_code else {}),
     }
     prepared = _Prepared(request, settings, environment, folder, script)
     return replace(prepared, digest=record_digest(record))
@@ -170,7 +173,7 @@ def _entity(prepared: _Prepared) -> Any:
         code_configuration=CodeConfiguration(
             code=str(prepared.code), scoring_script=prepared.script
         ),
-        environment_variables=_variables(settings),
+        environment_variables=_variables(settings, candidate.trusted_code),
         instance_type=request.size,
         instance_count=request.instances,
         request_settings=OnlineRequestSettings(
@@ -199,17 +202,19 @@ def _entity(prepared: _Prepared) -> Any:
             DIGEST_TAG: prepared.digest,
             f"{TAG}model_digest": candidate.digest,
             f"{TAG}runtime": candidate.runtime.name,
+            **({f"{TAG}trusted_code": "true"} if candidate.trusted_code else {}),
         },
     )
 
 
-def _variables(settings: OnlineSettings) -> dict[str, str]:
+def _variables(settings: OnlineSettings, trusted_code: bool) -> dict[str, str]:
     """Return the variables of one process that loads the model once, with a thread per request.
 
     Threads let the program batch requests. The server's own workers are processes, each with its
     own model and one request at a time.
     """
-    return {"WORKER_COUNT": "1", "GUNICORN_CMD_ARGS": f"--threads {settings.requests}"}
+    trust = {TRUST_VARIABLE: "true"} if trusted_code else {}
+    return {"WORKER_COUNT": "1", "GUNICORN_CMD_ARGS": f"--threads {settings.requests}", **trust}
 
 
 def _bring_traffic(
