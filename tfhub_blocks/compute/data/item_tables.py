@@ -18,11 +18,14 @@ import pyarrow.parquet as pq
 
 from tfhub_blocks.compute.data.fields import refusal
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.parquet_bounds import TableBoundError, batch_rows
 
 PARQUET_BATCH_ROWS = 256
 PARQUET_BUFFER_BYTES = 2**20
 # The longest CSV field, so that a quote that is never closed cannot contain a whole table.
 MAX_FIELD_CHARACTERS = 2**25
+# The longest row of a CSV or JSON Lines file.
+MAX_RECORD_CHARACTERS = 2**26
 
 Rows = Iterator[Sequence[Any]]
 
@@ -102,8 +105,10 @@ def _csv_rows(path: Path, columns: Sequence[str]) -> Rows:
 
 def _csv_records(path: Path, lines: Any) -> Iterator[tuple[int, list[str]]]:
     csv.field_size_limit(MAX_FIELD_CHARACTERS)
-    records = csv.reader(lines, strict=True)
+    bounded = _BoundedLines(path, lines)
+    records = csv.reader(bounded, strict=True)
     while True:
+        bounded.characters = 0
         line = records.line_num + 1
         try:
             record = next(records, None)
@@ -115,6 +120,34 @@ def _csv_records(path: Path, lines: Any) -> Iterator[tuple[int, list[str]]]:
             yield line, record
 
 
+class _BoundedLines:
+    """The lines of a table, of which no record may have more than a number of characters."""
+
+    def __init__(self, path: Path, lines: Any) -> None:
+        self._path, self._lines = path, lines
+        self.characters = 0
+
+    def __iter__(self) -> "_BoundedLines":
+        return self
+
+    def __next__(self) -> str:
+        line: str = self._lines.readline(MAX_RECORD_CHARACTERS + 1)
+        self.characters += len(line)
+        if self.characters > MAX_RECORD_CHARACTERS:
+            problem = f"has a row of more than {MAX_RECORD_CHARACTERS:,} characters"
+            raise malformed(self._path, problem, "shorter rows")
+        if not line:
+            raise StopIteration
+        return line
+
+
+def _bounded(path: Path, lines: Any) -> Iterator[str]:
+    bounded = _BoundedLines(path, lines)
+    for line in bounded:
+        yield line
+        bounded.characters = 0
+
+
 def _json_rows(path: Path, columns: Sequence[str]) -> Rows:
     for record in _json_records(path):
         yield [record.get(name) for name in columns]
@@ -122,7 +155,7 @@ def _json_rows(path: Path, columns: Sequence[str]) -> Rows:
 
 def _json_records(path: Path) -> Iterator[Mapping[str, Any]]:
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as lines:
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(_bounded(path, lines), start=1):
             if line.isspace():
                 continue
             try:
@@ -139,7 +172,8 @@ def _json_records(path: Path) -> Iterator[Mapping[str, Any]]:
 def _parquet_rows(path: Path, columns: Sequence[str]) -> Rows:
     with _parquet(path) as file:
         present = [name for name in columns if name in file.schema_arrow.names]
-        for batch in file.iter_batches(PARQUET_BATCH_ROWS, columns=present):
+        rows = batch_rows(file, path, present, PARQUET_BATCH_ROWS)
+        for batch in file.iter_batches(rows, columns=present):
             values = dict(zip(batch.schema.names, map(_values, batch.columns), strict=True))
             nothing = [None] * batch.num_rows
             yield from zip(*(values.get(name, nothing) for name in columns), strict=True)
@@ -151,6 +185,8 @@ def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path, buffer_size=PARQUET_BUFFER_BYTES, pre_buffer=False) as file:
             yield file
+    except TableBoundError as error:
+        raise malformed(path, str(error), "a table that fits the bounds on memory") from error
     except (pa.ArrowException, OSError) as error:
         raise malformed(path, f"cannot be read: {error}", "a complete Parquet file") from error
 

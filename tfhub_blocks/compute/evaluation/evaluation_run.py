@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tfhub_blocks.compute.evaluation import evaluation_figures
@@ -36,6 +35,7 @@ from tfhub_blocks.compute.evaluation.stored_answers import write_answers
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.tf.model_check import check_saved_model
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.parquet_bounds import read_bounded
 from tfhub_blocks.records.formats.champion_comparison import MIN_GAIN, ChampionComparison
 from tfhub_blocks.records.formats.evidence import Threshold
 from tfhub_blocks.records.formats.models import SAVED_MODEL_NAME
@@ -339,7 +339,7 @@ def _contents(snapshot: Snapshot, ids: Sequence[str]) -> dict[str, bytes]:
 
 def _places(snapshot: Snapshot) -> dict[str, str]:
     """Return the first path of each item by its id."""
-    table = pq.read_table(snapshot.folder.file(SOURCES_NAME))
+    table = read_bounded(snapshot.folder.file(SOURCES_NAME))
     pairs = zip(table["id"].to_pylist(), table["path"].to_pylist(), strict=True)
     return dict(reversed(list(pairs)))
 

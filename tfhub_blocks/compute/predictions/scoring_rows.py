@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from tfhub_blocks.compute.data.data_sources import DataSource, ItemPlace, open_source
 from tfhub_blocks.compute.data.fields import STEP_NAME
@@ -20,6 +19,7 @@ from tfhub_blocks.compute.data.place_contents import read_contents
 from tfhub_blocks.compute.modalities.modality import Limits, Modality
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME
+from tfhub_blocks.records.base.parquet_bounds import read_bounded
 from tfhub_blocks.records.formats.features import ids_of
 from tfhub_blocks.records.formats.snapshots import SOURCES_NAME, open_snapshot
 
@@ -94,7 +94,7 @@ class SnapshotPlaces:
 
     def __init__(self, path: Path) -> None:
         self._snapshot = open_snapshot(path, WHERE)
-        self._sources = pq.read_table(self._snapshot.folder.file(SOURCES_NAME)).combine_chunks()
+        self._sources = read_bounded(self._snapshot.folder.file(SOURCES_NAME)).combine_chunks()
         found = ids_of(self._sources["id"])
         known = ids_of(self._snapshot.index()["id"])
         self._positions = np.searchsorted(known, found)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from tfhub_blocks.control.lineage.chain_evidence import encoder_digest, snapshot_digest
 from tfhub_blocks.control.lineage.chains import is_compared
@@ -19,6 +18,7 @@ from tfhub_blocks.control.lineage.recorded_output import Output, read_output
 from tfhub_blocks.control.lineage.run_archive import Archive
 from tfhub_blocks.records.base.digests import file_sha256
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.parquet_bounds import read_bounded
 from tfhub_blocks.records.formats.predictions import FORMAT as PREDICTIONS
 from tfhub_blocks.records.formats.predictions import open_predictions
 from tfhub_blocks.records.formats.snapshots import REJECTED_NAME, SOURCES_NAME, open_snapshot
@@ -136,7 +136,7 @@ def _snapshots(archive: Archive) -> Iterator[Output]:
 def _held(snapshot: Output, text: str) -> Iterator[Held]:
     """Yield the items that a text names: by id, by path in the source, or by a file's content."""
     opened = open_snapshot(snapshot.path, "lineage")
-    places = pq.read_table(opened.folder.file(SOURCES_NAME))
+    places = read_bounded(opened.folder.file(SOURCES_NAME))
     rows = _meant(places, text)
     if not rows:
         return
@@ -162,7 +162,7 @@ def _meant(places: pa.Table, text: str) -> list[dict[str, str]]:
 def _scored(predictions: Output, text: str) -> Iterator[Scored]:
     """Yield the rows about an item, also if it was scored from no snapshot."""
     for path in open_predictions(predictions.path, "lineage").files():
-        for row in _meant(pq.read_table(path, columns=["id", "path"]), text):
+        for row in _meant(read_bounded(path, columns=["id", "path"]), text):
             yield Scored(predictions, row["id"], row["path"])
 
 
@@ -172,7 +172,7 @@ def _texts(values: set[str]) -> pa.Array:
 
 def _rejected(snapshot: Output, text: str) -> Iterator[str]:
     folder = open_snapshot(snapshot.path, "lineage").folder
-    rejected = pq.read_table(folder.file(REJECTED_NAME))
+    rejected = read_bounded(folder.file(REJECTED_NAME))
     for row in rejected.filter(pc.equal(rejected["path"], text)).to_pylist():
         yield row["reason"]
 

@@ -5,11 +5,10 @@
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-import pyarrow.parquet as pq
-
 from tfhub_blocks.control.lineage.recorded_output import Output
 from tfhub_blocks.records.base.digests import file_sha256, files_sha256, folder_files
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.parquet_bounds import read_bounded
 from tfhub_blocks.records.formats.snapshots import REJECTED_NAME, SOURCES_NAME
 from tfhub_blocks.records.pins.pins import PIN_NAME, SAVED_MODEL_FOLDER, SAVED_MODEL_NAME, read_pin
 
@@ -42,7 +41,7 @@ def why_not_again(output: Output | None, place: str) -> str:
 
 
 def _snapshot_change(snapshot: Path, source: Path) -> str:
-    rows = pq.read_table(snapshot / SOURCES_NAME).to_pylist()
+    rows = read_bounded(snapshot / SOURCES_NAME).to_pylist()
     known = {row["path"]: row["id"] for row in rows}
     if any(not (source / path).is_file() and ":" in path for path in known):
         return ""  # rows of a table
@@ -52,7 +51,7 @@ def _snapshot_change(snapshot: Path, source: Path) -> str:
     edited = [path for path, item in known.items() if file_sha256(source / path) != item]
     if edited:
         return f"{_names(edited)} changed in {source}"
-    rejected = pq.read_table(snapshot / REJECTED_NAME)["path"].to_pylist()
+    rejected = read_bounded(snapshot / REJECTED_NAME)["path"].to_pylist()
     added = set(_items(source)) - known.keys() - set(rejected)
     return f"{_names(sorted(added))} new in {source}" if added else ""
 

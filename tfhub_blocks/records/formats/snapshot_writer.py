@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.parquet_bounds import read_bounded
 from tfhub_blocks.records.formats.snapshots import (
     INDEX_NAME,
     ITEM_SCHEMA,
@@ -132,7 +133,7 @@ def _copy_sources(folder: Path, like: Snapshot) -> None:
     """Copy the paths of the items that were kept."""
     with pa.memory_map(str(folder / INDEX_NAME)) as source:
         kept = pa.ipc.open_file(source).read_all()["id"]
-    table = pq.read_table(like.folder.file(SOURCES_NAME))
+    table = read_bounded(like.folder.file(SOURCES_NAME))
     table = table.filter(pc.is_in(table["id"], value_set=kept.combine_chunks()))
     pq.write_table(table, folder / SOURCES_NAME, use_dictionary=False)
 
