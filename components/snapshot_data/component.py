@@ -72,6 +72,11 @@ def snapshot_data(
         description="Limits: longest sound in seconds; longer sounds are rejected before they are "
         "decoded.",
     ) = 600.0,
+    follow_links: Input(
+        type="boolean",
+        description="Limits: read files outside of the source to which links lead, and record "
+        "them; otherwise such links are refused.",
+    ) = False,
 ):
     """Write a snapshot of a data set that may change."""
     with step(snapshot_data, locals()) as run:
@@ -86,6 +91,7 @@ def snapshot_data(
             max_rejected_fraction=max_rejected_fraction,
             max_pixels=max_pixels,
             max_seconds=max_seconds,
+            follow_links=follow_links,
         )
         folder = run.begin_output("snapshot", SNAPSHOT)
         manifest = take_snapshot(run.path("source"), folder, options, Progress("items"))

@@ -8,7 +8,7 @@ import os
 import posixpath
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tfhub_blocks.compute.data.fields import (
@@ -22,6 +22,7 @@ from tfhub_blocks.compute.data.fields import (
     refusal,
 )
 from tfhub_blocks.compute.data.item_tables import ItemTable, is_table, open_table
+from tfhub_blocks.compute.data.source_links import SourceLinks
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.records.base.errors import nearest
 from tfhub_blocks.records.formats.snapshots import SPLITS
@@ -57,10 +58,29 @@ class DataSource:
     total: int | None = None
     labels: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    links: SourceLinks = field(default_factory=lambda: SourceLinks(Path(), False))
 
 
 def open_source(
-    path: Path, modality: str, respect_splits: bool = False, is_labelled: bool = True
+    path: Path,
+    modality: str,
+    respect_splits: bool = False,
+    is_labelled: bool = True,
+    follow_links: bool = False,
+) -> DataSource:
+    """Open the source at a path, and check its links; see ``_open``.
+
+    Raises:
+        BlocksError: The path contains no known layout. While places are read: a link leads out of
+            the source, and ``follow_links`` is False.
+    """
+    links = SourceLinks(path if path.is_dir() else path.parent, follow_links)
+    found = _open(path, modality, respect_splits, is_labelled, links)
+    return replace(found, places=links.checked(found.places), links=links)
+
+
+def _open(
+    path: Path, modality: str, respect_splits: bool, is_labelled: bool, links: SourceLinks
 ) -> DataSource:
     """Open the source at a path: a table, a folder with one table at its top, or class folders.
 
@@ -90,7 +110,7 @@ def open_source(
             "Pass the path of one table, or move the other tables out of the folder",
         )
     if top and not is_labelled:
-        return _unlabelled_folder(path, modality)
+        return _unlabelled_folder(path, modality, links)
     if not any(entry.is_dir() for entry in top):
         raise refusal(
             f"the folder contains {_seen(entry.name for entry in top)}, but no table and no folders"
@@ -99,11 +119,13 @@ def open_source(
             "a folder for each class, or one table (.csv, .jsonl, .parquet)",
             "Put the files of each class into a separate folder",
         )
-    return _folder_source(path, modality, respect_splits)
+    return _folder_source(path, modality, respect_splits, links)
 
 
-def _folder_source(folder: Path, modality: str, respect_splits: bool) -> DataSource:
-    files, folders = _walk(folder)
+def _folder_source(
+    folder: Path, modality: str, respect_splits: bool, links: SourceLinks
+) -> DataSource:
+    files, folders = _walk(folder, links)
     tops = [name for name in folders if "/" not in name]
     if respect_splits:
         _require_splits(tops)
@@ -130,8 +152,8 @@ def _folder_source(folder: Path, modality: str, respect_splits: bool) -> DataSou
     )
 
 
-def _unlabelled_folder(folder: Path, modality: str) -> DataSource:
-    files = [name for name in _walk(folder)[0] if name != ATTRIBUTION_NAME]
+def _unlabelled_folder(folder: Path, modality: str, links: SourceLinks) -> DataSource:
+    files = [name for name in _walk(folder, links)[0] if name != ATTRIBUTION_NAME]
     if not files:
         raise refusal(
             "the folder contains no files",
@@ -163,20 +185,17 @@ def _folder_places(folder: Path, files: list[str], depth: int) -> Iterator[ItemP
         yield ItemPlace(printable(name), label, split, folder / name, fault)
 
 
-def _walk(folder: Path) -> tuple[list[str], list[str]]:
+def _walk(folder: Path, links: SourceLinks) -> tuple[list[str], list[str]]:
     """Return the POSIX paths of files and of folders below a folder, each list sorted."""
     files, folders = [], []
-    for parent, names, file_names in os.walk(folder, onerror=_refuse_unreadable):
+    walked = os.walk(folder, onerror=_refuse_unreadable, followlinks=links.is_followed)
+    for parent, names, file_names in walked:
         names[:] = [name for name in names if not _is_ignored(name)]
         prefix = os.path.relpath(parent, folder).replace(os.sep, "/") + "/"
         prefix = "" if prefix == "./" else prefix
         for name in names:
             if Path(parent, name).is_symlink():
-                raise refusal(
-                    f"{prefix + name!r} is a link to a folder",
-                    "folders without links to other folders",
-                    "Replace the link by the folder",
-                )
+                links.check_folder(prefix + name)
             folders.append(prefix + name)
         files += [prefix + name for name in file_names if not _is_ignored(name)]
     return sorted(files), sorted(folders)

@@ -53,6 +53,7 @@ class SnapshotOptions:
     max_rejected_fraction: float = 0.01
     max_pixels: int = 50_000_000
     max_seconds: float = 600.0
+    follow_links: bool = False
 
     def __post_init__(self) -> None:
         choices = ("auto", *MODALITIES)
@@ -115,7 +116,9 @@ def take_snapshot(
         BlocksError: The source has an unknown layout, too many of its items cannot be used, or its
             classes are too few or too small.
     """
-    found = open_source(source, options.modality, options.respect_splits)
+    found = open_source(
+        source, options.modality, options.respect_splits, follow_links=options.follow_links
+    )
     with ItemPlaces(folder) as places:
         with RejectedWriter(folder) as rejected:
             total = _gather(found, options.limits, places, rejected, progress)
@@ -138,7 +141,12 @@ def take_snapshot(
         shard_rows=tuple(written.shard_rows),
         duplicates=len(kept) - len(items),
         rejected=rejected.count,
-        warnings=(*found.warnings, *label_warnings(labels), *_split_warnings(counts, options)),
+        warnings=(
+            *found.warnings,
+            *found.links.warnings(),
+            *label_warnings(labels),
+            *_split_warnings(counts, options),
+        ),
         attribution=_attribution(source),
     )
     manifest.write(folder)

@@ -99,8 +99,7 @@ def _read(path: Path, columns: list[str] | None) -> pa.Table:
                 raise TableBoundError(f"needs more than {MAX_TABLE_BYTES:,} bytes of memory")
             batches.append(batch)
         found = pa.schema([file.schema_arrow.field(name) for name in names])
-        table = pa.Table.from_batches(batches, found if not batches else None)
-    return table
+        return pa.Table.from_batches(batches, found if not batches else None)
 
 
 def _pages(raw: Any, chunk: Any, size: int) -> Iterator[int]:
