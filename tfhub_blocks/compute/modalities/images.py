@@ -26,6 +26,8 @@ DEFAULT_RANGE = (0.0, 1.0)
 JPEG_FRACTIONS = (2, 4, 8)
 THUMBNAIL_PX = 160
 FORMATS = ("JPEG", "PNG", "GIF", "BMP")
+# The bound for any image that is decoded; a data set has a lower one, max_pixels.
+MAX_DECODED_PIXELS = 2**28
 
 _FTYP_IMAGES = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC"}
 _FOREIGN_IMAGES = {
@@ -117,6 +119,21 @@ class Images(Modality):
             yield "size_px", problem, "[height, width], 1 or more each"
         if not self.range[0] < self.range[1]:
             yield "range", f"{list(self.range)} is an empty range", "[lowest, highest]"
+
+    def decode(self, content: bytes) -> bytes:
+        """Return the content unchanged; TensorFlow decodes it.
+
+        Raises:
+            ValueError: The header states more than ``MAX_DECODED_PIXELS``.
+        """
+        try:
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                pixels = image.width * image.height
+        except Exception:  # TensorFlow reports what is wrong with other contents
+            return content
+        if pixels > MAX_DECODED_PIXELS:
+            raise ValueError(f"the image has {pixels:,} pixels, more than {MAX_DECODED_PIXELS:,}")
+        return content
 
     def preprocess(self, contents: Any) -> Any:
         """Return images, float32 [n, height, width, 3], of encoded images, string [n].

@@ -9,6 +9,9 @@ import numpy as np
 import soundfile
 import soxr
 
+# The bound for any sound that is decoded, 1 GiB as float32. A header can claim any number.
+MAX_SAMPLES = 2**28
+
 
 def decode(content: bytes, rate_hz: int) -> bytes:
     """Return the samples of a WAV, FLAC, MP3 or OGG file: float32, little-endian, mono, at a rate.
@@ -47,6 +50,10 @@ def read(content: bytes, max_seconds: float | None = None) -> tuple[np.ndarray, 
                 seconds = promised / rate_hz
                 raise ValueError(
                     f"the audio lasts {seconds:.0f} seconds, more than {max_seconds:g}"
+                )
+            if promised * file.channels > MAX_SAMPLES:
+                raise ValueError(
+                    f"the audio has {promised * file.channels:,} samples, more than {MAX_SAMPLES:,}"
                 )
             samples = file.read(dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
