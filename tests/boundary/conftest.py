@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from foreign_stand import ForeignStand
 from release_project import STRICT, commit, write_release_project
 from stands import ModelStand, Outside, ReleaseStand
 from toy_project import ROOT, ToyProject, forget_project
@@ -126,3 +127,10 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> ModelS
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setenv("TFHUB_BLOCKS_ENVIRONMENT_POLICY", "record")
     return ModelStand(tmp_path, capfd)
+
+
+@pytest.fixture
+def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ForeignStand:
+    """A folder for what somebody brings along."""
+    monkeypatch.chdir(tmp_path)
+    return ForeignStand(tmp_path)
