@@ -9,9 +9,10 @@ from typing import Any
 import yaml
 
 from tfhub_blocks.records.base.errors import BlocksError
-from tfhub_blocks.records.pins.pins import PIN_NAME
 
 MLMODEL_NAME = "MLmodel"
+# The pin that tfhub-blocks writes into each of its models; see records.pins.pins.PIN_NAME.
+_PIN_NAME = "encoder.toml"
 MAX_RECORD_BYTES = 2**22
 SHOWN = 8
 # Keys of the metadata that tfhub-blocks writes into each of its models.
@@ -74,7 +75,7 @@ def check_trusted(model: Path, is_trusted: bool, where: str, remedy: str) -> Non
 
 def is_own(model: Path) -> bool:
     """Return True if the content of a model's folder shows that tfhub-blocks built it."""
-    return (model / PIN_NAME).exists() or bool(
+    return (model / _PIN_NAME).exists() or bool(
         _OWN_KEYS & _table(_record(model), "metadata").keys()
     )
 
