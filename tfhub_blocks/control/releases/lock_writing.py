@@ -10,6 +10,7 @@ from tfhub_blocks.control.releases.lock_differences import LockDifference, diffe
 from tfhub_blocks.control.releases.release_names import FOLDER, lock_path
 from tfhub_blocks.control.releases.resolution import Published, resolve_graph, resolve_inputs
 from tfhub_blocks.control.releases.run_proofs import Here, Proof
+from tfhub_blocks.control.releases.sent_jobs import locked_profiles
 from tfhub_blocks.control.repository.git_state import clean_commit
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 from tfhub_blocks.records.formats.releases import SUFFIX, ReleaseLock, read_lock, write_lock
@@ -81,7 +82,7 @@ def make_lock(
             "the person or team that is responsible for the release",
             "Pass --owner NAME, or set owner in [job] of the profile",
         )
-    return ReleaseLock(
+    lock = ReleaseLock(
         name=wanted.name,
         pipeline=wanted.pipeline,
         owner=str(owner),
@@ -95,8 +96,10 @@ def make_lock(
         components=resolved.components,
         inputs=inputs.inputs,
         steps=resolved.steps,
+        job=resolved.job,
         evidence=evidence,
-    ).sealed()
+    )
+    return replace(lock, profiles=locked_profiles(lock)).sealed()
 
 
 def keep_lock(lock: ReleaseLock, replace_it: bool) -> tuple[Path, bool]:

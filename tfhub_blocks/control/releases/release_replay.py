@@ -91,9 +91,22 @@ def check_resolution(lock: ReleaseLock, job: Any, graph: Graph) -> None:
     Raises:
         BlocksError: A component, an environment, a step or a parameter differs; each is named.
     """
-    here = resolve_graph(job, graph)
+    if lock.job is None:
+        raise BlocksError(
+            "submit",
+            f"release {lock.name} > job",
+            f"release {lock.name} was locked by an earlier version of tfhub-blocks, and does not"
+            " pin the fields of the job",
+            "a lock with the tables [job] and [profiles]",
+            "Write the lock again with `tfhub-blocks lock --replace`",
+        )
+    here = resolve_graph(job, graph, "submit")
     now = replace(
-        lock, environments=here.environments, components=here.components, steps=here.steps
+        lock,
+        environments=here.environments,
+        components=here.components,
+        steps=here.steps,
+        job=here.job,
     )
     found = [str(it) for it in differences(lock, now)]
     known = {it.reference for it in lock.given.values()}

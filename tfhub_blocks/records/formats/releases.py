@@ -74,13 +74,26 @@ class LockedStep:
     """A node of the graph: its component, its environment's name, and all its parameters.
 
     ``inputs`` contains the source of each data input: ``inputs.NAME`` or
-    ``jobs.NODE.outputs.PORT``.
+    ``jobs.NODE.outputs.PORT``. ``sent`` contains every other field of the node that the pipeline
+    sets, by its dotted name; it is None in a lock of an earlier version of tfhub-blocks.
     """
 
     component: str
     environment: str
     inputs: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    sent: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class LockedProfile:
+    """The fields of a job and of its nodes that a profile adds or changes, by their dotted names.
+
+    An empty text stands for a field that the pipeline sets and that is not sent.
+    """
+
+    job: Mapping[str, Any] = field(default_factory=dict)
+    steps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,7 +113,9 @@ class ReleaseLock:
 
     ``run`` is the run that proves the release, ``profile`` the profile of this run, and ``commit``
     the commit of the repository that builds it. ``data``, ``encoder`` and ``inputs`` are the
-    pipeline's inputs; ``steps`` contains the resulting values of each node.
+    pipeline's inputs; ``steps`` contains the resulting values of each node. ``job`` contains the
+    fields of the job that the pipeline sets, and ``profiles`` the fields that each profile adds
+    that accepts only locks; both are None in a lock of an earlier version of tfhub-blocks.
     """
 
     name: str
@@ -117,6 +132,8 @@ class ReleaseLock:
     components: Mapping[str, LockedComponent] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
     steps: Mapping[str, LockedStep] = field(default_factory=dict)
+    job: Mapping[str, Any] | None = None
+    profiles: Mapping[str, LockedProfile] | None = None
     evidence: LockedEvidence | None = None
 
     def sealed(self) -> "ReleaseLock":
