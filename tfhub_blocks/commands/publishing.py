@@ -43,7 +43,9 @@ def register(commands: Any) -> None:
         help="file or folder to publish as the data asset NAME; may be repeated",
     )
     publish.add_argument(
-        "--profile", help="profile whose baked environments the published steps use"
+        "--profile",
+        help="profile whose baked environments the published steps use, and whose owner owns the"
+        " published data (default: no baked environments, and the owner of experiment)",
     )
     publish.add_argument("--dry-run", action="store_true", help="print the plan, publish nothing")
     publish.add_argument(
@@ -85,11 +87,14 @@ def _publish(options: argparse.Namespace) -> int:
         publish,
     )
     from tfhub_blocks.control.workspace.connection import connect
+    from tfhub_blocks.control.workspace.owners import owner_in
 
-    environments = load_profile(options.profile).environments if options.profile else None
+    profile = load_profile(options.profile or "experiment")
+    environments = profile.environments if options.profile else None
+    owner = owner_in(profile)
     connection = connect(options.workspace_config, options.registry)
-    assets = defined_assets(options.names, options.encoders, data, environments)
-    planned = list(plan(connection, assets))
+    assets = defined_assets(options.names, options.encoders, data, environments, owner)
+    planned = list(plan(connection, assets, owner))
     print(f"{'registry' if options.registry else 'workspace'} {connection.name}")
     width = max(len(item.asset.name) for item in planned)
 

@@ -15,6 +15,7 @@ from tfhub_blocks.control.lineage.local_registrations import find_registration
 from tfhub_blocks.control.lineage.model_tags import REQUIRED
 from tfhub_blocks.control.lineage.run_archive import Archive
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, read_lineage
+from tfhub_blocks.records.formats.data_versions import ChildLock
 from tfhub_blocks.records.formats.evidence import read_evidence
 
 
@@ -327,6 +328,24 @@ def test_version_that_was_copied_to_another_name_is_found(renamed, chain):
     assert outcome.status == 1
     faults = {(it["kind"], it["what"]) for it in json.loads(outcome.out)["faults"]}
     assert ("registry", "registration" if renamed else "tag registered_as") in faults
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_child_lock_of_data_that_the_step_did_not_read_is_found(edited, chain):
+    output = chain.output("snapshot", "snapshot")
+    child = ChildLock("nightly", "1" * 64, "source", "newest", "words", "v1", "2" * 64).as_fact()
+    if edited:
+        child["version"] = "v2"
+
+    def change(statement):
+        facts = statement["predicate"]["buildDefinition"]["internalParameters"]["facts"]
+        facts.update(child_lock=child, release_lock="nightly")
+
+    edit_json(output / STATEMENT_NAME, change)
+    outcome = json.loads(chain.verify().out)
+    [found] = [it for it in outcome["faults"] if it["kind"] == "release"]
+    expected = "the digest does not match the content" if edited else "no such input"
+    assert found["found"].startswith(expected)
 
 
 def test_tag_that_was_copied_from_another_version_is_found(chain):

@@ -16,6 +16,7 @@ from tfhub_blocks.control.costs.cost_budgets import refuse_above_budget
 from tfhub_blocks.control.costs.job_records import JobCosts, begin_record
 from tfhub_blocks.control.costs.prices import load_prices
 from tfhub_blocks.control.costs.reuse_forecast import step_keys
+from tfhub_blocks.control.jobs.open_data import open_data
 from tfhub_blocks.control.jobs.release_checks import check_assets
 from tfhub_blocks.control.project.assets import Asset, component_asset
 from tfhub_blocks.control.project.instance_counts import instance_count
@@ -24,7 +25,7 @@ from tfhub_blocks.control.project.output_store import content_digest
 from tfhub_blocks.control.project.profiles import SERVERLESS, JobSettings, Profile
 from tfhub_blocks.control.project.run_requests import prepare_draft, prepare_job
 from tfhub_blocks.control.project.step_graph import Graph, Node
-from tfhub_blocks.control.project.tags import TAG
+from tfhub_blocks.control.project.tags import OPEN_TAG, TAG
 from tfhub_blocks.control.releases.release_names import replay_settings
 from tfhub_blocks.control.releases.release_replay import check_resolution, expectations
 from tfhub_blocks.control.releases.sent_jobs import check_sent
@@ -33,6 +34,7 @@ from tfhub_blocks.control.workspace.asset_publishing import published_digest
 from tfhub_blocks.control.workspace.azure_errors import find, told
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.intents import intent
+from tfhub_blocks.control.workspace.owners import check_asset_owner, check_owner, owner_in
 from tfhub_blocks.control.workspace.uploads import Uploads
 from tfhub_blocks.control.workspace.workspace_clusters import check_fixed
 from tfhub_blocks.records.base.digests import record_digest
@@ -63,8 +65,12 @@ class SubmissionRequest:
 
     @classmethod
     def of_lock(cls, lock: ReleaseLock, reuse: bool = True) -> "SubmissionRequest":
-        """Return the request that replays a lock."""
-        return cls(lock.pipeline, replay_settings(lock), {}, reuse, lock)
+        """Return the request that replays a lock.
+
+        A job with an open input runs every step: Azure ML would reuse the outputs of an earlier
+        version, because the address of the versions stays the same.
+        """
+        return cls(lock.pipeline, replay_settings(lock), {}, reuse and not lock.open, lock)
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,9 @@ def prepare_made(
     _check_computes(connection, profile, graph, clusters_only=lock is not None)
     if profile.takes != "locks":
         refuse_locks_only(connection, profile)
+    for kind, name in registered.values():
+        asset_kind = "model" if kind in MODEL_TYPES else "data"
+        check_asset_owner(connection, "submit", asset_kind, name, settings.owner)
     if lock:
         check_assets(connection, lock, steps)
         published = dict.fromkeys(assets, True)
@@ -149,6 +158,8 @@ def prepare_made(
         published = {n: _is_published(connection, it, settings) for n, it in assets.items()}
     _name_components(connection, job, graph, assets, published)
     uploads, content = Uploads(connection), cache(content_digest)
+    if lock and lock.open:
+        open_data(connection, uploads, lock, job)
     for name, value in given.items():
         if isinstance(value, Path):
             given[name] = job.inputs[name].path = uploads.send(value, content(value))
@@ -191,6 +202,8 @@ def _promise(job: Any, lock: ReleaseLock, graph: Graph, profile: Profile) -> Non
     """Pass every step its expectations from the lock, and tag the job with the lock."""
     job.tags |= {f"{TAG}lock": lock.name, f"{TAG}lock_digest": lock.digest}
     job.tags |= {f"{TAG}commit": lock.commit}
+    for opened in (lock.open or {}).values():
+        job.tags[OPEN_TAG] = f"{opened.name}:{opened.rule}"
     for name, expected in expectations(lock, graph, profile).items():
         variables = {EXPECTED_VARIABLE: expected.as_text()}
         job.jobs[name].environment_variables = profile.policies | variables
@@ -228,6 +241,7 @@ def _check_computes(
                 "a cluster of that name",
                 f"Run `tfhub-blocks compute apply --profile {profile.name}`",
             )
+        check_owner("submit", f"cluster {name}", found, owner_in(profile))
         if clusters_only and found.type.lower() == "computeinstance":
             raise BlocksError(
                 "submit",

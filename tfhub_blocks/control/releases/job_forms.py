@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tfhub_blocks.control.project.tags import PROFILE_TAG, TAG
+from tfhub_blocks.control.project.tags import OPEN_TAG, PROFILE_TAG, TAG
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.locked_expectations import VARIABLE as EXPECTED_VARIABLE
 
@@ -60,7 +60,7 @@ NODE_FIELDS = frozenset(
     )
 )
 # Fields that the SDK keeps in a node but does not send. A pipeline that sets one is refused too.
-UNSENT_FIELDS = ("description", "environment", "experiment_name", "parent_job_name")
+UNSENT_FIELDS = ("description", "environment", "experiment_name", "kwargs", "parent_job_name")
 # The values of fields that every job has; a lock contains the field only if the value differs.
 _USUAL: Mapping[str, tuple[Any, ...]] = {
     "_source": ("MLDESIGNER", "YAML.COMPONENT"),
@@ -98,6 +98,7 @@ MAY_DIFFER = {
         f"tags.{TAG}lock": "the name of the lock itself",
         f"tags.{TAG}lock_digest": "the digest of the lock itself",
         f"tags.{TAG}commit": "the commit in the lock itself",
+        f"tags.{OPEN_TAG}": "the open input in the lock itself",
     },
     "node": {
         f"environment_variables.{EXPECTED_VARIABLE}": "the promise, computed from the lock itself",

@@ -18,6 +18,7 @@ _TABLES = {
     "components": "component",
     "steps": "step",
     "profiles": "profile",
+    "open": "open input",
 }
 
 

@@ -7,13 +7,21 @@ from pathlib import Path
 from tfhub_blocks.control.project.profiles import Profile
 from tfhub_blocks.control.project.run_requests import pipeline_ports, prepare_job
 from tfhub_blocks.control.releases.lock_differences import LockDifference, differences
+from tfhub_blocks.control.releases.opened_inputs import check_open
 from tfhub_blocks.control.releases.release_names import FOLDER, lock_path
 from tfhub_blocks.control.releases.resolution import Published, resolve_graph, resolve_inputs
 from tfhub_blocks.control.releases.run_proofs import Here, Proof
 from tfhub_blocks.control.releases.sent_jobs import locked_profiles
 from tfhub_blocks.control.repository.git_state import clean_commit
 from tfhub_blocks.records.base.errors import BlocksError, nearest
-from tfhub_blocks.records.formats.releases import SUFFIX, ReleaseLock, read_lock, write_lock
+from tfhub_blocks.records.formats.data_versions import NEWEST
+from tfhub_blocks.records.formats.releases import (
+    SUFFIX,
+    LockedOpen,
+    ReleaseLock,
+    read_lock,
+    write_lock,
+)
 
 _OWNER_INPUT = "owner"
 
@@ -22,7 +30,8 @@ _OWNER_INPUT = "owner"
 class Wanted:
     """A release to lock: its name, its pipeline and its settings.
 
-    ``names`` are the asset names of data passed as a path, by input.
+    ``names`` are the asset names of data passed as a path, by input. ``open_input`` is the data
+    input whose version each run resolves, if any.
     """
 
     name: str
@@ -31,6 +40,7 @@ class Wanted:
     names: Mapping[str, str]
     owner: str | None = None
     cost_centre: str | None = None
+    open_input: str | None = None
 
 
 def make_lock(
@@ -82,6 +92,9 @@ def make_lock(
             "the person or team that is responsible for the release",
             "Pass --owner NAME, or set owner in [job] of the profile",
         )
+    opened = wanted.open_input
+    if opened:
+        check_open("lock", f"--open {opened}", opened, inputs.data, graph, resolved.steps)
     lock = ReleaseLock(
         name=wanted.name,
         pipeline=wanted.pipeline,
@@ -97,6 +110,7 @@ def make_lock(
         inputs=inputs.inputs,
         steps=resolved.steps,
         job=resolved.job,
+        open={opened: LockedOpen(inputs.data[opened].name, NEWEST)} if opened else None,
         evidence=evidence,
     )
     return replace(lock, profiles=locked_profiles(lock)).sealed()

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tomli_w
 
@@ -97,6 +97,14 @@ class LockedProfile:
 
 
 @dataclass(frozen=True)
+class LockedOpen:
+    """The data asset of an open input, and the rule by which each run chooses its version."""
+
+    name: str
+    rule: Literal["newest"]
+
+
+@dataclass(frozen=True)
 class LockedEvidence:
     """The evidence of the run that proves the release: model, statement and measurements."""
 
@@ -116,6 +124,8 @@ class ReleaseLock:
     pipeline's inputs; ``steps`` contains the resulting values of each node. ``job`` contains the
     fields of the job that the pipeline sets, and ``profiles`` the fields that each profile adds
     that accepts only locks; both are None in a lock of an earlier version of tfhub-blocks.
+    ``open`` contains at most one data input, whose version each run resolves; ``data`` contains the
+    version with which the release was proven.
     """
 
     name: str
@@ -134,6 +144,7 @@ class ReleaseLock:
     steps: Mapping[str, LockedStep] = field(default_factory=dict)
     job: Mapping[str, Any] | None = None
     profiles: Mapping[str, LockedProfile] | None = None
+    open: Mapping[str, LockedOpen] | None = None
     evidence: LockedEvidence | None = None
 
     def sealed(self) -> "ReleaseLock":
@@ -206,6 +217,10 @@ def _faults(lock: ReleaseLock) -> Iterator[tuple[str, str, str]]:
     for name, value in lock.inputs.items():
         if not isinstance(value, str | int | float):
             yield f"inputs.{name}", f"{name} is {value!r}", "a string, a number, true or false"
+    for name in (lock.open or {}).keys() - lock.data.keys():
+        yield f"open.{name}", f"{name} is no data input of the lock", "an input in [data]"
+    if len(lock.open or {}) > 1:
+        yield "open", f"{len(lock.open or {})} inputs are open", "at most one"
     for name, given in lock.given.items():
         table = "encoder" if name in lock.encoder else "data"
         for key, word in (("name", given.name), ("version", given.version)):
@@ -213,5 +228,8 @@ def _faults(lock: ReleaseLock) -> Iterator[tuple[str, str, str]]:
                 yield f"{table}.{name}.{key}", f"{key} is {word!r}", f"an asset's {key}"
         if not _DIGEST.fullmatch(given.digest):
             yield f"{table}.{name}.digest", f"digest is {given.digest!r}", "a SHA-256"
+        left_open = (lock.open or {}).get(name)
+        if left_open and left_open.name != given.name:
+            yield f"open.{name}.name", f"name is {left_open.name!r}", f"{given.name!r}, as in data"
         if name in lock.inputs or (name in lock.data and name in lock.encoder):
             yield f"{table}.{name}", f"input {name} is set in two tables", "one table"
