@@ -78,7 +78,7 @@ def _publish(options: argparse.Namespace) -> int:
         for path in write_component_files(options.files):
             print(path)
         return DONE
-    from tfhub_blocks.control.project.profiles import load_profile
+    from tfhub_blocks.control.project.profiles import load_profile, read_profile
     from tfhub_blocks.control.workspace.asset_publishing import (
         DIFFERENT,
         NEW,
@@ -89,7 +89,8 @@ def _publish(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.workspace.connection import connect
     from tfhub_blocks.control.workspace.owners import owner_in
 
-    profile = load_profile(options.profile or "experiment")
+    # Without --profile nothing but the owner of experiment is needed, so its faults do not count.
+    profile = load_profile(options.profile) if options.profile else read_profile("experiment")
     environments = profile.environments if options.profile else None
     owner = owner_in(profile)
     connection = connect(options.workspace_config, options.registry)

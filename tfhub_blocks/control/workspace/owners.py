@@ -14,8 +14,9 @@ OWNER_TAGS = ("owner", "tfhub_blocks.owner")
 
 
 def owner_in(profile: Profile) -> str:
-    """Return the owner that a profile names, or an empty text for a local profile."""
-    return profile.job.owner if profile.job else ""
+    """Return the owner that a profile names; empty for a local profile or an unset variable."""
+    owner = profile.job.owner.strip() if profile.job else ""
+    return "" if "$" in owner else owner
 
 
 def owner_of(tags: Mapping[str, Any] | None) -> str:
