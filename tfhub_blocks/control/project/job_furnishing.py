@@ -1,6 +1,6 @@
 """The settings that a job gets from a profile: compute, limits, identity, policies and tags."""
 
-# decision 18
+# decisions 18 and 62
 
 import copy
 from collections.abc import Mapping

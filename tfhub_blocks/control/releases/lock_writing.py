@@ -1,5 +1,7 @@
 """Writing a release lock, from a run that proves it or from settings."""
 
+# decision 64
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Schedules of pipelines, defined by files of the repository and applied to the workspace."""
 
+# decision 64
+
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any

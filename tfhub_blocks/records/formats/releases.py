@@ -1,5 +1,7 @@
 """Release locks: all resolved inputs of a run of a pipeline, pinned in one file."""
 
+# decision 62
+
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
