@@ -16,7 +16,7 @@ from tfhub_blocks.records.formats.snapshots import SNAPSHOT
         "determines its id and its split; items are packed into Arrow shards."
     ),
     environment="azureml:tfhub-blocks-cpu:bff2af3ff154",
-    tags={"role": "cpu", "category": "data"},
+    tags={"role": "cpu", "category": "data", "opens": "source"},
 )
 def snapshot_data(
     source: Input(
@@ -93,8 +93,12 @@ def snapshot_data(
             max_seconds=max_seconds,
             follow_links=follow_links,
         )
-        folder = run.begin_output("snapshot", SNAPSHOT)
-        manifest = take_snapshot(run.path("source"), folder, options, Progress("items"))
+
+        def take(path):
+            folder = run.begin_output("snapshot", SNAPSHOT)
+            return take_snapshot(path, folder, options, Progress("items"))
+
+        manifest = run.first_passing("source", take)
         run.facts.update(snapshot_digest=manifest.digest, items=manifest.items)
         for warning in manifest.warnings:
             print(f"warning: {warning}")

@@ -5,7 +5,13 @@ from dataclasses import replace
 from release_project import commit, edit, git, lock_file
 from ways import surface
 
-from tfhub_blocks.records.formats.releases import LockedEvidence, lock_text, read_lock
+from tfhub_blocks.records.formats.releases import (
+    LockedEvidence,
+    LockedOpen,
+    LockedProfile,
+    lock_text,
+    read_lock,
+)
 
 way = surface("The lock", "release")
 LOCK, SECOND = str(lock_file()), str(lock_file("second"))
@@ -163,3 +169,42 @@ def lock_commit_name(project):
 @way("let nobody own it")
 def lock_no_owner(project):
     reseal(project, owner=" ")
+
+
+@way("leave data open that no step can resolve, digest and all")
+def lock_opened(project):
+    reseal(project, open={"source": LockedOpen(read(project).data["source"].name, "newest")})
+
+
+@way("leave data open under the name of other data, digest and all")
+def lock_opened_other_name(project):
+    reseal(project, open={"source": LockedOpen("others", "newest")})
+
+
+@way("leave a parameter open, digest and all")
+def lock_opened_parameter(project):
+    reseal(project, open={"count": LockedOpen("count", "newest")})
+
+
+@way("leave out the fields of the job, as an older client did")
+def lock_without_job(project):
+    reseal(project, job=None, profiles=None)
+
+
+@way("leave out what the profile adds, digest and all")
+def lock_without_profile(project):
+    reseal(project, profiles={})
+
+
+@way("let the lock agree to another machine, digest and all, and leave the profile as it is")
+def lock_resealed_profile(project):
+    lock = read(project)
+    strict = lock.profiles["strict"]
+    first = {**strict.steps["first"], "computeId": "mine"}
+    other = LockedProfile(strict.job, {**strict.steps, "first": first})
+    reseal(project, profiles={**lock.profiles, "strict": other})
+
+
+@way("let the lock agree to arguments of docker that the pipeline does not pass")
+def lock_resealed_field(project):
+    reseal_step(project, sent={"resources.docker_args": "--privileged"})

@@ -119,3 +119,16 @@ def workspace_schedule(stand):
         f'cron = "0 3 * * 1"\n[inputs]\nsource = "azureml:words:{data}"\nowner = "us"\n',
     )
     return ("schedule", "apply")
+
+
+@way("use a cluster that another owner made under the same name")
+def owner_cluster(stand):
+    stand.plane.workspace.get("computes/cpu-cluster")["tags"]["owner"] = "them"
+
+
+@way("publish other data under a name that another owner has")
+def owner_data(stand):
+    for properties in stand.versions("data"):
+        properties["tags"]["owner"] = "them"
+    stand.write("src/word", "other")
+    return ("publish", "make", "--data", "words=src", "--profile", "strict")

@@ -68,6 +68,13 @@ def register(commands: Any) -> None:
         help="asset name for an input that is a local path (default: the name of the path)",
     )
     lock.add_argument(
+        "--open",
+        dest="open_input",
+        metavar="INPUT",
+        help="data input whose version stays open: each run uses the newest version whose snapshot"
+        " passes its checks",
+    )
+    lock.add_argument(
         "--replace", action="store_true", help="replace an existing lock that differs"
     )
     lock.add_argument("--json", action="store_true", help="print one JSON object on stdout")
@@ -119,6 +126,7 @@ def _lock(options: argparse.Namespace) -> int:
         names,
         options.owner,
         options.cost_centre,
+        options.open_input,
     )
     lock = make_lock(wanted, profile, _published(options), proof)
     path, is_new = keep_lock(lock, options.replace)

@@ -43,7 +43,9 @@ def register(commands: Any) -> None:
         help="file or folder to publish as the data asset NAME; may be repeated",
     )
     publish.add_argument(
-        "--profile", help="profile whose baked environments the published steps use"
+        "--profile",
+        help="profile whose baked environments the published steps use, and whose owner owns the"
+        " published data (default: no baked environments, and the owner of experiment)",
     )
     publish.add_argument("--dry-run", action="store_true", help="print the plan, publish nothing")
     publish.add_argument(
@@ -76,7 +78,7 @@ def _publish(options: argparse.Namespace) -> int:
         for path in write_component_files(options.files):
             print(path)
         return DONE
-    from tfhub_blocks.control.project.profiles import load_profile
+    from tfhub_blocks.control.project.profiles import load_profile, read_profile
     from tfhub_blocks.control.workspace.asset_publishing import (
         DIFFERENT,
         NEW,
@@ -85,11 +87,15 @@ def _publish(options: argparse.Namespace) -> int:
         publish,
     )
     from tfhub_blocks.control.workspace.connection import connect
+    from tfhub_blocks.control.workspace.owners import owner_in
 
-    environments = load_profile(options.profile).environments if options.profile else None
+    # Without --profile nothing but the owner of experiment is needed, so its faults do not count.
+    profile = load_profile(options.profile) if options.profile else read_profile("experiment")
+    environments = profile.environments if options.profile else None
+    owner = owner_in(profile)
     connection = connect(options.workspace_config, options.registry)
-    assets = defined_assets(options.names, options.encoders, data, environments)
-    planned = list(plan(connection, assets))
+    assets = defined_assets(options.names, options.encoders, data, environments, owner)
+    planned = list(plan(connection, assets, owner))
     print(f"{'registry' if options.registry else 'workspace'} {connection.name}")
     width = max(len(item.asset.name) for item in planned)
 

@@ -42,6 +42,11 @@ def register(commands: Any) -> None:
     ):
         parser = group.add_parser(name, help=text)
         parser.add_argument("name", metavar="NAME", help="name of the schedule")
+        parser.add_argument(
+            "--profile",
+            help="profile whose owner must be that of the schedule (default: the profile in the"
+            " schedule's file, else experiment)",
+        )
         parser.set_defaults(command=_change, change=name)
     for parser in group.choices.values():
         add_workspace(parser)
@@ -93,17 +98,29 @@ def _change(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.schedules import workspace_schedules
     from tfhub_blocks.control.workspace.connection import connect
 
-    connection, name = connect(options.workspace_config), options.name
+    name, owner = options.name, _owner(options)
+    connection = connect(options.workspace_config)
     match options.change:
         case "pause":
-            workspace_schedules.pause(connection, name)
+            workspace_schedules.pause(connection, name, owner)
             print(f"{name}: paused")
         case "resume":
-            workspace_schedules.resume(connection, name)
+            workspace_schedules.resume(connection, name, owner)
             print(f"{name}: fires")
         case "trigger":
-            print(workspace_schedules.trigger(connection, name, _INTENTS))
+            print(workspace_schedules.trigger(connection, name, _INTENTS, owner))
         case "delete":
-            was_there = workspace_schedules.delete(connection, name)
+            was_there = workspace_schedules.delete(connection, name, owner)
             print(f"{name}: {'deleted' if was_there else 'no such schedule'}")
     return DONE
+
+
+def _owner(options: argparse.Namespace) -> str:
+    """Return the owner for whom a schedule is changed."""
+    from tfhub_blocks.control.project.profiles import load_profile
+    from tfhub_blocks.control.project.schedule_files import read_definition, schedule_files
+    from tfhub_blocks.control.workspace.owners import owner_in
+
+    if options.profile is None and options.name in schedule_files():
+        return owner_in(read_definition(options.name).profile)
+    return owner_in(load_profile(options.profile or "experiment"))

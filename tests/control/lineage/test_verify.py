@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 from chain_tampering import edit_json, forge, swap
+from mlflow import MlflowClient
 
 from tfhub_blocks.control.lineage import local_registrations
 from tfhub_blocks.control.lineage.local_registrations import find_registration
+from tfhub_blocks.control.lineage.model_tags import REQUIRED
 from tfhub_blocks.control.lineage.run_archive import Archive
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, read_lineage
+from tfhub_blocks.records.formats.data_versions import ChildLock
 from tfhub_blocks.records.formats.evidence import read_evidence
 
 
@@ -288,11 +291,67 @@ def test_evidence_written_anew_is_not_that_of_the_registry(chain):
         "code_digest",
         "environment_digest",
         "made",
+        "made_by",
+        "owner",
+        "registered_as",
     ],
 )
 def test_edited_tag_is_found(tag, chain):
     set_tag(chain, 2, tag, "0" * 64)
     assert "registry" in chain.kinds("toy:2")
+
+
+@pytest.mark.parametrize("tag", REQUIRED)
+def test_tag_that_was_removed_is_found(tag, chain):
+    with sqlite3.connect(chain.folder / ".runs/mlflow.db") as database:
+        database.execute(
+            "DELETE FROM model_version_tags WHERE key = ? AND version = 2", (f"tfhub_blocks.{tag}",)
+        )
+    outcome = chain.verify("toy:2")
+    assert outcome.status == 1
+    faults = json.loads(outcome.out)["faults"]
+    assert ("registry", f"tag {tag}") in {(it["kind"], it["what"]) for it in faults}
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_version_that_was_copied_to_another_name_is_found(renamed, chain):
+    """Also if the copy says that it was registered under its own name."""
+    found = find_registration(chain.folder / ".runs", "toy:2", "test")
+    tags = {f"tfhub_blocks.{name}": value for name, value in found.tags.items()}
+    if renamed:
+        tags["tfhub_blocks.registered_as"] = "better"
+    database = f"sqlite:///{chain.folder / '.runs/mlflow.db'}"
+    client = MlflowClient(database, database)
+    client.create_registered_model("better")
+    client.create_model_version("better", str(found.source), tags=tags)
+    outcome = chain.verify("better:1")
+    assert outcome.status == 1
+    faults = {(it["kind"], it["what"]) for it in json.loads(outcome.out)["faults"]}
+    assert ("registry", "registration" if renamed else "tag registered_as") in faults
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_child_lock_of_data_that_the_step_did_not_read_is_found(edited, chain):
+    output = chain.output("snapshot", "snapshot")
+    child = ChildLock("nightly", "1" * 64, "source", "newest", "words", "v1", "2" * 64).as_fact()
+    if edited:
+        child["version"] = "v2"
+
+    def change(statement):
+        facts = statement["predicate"]["buildDefinition"]["internalParameters"]["facts"]
+        facts.update(child_lock=child, release_lock="nightly")
+
+    edit_json(output / STATEMENT_NAME, change)
+    outcome = json.loads(chain.verify().out)
+    [found] = [it for it in outcome["faults"] if it["kind"] == "release"]
+    expected = "the digest does not match the content" if edited else "no such input"
+    assert found["found"].startswith(expected)
+
+
+def test_tag_that_was_copied_from_another_version_is_found(chain):
+    first = find_registration(chain.folder / ".runs", "toy:1", "test")
+    set_tag(chain, 2, "statement_digest", first.tags["statement_digest"])
+    assert "statement" in chain.kinds("toy:2")
 
 
 def test_part_that_is_not_here_fails_unless_that_is_agreed_to(chain):

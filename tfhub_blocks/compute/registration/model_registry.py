@@ -35,14 +35,19 @@ def register(
     A model is registered once under a name: for the same model, the existing version is returned.
     ``trigger_time`` is the time at which a schedule started the run, if a schedule did. The caller
     has checked the evidence with ``registration_conditions``.
+
+    Raises:
+        BlocksError: The name belongs to another owner.
     """
-    tags = _tags(model, metadata, evidence, owner)
+    # A copy of the version under another name carries a tag that contradicts its name.
+    tags = {**_tags(model, metadata, evidence, owner), f"{TAG}registered_as": name}
     if latency:
         tags |= _speed_tags(latency)
     if trigger_time:
         tags[f"{TAG}trigger_time"] = trigger_time
     client = MlflowClient()
     with tracking_locked():
+        _check_owner(client, name, owner)
         version = _find(client, name, model.digest) or _create(client, name, model, tags)
     return {
         "name": name,
@@ -72,13 +77,31 @@ def version_of(name: str, digest: str) -> str:
 
 
 def _find(client: MlflowClient, name: str, digest: str) -> Any:
+    versions = _versions(client, name)
+    return next((v for v in versions if v.tags.get(f"{TAG}model_digest") == digest), None)
+
+
+def _versions(client: MlflowClient, name: str) -> list[Any]:
     try:
-        versions = client.search_model_versions(f"name = '{name}'")
+        return list(client.search_model_versions(f"name = '{name}'"))
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        return None
-    return next((v for v in versions if v.tags.get(f"{TAG}model_digest") == digest), None)
+        return []
+
+
+def _check_owner(client: MlflowClient, name: str, owner: str) -> None:
+    """Check that no version of a model belongs to another owner."""
+    # decision 63
+    owners = {version.tags.get(f"{TAG}owner", "") for version in _versions(client, name)}
+    if others := sorted(owners - {"", owner}):
+        raise BlocksError(
+            "register_model",
+            "owner",
+            f"model {name} belongs to owner {others[0]}, and this run is of owner {owner}",
+            f"a name that {owner} owns, or a new name",
+            f"Set another model_name, or agree with {others[0]} on one owner",
+        )
 
 
 def _create(client: MlflowClient, name: str, model: Folder, tags: Mapping[str, str]) -> Any:

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tfhub_blocks.compute.step.environment_check import accelerator_facts, check_environment
-from tfhub_blocks.compute.step.lock_check import check_expected
+from tfhub_blocks.compute.step.lock_check import check_expected, open_inputs
+from tfhub_blocks.compute.step.open_inputs import resolve
 from tfhub_blocks.records.base.digests import file_sha256, files_sha256, tree_digest
 from tfhub_blocks.records.base.errors import ERROR_PREFIX, BlocksError
 from tfhub_blocks.records.base.folders import Format, begin_folder, finish_folder, work_folder
@@ -29,7 +30,10 @@ from tfhub_blocks.records.base.worker_group import (
 )
 from tfhub_blocks.records.environment.installed_packages import environment_digest
 from tfhub_blocks.records.environment.machine_facts import machine_facts
+from tfhub_blocks.records.formats.data_versions import CHILD_FACT, DataVersion
 from tfhub_blocks.records.formats.locked_expectations import code_digest
+
+T = TypeVar("T")
 
 PRIMITIVES = {"string", "integer", "number", "boolean"}
 
@@ -47,6 +51,8 @@ class StepRun:
     If several workers share the step, each worker has its own run with its own ``worker``, and all
     runs have equal arguments. The first worker begins and finishes the outputs, from the parts that
     all workers write into ``work``. The other workers end when their share is done.
+
+    ``open`` contains the inputs that a release lock leaves open; see ``first_passing``.
     """
 
     name: str
@@ -55,11 +61,46 @@ class StepRun:
     environment: Mapping[str, Any] = field(default_factory=dict)
     worker: Worker = field(default_factory=Worker)
     facts: dict[str, Any] = field(default_factory=dict)
+    open: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     _outputs: list[tuple[Path, str, Format]] = field(default_factory=list)
 
     def path(self, port: str) -> Path:
         """Return the path of an input or an output."""
         return Path(self.arguments[port])
+
+    def first_passing(self, port: str, build: Callable[[Path], T]) -> T:
+        """Build the outputs from an input, and return the result of the build.
+
+        If a release lock leaves the input open, the newest published version is built first. A
+        version that raises a BlocksError is skipped, and the next older one is built. The chosen
+        version becomes the child lock in the lineage of the outputs. ``build`` receives the path of
+        the input, and calls ``begin_output``.
+
+        Example::
+
+            manifest = run.first_passing("source", lambda path: take(path, run))
+
+        Raises:
+            BlocksError: No version passes; or the build failed, if the input is not open.
+        """
+        wanted = self.open.get(port)
+        if wanted is None:
+            return build(self.path(port))
+        begun, others = list(self._outputs), self.provenance.materials
+
+        def attempt(path: Path, version: DataVersion) -> T:
+            self._outputs[:] = begun
+            found = Material(port, version.digest)
+            materials = tuple(found if it.name == port else it for it in others)
+            self.provenance = replace(self.provenance, materials=materials)
+            return build(path)
+
+        result, child = resolve(
+            self.name, str(self.facts.get("release_lock")), wanted, self.path(port), attempt
+        )
+        self.facts[CHILD_FACT] = child.as_fact()
+        print(f"data {child.name}:{child.version}, by rule {child.rule}", flush=True)
+        return result
 
     def begin_output(self, port: str, folder_format: Format) -> Path:
         """Create the empty folder of an output, and return its path.
@@ -110,7 +151,20 @@ class StepRun:
         return work_folder(self.path(port), self.provenance)
 
     def finish(self) -> None:
-        """Complete every output that the run began."""
+        """Complete every output that the run began.
+
+        Raises:
+            BlocksError: The release lock leaves an input open, and the body did not resolve it.
+        """
+        if self.open and CHILD_FACT not in self.facts:
+            port = next(iter(self.open))
+            raise BlocksError(
+                self.name,
+                port,
+                f"the release lock leaves {port} open, and the step did not choose a version",
+                "a body that calls run.first_passing",
+                f"Build the outputs in run.first_passing({port!r}, ...), or lock without --open",
+            )
         facts = self.facts | {
             "environment": {**self.environment, **accelerator_facts()},
             "machine": machine_facts().as_record(),
@@ -231,7 +285,7 @@ def _begin(
         port = next(port for port in given if _is_output_folder(ports[port]))
         gather(Path(given[port]), worker, provenance.work, name)
     facts = {"release_lock": lock} if lock else {}
-    return StepRun(name, given, provenance, environment, worker=worker, facts=facts)
+    return StepRun(name, given, provenance, environment, worker, facts, open_inputs())
 
 
 def check_parameter(step_name: str, port: str, declared: Any, value: Any) -> None:

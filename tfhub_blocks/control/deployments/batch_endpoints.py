@@ -55,12 +55,21 @@ def deploy_batch(
         The inputs that callers may pass.
 
     Raises:
-        BlocksError: An endpoint of that name was not deployed by tfhub-blocks, a cluster does not
-            scale to zero, or Azure refused a request.
+        BlocksError: An endpoint of that name was not deployed by tfhub-blocks or belongs to another
+            owner, a cluster does not scale to zero, or Azure refused a request.
     """
     client, name = connection.client, asked.endpoint
+    if asked.request.lock and asked.request.lock.open:
+        opened = ", ".join(asked.request.lock.open)
+        raise BlocksError(
+            WHERE,
+            asked.label,
+            f"input {opened} of release {asked.request.lock.name} is open",
+            "a release without an open input",
+            "Write a lock without --open for the endpoint, or name the release in a schedule",
+        )
     found = find(WHERE, name, client.batch_endpoints.get, name)
-    check_ours(WHERE, name, found)
+    check_ours(WHERE, name, found, asked.profile)
     prepared = prepare(connection, asked.request, asked.profile)
     # Before the component is sent, because the SDK then writes ids into the nodes.
     computes = _check_scaling(connection, prepared)

@@ -87,12 +87,12 @@ def deploy_online(
         on_change: Called with each item and its new state.
 
     Raises:
-        BlocksError: An endpoint of that name was not deployed by tfhub-blocks, or Azure refused a
-            request.
+        BlocksError: An endpoint of that name was not deployed by tfhub-blocks or belongs to another
+            owner, or Azure refused a request.
     """
     operations = connection.client.online_endpoints
     found = find(WHERE, request.endpoint, operations.get, request.endpoint)
-    check_ours(WHERE, request.endpoint, found)
+    check_ours(WHERE, request.endpoint, found, request.profile)
     with TemporaryDirectory() as scratch:
         prepared = _prepare(request, Path(scratch) / "scoring")
         assets = [prepared.environment]

@@ -10,15 +10,18 @@ from tfhub_blocks.control.deployments.endpoints import state_of
 from tfhub_blocks.control.project.assets import DIGEST_TAG
 from tfhub_blocks.control.project.profiles import JobSettings, Profile
 from tfhub_blocks.control.project.tags import PROFILE_TAG, TAG, UNTIL_TAG
+from tfhub_blocks.control.workspace.owners import check_owner, owner_in
 from tfhub_blocks.records.base.errors import BlocksError
 
 
-def check_ours(where: str, name: str, found: Any) -> None:
-    """Check that an endpoint was deployed by tfhub-blocks, or does not exist.
+def check_ours(where: str, name: str, found: Any, profile: Profile) -> None:
+    """Check that tfhub-blocks deployed an endpoint for the profile's owner, or that none exists.
 
     Raises:
-        BlocksError: The endpoint has no end-date tag of tfhub-blocks.
+        BlocksError: The endpoint has no end-date tag of tfhub-blocks, or it belongs to another
+            owner.
     """
+    check_owner(where, f"endpoint {name}", found, owner_in(profile))
     if found is not None and UNTIL_TAG not in (found.tags or {}):
         raise BlocksError(
             where,

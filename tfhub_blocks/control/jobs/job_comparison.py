@@ -14,13 +14,14 @@ from tfhub_blocks.control.project.run_records import METRICS_NAME, read_metrics
 from tfhub_blocks.control.project.run_requests import pipeline_ports
 from tfhub_blocks.control.repository.catalog import MODEL_TYPES
 from tfhub_blocks.control.workspace.azure_errors import told
+from tfhub_blocks.control.workspace.owners import owner_of
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 
 ABSENT = "-"
 
 
 def tag_outputs(job: Job) -> None:
-    """Tag each asset that a job registered with the digest of its content.
+    """Tag each asset that a job registered with the digest of its content, and with its owner.
 
     Azure ML registers outputs itself, before their digests are known, so the tags come afterwards.
     An asset that has its tag already costs one request.
@@ -30,7 +31,8 @@ def tag_outputs(job: Job) -> None:
     """
     client = job.connection.client
     with told("job", job.name):
-        outputs = client.jobs.get(job.name).outputs or {}
+        found = client.jobs.get(job.name)
+        outputs, owner = found.outputs or {}, owner_of(found.tags)
     for name, output in outputs.items():
         if not output.name:
             continue
@@ -42,6 +44,8 @@ def tag_outputs(job: Job) -> None:
             with TemporaryDirectory() as scratch:
                 digest = content_digest(job.download(name, output.type, Path(scratch)))
             asset.tags = {**(asset.tags or {}), DIGEST_TAG: digest, "tfhub_blocks.job": job.name}
+            if owner:
+                asset.tags["owner"] = owner
             operations.create_or_update(asset)
 
 

@@ -4,6 +4,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from tfhub_blocks.control.lineage.recorded_output import Output, read_output
 from tfhub_blocks.control.lineage.run_archive import FETCHED
 from tfhub_blocks.control.project.assets import typed
 from tfhub_blocks.control.project.output_store import Stored, content_digest
-from tfhub_blocks.control.project.run_records import RECORD_NAME, read_run
+from tfhub_blocks.control.project.run_records import RECORD_NAME, RunRecord, read_run
 from tfhub_blocks.control.project.run_requests import pipeline_ports
 from tfhub_blocks.control.project.step_graph import Node, OutputOf
 from tfhub_blocks.control.releases.release_replay import snapshot
@@ -34,6 +35,7 @@ from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import Provenance
 from tfhub_blocks.records.environment.environment_drift import Drift
+from tfhub_blocks.records.formats.data_versions import CHILD_FACT, read_child
 from tfhub_blocks.records.formats.releases import LockedEvidence, LockedStep
 
 # The form of job names that `submit` creates.
@@ -163,8 +165,23 @@ def fetch_proof(connection: Connection, name: str, runs_dir: Path, pipeline: str
     run.inputs = {
         key: str(it.get("path", "") if isinstance(it, dict) else it) for key, it in given.items()
     }
+    run.inputs |= _chosen(run)
     not_given = frozenset(pipeline_ports(pipeline).keys() - run.inputs.keys())
     return JobProof(run, runs_dir, connection, record["jobs"], not_given, tuple(missing))
+
+
+def _chosen(run: RunRecord) -> dict[str, str]:
+    """Return the data versions that the job's steps chose for an open input, by the input."""
+    chosen = {}
+    for step in run.steps.values():
+        for path in step.outputs.values():
+            lineage = read_output(Path(path)).lineage
+            fact = lineage.provenance.facts.get(CHILD_FACT) if lineage else None
+            with suppress(ValueError, AttributeError):  # verify reports what was edited
+                if fact is not None:
+                    child = read_child(fact)
+                    chosen[child.input] = f"azureml:{child.name}:{child.version}"
+    return chosen
 
 
 def _made_reasons(

@@ -8,7 +8,7 @@ from typing import Any
 from azure.ai.ml import Input, dsl
 
 from tfhub_blocks.control.environments.environment_bakes import move_steps, moved
-from tfhub_blocks.control.jobs.submission import TAG, Prepared, SubmissionRequest, prepare_made
+from tfhub_blocks.control.jobs.submission import Prepared, SubmissionRequest, prepare_made
 from tfhub_blocks.control.jobs.submitted_jobs import Job
 from tfhub_blocks.control.lineage.recorded_output import read_output
 from tfhub_blocks.control.project.assets import (
@@ -20,6 +20,7 @@ from tfhub_blocks.control.project.assets import (
 from tfhub_blocks.control.project.profiles import SERVERLESS, Profile
 from tfhub_blocks.control.project.run_records import COMPLETED, RunRecord
 from tfhub_blocks.control.project.step_graph import OutputOf, read_graph
+from tfhub_blocks.control.project.tags import TAG
 from tfhub_blocks.control.repository.catalog import component_files
 from tfhub_blocks.control.reproduction.reproduction_plan import ReproductionPlan, Work
 from tfhub_blocks.control.workspace.asset_publishing import published_digest

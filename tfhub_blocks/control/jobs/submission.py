@@ -2,7 +2,6 @@
 
 # decision 18
 
-import copy
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,32 +10,31 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from azure.ai.ml import Output, TensorFlowDistribution
-from azure.ai.ml.entities import (
-    JobResourceConfiguration,
-    ManagedIdentityConfiguration,
-    UserIdentityConfiguration,
-)
+from azure.ai.ml import Output
 
-import tfhub_blocks
 from tfhub_blocks.control.costs.cost_budgets import refuse_above_budget
 from tfhub_blocks.control.costs.job_records import JobCosts, begin_record
 from tfhub_blocks.control.costs.prices import load_prices
 from tfhub_blocks.control.costs.reuse_forecast import step_keys
+from tfhub_blocks.control.jobs.open_data import open_data
 from tfhub_blocks.control.jobs.release_checks import check_assets
 from tfhub_blocks.control.project.assets import Asset, component_asset
-from tfhub_blocks.control.project.instance_counts import instance_count, role_of
+from tfhub_blocks.control.project.instance_counts import instance_count
+from tfhub_blocks.control.project.job_furnishing import Furnishing, furnish_job
 from tfhub_blocks.control.project.output_store import content_digest
 from tfhub_blocks.control.project.profiles import SERVERLESS, JobSettings, Profile
 from tfhub_blocks.control.project.run_requests import prepare_draft, prepare_job
 from tfhub_blocks.control.project.step_graph import Graph, Node
+from tfhub_blocks.control.project.tags import OPEN_TAG, TAG
 from tfhub_blocks.control.releases.release_names import replay_settings
 from tfhub_blocks.control.releases.release_replay import check_resolution, expectations
+from tfhub_blocks.control.releases.sent_jobs import check_sent
 from tfhub_blocks.control.repository.catalog import MODEL_TYPES
 from tfhub_blocks.control.workspace.asset_publishing import published_digest
 from tfhub_blocks.control.workspace.azure_errors import find, told
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.intents import intent
+from tfhub_blocks.control.workspace.owners import check_asset_owner, check_owner, owner_in
 from tfhub_blocks.control.workspace.uploads import Uploads
 from tfhub_blocks.control.workspace.workspace_clusters import check_fixed
 from tfhub_blocks.records.base.digests import record_digest
@@ -44,11 +42,9 @@ from tfhub_blocks.records.base.errors import BlocksError, nearest
 from tfhub_blocks.records.formats.locked_expectations import VARIABLE as EXPECTED_VARIABLE
 from tfhub_blocks.records.formats.releases import ReleaseLock
 
-TAG = "tfhub_blocks."
 # A tag of a workspace: "locks" makes it accept only release locks, whichever profile is used.
 TAKES_TAG = f"{TAG}takes"
 INTENTS_NAME = "intents"
-_IDENTITIES = {"managed": ManagedIdentityConfiguration, "user": UserIdentityConfiguration}
 
 
 @dataclass(frozen=True)
@@ -69,8 +65,12 @@ class SubmissionRequest:
 
     @classmethod
     def of_lock(cls, lock: ReleaseLock, reuse: bool = True) -> "SubmissionRequest":
-        """Return the request that replays a lock."""
-        return cls(lock.pipeline, replay_settings(lock), {}, reuse, lock)
+        """Return the request that replays a lock.
+
+        A job with an open input runs every step: Azure ML would reuse the outputs of an earlier
+        version, because the address of the versions stays the same.
+        """
+        return cls(lock.pipeline, replay_settings(lock), {}, reuse and not lock.open, lock)
 
 
 @dataclass(frozen=True)
@@ -136,26 +136,20 @@ def prepare_made(
     steps = {node.component: node.entity for node in graph.nodes.values()}
     assets = {name: component_asset(step) for name, step in steps.items()}
     registered = dict(_registered(graph, request))
-    job.settings.continue_on_step_failure = False
-    job.settings.force_rerun = not request.reuse
-    job.experiment_name = settings.experiment or request.pipeline
-    job.display_name = request.pipeline
-    job.tags = {
-        "owner": settings.owner,
-        "cost_centre": settings.cost_centre,
-        f"{TAG}profile": profile.name,
-        f"{TAG}version": tfhub_blocks.__version__,
-        **request.tags,
-    }
-    for name, node in graph.nodes.items():
-        _furnish(job.jobs[name], node, profile, settings)
+    tags = request.tags
+    furnish_job(job, graph, Furnishing(request.pipeline, profile, settings, request.reuse, tags))
     if lock:
         _promise(job, lock, graph, profile)
     with told("submit", request.pipeline):
         job._validate(raise_error=True)
+    if lock:
+        check_sent(lock, job, profile)
     _check_computes(connection, profile, graph, clusters_only=lock is not None)
     if profile.takes != "locks":
         refuse_locks_only(connection, profile)
+    for kind, name in registered.values():
+        asset_kind = "model" if kind in MODEL_TYPES else "data"
+        check_asset_owner(connection, "submit", asset_kind, name, settings.owner)
     if lock:
         check_assets(connection, lock, steps)
         published = dict.fromkeys(assets, True)
@@ -164,6 +158,8 @@ def prepare_made(
         published = {n: _is_published(connection, it, settings) for n, it in assets.items()}
     _name_components(connection, job, graph, assets, published)
     uploads, content = Uploads(connection), cache(content_digest)
+    if lock and lock.open:
+        open_data(connection, uploads, lock, job)
     for name, value in given.items():
         if isinstance(value, Path):
             given[name] = job.inputs[name].path = uploads.send(value, content(value))
@@ -206,6 +202,8 @@ def _promise(job: Any, lock: ReleaseLock, graph: Graph, profile: Profile) -> Non
     """Pass every step its expectations from the lock, and tag the job with the lock."""
     job.tags |= {f"{TAG}lock": lock.name, f"{TAG}lock_digest": lock.digest}
     job.tags |= {f"{TAG}commit": lock.commit}
+    for opened in (lock.open or {}).values():
+        job.tags[OPEN_TAG] = f"{opened.name}:{opened.rule}"
     for name, expected in expectations(lock, graph, profile).items():
         variables = {EXPECTED_VARIABLE: expected.as_text()}
         job.jobs[name].environment_variables = profile.policies | variables
@@ -223,27 +221,6 @@ def _registered(graph: Graph, request: SubmissionRequest) -> Iterator[tuple[str,
             )
         source = graph.outputs[output]
         yield output, (graph.nodes[source.node].output_types[source.port], name)
-
-
-def _furnish(job_node: Any, node: Node, profile: Profile, settings: JobSettings) -> None:
-    """Set a node's compute, limits and policies from its role in the profile."""
-    role = role_of(node, profile)
-    job_node.compute, count = role.compute, instance_count(node, profile)
-    if role.compute == SERVERLESS or count > 1:
-        # Not with set_resources, which also writes into the component (decision 0018).
-        resources = copy.copy(job_node.resources) or JobResourceConfiguration()
-        resources.instance_type = role.size or resources.instance_type
-        resources.instance_count = count
-        job_node.resources = resources
-    if count > 1:
-        job_node.distribution = TensorFlowDistribution(worker_count=count, parameter_server_count=0)
-    if role.compute == SERVERLESS and settings.tier:
-        job_node.set_queue_settings(job_tier=settings.tier)
-    job_node.set_limits(timeout=node.timeout_s or role.timeout_s)
-    if settings.identity:
-        job_node.identity = _IDENTITIES[settings.identity]()
-    if profile.policies:
-        job_node.environment_variables = profile.policies
 
 
 def _check_computes(
@@ -264,6 +241,7 @@ def _check_computes(
                 "a cluster of that name",
                 f"Run `tfhub-blocks compute apply --profile {profile.name}`",
             )
+        check_owner("submit", f"cluster {name}", found, owner_in(profile))
         if clusters_only and found.type.lower() == "computeinstance":
             raise BlocksError(
                 "submit",

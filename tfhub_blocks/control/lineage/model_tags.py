@@ -1,6 +1,9 @@
-"""The check of a registered model's tags against the model's chain."""
+"""The check of a registered model's tags against the model's chain and its registration."""
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 from tfhub_blocks.control.lineage.chain_evidence import (
     digests_of_model,
@@ -15,6 +18,20 @@ from tfhub_blocks.control.lineage.local_registrations import Registration
 from tfhub_blocks.control.lineage.run_archive import Archive
 from tfhub_blocks.records.formats.evidence import Evidence
 
+# Tags that register_model sets on every model.
+REQUIRED = (
+    "model_digest",
+    "statement_digest",
+    "evidence_digest",
+    "code_digest",
+    "environment_digest",
+    "owner",
+    "made_by",
+    "made",
+    "registered_as",
+)
+_STEP, _PORT = "register_model", "registration"
+
 
 def check_registration(chain: Chain, archive: Archive, verdict: Verdict) -> None:
     """Add faults for a model that differs from the registered one, and for evidence of others."""
@@ -22,6 +39,10 @@ def check_registration(chain: Chain, archive: Archive, verdict: Verdict) -> None
     if version is None:
         return
     tags, knot = version.tags, chain.knots.get(version.source)
+    for name in REQUIRED:
+        if not tags.get(name, "").strip():
+            verdict.fault("registry", version, f"tag {name}", "the tag of register_model", "none")
+    _check_name(version, archive, verdict)
     if knot is None:
         verdict.gap(
             "model", version, str(version.source), f"model {tags.get('model_digest')}", "no files"
@@ -50,6 +71,48 @@ def check_registration(chain: Chain, archive: Archive, verdict: Verdict) -> None
             tags.get("champion_digest", "no champion"),
             f"{champion or 'no champion'} in its evidence",
         )
+
+
+def _check_name(version: Registration, archive: Archive, verdict: Verdict) -> None:
+    """Add faults for a version that was copied from another name, and for another owner.
+
+    The step register_model wrote the name, the version and the owner into its output, which the
+    store protects by a digest.
+    """
+    tags, stated = version.tags, version.tags.get("registered_as", "")
+    if stated and stated != version.name:
+        verdict.fault("registry", version, "tag registered_as", version.name, stated)
+    records = list(_records(archive, tags.get("model_digest", "")))
+    own = [it for it in records if it.get("name") == version.name]
+    if records and not own:
+        names = ", ".join(sorted({str(it.get("name")) for it in records}))
+        verdict.fault(
+            "registry",
+            version,
+            "registration",
+            f"a step {_STEP} that registered it under this name",
+            f"only registered as {names}",
+        )
+    owners = {str(it.get("owner")) for it in own if str(it.get("version")) == str(version.version)}
+    if owners and tags.get("owner") not in owners:
+        expected = " or ".join(sorted(owners))
+        verdict.fault("registry", version, "tag owner", expected, tags.get("owner", "none"))
+
+
+def _records(archive: Archive, digest: str) -> Iterator[Mapping[str, Any]]:
+    """Yield what each step register_model wrote about a model, unless its output was edited."""
+    for _, run in archive.runs:
+        for step in run.steps.values():
+            path = step.outputs.get(_PORT) if step.component == _STEP else None
+            output = archive.at(Path(path)) if path else None
+            if output is None or output.recorded_digest not in ("", output.digest):
+                continue
+            try:
+                record = json.loads(output.path.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            if isinstance(record, dict) and record.get("digest") == digest:
+                yield record
 
 
 def _named_evidence(

@@ -15,6 +15,7 @@ from tfhub_blocks.control.lineage.run_archive import Archive, StepOfRun
 from tfhub_blocks.records.base.digests import files_sha256, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Provenance
+from tfhub_blocks.records.formats.data_versions import CHILD_FACT, read_child
 
 
 def verify(chain: Chain, archive: Archive) -> Verdict:
@@ -25,6 +26,7 @@ def verify(chain: Chain, archive: Archive) -> Verdict:
         check_content(knot.output, verdict)
         for link in knot.links:
             _check_link(knot, link, verdict)
+        _check_child(knot, verdict)
         old += any(link.output and link.bound and not link.material.making for link in knot.links)
         for place in knot.places:
             _check_place(knot, place, archive, verdict)
@@ -87,6 +89,31 @@ def _check_link(knot: Knot, link: Link, verdict: Verdict) -> None:
                 f"{STATEMENT_NAME} with sha256 {material.statement}",
                 f"{found} in {output.path}: edited, or produced in another way",
             )
+
+
+def _check_child(knot: Knot, verdict: Verdict) -> None:
+    """Check that the child lock in a statement is complete, and names the input that was read."""
+    lineage = knot.output.lineage
+    fact = lineage.provenance.facts.get(CHILD_FACT) if lineage else None
+    if lineage is None or fact is None:
+        return
+    try:
+        child = read_child(fact)
+    except (ValueError, AttributeError) as error:
+        verdict.fault("release", knot.output.path, CHILD_FACT, "a valid child lock", str(error))
+        return
+    read = {material.digest for material in lineage.provenance.materials}
+    if child.content not in read:
+        verdict.fault(
+            "release",
+            knot.output.path,
+            CHILD_FACT,
+            f"an input with content {child.content}, data {child.name}:{child.version}",
+            "no such input in the statement",
+        )
+    if child.release != lineage.provenance.facts.get("release_lock"):
+        found = str(lineage.provenance.facts.get("release_lock", "no release lock"))
+        verdict.fault("release", knot.output.path, CHILD_FACT, child.release, found)
 
 
 def _check_place(knot: Knot, place: StepOfRun, archive: Archive, verdict: Verdict) -> None:

@@ -118,7 +118,7 @@ def encoder_asset(folder: Path) -> Asset:
     return Asset("model", pin.name, version, digest, entity, folder)
 
 
-def data_asset(name: str, path: Path) -> Asset:
+def data_asset(name: str, path: Path, owner: str = "") -> Asset:
     """Return a file or a folder as a data asset, with a version derived from its content.
 
     Raises:
@@ -136,8 +136,10 @@ def data_asset(name: str, path: Path) -> Asset:
     version = digest[:VERSION_DIGITS]
     kind = "uri_file" if path.is_file() else "uri_folder"
 
+    tags = {DIGEST_TAG: digest} | ({"owner": owner} if owner else {})
+
     def entity(address: str) -> Any:
-        return Data(name=name, version=version, path=address, type=kind, tags={DIGEST_TAG: digest})
+        return Data(name=name, version=version, path=address, type=kind, tags=dict(tags))
 
     return Asset("data", name, version, digest, entity, path)
 

@@ -7,3 +7,5 @@ TAG = "tfhub_blocks."
 # delete it.
 UNTIL_TAG = f"{TAG}until"
 PROFILE_TAG = f"{TAG}profile"
+# The data asset of a job's open input and the rule that chooses its version, as NAME:RULE.
+OPEN_TAG = f"{TAG}open"

@@ -115,7 +115,8 @@ def propose(
         )
     model = case.model
     digest = model.digest if model else ""  # empty without lineage
-    place = find_place(connection, case.version.name, digest) if digest else None
+    owner = case.version.tags.get("owner", "")
+    place = find_place(connection, case.version.name, digest, owner) if digest else None
     return Proposal(case, refused, reason, connection, place)
 
 

@@ -15,6 +15,7 @@ from tfhub_blocks.control.repository.git_state import (
 )
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.formats.data_versions import CHILD_FACT, read_child
 from tfhub_blocks.records.formats.releases import SUFFIX, ReleaseLock, read_lock
 
 
@@ -109,6 +110,31 @@ def _differences(case: Case, release: Release) -> Iterator[str]:
             yield from _step_differences(lock, knot, speaker.lineage.provenance)
 
 
+def _child_differences(lock: ReleaseLock, made: Provenance) -> Iterator[str]:
+    """Yield the reasons why a step did not resolve the open input as the lock states."""
+    opened = {
+        name: it
+        for name, it in (lock.open or {}).items()
+        for step in lock.steps.values()
+        if step.component == made.step and f"inputs.{name}" in step.inputs.values()
+    }
+    fact = made.facts.get(CHILD_FACT)
+    if not opened:
+        if fact is not None:
+            yield f"{made.step} chose the version of its data itself"
+        return
+    try:
+        child = read_child(fact or {})
+    except ValueError as error:
+        yield f"{made.step} has no valid child lock ({error})"
+        return
+    left = opened.get(child.input)
+    if left is None or (child.name, child.rule) != (left.name, left.rule):
+        yield f"{made.step} resolved {child.name} by {child.rule}, which the lock does not open"
+    if child.parent != lock.digest:
+        yield f"{made.step} replayed another lock of that name"
+
+
 def _step_differences(lock: ReleaseLock, knot: Knot, made: Provenance) -> Iterator[str]:
     """Yield the differences of a step from the steps of the lock that it should have replayed."""
     if made.facts.get(RELEASE_FACT) != lock.name:
@@ -117,6 +143,7 @@ def _step_differences(lock: ReleaseLock, knot: Knot, made: Provenance) -> Iterat
     component = lock.components.get(made.step)
     if component is None or component.code_digest != made.code_digest:
         yield f"{made.step} ran other code"
+    yield from _child_differences(lock, made)
     given = {name: value for name, value in made.parameters.items() if value is not None}
     steps = [it for it in lock.steps.values() if it.component == made.step]
     if not any(dict(it.parameters) == given for it in steps):

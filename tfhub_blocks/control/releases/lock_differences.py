@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tfhub_blocks.records.base.documents import as_record
-from tfhub_blocks.records.formats.releases import ReleaseLock
+from tfhub_blocks.records.formats.releases import LockedProfile, ReleaseLock
 
 _DIGEST = re.compile(r"[0-9a-f]{40,64}")
 _SHOWN_DIGITS = 8
@@ -17,6 +17,8 @@ _TABLES = {
     "environments": "environment",
     "components": "component",
     "steps": "step",
+    "profiles": "profile",
+    "open": "open input",
 }
 
 
@@ -49,6 +51,11 @@ def differences(old: ReleaseLock, new: ReleaseLock) -> list[LockDifference]:
     return list(_differences(before, after))
 
 
+def profile_differences(name: str, old: LockedProfile, new: LockedProfile) -> list[LockDifference]:
+    """Return the differences of two locks in the fields that a profile adds."""
+    return list(_entry(f"{_TABLES['profiles']} {name}", as_record(old), as_record(new)))
+
+
 def shown(value: Any) -> str:
     """Return a value as users read it: a digest is cut to its first digits."""
     if value is None:
@@ -67,8 +74,8 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterato
             for name in dict.fromkeys([*(one or {}), *(other or {})]):
                 subject = f"{_TABLES[table]} {name}"
                 yield from _entry(subject, (one or {}).get(name), (other or {}).get(name))
-        elif table == "inputs":
-            yield from _flat("input", one or {}, other or {})
+        elif table in ("inputs", "job"):
+            yield from _flat(table.removesuffix("s"), one or {}, other or {})
         elif table == "evidence":
             yield from _entry("evidence", one, other)
         elif one != other:

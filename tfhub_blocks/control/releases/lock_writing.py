@@ -1,5 +1,7 @@
 """Writing a release lock, from a run that proves it or from settings."""
 
+# decision 64
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,12 +9,21 @@ from pathlib import Path
 from tfhub_blocks.control.project.profiles import Profile
 from tfhub_blocks.control.project.run_requests import pipeline_ports, prepare_job
 from tfhub_blocks.control.releases.lock_differences import LockDifference, differences
+from tfhub_blocks.control.releases.opened_inputs import check_open
 from tfhub_blocks.control.releases.release_names import FOLDER, lock_path
 from tfhub_blocks.control.releases.resolution import Published, resolve_graph, resolve_inputs
 from tfhub_blocks.control.releases.run_proofs import Here, Proof
+from tfhub_blocks.control.releases.sent_jobs import locked_profiles
 from tfhub_blocks.control.repository.git_state import clean_commit
 from tfhub_blocks.records.base.errors import BlocksError, nearest
-from tfhub_blocks.records.formats.releases import SUFFIX, ReleaseLock, read_lock, write_lock
+from tfhub_blocks.records.formats.data_versions import NEWEST
+from tfhub_blocks.records.formats.releases import (
+    SUFFIX,
+    LockedOpen,
+    ReleaseLock,
+    read_lock,
+    write_lock,
+)
 
 _OWNER_INPUT = "owner"
 
@@ -21,7 +32,8 @@ _OWNER_INPUT = "owner"
 class Wanted:
     """A release to lock: its name, its pipeline and its settings.
 
-    ``names`` are the asset names of data passed as a path, by input.
+    ``names`` are the asset names of data passed as a path, by input. ``open_input`` is the data
+    input whose version each run resolves, if any.
     """
 
     name: str
@@ -30,6 +42,7 @@ class Wanted:
     names: Mapping[str, str]
     owner: str | None = None
     cost_centre: str | None = None
+    open_input: str | None = None
 
 
 def make_lock(
@@ -81,7 +94,10 @@ def make_lock(
             "the person or team that is responsible for the release",
             "Pass --owner NAME, or set owner in [job] of the profile",
         )
-    return ReleaseLock(
+    opened = wanted.open_input
+    if opened:
+        check_open("lock", f"--open {opened}", opened, inputs.data, graph, resolved.steps)
+    lock = ReleaseLock(
         name=wanted.name,
         pipeline=wanted.pipeline,
         owner=str(owner),
@@ -95,8 +111,11 @@ def make_lock(
         components=resolved.components,
         inputs=inputs.inputs,
         steps=resolved.steps,
+        job=resolved.job,
+        open={opened: LockedOpen(inputs.data[opened].name, NEWEST)} if opened else None,
         evidence=evidence,
-    ).sealed()
+    )
+    return replace(lock, profiles=locked_profiles(lock)).sealed()
 
 
 def keep_lock(lock: ReleaseLock, replace_it: bool) -> tuple[Path, bool]:

@@ -11,6 +11,7 @@ from typing import Any
 from tfhub_blocks.control.project.profiles import Profile, profile_folders
 from tfhub_blocks.control.project.step_graph import Graph, Node, OutputOf
 from tfhub_blocks.control.releases.lock_differences import differences
+from tfhub_blocks.control.releases.opened_inputs import check_open
 from tfhub_blocks.control.releases.release_names import FOLDER
 from tfhub_blocks.control.releases.resolution import resolve_graph
 from tfhub_blocks.control.repository.catalog import DATA_TYPES
@@ -91,11 +92,28 @@ def check_resolution(lock: ReleaseLock, job: Any, graph: Graph) -> None:
     Raises:
         BlocksError: A component, an environment, a step or a parameter differs; each is named.
     """
-    here = resolve_graph(job, graph)
+    if lock.job is None:
+        raise BlocksError(
+            "submit",
+            f"release {lock.name} > job",
+            f"release {lock.name} was locked by an earlier version of tfhub-blocks, and does not"
+            " pin the fields of the job",
+            "a lock with the tables [job] and [profiles]",
+            "Write the lock again with `tfhub-blocks lock --replace`",
+        )
+    here = resolve_graph(job, graph, "submit")
     now = replace(
-        lock, environments=here.environments, components=here.components, steps=here.steps
+        lock,
+        environments=here.environments,
+        components=here.components,
+        steps=here.steps,
+        job=here.job,
     )
     found = [str(it) for it in differences(lock, now)]
+    for name in lock.open or {}:
+        check_open(
+            "submit", f"release {lock.name} > open.{name}", name, lock.data, graph, here.steps
+        )
     known = {it.reference for it in lock.given.values()}
     for node in graph.nodes.values():
         others = [it for it in map(str, _outside(node).values()) if it not in known]
@@ -127,10 +145,25 @@ def expectations(lock: ReleaseLock, graph: Graph, profile: Profile) -> dict[str,
             code=snapshots[node.component][0],
             environment=snapshots[node.component][1],
             parameters=dict(lock.steps[name].parameters),
-            inputs={port: digests[str(value)] for port, value in _outside(node).items()},
+            inputs={
+                port: digests[str(value)]
+                for port, value in _outside(node).items()
+                if port not in _open_ports(lock, name)
+            },
             policies=profile.policies,
+            open=_open_ports(lock, name),
         )
         for name, node in graph.nodes.items()
+    }
+
+
+def _open_ports(lock: ReleaseLock, node: str) -> dict[str, dict[str, str]]:
+    """Return the ports of a node that read the open input of a lock, with the promise of each."""
+    return {
+        port: {"input": name, "parent": lock.digest, "name": it.name, "rule": it.rule}
+        for name, it in (lock.open or {}).items()
+        for port, source in lock.steps[node].inputs.items()
+        if source == f"inputs.{name}"
     }
 
 

@@ -21,6 +21,7 @@ from tfhub_blocks.control.project.assets import (
 )
 from tfhub_blocks.control.project.output_store import content_digest
 from tfhub_blocks.control.project.step_graph import Graph, Node, OutputOf
+from tfhub_blocks.control.releases.job_forms import built_form
 from tfhub_blocks.control.repository.catalog import DATA_TYPES, MODEL_TYPES
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.environment.environment_definitions import EnvironmentDefinition
@@ -57,6 +58,7 @@ class Resolved:
     environments: Mapping[str, LockedEnvironment]
     components: Mapping[str, LockedComponent]
     steps: Mapping[str, LockedStep]
+    job: Mapping[str, Any]
 
 
 def resolve_inputs(
@@ -93,18 +95,27 @@ def resolve_inputs(
     return ResolvedInputs(data, encoders, inputs)
 
 
-def resolve_graph(job: Any, graph: Graph) -> Resolved:
+def resolve_graph(job: Any, graph: Graph, where: str = "lock") -> Resolved:
     """Resolve the steps, components and environments of a pipeline job.
 
     Args:
-        job: The azure-ai-ml ``PipelineJob``.
+        job: The azure-ai-ml ``PipelineJob``, before a profile sets anything.
         graph: The graph of the job.
+        where: The command, for errors.
 
     Raises:
         BlocksError: A step names an environment that is not defined in the repository, or reads
-            data that is no input of the pipeline.
+            data that is no input of the pipeline, or the job has an unknown field.
     """
-    bindings = _bindings(job)
+    bindings, form = _bindings(job), built_form(job, where)
+    if odd := sorted(graph.nodes.keys() ^ form.nodes.keys()):
+        raise BlocksError(
+            where,
+            f"step {odd[0]}",
+            f"step {odd[0]} was added to the job or removed from it after the pipeline was built",
+            "the steps " + ", ".join(graph.nodes),
+            f"Build the pipeline {graph.name} with exactly these steps",
+        )
     environments, components = {}, {}
     definitions = {f"{d.name}:{d.version}": d for d in read_definitions().values()}
     for node in graph.nodes.values():
@@ -118,7 +129,8 @@ def resolve_graph(job: Any, graph: Graph) -> Resolved:
     return Resolved(
         dict(sorted(environments.items())),
         dict(sorted(components.items())),
-        {name: _step(node, bindings[name]) for name, node in graph.nodes.items()},
+        {n: _step(node, bindings[n], form.nodes[n]) for n, node in graph.nodes.items()},
+        form.job,
     )
 
 
@@ -129,7 +141,7 @@ def environment_name(node: Node) -> str:
 
 def _bindings(job: Any) -> dict[str, dict[str, str]]:
     """Return the input to which each port is bound, such as ``inputs.source``, by node and port."""
-    entries = job._to_dict()["jobs"]
+    entries = job._to_dict().get("jobs") or {}
     texts = {
         name: {
             port: str(value.get("path", "") if isinstance(value, dict) else value)
@@ -143,7 +155,7 @@ def _bindings(job: Any) -> dict[str, dict[str, str]]:
     }
 
 
-def _step(node: Node, bindings: Mapping[str, str]) -> LockedStep:
+def _step(node: Node, bindings: Mapping[str, str], sent: Mapping[str, Any]) -> LockedStep:
     inputs = {}
     for port, value in sorted(node.inputs.items()):
         if node.input_types[port] in DATA_TYPES:
@@ -161,7 +173,7 @@ def _step(node: Node, bindings: Mapping[str, str]) -> LockedStep:
         for port, value in sorted(node.inputs.items())
         if not isinstance(value, OutputOf) and node.input_types[port] not in DATA_TYPES
     }
-    return LockedStep(node.component, environment_name(node), inputs, parameters)
+    return LockedStep(node.component, environment_name(node), inputs, parameters, sent)
 
 
 def _environment(node: Node, definitions: Mapping[str, EnvironmentDefinition]) -> LockedEnvironment:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from tfhub_blocks.control.costs.ceilings import Ceiling
@@ -13,7 +14,7 @@ from tfhub_blocks.control.project.schedule_files import (
     read_definition,
     schedule_files,
 )
-from tfhub_blocks.control.schedules.workspace_schedules import settings
+from tfhub_blocks.control.schedules.workspace_schedules import schedule_request
 from tfhub_blocks.records.base.errors import BlocksError
 
 _MONTH = timedelta(days=31)
@@ -33,7 +34,9 @@ def check_budgets(definitions: Iterable[ScheduleDefinition]) -> None:
     scheduled: dict[str, list[tuple[str, Ceiling, int]]] = {}
     for definition in [*applied.values(), *_others(applied, profiles)]:
         name, profile, now = definition.name, definition.profile, datetime.now(UTC)
-        _, graph, _ = prepare_job(definition.file.pipeline, settings(definition), profile)
+        request = schedule_request(definition)
+        bare = replace(profile, inputs={}) if request.lock else profile
+        _, graph, _ = prepare_job(request.pipeline, request.settings, bare)
         firings = sum(1 for _ in definition.trigger.times(now, now + _MONTH))
         if most := refuse_above_budget(graph, profile, firings):
             scheduled.setdefault(profile.name, []).append((name, most, firings))

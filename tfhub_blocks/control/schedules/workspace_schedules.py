@@ -1,5 +1,7 @@
 """Schedules of pipelines, defined by files of the repository and applied to the workspace."""
 
+# decision 64
+
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,16 @@ from tfhub_blocks.control.jobs.submission import SubmissionRequest, prepare
 from tfhub_blocks.control.project.assets import DIGEST_TAG
 from tfhub_blocks.control.project.run_requests import pipeline_ports
 from tfhub_blocks.control.project.schedule_files import ScheduleDefinition
-from tfhub_blocks.control.repository.catalog import DATA_TYPES, MODEL_TYPES
+from tfhub_blocks.control.project.tags import OPEN_TAG
+from tfhub_blocks.control.releases.release_names import find_lock
+from tfhub_blocks.control.releases.release_replay import read_release
+from tfhub_blocks.control.releases.rule_standing import check_rules
+from tfhub_blocks.control.repository.catalog import DATA_TYPES, MODEL_TYPES, pipeline_files
 from tfhub_blocks.control.workspace.azure_errors import find, told
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.intents import intent
+from tfhub_blocks.control.workspace.owners import check_owner, owner_in
+from tfhub_blocks.control.workspace.uploads import PREFIX
 from tfhub_blocks.records.base.digests import record_digest
 from tfhub_blocks.records.base.errors import BlocksError
 
@@ -29,13 +37,15 @@ def apply(connection: Connection, definition: ScheduleDefinition) -> tuple[str, 
         "created", "changed" or "up to date", and the versions that the schedule has frozen.
 
     Raises:
-        BlocksError: An asset is not published, or Azure refused a request.
+        BlocksError: An asset is not published, the schedule belongs to another owner, or Azure
+            refused a request.
     """
     name, file = definition.name, definition.file
-    request = SubmissionRequest(file.pipeline, settings(definition), file.register)
+    request = schedule_request(definition)
     prepared = prepare(connection, request, definition.profile)
     digest = record_digest({"job": prepared.digest, "trigger": repr(definition.trigger)})
     found = _get(connection, name)
+    check_owner("schedule apply", f"schedule {name}", found, owner_in(definition.profile))
     if found is not None and (found.tags or {}).get(DIGEST_TAG) == digest:
         return "up to date", frozen_versions(found.create_job)
     schedule = JobSchedule(
@@ -48,6 +58,32 @@ def apply(connection: Connection, definition: ScheduleDefinition) -> tuple[str, 
     with told("schedule", name):
         made = connection.client.schedules.begin_create_or_update(schedule).result()
     return "created" if found is None else "changed", frozen_versions(made.create_job)
+
+
+def schedule_request(definition: ScheduleDefinition) -> SubmissionRequest:
+    """Return the request that each firing of a schedule submits: a pipeline, or a release.
+
+    Raises:
+        BlocksError: An input is a local path instead of a data asset; or the schedule names a
+            release and sets inputs or outputs too, or ``submit`` would refuse the release.
+    """
+    file, profile = definition.file, definition.profile
+    path = None if file.pipeline in pipeline_files() else find_lock(file.pipeline)
+    if path is None:
+        return SubmissionRequest(file.pipeline, settings(definition), file.register)
+    for table, values in (("inputs", file.inputs), ("register", file.register)):
+        if values:
+            raise BlocksError(
+                "schedule",
+                f"{definition.name} > {table}",
+                f"release {file.pipeline} sets every input and output already",
+                f"a schedule of a release without a table [{table}]",
+                f"Remove [{table}] from pipelines/schedules/{definition.name}.toml",
+            )
+    lock = read_release(path, profile)
+    if profile.takes == "locks":
+        check_rules(lock, profile)
+    return SubmissionRequest.of_lock(lock)
 
 
 def settings(definition: ScheduleDefinition) -> tuple[str, ...]:
@@ -83,9 +119,11 @@ def frozen_versions(job: Any) -> tuple[str, ...]:
     inputs = (
         ("model" if value.type in MODEL_TYPES else "data", str(value.path))
         for value in given
-        if getattr(value, "path", None)
+        if getattr(value, "path", None) and not str(value.path).endswith(f"/paths/{PREFIX}")
     )
-    return tuple(sorted({f"{kind} {_short_id(text)}" for kind, text in (*components, *inputs)}))
+    named = {f"{kind} {_short_id(text)}" for kind, text in (*components, *inputs)}
+    opened = (job.tags or {}).get(OPEN_TAG)
+    return tuple(sorted(named | ({f"data {opened}"} if opened else set())))
 
 
 def _short_id(text: str) -> str:
@@ -94,52 +132,56 @@ def _short_id(text: str) -> str:
     return f"{head.rpartition('/')[2]}:{version}" if versions else text.removeprefix("azureml:")
 
 
-def pause(connection: Connection, name: str) -> None:
+def pause(connection: Connection, name: str, owner: str) -> None:
     """Stop a schedule from starting jobs until it is resumed.
 
     Raises:
-        BlocksError: The schedule does not exist, or Azure refused the request.
+        BlocksError: The schedule does not exist or belongs to another owner, or Azure refused the
+            request.
     """
-    _require(connection, name)
+    _require(connection, name, owner)
     with told("schedule", name):
         connection.client.schedules.begin_disable(name).result()
 
 
-def resume(connection: Connection, name: str) -> None:
+def resume(connection: Connection, name: str, owner: str) -> None:
     """Let a paused schedule start jobs again.
 
     Raises:
-        BlocksError: The schedule does not exist, or Azure refused the request.
+        BlocksError: The schedule does not exist or belongs to another owner, or Azure refused the
+            request.
     """
-    _require(connection, name)
+    _require(connection, name, owner)
     with told("schedule", name):
         connection.client.schedules.begin_enable(name).result()
 
 
-def trigger(connection: Connection, name: str, folder: Path) -> str:
+def trigger(connection: Connection, name: str, folder: Path, owner: str) -> str:
     """Start one job of a schedule now, and return the job's name.
 
     A call that is repeated after a failure returns the same job (see ``intent``).
 
     Raises:
-        BlocksError: The schedule does not exist, or Azure refused the request.
+        BlocksError: The schedule does not exist or belongs to another owner, or Azure refused the
+            request.
     """
-    _require(connection, name)
+    _require(connection, name, owner)
     now = datetime.now(UTC).replace(microsecond=0).isoformat()
     with intent(folder, f"trigger-{name}", now) as (when, _), told("schedule", name):
         result = connection.client.schedules.trigger(name, schedule_time=when)
         return str(result.job_name)
 
 
-def delete(connection: Connection, name: str) -> bool:
+def delete(connection: Connection, name: str, owner: str) -> bool:
     """Delete a schedule, and return True if it existed. Its jobs stay.
 
     Raises:
-        BlocksError: Azure refused the request.
+        BlocksError: The schedule belongs to another owner, or Azure refused the request.
     """
     found = _get(connection, name)
     if found is None:
         return False
+    check_owner("schedule", f"schedule {name}", found, owner)
     with told("schedule", name):
         if found.is_enabled:  # Azure does not delete an enabled schedule
             connection.client.schedules.begin_disable(name).result()
@@ -151,8 +193,10 @@ def _get(connection: Connection, name: str) -> Any:
     return find("schedule", name, connection.client.schedules.get, name)
 
 
-def _require(connection: Connection, name: str) -> None:
-    if _get(connection, name) is None:
+def _require(connection: Connection, name: str, owner: str) -> None:
+    found = _get(connection, name)
+    check_owner("schedule", f"schedule {name}", found, owner)
+    if found is None:
         raise BlocksError(
             "schedule",
             name,

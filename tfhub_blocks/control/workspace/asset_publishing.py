@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from tfhub_blocks.control.project.assets import (
 from tfhub_blocks.control.repository.catalog import component_files
 from tfhub_blocks.control.workspace.azure_errors import find, told
 from tfhub_blocks.control.workspace.connection import Connection
-from tfhub_blocks.control.workspace.uploads import Uploads
+from tfhub_blocks.control.workspace.owners import check_asset_owner
+from tfhub_blocks.control.workspace.uploads import PREFIX, Uploads
 from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.formats.data_versions import DataVersion
 from tfhub_blocks.records.pins.pins import PIN_NAME
 
 # In order of dependence: components name environments.
@@ -49,6 +52,7 @@ def defined_assets(
     encoders: Iterable[Path],
     data: Mapping[str, Path],
     environments: Mapping[str, str] | None = None,
+    owner: str = "",
 ) -> list[Asset]:
     """Return the assets that can be published from here, each after the assets that it needs.
 
@@ -59,6 +63,7 @@ def defined_assets(
         data: Path by name.
         environments: Maps the name of an environment to one with an encoder baked in, in which the
             steps run instead and for which they are published.
+        owner: The owner of the data, which becomes a tag of new versions.
 
     Raises:
         BlocksError: A step is unknown, or an asset is incomplete or differs from its pin.
@@ -83,18 +88,23 @@ def defined_assets(
     return [
         *map(environment_asset, defined),
         *map(encoder_asset, dict.fromkeys(folders)),
-        *(data_asset(name, path) for name, path in data.items()),
+        *(data_asset(name, path, owner) for name, path in data.items()),
         *map(component_asset, components),
     ]
 
 
-def plan(connection: Connection, assets: Iterable[Asset]) -> Iterator[Planned]:
+def plan(connection: Connection, assets: Iterable[Asset], owner: str = "") -> Iterator[Planned]:
     """Yield the planned action for each asset, without writing anything.
 
     Raises:
-        BlocksError: The workspace did not answer.
+        BlocksError: The workspace did not answer, or data would get a new version under a name
+            that belongs to another owner.
     """
-    return (_planned(connection, asset) for asset in assets)
+    for asset in assets:
+        planned = _planned(connection, asset)
+        if owner and asset.kind == "data" and planned.action == NEW:
+            check_asset_owner(connection, "publish", asset.kind, asset.name, owner)
+        yield planned
 
 
 def _planned(connection: Connection, asset: Asset) -> Planned:
@@ -163,10 +173,26 @@ def _publish(
             asset.digest,
             lambda done, total: on_progress(f"{done / 1e6:.1f} of {total / 1e6:.1f} MB"),
         )
+        if asset.kind == "data":
+            # Before the asset, so that a repeated call after a failure records the version too.
+            uploads.keep_version(data_version(asset.name, asset.version, asset.digest, given))
         if asset.kind == "environment":  # Azure builds an image only from an https address
             given = uploads.address(given)
     with told("publish", f"{asset.kind} {asset.name}:{asset.version}"):
         _operations(connection, asset).create_or_update(asset.entity(given))
+
+
+def data_version(
+    name: str, version: str, digest: str, address: str, published: datetime | None = None
+) -> DataVersion:
+    """Return the record of a published version of data, from the address of its upload.
+
+    ``published`` is the time of the publication; without it, the version is published now.
+    """
+    path = address.partition(f"/paths/{PREFIX}/")[2].strip("/")
+    when = (published or datetime.now(UTC)).astimezone(UTC)
+    stamp = when.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return DataVersion(name, version, digest, path, stamp)
 
 
 def _operations(connection: Connection, asset: Asset) -> Any:

@@ -21,6 +21,7 @@ from tfhub_blocks.control.project.output_store import content_digest
 from tfhub_blocks.control.workspace.asset_publishing import NEW, THERE, Planned, plan, publish
 from tfhub_blocks.control.workspace.azure_errors import find, told
 from tfhub_blocks.control.workspace.connection import Connection
+from tfhub_blocks.control.workspace.owners import check_asset_owner
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.promotions import Promotion
 
@@ -63,14 +64,19 @@ class ModelDestination:
         return f"promoted by {who} on {when}: {why}"
 
 
-def find_place(connection: Connection, name: str, model_digest: str) -> ModelDestination:
+def find_place(
+    connection: Connection, name: str, model_digest: str, owner: str = ""
+) -> ModelDestination:
     """Return a model's destination, after checking that an existing version is the same model.
 
     The existing version's files are downloaded and read in full, because anyone can write a tag.
 
     Raises:
-        BlocksError: The version exists with other content, or Azure refused a request.
+        BlocksError: The version exists with other content, the name belongs to another owner, or
+            Azure refused a request.
     """
+    if owner:
+        check_asset_owner(connection, WHERE, "model", name, owner)
     version = model_digest[:VERSION_DIGITS]
     what = f"model {name}:{version}"
     there = find(WHERE, what, connection.client.models.get, name, version)

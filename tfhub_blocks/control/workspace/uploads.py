@@ -22,6 +22,7 @@ from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.records.base.digests import folder_files
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import without_remains
+from tfhub_blocks.records.formats.data_versions import VERSIONS_NAME, DataVersion
 
 PREFIX = "tfhub-blocks"
 # Several small files in parallel: most of the time each waits for an answer.
@@ -65,6 +66,23 @@ class Uploads:
                 done += sent_bytes
                 on_progress(done, total)
         return f"azureml://datastores/{self._datastore.name}/paths/{folder}"
+
+    @property
+    def root(self) -> str:
+        """The address of the folder that contains all uploads and the versions of data."""
+        return f"azureml://datastores/{self._datastore.name}/paths/{PREFIX}"
+
+    def keep_version(self, version: DataVersion) -> None:
+        """Record a published version of data, once, for steps that resolve an open input.
+
+        Raises:
+            BlocksError: Storage refused a request.
+        """
+        with told("upload", f"data {version.name}:{version.version}"):
+            folder = f"{PREFIX}/{VERSIONS_NAME}/{version.name}/"
+            known = {blob.name for blob in self._container.list_blobs(folder)}
+            if not any(name.endswith(f"-{version.version}.json") for name in known):
+                self._container.upload_blob(f"{PREFIX}/{version.file_name}", version.as_text())
 
     def address(self, path: str) -> str:
         """Return the https address of an upload."""

@@ -8,6 +8,7 @@ from tfhub_blocks.control.project.clusters import would_stay_up
 from tfhub_blocks.control.project.profiles import Cluster, Profile
 from tfhub_blocks.control.workspace.azure_errors import find, told
 from tfhub_blocks.control.workspace.connection import Connection
+from tfhub_blocks.control.workspace.owners import check_owner, owner_in
 from tfhub_blocks.records.base.errors import BlocksError
 
 _TIERS = {True: "low_priority", False: "dedicated"}
@@ -17,9 +18,9 @@ def apply(connection: Connection, profile: Profile, name: str) -> str:
     """Create or update a cluster as a profile defines it: "created", "changed" or "up to date".
 
     Raises:
-        BlocksError: The settings would keep unused nodes running; another resource has the
-            cluster's name; the size or priority would have to change, which Azure does not support;
-            or Azure refused the request.
+        BlocksError: The settings would keep unused nodes running; the cluster belongs to another
+            owner; another resource has the cluster's name; the size or priority would have to
+            change, which Azure does not support; or Azure refused the request.
     """
     cluster = profile.clusters[name]
     for key, problem, expected in would_stay_up(cluster):
@@ -32,6 +33,7 @@ def apply(connection: Connection, profile: Profile, name: str) -> str:
         )
     client, what = connection.client, f"{name} ({cluster.size})"
     found = find("compute apply", what, client.compute.get, name)
+    check_owner("compute apply", f"cluster {name}", found, owner_in(profile))
     if found is not None:
         check_fixed("compute apply", name, cluster, found)
         if _scale(found) == (0, cluster.max_nodes, cluster.idle_s):

@@ -24,7 +24,8 @@ class Expected:
     ``lock`` is the name of the release. ``code`` is the digest of the code snapshot, and
     ``environment`` the NAME:VERSION in the snapshot's package lock. ``parameters`` contains every
     parameter of the step, and ``inputs`` the digest of each external input, by port. ``policies``
-    are environment variables.
+    are environment variables. ``open`` contains the open inputs by port: the parent lock's digest
+    (``parent``), its input (``input``), the data asset (``name``) and the ``rule``.
     """
 
     lock: str
@@ -33,10 +34,14 @@ class Expected:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
     policies: Mapping[str, str] = field(default_factory=dict)
+    open: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def as_text(self) -> str:
         """Return the text for an environment variable."""
-        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=True)
+        record = asdict(self)
+        if not self.open:
+            del record["open"]
+        return json.dumps(record, sort_keys=True, ensure_ascii=True)
 
     def differences(self, seen: "Expected") -> Iterator[tuple[str, str, str]]:
         """Yield each difference from the observed values, as (name, expected, found).

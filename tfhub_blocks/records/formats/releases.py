@@ -1,10 +1,12 @@
 """Release locks: all resolved inputs of a run of a pipeline, pinned in one file."""
 
+# decision 62
+
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tomli_w
 
@@ -74,13 +76,34 @@ class LockedStep:
     """A node of the graph: its component, its environment's name, and all its parameters.
 
     ``inputs`` contains the source of each data input: ``inputs.NAME`` or
-    ``jobs.NODE.outputs.PORT``.
+    ``jobs.NODE.outputs.PORT``. ``sent`` contains every other field of the node that the pipeline
+    sets, by its dotted name; it is None in a lock of an earlier version of tfhub-blocks.
     """
 
     component: str
     environment: str
     inputs: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    sent: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class LockedProfile:
+    """The fields of a job and of its nodes that a profile adds or changes, by their dotted names.
+
+    An empty text stands for a field that the pipeline sets and that is not sent.
+    """
+
+    job: Mapping[str, Any] = field(default_factory=dict)
+    steps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LockedOpen:
+    """The data asset of an open input, and the rule by which each run chooses its version."""
+
+    name: str
+    rule: Literal["newest"]
 
 
 @dataclass(frozen=True)
@@ -100,7 +123,11 @@ class ReleaseLock:
 
     ``run`` is the run that proves the release, ``profile`` the profile of this run, and ``commit``
     the commit of the repository that builds it. ``data``, ``encoder`` and ``inputs`` are the
-    pipeline's inputs; ``steps`` contains the resulting values of each node.
+    pipeline's inputs; ``steps`` contains the resulting values of each node. ``job`` contains the
+    fields of the job that the pipeline sets, and ``profiles`` the fields that each profile adds
+    that accepts only locks; both are None in a lock of an earlier version of tfhub-blocks.
+    ``open`` contains at most one data input, whose version each run resolves; ``data`` contains the
+    version with which the release was proven.
     """
 
     name: str
@@ -117,6 +144,9 @@ class ReleaseLock:
     components: Mapping[str, LockedComponent] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
     steps: Mapping[str, LockedStep] = field(default_factory=dict)
+    job: Mapping[str, Any] | None = None
+    profiles: Mapping[str, LockedProfile] | None = None
+    open: Mapping[str, LockedOpen] | None = None
     evidence: LockedEvidence | None = None
 
     def sealed(self) -> "ReleaseLock":
@@ -189,6 +219,10 @@ def _faults(lock: ReleaseLock) -> Iterator[tuple[str, str, str]]:
     for name, value in lock.inputs.items():
         if not isinstance(value, str | int | float):
             yield f"inputs.{name}", f"{name} is {value!r}", "a string, a number, true or false"
+    for name in (lock.open or {}).keys() - lock.data.keys():
+        yield f"open.{name}", f"{name} is no data input of the lock", "an input in [data]"
+    if len(lock.open or {}) > 1:
+        yield "open", f"{len(lock.open or {})} inputs are open", "at most one"
     for name, given in lock.given.items():
         table = "encoder" if name in lock.encoder else "data"
         for key, word in (("name", given.name), ("version", given.version)):
@@ -196,5 +230,8 @@ def _faults(lock: ReleaseLock) -> Iterator[tuple[str, str, str]]:
                 yield f"{table}.{name}.{key}", f"{key} is {word!r}", f"an asset's {key}"
         if not _DIGEST.fullmatch(given.digest):
             yield f"{table}.{name}.digest", f"digest is {given.digest!r}", "a SHA-256"
+        left_open = (lock.open or {}).get(name)
+        if left_open and left_open.name != given.name:
+            yield f"open.{name}.name", f"name is {left_open.name!r}", f"{given.name!r}, as in data"
         if name in lock.inputs or (name in lock.data and name in lock.encoder):
             yield f"{table}.{name}", f"input {name} is set in two tables", "one table"
