@@ -15,7 +15,7 @@ from tfhub_blocks.compute.encoders.encoder import Encoder, load_encoder
 from tfhub_blocks.compute.inference.engine_interface import UnfitError
 from tfhub_blocks.compute.models.served_model import ServedModel, load_served
 from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced
-from tfhub_blocks.records.base.digests import files_sha256, tree_digest
+from tfhub_blocks.records.base.digests import sources_sha256, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import Format, open_folder
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, read_lineage
@@ -51,7 +51,7 @@ class AnsweringFolder:
         """
         if (self.path / STATEMENT_NAME).is_file():
             return open_folder(self.path, self.format, self.where).check().digest
-        return tree_digest(files_sha256(self.path))
+        return tree_digest(sources_sha256(self.path))
 
     def load(self) -> ServedModel | Encoder:
         """Load a model or an encoder in two halves; every byte is checked before loading.
@@ -64,10 +64,10 @@ class AnsweringFolder:
         return load_served(self.path, self.where)
 
     def pyfunc(self, runtime: Runtime) -> "PyfuncAnswerer":
-        """Load an MLflow pyfunc.
+        """Load an MLflow pyfunc from a private copy, whose files are checked before it is loaded.
 
         Raises:
-            BlocksError: MLflow cannot load the model.
+            BlocksError: A file was changed, or MLflow cannot load the model.
         """
         from tfhub_blocks.compute.answering.pyfuncs import PyfuncAnswerer
 

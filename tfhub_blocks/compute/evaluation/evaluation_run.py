@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -34,6 +33,7 @@ from tfhub_blocks.compute.evaluation.evaluation_report import (
 )
 from tfhub_blocks.compute.evaluation.stored_answers import write_answers
 from tfhub_blocks.compute.modalities import MODALITIES
+from tfhub_blocks.compute.tf.pyfunc_loading import load_pyfunc
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.champion_comparison import MIN_GAIN, ChampionComparison
 from tfhub_blocks.records.formats.evidence import Threshold
@@ -95,8 +95,10 @@ def answer_split(
             else f"one item or more in the {split} split",
             "Pass a snapshot of the kind of data that the model was trained on",
         )
+    # The copy must exist until the last answer.
+    loaded, _copy = load_pyfunc(model, WHERE)
     # Bypass the signature, which requires texts as str: a snapshot contains bytes.
-    scorer = mlflow.pyfunc.load_model(str(model)).unwrap_python_model()
+    scorer = loaded.unwrap_python_model()
     index = {label: number for number, label in enumerate(labels)}
     ids: list[str] = []
     targets: list[int] = []

@@ -220,7 +220,8 @@ def open_scorer(model: Path | None, encoder: Path | None) -> BatchScorer:
     """
     folder = find_answering(model, encoder, WHERE)
     if folder.is_pyfunc:
-        return ProgramScorer(folder.pyfunc(Runtime()), folder.digest())
+        digest = folder.digest()
+        return ProgramScorer(folder.pyfunc(Runtime()), digest)
     use_one_thread_per_operation()
     source = folder.load()
     if isinstance(source, ServedModel):

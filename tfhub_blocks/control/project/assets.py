@@ -12,7 +12,13 @@ from azure.ai.ml.entities import BuildContext, Data, Environment, Model
 from tfhub_blocks.control.environments.environment_bakes import ENCODERS
 from tfhub_blocks.control.environments.environment_catalog import Environment as DefinedEnvironment
 from tfhub_blocks.control.project.output_store import content_digest
-from tfhub_blocks.records.base.digests import files_sha256, record_digest, tree_digest
+from tfhub_blocks.records.base.digests import (
+    CACHE_FOLDERS,
+    files_sha256,
+    record_digest,
+    sources_sha256,
+    tree_digest,
+)
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.environment.installed_packages import definition_digest
 from tfhub_blocks.records.pins.pins import (
@@ -171,7 +177,9 @@ def component_asset(component: Any) -> Asset:
 def component_code_digest(component: Any) -> str:
     """Return the digest of a step's code snapshot, as Azure ML receives it."""
     with component._build_code() as built:
-        return tree_digest(files_sha256(Path(built.path))) if built else ""
+        if not built:
+            return ""
+        return tree_digest(sources_sha256(Path(built.path), omit=CACHE_FOLDERS))
 
 
 def component_interface(component: Any) -> Mapping[str, Any]:

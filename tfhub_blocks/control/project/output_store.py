@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfhub_blocks.records.base.digests import file_sha256, files_sha256, tree_digest
+from tfhub_blocks.records.base.digests import file_sha256, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import (
     PARTIAL_NAME,
     WORK_NAME,
     WORKERS_NAME,
-    without_remains,
+    content_sha256,
     write_file,
 )
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME
@@ -37,7 +37,7 @@ def _digests(path: Path) -> tuple[str, str]:
     """Return the digests of a file or folder without and with its lineage, which contains times."""
     if path.is_file():
         return file_sha256(path), file_sha256(path)
-    files = without_remains(files_sha256(path))
+    files = content_sha256(path)
     with_lineage = tree_digest(files)
     files.pop(STATEMENT_NAME, None)
     return tree_digest(files), with_lineage
