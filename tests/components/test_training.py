@@ -341,8 +341,8 @@ def test_mistakes_end_the_steps_with_one_line(
         (
             "register_model",
             registered,
-            {"model": flipped(chain.model, "packed_scorer.py", tmp_path / "m")},
-            "> packed_scorer.py] file packed_scorer.py has sha256",
+            {"model": flipped(chain.model, "program.zip", tmp_path / "m")},
+            "> program.zip] file program.zip has sha256",
         ),
     ]
     ports = {"train_head": "model", "register_model": "registration"}

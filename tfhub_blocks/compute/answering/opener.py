@@ -20,7 +20,7 @@ from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import Format, open_folder
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, read_lineage
 from tfhub_blocks.records.formats import models
-from tfhub_blocks.records.formats.runtimes import OWN, Runtime, read_runtime
+from tfhub_blocks.records.formats.runtimes import OWN, RUNTIME_NAME, Runtime, read_runtime
 from tfhub_blocks.records.pins import pins
 
 if TYPE_CHECKING:
@@ -52,6 +52,18 @@ class AnsweringFolder:
         if (self.path / STATEMENT_NAME).is_file():
             return open_folder(self.path, self.format, self.where).check().digest
         return tree_digest(sources_sha256(self.path))
+
+    def runtime(self) -> Runtime | None:
+        """Return the runtime in the folder, or None; the file is checked against the lineage.
+
+        Raises:
+            BlocksError: The file was changed or added, or is not a valid runtime.
+        """
+        if (self.path / STATEMENT_NAME).is_file():
+            opened = open_folder(self.path, self.format, self.where)
+            if RUNTIME_NAME in opened.lineage.files:
+                opened.file(RUNTIME_NAME)
+        return read_runtime(self.path)
 
     def load(self) -> ServedModel | Encoder:
         """Load a model or an encoder in two halves; every byte is checked before loading.
@@ -136,7 +148,7 @@ def open_answerer(
             runtime cannot run the model on this machine.
     """
     folder = find_answering(model, encoder, where)
-    runtime = runtime or read_runtime(folder.path) or Runtime()
+    runtime = runtime or folder.runtime() or Runtime()
     if folder.is_pyfunc:
         if runtime.engine != OWN:
             raise _unfit(where, runtime, "no engine can convert a third-party pyfunc")

@@ -19,17 +19,26 @@ from tfhub_blocks.records.base.folders import (
     PARTIAL_NAME,
     WORK_NAME,
     WORKERS_NAME,
+    Folder,
     content_sha256,
     write_file,
 )
-from tfhub_blocks.records.base.lineage import STATEMENT_NAME
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, read_lineage
 
 RECORD_NAME = "step.json"
 _POLL_S = 0.1
 
 
 def content_digest(path: Path) -> str:
-    """Return the digest of a file's or folder's complete content, without its lineage statement."""
+    """Return the digest of a file's or folder's complete content, without its lineage statement.
+
+    Raises:
+        BlocksError: The folder is a finished output, and a file is missing or has other bytes, or
+            the folder contains anything that its lineage does not list; or the folder contains a
+            link to a folder or a device.
+    """
+    if (path / STATEMENT_NAME).is_file():
+        return Folder(path, read_lineage(path)).check().digest
     return _digests(path)[0]
 
 
