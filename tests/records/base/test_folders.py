@@ -320,8 +320,8 @@ def test_strangers_folder_is_refused_and_left_alone(tmp_path):
     before = listing(tmp_path)
     assert refusal_of(tmp_path) == (
         f"[{tmp_path} > output] {tmp_path} contains other files already, such as thesis.txt. "
-        "Expected a folder that is absent or empty. Choose another folder for the output, or delete "
-        "this one."
+        "Expected a folder that is absent or empty. Choose another folder for the output, or "
+        "delete this one."
     )
     assert listing(tmp_path) == before
 

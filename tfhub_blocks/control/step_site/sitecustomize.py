@@ -39,8 +39,9 @@ def _finder_of_code(path: str) -> FileFinder:
     """Return the finder of a folder of the step's code; such a finder ignores bytecode."""
     code = os.environ.get("TFHUB_BLOCKS_STEP_CODE", "")
     found = os.path.realpath(path)
-    if not code or not (found == code or found.startswith(code + os.sep)):
-        raise ImportError("the path is not below the step's code")
+    is_below = bool(code) and (found + os.sep).startswith(code + os.sep)
+    if not is_below or not os.path.isdir(found):  # noqa: PTH112 - pathlib takes time to import
+        raise ImportError("the path is no folder of the step's code")
     loaders = (ExtensionFileLoader, EXTENSION_SUFFIXES), (_FromSource, SOURCE_SUFFIXES)
     return FileFinder(path, *loaders)
 
