@@ -33,12 +33,11 @@ def content_digest(path: Path) -> str:
     """Return the digest of a file's or folder's complete content, without its lineage statement.
 
     Raises:
-        BlocksError: The folder is a finished output, and a file is missing or has other bytes, or
-            the folder contains anything that its lineage does not list; or the folder contains a
-            link to a folder or a device.
+        BlocksError: The folder is a finished output that lacks a file, or contains anything that
+            its lineage does not list; or the folder contains a link to a folder or a device.
     """
     if (path / STATEMENT_NAME).is_file():
-        return Folder(path, read_lineage(path)).check().digest
+        Folder(path, read_lineage(path)).check_names()
     return _digests(path)[0]
 
 
