@@ -111,11 +111,11 @@ def test_killed_step_leaves_nothing_finished_and_runs_again(tmp_path, start_step
         "snapshot_data", {"source": source}, {"snapshot": killed}, (shards, STANDS_STILL)
     )
     # Killed while it writes shards, the last thing that it does before it finishes.
-    wait_for(lambda: list((killed / PARTIAL_NAME).glob("shards/*")))
+    wait_for(lambda: list((killed / PARTIAL_NAME).glob("content/shards/*")))
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    assert (killed / PARTIAL_NAME / "shards").is_dir()
+    assert (killed / PARTIAL_NAME / "content/shards").is_dir()
     with pytest.raises(BlocksError, match=r"the folder has no lineage\.json"):
         open_snapshot(killed, "test")
     for folder in (killed, whole):

@@ -191,7 +191,7 @@ def test_model_names_what_it_needs_and_no_path_of_this_machine(chain):
     assert all("==" in line for line in requirements)
     for path in chain.model.glob("*"):
         if path.is_file():
-            assert str(chain.folder.parent) not in path.read_text(), path
+            assert str(chain.folder.parent).encode() not in path.read_bytes(), path
 
 
 def test_evaluation_measures_the_test_split(chain):
@@ -341,8 +341,8 @@ def test_mistakes_end_the_steps_with_one_line(
         (
             "register_model",
             registered,
-            {"model": flipped(chain.model, "packed_scorer.py", tmp_path / "m")},
-            "> packed_scorer.py] file packed_scorer.py has sha256",
+            {"model": flipped(chain.model, "program.zip", tmp_path / "m")},
+            "> program.zip] file program.zip has sha256",
         ),
     ]
     ports = {"train_head": "model", "register_model": "registration"}

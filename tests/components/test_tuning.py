@@ -63,7 +63,7 @@ def test_a_model_is_tuned_from_a_head_and_serves_as_it_did(
         "share": chosen["share"],
     }
     assert metadata == expected
-    for name in ("packed_scorer.py", "encoder.toml", "requirements.txt"):
+    for name in ("program.zip", "encoder.toml", "requirements.txt"):
         assert (folder.path / name).read_bytes() == (start.path / name).read_bytes()
 
     import mlflow

@@ -64,7 +64,7 @@ def test_either_a_model_or_an_encoder_is_taken(colours_model, imported_encoder):
 def test_model_with_a_runtime_is_a_model_and_tells_what_it_is_without(tmp_path, colours_model):
     folder = tmp_path / "fast"
     copy_with_runtime(colours_model, begin_folder(folder, PROVENANCE), Runtime("openvino"))
-    digest = output_digest(folder / ".partial")
+    digest = output_digest(folder / ".partial/content")
     finish_folder(folder, "model", format_of(colours_model), PROVENANCE)
     opened, _ = open_model(folder, "test")
     assert opened.digest == digest

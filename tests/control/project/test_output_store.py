@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from tfhub_blocks.control.project.output_store import Store, content_digest
+from tfhub_blocks.records.base.digests import file_sha256
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.lineage import Lineage, Provenance
 
 TYPES = {"made": "uri_folder", "note": "uri_file"}
 
@@ -17,8 +19,14 @@ def store(tmp_path):
 
 def write(attempt: Path) -> None:
     (attempt / "made" / "f").write_text("content")
-    (attempt / "made" / "lineage.json").write_text("lineage")
+    state(attempt / "made")
     (attempt / "note").write_text("note")
+
+
+def state(folder: Path, finished: str = "") -> None:
+    """Write the statement of a folder, of the time that it was finished."""
+    made = Provenance("make", {}, (), "0" * 64, "0" * 64, "", finished)
+    Lineage("made", "toy/1", {"f": file_sha256(folder / "f")}, made).write(folder)
 
 
 def keep(store):
@@ -45,7 +53,7 @@ def test_what_was_kept_is_found(store):
 def test_digest_of_content_leaves_out_the_lineage_which_has_times(store):
     made = keep(store).outputs["made"]
     before = content_digest(made)
-    (made / "lineage.json").write_text("of another time")
+    state(made, "another time")
     assert content_digest(made) == before
     (made / "f").write_text("other")
     assert content_digest(made) != before
@@ -152,13 +160,14 @@ def test_work_is_not_taken_up_where_all_is_made_again(store):
     assert list(store.begin("key", TYPES, take_up=False).rglob("part")) == []
 
 
-def test_work_that_outlived_its_output_is_no_content(store):
+def test_work_that_outlived_its_output_is_removed_from_what_is_kept(store):
     with store.locked("key"):
         attempt = store.begin("key", TYPES)
         write(attempt)
         before = content_digest(attempt / "made")
         keep_part(attempt)
-        assert content_digest(attempt / "made") == before
+        with pytest.raises(BlocksError, match=r"the lineage does not list \.work/"):
+            content_digest(attempt / "made")
         made = store.finish("key", attempt, "step", TYPES, 1.5)
     assert made.digests["made"] == before
     assert not (made.outputs["made"] / ".work").exists()

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from tfhub_blocks.records.base.digests import (
+    CACHE_FOLDERS,
     file_sha256,
     files_sha256,
     is_safe_relative_path,
     record_digest,
+    sources_sha256,
     tree_digest,
 )
 from tfhub_blocks.records.base.errors import BlocksError
@@ -78,14 +80,51 @@ def test_link_to_a_file_counts_as_the_file(tmp_path):
     plain.mkdir()
     (linked / "a").symlink_to(tmp_path / "elsewhere" / "a")
     shutil.copy(tmp_path / "elsewhere" / "a", plain / "a")
-    assert files_sha256(linked) == files_sha256(plain)
+    assert sources_sha256(linked) == files_sha256(plain)
 
 
-def test_caches_of_python_do_not_count(tmp_path):
-    write_tree(tmp_path, ["a.py"])
-    before = files_sha256(tmp_path)
-    write_tree(tmp_path, ["__pycache__/a.pyc", "sub/__pycache__/b.pyc"])
-    assert files_sha256(tmp_path) == before
+def test_nothing_is_left_out_unless_it_is_named(tmp_path):
+    names = [".hidden", ".partial/a", ".work/b", "__pycache__/a.pyc", "a.py", "sub/c.pyc"]
+    write_tree(tmp_path, names)
+    assert list(files_sha256(tmp_path)) == list(sources_sha256(tmp_path)) == names
+    kept = sources_sha256(tmp_path, omit=CACHE_FOLDERS)
+    assert list(kept) == [name for name in names if "__pycache__" not in name]
+
+
+@pytest.mark.parametrize(
+    ("make", "problem", "more"),
+    [
+        (lambda path: path.symlink_to(path.parent), "a link", True),
+        (lambda path: path.symlink_to(path.parent / "a"), "a link", True),
+        (lambda path: path.symlink_to("nowhere"), "a link", True),
+        (os.mkfifo, "neither a file nor a folder", False),
+        (Path.mkdir, "an empty folder", False),
+        (lambda path: (path / "deep/er").mkdir(parents=True), "an empty folder", False),
+    ],
+    ids=["folder link", "file link", "broken link", "pipe", "empty folder", "empty folders"],
+)
+def test_entry_that_no_statement_lists_is_refused(make, problem, more, tmp_path):
+    write_tree(tmp_path, ["a"])
+    make(tmp_path / "x")
+    with pytest.raises(BlocksError) as refusal:
+        files_sha256(tmp_path)
+    name = repr(
+        next(
+            iter(
+                sorted(
+                    path
+                    for path in ("x", "x/deep/er")
+                    if (tmp_path / path).is_dir() and not any((tmp_path / path).iterdir())
+                )
+            ),
+            "x",
+        )
+    )
+    assert str(refusal.value) == (
+        f"[{tmp_path} > {name}] {name} is {problem}. Expected only files, and folders that contain "
+        f"files. Delete {name}"
+        + (", or replace the link by a copy of its target." if more else ".")
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,10 +136,10 @@ def test_caches_of_python_do_not_count(tmp_path):
     ],
     ids=["link to a folder", "broken link", "pipe"],
 )
-def test_what_is_no_plain_file_is_refused(make, tmp_path):
+def test_what_is_no_plain_file_is_refused_in_a_source(make, tmp_path):
     make(tmp_path)
     with pytest.raises(BlocksError) as refusal:
-        files_sha256(tmp_path)
+        sources_sha256(tmp_path)
     assert str(refusal.value) == (
         f"[{tmp_path} > 'x'] 'x' is a link to a folder, a broken link or a device. Expected plain "
         "files and folders only. Remove 'x', or replace the link by a copy of its target."

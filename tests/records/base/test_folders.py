@@ -8,17 +8,18 @@ import pytest
 
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import (
-    NAMES_NAME,
     PARTIAL_NAME,
+    PENDING_NAME,
     WORK_NAME,
     Format,
     begin_folder,
     finish_folder,
     open_folder,
+    stage_content,
     work_folder,
     write_file,
 )
-from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Material, Provenance
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, Material, Provenance
 
 ROOT = Path(__file__).parents[3]
 TOY = Format("toy", 2)
@@ -50,7 +51,8 @@ def counted(change):
         return change(*args, **kwargs)
     return wrapper
 
-for owner, name in [(Path, "rename"), (Path, "unlink"), (Path, "rmdir"), (Path, "write_text"),
+for owner, name in [(Path, "rename"), (Path, "replace"), (Path, "unlink"), (Path, "rmdir"),
+                    (Path, "write_text"),
                     (Path, "mkdir"), (os, "unlink"), (os, "rmdir"), (shutil, "rmtree")]:
     setattr(owner, name, counted(getattr(owner, name)))
 make(folder)
@@ -123,7 +125,8 @@ def is_unfinished(folder: Path) -> bool:
     try:
         open_folder(folder, TOY, "test")
     except BlocksError as refusal:
-        return refusal.what == STATEMENT_NAME
+        # A folder in which a new attempt has begun its work is no finished output any more.
+        return refusal.what == STATEMENT_NAME or refusal.what.strip("'").startswith(WORK_NAME)
     return False
 
 
@@ -161,7 +164,7 @@ def check_made_again(folder: Path) -> None:
     opened = open_folder(folder, TOY, "test").check()
     assert set(opened.lineage.files) == {"a", "z", "shards/0", "shards/1"}
     entries = {path.name for path in folder.iterdir()}
-    assert entries == {"a", "z", "shards", "hollow", STATEMENT_NAME}
+    assert entries == {"a", "z", "shards", STATEMENT_NAME}
 
 
 def test_finished_folder_opens_and_holds_what_was_written(tmp_path):
@@ -209,13 +212,14 @@ def test_time_and_facts_of_an_attempt_make_no_other_work(tmp_path):
     assert work_folder(tmp_path, later) == work_folder(tmp_path, PROVENANCE)
 
 
-def test_work_that_outlived_its_output_is_no_content(tmp_path):
-    """As left by a kill between the lineage and the removal."""
+def test_finished_folder_with_work_is_refused_and_made_anew(tmp_path):
     folder = make(tmp_path / "x")
     (work_folder(folder, PROVENANCE) / "part").write_text("done")
-    open_folder(folder, TOY, "test").check()
+    with pytest.raises(BlocksError, match=r"the lineage does not list \.work/"):
+        open_folder(folder, TOY, "test")
     make(folder)
     assert not (folder / WORK_NAME).exists()
+    open_folder(folder, TOY, "test").check()
 
 
 def test_strangers_folder_with_work_in_it_is_left_alone(tmp_path):
@@ -248,12 +252,17 @@ def test_flipped_byte_is_found(tmp_path):
 def test_missing_file_is_found(tmp_path):
     folder = make(tmp_path / "x")
     (folder / "a").unlink()
-    opened = open_folder(folder, TOY, "test")
     with pytest.raises(BlocksError) as refusal:
-        opened.check()
+        open_folder(folder, TOY, "test")
     assert str(refusal.value) == damage_message(
-        folder, "a", "file a is missing", f"{A_SHA}, as its step wrote it"
+        folder, "a", "file a is missing", f"sha256 {A_SHA}, as its step wrote it"
     )
+
+
+def test_file_that_goes_missing_later_is_found(tmp_path):
+    folder = make(tmp_path / "x")
+    opened = open_folder(folder, TOY, "test")
+    (folder / "a").unlink()
     with pytest.raises(BlocksError) as refusal:
         opened.file("a")
     assert str(refusal.value) == damage_message(folder, "a", "file a is missing", f"sha256 {A_SHA}")
@@ -263,9 +272,11 @@ def test_added_file_is_found(tmp_path):
     folder = make(tmp_path / "x")
     (folder / "new").write_text("text")
     with pytest.raises(BlocksError) as refusal:
-        open_folder(folder, TOY, "test").check()
-    assert str(refusal.value) == damage_message(
-        folder, "new", f"file new has sha256 {A_SHA}", "no such file"
+        open_folder(folder, TOY, "test")
+    assert str(refusal.value) == (
+        f"[toy/2 {folder} > new] the lineage does not list new, which someone added after the step "
+        "ended. Expected only the files that the lineage lists. Delete "
+        f"{folder / 'new'}."
     )
 
 
@@ -308,8 +319,9 @@ def test_strangers_folder_is_refused_and_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("years")
     before = listing(tmp_path)
     assert refusal_of(tmp_path) == (
-        f"[{tmp_path} > output] {tmp_path} contains other files already. Expected a folder that is "
-        "absent or empty. Choose another folder for the output, or delete this one."
+        f"[{tmp_path} > output] {tmp_path} contains other files already, such as thesis.txt. "
+        "Expected a folder that is absent or empty. Choose another folder for the output, or "
+        "delete this one."
     )
     assert listing(tmp_path) == before
 
@@ -323,8 +335,8 @@ def test_file_in_place_of_the_folder_is_refused(tmp_path):
 @pytest.mark.parametrize("other", OTHERS)
 def test_finished_output_of_other_work_is_refused_and_left_alone(other, tmp_path):
     folder = make(tmp_path / "x")
-    # As if killed at the very last moment of finishing.
-    (folder / NAMES_NAME).write_text(f"a\nsub\n{STATEMENT_NAME}")
+    # As if killed at the very last moment of finishing, where a rename is a copy and a delete.
+    shutil.copy(folder / STATEMENT_NAME, folder / PENDING_NAME)
     before = listing(folder)
     assert "contains other files already" in refusal_of(folder, other)
     assert listing(folder) == before
@@ -350,7 +362,8 @@ def test_list_of_remains_never_leads_outside(names, tmp_path):
     precious.write_text("x")
     folder = tmp_path / "x"
     folder.mkdir()
-    (folder / NAMES_NAME).write_text(names)
+    Lineage("made", str(TOY), {names: "0" * 64}, PROVENANCE).write(folder)
+    (folder / STATEMENT_NAME).rename(folder / PENDING_NAME)
     begin_folder(folder, PROVENANCE)
     assert precious.read_text() == "x"
 
@@ -381,3 +394,51 @@ def test_written_file_is_whole_or_as_before(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk"):
         write_file(path, b"two")
     assert path.read_bytes() == b"one"
+
+
+def test_scratch_beside_the_files_of_a_killed_attempt_is_cleared(tmp_path):
+    """A library's temporary folder, in the parent of the folder that it was given."""
+    content = begin_folder(tmp_path, PROVENANCE)
+    scratch = content.parent / "tmp1234"
+    (scratch / "saved_model").mkdir(parents=True)
+    (scratch / "saved_model" / "half").write_text("half")
+    make(tmp_path)
+    assert set(listing(tmp_path)) == {"a", "sub/b", STATEMENT_NAME}
+
+
+def test_link_that_a_step_writes_is_refused(tmp_path):
+    content = begin_folder(tmp_path / "x", PROVENANCE)
+    (content / "a").symlink_to(__file__)
+    with pytest.raises(BlocksError, match="'a' is a link"):
+        finish_folder(tmp_path / "x", "made", TOY, PROVENANCE)
+
+
+def test_staged_copy_is_the_statements_list(tmp_path):
+    folder = make(tmp_path / "x")
+    digests = stage_content(folder, tmp_path / "copy")
+    assert set(digests) == {"a", "sub/b", STATEMENT_NAME}
+    assert listing(tmp_path / "copy") == listing(folder)
+
+
+def test_file_that_changes_while_it_is_staged_is_refused(tmp_path):
+    folder = make(tmp_path / "x")
+    opened = open_folder(folder, TOY, "test").check()
+    (folder / "a").write_text("tExt")
+    with pytest.raises(BlocksError, match="file a has sha256"):
+        opened.stage(tmp_path / "copy")
+
+
+def test_folder_without_a_statement_is_staged_as_it_is(tmp_path):
+    folder = tmp_path / "x"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "a").write_text("a")
+    (folder / "b").symlink_to("sub/a")
+    stage_content(folder, tmp_path / "copy")
+    assert listing(tmp_path / "copy") == {"sub/a": "a", "b": "a"}
+    assert not (tmp_path / "copy" / "b").is_symlink()
+
+
+def test_file_is_staged(tmp_path):
+    (tmp_path / "a").write_text("a")
+    assert list(stage_content(tmp_path / "a", tmp_path / "copy")) == ["a"]
+    assert (tmp_path / "copy").read_text() == "a"

@@ -15,13 +15,13 @@ from tfhub_blocks.compute.encoders.encoder import Encoder, load_encoder
 from tfhub_blocks.compute.inference.engine_interface import UnfitError
 from tfhub_blocks.compute.models.served_model import ServedModel, load_served
 from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced
-from tfhub_blocks.records.base.digests import files_sha256, tree_digest
+from tfhub_blocks.records.base.digests import sources_sha256, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import Format, open_folder
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, read_lineage
 from tfhub_blocks.records.formats import models
 from tfhub_blocks.records.formats.foreign_code import check_trusted
-from tfhub_blocks.records.formats.runtimes import OWN, Runtime, read_runtime
+from tfhub_blocks.records.formats.runtimes import OWN, RUNTIME_NAME, Runtime, read_runtime
 from tfhub_blocks.records.pins import pins
 
 if TYPE_CHECKING:
@@ -52,7 +52,19 @@ class AnsweringFolder:
         """
         if (self.path / STATEMENT_NAME).is_file():
             return open_folder(self.path, self.format, self.where).check().digest
-        return tree_digest(files_sha256(self.path))
+        return tree_digest(sources_sha256(self.path))
+
+    def runtime(self) -> Runtime | None:
+        """Return the runtime in the folder, or None; the file is checked against the lineage.
+
+        Raises:
+            BlocksError: The file was changed or added, or is not a valid runtime.
+        """
+        if (self.path / STATEMENT_NAME).is_file():
+            opened = open_folder(self.path, self.format, self.where)
+            if RUNTIME_NAME in opened.lineage.files:
+                opened.file(RUNTIME_NAME)
+        return read_runtime(self.path)
 
     def load(self) -> ServedModel | Encoder:
         """Load a model or an encoder in two halves; every byte is checked before loading.
@@ -65,10 +77,10 @@ class AnsweringFolder:
         return load_served(self.path, self.where)
 
     def pyfunc(self, runtime: Runtime) -> "PyfuncAnswerer":
-        """Load an MLflow pyfunc.
+        """Load an MLflow pyfunc from a private copy, whose files are checked before it is loaded.
 
         Raises:
-            BlocksError: MLflow cannot load the model.
+            BlocksError: A file was changed, or MLflow cannot load the model.
         """
         from tfhub_blocks.compute.answering.pyfuncs import PyfuncAnswerer
 
@@ -152,7 +164,7 @@ def open_answerer(
             runtime cannot run the model on this machine.
     """
     folder = find_answering(model, encoder, where, trust_code)
-    runtime = runtime or read_runtime(folder.path) or Runtime()
+    runtime = runtime or folder.runtime() or Runtime()
     if folder.is_pyfunc:
         if runtime.engine != OWN:
             raise _unfit(where, runtime, "no engine can convert a third-party pyfunc")

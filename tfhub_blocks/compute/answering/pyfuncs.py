@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import mlflow
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from tfhub_blocks.compute.answering.answerers import (
     UndecodableError,
     answered_at_once,
 )
+from tfhub_blocks.compute.tf.pyfunc_loading import load_pyfunc
 from tfhub_blocks.compute.tf.saved_model_loading import first_line
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.runtimes import Runtime
@@ -35,7 +35,9 @@ class PyfuncAnswerer(Answerer):
         self.input, self.runtime = None, runtime
         self._where, self._path = where, path
         try:
-            self._model = mlflow.pyfunc.load_model(str(path))
+            self._model, self._copy = load_pyfunc(path, where)
+        except BlocksError:
+            raise
         except Exception as error:  # loading runs third-party code
             raise BlocksError(
                 where,

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -34,6 +33,7 @@ from tfhub_blocks.compute.evaluation.evaluation_report import (
 from tfhub_blocks.compute.evaluation.stored_answers import write_answers
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.tf.model_check import check_saved_model
+from tfhub_blocks.compute.tf.pyfunc_loading import load_pyfunc
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.parquet_bounds import read_bounded
 from tfhub_blocks.records.formats.champion_comparison import MIN_GAIN, ChampionComparison
@@ -98,11 +98,13 @@ def answer_split(
             else f"one item or more in the {split} split",
             "Pass a snapshot of the kind of data that the model was trained on",
         )
-    # Bypass the signature, which requires texts as str: a snapshot contains bytes.
     if (model / SAVED_MODEL_NAME).exists():
         pin = read_pin(model / PIN_NAME) if (model / PIN_NAME).is_file() else None
         check_saved_model(model / SAVED_MODEL_NAME, WHERE, (pin and pin.operations.allowed) or ())
-    scorer = mlflow.pyfunc.load_model(str(model)).unwrap_python_model()
+    # The copy must exist until the last answer.
+    loaded, _copy = load_pyfunc(model, WHERE)
+    # Bypass the signature, which requires texts as str: a snapshot contains bytes.
+    scorer = loaded.unwrap_python_model()
     index = {label: number for number, label in enumerate(labels)}
     ids: list[str] = []
     targets: list[int] = []

@@ -2,11 +2,10 @@
 
 # decision 43
 
-import shutil
 from pathlib import Path
 
-from tfhub_blocks.records.base.digests import files_sha256, folder_files, tree_digest
-from tfhub_blocks.records.base.folders import Format, without_remains
+from tfhub_blocks.records.base.digests import files_sha256, tree_digest
+from tfhub_blocks.records.base.folders import Format, stage_content
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, read_lineage
 from tfhub_blocks.records.formats import models
 from tfhub_blocks.records.formats.runtimes import RUNTIME_NAME, Runtime
@@ -21,11 +20,16 @@ def format_of(model: Path) -> Format:
 
 
 def copy_with_runtime(model: Path, folder: Path, runtime: Runtime) -> None:
-    """Copy a model with another runtime and without its lineage, to a folder with a new lineage."""
-    for name, path in without_remains(dict(folder_files(model))).items():
-        if name not in (STATEMENT_NAME, RUNTIME_NAME):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, folder / name)
+    """Copy a model with another runtime and without its lineage, to a folder with a new lineage.
+
+    Args:
+        model: The model. Each file is checked while it is copied.
+        folder: An empty folder.
+        runtime: The runtime to write into the copy.
+    """
+    stage_content(model, folder)
+    for name in (STATEMENT_NAME, RUNTIME_NAME):
+        (folder / name).unlink(missing_ok=True)
     runtime.write(folder)
 
 

@@ -1,6 +1,6 @@
 """Self-contained MLflow models: preprocessing, encoder and head in one SavedModel."""
 
-# decision 5
+# decisions 5 and 58
 
 import tempfile
 from collections.abc import Mapping
@@ -18,11 +18,13 @@ from mlflow.types.schema import Array
 from tfhub_blocks.compute.encoders.encoder import Encoder
 from tfhub_blocks.compute.heads.linear_head import Head
 from tfhub_blocks.compute.models import packed_scorer
+from tfhub_blocks.compute.models.program_archive import program_name, write_archive
 from tfhub_blocks.compute.tf.saved_model_writing import save_module
 from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced
+from tfhub_blocks.records.base.digests import folder_files
 from tfhub_blocks.records.base.folders import Folder
 from tfhub_blocks.records.formats.models import SAVED_MODEL_NAME
-from tfhub_blocks.records.pins.pins import PIN_NAME
+from tfhub_blocks.records.pins.pins import PIN_NAME, copy_files
 
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "tensorflow")
 
@@ -90,33 +92,34 @@ def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, 
     )
     decoder = encoder.input.decoder
     packages = (*REQUIREMENTS, *encoder.input.requirements, *encoder.pin.operations.packages)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        saved_model, pin = Path(temporary) / "saved_model", Path(temporary) / PIN_NAME
+    sources = {"scorer": Path(packed_scorer.__file__).read_bytes()}
+    if decoder:
+        sources["decoder"] = decoder.program.read_bytes()
+    names = {kind: program_name(kind, source) for kind, source in sources.items()}
+    mlflow.pyfunc.save_model(
+        str(folder),
+        loader_module=names["scorer"],
+        model_config={
+            "decoder": f"{names['decoder']}.py" if decoder else None,
+            "decoder_options": dict(decoder.options) if decoder else {},
+            "imports": list(encoder.pin.operations.packages),
+        },
+        signature=signature,
+        input_example=pd.DataFrame({"contents": [_example(encoder)]}),
+        pip_requirements=[f"{name}=={version(name)}" for name in packages],
+        metadata={"labels": list(head.labels), **facts},
+        # Fixed, so that equal models have equal bytes; the lineage contains the time.
+        mlflow_model=Model(model_uuid="0" * 32, utc_time_created="1970-01-01 00:00:00.000000"),
+    )
+    archive = {f"{names[kind]}.py": source for kind, source in sources.items()}
+    write_archive(folder / packed_scorer.PROGRAM_NAME, archive)
+    # TensorFlow writes temporary files, which belong on the local disk and not into the output.
+    with tempfile.TemporaryDirectory() as scratch:
+        saved_model = Path(scratch) / "saved_model"
         save_module(module, saved_model, {"serving_default": serve})
-        encoder.pin.write(pin)
-        artifacts = {"saved_model": saved_model, "encoder": pin}
-        mlflow.pyfunc.save_model(
-            str(folder),
-            python_model=packed_scorer.__file__,
-            artifacts={
-                name: str(path)
-                for name, path in (
-                    artifacts | ({"decoder": decoder.program} if decoder else {})
-                ).items()
-            },
-            model_config={
-                "decoder_options": dict(decoder.options) if decoder else {},
-                "imports": list(encoder.pin.operations.packages),
-            },
-            signature=signature,
-            input_example=pd.DataFrame({"contents": [_example(encoder)]}),
-            pip_requirements=[f"{name}=={version(name)}" for name in packages],
-            metadata={"labels": list(head.labels), **facts},
-            # Fixed, so that equal models have equal bytes; the lineage contains the time.
-            mlflow_model=Model(model_uuid="0" * 32, utc_time_created="1970-01-01 00:00:00.000000"),
-        )
-    _forget_local_paths(folder / "MLmodel")
+        copy_files(saved_model, folder / SAVED_MODEL_NAME)
     encoder.pin.write(folder / PIN_NAME)
+    _name_program(folder)
 
 
 def read_head(folder: Folder, metadata: Mapping[str, Any]) -> Head:
@@ -142,11 +145,11 @@ def _example(encoder: Encoder) -> bytes | str:
     return example.decode() if encoder.input.served_as == "string" else example
 
 
-def _forget_local_paths(path: Path) -> None:
-    """Remove the local paths from MLmodel; loading uses the base names."""
+def _name_program(folder: Path) -> None:
+    """Write the zip file with the program, and the size of all files, into MLmodel."""
+    path = folder / "MLmodel"
     record = yaml.safe_load(path.read_text(encoding="utf-8"))
-    flavor = record["flavors"]["python_function"]
-    flavor["model_code_path"] = Path(flavor["model_code_path"]).name
-    for artifact in flavor["artifacts"].values():
-        artifact["uri"] = artifact["path"]
+    record["flavors"]["python_function"]["code"] = packed_scorer.PROGRAM_NAME
+    others = (file for name, file in folder_files(folder).items() if name != path.name)
+    record["model_size_bytes"] = sum(file.stat().st_size for file in others)
     path.write_text(yaml.safe_dump(record, sort_keys=True), encoding="utf-8")

@@ -1,17 +1,24 @@
-"""The scoring program inside a model. It needs only the packages that the model pins."""
+"""The scoring program inside a model. It needs only the packages that the model pins.
 
-# decisions 5 and 8
+A model contains this file in ``program.zip``. Python reads no bytecode cache for a zip file, so the
+program that runs is the source in the zip file, whatever lies next to it.
+"""
 
+# decisions 5, 8 and 58
+
+import hashlib
 import importlib
-import runpy
+import io
+import json
+import os
 import sys
-from collections.abc import Iterable
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 import pandas as pd
-from mlflow.pyfunc import PythonModel
 
 # Importing Keras takes two fifths of TensorFlow's import time, and TensorFlow works without it.
 _KERAS = "keras.src.optimizers"
@@ -23,19 +30,28 @@ if sys.modules[_KERAS] is None:
 
 # Items are answered in batches of this size, so that memory does not grow with the table.
 BATCH_SIZE = 64
+PROGRAM_NAME = "program.zip"
+SAVED_MODEL_NAME = "artifacts/saved_model"
+_STATEMENT_NAME = "lineage.json"
+# MLflow adds this file to a model that it downloads from a registry.
+_ADDED_BY_MLFLOW = "registered_model_meta"
 
 
-class PackedScorer(PythonModel):  # type: ignore[misc]
+class PackedScorer:
     """The model's program: from items (bytes of a file, or text) to labels and probabilities."""
 
-    def load_context(self, context: Any) -> None:
+    def __init__(self, folder: Path, config: Mapping[str, Any], program: bytes) -> None:
         """Load the SavedModel once, and its decoding program if the model has one."""
-        for package in context.model_config["imports"]:  # they register operations
+        for package in config["imports"]:  # they register operations
             importlib.import_module(package)
-        program = context.artifacts.get("decoder")
-        self._decode = runpy.run_path(program)["decode"] if program else None
-        self._decoder_options = context.model_config["decoder_options"]
-        self._model = tf.saved_model.load(context.artifacts["saved_model"])
+        self._decode = None
+        if name := config["decoder"]:
+            source = zipfile.ZipFile(io.BytesIO(program)).read(name)
+            namespace: dict[str, Any] = {"__name__": name}
+            exec(compile(source, name, "exec"), namespace)  # noqa: S102 - checked bytes
+            self._decode = namespace["decode"]
+        self._decoder_options = config["decoder_options"]
+        self._model = tf.saved_model.load(str(folder / SAVED_MODEL_NAME))
         self._serve = self._model.signatures["serving_default"]
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
@@ -62,4 +78,74 @@ class PackedScorer(PythonModel):  # type: ignore[misc]
         return tf.constant(list(items), tf.string)
 
 
-mlflow.models.set_model(PackedScorer())
+class LoadedModel:
+    """The object that MLflow calls; ``python_model`` is the program without MLflow's checks."""
+
+    def __init__(self, scorer: PackedScorer) -> None:
+        self.python_model = scorer
+
+    def predict(self, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
+        """Return the answers to the items of a table."""
+        return self.python_model.predict(None, model_input, params)
+
+
+def _load_pyfunc(path: str, model_config: Mapping[str, Any]) -> LoadedModel:
+    """Load the model in a folder. MLflow calls this function.
+
+    Raises:
+        ValueError: The folder does not contain exactly the files that its lineage states.
+    """
+    return LoadedModel(PackedScorer(Path(path), model_config, check_model(Path(path))))
+
+
+def check_model(folder: Path) -> bytes:
+    """Check every file of a model against its lineage; return the bytes of ``program.zip``.
+
+    Raises:
+        ValueError: The lineage is missing, a file is missing or has other bytes, or the folder
+            contains anything that the lineage does not list.
+    """
+    try:
+        text = (folder / _STATEMENT_NAME).read_text(encoding="utf-8")
+        subjects = json.loads(text)["subject"][1:]
+        stated = {each["name"]: each["digest"]["sha256"] for each in subjects}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        problem = f"{_STATEMENT_NAME} is missing or invalid ({error})"
+        raise _changed(folder, problem, "Load the complete output of a step") from error
+    found = dict(_files(folder, ""))
+    for name in sorted(found.keys() - stated.keys() - {_STATEMENT_NAME, _ADDED_BY_MLFLOW}):
+        problem = f"{name} is not listed in {_STATEMENT_NAME}"
+        raise _changed(folder, problem, f"Delete {folder / name}")
+    for name, expected in sorted(stated.items()):
+        path = found.get(name)
+        if path is None:
+            raise _changed(folder, f"{name} is missing", "Restore the model from a copy")
+        with path.open("rb") as file:
+            actual = hashlib.file_digest(file, "sha256").hexdigest()
+        if actual != expected:
+            problem = f"{name} has sha256 {actual}. Expected {expected}"
+            raise _changed(folder, problem, "Restore the model from a copy")
+    program = (folder / PROGRAM_NAME).read_bytes()
+    if hashlib.sha256(program).hexdigest() != stated.get(PROGRAM_NAME):
+        raise _changed(folder, f"{PROGRAM_NAME} was changed", "Restore the model from a copy")
+    return program
+
+
+def _files(folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
+    """Yield each file by its path; links, special files and empty folders are refused."""
+    with os.scandir(folder) as scan:
+        entries = list(scan)
+    if prefix and not entries:
+        raise _changed(folder, "the folder is empty", "Delete this folder")
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(Path(entry.path), f"{prefix}{entry.name}/")
+        elif entry.is_file(follow_symlinks=False):
+            yield prefix + entry.name, Path(entry.path)
+        else:
+            problem = f"{prefix}{entry.name} is a link or a special file"
+            raise _changed(folder, problem, f"Delete {entry.path}")
+
+
+def _changed(folder: Path, problem: str, remedy: str) -> ValueError:
+    return ValueError(f"[load_model > {folder}] {problem}. {remedy}.")

@@ -1,8 +1,10 @@
 """The model registry of MLflow: SQLite in a local run, the workspace on Azure ML."""
 
-# decision 73
+# decisions 57 and 73
 
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -107,7 +109,10 @@ def _check_owner(client: MlflowClient, name: str, owner: str) -> None:
 def _create(client: MlflowClient, name: str, model: Folder, tags: Mapping[str, str]) -> Any:
     with mlflow.start_run(run_name=f"register {name}") as run:
         mlflow.set_tags(tags)
-        mlflow.log_artifacts(str(model.path), "model")
+        # Exactly the files that the evidence describes, whatever happens to the folder meanwhile.
+        with tempfile.TemporaryDirectory() as scratch:
+            model.stage(Path(scratch) / "model")
+            mlflow.log_artifacts(str(Path(scratch) / "model"), "model")
     try:
         client.create_registered_model(name)
     except MlflowException as error:

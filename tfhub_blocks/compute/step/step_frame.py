@@ -15,10 +15,27 @@ from typing import Any, TypeVar
 from tfhub_blocks.compute.step.environment_check import accelerator_facts, check_environment
 from tfhub_blocks.compute.step.lock_check import check_expected, open_inputs
 from tfhub_blocks.compute.step.open_inputs import resolve
-from tfhub_blocks.records.base.digests import file_sha256, files_sha256, tree_digest
+from tfhub_blocks.records.base.digests import (
+    CACHE_FOLDERS,
+    file_sha256,
+    sources_sha256,
+    tree_digest,
+)
 from tfhub_blocks.records.base.errors import ERROR_PREFIX, BlocksError
-from tfhub_blocks.records.base.folders import Format, begin_folder, finish_folder, work_folder
-from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Material, Provenance, output_material
+from tfhub_blocks.records.base.folders import (
+    Folder,
+    Format,
+    begin_folder,
+    finish_folder,
+    work_folder,
+)
+from tfhub_blocks.records.base.lineage import (
+    STATEMENT_NAME,
+    Material,
+    Provenance,
+    output_material,
+    read_lineage,
+)
 from tfhub_blocks.records.base.system_errors import system_error
 from tfhub_blocks.records.base.worker_group import (
     MANY,
@@ -254,7 +271,10 @@ def _begin(
     name: str, function: Callable[..., Any], arguments: Mapping[str, Any], worker: Worker
 ) -> StepRun:
     environment = check_environment(name)
-    code_files = files_sha256(Path(function.__code__.co_filename).parent)
+    # Where Python writes caches, it has written them before this line. The local engine writes and
+    # finds none; on Azure ML, the code is a fresh copy of a snapshot without caches.
+    code = Path(function.__code__.co_filename).parent
+    code_files = sources_sha256(code, omit=CACHE_FOLDERS)
     ports = function.__annotations__
     given = {port: arguments[port] for port in ports if port in arguments}
     materials, parameters, paths = [], {}, {}
@@ -326,9 +346,10 @@ def _material(step_name: str, port: str, path: Path, is_model: bool) -> Material
     if path.is_file():
         return Material(port, tree_digest({path.name: file_sha256(path)}))
     if (path / STATEMENT_NAME).is_file():
+        Folder(path, read_lineage(path)).check_names()
         return output_material(port, path)
     if is_model and path.is_dir():
-        return Material(port, tree_digest(files_sha256(path)))
+        return Material(port, tree_digest(sources_sha256(path)))
     return Material(port)
 
 

@@ -27,7 +27,12 @@ from tfhub_blocks.control.workspace.asset_publishing import published_digest
 from tfhub_blocks.control.workspace.azure_errors import find, told
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.output_files import fetch_files, output_address
-from tfhub_blocks.records.base.digests import files_sha256, record_digest, tree_digest
+from tfhub_blocks.records.base.digests import (
+    CACHE_FOLDERS,
+    record_digest,
+    sources_sha256,
+    tree_digest,
+)
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME
 
@@ -90,7 +95,7 @@ def _own_component(work: Work) -> Any:
     if work.code is None or work.step not in component_files():
         return None
     [component] = load_components([work.step])
-    recorded = tree_digest(files_sha256(work.code.folder))
+    recorded = tree_digest(sources_sha256(work.code.folder, omit=CACHE_FOLDERS))
     return component if component_code_digest(component) == recorded else None
 
 
@@ -99,7 +104,9 @@ def plan_digest(plan: ReproductionPlan) -> str:
     works = {
         name: {
             "step": work.step,
-            "code": tree_digest(files_sha256(work.code.folder)) if work.code else "",
+            "code": tree_digest(sources_sha256(work.code.folder, omit=CACHE_FOLDERS))
+            if work.code
+            else "",
             "texts": work.texts,
             "inputs": {port: str(value) for port, value in work.inputs.items()},
             "recorded": {port: it.digest for port, it in work.recorded.items()},

@@ -35,7 +35,7 @@ from tfhub_blocks.control.workspace.azure_errors import find, told
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.intents import intent
 from tfhub_blocks.control.workspace.owners import check_asset_owner, check_owner, owner_in
-from tfhub_blocks.control.workspace.uploads import Uploads
+from tfhub_blocks.control.workspace.uploads import Uploads, staged
 from tfhub_blocks.control.workspace.workspace_clusters import check_fixed
 from tfhub_blocks.records.base.digests import record_digest
 from tfhub_blocks.records.base.errors import BlocksError, nearest
@@ -162,7 +162,8 @@ def prepare_made(
         open_data(connection, uploads, lock, job)
     for name, value in given.items():
         if isinstance(value, Path):
-            given[name] = job.inputs[name].path = uploads.send(value, content(value))
+            with staged(value, content(value)) as copy:
+                given[name] = job.inputs[name].path = uploads.send(copy, content(value))
     record = {
         "workspace": [connection.client.subscription_id, connection.name],
         "pipeline": request.pipeline,

@@ -9,7 +9,7 @@ from pathlib import Path
 from tfhub_blocks.control.lineage.local_registrations import Registration
 from tfhub_blocks.control.lineage.recorded_output import Output, read_output
 from tfhub_blocks.control.lineage.run_archive import Archive, StepOfRun
-from tfhub_blocks.records.base.digests import files_sha256, tree_digest
+from tfhub_blocks.records.base.digests import sources_sha256, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Material
 from tfhub_blocks.records.formats.champion_comparison import CHAMPION_PORT
@@ -199,7 +199,7 @@ def _is_at(material: Material, path: Path) -> bool:
     try:
         if path.is_dir() and not (path / STATEMENT_NAME).is_file() and not material.statement:
             # A third-party model: no step wrote it, and the step that read it computed its digest.
-            return tree_digest(files_sha256(path)) == material.digest
+            return tree_digest(sources_sha256(path)) == material.digest
         return path.exists() and read_output(path).digest == material.digest
     except (OSError, BlocksError):
         return False

@@ -2,9 +2,9 @@
 
 from tfhub_blocks.control.lineage.findings import Verdict
 from tfhub_blocks.control.lineage.recorded_output import Output
-from tfhub_blocks.records.base.digests import file_sha256, files_sha256, tree_digest
+from tfhub_blocks.records.base.digests import file_sha256, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
-from tfhub_blocks.records.base.folders import without_remains
+from tfhub_blocks.records.base.folders import content_sha256
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME
 
 
@@ -38,7 +38,7 @@ def _check_file(output: Output, verdict: Verdict) -> None:
 
 
 def _check_folder(output: Output, verdict: Verdict) -> None:
-    files = without_remains(files_sha256(output.path))
+    files = content_sha256(output.path)
     verdict.files += len(files)
     whole = tree_digest(files)
     files.pop(STATEMENT_NAME, None)

@@ -229,7 +229,7 @@ def _put(path: Path, target: Path) -> None:
     Files are hard links, because MLflow refuses to load a model through a symbolic link.
     """
     if path.is_dir():
-        shutil.copytree(path, target, copy_function=_link)
+        shutil.copytree(path, target, copy_function=_link, symlinks=True)
     else:
         _link(str(path), str(target))
 

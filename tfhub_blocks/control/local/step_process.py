@@ -1,6 +1,6 @@
 """One step as a process: its log, its progress, its time limit, and its end."""
 
-# decision 3
+# decisions 3 and 58
 
 import os
 import signal
@@ -19,6 +19,8 @@ from tfhub_blocks.records.base.errors import ERROR_PREFIX
 from tfhub_blocks.records.base.progress import PREFIX as PROGRESS_PREFIX
 from tfhub_blocks.records.base.worker_group import VARIABLE as TF_CONFIG
 
+# The folder whose modules step_site/sitecustomize.py compiles from source.
+CODE_VARIABLE = "TFHUB_BLOCKS_STEP_CODE"
 WARNING_PREFIX = "warning: "
 # The time between a request to end and the kill of a step.
 GRACE_S = 10.0
@@ -67,7 +69,7 @@ class StepProcess:
             process = subprocess.Popen(
                 ["/bin/sh", "-c", _in_place_of_the_shell(self.command)],
                 cwd=self.code,
-                env=dict(self.variables),
+                env={**self.variables, CODE_VARIABLE: str(self.code.resolve())},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

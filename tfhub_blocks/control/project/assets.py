@@ -12,10 +12,20 @@ from azure.ai.ml.entities import BuildContext, Data, Environment, Model
 from tfhub_blocks.control.environments.environment_bakes import ENCODERS
 from tfhub_blocks.control.environments.environment_catalog import Environment as DefinedEnvironment
 from tfhub_blocks.control.project.output_store import content_digest
-from tfhub_blocks.records.base.digests import files_sha256, record_digest, tree_digest
+from tfhub_blocks.records.base.digests import (
+    CACHE_FOLDERS,
+    files_sha256,
+    folder_files,
+    record_digest,
+    sources_sha256,
+    tree_digest,
+)
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import open_folder
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME
 from tfhub_blocks.records.environment.installed_packages import definition_digest
 from tfhub_blocks.records.pins.pins import (
+    FORMAT,
     PIN_NAME,
     SAVED_MODEL_FOLDER,
     check_files,
@@ -96,9 +106,11 @@ def encoder_asset(folder: Path) -> Asset:
     pin too: another decision about the same bytes is another version.
 
     Raises:
-        BlocksError: The pin is missing, or a file differs from the pin.
+        BlocksError: The pin is missing, a file differs from the pin, or the folder contains
+            anything that the pin or the lineage does not list.
     """
     pin = read_pin(folder / PIN_NAME)
+    _check_only_pinned(folder)
     saved_model = folder / SAVED_MODEL_FOLDER
     if pin.decisions.model_travels or saved_model.is_dir():
         check_files(pin, hashed_files(saved_model), str(folder))
@@ -116,6 +128,23 @@ def encoder_asset(folder: Path) -> Asset:
         )
 
     return Asset("model", pin.name, version, digest, entity, folder)
+
+
+def _check_only_pinned(folder: Path) -> None:
+    """Check that the folder of an encoder contains only its pin, its SavedModel and its lineage."""
+    listed = folder_files(folder)
+    if STATEMENT_NAME in listed:
+        open_folder(folder, FORMAT, "publish")
+    for name in listed:
+        top = name.partition("/")[0]
+        if top not in (PIN_NAME, SAVED_MODEL_FOLDER, STATEMENT_NAME):
+            raise BlocksError(
+                "publish",
+                str(folder),
+                f"{name} is no part of the encoder",
+                f"{PIN_NAME} and {SAVED_MODEL_FOLDER}/",
+                f"Delete {folder / name}, or move it out of the folder",
+            )
 
 
 def data_asset(name: str, path: Path, owner: str = "") -> Asset:
@@ -173,7 +202,9 @@ def component_asset(component: Any) -> Asset:
 def component_code_digest(component: Any) -> str:
     """Return the digest of a step's code snapshot, as Azure ML receives it."""
     with component._build_code() as built:
-        return tree_digest(files_sha256(Path(built.path))) if built else ""
+        if not built:
+            return ""
+        return tree_digest(sources_sha256(Path(built.path), omit=CACHE_FOLDERS))
 
 
 def component_interface(component: Any) -> Mapping[str, Any]:

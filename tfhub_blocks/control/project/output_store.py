@@ -13,23 +13,31 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfhub_blocks.records.base.digests import file_sha256, files_sha256, tree_digest
+from tfhub_blocks.records.base.digests import file_sha256, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import (
     PARTIAL_NAME,
     WORK_NAME,
     WORKERS_NAME,
-    without_remains,
+    Folder,
+    content_sha256,
     write_file,
 )
-from tfhub_blocks.records.base.lineage import STATEMENT_NAME
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, read_lineage
 
 RECORD_NAME = "step.json"
 _POLL_S = 0.1
 
 
 def content_digest(path: Path) -> str:
-    """Return the digest of a file's or folder's complete content, without its lineage statement."""
+    """Return the digest of a file's or folder's complete content, without its lineage statement.
+
+    Raises:
+        BlocksError: The folder is a finished output that lacks a file, or contains anything that
+            its lineage does not list; or the folder contains a link to a folder or a device.
+    """
+    if (path / STATEMENT_NAME).is_file():
+        Folder(path, read_lineage(path)).check_names()
     return _digests(path)[0]
 
 
@@ -37,7 +45,7 @@ def _digests(path: Path) -> tuple[str, str]:
     """Return the digests of a file or folder without and with its lineage, which contains times."""
     if path.is_file():
         return file_sha256(path), file_sha256(path)
-    files = without_remains(files_sha256(path))
+    files = content_sha256(path)
     with_lineage = tree_digest(files)
     files.pop(STATEMENT_NAME, None)
     return tree_digest(files), with_lineage

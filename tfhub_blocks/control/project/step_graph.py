@@ -2,7 +2,6 @@
 
 import heapq
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from tfhub_blocks.control.repository.catalog import DATA_TYPES
 from tfhub_blocks.records.base import worker_group
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.environment.code_snapshots import copy_code
 
 _BINDING = re.compile(r"^\$\{\{parent\.(?:inputs\.(\w+)|jobs\.(\w+)\.outputs\.(\w+))\}\}$")
 _OUTPUT_BINDING = re.compile(r"^\$\{\{parent\.outputs\.(\w+)\}\}$")
@@ -88,7 +88,7 @@ class Node:
     def write_code(self, folder: Path) -> None:
         """Copy the code snapshot that Azure ML would receive into a new folder."""
         with self.entity._build_code() as code:
-            shutil.copytree(code.path, folder, ignore=shutil.ignore_patterns("__pycache__"))
+            copy_code(Path(code.path), folder)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tfhub_blocks.control.project.step_graph import Graph, Node
 from tfhub_blocks.control.project.step_keys import StepKeys
 from tfhub_blocks.control.releases.resolution import Resolved
 from tfhub_blocks.control.releases.run_evidence import proven_evidence
-from tfhub_blocks.records.base.digests import files_sha256
+from tfhub_blocks.records.base.digests import CACHE_FOLDERS, sources_sha256
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Provenance, read_lineage
 from tfhub_blocks.records.environment.installed_packages import environment_digest
@@ -174,7 +174,7 @@ def _code_reasons(record: RunRecord, node: Node, code: Path) -> Iterator[str]:
     if not then.is_dir():
         yield f"the code of the run is gone from {then}"
         return
-    old, new = files_sha256(then), files_sha256(code)
+    old, new = (sources_sha256(it, omit=CACHE_FOLDERS) for it in (then, code))
     changed = sorted(n for n in old.keys() | new.keys() if old.get(n) != new.get(n))
     if changed:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from tfhub_blocks.control.lineage.recorded_output import Output
-from tfhub_blocks.records.base.digests import file_sha256, files_sha256, folder_files
+from tfhub_blocks.records.base.digests import file_sha256, source_files, sources_sha256
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.parquet_bounds import read_bounded
 from tfhub_blocks.records.formats.snapshots import REJECTED_NAME, SOURCES_NAME
@@ -60,7 +60,7 @@ def _items(source: Path) -> Iterable[str]:
     """Return the files that are items, for folders of classes."""
     if any(path.suffix in _TABLES for path in source.iterdir()):
         return []
-    names = (PurePosixPath(name) for name, _ in folder_files(source))
+    names = map(PurePosixPath, source_files(source))
     return [str(it) for it in names if len(it.parts) > 1 and not _is_hidden(it)]
 
 
@@ -78,7 +78,7 @@ def _encoder_change(encoder: Path, source: Path) -> str:
     folder = source / SAVED_MODEL_FOLDER if (source / SAVED_MODEL_FOLDER).is_dir() else source
     if not folder.is_dir() or not (folder / SAVED_MODEL_NAME).is_file():
         return ""  # an archive, or only a pin
-    found = files_sha256(folder)
+    found = sources_sha256(folder)
     found.pop(PIN_NAME, None)
     wanted = {name: file.sha256 for name, file in pin.files.items()}
     changed = sorted(n for n in found.keys() | wanted.keys() if found.get(n) != wanted.get(n))

@@ -2,13 +2,13 @@
 
 # decision 36
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from tfhub_blocks.control.project.step_graph import Graph, Node, OutputOf
 from tfhub_blocks.control.reproduction.recorded_code import StepCode
 from tfhub_blocks.control.reproduction.reproduction_plan import ReproductionPlan, Work
+from tfhub_blocks.records.environment.code_snapshots import copy_code
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class RecordedNode(Node):
 
     def write_code(self, folder: Path) -> None:
         """Copy the code snapshot into a folder that does not exist yet."""
-        shutil.copytree(self.code, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        copy_code(self.code, folder)
 
 
 def plan_graph(plan: ReproductionPlan, name: str) -> Graph:

@@ -3,7 +3,6 @@
 # decision 36
 
 import ast
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,9 @@ from pathlib import Path
 import tfhub_blocks
 from tfhub_blocks.control.lineage.run_archive import StepOfRun
 from tfhub_blocks.control.repository.catalog import component_files
-from tfhub_blocks.records.base.digests import files_sha256, tree_digest
+from tfhub_blocks.records.base.digests import CACHE_FOLDERS, sources_sha256, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
-from tfhub_blocks.records.environment.code_snapshots import write_step_package
+from tfhub_blocks.records.environment.code_snapshots import copy_code, write_step_package
 from tfhub_blocks.records.environment.environment_references import environment_reference
 from tfhub_blocks.records.environment.package_locks import STEP_LOCK_NAME, Lock, parse_lock
 
@@ -64,13 +63,13 @@ def find_code(
         return None
     folder = scratch / step / CODE_FOLDER
     if not folder.exists():
-        shutil.copytree(own.path.parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        copy_code(own.path.parent, folder)
         write_step_package(own.path, Path(tfhub_blocks.__file__).parent, folder)
     return _read(step, folder, "this checkout") if _digest(folder) == digest else None
 
 
 def _digest(folder: Path) -> str:
-    return tree_digest(files_sha256(folder))
+    return tree_digest(sources_sha256(folder, omit=CACHE_FOLDERS))
 
 
 def _read(step: str, folder: Path, origin: str) -> StepCode:

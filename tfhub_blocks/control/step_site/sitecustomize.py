@@ -1,13 +1,23 @@
-"""An import hook that hides azure-ai-ml from a step, whose environment does not contain it.
+"""Import hooks of a step: one hides azure-ai-ml, one compiles the step's code from its source.
 
-A component that imports azure-ai-ml therefore fails locally as on Azure ML. mldesigner imports the
-package if it can; without it a step starts in 0.2 s instead of 2 s. The module also ends a step
-when its engine is killed.
+A component that imports azure-ai-ml fails locally as on Azure ML, whose environment does not
+contain the package. mldesigner imports the package if it can; without it a step starts in 0.2 s
+instead of 2 s. Below the step's code folder, Python neither reads nor writes bytecode: the digest
+of the code covers the source, so only the source may run. The module also ends a step when its
+engine is killed.
 """
 
 import os
 import signal
 import sys
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    SourceFileLoader,
+)
+from types import CodeType
 from typing import Any
 
 
@@ -18,7 +28,26 @@ class _AzureIsAbsent:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
+class _FromSource(SourceFileLoader):
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
+
+
+def _finder_of_code(path: str) -> FileFinder:
+    """Return the finder of a folder of the step's code; such a finder ignores bytecode."""
+    code = os.environ.get("TFHUB_BLOCKS_STEP_CODE", "")
+    found = os.path.realpath(path)
+    is_below = bool(code) and (found + os.sep).startswith(code + os.sep)
+    if not is_below or not os.path.isdir(found):  # noqa: PTH112 - pathlib takes time to import
+        raise ImportError("the path is no folder of the step's code")
+    loaders = (ExtensionFileLoader, EXTENSION_SUFFIXES), (_FromSource, SOURCE_SUFFIXES)
+    return FileFinder(path, *loaders)
+
+
 sys.meta_path.insert(0, _AzureIsAbsent)
+sys.path_hooks.insert(0, _finder_of_code)
 
 if sys.platform == "linux" and os.environ.get("TFHUB_BLOCKS_ENGINE_PID") == str(os.getppid()):
     import ctypes

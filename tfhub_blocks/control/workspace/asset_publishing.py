@@ -22,7 +22,7 @@ from tfhub_blocks.control.repository.catalog import component_files
 from tfhub_blocks.control.workspace.azure_errors import find, told
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.owners import check_asset_owner
-from tfhub_blocks.control.workspace.uploads import PREFIX, Uploads
+from tfhub_blocks.control.workspace.uploads import PREFIX, Uploads, staged
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 from tfhub_blocks.records.formats.data_versions import DataVersion
 from tfhub_blocks.records.pins.pins import PIN_NAME
@@ -164,20 +164,29 @@ def publish(
 def _publish(
     connection: Connection, uploads: Uploads, asset: Asset, on_progress: Callable[[str], None]
 ) -> None:
-    given: Any = connection.registry
-    if asset.content is not None and connection.registry is not None:
-        given = str(asset.content)  # only the SDK can upload to a registry
-    elif asset.content is not None:
-        given = uploads.send(
-            asset.content,
-            asset.digest,
-            lambda done, total: on_progress(f"{done / 1e6:.1f} of {total / 1e6:.1f} MB"),
-        )
-        if asset.kind == "data":
-            # Before the asset, so that a repeated call after a failure records the version too.
-            uploads.keep_version(data_version(asset.name, asset.version, asset.digest, given))
-        if asset.kind == "environment":  # Azure builds an image only from an https address
-            given = uploads.address(given)
+    if asset.content is None:
+        _create(connection, asset, connection.registry)
+        return
+    # The digest of an environment covers only the files that define it.
+    digest = None if asset.kind == "environment" else asset.digest
+    with staged(asset.content, digest) as content:
+        given = str(content)  # only the SDK can upload to a registry
+        if connection.registry is None:
+            given = uploads.send(
+                content,
+                asset.digest,
+                lambda done, total: on_progress(f"{done / 1e6:.1f} of {total / 1e6:.1f} MB"),
+            )
+            if asset.kind == "data":
+                # Before the asset, so that a repeated call after a failure records the version too.
+                version = data_version(asset.name, asset.version, asset.digest, given)
+                uploads.keep_version(version)
+            if asset.kind == "environment":  # Azure builds an image only from an https address
+                given = uploads.address(given)
+        _create(connection, asset, given)
+
+
+def _create(connection: Connection, asset: Asset, given: Any) -> None:
     with told("publish", f"{asset.kind} {asset.name}:{asset.version}"):
         _operations(connection, asset).create_or_update(asset.entity(given))
 

@@ -13,6 +13,7 @@ from tfhub_blocks.control.project.assets import (
 )
 from tfhub_blocks.control.repository.catalog import component_files
 from tfhub_blocks.records.base.folders import write_file
+from tfhub_blocks.records.environment.code_snapshots import copy_code
 
 SCHEMA = "https://azuremlschemas.azureedge.net/latest/commandComponent.schema.json"
 
@@ -28,7 +29,7 @@ def write_component_files(folder: Path) -> list[Path]:
         asset = component_asset(component)
         code = folder / name
         shutil.rmtree(code, ignore_errors=True)
-        shutil.copytree(component.code, code)
+        copy_code(Path(component.code), code)
         interface = dict(component_interface(component))
         record = {
             "$schema": SCHEMA,

@@ -4,14 +4,16 @@ The SDK is not used: it never completes a folder of which an earlier, failed upl
 (decision 0012).
 """
 
-# decision 12
+# decisions 12 and 57
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from azure.identity import DefaultAzureCredential
@@ -19,14 +21,44 @@ from azure.storage.blob import ContainerClient, ContentSettings
 
 from tfhub_blocks.control.workspace.azure_errors import told
 from tfhub_blocks.control.workspace.connection import Connection
-from tfhub_blocks.records.base.digests import folder_files
+from tfhub_blocks.records.base.digests import source_files, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
-from tfhub_blocks.records.base.folders import without_remains
+from tfhub_blocks.records.base.folders import stage_content
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME
 from tfhub_blocks.records.formats.data_versions import VERSIONS_NAME, DataVersion
 
 PREFIX = "tfhub-blocks"
 # Several small files in parallel: most of the time each waits for an answer.
 _AT_ONCE = 8
+
+
+@contextmanager
+def staged(source: Path, digest: str | None) -> Iterator[Path]:
+    """Copy a file or a folder for an upload, check the copy against a digest, and yield its path.
+
+    Args:
+        source: The file or folder; only files of its lineage are copied if it has a lineage.
+        digest: The digest of all its files, with or without the lineage; None if the digest of the
+            asset covers only some of the files.
+
+    Raises:
+        BlocksError: The content has another digest, or a finished folder contains anything that its
+            lineage does not list.
+    """
+    with TemporaryDirectory(prefix="tfhub-blocks-") as scratch:
+        copy = Path(scratch) / source.resolve().name
+        files = stage_content(source, copy)
+        found = {*files.values()} if source.is_file() else {tree_digest(files)}
+        found.add(tree_digest({n: it for n, it in files.items() if n != STATEMENT_NAME}))
+        if digest is not None and digest not in found:
+            raise BlocksError(
+                "upload",
+                str(source),
+                f"{source} was changed after its digest was computed",
+                f"content {digest}",
+                "Find out which program writes to this path, stop it, and run the command again",
+            )
+        yield copy
 
 
 @dataclass(frozen=True)
@@ -44,7 +76,7 @@ class Uploads:
         call continues an interrupted one.
 
         Args:
-            source: The file or folder.
+            source: The file or folder, as ``staged`` yields it.
             digest: The digest of the content, which becomes part of the address.
             on_progress: Called with the bytes sent so far and the bytes to send in total.
 
@@ -55,7 +87,7 @@ class Uploads:
         folder = f"{PREFIX}/{digest}/{source.name}"
         files = [_File(folder, source)]
         if source.is_dir():
-            content = without_remains(dict(folder_files(source)))
+            content = source_files(source)
             files = [_File(f"{folder}/{name}", path) for name, path in content.items()]
         with told("upload", str(source)):
             there = {blob.name: _md5(blob) for blob in self._container.list_blobs(folder)}

@@ -149,20 +149,22 @@ class Lineage:
         (folder / STATEMENT_NAME).write_text(text + "\n", encoding="utf-8")
 
 
-def read_lineage(folder: Path) -> Lineage:
+def read_lineage(folder: Path, name: str = STATEMENT_NAME) -> Lineage:
     """Read the lineage of a folder, and check its digest against its file list.
+
+    Args:
+        folder: The folder.
+        name: The file to read; only an unfinished folder has its lineage under another name.
 
     Raises:
         BlocksError: The folder has no lineage, so no step finished it, or the lineage is invalid.
     """
-    path = folder / STATEMENT_NAME
+    path = folder / name
     if not path.is_file():
         raise BlocksError(
             str(folder),
-            STATEMENT_NAME,
-            f"the folder has no {STATEMENT_NAME}"
-            if folder.is_dir()
-            else f"folder {folder} does not exist",
+            name,
+            f"the folder has no {name}" if folder.is_dir() else f"folder {folder} does not exist",
             "a finished output of a step",
             "Pass the output of a finished run; if the run was interrupted, run it again",
         )

@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
+from tfhub_blocks.records.base.digests import CACHE_FOLDERS, copy_file, source_files
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.environment.environment_definitions import read_definition
 from tfhub_blocks.records.environment.environment_references import environment_reference
@@ -49,6 +50,17 @@ def step_modules(component: Path, package: Path) -> dict[str, Path]:
                     found[relative] = path
                     waiting.append(path)
     return dict(sorted(found.items()))
+
+
+def copy_code(source: Path, folder: Path) -> None:
+    """Copy code into a folder that may be absent. Python's bytecode caches are left out.
+
+    Raises:
+        BlocksError: The code contains a link to a folder, a broken link or a device.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, path in source_files(source, omit=CACHE_FOLDERS).items():
+        copy_file(path, folder / name)
 
 
 def write_step_package(component: Path, package: Path, folder: Path) -> Path:

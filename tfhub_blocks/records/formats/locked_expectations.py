@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tfhub_blocks.records.base.digests import file_sha256, files_sha256, tree_digest
-from tfhub_blocks.records.base.folders import without_remains
+from tfhub_blocks.records.base.digests import file_sha256, tree_digest
+from tfhub_blocks.records.base.folders import content_sha256
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME
 
 VARIABLE = "TFHUB_BLOCKS_EXPECTED"
@@ -85,7 +85,7 @@ def has_content(path: Path, digest: str) -> bool:
     """
     if path.is_file():
         return file_sha256(path) == digest
-    files = without_remains(files_sha256(path))
+    files = content_sha256(path)
     if tree_digest(files) == digest:
         return True
     files.pop(STATEMENT_NAME, None)

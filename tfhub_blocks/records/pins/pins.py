@@ -1,6 +1,5 @@
 """Pins: an encoder's identity, to the byte, and the team's decisions about it."""
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,9 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tfhub_blocks.records.base.digests import (
+    copy_file,
     files_sha256,
-    folder_files,
     is_safe_relative_path,
+    source_files,
     tree_digest,
 )
 from tfhub_blocks.records.base.documents import read_document, write_document
@@ -22,7 +22,6 @@ PIN_NAME = "encoder.toml"
 PIN_VERSION = 1
 SAVED_MODEL_FOLDER = "saved_model"
 SAVED_MODEL_NAME = "saved_model.pb"
-CHUNK_BYTES = 2**20
 # The folder of baked encoders in an image; each is in a subfolder named after its digest.
 IMAGE_FOLDER = "/opt/tfhub-blocks/encoders"
 IMAGE_VARIABLE = "TFHUB_BLOCKS_ENCODERS"
@@ -217,20 +216,17 @@ def copy_files(source: Path, target: Path) -> dict[str, PinnedFile]:
         BlocksError: An entry is neither a plain file nor a folder.
     """
     copied = {}
-    for name, path in folder_files(source):
-        destination = target / name
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        digest, size_bytes = hashlib.sha256(), 0
-        with path.open("rb") as reader, destination.open("wb") as writer:
-            while chunk := reader.read(CHUNK_BYTES):
-                digest.update(chunk)
-                size_bytes += writer.write(chunk)
-        copied[name] = PinnedFile(digest.hexdigest(), size_bytes)
+    for name, path in source_files(source).items():
+        copied[name] = PinnedFile(*copy_file(path, target / name))
     return copied
 
 
 def hashed_files(folder: Path) -> dict[str, PinnedFile]:
-    """Return each file below a folder with its digest and size; every byte is read."""
+    """Return each file below a folder with its digest and size; every byte is read.
+
+    Raises:
+        BlocksError: The folder contains a link, an empty folder or a special file.
+    """
     digests = files_sha256(folder)
     return {n: PinnedFile(sha256, (folder / n).stat().st_size) for n, sha256 in digests.items()}
 
