@@ -61,6 +61,13 @@ def _check(options: argparse.Namespace) -> int:
 
         print(explain(options.explain, load_rules().known), end="")
         return DONE
+    from tfhub_blocks.control.project.committed_sources import production_sources
+
+    with production_sources("check", [options.profile]):
+        return _report(options)
+
+
+def _report(options: argparse.Namespace) -> int:
     # Before the slow import of azure-ai-ml: most wrong requests are found without it.
     from tfhub_blocks.control.project.profiles import read_profile
     from tfhub_blocks.control.releases.release_names import locked_request
