@@ -90,11 +90,12 @@ def _report(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.rules.check_report import FORMATS as REPORTS
     from tfhub_blocks.control.rules.checked_repository import Repository
     from tfhub_blocks.control.rules.rule_checks import check, load_rules
+    from tfhub_blocks.records.base.project_folders import origin_text
 
     repository = Repository(profile)
     pipelines = [repository.subject(name, options.settings) for name in names]
     report = check(profile, pipelines, load_rules())
-    text = REPORTS[options.format](report)
+    text = origin_text(REPORTS[options.format](report))
     if options.output is None:
         sys.stdout.write(text)
     else:

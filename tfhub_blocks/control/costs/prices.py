@@ -94,7 +94,8 @@ class Prices:
         today = today or datetime.now(UTC).date()
         for region, prices in self.regions.items():
             age = (today - date.fromisoformat(prices.date)).days
-            dated = f"the prices for {region} in {origin_path(Path(self.path))} are dated {prices.date}"
+            file = origin_path(Path(self.path))
+            dated = f"the prices for {region} in {file} are dated {prices.date}"
             if age < -1:
                 yield f"{dated}, in the future; check the clock of this machine"
             elif age > self.stale_days:

@@ -6,6 +6,7 @@ import sys
 import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from tfhub_blocks.control.project.profiles import profile_folders, read_profile
@@ -64,7 +65,7 @@ def production_sources(
         if note and (files := uncommitted_files(objects)):
             text = f"commit {objects.head()[:12]} is used, without the changes in {files}"
             print(f"note: {text}", file=sys.stderr)
-        with commit_copy(objects, Path.cwd()) as copy, _taken(copy):
+        with commit_copy(objects, Path.cwd()) as copy, _taken(where, copy):
             yield True
 
 
@@ -88,10 +89,10 @@ def _takes_locks(objects: GitObjects, name: str) -> bool:
 
 
 @contextmanager
-def _taken(copy: TakenCommit) -> Iterator[None]:
+def _taken(where: str, copy: TakenCommit) -> Iterator[None]:
     """Let imports and errors use the copy as if it were the working folder."""
     search_path = list(sys.path)
-    check_sources(check_source)
+    check_sources(partial(check_source, where))
     forget_project_modules()
     try:
         with take_commit(copy):

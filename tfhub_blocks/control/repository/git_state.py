@@ -49,9 +49,10 @@ def open_objects(where: str) -> GitObjects:
 def clean_commit(where: str, written: Iterable[Path] = ()) -> str:
     """Return the commit of the working folder's repository, from which no local file differs.
 
-    Each file is read and compared with the commit, so that nothing that git is told to overlook is
-    overlooked here. Below steps and pipelines, files that ``.gitignore`` names count too. A report
-    for the user: production takes the files of the commit, whatever the folder contains.
+    Each file is read and compared with the commit. Files whose changes git is set to ignore
+    (assume-unchanged, skip-worktree) count as different. Below steps and pipelines, files that
+    ``.gitignore`` names count too. The check is for the user: production takes the files of the
+    commit, whatever the folder contains.
 
     Args:
         where: The command, for the error.
@@ -222,7 +223,7 @@ def _uncommitted(objects: GitObjects, entries: dict[str, TreeEntry]) -> list[str
         for path, entry in entries.items()
         if not _is_same(top / path, entry, _is_source(path, prefix), objects)
     ]
-    return sorted({*changed, *_untracked(objects, prefix)})
+    return sorted({*changed, *_untracked(objects, prefix), *_overlooked(objects)})
 
 
 def _is_source(path: str, prefix: str) -> bool:
@@ -279,6 +280,15 @@ def _untracked(objects: GitObjects, prefix: str) -> Iterator[str]:
     yield from filter(None, objects.git(*listing, **more).stdout.split("\0"))
     ignored = objects.git(*listing, "--ignored", "--directory", **more).stdout.split("\0")
     yield from (it for it in ignored if it and _counts(it, prefix))
+
+
+def _overlooked(objects: GitObjects) -> Iterator[str]:
+    """Yield each file whose changes git is set to ignore."""
+    index = str(objects.repository.head / "index")
+    listed = objects.git("ls-files", "-v", "-z", GIT_INDEX_FILE=index)
+    # A lower-case letter is assume-unchanged, S is skip-worktree.
+    found = (it for it in listed.stdout.split("\0") if it)
+    yield from (it[2:] for it in found if it[0].islower() or it[0] == "S")
 
 
 def _default_excludes() -> Path:

@@ -86,7 +86,7 @@ _STARTS = re.compile(
     r"subprocess\.\w+|os\.(system|popen|exec\w+|spawn\w+|posix_spawnp?|fork|forkpty|startfile)"
     r"|pty\.spawn|asyncio\.create_subprocess_\w+|multiprocessing(\.\w+)*"
 )
-_TEXTS = re.compile(r"PYTHON(PATH|HOME|STARTUP|USERBASE)|(site|user)customize(\.py)?|.+\.pth")
+_TEXTS = re.compile(r"PYTHON(PATH|HOME|STARTUP|USERBASE)|(.*/)?(site|user)customize(\.py)?|.+\.pth")
 # Functions whose first text is a module's name.
 _IMPORTERS = ("importlib.import_module",)
 
@@ -98,7 +98,7 @@ class Finding(NamedTuple):
     problem: str
 
 
-def check_source(path: Path, source: bytes) -> None:
+def check_source(where: str, path: Path, source: bytes) -> None:
     """Check that a file of a taken commit loads code only from known places.
 
     Known places are the commit, the standard library, the packages that tfhub-blocks requires, and
@@ -123,7 +123,7 @@ def check_source(path: Path, source: bytes) -> None:
         if len(found) > 1:
             problem += f"; {len(found) - 1} more lines load code from outside the commit"
         raise BlocksError(
-            "commit",
+            where,
             str(shown),
             problem,
             "code of the commit, the standard library or locked packages",
@@ -292,18 +292,20 @@ def _distributions() -> Mapping[str, list[str]]:
 @cache
 def _required() -> frozenset[str]:
     """Return the packages that tfhub-blocks requires, directly or indirectly."""
-    found, waiting = set[str](), ["tfhub-blocks"]
+    found, waiting = set[tuple[str, str]](), [("tfhub-blocks", "")]
     while waiting:
-        name = canonicalize_name(waiting.pop())
-        if name in found:
+        name, extra = waiting.pop()
+        if (name, extra) in found:
             continue
-        found.add(name)
+        found.add((name, extra))
         try:
             lines = distribution(name).requires or ()
         except PackageNotFoundError:
             continue
-        waiting += [Requirement(line).name for line in lines]
-    return frozenset(found)
+        for it in map(Requirement, lines):
+            if it.marker is None or it.marker.evaluate({"extra": extra}):
+                waiting += [(canonicalize_name(it.name), more) for more in ("", *it.extras)]
+    return frozenset(name for name, _ in found)
 
 
 def _locked() -> frozenset[str]:

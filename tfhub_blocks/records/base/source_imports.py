@@ -55,8 +55,7 @@ def import_from_source() -> None:
 
 def check_sources(check: Check) -> None:
     """Call a function with each source of a taken commit before the source runs."""
-    if check not in _checks:
-        _checks.append(check)
+    _checks[:] = [check]
 
 
 def forget_project_modules() -> None:
