@@ -112,7 +112,7 @@ def register(commands: Any) -> None:
 def _online(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.project.committed_sources import production_sources
 
-    with production_sources("deploy online", [options.profile]):
+    with production_sources("deploy online", [options.profile], acts=True):
         return _deploy_online(options)
 
 

@@ -85,7 +85,7 @@ def _publish(options: argparse.Namespace) -> int:
 
     connection = connect(options.workspace_config, options.registry)
     is_restricted = options.registry is None and takes_locks(connection, "publish")
-    with production_sources("publish", profiles, always=is_restricted):
+    with production_sources("publish", profiles, always=is_restricted, acts=True):
         return _publish_assets(options, connection, data)
 
 

@@ -23,7 +23,7 @@ from tfhub_blocks.records.base.project_folders import (
 )
 from tfhub_blocks.records.base.source_imports import (
     check_sources,
-    forget_project_modules,
+    forget_modules,
     import_from_source,
     is_installed,
 )
@@ -31,7 +31,11 @@ from tfhub_blocks.records.base.source_imports import (
 
 @contextmanager
 def production_sources(
-    where: str, profiles: Iterable[str], always: bool = False, note: bool = True
+    where: str,
+    profiles: Iterable[str],
+    always: bool = False,
+    note: bool = True,
+    acts: bool = False,
 ) -> Iterator[bool]:
     """Let a command of production read and run a private copy of the commit.
 
@@ -45,6 +49,7 @@ def production_sources(
         profiles: The names of the command's profiles.
         always: True if the command takes the commit under each profile.
         note: True to print the files that are not committed, which the command leaves out.
+        acts: True to refuse a profile of the project that takes locks and is in no repository.
 
     Returns:
         True if the copy is in use.
@@ -54,8 +59,13 @@ def production_sources(
             it, or loads code from elsewhere.
     """
     names = list(profiles)
-    if taken_commit() is not None or find_repository(Path.cwd()) is None:
-        yield taken_commit() is not None
+    if taken_commit() is not None:
+        yield True
+        return
+    if find_repository(Path.cwd()) is None:
+        if acts and any(map(_is_unreviewed, names)):
+            open_objects(where)  # the error names the missing repository
+        yield False
         return
     with open_objects(where) as objects:
         if not always and not any(_takes_locks(objects, name) for name in names):
@@ -67,6 +77,15 @@ def production_sources(
             print(f"note: {text}", file=sys.stderr)
         with commit_copy(objects, Path.cwd()) as copy, _taken(where, copy):
             yield True
+
+
+def _is_unreviewed(name: str) -> bool:
+    """Return True if a profile takes release locks and is not installed with tfhub-blocks."""
+    with suppress(BlocksError):
+        profile = read_profile(name)
+        installed = profile.path.resolve().parent == profile_folders()[-1].resolve()
+        return profile.takes == "locks" and not installed
+    return False
 
 
 def _takes_locks(objects: GitObjects, name: str) -> bool:
@@ -93,7 +112,7 @@ def _taken(where: str, copy: TakenCommit) -> Iterator[None]:
     """Let imports and errors use the copy as if it were the working folder."""
     search_path = list(sys.path)
     check_sources(partial(check_source, where))
-    forget_project_modules()
+    forget_modules(copy.origin)
     try:
         with take_commit(copy):
             entries = [Path(it) for it in sys.path if it]
@@ -105,7 +124,7 @@ def _taken(where: str, copy: TakenCommit) -> Iterator[None]:
                 raise _in_folder(error) from error
     finally:
         sys.path[:] = search_path
-        forget_project_modules()
+        forget_modules(copy.root)
 
 
 def _in_folder(error: BlocksError) -> BlocksError:

@@ -58,12 +58,14 @@ def check_sources(check: Check) -> None:
     _checks[:] = [check]
 
 
-def forget_project_modules() -> None:
-    """Forget the modules that were imported from a project, so that the next import reads them."""
+def forget_modules(folder: Path) -> None:
+    """Forget steps, pipelines and modules of a folder, so that the next import reads them again."""
     roots = tuple(f"{parent}{group}" for parent in ("", "tfhub_blocks.") for group in _GROUPS)
     for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
         is_source = isinstance(getattr(module, "__loader__", None), SourceLoader)
-        if is_source or any(f"{name}.".startswith(f"{root}.") for root in roots):
+        is_there = is_source and file is not None and Path(file).is_relative_to(folder)
+        if is_there or any(f"{name}.".startswith(f"{root}.") for root in roots):
             del sys.modules[name]
     finders = sys.path_importer_cache
     for entry in [it for it, found in finders.items() if isinstance(found, _SourceFinder)]:
