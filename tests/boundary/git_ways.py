@@ -177,12 +177,11 @@ def tree_committed_submodule(project):
     (project.folder / "components/more").mkdir()
 
 
-@way("commit a pointer of Git LFS in place of the profile, whose content is elsewhere")
+@way("commit a pointer of Git LFS in place of the prices, whose content is elsewhere")
 def tree_lfs_pointer(project):
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 9\n"
-    project.write(PROFILE, pointer)
+    project.write("pipelines/prices.toml", pointer)
     commit(project)
-    project.write(PROFILE, "")
 
 
 @way("put other bytes under the name of an object of git")

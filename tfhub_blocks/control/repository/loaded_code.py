@@ -25,6 +25,7 @@ from tfhub_blocks.records.base.project_folders import (
 )
 from tfhub_blocks.records.base.source_imports import is_installed
 
+_NAMED = 5
 _PROGRAM = "tfhub_blocks"
 _LOCK_PATTERN = "components/environments/*/requirements.lock"
 _LOCKED = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[^]]*])?==", re.M)
@@ -120,8 +121,9 @@ def check_source(where: str, path: Path, source: bytes) -> None:
         name = origin_path(path)
         shown = name.relative_to(Path.cwd()) if name.is_relative_to(Path.cwd()) else name
         problem = f"line {found[0].line} {found[0].problem}"
-        if len(found) > 1:
-            problem += f"; {len(found) - 1} more lines load code from outside the commit"
+        others = sorted({it.line for it in found} - {found[0].line})
+        if others:
+            problem += f"; see also line {', '.join(map(str, others[:_NAMED]))}"
         raise BlocksError(
             where,
             str(shown),
