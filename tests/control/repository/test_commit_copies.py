@@ -264,7 +264,9 @@ def test_settings_of_the_repository_run_nothing(release, by_include):
     assert copied(release) == before
     use_every_question(release, head)
     assert not marker.exists()
-    git(release, "--work-tree", str(release.folder), "status")
+    # Git itself runs the programs, and may fail because they do not behave.
+    command = ["git", "--work-tree", str(release.folder), "status"]
+    subprocess.run(command, cwd=release.folder, capture_output=True, check=False)
     assert marker.exists()
 
 
