@@ -16,12 +16,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import tfhub_blocks
 from tfhub_blocks.records.base.import_frames import know_import_frames
 from tfhub_blocks.records.base.port_texts import port_limits
+from tfhub_blocks.records.base.project_folders import package_folder, project_folder
+from tfhub_blocks.records.base.source_imports import import_from_source
 from tfhub_blocks.records.environment.code_snapshots import write_step_package
 
-_INSTALLED = Path(__file__).parent
 _TYPES = {"string": str, "integer": int, "number": float, "boolean": bool}
 
 
@@ -53,9 +53,10 @@ def _files() -> dict[str, Path]:
 
 def _search_path() -> list[str]:
     """Return the folders of steps, the working directory's first, and import from them."""
-    own = Path.cwd() / "components"
-    folders = [str(own)] if own.is_dir() and own.resolve() != _INSTALLED.resolve() else []
-    __path__[:] = [*folders, str(_INSTALLED)]
+    import_from_source()
+    own, installed = project_folder() / "components", package_folder() / "components"
+    folders = [str(own)] if own.is_dir() and own.resolve() != installed.resolve() else []
+    __path__[:] = [*folders, str(installed)]
     return __path__
 
 
@@ -78,7 +79,7 @@ def __getattr__(name: str) -> Any:
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     folder = Path(scratch) / name  # Studio shows this name for the code
     source = Path(str(module.__file__))
-    write_step_package(source, Path(str(tfhub_blocks.__file__)).parent, folder)
+    write_step_package(source, package_folder(), folder)
     shutil.copy(source, folder)
     # Not as additional_includes: their paths become part of the component, so each start of a
     # program would create another component.
@@ -111,3 +112,6 @@ def _describe(component: Any) -> None:
     component.__signature__ = Signature(parameters)
     component.__annotations__ = {it.name: it.annotation for it in parameters}
     component.__doc__ = "\n".join(lines)
+
+
+_search_path()

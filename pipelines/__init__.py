@@ -9,6 +9,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tfhub_blocks.records.base.project_folders import package_folder
+from tfhub_blocks.records.base.source_imports import import_from_source
+
 
 class _Pipelines(ModuleType):
     """A package whose attributes are pipeline functions, never the modules that define them."""
@@ -24,7 +27,15 @@ sys.modules[__name__].__class__ = _Pipelines
 
 def names() -> list[str]:
     """Return the names of the pipelines that are installed, sorted."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+    return sorted(path.stem for path in _folder().glob("[!_]*.py"))
+
+
+def _folder() -> Path:
+    """Return the folder of the pipelines, and import from it."""
+    import_from_source()
+    folder = package_folder() / "pipelines"
+    __path__[:] = [str(folder)]
+    return folder
 
 
 def __dir__() -> list[str]:
@@ -39,3 +50,6 @@ def __getattr__(name: str) -> Any:
     function = getattr(import_module(f"{__name__}.{name}"), name)
     globals()[name] = function
     return function
+
+
+_folder()

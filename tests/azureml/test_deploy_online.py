@@ -12,6 +12,7 @@ import pytest
 from azure.ai.ml.entities import ManagedOnlineEndpoint, Model
 from loopback.requests import Fault
 from loopback.resources import NO_QUOTA
+from release_project import git
 
 from tfhub_blocks.control.project.output_store import content_digest
 from tfhub_blocks.records.formats.runtimes import Runtime, Speeds
@@ -249,14 +250,27 @@ def test_profile_that_takes_locks_takes_promoted_models_alone(served, azure, pro
     project.write("pipelines/profiles/toy.toml", f'takes = "locks"\n{profile.lstrip()}')
     outcome = served()
     assert outcome.status == 2
+    assert "[deploy online > git] this folder is in no git repository" in outcome.err
+    git(project, "init", "-q")
+    commit_pipelines(project)
+    outcome = served()
+    assert outcome.status == 2
     assert "tfhub-blocks promote animals:1 --profile toy" in outcome.err
     # As promote leaves it there.
     project.write("pipelines/profiles/toy.toml", profile)
+    commit_pipelines(project)
     assert served().status == 0
     model = only(azure.workspace.versions("models"))
     model["properties"]["tags"]["tfhub_blocks.promoted.toy"] = "2" * 64
     project.write("pipelines/profiles/toy.toml", f'takes = "locks"\n{profile.lstrip()}')
+    commit_pipelines(project)
+    project.write("pipelines/profiles/toy.toml", "")  # the profile of the commit is used
     assert served().status == 0
+
+
+def commit_pipelines(project):
+    git(project, "add", "pipelines")
+    git(project, "commit", "-q", "-m", "pipelines")
 
 
 def test_model_of_the_workspace_is_read_before_it_is_deployed(served, azure, registry):

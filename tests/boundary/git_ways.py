@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import sys
+import zlib
+from types import ModuleType
 
 from lock_ways import LOCK
 from release_project import commit, edit, git
@@ -164,6 +167,75 @@ def tree_submodule(project):
     )
     commit(project)
     (inner / "word").write_text("other")
+
+
+@way("commit a submodule, whose files are in another repository")
+def tree_committed_submodule(project):
+    head = git(project, "rev-parse", "HEAD")
+    git(project, "update-index", "--add", "--cacheinfo", f"160000,{head},components/more")
+    git(project, "commit", "-q", "-m", "x")
+    (project.folder / "components/more").mkdir()
+
+
+@way("commit a pointer of Git LFS in place of the prices, whose content is elsewhere")
+def tree_lfs_pointer(project):
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 9\n"
+    project.write("pipelines/prices.toml", pointer)
+    commit(project)
+
+
+@way("put other bytes under the name of an object of git")
+def tree_forged_object(project):
+    name = git(project, "rev-parse", f"HEAD:{PROFILE}")
+    path = project.folder / f".git/objects/{name[:2]}/{name[2:]}"
+    path.chmod(0o644)
+    content = zlib.decompress(path.read_bytes()).replace(b"timeout_s = 60", b"timeout_s = 99")
+    path.write_bytes(zlib.compress(content))
+    edit(project, PROFILE, "timeout_s = 60", "timeout_s = 99")
+
+
+@way("commit a file whose name leads out of the folder, which git itself would not check out")
+def tree_climbing_entry(project):
+    tree = git(project, "rev-parse", "HEAD^{tree}")
+    content = b"40000 ..\0" + bytes.fromhex(tree)
+    (project.folder.parent / "tree").write_bytes(content)
+    words = ("hash-object", "-w", "--literally", "-t", "tree", "../tree")
+    made = git(project, "commit-tree", git(project, *words), "-p", "HEAD", "-m", "x")
+    project.write(".git/refs/heads/main", f"{made}\n")
+
+
+@way("edit the profile, and let the repository's settings run programs that hide it")
+def tree_hostile_settings(project):
+    program = project.write("../program", "#!/bin/sh\ntouch ran\n")
+    program.chmod(0o755)
+    for name in ("core.fsmonitor", "filter.hide.clean", "filter.hide.process", "gpg.program"):
+        git(project, "config", name, str(program))
+    git(project, "config", "log.showSignature", "true")
+    git(project, "config", "core.hooksPath", str(program.parent))
+    project.write(".git/info/attributes", "* filter=hide\n")
+    edit_profile(project)
+
+
+@way("put another program called git where the search path finds it first")
+def tree_other_git(project):
+    program = project.write("bin/git", "#!/bin/sh\nexit 0\n")
+    program.chmod(0o755)
+    project.monkeypatch.setenv("PATH", f"bin{os.pathsep}{os.environ['PATH']}")
+    edit_profile(project)
+
+
+@way("leave the edited profile out of a sparse checkout")
+def tree_sparse(project):
+    git(project, "sparse-checkout", "set", "--no-cone", "/*", f"!{PROFILE}")
+    project.write(PROFILE, "")
+
+
+@way("let a module that Python finds by PYTHONPATH change tfhub-blocks before it starts")
+def tree_customized_python(project):
+    module = ModuleType("usercustomize")
+    module.__file__ = "/elsewhere/usercustomize.py"
+    project.monkeypatch.setitem(sys.modules, "usercustomize", module)
+    project.monkeypatch.setenv("PYTHONPATH", "/elsewhere")
 
 
 @way("move .git away, so that nothing tells what is committed")

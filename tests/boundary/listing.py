@@ -64,6 +64,26 @@ ELSEWHERE = {
         "or that the tree no longer makes",
         "test_failed_run_proves_nothing": "lock a run that failed",
     },
+    "tests/control/project/test_committed_sources.py": {
+        "test_command_runs_no_code_of_the_working_folder": "edit pipelines, steps and profiles in "
+        "the working folder, where git is told to overlook it, and run any command of production",
+        "test_bytecode_is_neither_read_nor_written": "put bytecode of another program beside a "
+        "pipeline, a step or a module, ignored by git or committed",
+        "test_profile_that_takes_locks_in_the_commit_alone_counts": "take `takes` out of the "
+        "profile in the working folder alone",
+    },
+    "tests/control/repository/test_commit_copies.py": {
+        "test_state_of_the_repository_does_not_change_the_copy": "let git replace objects, hide "
+        "files, check out a part, or convert text",
+        "test_settings_of_the_repository_run_nothing": "let settings of the repository run "
+        "programs: monitors, hooks, filters, pagers, signatures, aliases, remotes",
+        "test_settings_of_the_user_and_the_system_run_nothing": "do so by settings of the user or "
+        "of the system",
+        "test_program_named_git_in_the_working_folder_is_not_run": "put a program called git into "
+        "the working folder",
+        "test_object_that_a_partial_clone_lacks_is_not_fetched": "let git fetch an object that is "
+        "missing by a program of the remote's address",
+    },
     "tests/azureml/test_promote.py": {
         "test_evidence_of_other_data_lets_no_model_pass": "promote a model by what it reached on "
         "other data than the others were measured on",

@@ -61,6 +61,13 @@ def _check(options: argparse.Namespace) -> int:
 
         print(explain(options.explain, load_rules().known), end="")
         return DONE
+    from tfhub_blocks.control.project.committed_sources import production_sources
+
+    with production_sources("check", [options.profile]):
+        return _report(options)
+
+
+def _report(options: argparse.Namespace) -> int:
     # Before the slow import of azure-ai-ml: most wrong requests are found without it.
     from tfhub_blocks.control.project.profiles import read_profile
     from tfhub_blocks.control.releases.release_names import locked_request
@@ -83,11 +90,12 @@ def _check(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.rules.check_report import FORMATS as REPORTS
     from tfhub_blocks.control.rules.checked_repository import Repository
     from tfhub_blocks.control.rules.rule_checks import check, load_rules
+    from tfhub_blocks.records.base.project_folders import origin_text
 
     repository = Repository(profile)
     pipelines = [repository.subject(name, options.settings) for name in names]
     report = check(profile, pipelines, load_rules())
-    text = REPORTS[options.format](report)
+    text = origin_text(REPORTS[options.format](report))
     if options.output is None:
         sys.stdout.write(text)
     else:

@@ -28,6 +28,13 @@ def register(commands: Any) -> None:
 
 
 def _apply(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.project.committed_sources import production_sources
+
+    with production_sources("compute apply", [options.profile], acts=True):
+        return _apply_clusters(options)
+
+
+def _apply_clusters(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.project.profiles import load_profile
 
     profile = load_profile(options.profile)

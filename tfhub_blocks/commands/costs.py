@@ -134,7 +134,13 @@ def _cost(options: argparse.Namespace) -> int:
     if options.what in (HISTORY, REFRESH):
         _check_options(options, options.what)
         return _history(options) if options.what == HISTORY else _refresh(options)
+    from tfhub_blocks.control.project.committed_sources import production_sources
 
+    with production_sources("cost", [options.profile] if options.profile else []):
+        return _cost_of(options)
+
+
+def _cost_of(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.releases.release_names import locked_request
     from tfhub_blocks.control.repository.catalog import pipeline_files
 

@@ -115,6 +115,13 @@ def register(commands: Any) -> None:
 
 
 def _online(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.project.committed_sources import production_sources
+
+    with production_sources("deploy online", [options.profile], acts=True):
+        return _deploy_online(options)
+
+
+def _deploy_online(options: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
     from tfhub_blocks.control.deployments.end_dates import choose_end
@@ -188,6 +195,13 @@ def _check_share(where: str, share: int | None) -> None:
 
 
 def _batch(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.project.committed_sources import production_sources
+
+    with production_sources("deploy batch", [options.profile], note=False):
+        return _deploy_batch(options)
+
+
+def _deploy_batch(options: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
     from tfhub_blocks.control.deployments.end_dates import choose_end

@@ -96,6 +96,15 @@ def register(commands: Any) -> None:
 
 
 def _submit(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.project.committed_sources import production_sources
+
+    with production_sources("submit", [options.profile], note=False):
+        job = _sent(options)
+    return _wait(job, options.json) if options.wait else DONE
+
+
+def _sent(options: argparse.Namespace) -> "Job":
+    """Submit a pipeline or a release, and return its job."""
     # Before the slow import of azure-ai-ml: most wrong requests are found without it.
     from tfhub_blocks.control.project.profiles import load_profile
     from tfhub_blocks.control.releases.release_names import find_lock
@@ -132,13 +141,11 @@ def _submit(options: argparse.Namespace) -> int:
     made = submit(connection, prepare(connection, request, profile), _RUNS_DIR)
     stream = sys.stderr if options.json else sys.stdout
     print(f"{made.name}\n  {made.studio_url}", file=stream, flush=True)
-    job = Job(connection, made.name)
-    if options.wait:
-        return _wait(job, options.json)
-    print(f"  tfhub-blocks status {made.name} --wait", file=stream)
-    if options.json:
-        print(json.dumps({"job": made.name, "studio": made.studio_url}))
-    return DONE
+    if not options.wait:
+        print(f"  tfhub-blocks status {made.name} --wait", file=stream)
+        if options.json:
+            print(json.dumps({"job": made.name, "studio": made.studio_url}))
+    return Job(connection, made.name)
 
 
 def _refuse_beside_lock(options: argparse.Namespace) -> None:

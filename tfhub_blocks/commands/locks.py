@@ -93,7 +93,13 @@ def _lock(options: argparse.Namespace) -> int:
     if options.what == DIFF:
         return _diff(options)
     _check(options)
+    from tfhub_blocks.control.project.committed_sources import production_sources
 
+    with production_sources("lock", [], always=True, note=False):
+        return _write(options)
+
+
+def _write(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.project.profiles import load_profile
     from tfhub_blocks.control.releases.release_names import check_name
     from tfhub_blocks.control.repository.catalog import find_pipeline, split_word

@@ -66,6 +66,13 @@ def register(commands: Any) -> None:
 
 
 def _promote(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.project.committed_sources import production_sources
+
+    with production_sources("promote", [options.to], note=False):
+        return _promote_model(options)
+
+
+def _promote_model(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.lineage.run_archive import Archive
     from tfhub_blocks.control.project.profiles import read_profile
     from tfhub_blocks.control.promotion.promoting import as_record, check_reason, promote, propose

@@ -72,12 +72,26 @@ def _publish(options: argparse.Namespace) -> int:
 
     words = (split_word("publish", "--data", word) for word in options.data)
     data = {name: Path(path) for name, path in words}
+    profiles = [options.profile] if options.profile else []
+    from tfhub_blocks.control.project.committed_sources import production_sources
+
     if options.files:
         from tfhub_blocks.control.workspace.component_files import write_component_files
 
-        for path in write_component_files(options.files):
-            print(path)
+        with production_sources("publish", profiles):
+            for path in write_component_files(options.files):
+                print(path)
         return DONE
+    from tfhub_blocks.control.jobs.submission import takes_locks
+    from tfhub_blocks.control.workspace.connection import connect
+
+    connection = connect(options.workspace_config, options.registry)
+    is_restricted = options.registry is None and takes_locks(connection, "publish")
+    with production_sources("publish", profiles, always=is_restricted, acts=True):
+        return _publish_assets(options, connection, data)
+
+
+def _publish_assets(options: argparse.Namespace, connection: Any, data: dict[str, Path]) -> int:
     from tfhub_blocks.control.project.profiles import load_profile, read_profile
     from tfhub_blocks.control.workspace.asset_publishing import (
         DIFFERENT,
@@ -86,14 +100,12 @@ def _publish(options: argparse.Namespace) -> int:
         plan,
         publish,
     )
-    from tfhub_blocks.control.workspace.connection import connect
     from tfhub_blocks.control.workspace.owners import owner_in
 
     # Without --profile nothing but the owner of experiment is needed, so its faults do not count.
     profile = load_profile(options.profile) if options.profile else read_profile("experiment")
     environments = profile.environments if options.profile else None
     owner = owner_in(profile)
-    connection = connect(options.workspace_config, options.registry)
     assets = defined_assets(options.names, options.encoders, data, environments, owner)
     planned = list(plan(connection, assets, owner))
     print(f"{'registry' if options.registry else 'workspace'} {connection.name}")

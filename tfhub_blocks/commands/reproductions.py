@@ -70,6 +70,13 @@ def register(commands: Any) -> None:
 
 
 def _reproduce(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.project.committed_sources import production_sources
+
+    with production_sources("reproduce", [options.profile], note=False):
+        return _rebuild(options)
+
+
+def _rebuild(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.cards.model_facts import model_knot
     from tfhub_blocks.control.lineage.lineage_targets import find_chain
     from tfhub_blocks.control.lineage.run_archive import Archive

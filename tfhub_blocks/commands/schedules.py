@@ -53,6 +53,14 @@ def register(commands: Any) -> None:
 
 
 def _apply(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.project.committed_sources import production_sources
+    from tfhub_blocks.control.project.schedule_files import named_profiles
+
+    with production_sources("schedule apply", named_profiles(options.names)):
+        return _apply_schedules(options)
+
+
+def _apply_schedules(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.project.schedule_files import read_definition, schedule_files
     from tfhub_blocks.control.schedules.schedule_budgets import check_budgets
     from tfhub_blocks.control.schedules.workspace_schedules import apply

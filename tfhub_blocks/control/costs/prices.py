@@ -16,6 +16,7 @@ from tfhub_blocks.control.repository.catalog import installed_folder
 from tfhub_blocks.records.base.documents import VERSION_KEY, as_record, read_document
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 from tfhub_blocks.records.base.folders import write_file
+from tfhub_blocks.records.base.project_folders import origin_path, project_folder
 
 FORMAT_VERSION = 1
 FILE_NAME = "prices.toml"
@@ -93,7 +94,8 @@ class Prices:
         today = today or datetime.now(UTC).date()
         for region, prices in self.regions.items():
             age = (today - date.fromisoformat(prices.date)).days
-            dated = f"the prices for {region} in {self.path} are dated {prices.date}"
+            file = origin_path(Path(self.path))
+            dated = f"the prices for {region} in {file} are dated {prices.date}"
             if age < -1:
                 yield f"{dated}, in the future; check the clock of this machine"
             elif age > self.stale_days:
@@ -102,7 +104,7 @@ class Prices:
 
 def prices_path() -> Path:
     """Return the file of prices: the working folder's, else the installed one."""
-    here = own_prices_path()
+    here = project_folder() / "pipelines" / FILE_NAME
     return here if here.is_file() else installed_folder("pipelines") / FILE_NAME
 
 

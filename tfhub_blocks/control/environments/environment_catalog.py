@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tfhub_blocks.control.repository.catalog import component_files, installed_folder
 from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.base.project_folders import origin_path, project_folder
 from tfhub_blocks.records.environment.environment_definitions import (
     EnvironmentDefinition,
     read_definition,
@@ -70,11 +71,14 @@ def read_definitions() -> dict[str, EnvironmentDefinition]:
     """Return each definition by its folder's name; the working folder's hide installed ones."""
     folders = {
         path.name: path
-        for root in (installed_folder("components"), Path.cwd() / "components")
+        for root in (installed_folder("components"), project_folder() / "components")
         for path in root.glob("environments/[!_.]*")
         if path.is_dir()
     }
-    return {key: read_definition(short_path(path)) for key, path in sorted(folders.items())}
+    return {
+        key: replace(read_definition(short_path(path)), where=str(shown_path(path)))
+        for key, path in sorted(folders.items())
+    }
 
 
 def component_references() -> list[Reference]:
@@ -114,6 +118,11 @@ def describe(environment: Environment) -> list[tuple[str, str]]:
 def _cuda_text(lock: Lock, of_image: str) -> str:
     text = locked_version(lock, CUDA) or "none"
     return f"{text} (base image: {of_image})" if of_image else text
+
+
+def shown_path(path: Path) -> Path:
+    """Return a path for a message; a file of production's copy is named as in the project."""
+    return short_path(origin_path(path))
 
 
 def short_path(path: Path) -> Path:

@@ -274,8 +274,7 @@ def refuse_locks_only(connection: Connection, profile: Profile) -> None:
     Raises:
         BlocksError: The workspace accepts only release locks, or Azure did not answer.
     """
-    found = find("submit", connection.name, connection.client.workspaces.get, connection.name)
-    if found is not None and (found.tags or {}).get(TAKES_TAG) == "locks":
+    if takes_locks(connection, "submit"):
         raise BlocksError(
             "submit",
             f"workspace {connection.name}",
@@ -284,6 +283,16 @@ def refuse_locks_only(connection: Connection, profile: Profile) -> None:
             'a profile with takes = "locks"',
             "Pass one with --profile, or another workspace with --workspace-config",
         )
+
+
+def takes_locks(connection: Connection, where: str) -> bool:
+    """Return True if the workspace's tag restricts it to release locks.
+
+    Raises:
+        BlocksError: Azure did not answer.
+    """
+    found = find(where, connection.name, connection.client.workspaces.get, connection.name)
+    return found is not None and (found.tags or {}).get(TAKES_TAG) == "locks"
 
 
 def _check_region(name: str, profile: Profile, found: Any) -> None:

@@ -1,6 +1,7 @@
 """Assets that can be published: environments, encoders, data and steps, versioned by content."""
 
 import copy
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -14,6 +15,7 @@ from tfhub_blocks.control.environments.environment_catalog import Environment as
 from tfhub_blocks.control.project.output_store import content_digest
 from tfhub_blocks.records.base.digests import (
     CACHE_FOLDERS,
+    file_sha256,
     files_sha256,
     folder_files,
     record_digest,
@@ -23,6 +25,7 @@ from tfhub_blocks.records.base.digests import (
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import open_folder
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME
+from tfhub_blocks.records.base.project_folders import project_folder, taken_path
 from tfhub_blocks.records.environment.installed_packages import definition_digest
 from tfhub_blocks.records.pins.pins import (
     FORMAT,
@@ -33,6 +36,7 @@ from tfhub_blocks.records.pins.pins import (
     read_pin,
 )
 
+ENCODERS_FOLDER = Path("encoders")
 DIGEST_TAG = "tfhub_blocks.digest"
 # The ports and paths of the inference server, in an environment that contains it.
 _SERVER = "azureml-inference-server-http"
@@ -84,7 +88,7 @@ def environment_asset(environment: DefinedEnvironment) -> Asset:
             "the complete build context",
             "Bake the environment again with `tfhub-blocks env bake`",
         )
-    digest = definition_digest(definition.files)
+    digest, content = definition_digest(definition.files), _build_context(environment)
 
     def entity(address: str) -> Any:
         return Environment(
@@ -96,7 +100,65 @@ def environment_asset(environment: DefinedEnvironment) -> Asset:
             tags={DIGEST_TAG: digest, "owner": definition.description.owner},
         )
 
-    return Asset("environment", definition.name, definition.version, digest, entity, folder)
+    return Asset("environment", definition.name, definition.version, digest, entity, content)
+
+
+def _build_context(environment: DefinedEnvironment) -> Path:
+    """Return the folder to build an image from: that of the commit if production takes one.
+
+    Git does not contain the encoder of a baked environment. The commit names its digest, so a copy
+    is taken from the working folder and compared with that.
+    """
+    definition, folder = environment.definition, environment.folder
+    content = taken_path(folder)
+    if content == folder or not definition.encoder:
+        return content
+    target = content / ENCODERS / definition.encoder
+    if not target.exists():
+        shutil.copytree(folder / ENCODERS / definition.encoder, target)
+    if tree_digest(files_sha256(target / SAVED_MODEL_FOLDER)) != definition.encoder:
+        raise BlocksError(
+            "publish",
+            str(folder / ENCODERS / definition.encoder),
+            "the files of the encoder do not have the digest in their path",
+            "the encoder that was baked",
+            "Bake the environment again with `tfhub-blocks env bake`",
+        )
+    return content
+
+
+def pin_files() -> dict[Path, Path]:
+    """Return the file of each pin in encoders/, by the folder of its encoder.
+
+    The file is that of the commit if production takes one; the encoder's own files are compared
+    with it, wherever they are.
+    """
+    files = sorted((project_folder() / ENCODERS_FOLDER).glob(f"*/{PIN_NAME}"))
+    return {ENCODERS_FOLDER / file.parent.name: file for file in files}
+
+
+def pinned_digest(folder: Path, file: Path) -> str:
+    """Return the digest of an encoder's folder with a pin."""
+    files = files_sha256(folder if folder.is_dir() else file.parent)
+    return tree_digest({**files, PIN_NAME: file_sha256(file)})
+
+
+def check_pin(folder: Path) -> None:
+    """Check that the pin in an encoder's folder is the one of the commit that production takes.
+
+    Raises:
+        BlocksError: The pin differs.
+    """
+    file = folder / PIN_NAME
+    committed = taken_path(file)
+    if committed != file and file.is_file() and file.read_bytes() != committed.read_bytes():
+        raise BlocksError(
+            "publish",
+            str(file),
+            f"{file} differs from the commit",
+            "the pin that was reviewed and committed",
+            f"Commit {file} after a review, or run `git restore {file}`",
+        )
 
 
 def encoder_asset(folder: Path) -> Asset:

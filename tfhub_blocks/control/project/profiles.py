@@ -16,6 +16,7 @@ from tfhub_blocks.control.repository.catalog import installed_folder
 from tfhub_blocks.control.repository.people import login_name
 from tfhub_blocks.records.base.documents import read_document
 from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.base.project_folders import project_folder, taken_path
 from tfhub_blocks.records.environment import environment_drift
 from tfhub_blocks.records.environment.environment_drift import Policy
 from tfhub_blocks.records.pins import encoder_decisions
@@ -189,7 +190,7 @@ class Profile:
 def profile_folders() -> list[Path]:
     """Return the folders of profiles in search order: the working folder's, then the installed."""
     return [
-        Path.cwd() / "pipelines" / "profiles",
+        project_folder() / "pipelines" / "profiles",
         installed_folder("pipelines") / "profiles",
     ]
 
@@ -221,7 +222,7 @@ def read_profile(name: str) -> Profile:
         BlocksError: No profile has that name, or the file has an invalid key or value.
     """
     found = profile_files()
-    path = Path(name) if name.endswith(".toml") else found.get(name)
+    path = taken_path(Path(name)) if name.endswith(".toml") else found.get(name)
     if path is None or not path.is_file():
         raise BlocksError(
             "profile",

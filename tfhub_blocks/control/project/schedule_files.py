@@ -1,6 +1,7 @@
 """The files that define schedules: ``pipelines/schedules/NAME.toml``."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from tfhub_blocks.control.project.triggers import Recurrence, Trigger, make_trig
 from tfhub_blocks.control.repository.catalog import installed_folder
 from tfhub_blocks.records.base.documents import read_document
 from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.base.project_folders import project_folder
 
 FORMAT_VERSION = 1
 
@@ -39,9 +41,19 @@ class ScheduleDefinition:
 
 def schedule_files() -> dict[str, Path]:
     """Return each schedule's file by name; one in the working folder hides an installed one."""
-    folders = (installed_folder("pipelines"), Path.cwd() / "pipelines")
+    folders = (installed_folder("pipelines"), project_folder() / "pipelines")
     paths = [path for folder in folders for path in sorted(folder.glob("schedules/*.toml"))]
     return {path.stem: path for path in paths}
+
+
+def named_profiles(names: Iterable[str]) -> set[str]:
+    """Return the profiles that some schedules name, or all; unreadable files name none."""
+    wanted, found = set(names), set[str]()
+    for name, path in schedule_files().items():
+        if not wanted or name in wanted:
+            with suppress(BlocksError):
+                found.add(read_document(path, ScheduleFile, FORMAT_VERSION).profile)
+    return found
 
 
 def read_definition(name: str) -> ScheduleDefinition:

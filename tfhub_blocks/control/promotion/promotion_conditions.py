@@ -15,6 +15,7 @@ from tfhub_blocks.control.promotion.release_origin import release_refusals
 from tfhub_blocks.control.repository.git_state import is_edited
 from tfhub_blocks.control.repository.people import is_same_person
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.project_folders import origin_path
 from tfhub_blocks.records.formats.champion_comparison import CHAMPION_PORT
 from tfhub_blocks.records.formats.runtimes import RUNTIME_NAME
 from tfhub_blocks.records.pins.encoder_decisions import DEFAULT_POLICY, undecided
@@ -245,11 +246,11 @@ def _profile(case: Case) -> Iterator[BlocksError]:
             'a profile with engine = "azureml"',
         )
     elif profile.path.is_symlink() or profile.path.resolve().parent not in folders:
-        problem = f"{profile.path} is not a plain file in pipelines/profiles/"
+        problem = f"{origin_path(profile.path)} is not a plain file in pipelines/profiles/"
         expected = "a profile that was committed"
     elif is_edited(profile.path):
         problem, expected = (
-            f"{profile.path} differs from its commit",
+            f"{origin_path(profile.path)} differs from its commit",
             "a profile that was committed",
         )
     else:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tfhub_blocks.control.lineage.chain_evidence import digests_of_model
 from tfhub_blocks.control.lineage.chains import Knot
 from tfhub_blocks.control.promotion.promotion_case import RELEASE_FACT, WHERE, Case, Release
-from tfhub_blocks.control.releases.release_names import FOLDER
+from tfhub_blocks.control.releases.release_names import FOLDER, lock_files
 from tfhub_blocks.control.repository.git_state import (
     check_committed,
     check_descends,
@@ -16,7 +16,7 @@ from tfhub_blocks.control.repository.git_state import (
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import Provenance
 from tfhub_blocks.records.formats.data_versions import CHILD_FACT, read_child
-from tfhub_blocks.records.formats.releases import SUFFIX, ReleaseLock, read_lock
+from tfhub_blocks.records.formats.releases import ReleaseLock, read_lock
 
 
 def with_release(case: Case) -> Case:
@@ -39,9 +39,9 @@ def with_release(case: Case) -> Case:
 
 def _locks() -> Iterator[tuple[Path, ReleaseLock | None]]:
     """Yield each local lock, or None for a lock that was edited, from which nothing can come."""
-    for path in sorted(FOLDER.glob(f"*{SUFFIX}")):
+    for path, file in lock_files().items():
         try:
-            yield path, read_lock(path)
+            yield path, read_lock(file)
         except BlocksError:
             yield path, None
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from tfhub_blocks.control.repository.catalog import pipeline_files
 from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.base.project_folders import project_folder, taken_path
 from tfhub_blocks.records.formats.releases import SUFFIX, ReleaseLock, read_lock
 
 FOLDER = Path("pipelines") / "releases"
@@ -16,6 +17,12 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 def lock_path(name: str) -> Path:
     """Return the path of the lock with a name."""
     return FOLDER / f"{name}{SUFFIX}"
+
+
+def lock_files() -> dict[Path, Path]:
+    """Return the file of each lock by its path in the project, sorted."""
+    files = sorted((project_folder() / FOLDER).glob(f"*{SUFFIX}"))
+    return {FOLDER / file.name: file for file in files}
 
 
 def check_name(name: str) -> None:
@@ -43,7 +50,7 @@ def find_lock(word: str) -> Path | None:
     Raises:
         BlocksError: The path of a lock does not exist.
     """
-    path = Path(word) if word.endswith(SUFFIX) else lock_path(word)
+    path = taken_path(Path(word) if word.endswith(SUFFIX) else lock_path(word))
     if path.is_file():
         return path
     if word.endswith(SUFFIX):
@@ -65,7 +72,7 @@ def require_lock(word: str) -> Path:
     """
     path = find_lock(word)
     if path is None:
-        known = sorted(it.name.removesuffix(SUFFIX) for it in FOLDER.glob(f"*{SUFFIX}"))
+        known = [it.name.removesuffix(SUFFIX) for it in lock_files()]
         raise BlocksError(
             "lock",
             word,

@@ -22,6 +22,7 @@ from tfhub_blocks.control.repository.git_state import (
 )
 from tfhub_blocks.records.base.digests import files_sha256
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.project_folders import project_folder
 from tfhub_blocks.records.environment.code_snapshots import PACKAGE
 from tfhub_blocks.records.environment.package_locks import STEP_LOCK_NAME, parse_lock
 from tfhub_blocks.records.formats.locked_expectations import Expected, code_digest
@@ -76,7 +77,8 @@ def _check_evidence(lock: ReleaseLock) -> None:
 
 def _check_place(path: Path) -> None:
     """Check that a lock is in the folder where locks are reviewed, not elsewhere in the commit."""
-    if path.parent.resolve() != FOLDER.resolve():
+    reviewed = {folder.resolve() for folder in (FOLDER, project_folder() / FOLDER)}
+    if path.parent.resolve() not in reviewed:
         raise BlocksError(
             "submit",
             str(path),

@@ -7,13 +7,14 @@ import math
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 from tfhub_blocks.records.base.import_frames import know_import_frames
+from tfhub_blocks.records.base.project_folders import package_folder, project_folder
+from tfhub_blocks.records.base.source_imports import SourceLoader, import_from_source
 
 MODEL_TYPES = {"mlflow_model", "custom_model", "triton_model"}
 DATA_TYPES = {"uri_folder", "uri_file", "mltable"} | MODEL_TYPES
@@ -55,13 +56,13 @@ def component_files() -> dict[str, SourceFile]:
 
 
 def _folders(kind: str) -> list[Path]:
-    return [installed_folder(kind), Path.cwd() / kind]
+    return [installed_folder(kind), project_folder() / kind]
 
 
 def installed_folder(kind: str) -> Path:
     """Return the folder of ``components`` or ``pipelines`` that is installed with tfhub-blocks."""
     # In a checkout it is a link to the folder at the top.
-    return Path(str(files(f"tfhub_blocks.{kind}"))).resolve()
+    return (package_folder() / kind).resolve()
 
 
 def find_pipeline(name: str) -> SourceFile:
@@ -132,6 +133,7 @@ def module_name(path: Path) -> str:
 def _load_module(path: Path) -> ModuleType:
     name = module_name(path)
     know_import_frames()
+    import_from_source()
     if name.startswith("tfhub_blocks."):
         return importlib.import_module(name)
     # As Python does for a script: its neighbours and their parent folder can be imported.
@@ -139,7 +141,7 @@ def _load_module(path: Path) -> ModuleType:
         if str(folder) in sys.path:
             sys.path.remove(str(folder))
         sys.path.insert(0, str(folder))
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=SourceLoader(name, str(path)))
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} cannot be imported")
     module = importlib.util.module_from_spec(spec)

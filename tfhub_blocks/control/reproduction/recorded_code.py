@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import tfhub_blocks
 from tfhub_blocks.control.lineage.run_archive import StepOfRun
 from tfhub_blocks.control.repository.catalog import component_files
 from tfhub_blocks.records.base.digests import CACHE_FOLDERS, sources_sha256, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.project_folders import package_folder
 from tfhub_blocks.records.environment.code_snapshots import copy_code, write_step_package
 from tfhub_blocks.records.environment.environment_references import environment_reference
 from tfhub_blocks.records.environment.package_locks import STEP_LOCK_NAME, Lock, parse_lock
@@ -64,7 +64,7 @@ def find_code(
     folder = scratch / step / CODE_FOLDER
     if not folder.exists():
         copy_code(own.path.parent, folder)
-        write_step_package(own.path, Path(tfhub_blocks.__file__).parent, folder)
+        write_step_package(own.path, package_folder(), folder)
     return _read(step, folder, "this checkout") if _digest(folder) == digest else None
 
 

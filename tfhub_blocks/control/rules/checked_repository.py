@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_blocks.control.environments.environment_catalog import locked_version, read_definitions
-from tfhub_blocks.control.project.assets import VERSION_DIGITS
+from tfhub_blocks.control.project.assets import VERSION_DIGITS, pin_files, pinned_digest
 from tfhub_blocks.control.project.profiles import Profile, profile_files, read_profile
 from tfhub_blocks.control.project.run_requests import pipeline_ports, prepare_draft
 from tfhub_blocks.control.project.schedule_files import FORMAT_VERSION, ScheduleFile, schedule_files
@@ -22,9 +22,9 @@ from tfhub_blocks.control.repository.catalog import (
 )
 from tfhub_blocks.control.rules.source_lines import SourceLine, Sources
 from tfhub_blocks.control.rules.subject import DeclaredStep, Port, Subject
-from tfhub_blocks.records.base.digests import files_sha256, tree_digest
 from tfhub_blocks.records.base.documents import read_document
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.project_folders import origin_text, taken_path
 from tfhub_blocks.records.environment.environment_definitions import EnvironmentDefinition
 from tfhub_blocks.records.environment.package_locks import Lock
 from tfhub_blocks.records.pins.pins import PIN_NAME, Pin, read_pin
@@ -118,12 +118,12 @@ class Repository:
             BlocksError: The pin cannot be read.
         """
         if not encoder.startswith("azureml:"):
-            file = Path(encoder) / PIN_NAME
+            file = taken_path(Path(encoder) / PIN_NAME)
             return read_pin(file) if file.is_file() else None
         name, _, version = encoder.removeprefix("azureml:").rpartition(":")
-        for file in sorted(Path("encoders").glob(f"*/{PIN_NAME}")):
+        for folder, file in pin_files().items():
             pin = read_pin(file)
-            digest = tree_digest(files_sha256(file.parent)) if pin.name == name else ""
+            digest = pinned_digest(folder, file) if pin.name == name else ""
             if digest and digest[:VERSION_DIGITS] == version:
                 return pin
         return None
@@ -163,7 +163,7 @@ class Repository:
         what = error.what.partition(".")[0] if isinstance(error, BlocksError) else ""
         place = self.sources.node(path, what)
         place = replace(place, line=lines[-1]) if lines else place
-        return Uncompiled(pipeline, place, " ".join(message.split()))
+        return Uncompiled(pipeline, place, " ".join(origin_text(message).split()))
 
     def _step(self, component: Any) -> DeclaredStep:
         if id(component) not in self._steps:

@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-from tfhub_blocks.control.environments.environment_catalog import short_path
+from tfhub_blocks.control.environments.environment_catalog import shown_path
 from tfhub_blocks.control.project.profiles import Profile
 from tfhub_blocks.control.project.rule_exceptions import Severity
 from tfhub_blocks.control.rules import (
@@ -213,6 +213,6 @@ def _crash(what: str, error: Exception, pipeline: str) -> Finding:
         "Fix the file that the rule could not read, or the rule itself",
         what,
         pipeline,
-        SourceLine(short_path(Path(file)), trace.tb_lineno if trace else 1),
+        SourceLine(shown_path(Path(file)), trace.tb_lineno if trace else 1),
         rule_crashed.id,
     )

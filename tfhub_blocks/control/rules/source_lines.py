@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tfhub_blocks.control.environments.environment_catalog import short_path
+from tfhub_blocks.control.environments.environment_catalog import shown_path
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Sources:
         lines = self._nodes(path)
         # azure-ai-ml names the nodes of a name that is used again NAME_1, NAME_2 and so on.
         found = lines.get(name) or lines.get(re.sub(r"_\d+$", "", name)) or lines.get("")
-        return SourceLine(short_path(path), found or 1)
+        return SourceLine(shown_path(path), found or 1)
 
     def step(self, path: Path, word: str = "") -> SourceLine:
         """Return the line of a port or decorator argument in a component.py, else the function."""
@@ -61,8 +61,8 @@ class Sources:
                 for decorator in function.decorator_list:
                     named += decorator.keywords if isinstance(decorator, ast.Call) else []
                 found = [it.lineno for it in named if it.arg == word]
-                return SourceLine(short_path(path), (found or [function.lineno])[0])
-        return SourceLine(short_path(path))
+                return SourceLine(shown_path(path), (found or [function.lineno])[0])
+        return SourceLine(shown_path(path))
 
     def key(self, path: Path, key: str) -> SourceLine:
         """Return the line of a dotted key in a TOML file, else that of the nearest table."""
@@ -81,12 +81,12 @@ class Sources:
                 continue
             if f"{key}.".startswith(f"{found}.") and len(found) > best[0]:
                 best = (len(found), line)
-        return SourceLine(short_path(path), best[1])
+        return SourceLine(shown_path(path), best[1])
 
     def text(self, path: Path, part: str) -> SourceLine:
         """Return the first line that contains a text."""
         lines = enumerate(self._lines(path), 1)
-        return SourceLine(short_path(path), next((n for n, text in lines if part in text), 1))
+        return SourceLine(shown_path(path), next((n for n, text in lines if part in text), 1))
 
     def calls(self, path: Path) -> list[Call]:
         """Return each call in a source."""

@@ -12,11 +12,13 @@ from tfhub_blocks.control.environments.environment_catalog import find_environme
 from tfhub_blocks.control.project.assets import (
     DIGEST_TAG,
     Asset,
+    check_pin,
     component_asset,
     data_asset,
     encoder_asset,
     environment_asset,
     load_components,
+    pin_files,
 )
 from tfhub_blocks.control.repository.catalog import component_files
 from tfhub_blocks.control.workspace.azure_errors import find, told
@@ -34,7 +36,6 @@ _OPERATIONS = {
     "data": "data",
     "component": "components",
 }
-ENCODERS_FOLDER = Path("encoders")
 NEW, THERE, DIFFERENT = "publish", "already exists", "refused"
 
 
@@ -84,7 +85,12 @@ def defined_assets(
         needed = {c.environment.removeprefix("azureml:").partition(":")[0] for c in components}
         defined = [found for found in defined if found.definition.name in needed]
     else:
-        folders += [path.parent for path in sorted(ENCODERS_FOLDER.glob(f"*/{PIN_NAME}"))]
+        folders += [
+            folder if (folder / PIN_NAME).is_file() else file.parent
+            for folder, file in pin_files().items()
+        ]
+    for folder in folders:
+        check_pin(folder)
     return [
         *map(environment_asset, defined),
         *map(encoder_asset, dict.fromkeys(folders)),
