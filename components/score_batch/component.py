@@ -15,7 +15,7 @@ from tfhub_blocks.records.formats.predictions import open_predictions
     display_name="Score batch",
     description="Predict labels and probabilities for each item of a snapshot, a folder or a "
     "table, and write them as Parquet. The row of an unreadable item contains the reason.",
-    environment="azureml:tfhub-blocks-gpu:82124a4c584d",
+    environment="azureml:tfhub-blocks-gpu:e25398a4c390",
     tags={"role": "gpu", "category": "score", "workers": "many"},
 )
 def score_batch(

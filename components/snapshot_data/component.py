@@ -15,7 +15,7 @@ from tfhub_blocks.records.formats.snapshots import SNAPSHOT
         "Copy a data set that may change into an immutable snapshot. The content of an item "
         "determines its id and its split; items are packed into Arrow shards."
     ),
-    environment="azureml:tfhub-blocks-cpu:bff2af3ff154",
+    environment="azureml:tfhub-blocks-cpu:f830f7b8bc82",
     tags={"role": "cpu", "category": "data", "opens": "source"},
 )
 def snapshot_data(

@@ -5,8 +5,8 @@ from tfhub_blocks.records.base.errors import BlocksError
 # The packages that tfhub-blocks-control leaves out (decision 56), by the names that are imported.
 _OF_COMPUTE = frozenset(
     {
-        "kagglehub", "openvino", "pandas", "scipy", "soundfile", "soxr", "starlette", "tensorflow",
-        "tensorflow_hub", "tf_keras", "uvicorn",
+        "kagglehub", "openvino", "pandas", "pi_heif", "scipy", "simplejpeg", "soundfile", "soxr",
+        "starlette", "tensorflow", "tensorflow_hub", "tf_keras", "uvicorn",
     }
 )  # fmt: skip
 _OF_SAMPLES = frozenset(
