@@ -63,6 +63,17 @@ def test_model_answers_and_evidence_is_about_it():
     assert evidence.model_digest == read_lineage(V01 / "model").digest
 
 
+def test_model_prepares_items_as_its_release_did():
+    from tfhub_blocks.compute.models.served_model import load_served
+    from tfhub_blocks.compute.tf.tensorflow_setup import tf
+
+    served = load_served(V01 / "model", "test")
+    contents = [item.content for item in tfhub_blocks.open_snapshot(V01 / "snapshot").items()]
+    own = served.loaded.signatures["serving_default"](contents=tf.constant(contents))
+    answers = served.answered(served.prepare(contents))
+    np.testing.assert_allclose(answers, own["probabilities"], atol=1e-6)
+
+
 def test_model_still_loads_in_mlflow_by_its_own_code(tmp_path):
     import mlflow
 

@@ -113,6 +113,22 @@ def png(seed: int, size: int = 8) -> bytes:
 # What an item is
 
 
+def test_properties_of_pictures_that_users_may_not_expect_become_warnings(take, tmp_path):
+    files = {f"{'ab'[row % 2]}/{row}.png": png(row) for row in range(20)}
+    for row in range(20, 23):
+        stream = BytesIO()
+        Image.new("RGBA", (8, 8), (row, 0, 0, 99)).save(stream, "PNG")
+        files[f"a/{row}.png"] = stream.getvalue()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stream = BytesIO()
+    Image.new("RGB", (8, 9), "red").save(stream, "JPEG", exif=exif)
+    files["b/turned.jpg"] = stream.getvalue()
+    warnings = take(write_files(tmp_path / "source", files), modality="image").manifest.warnings
+    assert "3 items are transparent in part, and are put on the background of the" in str(warnings)
+    assert "1 items have an orientation tag, which is applied" in warnings
+
+
 def test_items_are_named_and_sorted_by_their_content(tmp_path, take):
     files = two_classes()
     taken = take(write_files(tmp_path / "source", files), modality="bytes")
@@ -260,14 +276,12 @@ def test_splits_of_folders_are_respected_and_a_leak_is_rejected(tmp_path, take):
 
 def test_unusable_images_are_rejected_with_their_reasons(tmp_path, take):
     files = {f"{'ab'[n % 2]}/{n}.png": png(n) for n in range(20)}
-    webp = BytesIO()
-    Image.new("RGB", (9, 9)).save(webp, "WEBP")
     bad = {
         "a/cut.png": png(1, 64)[:-30],
         "a/empty.png": b"",
         "a/huge.png": png(1, 200),
         "a/text.png": b"hello",
-        "a/webp.png": webp.getvalue(),
+        "a/document.png": b"%PDF-1.7",
         "b/one.png": b"both" + png(3),
         "both.png": b"not an item",
         "a/both.png": png(99),
@@ -281,13 +295,14 @@ def test_unusable_images_are_rejected_with_their_reasons(tmp_path, take):
     assert taken.manifest.rejected == 10
     assert taken.reasons() == {
         "a/both.png": both,
-        "a/cut.png": "the image cannot be decoded: image file is truncated",
+        "a/cut.png": "the image is truncated",
         "a/empty.png": "the item is empty",
         "a/gone.png": "the file does not exist",
         "a/huge.png": "the image has 200 x 200 pixels, more than 10000 pixels",
         "a/pipe.png": "the path is not a plain file",
         "a/text.png": "the file is not an image",
-        "a/webp.png": "the file is WebP, which encoders do not decode: convert it to JPEG or PNG",
+        "a/document.png": "the file is PDF, which encoders do not decode: convert it to JPEG or "
+        "PNG",
         "b/both.png": both,
         "b/one.png": "the file is not an image",
     }
@@ -402,8 +417,9 @@ NO_ROWS = (
             {"a/1.txt": b"1", "b/1.txt": b"2", "b/2.jpg": b"3"},
             {},
             SOURCE + "modality is auto, but most files have no known extension: 2 .txt, 1 .jpg. "
-            "Expected a table with the column text, or files of image (bmp, gif, jpeg, jpg, png) "
-            "or audio (flac, mp3, ogg, wav). Set modality to image, audio or bytes.",
+            "Expected a table with the column text, or files of image (avif, bmp, gif, heic, "
+            "heif, jpeg, jpg, png, tif, tiff, webp) or audio (aif, aifc, aiff, au, caf, flac, mp3, "
+            "ogg, snd, w64, wav). Set modality to image, audio or bytes.",
         ),
         (
             {"a/1.txt": b"1"},

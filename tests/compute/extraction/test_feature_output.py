@@ -69,8 +69,7 @@ def test_rows_follow_the_snapshot_and_hold_what_the_encoder_gives(
 
     stored = pa.Table.from_batches(open_snapshot(snapshot, "test").batches())
     assert table.select(["id", "label", "split"]) == stored.select(["id", "label", "split"])
-    contents = tf.constant(stored["content"].to_pylist())
-    expected = encoder.features(encoder.preprocess(contents)).numpy()
+    expected = encoder.encode(stored["content"].to_pylist())
     assert np.array(table["vector"].to_pylist()) == pytest.approx(expected, abs=1e-5)
     manifest = open_features(tmp_path / "features", "test").manifest
     assert (manifest.items, manifest.dimension) == (count, 24)
@@ -107,7 +106,7 @@ def test_an_item_that_cannot_be_decoded_is_named(
         extracted(snapshot, encoder, tmp_path / "features")
 
     assert hashlib.sha256(broken).hexdigest() in str(caught.value)
-    assert "the content cannot be decoded (jpeg::Uncompress failed. Invalid" in str(caught.value)
+    assert "the content cannot be decoded (the image cannot be decoded: " in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -273,6 +272,18 @@ def test_features_of_another_kind_are_computed_anew_and_that_is_told(
         "warning: earlier features are not reused: "
         "their engine was tensorflow/cpu and is openvino/cpu now"
     )
+
+
+def test_features_of_another_preparation_are_computed_anew_and_that_is_told(
+    whole: Path, many: Path, encoder: Encoder
+) -> None:
+    previous = open_features(whole, "test")
+    older = {"modality": "image", "version": 2}
+    earlier = replace(previous, manifest=replace(previous.manifest, preprocessing=older))
+    extraction = Extraction(
+        open_snapshot(many, "test"), encoder, InferenceOptions("tensorflow"), earlier
+    )
+    assert extraction.reusable("tensorflow/cpu") == (None, "preparation was 1 and is 2 now")
 
 
 def test_auto_stays_with_the_engine_of_earlier_features(

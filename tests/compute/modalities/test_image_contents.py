@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tfhub_blocks.compute.modalities import pictures
 from tfhub_blocks.compute.modalities.images import Images
 from tfhub_blocks.compute.modalities.modality import Limits
 
@@ -45,6 +46,11 @@ IMAGES = {
     "bmp": encoded(picture(), format="BMP"),
     "grey bmp": encoded(picture("L"), format="BMP"),
     "bmp with alpha": encoded(picture("RGBA"), format="BMP"),
+    "bilevel bmp": encoded(picture("1"), format="BMP"),
+    "bmp with a palette": encoded(picture("P"), format="BMP"),
+    "webp": encoded(picture(), format="WEBP"),
+    "tiff": encoded(picture(), format="TIFF"),
+    "avif": encoded(picture(), format="AVIF"),
     "two pictures in a jpeg": encoded(*FRAMES[:2], format="MPO"),
 }
 
@@ -62,16 +68,14 @@ def test_truncated_image_is_rejected(name, missing_bytes):
     assert "truncated" in fault or "broken" in fault, fault
 
 
-def test_tensorflow_decodes_whatever_length_is_accepted():
-    import tensorflow as tf
-
+def test_whatever_length_is_accepted_is_decoded():
     tail = np.random.default_rng(1).bytes(20)
     accepted = 0
     for content in IMAGES.values():
         for end in range(len(content) - 40, len(content) + 20):
             changed = (content + tail)[:end]
             if Images.content_fault(changed, LIMITS) is None:
-                tf.io.decode_image(changed, channels=3, expand_animations=False)
+                pictures.read(changed)
                 accepted += 1
     assert accepted > 200
 
@@ -90,20 +94,12 @@ def test_png_with_a_wrong_checksum_is_rejected():
         (b"hello", "the file is not an image"),
         (b"\0" * 1000, "the file is not an image"),
         (
-            encoded(picture(), format="WEBP"),
-            "the file is WebP, which encoders do not decode: convert it to JPEG or PNG",
+            b"%PDF-1.7",
+            "the file is PDF, which encoders do not decode: convert it to JPEG or PNG",
         ),
         (
-            encoded(picture(), format="TIFF"),
-            "the file is TIFF, which encoders do not decode: convert it to JPEG or PNG",
-        ),
-        (
-            encoded(picture("1"), format="BMP"),
-            "the file is a BMP with a palette, bit masks or compression: convert it to PNG",
-        ),
-        (
-            encoded(picture("P"), format="BMP"),
-            "the file is a BMP with a palette, bit masks or compression: convert it to PNG",
+            b"\0\0\0\x0cjP  \r\n\x87\n",
+            "the file is JPEG 2000, which encoders do not decode: convert it to JPEG or PNG",
         ),
         (
             encoded(Image.new("1", (30_000, 30_000)), format="PNG"),

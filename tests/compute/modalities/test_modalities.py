@@ -30,7 +30,9 @@ def test_samples_are_items_and_can_be_decoded(given: Modality) -> None:
         decoded
     )
     assert given.samples() == given.samples()
-    assert given.preprocess(tf.constant(decoded)).shape[0] == len(decoded)
+    stacked = given.stacked(decoded)
+    assert stacked.shape == given.spec(len(decoded)).shape
+    assert stacked.dtype == given.spec(None).dtype
 
 
 @pytest.mark.parametrize("given", INPUTS, ids=lambda each: each.name)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tfhub_blocks.compute.modalities import waveforms
 from tfhub_blocks.compute.modalities.modality import Limits
 from tfhub_blocks.compute.modalities.sounds import Sounds
 from tfhub_blocks.compute.tf.tensorflow_setup import tf
@@ -28,6 +29,10 @@ FILES = {
     "flac": encoded(kind="FLAC"),
     "mp3": encoded(kind="MP3"),
     "ogg": encoded(kind="OGG"),
+    "aiff": encoded(kind="AIFF"),
+    "au": encoded(kind="AU"),
+    "caf": encoded(kind="CAF"),
+    "w64": encoded(kind="W64"),
     "stereo": encoded(np.stack([TONE, TONE], axis=1), kind="FLAC"),
     "wav that was streamed": encoded()[:4] + b"\xff\xff\xff\xff" + encoded()[8:],
 }
@@ -54,14 +59,20 @@ def test_truncated_sound_is_rejected(name: str) -> None:
     assert "\n" not in fault
 
 
-FOREIGN = "the file is not WAV, FLAC, MP3 or OGG: convert it to one of these formats"
+FOREIGN = (
+    "the file is not WAV, FLAC, MP3, OGG, AIFF, AU, CAF or W64: convert it to one of these formats"
+)
 
 
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
         (b"hello", FOREIGN),
-        (encoded(kind="AIFF"), FOREIGN),
+        (b"FORM\0\0\0\4ILBM", FOREIGN),
+        (
+            encoded(np.stack([TONE, -TONE], axis=1)),
+            "the audio is silent as mono: its channels cancel out",
+        ),
         (b"\xff\xd8\xff\xe0", FOREIGN),
         (b"RIFF\x24\0\0\0WEBPVP8 ", FOREIGN),
         (b"RIFF", FOREIGN),
@@ -97,6 +108,32 @@ def test_any_bytes_are_judged_without_an_exception() -> None:
             for index in random.integers(0, min(200, len(changed)), 8):
                 changed[index] ^= 1 << int(random.integers(8))
             Sounds.content_fault(bytes(changed), Limits(1, 60))
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+@pytest.mark.parametrize("gain", [20, 1e30])
+def test_a_sound_above_full_scale_is_scaled_to_a_peak_of_one(gain: float, subtype: str) -> None:
+    loud = encoded(gain * TONE.astype(float), subtype=subtype)
+    quiet = encoded(TONE * 1.9, subtype="FLOAT")
+    decoded = [np.frombuffer(Sounds((-1,), 16000).decode(each), "<f4") for each in (loud, quiet)]
+    assert np.abs(decoded[0]).max() <= 1
+    np.testing.assert_allclose(decoded[0] * 0.95, decoded[1], atol=0.02)
+    assert Sounds.examined(loud, LIMITS) == (None, (waveforms.LOUD,))
+    assert Sounds.examined(quiet, LIMITS) == (None, ())
+
+
+def test_resampling_does_not_exceed_full_scale() -> None:
+    square = encoded(np.sign(TONE) * 0.999)
+    assert np.abs(np.frombuffer(Sounds((-1,), 16000).decode(square), "<f4")).max() <= 1
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_clipping_and_cancelling_channels_are_noted(side: int) -> None:
+    waves = np.abs(TONE) * side
+    assert Sounds.examined(encoded((waves * 3).clip(-1, 1)), LIMITS) == (None, (waveforms.CLIPPED,))
+    assert Sounds.examined(encoded(waves * 2), LIMITS) == (None, ())
+    nearly = np.stack([TONE, -0.99 * TONE], axis=1)
+    assert Sounds.examined(encoded(nearly), LIMITS) == (None, (waveforms.CANCELLED,))
 
 
 def summed(given: Sounds, samples: int, pooling="mean"):

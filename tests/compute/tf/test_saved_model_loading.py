@@ -100,7 +100,7 @@ def served(encoder: Encoder, folder: Path) -> Callable[[list[bytes]], np.ndarray
     labels = tuple(map(str, range(dimension)))
     head = Head(np.eye(dimension, dtype=np.float32), np.zeros(dimension, np.float32), labels, 1.0)
     module = ServingModule(encoder, head)
-    save_module(module, folder, {"serving_default": module.trace()})
+    save_module(module, folder, module.trace())
     loaded = tf.saved_model.load(str(folder)).signatures["serving_default"]
     return lambda contents: loaded(contents=tf.constant(contents))["probabilities"].numpy()
 
@@ -117,7 +117,7 @@ def test_each_class_gives_the_same_features_and_a_model_that_stands_alone(
     assert encoder.pin.training.variables == (0 if kind == "signature" else 1)
     assert len(encoder.pin.training.trainable) == (1 if kind in ("reusable", "keras_export") else 0)
     contents = list(Images.samples())
-    images = encoder.preprocess(tf.constant(contents))
+    images = tf.constant(encoder.prepare(contents))
     features = encoder.encode(contents)
     np.testing.assert_allclose(features, expected(images), atol=1e-5)
     np.testing.assert_allclose(frozen_vectors(encoder, contents), features, atol=1e-5)

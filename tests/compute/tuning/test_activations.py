@@ -32,8 +32,8 @@ def test_each_item_of_two_splits_has_what_the_lower_part_gives_for_it(
         assert items.ids == tuple(row["id"] for row in rows)
         labels = [snapshot.manifest.labels[target] for target in items.targets]
         assert labels == [row["label"] for row in rows]
-        contents = tf.constant([row["content"] for row in rows])
-        expected = tunable.lower(cut)(tunable.encoder.preprocess(contents)).numpy()
+        prepared = tunable.encoder.prepare([row["content"] for row in rows])
+        expected = tunable.lower(cut)(tf.constant(prepared)).numpy()
         given = np.concatenate([batch for batch, _ in items.in_order(7)])
         np.testing.assert_allclose(given, expected, atol=1e-5)
 

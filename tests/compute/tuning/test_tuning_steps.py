@@ -35,7 +35,7 @@ def test_losses_are_those_of_the_whole_encoder_trained_the_ordinary_way(
     keras_optimizer = tf_keras.optimizers.AdamW(1e-2, weight_decay=0.0)
     contents = {r["id"]: r["content"] for b in snapshot.batches() for r in b.to_pylist()}
     train_items = data.train
-    images = other.encoder.preprocess(tf.constant([contents[item] for item in train_items.ids]))
+    images = other.encoder.prepare([contents[item] for item in train_items.ids])
     rows = np.concatenate([rows for rows, _ in train_items.in_order(64)])
     penalties = other.encoder.loaded.modules[0].regularization_losses
     assert len(penalties) == 1

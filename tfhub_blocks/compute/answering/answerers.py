@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.inference.computations import Computation
+from tfhub_blocks.compute.inference.computations import Computation, filled
 from tfhub_blocks.compute.inference.engine_interface import Forward, Precision
 from tfhub_blocks.compute.inference.engine_list import ENGINES
 from tfhub_blocks.compute.modalities.modality import Modality
@@ -120,7 +120,7 @@ def batch_sizes(largest: int) -> list[int]:
 
 
 class EngineAnswerer(Answerer):
-    """An answerer that prepares items one by one in TensorFlow, and runs batches in an engine.
+    """An answerer that prepares items one by one, and runs batches in an engine.
 
     A batch is padded with its last item to the next compiled size.
     """
@@ -147,10 +147,7 @@ class EngineAnswerer(Answerer):
 
     def prepared(self, content: Content) -> Any:
         """Return the engine's input for one item, a batch of one."""
-        try:
-            return self._smallest.preprocess(tf.constant([_decoded(self.input, content)]))
-        except tf.errors.InvalidArgumentError as error:
-            raise UndecodableError(first_line(error)) from error
+        return _prepared(self._smallest.prepare, content)
 
     def answered(self, prepared: Sequence[Any]) -> NDArray[np.float32]:
         """Return answers, computed in batches of the largest size and a last batch."""
@@ -161,41 +158,55 @@ class EngineAnswerer(Answerer):
     def _batch(self, prepared: Sequence[Any]) -> NDArray[np.float32]:
         pairs = zip(self._computations, self._forwards, strict=True)
         computation, forward = next(p for p in pairs if p[0].batch_size >= len(prepared))
-        given = prepared[0]
-        if computation.batch_size > 1:
-            filled = [*prepared, *[prepared[-1]] * (computation.batch_size - len(prepared))]
-            given = tf.nest.map_structure(lambda *each: tf.concat(each, 0), *filled)
+        given = filled(_joined(prepared), computation.batch_size - len(prepared))
         return computation.flat(forward(given))[: len(prepared)]
 
 
 class OwnAnswerer(Answerer):
-    """An answerer that calls an unchanged SavedModel, whose graph decodes."""
+    """An answerer that prepares items one by one, and calls an unchanged SavedModel."""
 
     def __init__(
-        self, labels: Sequence[str], encoder_input: Modality, call: Any, runtime: Runtime
+        self,
+        labels: Sequence[str],
+        encoder_input: Modality,
+        prepare: Callable[[Sequence[bytes]], Any],
+        call: Callable[[Any], Any],
+        runtime: Runtime,
     ) -> None:
         self.labels, self.input, self.runtime = tuple(labels), encoder_input, runtime
-        self._call = call
+        self._prepare, self._call = prepare, call
 
-    def prepared(self, content: Content) -> bytes:
-        """Return the graph's input for one item."""
-        return _decoded(self.input, content)
+    def prepared(self, content: Content) -> Any:
+        """Return the graph's input for one item, a batch of one."""
+        return _prepared(self._prepare, content)
 
-    def answered(self, prepared: Sequence[bytes]) -> NDArray[np.float32]:
+    def answered(self, prepared: Sequence[Any]) -> NDArray[np.float32]:
         """Return answers, computed in one call."""
         return answered_at_once(self._ask, prepared)
 
-    def _ask(self, prepared: Sequence[bytes]) -> NDArray[np.float32]:
+    def _ask(self, prepared: Sequence[Any]) -> NDArray[np.float32]:
         try:
-            rows: NDArray[np.float32] = self._call(tf.constant(list(prepared), tf.string)).numpy()
+            given = tf.convert_to_tensor(_joined(prepared))
+            rows: NDArray[np.float32] = self._call(given).numpy()
         except tf.errors.InvalidArgumentError as error:
             raise UndecodableError(first_line(error)) from error
         return rows
 
 
-def _decoded(encoder_input: Modality | None, content: Content) -> bytes:
+def _prepared(prepare: Callable[[Sequence[bytes]], Any], content: Content) -> Any:
     given = content.encode() if isinstance(content, str) else content
     try:
-        return encoder_input.decode(given) if encoder_input else given
+        return prepare([given])
     except ValueError as error:
         raise UndecodableError(str(error)) from error
+    except tf.errors.InvalidArgumentError as error:  # a model of an earlier version
+        raise UndecodableError(first_line(error)) from error
+
+
+def _joined(prepared: Sequence[Any]) -> Any:
+    """Return prepared items, each a batch of one, as one batch."""
+    if len(prepared) == 1:
+        return prepared[0]
+    if isinstance(prepared[0], np.ndarray):
+        return np.concatenate(prepared)
+    return tf.concat(prepared, 0)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tfhub_blocks.compute.answering.answerers import (
     Answerer,
@@ -14,7 +14,7 @@ from tfhub_blocks.compute.answering.answerers import (
 from tfhub_blocks.compute.encoders.encoder import Encoder, load_encoder
 from tfhub_blocks.compute.inference.engine_interface import UnfitError
 from tfhub_blocks.compute.models.served_model import ServedModel, load_served
-from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced
+from tfhub_blocks.compute.tf.tensorflow_setup import traced
 from tfhub_blocks.records.base.digests import sources_sha256, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import Format, open_folder
@@ -172,7 +172,7 @@ def open_answerer(
         return folder.pyfunc(runtime)
     source = folder.load()
     if runtime.engine == OWN:
-        return OwnAnswerer(source.labels, source.input, _own_program(source), runtime)
+        return OwnAnswerer(source.labels, source.input, source.prepare, _own(source), runtime)
     computations = [source.computation(n, where) for n in batch_sizes(runtime.largest_batch)]
     try:
         return EngineAnswerer(source.labels, computations).compile(runtime)
@@ -196,15 +196,12 @@ def load_model(path: Path, trust_code: bool = False) -> Answerer:
     return open_answerer(path, where="load_model", trust_code=trust_code)
 
 
-def _own_program(source: ServedModel | Encoder) -> Callable[[tf.Tensor], tf.Tensor]:
-    if isinstance(source, Encoder):
-        strings = tf.TensorSpec([None], tf.string)
-        program: Callable[[tf.Tensor], tf.Tensor] = traced(
-            lambda c: source.features(source.preprocess(c)), input_signature=[strings]
-        )
-        return program
-    whole = source.loaded.signatures["serving_default"]
-    return lambda contents: whole(contents=contents)["probabilities"]
+def _own(source: ServedModel | Encoder) -> Callable[[Any], Any]:
+    """Return the graph of a model or an encoder as it was saved, for prepared items."""
+    if isinstance(source, ServedModel):
+        return source.answered
+    graph: Callable[[Any], Any] = traced(source.features, input_signature=[source.input.spec(None)])
+    return graph
 
 
 def _unfit(where: str, runtime: Runtime, reason: str) -> BlocksError:

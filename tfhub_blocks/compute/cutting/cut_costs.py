@@ -100,8 +100,7 @@ def told_whole(cut: CutEncoder, items: int) -> str:
 def measured_forward_s(cut: CutEncoder) -> float:
     """Return the seconds that the encoder takes for an item on this machine: the best of a few."""
     encoder = cut.encoder
-    sample = encoder.input.decode(encoder.input.samples()[0])
-    inputs = encoder.preprocess(tf.constant([sample] * BATCH_SIZE))
+    inputs = tf.convert_to_tensor(encoder.prepare(encoder.input.samples()[:1] * BATCH_SIZE))
     forward = traced(encoder.features)
     forward(inputs)
     times_s = []

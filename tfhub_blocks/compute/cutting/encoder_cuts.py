@@ -129,9 +129,7 @@ def cut_encoder(encoder: Encoder, where: str) -> CutEncoder:
             "",
             f"{_TRAIN_A_HEAD}, or choose an encoder with trainable variables",
         )
-    sample = encoder.input.decode(encoder.input.samples()[0])
-    inputs = encoder.preprocess(tf.constant([sample]))
-    spec = tf.TensorSpec([None, *inputs.shape[1:]], inputs.dtype)
+    spec = encoder.input.spec(None)
     whole = traced(encoder.features).get_concrete_function(spec)
     flat = flat_graph(whole, encoder.loaded.trainable_variables)
     return CutEncoder(encoder, flat, spec, _cuts(flat, spec))

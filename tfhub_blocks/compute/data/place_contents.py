@@ -2,7 +2,8 @@
 
 import os
 import stat
-from collections import deque
+import threading
+from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -20,12 +21,18 @@ MAX_ITEM_BYTES = SHARD_BYTES
 Read = tuple[ItemPlace, bytes, str | None]
 
 
-def read_contents(source: DataSource, limits: Limits, is_decoded: bool = True) -> Iterator[Read]:
+def read_contents(
+    source: DataSource,
+    limits: Limits,
+    is_decoded: bool = True,
+    notes: Counter[str] | None = None,
+) -> Iterator[Read]:
     """Yield each place with its content and, if it cannot be an item, the reason.
 
     The order is that of the source. With ``is_decoded`` false, contents are not decoded here, so
     only faults that the header shows are found. A few threads read and decode files, at most a few
-    files ahead.
+    files ahead. ``notes`` counts the notes about yielded items (``Modality.examined``), which need
+    decoding.
     """
 
     def read(place: ItemPlace) -> Read:
@@ -34,8 +41,15 @@ def read_contents(source: DataSource, limits: Limits, is_decoded: bool = True) -
             content, fault = _read_file(place.content)
         elif isinstance(place.content, bytes):
             content = place.content
-        return place, content, fault or content_fault(content, source.modality, limits, is_decoded)
+        if fault is None and notes is not None and is_decoded:
+            fault, found = examined(content, source.modality, limits)
+            with lock:
+                notes.update(found)
+        elif fault is None:
+            fault = content_fault(content, source.modality, limits, is_decoded)
+        return place, content, fault
 
+    lock = threading.Lock()
     if MODALITIES[source.modality].column == "text":
         yield from map(read, source.places)
         return
@@ -57,12 +71,23 @@ def content_fault(
 
     A text must be valid UTF-8 already.
     """
+    if is_decoded:
+        return examined(content, modality, limits)[0]
+    return _length_fault(content) or MODALITIES[modality].header_fault(content, limits)
+
+
+def examined(content: bytes, modality: str, limits: Limits) -> tuple[str | None, tuple[str, ...]]:
+    """Return the fault of ``content_fault``, and notes about the item (``Modality.examined``)."""
+    fault = _length_fault(content)
+    return (fault, ()) if fault else MODALITIES[modality].examined(content, limits)
+
+
+def _length_fault(content: bytes) -> str | None:
     if not content:
         return "the item is empty"
     if len(content) > MAX_ITEM_BYTES:
         return f"the item has {len(content)} bytes, more than {MAX_ITEM_BYTES}"
-    kind = MODALITIES[modality]
-    return (kind.content_fault if is_decoded else kind.header_fault)(content, limits)
+    return None
 
 
 def _read_file(path: Path) -> tuple[bytes, str | None]:

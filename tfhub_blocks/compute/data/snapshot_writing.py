@@ -5,6 +5,7 @@ shards. The items, their splits and their order depend only on the contents.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +122,8 @@ def take_snapshot(
     )
     with ItemPlaces(folder) as places:
         with RejectedWriter(folder) as rejected:
-            total = _gather(found, options.limits, places, rejected, progress)
+            notes: Counter[str] = Counter()
+            total = _gather(found, options.limits, places, rejected, notes, progress)
             kept, items = _without_conflicts(places, rejected)
         _check_rejected(rejected, total, options.max_rejected_fraction)
         labels = tuple(places.label_codes)
@@ -146,6 +148,7 @@ def take_snapshot(
             *found.links.warnings(),
             *label_warnings(labels),
             *_split_warnings(counts, options),
+            *(f"{count} items {note}" for note, count in sorted(notes.items())),
         ),
         attribution=_attribution(source),
     )
@@ -183,13 +186,17 @@ def _gather(
     limits: Limits,
     places: ItemPlaces,
     rejected: RejectedWriter,
+    notes: Counter[str],
     progress: Callable[[int, int | None], None],
 ) -> int:
-    """Add each place of the source to ``places`` or ``rejected``; return the number of places."""
+    """Add each place of the source to ``places`` or ``rejected``; return the number of places.
+
+    ``notes`` counts the notes about items.
+    """
     for label in source.labels:
         places.add_label(label)
     done = 0
-    for place, content, fault in read_contents(source, limits):
+    for place, content, fault in read_contents(source, limits, notes=notes):
         if fault is None and place.label is not None:
             places.add(place, place.label, hashlib.sha256(content).digest(), content)
         else:

@@ -68,9 +68,13 @@ class Encoder:
         """
         return self.input.describe()
 
-    def preprocess(self, decoded: tf.Tensor) -> Any:
-        """Return the argument of ``features`` for the results of ``input.decode``, string [n]."""
-        return self.input.preprocess(decoded)
+    def prepare(self, contents: Sequence[bytes]) -> Any:
+        """Return the argument of ``features`` for the contents of items.
+
+        Raises:
+            ValueError: A content cannot be decoded; the message is the reason.
+        """
+        return self.input.prepare(contents)
 
     def features(self, preprocessed: Any) -> tf.Tensor:
         """Compute features, float32 [n, dimension], with ``training=False``.
@@ -83,21 +87,17 @@ class Encoder:
 
     def encode(self, contents: Sequence[bytes]) -> np.ndarray:
         """Compute features, float32 [n, dimension], of items' contents, with current variables."""
-        decoded = [self.input.decode(content) for content in contents]
-        vectors: np.ndarray = self.features(self.preprocess(tf.constant(decoded))).numpy()
+        prepared = tf.convert_to_tensor(self.prepare(contents))
+        vectors: np.ndarray = self.features(prepared).numpy()
         return vectors
 
     def computation(self, batch_size: int, where: str) -> Computation:
         """Return the computation of features in batches of one size, for a step."""
-        strings = tf.TensorSpec([batch_size], tf.string)
-        preprocess = traced(self.preprocess).get_concrete_function(strings)
-        # Separate from preprocessing, or optimizers fold its last product into the encoder.
-        inputs = tf.TensorSpec.from_tensor(preprocess.outputs[0])
-        forward = traced(self.features).get_concrete_function(inputs)
+        forward = traced(self.features).get_concrete_function(self.input.spec(batch_size))
         return Computation(
             where=where,
             input=self.input,
-            preprocess=preprocess,
+            prepare=self.prepare,
             forward=forward,
             batch_size=batch_size,
             dimension=self.dimension,

@@ -131,7 +131,9 @@ def _input(
                 f"the fact {key}",
                 f"Pass the fact {key}=VALUE, with the value from the publisher's page",
             )
-        given.setdefault(key, default)
+        # Pins of earlier versions lack newer facts, and stay equal.
+        if key not in modality.implied:
+            given.setdefault(key, default)
     read_input(modality.name, given, where)
     return given
 
@@ -193,9 +195,8 @@ def _output_key(given: Any, told: str | None, where: str) -> str | None:
 def _tried(pin: Pin, loaded: SavedObject, saved_model: Path) -> Pin:
     """Run the encoder on a few items, and add dimension and golden outputs to the pin."""
     encoder_input = read_input(pin.modality, pin.input, pin.name)
-    first = tf.constant([encoder_input.decode(encoder_input.samples()[0])])
     try:
-        inputs = encoder_input.preprocess(first)
+        inputs = tf.convert_to_tensor(encoder_input.prepare(encoder_input.samples()[:1]))
         vectors = vectors_of(loaded, encoder_input, pin.output, inputs)
         if vectors.shape.rank == 2:
             pin = replace(pin, output=replace(pin.output, dimension=int(vectors.shape[1])))

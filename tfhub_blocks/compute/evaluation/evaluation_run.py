@@ -31,7 +31,7 @@ from tfhub_blocks.compute.evaluation.evaluation_report import (
     render_report,
 )
 from tfhub_blocks.compute.evaluation.stored_answers import write_answers
-from tfhub_blocks.compute.modalities import MODALITIES
+from tfhub_blocks.compute.modalities.modality import Shown
 from tfhub_blocks.compute.tf.model_check import check_saved_model
 from tfhub_blocks.compute.tf.pyfunc_loading import load_pyfunc
 from tfhub_blocks.records.base.errors import BlocksError
@@ -162,9 +162,13 @@ def write_report(
     snapshot: Snapshot,
     facts: Sequence[tuple[str, str]],
     mistakes: int,
+    seen: Callable[[bytes], Shown],
     comparison: ChampionComparison | None = None,
 ) -> None:
-    """Write ``metrics.json``, answers, plots as PNG, and a self-contained ``report.html``."""
+    """Write ``metrics.json``, answers, plots as PNG, and a self-contained ``report.html``.
+
+    ``seen`` returns an item as the encoder gets it.
+    """
     write_answers(folder, answers.ids, answers.probabilities)
     drawn = _figures(answers, metrics)
     for figure in drawn:
@@ -199,7 +203,7 @@ def write_report(
             for each in metrics.classes
         ],
         figures=drawn,
-        mistakes=_mistakes(answers, snapshot, mistakes),
+        mistakes=_mistakes(answers, snapshot, mistakes, seen),
         facts=facts,
         notes=[*filter(None, [snapshot.manifest.attribution]), *snapshot.manifest.warnings],
         against=_against(metrics, comparison) if comparison else None,
@@ -310,7 +314,9 @@ def _threshold_result(threshold: Threshold) -> ThresholdResult:
     return ThresholdResult(name, asked, threshold.measured, threshold.met)
 
 
-def _mistakes(answers: Answers, snapshot: Snapshot, count: int) -> list[Mistake]:
+def _mistakes(
+    answers: Answers, snapshot: Snapshot, count: int, seen: Callable[[bytes], Shown]
+) -> list[Mistake]:
     rows = most_confident_mistakes(answers.probabilities, answers.targets, count).tolist()
     contents = _contents(snapshot, [answers.ids[row] for row in rows])
     places = _places(snapshot)
@@ -324,7 +330,7 @@ def _mistakes(answers: Answers, snapshot: Snapshot, count: int) -> list[Mistake]
                 answers.labels[answers.targets[row]],
                 answers.labels[predicted],
                 float(answers.probabilities[row, predicted]),
-                MODALITIES[snapshot.manifest.modality].shown(contents[item]),
+                seen(contents[item]),
             )
         )
     return found

@@ -18,12 +18,15 @@ from tfhub_blocks.compute.evaluation.evaluation_run import (
     summary_values,
     write_report,
 )
+from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.step.step_frame import StepRun
 from tfhub_blocks.compute.step.tracking import track
+from tfhub_blocks.records.base.documents import read_record
 from tfhub_blocks.records.formats.champion_comparison import ChampionComparison
 from tfhub_blocks.records.formats.evidence import Evidence
 from tfhub_blocks.records.formats.models import open_model
 from tfhub_blocks.records.formats.snapshots import Snapshot, open_snapshot
+from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
 
 CHOSEN_FACTS = ("strength", "temperature")
 
@@ -75,8 +78,13 @@ def run_evaluation(
     if comparison:
         tags["champion_digest"] = comparison.champion
         print(comparison.told(), *comparison.warnings(), sep="\n")
+    run.facts["preparation"] = metadata.get("preprocessing", {}).get("preparation", "1")
     facts = list(_facts(ours, proof, comparison))
-    write_report(folder, answers, metrics, proof.thresholds, data, facts, mistakes, comparison)
+    pin = read_pin(tested.path / PIN_NAME)
+    seen = read_record(pin.input, MODALITIES[pin.modality], WHERE, "input").seen
+    write_report(
+        folder, answers, metrics, proof.thresholds, data, facts, mistakes, seen, comparison
+    )
     track("evaluate", summary_values(metrics, comparison), tags, folder)
     proof.write(run.path("evidence"))
     for threshold in proof.thresholds:
@@ -110,6 +118,8 @@ def _facts(
     for name in CHOSEN_FACTS:
         if name in trained.facts:
             yield f"Chosen {name}", f"{trained.facts[name]:.4g}"
+    preparation = model.metadata.get("preprocessing", {})
+    yield "Preparation of items", "; ".join(f"{name} {it}" for name, it in preparation.items())
     yield "Model written", f"{trained.started} to {trained.finished}"
     if comparison:
         yield "Champion", comparison.champion

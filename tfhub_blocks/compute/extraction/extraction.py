@@ -139,9 +139,12 @@ class Extraction:
         if self.previous is None:
             return None, ""
         made = self.previous.manifest
-        asked = (kind, self.options.precision, self.encoder.describe(), self.options.dtype)
-        had = (made.engine, made.precision, dict(made.preprocessing), made.dtype)
-        names = ("engine", "precision", "preprocessing", "dtype")
+        described = self.encoder.describe()
+        # Features of the first versions do not state their preparation.
+        before, now = (each.get("preparation", "1") for each in (made.preprocessing, described))
+        asked = (kind, self.options.precision, now, described, self.options.dtype)
+        had = (made.engine, made.precision, before, dict(made.preprocessing), made.dtype)
+        names = ("engine", "precision", "preparation", "preprocessing", "dtype")
         for name, before, now in zip(names, had, asked, strict=True):
             # float32 can be rounded to float16, and the reverse is not possible.
             if before != now and (before, now) != ("float32", "float16"):

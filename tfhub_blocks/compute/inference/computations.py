@@ -27,16 +27,17 @@ NOT_FINITE = "the model returns numbers that are NaN or infinite"
 
 @dataclass(frozen=True, eq=False)
 class Computation:
-    """Two concrete functions from contents to vectors, float32 [batch_size, dimension].
+    """Two functions from contents to vectors, float32 [batch_size, dimension].
 
-    ``preprocess`` takes decoded contents, string [batch_size]. ``forward``, which an engine
-    compiles, takes the result and returns ``dimension`` numbers for each item, in any shape.
+    ``prepare`` takes the contents of one or more items, and raises ValueError or
+    InvalidArgumentError. ``forward``, a concrete function that an engine compiles, takes the result
+    for ``batch_size`` items and returns ``dimension`` numbers for each item, in any shape.
     ``modules`` keep the variables of both alive. ``where`` is the calling step, for messages.
     """
 
     where: str
     input: Modality
-    preprocess: Any
+    prepare: Callable[[Sequence[bytes]], Any]
     forward: Any
     batch_size: int
     dimension: int
@@ -60,8 +61,8 @@ class Computation:
         return given.reshape(self.batch_size, self.dimension)
 
     def _prepared(self, contents: Sequence[bytes]) -> Any:
-        filled = [*contents, *[contents[-1]] * (self.batch_size - len(contents))]
-        return self.preprocess(tf.constant([self.input.decode(content) for content in filled]))
+        prepared = self.prepare(contents)
+        return filled(prepared, self.batch_size - len(contents))
 
     def vectors(
         self,
@@ -133,6 +134,17 @@ class Computation:
                 "Convert or remove the file (sources.parquet names it), and take a new snapshot",
             )
         return error
+
+
+def filled(prepared: Any, missing: int) -> Any:
+    """Return a prepared batch with its last row repeated as often as rows are missing."""
+    if not missing:
+        return prepared
+    if isinstance(prepared, np.ndarray):
+        return np.concatenate([prepared, np.repeat(prepared[-1:], missing, axis=0)])
+    return tf.nest.map_structure(
+        lambda each: tf.concat([each, tf.repeat(each[-1:], missing, axis=0)], 0), prepared
+    )
 
 
 def _reason(error: Exception) -> str:

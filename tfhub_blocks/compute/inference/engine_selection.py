@@ -83,9 +83,12 @@ def sample_of(computation: Computation, held: Sequence[tuple[Sequence[str], Any]
     batches, counts = [prepared for _, prepared in held], [len(items) for items, _ in held]
     none = np.empty((0, computation.dimension), np.float32)
     sample = ParitySample(computation, ids, batches, counts, none)
-    served = sample.vectors(
-        lambda batch: np.asarray(tf.nest.flatten(computation.forward(batch))[0])
-    )
+
+    def reference(batch: Any) -> NDArray[np.float32]:
+        given = tf.nest.map_structure(tf.convert_to_tensor, batch)
+        return np.asarray(tf.nest.flatten(computation.forward(given))[0])
+
+    served = sample.vectors(reference)
     check_finite(ids, served, computation.where)
     return replace(sample, reference=served)
 

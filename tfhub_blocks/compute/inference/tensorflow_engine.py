@@ -51,7 +51,8 @@ class TensorFlowEngine(Engine):
             function = rewritten(function, rewriter)
 
         def run(inputs: Any) -> np.ndarray:
-            vectors: np.ndarray = tf.nest.flatten(function(inputs))[0].numpy()
+            given = tf.nest.map_structure(tf.convert_to_tensor, inputs)
+            vectors: np.ndarray = tf.nest.flatten(function(given))[0].numpy()
             return vectors
 
         return run

@@ -1,38 +1,27 @@
-"""Images: JPEG, PNG, GIF and BMP files.
+"""Images: files that ``pictures`` decodes, such as JPEG, PNG, WebP and HEIC."""
 
-An image is valid if ``tf.io.decode_image`` decodes it. Pillow does the check without TensorFlow.
-Where Pillow is more lenient (truncated PNG, GIF and BMP files, rare kinds of BMP), this module adds
-its own checks.
-"""
-
-# decisions 4 and 16
+# decisions 4, 16, 75 and 76
 
 import io
-import struct
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from tfhub_blocks.compute.modalities.modality import Limits, Modality, Shown
+from tfhub_blocks.compute.modalities.modality import Decoder, Limits, Modality, Shown
 
 DEFAULT_SIZE_PX = 224
 # TF Hub's common signature for images; a SavedModel does not state its range.
 DEFAULT_RANGE = (0.0, 1.0)
-# The reductions that the JPEG decoder offers; each divides both sides by its number.
-JPEG_FRACTIONS = (2, 4, 8)
 THUMBNAIL_PX = 160
-FORMATS = ("JPEG", "PNG", "GIF", "BMP")
-# The bound for any image that is decoded; a data set has a lower one, max_pixels.
-MAX_DECODED_PIXELS = 2**28
+MOST_LEVEL = 255
 
-_FTYP_IMAGES = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC"}
 _FOREIGN_IMAGES = {
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
     b"8BPS": "PSD",
     b"%PDF": "PDF",
     b"\0\0\1\0": "ICO",
@@ -43,11 +32,10 @@ _FOREIGN_IMAGES = {
     b"\0\0\0\x0cjP  ": "JPEG 2000",
 }
 
-# The end of a PNG: the type and checksum of its last chunk, which has no content.
-_PNG_END = b"IEND\xaeB`\x82"
-
 # The limit is ``max_pixels``, which is checked below for each frame before it is decoded.
 Image.MAX_IMAGE_PIXELS = None
+# Pillow warns about tags that it skips, once for each file.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 @dataclass(frozen=True)
@@ -55,22 +43,55 @@ class Images(Modality):
     """The conversion of encoded images to float32 [n, height, width, 3] within a range.
 
     An image is resized to the encoder's size by bilinear filtering with antialiasing. Its aspect
-    ratio is not kept, nothing is cropped, and an EXIF orientation is not applied. Of a GIF, only
-    the first frame is used. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if the result is not
+    ratio is not kept, and nothing is cropped. The image is seen as a person sees it: its
+    orientation is applied, and transparent pixels are mixed with ``background``. Of several frames,
+    only the first is used. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if the result is not
     smaller than the encoder's size: the decoder skips detail that resizing would average away.
     """
 
     name: ClassVar[str] = "image"
-    extensions: ClassVar[frozenset[str]] = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp"})
+    extensions: ClassVar[frozenset[str]] = frozenset(
+        {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".avif", ".heic", ".heif", ".tif"}
+        | {".tiff"}
+    )
+    requirements: ClassVar[tuple[str, ...]] = ("pi-heif", "pillow", "simplejpeg")
+    implied: ClassVar[frozenset[str]] = frozenset({"background"})
+    preparation: ClassVar[str] = "2"
 
     size_px: tuple[int, int]
     range: tuple[float, float]
     dtype: Literal["float32"] = "float32"
+    background: tuple[int, int, int] = (255, 255, 255)
+
+    @classmethod
+    def examined(cls, content: bytes, limits: Limits) -> tuple[str | None, tuple[str, ...]]:
+        """Return the reason why the content cannot be decoded, or None, and the notes of ``read``.
+
+        All frames of a GIF are decoded.
+        """
+        from tfhub_blocks.compute.modalities import pictures
+
+        notes: list[str] = []
+
+        def check_frame(image: Image.Image, frame: int) -> None:
+            pixels = (frame + 1) * image.width * image.height
+            if fault := _size_fault(image.width, image.height, pixels, limits, frame):
+                raise pictures.RejectedError(fault)
+
+        try:
+            if foreign := _foreign_image(content):
+                raise ValueError(foreign)
+            # At an eighth of its size a JPEG's decoder still reads every coefficient.
+            pictures.read(content, (0, 0, 0), (1, 1), _size_check(limits), notes)
+            pictures.check_frames(content, check_frame)
+        except ValueError as error:
+            return str(error), ()
+        return None, tuple(notes)
 
     @classmethod
     def content_fault(cls, content: bytes, limits: Limits) -> str | None:
-        """Return the reason why TensorFlow cannot decode the content, or None."""
-        return _fault(content, limits.max_pixels)
+        """Return the reason why the content cannot be decoded, or None."""
+        return cls.examined(content, limits)[0]
 
     @classmethod
     def header_fault(cls, content: bytes, limits: Limits) -> str | None:
@@ -78,13 +99,33 @@ class Images(Modality):
 
         The check reads the header only, but every frame of a GIF.
         """
-        return _fault(content, limits.max_pixels, header_only=not content.startswith(b"GIF"))
+        from tfhub_blocks.compute.modalities import pictures
+
+        if content.startswith(b"GIF"):
+            return cls.content_fault(content, limits)
+        try:
+            if foreign := _foreign_image(content):
+                raise ValueError(foreign)
+            _size_check(limits)(*pictures.size_of(content))
+        except ValueError as error:
+            return str(error)
+        return None
 
     @classmethod
     def shown(cls, content: bytes) -> Shown:
-        """Return the image as a small PNG."""
-        with Image.open(io.BytesIO(content)) as image:
-            small = image.convert("RGB")
+        """Return the image as a small PNG: upright, and on white."""
+        from tfhub_blocks.compute.modalities import pictures
+
+        least = (THUMBNAIL_PX, THUMBNAIL_PX)
+        small = Image.fromarray(np.ascontiguousarray(pictures.read(content, least_px=least)))
+        small.thumbnail(least)
+        return Shown(media=_png(small), media_type="image/png")
+
+    def seen(self, content: bytes) -> Shown:
+        """Return the image as the encoder gets it, at most as large as other thumbnails."""
+        low, high = self.range
+        levels = (self.decode(content) - low) * (MOST_LEVEL / (high - low))
+        small = Image.fromarray(levels.round().clip(0, MOST_LEVEL).astype(np.uint8))
         small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
         return Shown(media=_png(small), media_type="image/png")
 
@@ -119,70 +160,97 @@ class Images(Modality):
             yield "size_px", problem, "[height, width], 1 or more each"
         if not self.range[0] < self.range[1]:
             yield "range", f"{list(self.range)} is an empty range", "[lowest, highest]"
+        if not all(0 <= level <= MOST_LEVEL for level in self.background):
+            problem = f"{list(self.background)} has a level outside 0 to {MOST_LEVEL}"
+            yield "background", problem, f"[red, green, blue], 0 to {MOST_LEVEL} each"
 
-    def decode(self, content: bytes) -> bytes:
-        """Return the content unchanged; TensorFlow decodes it.
+    @property
+    def decoder(self) -> Decoder:
+        """The program that decodes and resizes."""
+        from tfhub_blocks.compute.modalities import pictures
 
-        Raises:
-            ValueError: The header states more than ``MAX_DECODED_PIXELS``.
-        """
-        try:
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                pixels = image.width * image.height
-        except Exception:  # TensorFlow reports what is wrong with other contents
-            return content
-        if pixels > MAX_DECODED_PIXELS:
-            raise ValueError(f"the image has {pixels:,} pixels, more than {MAX_DECODED_PIXELS:,}")
-        return content
+        options = {
+            "size_px": list(self.size_px),
+            "value_range": list(self.range),
+            "background": list(self.background),
+        }
+        return Decoder(Path(pictures.__file__), options)
+
+    def decode(self, content: bytes) -> Any:
+        """Return the image as the encoder takes it, float32 [height, width, 3]."""
+        from tfhub_blocks.compute.modalities import pictures
+
+        return pictures.decode(content, self.size_px, self.range, self.background)
+
+    def stacked(self, decoded: Sequence[Any]) -> Any:
+        """Return decoded images as one array, float32 [n, height, width, 3]."""
+        return np.stack(decoded)
+
+    def spec(self, batch_size: int | None) -> Any:
+        """Return the TensorSpec of a batch of images."""
+        from tfhub_blocks.compute.tf.tensorflow_setup import tf
+
+        return tf.TensorSpec([batch_size, *self.size_px, 3], tf.float32)
+
+    @property
+    def bare_limits(self) -> str:
+        """The differences of ``preprocess`` from ``decode``."""
+        return (
+            "It decodes JPEG, PNG, GIF and BMP files in TensorFlow. It ignores the orientation "
+            "tag, leaves out transparency (the colours behind transparent pixels appear), keeps "
+            "the highest 8 bits of 16, and rejects WebP, AVIF, HEIC and TIFF. Use the signature "
+            "'prepared', or the MLflow model, for the answers that were evaluated."
+        )
 
     def preprocess(self, contents: Any) -> Any:
         """Return images, float32 [n, height, width, 3], of encoded images, string [n].
 
-        TensorFlow raises InvalidArgumentError for an item that it cannot decode.
+        This is the SavedModel's signature for files (see ``bare_limits``). TensorFlow raises
+        InvalidArgumentError for an item that it cannot decode.
         """
+        from tfhub_blocks.compute.modalities.pictures import JPEG_FRACTIONS
         from tfhub_blocks.compute.tf.tensorflow_setup import tf
 
         low, high = self.range
         # Multiply instead of divide: graph optimizers replace a division by a multiplication.
-        scale = np.float32((high - low) / 255)
+        scale = np.float32((high - low) / MOST_LEVEL)
+
+        def pixels(content: Any) -> Any:
+            def whole() -> Any:
+                return tf.io.decode_image(content, channels=3, expand_animations=False)
+
+            def reduced(fraction: int) -> Any:
+                return tf.io.decode_jpeg(content, channels=3, ratio=fraction)
+
+            def jpeg() -> Any:
+                size_px = tf.image.extract_jpeg_shape(content)[:2]
+                large = [tf.reduce_all(-(-size_px // n) >= self.size_px) for n in JPEG_FRACTIONS]
+                choices = [whole, *(partial(reduced, fraction) for fraction in JPEG_FRACTIONS)]
+                return tf.switch_case(tf.reduce_sum(tf.cast(large, tf.int32)), choices)
+
+            decoded = tf.cond(tf.io.is_jpeg(content), jpeg, whole)
+            return tf.ensure_shape(decoded, [None, None, 3])
 
         def image(content: Any) -> Any:
-            pixels = self.pixels(content)
-            pixels = tf.image.resize(pixels, self.size_px, method="bilinear", antialias=True)
-            return pixels * scale + np.float32(low)
+            filtered = tf.image.resize(
+                pixels(content), self.size_px, method="bilinear", antialias=True
+            )
+            return filtered * scale + np.float32(low)
 
         spec = tf.TensorSpec([*self.size_px, 3], tf.float32)
         # One at a time: decoded images may be large, and the caller fills the cores with batches.
         return tf.map_fn(image, contents, fn_output_signature=spec, parallel_iterations=1)
 
-    def pixels(self, content: Any) -> Any:
-        """Return one image, uint8 [height, width, 3]; a large JPEG at a fraction of its size."""
-        from tfhub_blocks.compute.tf.tensorflow_setup import tf
-
-        def whole() -> Any:
-            return tf.io.decode_image(content, channels=3, expand_animations=False)
-
-        def reduced(fraction: int) -> Any:
-            return tf.io.decode_jpeg(content, channels=3, ratio=fraction)
-
-        def jpeg() -> Any:
-            size_px = tf.image.extract_jpeg_shape(content)[:2]
-            large = [tf.reduce_all(-(-size_px // n) >= self.size_px) for n in JPEG_FRACTIONS]
-            choices = [whole, *(partial(reduced, fraction) for fraction in JPEG_FRACTIONS)]
-            return tf.switch_case(tf.reduce_sum(tf.cast(large, tf.int32)), choices)
-
-        pixels = tf.cond(tf.io.is_jpeg(content), jpeg, whole)
-        return tf.ensure_shape(pixels, [None, None, 3])
-
     def describe(self) -> dict[str, Any]:
         """Return everything that decides the encoder's input besides the contents."""
         return {
             "modality": self.name,
-            "decode": "tf.io.decode_image, 3 channels, first frame; JPEG reduced by 2, 4 or 8",
+            "preparation": self.preparation,
+            "decode": "8 bits, 3 channels, upright, first frame; JPEG reduced by 2, 4 or 8",
             "resize": "bilinear, antialias, aspect ratio not kept",
             "size_px": list(self.size_px),
             "range": list(self.range),
-            "version": 2,
+            "background": list(self.background),
         }
 
 
@@ -192,78 +260,27 @@ def _png(image: Image.Image) -> bytes:
     return written.getvalue()
 
 
-def _fault(content: bytes, max_pixels: int, header_only: bool = False) -> str | None:
-    foreign = _foreign_image(content)
-    if foreign:
-        return f"the file is {foreign}, which encoders do not decode: convert it to JPEG or PNG"
-    stream = io.BytesIO(content)
-    try:
-        with Image.open(stream, formats=FORMATS) as image:
-            if header_only:
-                return _size_fault(image, image.width * image.height, max_pixels)
-            return _frames_fault(image, max_pixels) or _end_fault(image, content, stream.tell())
-    except UnidentifiedImageError:
-        return "the file is not an image"
-    except Exception as error:  # a decoder may raise anything on hostile bytes
-        return f"the image cannot be decoded: {error or type(error).__name__}"
+def _size_check(limits: Limits) -> Callable[[int, int], None]:
+    """Return the check of a picture's size, which runs before pixels are decoded."""
+    from tfhub_blocks.compute.modalities.pictures import RejectedError
+
+    def check(width: int, height: int) -> None:
+        if fault := _size_fault(width, height, width * height, limits):
+            raise RejectedError(fault)
+
+    return check
 
 
-def _frames_fault(image: Image.Image, max_pixels: int) -> str | None:
-    # Of other formats than GIF, TensorFlow decodes only the first picture.
-    pixels, frame = 0, 0
-    while True:
-        pixels += image.width * image.height
-        fault = _size_fault(image, pixels, max_pixels, frame)
-        if fault:
-            return fault
-        # At an eighth of its size the decoder still reads every coefficient, in half the time.
-        image.draft("RGB", (1, 1))
-        image.load()
-        if image.format != "GIF":
-            return None
-        frame += 1
-        try:
-            image.seek(frame)
-        except EOFError:
-            return None
-
-
-def _size_fault(image: Image.Image, pixels: int, max_pixels: int, frame: int = 0) -> str | None:
-    if pixels <= max_pixels:
+def _size_fault(width: int, height: int, pixels: int, limits: Limits, frame: int = 0) -> str | None:
+    if pixels <= limits.max_pixels:
         return None
     frames = f" in each of {frame + 1} frames or more" if frame else ""
-    size = f"{image.width} x {image.height} pixels{frames}"
-    return f"the image has {size}, more than {max_pixels} pixels"
-
-
-def _end_fault(image: Image.Image, content: bytes, position: int) -> str | None:
-    """Return the reason why TensorFlow rejects an image that Pillow reads, or None.
-
-    The reasons are a truncation by the last few bytes, and rare kinds of BMP.
-    """
-    is_whole = True
-    if image.format == "PNG":
-        is_whole = _PNG_END in content
-        # ``verify`` raises for a wrong checksum, which loading ignores; it needs an unread image.
-        if is_whole:
-            Image.open(io.BytesIO(content), formats=("PNG",)).verify()
-    elif image.format == "GIF":
-        is_whole = content[position - 1 : position] == b";"
-    elif image.format == "BMP":
-        pixels_start, _, width, height = struct.unpack_from("<IIii", content, 10)
-        bits, compression = struct.unpack_from("<HI", content, 28)
-        if bits not in (8, 24, 32) or compression or image.mode not in ("L", "RGB", "RGBA"):
-            return "the file is a BMP with a palette, bit masks or compression: convert it to PNG"
-        row_bytes = (width * bits + 31) // 32 * 4
-        is_whole = len(content) == pixels_start + row_bytes * abs(height)
-    return None if is_whole else "the image is truncated, or has more bytes than its header states"
+    size = f"{width} x {height} pixels{frames}"
+    return f"the image has {size}, more than {limits.max_pixels} pixels"
 
 
 def _foreign_image(content: bytes) -> str | None:
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "WebP"
-    if content[4:8] == b"ftyp":
-        return _FTYP_IMAGES.get(content[8:12])
-    return next(
-        (name for start, name in _FOREIGN_IMAGES.items() if content.startswith(start)), None
-    )
+    for start, name in _FOREIGN_IMAGES.items():
+        if content.startswith(start):
+            return f"the file is {name}, which encoders do not decode: convert it to JPEG or PNG"
+    return None

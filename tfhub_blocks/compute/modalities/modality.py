@@ -2,7 +2,7 @@
 
 # decision 9
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -34,7 +34,7 @@ class Decoder:
     """The Python part of preprocessing, which is copied into a model.
 
     ``program`` is a file that imports nothing from tfhub_blocks. Its ``decode(content, **options)``
-    returns the bytes that the graph takes.
+    returns what ``Modality.decode`` returns.
     """
 
     program: Path
@@ -46,8 +46,9 @@ class Modality:
     """A kind of items; an instance is the input of an encoder that takes such items.
 
     The class defines the items and how a page shows them. Its fields are the pin's table ``input``.
-    An instance preprocesses: ``decode`` in Python, then ``preprocess`` and ``encode`` in the graph
-    that extraction runs and that a served model contains. This base class is the modality
+    An instance prepares items: ``prepare`` is the only way from contents to an encoder's input, in
+    Python and without TensorFlow's decoders, and ``encode`` is the graph that extraction runs and
+    that a served model contains. This base class is the modality
     ``bytes``: files of any content, which no encoder takes. Modules of modalities import TensorFlow
     inside functions, because steps write snapshots without TensorFlow.
     """
@@ -62,6 +63,20 @@ class Modality:
     requirements: ClassVar[tuple[str, ...]] = ()
     """The packages that a served model needs besides TensorFlow and MLflow."""
     usual_pooling: ClassVar[Pooling] = "none"
+    implied: ClassVar[frozenset[str]] = frozenset()
+    """The fields that a pin contains only if the user passes them."""
+    preparation: ClassVar[str] = "1"
+    """The version of everything that decides an encoder's input. A new number computes all features
+    again."""
+
+    @classmethod
+    def examined(cls, content: bytes, limits: Limits) -> tuple[str | None, tuple[str, ...]]:
+        """Return the reason why a content cannot be an item, or None, and notes about the item.
+
+        A note is a predicate that users should know, such as "are clipped". It becomes a warning of
+        the snapshot with the number of items.
+        """
+        return cls.content_fault(content, limits), ()
 
     @classmethod
     def content_fault(cls, content: bytes, limits: Limits) -> str | None:  # noqa: ARG003
@@ -108,20 +123,53 @@ class Modality:
         """The program of ``decode``; None if the graph takes contents unchanged."""
         return None
 
-    def decode(self, content: bytes) -> bytes:
-        """Return the bytes that the graph takes for an item's content.
+    def seen(self, content: bytes) -> Shown:
+        """Return the item as the encoder gets it, for a page."""
+        return self.shown(content)
+
+    def decode(self, content: bytes) -> Any:
+        """Return an item's content as ``stacked`` takes it: bytes, or an array.
 
         Raises:
             ValueError: The content cannot be decoded; the message is the reason.
         """
         return content
 
+    def stacked(self, decoded: Sequence[Any]) -> Any:
+        """Return several decoded items as the encoder's input."""
+        from tfhub_blocks.compute.tf.tensorflow_setup import tf
+
+        return tf.constant(list(decoded), tf.string)
+
+    def prepare(self, contents: Sequence[bytes]) -> Any:
+        """Return the encoder's input for the contents of one or more items.
+
+        Raises:
+            ValueError: A content cannot be decoded; the message is the reason.
+        """
+        return self.stacked([self.decode(content) for content in contents])
+
+    def spec(self, batch_size: int | None) -> Any:
+        """Return the TensorSpec of the result of ``prepare``; None for any number of items."""
+        from tfhub_blocks.compute.tf.tensorflow_setup import tf
+
+        return tf.TensorSpec([batch_size], tf.string)
+
+    @property
+    def bare_limits(self) -> str:
+        """The differences of ``preprocess`` from ``decode`` and ``stacked``; empty if none."""
+        return ""
+
     def preprocess(self, contents: Any) -> Any:
-        """Return the encoder's input for decoded contents, string [n]; it runs in any graph."""
+        """Return the encoder's input for strings [n], in any graph.
+
+        A SavedModel's signature for items begins with this. The strings are contents if
+        ``bare_limits`` is set, and decoded items otherwise.
+        """
         raise NotImplementedError(f"no encoder takes {self.name}")
 
     def encode(self, call: Callable[[Any], Any], inputs: Any, pooling: Pooling) -> Any:
-        """Return the encoder's vectors, [n, dimension], for the result of ``preprocess``."""
+        """Return the encoder's vectors, [n, dimension], for the result of ``prepare``."""
         from tfhub_blocks.compute.modalities.pooling import pooled
 
         return pooled(call(inputs), pooling)

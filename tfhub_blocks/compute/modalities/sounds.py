@@ -1,4 +1,4 @@
-"""Sounds: WAV, FLAC, MP3 and OGG files."""
+"""Sounds: files that libsndfile reads, such as WAV, FLAC, MP3 and AIFF."""
 
 # decision 8
 
@@ -18,10 +18,10 @@ FREE = -1
 LEAST_SECONDS = 1.0
 SHOWN_SECONDS, SHOWN_RATE_HZ = 5, 16000
 HIGHEST_RATE_HZ = 384_000
-# -100 dB of full scale: below the smallest step of a 16-bit file.
-SILENCE = 1e-5
 
-_FOREIGN = "the file is not WAV, FLAC, MP3 or OGG: convert it to one of these formats"
+_FOREIGN = (
+    "the file is not WAV, FLAC, MP3, OGG, AIFF, AU, CAF or W64: convert it to one of these formats"
+)
 
 
 @dataclass(frozen=True)
@@ -39,33 +39,44 @@ class Sounds(Modality):
     """
 
     name: ClassVar[str] = "audio"
-    extensions: ClassVar[frozenset[str]] = frozenset({".wav", ".flac", ".mp3", ".ogg"})
+    extensions: ClassVar[frozenset[str]] = frozenset(
+        {".wav", ".flac", ".mp3", ".ogg", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64"}
+    )
     requirements: ClassVar[tuple[str, ...]] = ("soundfile", "soxr")
     usual_pooling: ClassVar[Pooling] = "mean"
+    preparation: ClassVar[str] = "2"
 
     shape: tuple[int, ...]
     rate_hz: int
     dtype: Literal["float32"] = "float32"
 
     @classmethod
+    def examined(cls, content: bytes, limits: Limits) -> tuple[str | None, tuple[str, ...]]:
+        """Return the reason why the content cannot be used, or None, and notes about the sound."""
+        from tfhub_blocks.compute.modalities import waveforms
+
+        if not waveforms.is_audio(content):
+            return _FOREIGN, ()
+        try:
+            samples, _ = waveforms.read(content, limits.max_seconds)
+        except ValueError as error:
+            return str(error), ()
+        fault = waveforms.silence_fault(samples)
+        return fault, () if fault else waveforms.notes(samples)
+
+    @classmethod
     def content_fault(cls, content: bytes, limits: Limits) -> str | None:
         """Return the reason why the content cannot be used as a sound, or None."""
-        from tfhub_blocks.compute.modalities.waveforms import read
-
-        if not _is_audio(content):
-            return _FOREIGN
-        try:
-            samples, _ = read(content, limits.max_seconds)
-        except ValueError as error:
-            return str(error)
-        return "the audio is silent throughout" if np.abs(samples).max() < SILENCE else None
+        return cls.examined(content, limits)[0]
 
     @classmethod
     def header_fault(cls, content: bytes, limits: Limits) -> str | None:
         """Return a sentence if the content is another format or too long by its header."""
         import soundfile
 
-        if not _is_audio(content):
+        from tfhub_blocks.compute.modalities import waveforms
+
+        if not waveforms.is_audio(content):
             return _FOREIGN
         try:
             header = soundfile.info(io.BytesIO(content))
@@ -176,11 +187,11 @@ class Sounds(Modality):
         """Return everything that decides the encoder's input besides the contents."""
         return {
             "modality": self.name,
-            "decode": "libsndfile, channels averaged",
+            "preparation": self.preparation,
+            "decode": "libsndfile, channels averaged, scaled to a peak of 1 if above",
             "resample": "soxr, HQ",
             "rate_hz": self.rate_hz,
             "shape": list(self.shape),
-            "version": 1,
         }
 
     def _shape_of_one(self) -> tuple[int, ...]:
@@ -196,18 +207,3 @@ def _wav(samples: Any, rate_hz: int) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, samples, rate_hz, format="WAV", subtype="PCM_16")
     return file.getvalue()
-
-
-def _is_audio(content: bytes) -> bool:
-    if content[:4] in (b"RIFF", b"RF64"):
-        return content[8:12] == b"WAVE"
-    if content[:4] in (b"fLaC", b"OggS") or content[:3] == b"ID3":
-        return True
-    # An MPEG frame: eleven set bits, then neither the reserved version nor the reserved layer.
-    return (
-        len(content) > 1
-        and content[0] == 0xFF
-        and content[1] >= 0xE0
-        and content[1] & 0x18 != 0x08
-        and content[1] & 0x06 != 0
-    )

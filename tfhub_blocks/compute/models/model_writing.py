@@ -29,8 +29,17 @@ from tfhub_blocks.records.pins.pins import PIN_NAME, copy_files
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "tensorflow")
 
 
+# The signature of the SavedModel for prepared items, which the model's scoring program calls.
+PREPARED = "prepared"
+
+
 class ServingModule(tf.Module):  # type: ignore[misc]
-    """The module that is saved: from decoded items to label and probabilities."""
+    """The module that is saved: from prepared items, or from strings, to label and probabilities.
+
+    ``serve`` takes strings: see ``Modality.preprocess``. ``prepared`` takes the results of
+    ``Modality.prepare``, so a program that prepares items and calls ``prepared`` returns the
+    answers that were evaluated.
+    """
 
     def __init__(self, encoder: Encoder, head: Head) -> None:
         super().__init__()
@@ -43,26 +52,30 @@ class ServingModule(tf.Module):  # type: ignore[misc]
 
     def __call__(self, contents: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return labels, string [n], and probabilities, float32 [n, classes], of string [n]."""
-        probabilities = self._classify(self._encoder.preprocess(contents))
+        return self._answer(self._encoder.input.preprocess(contents))
+
+    def trace(self) -> dict[str, Any]:
+        """Trace the functions to save, and return the signatures by name.
+
+        The part after the preparation of items is saved as ``classify`` too, so that an engine can
+        replace it (see ``ServedModel``).
+        """
+        strings = tf.TensorSpec([None], tf.string, name="contents")
+        items = self._encoder.input.spec(None)
+        self.classify = traced(self._classify, input_signature=[items])
+        self.prepared = traced(
+            self._answer, input_signature=[tf.TensorSpec(items.shape, items.dtype, name="items")]
+        )
+        self.serve = traced(self.__call__, input_signature=[strings])
+        return {"serving_default": self.serve, PREPARED: self.prepared}
+
+    def _answer(self, items: Any) -> dict[str, tf.Tensor]:
+        probabilities = self._classify(items)
         best = tf.argmax(probabilities, axis=-1)
         return {"label": tf.gather(self._labels, best), "probabilities": probabilities}
 
-    def trace(self) -> Any:
-        """Trace the functions to save, and return the complete function, for the signature.
-
-        Its two halves are saved as ``preprocess`` and ``classify``, so that an engine can replace
-        the second half (see ``ServedModel``).
-        """
-        strings = tf.TensorSpec([None], tf.string, name="contents")
-        self.preprocess = traced(self._encoder.preprocess, input_signature=[strings])
-        given = self.preprocess.get_concrete_function().structured_outputs
-        inputs = tf.nest.map_structure(tf.TensorSpec.from_tensor, given)
-        self.classify = traced(self._classify, input_signature=[inputs])
-        self.serve = traced(self.__call__, input_signature=[strings])
-        return self.serve
-
-    def _classify(self, preprocessed: Any) -> tf.Tensor:
-        features = self._encoder.features(preprocessed)
+    def _classify(self, items: Any) -> tf.Tensor:
+        features = self._encoder.features(items)
         logits = tf.matmul(features, self._weights) + self._bias
         return tf.nn.softmax(logits / self._temperature)
 
@@ -79,7 +92,7 @@ def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, 
         facts: The metadata of the model in addition to its labels.
     """
     module = ServingModule(encoder, head)
-    serve = module.trace()
+    signatures = module.trace()
     signature = ModelSignature(
         Schema([ColSpec(DataType[encoder.input.served_as])]),
         Schema(
@@ -107,7 +120,7 @@ def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, 
         signature=signature,
         input_example=pd.DataFrame({"contents": [_example(encoder)]}),
         pip_requirements=[f"{name}=={version(name)}" for name in packages],
-        metadata={"labels": list(head.labels), **facts},
+        metadata={"labels": list(head.labels), **_signature_note(encoder), **facts},
         # Fixed, so that equal models have equal bytes; the lineage contains the time.
         mlflow_model=Model(model_uuid="0" * 32, utc_time_created="1970-01-01 00:00:00.000000"),
     )
@@ -116,7 +129,7 @@ def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, 
     # TensorFlow writes temporary files, which belong on the local disk and not into the output.
     with tempfile.TemporaryDirectory() as scratch:
         saved_model = Path(scratch) / "saved_model"
-        save_module(module, saved_model, {"serving_default": serve})
+        save_module(module, saved_model, signatures)
         copy_files(saved_model, folder / SAVED_MODEL_NAME)
     encoder.pin.write(folder / PIN_NAME)
     _name_program(folder)
@@ -138,6 +151,12 @@ def read_head(folder: Folder, metadata: Mapping[str, Any]) -> Head:
     )
     temperature = float(folder.lineage.provenance.facts["temperature"])
     return Head(weights, bias, tuple(metadata["labels"]), temperature)
+
+
+def _signature_note(encoder: Encoder) -> dict[str, str]:
+    """Return the limits of the SavedModel's signature for files, for the metadata."""
+    limits = encoder.input.bare_limits
+    return {"serving_default": limits} if limits else {}
 
 
 def _example(encoder: Encoder) -> bytes | str:

@@ -52,14 +52,14 @@ class PackedScorer:
             self._decode = namespace["decode"]
         self._decoder_options = config["decoder_options"]
         self._model = tf.saved_model.load(str(folder / SAVED_MODEL_NAME))
-        self._serve = self._model.signatures["serving_default"]
+        self._serve = self._model.signatures["prepared"]
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """Return for each item the label, its probability, and all probabilities by label order."""
         items = np.asarray(model_input)
         items = items[:, 0] if items.ndim == 2 else items
         answers = [
-            self._serve(contents=self._decoded(items[start : start + BATCH_SIZE]))
+            self._serve(items=self._prepared(items[start : start + BATCH_SIZE]))
             for start in range(0, len(items), BATCH_SIZE)
         ]
         labels = [label.decode() for answer in answers for label in answer["label"].numpy()]
@@ -72,10 +72,13 @@ class PackedScorer:
             }
         )
 
-    def _decoded(self, items: Iterable[Any]) -> tf.Tensor:
+    def _prepared(self, items: Iterable[Any]) -> tf.Tensor:
         if self._decode is not None:
             items = [self._decode(item, **self._decoder_options) for item in items]
-        return tf.constant(list(items), tf.string)
+        prepared = list(items)
+        if isinstance(prepared[0], np.ndarray):
+            return tf.convert_to_tensor(np.stack(prepared))
+        return tf.constant(prepared, tf.string)
 
 
 class LoadedModel:

@@ -1,12 +1,19 @@
 """Models for serving, in two halves, so that an engine can accelerate the second half."""
 
+import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import yaml
 
 from tfhub_blocks.compute.encoders.encoder import read_input
 from tfhub_blocks.compute.inference.computations import Computation
 from tfhub_blocks.compute.modalities.modality import Modality
+from tfhub_blocks.compute.models.packed_scorer import PROGRAM_NAME
 from tfhub_blocks.compute.tf.operations import import_packages
 from tfhub_blocks.compute.tf.saved_model_loading import load_checked
 from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced
@@ -19,26 +26,44 @@ from tfhub_blocks.records.pins.pins import PIN_NAME, Pin, read_pin
 class ServedModel:
     """A loaded model of tfhub-blocks.
 
-    Its first half converts contents to the encoder's input, and its second half converts that input
-    to probabilities. ``digest`` is the digest of all files of the model.
+    Its first half, ``decode`` and what follows it, converts contents to the encoder's input, and
+    its second half converts that input to probabilities. ``decode`` is the program that the model
+    carries. ``digest`` is the digest of all files of the model.
     """
 
     pin: Pin
     labels: tuple[str, ...]
     input: Modality
+    decode: Callable[[bytes], Any]
     loaded: Any
     digest: str
 
+    def prepare(self, contents: Sequence[bytes]) -> Any:
+        """Return the argument of the second half for the contents of items.
+
+        Raises:
+            ValueError: A content cannot be decoded; the message is the reason.
+            InvalidArgumentError: The model is of an earlier version, and decodes in TensorFlow.
+        """
+        decoded = [self.decode(content) for content in contents]
+        if isinstance(decoded[0], np.ndarray):
+            return np.stack(decoded)
+        strings = tf.constant(decoded, tf.string)
+        # Models of earlier versions have a first half in their graph.
+        first_half = getattr(self.loaded, "preprocess", None)
+        return first_half(strings) if first_half else strings
+
+    def answered(self, prepared: Any) -> Any:
+        """Return probabilities, [n, classes], for the result of ``prepare``, by the saved graph."""
+        return self.loaded.classify(tf.convert_to_tensor(prepared))
+
     def computation(self, batch_size: int, where: str) -> Computation:
         """Return the computation of probabilities, float32 [batch_size, classes]."""
-        strings = tf.TensorSpec([batch_size], tf.string)
-        preprocess = traced(self.loaded.preprocess).get_concrete_function(strings)
-        inputs = tf.nest.map_structure(tf.TensorSpec.from_tensor, preprocess.structured_outputs)
-        forward = traced(self.loaded.classify).get_concrete_function(inputs)
+        forward = traced(self.loaded.classify).get_concrete_function(self.input.spec(batch_size))
         return Computation(
             where=where,
             input=self.input,
-            preprocess=preprocess,
+            prepare=self.prepare,
             forward=forward,
             batch_size=batch_size,
             dimension=len(self.labels),
@@ -62,8 +87,33 @@ def load_served(path: Path, where: str) -> ServedModel:
             where,
             str(path),
             "the model was written by an earlier version of tfhub-blocks, without separate halves",
-            "a model with the functions `preprocess` and `classify`",
+            "a model with the function `classify`",
             "Train the model again with this version",
         )
     encoder_input = read_input(pin.modality, pin.input, str(path / PIN_NAME))
-    return ServedModel(pin, tuple(metadata["labels"]), encoder_input, loaded, folder.digest)
+    decode = _carried_decode(path, encoder_input)
+    return ServedModel(pin, tuple(metadata["labels"]), encoder_input, decode, loaded, folder.digest)
+
+
+def _carried_decode(path: Path, encoder_input: Modality) -> Callable[[bytes], Any]:
+    """Return the decoding function of the program that a model carries; every byte was checked.
+
+    The program of an earlier version prepares items as that version did.
+    """
+    record = yaml.safe_load((path / "MLmodel").read_text(encoding="utf-8"))
+    flavor = record["flavors"]["python_function"]
+    config = flavor["config"]
+    if name := config.get("decoder"):
+        with zipfile.ZipFile(path / PROGRAM_NAME) as archive:
+            source = archive.read(name)
+    elif carried := (flavor.get("artifacts") or {}).get("decoder"):
+        # Models of release 0.1 have the program as an artifact.
+        name, source = carried["path"], (path / carried["path"]).read_bytes()
+    else:
+        return lambda content: content
+    ours = encoder_input.decoder
+    if ours is not None and source == ours.program.read_bytes():
+        return encoder_input.decode
+    namespace: dict[str, Any] = {"__name__": name}
+    exec(compile(source, name, "exec"), namespace)  # noqa: S102 - checked bytes
+    return partial(namespace["decode"], **config["decoder_options"])

@@ -21,8 +21,30 @@ JSON_TYPE = "application/json"
 ANY_FILE = "application/octet-stream"
 # The content types of a modality's files, in addition to ANY_FILE.
 FILE_TYPES = {
-    "image": ("image/jpeg", "image/png", "image/gif", "image/bmp"),
-    "audio": ("audio/wav", "audio/x-wav", "audio/flac", "audio/x-flac", "audio/mpeg", "audio/ogg"),
+    "image": (
+        "image/jpeg",
+        "image/png",
+        "image/gif",
+        "image/bmp",
+        "image/webp",
+        "image/avif",
+        "image/heic",
+        "image/heif",
+        "image/tiff",
+    ),
+    "audio": (
+        "audio/wav",
+        "audio/x-wav",
+        "audio/flac",
+        "audio/x-flac",
+        "audio/mpeg",
+        "audio/ogg",
+        "audio/aiff",
+        "audio/x-aiff",
+        "audio/basic",
+        "audio/x-caf",
+        "audio/x-w64",
+    ),
 }
 TEXT_TYPE = "text/plain"
 # The keys of JSON bodies; each has its own shape for the items below.

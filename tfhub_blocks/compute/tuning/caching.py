@@ -20,7 +20,6 @@ from tfhub_blocks.compute.inference.computations import Computation
 from tfhub_blocks.compute.inference.shared_work import InferenceOptions, Share
 from tfhub_blocks.compute.modalities.images import Images
 from tfhub_blocks.compute.modalities.modality import Modality
-from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.compute.tuning import views
 from tfhub_blocks.compute.tuning.activations import Activations, open_activations
 from tfhub_blocks.records.base.digests import record_digest
@@ -71,14 +70,14 @@ class LowerPart:
     def computation(self, batch_size: int, where: str) -> Computation:
         """Return the computation of activations in batches of one size, for a step."""
         of_whole = self.whole.encoder.computation(batch_size, where)
-        preprocess = of_whole.preprocess
-        spec = tf.TensorSpec.from_tensor(preprocess.outputs[0])
+        prepare = of_whole.prepare
+        spec = self.input.spec(batch_size)
         if self.view:
-            preprocess = views.viewed(preprocess, cast(Images, self.input), self.view)
+            prepare = views.viewed(cast(Images, self.input), self.view)
         return Computation(
             where=where,
             input=self.input,
-            preprocess=preprocess,
+            prepare=prepare,
             forward=lower_function(self.whole.flat, self.cut.tensor, spec),
             batch_size=batch_size,
             dimension=self.dimension,

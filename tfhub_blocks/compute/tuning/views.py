@@ -4,6 +4,7 @@ A view depends only on the item's content and the view's number. So a view can b
 kept, on any worker and in any batch.
 """
 
+from collections.abc import Callable, Sequence
 from math import log
 from typing import Any
 
@@ -37,8 +38,8 @@ def check_viewable(modality: Modality, where: str) -> None:
         raise BlocksError(where, "augment_views", problem, "images", remedy)
 
 
-def viewed(preprocess: Any, images: Images, view: int) -> Any:
-    """Return a function from decoded contents to a view of the preprocessed images.
+def viewed(images: Images, view: int) -> Callable[[Sequence[bytes]], Any]:
+    """Return a function from contents to a view of the prepared images.
 
     Crops are stretched to the full size and flipped as in Szegedy et al., Going Deeper with
     Convolutions, 2015. Brightness, contrast and saturation change as in Howard, Some Improvements
@@ -46,22 +47,27 @@ def viewed(preprocess: Any, images: Images, view: int) -> Any:
     encoder's range.
 
     Args:
-        preprocess: The concrete function of ``images.preprocess``: string [n] to float32
-            [n, height, width, 3].
         images: The modality, with the size and range of the images.
         view: The view's number, counted from 1.
     """
     low, high = images.range
 
-    def call(contents: Any) -> Any:
+    def changed(contents: Any, prepared: Any) -> Any:
         draws = _draws(contents, view)
-        whole = (preprocess(contents) - low) / (high - low)
+        whole = (prepared - low) / (high - low)
         boxes = _boxes(*(draws[:, number] for number in range(5)))
         size_px, numbers = list(images.size_px), tf.range(tf.shape(contents)[0])
         cropped = tf.image.crop_and_resize(whole, boxes, numbers, size_px)
         return low + (high - low) * _coloured(cropped, draws[:, 5:])
 
-    return traced(call).get_concrete_function(preprocess.inputs[0])
+    strings = tf.TensorSpec([None], tf.string)
+    graph = traced(changed, input_signature=[strings, images.spec(None)])
+
+    def call(contents: Sequence[bytes]) -> Any:
+        prepared = tf.convert_to_tensor(images.prepare(contents))
+        return graph(tf.constant(list(contents), tf.string), prepared)
+
+    return call
 
 
 def _draws(contents: Any, view: int) -> Any:

@@ -170,6 +170,9 @@ def limits(facts: ModelFacts) -> Iterator[str]:
     if isinstance(preprocessing, dict):
         steps = "; ".join(f"{name} {value}" for name, value in preprocessing.items())
         yield f"Preprocessing of items: {steps}."
+    bare = facts.metadata.get("serving_default")
+    if isinstance(bare, str):
+        yield f"The SavedModel's signature serving_default prepares items differently. {bare}"
 
 
 def _data_limits(manifest: SnapshotManifest) -> Iterator[str]:
