@@ -56,7 +56,7 @@ def test_a_folder_without_labels_is_scored_and_what_cannot_be_read_is_told_in_it
     assert list(rows[0]) == SCHEMA
     errors = {row["path"]: row["error"] for row in rows if row["error"]}
     assert errors == {
-        "day0/cut.png": "the content cannot be decoded (Invalid PNG data, size 200)",
+        "day0/cut.png": "the image is truncated",
         "day0/empty.png": "the item is empty",
         "notes.txt": "the file is not an image",
     }

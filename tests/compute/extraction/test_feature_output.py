@@ -106,7 +106,7 @@ def test_an_item_that_cannot_be_decoded_is_named(
         extracted(snapshot, encoder, tmp_path / "features")
 
     assert hashlib.sha256(broken).hexdigest() in str(caught.value)
-    assert "the content cannot be decoded (the image cannot be decoded: " in str(caught.value)
+    assert "the image cannot be decoded: image file is truncated" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -120,7 +120,9 @@ class Computation:
         for item, content in batch:
             try:
                 self._prepared([content])
-            except (ValueError, tf.errors.InvalidArgumentError) as alone:
+            except ValueError as alone:
+                yield item, str(alone)
+            except tf.errors.InvalidArgumentError as alone:  # a model of an earlier version
                 yield item, f"the content cannot be decoded ({_reason(alone)})"
 
     def _undecodable(self, batch: Sequence[Item], error: Exception) -> Exception:
