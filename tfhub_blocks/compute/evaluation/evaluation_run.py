@@ -31,6 +31,7 @@ from tfhub_blocks.compute.evaluation.evaluation_report import (
     render_report,
 )
 from tfhub_blocks.compute.evaluation.stored_answers import write_answers
+from tfhub_blocks.compute.heads.interval_estimates import IntervalEstimate
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.tf.model_check import check_saved_model
 from tfhub_blocks.compute.tf.pyfunc_loading import load_pyfunc
@@ -38,6 +39,12 @@ from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.parquet_bounds import read_bounded
 from tfhub_blocks.records.formats.champion_comparison import MIN_GAIN, ChampionComparison
 from tfhub_blocks.records.formats.evidence import Threshold
+from tfhub_blocks.records.formats.gate_floors import (
+    DEFAULT_CLASS_TEST_ITEMS,
+    DEFAULT_TEST_ITEMS,
+    MIN_CLASS_TEST_ITEMS,
+    MIN_TEST_ITEMS,
+)
 from tfhub_blocks.records.formats.models import SAVED_MODEL_NAME
 from tfhub_blocks.records.formats.snapshots import SOURCES_NAME, Snapshot
 from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
@@ -57,6 +64,10 @@ TITLES = {
         "Calibration error",
         "Mean gap between confidence and accuracy over 15 bins; lower is better",
     ),
+}
+FLOOR_TITLES = {
+    MIN_TEST_ITEMS: "Test items",
+    MIN_CLASS_TEST_ITEMS: "Test items of the smallest class",
 }
 BETTER_THAN_MAJORITY = "accuracy_low > majority_share"
 BETTER_IF_LESS = frozenset({"log_loss", "expected_calibration_error"})
@@ -126,6 +137,8 @@ def hold_thresholds(
     asked: Mapping[str, float | None],
     comparison: ChampionComparison | None = None,
     min_gain: float | None = None,
+    min_test_items: int = DEFAULT_TEST_ITEMS,
+    min_class_test_items: int = DEFAULT_CLASS_TEST_ITEMS,
 ) -> tuple[Threshold, ...]:
     """Check metrics against each required bound (``min_accuracy``, ``max_log_loss``).
 
@@ -133,8 +146,15 @@ def hold_thresholds(
     fraction of the majority class. Otherwise the model may be no better than always predicting the
     most frequent class. A required gain over the champion is also compared with the lower end of
     its interval, because the accuracy of the model in production is known.
+
+    Too few test items, in all or of a class, are a missed threshold as well.
     """
+    fewest = min(each.support for each in metrics.classes)
     thresholds = [
+        Threshold(MIN_TEST_ITEMS, min_test_items, metrics.items, metrics.items >= min_test_items),
+        Threshold(
+            MIN_CLASS_TEST_ITEMS, min_class_test_items, fewest, fewest >= min_class_test_items
+        ),
         Threshold(
             BETTER_THAN_MAJORITY,
             metrics.majority_share,
@@ -190,10 +210,8 @@ def write_report(
             ClassRow(
                 each.label,
                 each.support,
-                each.precision.value,
-                (each.precision.low, each.precision.high),
-                each.recall.value,
-                (each.recall.low, each.recall.high),
+                *_value_and_interval(each.precision),
+                *_value_and_interval(each.recall),
                 each.average_precision,
             )
             for each in metrics.classes
@@ -298,9 +316,19 @@ def _against(metrics: ClassificationMetrics, comparison: ChampionComparison) -> 
     return Against(f"{verdict[0].upper()}{verdict[1:]}.", rows, tuple(comparison.warnings()))
 
 
+def _value_and_interval(
+    estimate: IntervalEstimate | None,
+) -> tuple[float | None, tuple[float, float] | None]:
+    if estimate is None:
+        return None, None
+    return estimate.value, (estimate.low, estimate.high)
+
+
 def _threshold_result(threshold: Threshold) -> ThresholdResult:
     if threshold.name == BETTER_THAN_MAJORITY:
         name, asked = "Accuracy, lower end", f"above the majority class, {threshold.asked:.4g}"
+    elif threshold.name in FLOOR_TITLES:
+        name, asked = FLOOR_TITLES[threshold.name], f"at least {threshold.asked:g}"
     elif threshold.name == MIN_GAIN:
         name, asked = "Accuracy gain over the champion, lower end", f"at least {threshold.asked:g}"
     else:
