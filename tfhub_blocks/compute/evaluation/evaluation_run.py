@@ -3,7 +3,7 @@
 # decision 51
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +82,11 @@ class Answers:
     probabilities: NDArray[np.float32]
     labels: tuple[str, ...]
 
+    def taken(self, kept: NDArray[np.bool_]) -> "Answers":
+        """Return the answers of the items where ``kept`` is True."""
+        ids = tuple(item for item, is_kept in zip(self.ids, kept, strict=True) if is_kept)
+        return Answers(ids, self.targets[kept], self.probabilities[kept], self.labels)
+
 
 def answer_split(
     model: Path,
@@ -133,7 +138,7 @@ def answer_split(
 
 
 def hold_thresholds(
-    metrics: ClassificationMetrics,
+    metrics: ClassificationMetrics | None,
     asked: Mapping[str, float | None],
     comparison: ChampionComparison | None = None,
     min_gain: float | None = None,
@@ -147,8 +152,11 @@ def hold_thresholds(
     most frequent class. A required gain over the champion is also compared with the lower end of
     its interval, because the accuracy of the model in production is known.
 
-    Too few test items, in all or of a class, are a missed threshold as well.
+    Too few test items, in all or of a class, are a missed threshold as well. Without metrics, no
+    test item is left to judge by.
     """
+    if metrics is None:
+        return (Threshold(MIN_TEST_ITEMS, max(min_test_items, 1), 0, False),)
     fewest = min(each.support for each in metrics.classes)
     thresholds = [
         Threshold(MIN_TEST_ITEMS, min_test_items, metrics.items, metrics.items >= min_test_items),
@@ -160,7 +168,7 @@ def hold_thresholds(
             metrics.majority_share,
             metrics.accuracy.low,
             metrics.accuracy.low > metrics.majority_share,
-        )
+        ),
     ]
     for name, bound in asked.items():
         if bound is not None:
@@ -183,13 +191,18 @@ def write_report(
     facts: Sequence[tuple[str, str]],
     mistakes: int,
     comparison: ChampionComparison | None = None,
+    judged: ClassificationMetrics | None = None,
+    warnings: Sequence[str] = (),
 ) -> None:
     """Write ``metrics.json``, answers, plots as PNG, and a self-contained ``report.html``."""
     write_answers(folder, answers.ids, answers.probabilities)
     drawn = _figures(answers, metrics)
     for figure in drawn:
         (folder / f"{_file_name(figure.title)}.png").write_bytes(figure.png)
-    record = metrics.as_dict() | ({"comparison": comparison.as_dict()} if comparison else {})
+    without = {"without_twins": judged.as_dict()} if judged and judged is not metrics else {}
+    record = (
+        metrics.as_dict() | without | ({"comparison": comparison.as_dict()} if comparison else {})
+    )
     (folder / "metrics.json").write_text(
         json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
@@ -199,6 +212,7 @@ def write_report(
         thresholds=[_threshold_result(threshold) for threshold in thresholds],
         metrics=[
             *(_metric_row(metrics, name) for name in TITLES),
+            *_row_without_twins(metrics, judged),
             MetricRow(
                 "Majority class",
                 metrics.majority_share,
@@ -219,7 +233,7 @@ def write_report(
         figures=drawn,
         mistakes=_mistakes(answers, snapshot, mistakes),
         facts=facts,
-        notes=[*filter(None, [snapshot.manifest.attribution]), *snapshot.manifest.warnings],
+        notes=[*filter(None, [snapshot.manifest.attribution]), *warnings],
         against=_against(metrics, comparison) if comparison else None,
     )
     (folder / "report.html").write_text(render_report(report), encoding="utf-8")
@@ -293,6 +307,21 @@ def _metric_row(metrics: ClassificationMetrics, name: str) -> MetricRow:
     title, meaning = TITLES[name]
     estimate = getattr(metrics, name)
     return MetricRow(title, estimate.value, (estimate.low, estimate.high), meaning)
+
+
+def _row_without_twins(
+    metrics: ClassificationMetrics, judged: ClassificationMetrics | None
+) -> Iterator[MetricRow]:
+    if judged is None or judged is metrics:
+        return
+    accuracy = judged.accuracy
+    yield MetricRow(
+        "Accuracy without twins",
+        accuracy.value,
+        (accuracy.low, accuracy.high),
+        f"Accuracy on the {judged.items} test items without a near duplicate in training; "
+        "thresholds are checked on these items",
+    )
 
 
 def _against(metrics: ClassificationMetrics, comparison: ChampionComparison) -> Against:
