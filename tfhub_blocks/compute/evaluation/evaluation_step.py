@@ -98,8 +98,8 @@ def run_evaluation(
         tags["champion_digest"] = comparison.champion
         print(comparison.told(), *comparison.warnings(), sep="\n")
     facts = list(_facts(ours, proof, comparison))
-    given = (answers, metrics, proof.thresholds, data, facts, mistakes, comparison)
-    write_report(folder, *given, judged, warnings)
+    shown_with = (data, facts, mistakes, comparison, judged, warnings)
+    write_report(folder, answers, metrics, proof.thresholds, *shown_with)
     track("evaluate", summary_values(metrics, comparison), tags, folder)
     proof.write(run.path("evidence"))
     for warning in warnings:

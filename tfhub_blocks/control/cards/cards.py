@@ -164,12 +164,25 @@ def limits(facts: ModelFacts) -> Iterator[str]:
     else:
         count = sum(facts.measured_on.counts.get("test", {}).values())
         yield f"The model was evaluated on {count} items; its accuracy on other data is unknown."
+    if facts.evidence:
+        yield from _evidence_limits(facts)
     if facts.evidence and not facts.evidence.passed:
         yield "The model did not meet its thresholds."
     preprocessing = facts.metadata.get("preprocessing")
     if isinstance(preprocessing, dict):
         steps = "; ".join(f"{name} {value}" for name, value in preprocessing.items())
         yield f"Preprocessing of items: {steps}."
+
+
+def _evidence_limits(facts: ModelFacts) -> Iterator[str]:
+    """Yield the warnings of the evidence that are not warnings of the training data."""
+    evidence = facts.evidence
+    if evidence is None:
+        return
+    known = {warning for manifest in facts.data.values() for warning in manifest.warnings}
+    for warning in evidence.warnings:
+        if warning not in known:
+            yield f"{warning[0].upper()}{warning[1:]}."
 
 
 def _data_limits(manifest: SnapshotManifest) -> Iterator[str]:
