@@ -169,7 +169,8 @@ def take_snapshot(
         items, splits = items[is_in], split.codes[is_in]
         kept = kept[np.isin(places.ids[kept], places.ids[items])]
         counts = count_classes(labels, places.labels[items], splits)
-        check_splits(counts, options.respect_splits)
+        if options.respect_splits or options.validation_fraction or options.test_fraction:
+            check_splits(counts, options.respect_splits)
         _check_test_split(counts["test"], options)
         written, digest = write_items(folder, _items(places, items, splits))
         places.write_sources(folder / SOURCES_NAME, kept)
