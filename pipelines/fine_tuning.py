@@ -30,8 +30,19 @@ def fine_tuning(
         description="Address of a TF Hub or Kaggle model. Set this or encoder.",
     ),
     unpinned: like(import_encoder, "unpinned"),
+    facts: like(import_encoder, "facts"),
+    previous_snapshot: like(snapshot_data, "previous"),
+    modality: like(snapshot_data, "modality"),
+    label_column: like(snapshot_data, "label_column"),
+    respect_splits: like(snapshot_data, "respect_splits"),
+    group_by: like(snapshot_data, "group_by"),
+    near_duplicates: like(snapshot_data, "near_duplicates"),
     split_salt: like(snapshot_data, "split_salt"),
+    validation_fraction: like(snapshot_data, "validation_fraction"),
+    test_fraction: like(snapshot_data, "test_fraction"),
     max_rejected_fraction: like(snapshot_data, "max_rejected_fraction"),
+    max_pixels: like(snapshot_data, "max_pixels"),
+    max_seconds: like(snapshot_data, "max_seconds"),
     champion: like(evaluate, "champion"),
     trainable: like(
         fine_tune,
@@ -45,6 +56,8 @@ def fine_tuning(
     balance_classes: like(train_head, "balance_classes"),
     seed: like(fine_tune, "seed"),
     min_accuracy: like(evaluate, "min_accuracy"),
+    min_test_items: like(evaluate, "min_test_items"),
+    min_class_test_items: like(evaluate, "min_class_test_items"),
     min_accuracy_gain: like(evaluate, "min_accuracy_gain"),
     model_name: like(register_model, "model_name", default="fine-tuning"),
     trigger_time: like(register_model, "trigger_time"),
@@ -54,9 +67,23 @@ def fine_tuning(
     The step fine_tune returns the better of the probe and the tuned model on the validation split.
     That model is registered. Both models are measured on the test split.
     """
-    imported = import_encoder(source=encoder, handle=handle, unpinned=unpinned)
+    imported = import_encoder(source=encoder, handle=handle, unpinned=unpinned, facts=facts)
     snapshot = snapshot_data(
-        source=source, split_salt=split_salt, max_rejected_fraction=max_rejected_fraction
+        source=source,
+        previous=previous_snapshot,
+        modality=modality,
+        label_column=label_column,
+        respect_splits=respect_splits,
+        group_by=group_by,
+        near_duplicates=near_duplicates,
+        split_salt=split_salt,
+        validation_fraction=validation_fraction,
+        test_fraction=test_fraction,
+        min_test_items=min_test_items,
+        min_class_test_items=min_class_test_items,
+        max_rejected_fraction=max_rejected_fraction,
+        max_pixels=max_pixels,
+        max_seconds=max_seconds,
     )
     features = extract_features(
         snapshot=snapshot.outputs.snapshot, encoder=imported.outputs.encoder
@@ -83,6 +110,8 @@ def fine_tuning(
         champion=champion,
         min_accuracy=min_accuracy,
         min_accuracy_gain=min_accuracy_gain,
+        min_test_items=min_test_items,
+        min_class_test_items=min_class_test_items,
     )
     registration = register_model(
         model=tuned.outputs.model,

@@ -37,6 +37,8 @@ def latency_gate(
     requests: like(check_latency, "requests"),
     seconds: like(check_latency, "seconds"),
     min_accuracy: like(evaluate, "min_accuracy"),
+    min_test_items: like(evaluate, "min_test_items"),
+    min_class_test_items: like(evaluate, "min_class_test_items"),
     min_accuracy_gain: like(evaluate, "min_accuracy_gain"),
     model_name: like(register_model, "model_name", default="latency-gate"),
     trigger_time: like(register_model, "trigger_time"),
@@ -52,6 +54,8 @@ def latency_gate(
         champion=champion,
         min_accuracy=min_accuracy,
         min_accuracy_gain=min_accuracy_gain,
+        min_test_items=min_test_items,
+        min_class_test_items=min_class_test_items,
     )
     check = check_latency(
         model=model,

@@ -28,22 +28,49 @@ def transfer_learning(
         description="Address of a TF Hub or Kaggle model. Set this or encoder.",
     ),
     unpinned: like(import_encoder, "unpinned"),
+    facts: like(import_encoder, "facts"),
+    previous_snapshot: like(snapshot_data, "previous"),
+    modality: like(snapshot_data, "modality"),
+    label_column: like(snapshot_data, "label_column"),
+    respect_splits: like(snapshot_data, "respect_splits"),
+    group_by: like(snapshot_data, "group_by"),
+    near_duplicates: like(snapshot_data, "near_duplicates"),
     split_salt: like(snapshot_data, "split_salt"),
+    validation_fraction: like(snapshot_data, "validation_fraction"),
+    test_fraction: like(snapshot_data, "test_fraction"),
     max_rejected_fraction: like(snapshot_data, "max_rejected_fraction"),
+    max_pixels: like(snapshot_data, "max_pixels"),
+    max_seconds: like(snapshot_data, "max_seconds"),
     champion: like(evaluate, "champion"),
     previous_features: like(extract_features, "previous_features"),
     engine: like(extract_features, "engine"),
     engine_precision: like(extract_features, "engine_precision"),
     balance_classes: like(train_head, "balance_classes"),
     min_accuracy: like(evaluate, "min_accuracy"),
+    min_test_items: like(evaluate, "min_test_items"),
+    min_class_test_items: like(evaluate, "min_class_test_items"),
     min_accuracy_gain: like(evaluate, "min_accuracy_gain"),
     model_name: like(register_model, "model_name", default="transfer-learning"),
     trigger_time: like(register_model, "trigger_time"),
 ):
     """Train a head on a frozen encoder, which runs once per item."""
-    imported = import_encoder(source=encoder, handle=handle, unpinned=unpinned)
+    imported = import_encoder(source=encoder, handle=handle, unpinned=unpinned, facts=facts)
     snapshot = snapshot_data(
-        source=source, split_salt=split_salt, max_rejected_fraction=max_rejected_fraction
+        source=source,
+        previous=previous_snapshot,
+        modality=modality,
+        label_column=label_column,
+        respect_splits=respect_splits,
+        group_by=group_by,
+        near_duplicates=near_duplicates,
+        split_salt=split_salt,
+        validation_fraction=validation_fraction,
+        test_fraction=test_fraction,
+        min_test_items=min_test_items,
+        min_class_test_items=min_class_test_items,
+        max_rejected_fraction=max_rejected_fraction,
+        max_pixels=max_pixels,
+        max_seconds=max_seconds,
     )
     features = extract_features(
         snapshot=snapshot.outputs.snapshot,
@@ -63,6 +90,8 @@ def transfer_learning(
         champion=champion,
         min_accuracy=min_accuracy,
         min_accuracy_gain=min_accuracy_gain,
+        min_test_items=min_test_items,
+        min_class_test_items=min_class_test_items,
     )
     registration = register_model(
         model=head.outputs.model,

@@ -6,6 +6,10 @@ from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.base.progress import Progress
+from tfhub_blocks.records.formats.gate_floors import (
+    DEFAULT_CLASS_TEST_ITEMS,
+    DEFAULT_TEST_ITEMS,
+)
 
 
 @command_component(
@@ -64,6 +68,18 @@ def evaluate(
         description="Thresholds: lowest accuracy gain over the champion. The lower end of the "
         "gain's 95 % interval must reach it; -0.01 accepts a loss of one item in a hundred.",
     ) = None,
+    min_test_items: Input(
+        type="integer",
+        min=0,
+        description="Thresholds: least number of test items. With all of 20 items right, the 95 % "
+        "interval of the accuracy begins at 0.83.",
+    ) = DEFAULT_TEST_ITEMS,
+    min_class_test_items: Input(
+        type="integer",
+        min=0,
+        description="Thresholds: least number of test items of each class; 0 accepts classes that "
+        "were never tested.",
+    ) = DEFAULT_CLASS_TEST_ITEMS,
     resamples: Input(
         type="integer",
         min=100,
@@ -92,4 +108,6 @@ def evaluate(
             "max_expected_calibration_error": max_expected_calibration_error,
         }
         before = Path(champion) if champion else None
-        run_evaluation(run, before, bounds, min_accuracy_gain, resamples, mistakes, Progress)
+        floors = (min_test_items, min_class_test_items)
+        given = (min_accuracy_gain, floors, resamples, mistakes, Progress)
+        run_evaluation(run, before, bounds, *given)

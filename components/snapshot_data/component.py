@@ -1,5 +1,7 @@
 """snapshot_data: Copy a data set into an immutable snapshot with deterministic splits."""
 
+from pathlib import Path
+
 from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.modalities import MODALITIES
@@ -30,6 +32,12 @@ def snapshot_data(
         type="uri_folder",
         description="Items in Arrow shards, sorted by id, with label and split.",
     ),
+    previous: Input(
+        type="uri_folder",
+        optional=True,
+        description="Splits: an earlier snapshot of this source. Its items keep their split, so no "
+        "item moves between training and test.",
+    ) = None,
     modality: Input(
         type="string",
         enum=["auto", *MODALITIES],
@@ -54,6 +62,32 @@ def snapshot_data(
             "place of computed splits."
         ),
     ) = False,
+    group_by: Input(
+        type="string",
+        optional=True,
+        description="Splits: what belongs together and stays in one split: column:NAME, folder "
+        "(the folder that contains a file), or pattern:REGEX (a part of its path).",
+    ) = None,
+    near_duplicates: Input(
+        type="string",
+        enum=["together", "report", "off"],
+        description="Splits: keep near duplicates in one split, only report them, or do not look "
+        "for them.",
+    ) = "together",
+    label_column: Input(
+        type="string", description="Column of a table that contains the labels."
+    ) = "label",
+    min_test_items: Input(
+        type="integer",
+        min=0,
+        description="Limits: least number of test items; the step fails below it, before features "
+        "are computed. 0 checks nothing.",
+    ) = 0,
+    min_class_test_items: Input(
+        type="integer",
+        min=0,
+        description="Limits: least number of test items of each class; the step fails below it.",
+    ) = 0,
     max_rejected_fraction: Input(
         type="number",
         min=0.0,
@@ -92,6 +126,12 @@ def snapshot_data(
             max_pixels=max_pixels,
             max_seconds=max_seconds,
             follow_links=follow_links,
+            group_by=group_by or "",
+            near_duplicates=near_duplicates,
+            label_column=label_column,
+            previous=Path(previous) if previous else None,
+            min_test_items=min_test_items,
+            min_class_test_items=min_class_test_items,
         )
 
         def take(path):
@@ -100,11 +140,4 @@ def snapshot_data(
 
         manifest = run.first_passing("source", take)
         run.facts.update(snapshot_digest=manifest.digest, items=manifest.items)
-        for warning in manifest.warnings:
-            print(f"warning: {warning}")
-        sizes = (f"{split} {sum(of.values())}" for split, of in manifest.counts.items())
-        print(
-            f"{manifest.items} {manifest.modality} items of {len(manifest.labels)} classes: "
-            f"{', '.join(sizes)}; {manifest.duplicates} duplicates, {manifest.rejected} rejected; "
-            f"digest {manifest.digest}"
-        )
+        print(*manifest.told(), sep="\n")

@@ -9,16 +9,20 @@ import sys
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, split_of, take_snapshot
+from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, take_snapshot
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import Provenance
 from tfhub_blocks.records.formats.snapshots import (
     ITEM_SCHEMA,
     REJECTED_NAME,
+    SNAPSHOT,
     SOURCES_NAME,
     ItemWriter,
     SnapshotManifest,
@@ -62,7 +66,7 @@ def take(tmp_path):
         folder = tmp_path / f"snapshot-{taken}"
         folder.mkdir()
         manifest = take_snapshot(source, folder, SnapshotOptions(**options), lambda *_: None)
-        assert sorted(path.name for path in folder.iterdir()) == [
+        assert sorted(path.name for path in folder.iterdir() if path.name != "twins.parquet") == [
             "items.arrow",
             "manifest.json",
             "rejected.parquet",
@@ -72,6 +76,17 @@ def take(tmp_path):
         return Taken(manifest, folder)
 
     return take
+
+
+PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
+
+
+def finished(taken: Taken) -> Path:
+    """A finished folder of a snapshot that was taken."""
+    folder = taken.folder.parent / f"{taken.folder.name}-finished"
+    shutil.copytree(taken.folder, begin_folder(folder, PROVENANCE), dirs_exist_ok=True)
+    finish_folder(folder, "snapshot", SNAPSHOT, PROVENANCE)
+    return folder
 
 
 def write_files(folder: Path, files: dict[str, bytes]) -> Path:
@@ -149,7 +164,7 @@ def test_each_kind_of_table_gives_the_same_snapshot(tmp_path, take, name):
     from_file, from_folder = take(path), take(path.parent)
     assert from_file.labels() == {str(row["text"]).encode(): row["label"] for row in rows}
     # Over contents, labels and splits alone, so the same for each kind of table.
-    digest = "6a970779ca99dde789714d9fbd65a34268e57c3c4626aec4a6c4956fac040185"
+    digest = "84aab0178d17c1096923741fbeab55ac29b5cf970d732f58ff0a410b9df94f3f"
     assert from_file.manifest.digest == from_folder.manifest.digest == digest
     assert {row["path"] for row in from_file.sources} == {f"{name}:{n}" for n in range(1, 41)}
 
@@ -217,10 +232,12 @@ def test_content_larger_than_a_batch_and_many_shards_come_back(tmp_path, take, m
 # Splits
 
 
-def test_adding_items_never_moves_an_old_one(tmp_path, take):
-    before = take(write_table(tmp_path / "1.jsonl", texts(200))).splits()
-    after = take(write_table(tmp_path / "2.jsonl", texts(400))).splits()
-    assert before.items() <= after.items()
+def test_adding_items_to_an_earlier_snapshot_never_moves_an_old_one(tmp_path, take):
+    before = take(write_table(tmp_path / "1.jsonl", texts(200)))
+    after = take(write_table(tmp_path / "2.jsonl", texts(400)), previous=finished(before))
+    assert before.splits().items() <= after.splits().items()
+    assert after.manifest.split_rule["previous"] == before.manifest.digest
+    assert sum(after.manifest.counts["test"].values()) == 60
 
 
 def test_split_never_separates_duplicates(tmp_path, take):
@@ -228,16 +245,14 @@ def test_split_never_separates_duplicates(tmp_path, take):
     assert (taken.manifest.items, taken.manifest.duplicates, len(taken.sources)) == (50, 30, 80)
 
 
-def test_salt_and_fractions_decide_the_splits():
-    ids = [hashlib.sha256(str(n).encode()).hexdigest() for n in range(10_000)]
-    first = [split_of(item_id, "one", 0.2, 0.1) for item_id in ids]
-    assert abs(first.count("validation") - 2000) < 150
-    assert abs(first.count("test") - 1000) < 120
-    assert first != [split_of(item_id, "two", 0.2, 0.1) for item_id in ids]
-    more_validation = [split_of(item_id, "one", 0.4, 0.1) for item_id in ids]
-    moved = {pair for pair in zip(first, more_validation, strict=True) if pair[0] != pair[1]}
-    assert moved == {("train", "validation")}
-    assert {split_of(item_id, "one", 0, 0) for item_id in ids} == {"train"}
+def test_salt_and_fractions_decide_the_splits(tmp_path, take):
+    path = write_table(tmp_path / "rows.jsonl", texts(400))
+    first = take(path, split_salt="one", validation_fraction=0.2, test_fraction=0.1)
+    counts = {split: sum(of.values()) for split, of in first.manifest.counts.items()}
+    assert counts == {"train": 280, "validation": 80, "test": 40}
+    again = take(path, split_salt="two", validation_fraction=0.2, test_fraction=0.1)
+    assert first.splits() != again.splits()
+    assert counts == {split: sum(of.values()) for split, of in again.manifest.counts.items()}
 
 
 def test_splits_of_a_table_are_respected(tmp_path, take):
@@ -635,19 +650,28 @@ def test_labels_that_are_nearly_equal_are_warned_of(tmp_path, take):
 
 def test_split_without_some_class_is_warned_of(tmp_path, take):
     rows = texts() + [{"text": f"rare {n}", "label": "rare"} for n in range(3)]
+    rows = [{**row, "n": number} for number, row in enumerate(rows)]
     path = write_table(tmp_path / "rows.jsonl", rows)
-    taken = take(path, validation_fraction=0, test_fraction=0.2, split_salt="d")
-    assert taken.manifest.counts["test"]["rare"] == 0
-    assert taken.manifest.warnings == (
-        "the split test has no item of the class 'rare': set another split_salt or add items",
+    taken = take(path, near_duplicates="off")
+    assert {split: of["rare"] for split, of in taken.manifest.counts.items()} == {
+        "train": 1,
+        "validation": 1,
+        "test": 1,
+    }
+    for row in rows:
+        row["split"] = "train" if row["label"] == "rare" else ["train", "val", "test"][row["n"] % 3]
+    given = take(write_table(tmp_path / "given.jsonl", rows), respect_splits=True)
+    assert given.manifest.warnings == (
+        "the split validation has no item of the class 'rare': add items to this split",
+        "the split test has no item of the class 'rare': add items to this split",
     )
 
 
 def test_split_without_items_and_column_not_used_are_warned_of(tmp_path, take):
     path = write_table(tmp_path / "rows.csv", texts(split="train"))
     assert take(path, respect_splits=True).manifest.warnings == (
-        "the split validation has no items: add items to this split",
         "the split test has no items: add items to this split",
+        "the source has no validation split: validation items were drawn from train",
     )
     assert take(path).manifest.warnings == (
         "the column split of the table is ignored: set respect_splits to use it",
@@ -726,3 +750,162 @@ def test_million_rows_stay_under_500_mib(tmp_path, name):
     print(f"{name}: {peak_mib} MiB")
     assert items == 1_000_000
     assert peak_mib < 500
+
+
+# Near duplicates, groups, and an earlier snapshot
+
+
+def burst(scene: int, crop: int, size: int = 120) -> bytes:
+    """One of several nearly equal crops of a picture of coarse noise."""
+    coarse = np.random.default_rng(scene).integers(0, 255, (10, 10, 3)).astype(np.uint8)
+    pixels = np.kron(coarse, np.ones((13, 13, 1), np.uint8))[crop : size + crop, crop : size + crop]
+    stream = BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=92 - 3 * crop)
+    return stream.getvalue()
+
+
+def bursts(scenes: int) -> dict[str, bytes]:
+    return {f"{'ab'[s % 2]}/s{s}-{c}.jpg": burst(s, c) for s in range(scenes) for c in range(4)}
+
+
+def variants(number: int) -> Rows:
+    lots = random.Random(6)  # noqa: S311
+    words = [f"word{n}" for n in range(400)]
+    rows = []
+    for n in range(number):
+        text = " ".join(lots.sample(words, 8))
+        for variant in (text, text.upper(), text + "  !", "Re: " + text):
+            rows.append({"text": variant, "label": "ab"[n % 2], "topic": n})
+    return rows
+
+
+def sides_of(taken: Taken, name_of) -> dict[str, set[str]]:
+    splits = {item["id"]: item["split"] for item in taken.items}
+    found: dict[str, set[str]] = {}
+    for row in taken.sources:
+        found.setdefault(name_of(row["path"]), set()).add(splits[row["id"]])
+    return found
+
+
+def test_near_duplicate_pictures_are_in_one_split(tmp_path, take):
+    source = write_files(tmp_path / "source", bursts(20))
+    taken = take(source)
+    sides = sides_of(taken, lambda path: path.split("-")[0])
+    assert len(sides) == 20
+    assert all(len(splits) == 1 for splits in sides.values())
+    assert taken.manifest.warnings == (
+        "80 items are near duplicates of others, in 20 groups: each group is in one split",
+    )
+
+
+def test_near_duplicate_texts_are_in_one_split(tmp_path, take):
+    rows = variants(30)
+    taken = take(write_table(tmp_path / "rows.jsonl", rows))
+    sides = sides_of(taken, lambda path: rows[int(path.partition(":")[2]) - 1]["topic"])
+    assert all(len(splits) == 1 for splits in sides.values())
+    assert len(sides) == 30
+
+
+def test_templates_are_no_near_duplicates(tmp_path, take):
+    filler = " of one long form letter that everybody gets in the same words every week"
+    rows = [{"text": f"{n}{filler}", "label": "ab"[n % 2]} for n in range(60)]
+    taken = take(write_table(tmp_path / "rows.jsonl", rows))
+    assert "60 items resemble each other in chains" in taken.manifest.warnings[0]
+    assert all(taken.manifest.counts[split]["a"] for split in taken.manifest.counts)
+
+
+def test_near_duplicates_across_given_splits_are_twins(folder_of_twins, take):
+    taken = take(folder_of_twins, respect_splits=True)
+    twins = pq.read_table(taken.folder / "twins.parquet").to_pylist()
+    splits = {item["id"]: item["split"] for item in taken.items}
+    assert len(twins) == 6
+    assert {(splits[row["id"]], splits[row["twin"]]) for row in twins} == {("test", "train")}
+    assert taken.manifest.warnings[-1] == (
+        "6 test items have a near duplicate in training or validation: evaluate checks thresholds "
+        "without them"
+    )
+
+
+@pytest.fixture
+def folder_of_twins(tmp_path):
+    files = {}
+    for scene in range(24):
+        split = ("train", "val")[scene % 4 == 3]
+        files[f"{split}/{'ab'[scene % 2]}/{scene}.jpg"] = burst(scene, 0)
+    for scene in (0, 1, 2, 4, 5, 6):
+        files[f"test/{'ab'[scene % 2]}/twin{scene}.jpg"] = burst(scene, 1)
+    for scene in range(30, 36):
+        files[f"test/{'ab'[scene % 2]}/{scene}.jpg"] = burst(scene, 0)
+    return write_files(tmp_path / "twins", files)
+
+
+def test_new_twin_of_a_training_and_a_test_item_is_left_out(tmp_path, take):
+    """The bridge is nearly equal to an item of either side, which are not nearly equal."""
+    words = [f"w{n}" for n in range(40)]
+    one, other = words[:32], words[8:40]
+    texts_ = [" ".join(one), " ".join(other)]
+    fill = [f"alpha{n} beta{n} gamma{n} delta{n}" for n in range(38)]
+    rows = [{"text": t, "label": "ab"[n % 2]} for n, t in enumerate([*texts_, *fill])]
+    rows[1]["label"] = "a"
+    for row, split in zip(rows, ["train", "test"] + ["train", "val", "test"] * 13, strict=False):
+        row["split"] = split
+    before = take(write_table(tmp_path / "1.jsonl", rows), respect_splits=True)
+    bridge = {"text": " ".join(words[4:36]), "label": "a", "split": ""}
+    after = take(write_table(tmp_path / "2.jsonl", [*rows, bridge]), previous=finished(before),
+                 max_rejected_fraction=0.1)  # fmt: skip
+    (reason,) = after.reasons().values()
+    assert "belongs to both a training item and a test item" in reason
+    assert before.splits() == after.splits()
+    assert "1 items were left out" in after.manifest.warnings[-1]
+
+
+@pytest.mark.parametrize(
+    "group_by", ["folder", r"pattern:patient\d+", "column:patient"], ids=lambda it: it[:6]
+)
+def test_groups_are_in_one_split(group_by, tmp_path, take):
+    if group_by.startswith("column"):
+        rows = [{"text": f"item {n}", "label": "ab"[n % 2], "patient": n // 4} for n in range(120)]
+        source = write_table(tmp_path / "rows.csv", rows)
+
+        def name_of(path: str) -> str:
+            return str((int(path.partition(":")[2]) - 1) // 4)
+
+    else:
+        names = [f"{'ab'[n % 2]}/patient{n // 8}-{'ab'[n % 2]}/{n}.bin" for n in range(120)]
+        source = write_files(tmp_path / "s", {name: name.encode() for name in names})
+
+        def name_of(path: str) -> str:
+            part = path.split("/")[1]
+            return part if group_by == "folder" else part[:-2]
+
+    taken = take(source, modality="auto" if "col" in group_by else "bytes", group_by=group_by)
+    sides = sides_of(taken, name_of)
+    assert len(sides) >= 15
+    assert all(len(splits) == 1 for splits in sides.values())
+
+
+@pytest.mark.parametrize("rule", ["patient", "column:", "pattern:", "pattern:("])
+def test_rule_of_groups_that_is_none_is_refused(rule):
+    with pytest.raises(BlocksError, match=r"snapshot_data > group_by.*Set group_by to column:NAME"):
+        SnapshotOptions(group_by=rule)
+
+
+def test_given_splits_without_training_items_of_a_class_are_refused(tmp_path, take):
+    rows = [{**row, "split": ["train", "val", "test"][n // 2 % 3]} for n, row in enumerate(texts())]
+    rows += [{"text": f"rare {n}", "label": "rare", "split": "test"} for n in range(4)]
+    with pytest.raises(BlocksError, match="the split train has no item of the class 'rare'"):
+        take(write_table(tmp_path / "rows.jsonl", rows), respect_splits=True)
+
+
+def test_too_few_test_items_for_the_thresholds_are_refused(tmp_path, take):
+    path = write_table(tmp_path / "rows.jsonl", texts())
+    with pytest.raises(BlocksError, match=r"the test split has 6 items, fewer than 20.*test_frac"):
+        take(path, min_test_items=20)
+    take(path, min_test_items=6, min_class_test_items=3)
+    with pytest.raises(BlocksError, match="fewer than 4 items of 'a', 'b'"):
+        take(path, min_class_test_items=4)
+
+
+def test_labels_are_in_another_column(tmp_path, take):
+    rows = [{"text": row["text"], "species": row["label"]} for row in texts()]
+    assert take(write_table(tmp_path / "r.csv", rows), label_column="species").manifest.items == 40

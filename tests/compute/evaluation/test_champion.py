@@ -10,6 +10,7 @@ import pytest
 from tfhub_blocks.compute.evaluation.champion import (
     Model,
     check_min_gain,
+    check_unseen,
     compare,
     open_champion,
 )
@@ -20,7 +21,7 @@ from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, Provenance, read_lineage
 from tfhub_blocks.records.formats.evidence import Evidence, Threshold, read_evidence
-from tfhub_blocks.records.formats.models import MODEL, PYFUNC, open_model
+from tfhub_blocks.records.formats.models import MODEL, PYFUNC, open_model, write_training_items
 from tfhub_blocks.records.formats.snapshots import open_snapshot
 
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
@@ -32,10 +33,12 @@ RULE = {
 }
 
 
-def model(folder, labels=("a", "b"), snapshot="s", splits=None, kind=MODEL):
+def model(folder, labels=("a", "b"), snapshot="s", splits=None, kind=MODEL, training=None):
     partial = begin_folder(folder, PROVENANCE)
     metadata = {"labels": list(labels), "encoder_digest": "e", "snapshot_digest": snapshot}
     (partial / "MLmodel").write_text(json.dumps({"metadata": metadata}))
+    if training:
+        write_training_items(partial, training)
     facts = {"splits": splits} if splits else {}
     finish_folder(folder, "model", kind, replace(PROVENANCE, facts=facts))
     return folder
@@ -86,9 +89,25 @@ def test_test_items_may_have_been_seen_unless_the_splits_rule_it_out(
     snapshot, splits, seen, tmp_path, coloured_snapshot
 ):
     data = open_snapshot(coloured_snapshot, "test")
+    data = replace(data, manifest=replace(data.manifest, split_rule=RULE))
     digest = data.manifest.digest if snapshot == "same" else "another"
     champion = opened(model(tmp_path / "model", snapshot=digest, splits=splits))
     assert champion.may_have_seen(data) is seen
+
+
+def test_test_items_that_a_model_learned_from_are_refused(tmp_path, coloured_snapshot):
+    data = open_snapshot(coloured_snapshot, "test")
+    index = data.index().to_pylist()
+    learned = [row["id"] for row in index if row["split"] != "test"]
+    tested = [row["id"] for row in index if row["split"] == "test"]
+    honest = opened(model(tmp_path / "honest", training=learned))
+    check_unseen(honest, tested)
+    assert not honest.may_have_seen(data)
+    leaking = opened(model(tmp_path / "leaking", training=[*learned, tested[4]]))
+    with pytest.raises(BlocksError, match=f"learned from 1 of the {len(tested)} .*{tested[4]}"):
+        check_unseen(leaking, tested)
+    assert leaking.may_have_seen(data)
+    check_unseen(opened(model(tmp_path / "old")), tested)  # release 0.1 recorded no items
 
 
 def test_splits_that_a_source_gives_rule_nothing_out(tmp_path, coloured_snapshot):
@@ -118,8 +137,12 @@ def test_model_with_a_runtime_is_compared_with_itself_as_equal(
     metrics = measure(answers.probabilities, answers.targets, answers.labels, 100)
     assert found.metrics == metrics.summary()
     held = hold_thresholds(metrics, {}, found, 0.0)
-    assert held[1:] == (Threshold("min_accuracy_gain", 0.0, 0.0, True),)
-    assert not hold_thresholds(metrics, {}, found, 0.01)[1].met
+    assert held[3:] == (Threshold("min_accuracy_gain", 0.0, 0.0, True),)
+    assert [each.name for each in held[:2]] == ["min_test_items", "min_class_test_items"]
+    assert not hold_thresholds(metrics, {}, found, 0.01)[3].met
+    assert not hold_thresholds(metrics, {}, min_test_items=1000)[0].met
+    assert not hold_thresholds(metrics, {}, min_class_test_items=1000)[1].met
+    assert [each.met for each in hold_thresholds(None, {}, min_test_items=0)] == [False]
     proof = Evidence("m", {"snapshot": data.manifest.digest}, {}, held, comparison=found)
     proof.write(tmp_path / "evidence.json")
     assert read_evidence(tmp_path / "evidence.json", "test") == proof

@@ -1,9 +1,10 @@
+import itertools
 import json
 import tracemalloc
 
 import numpy as np
 import pytest
-from scipy.stats import bootstrap
+from scipy.stats import binom, bootstrap
 from sklearn import metrics as reference
 
 from tfhub_blocks.compute.evaluation.classification_metrics import (
@@ -13,7 +14,6 @@ from tfhub_blocks.compute.evaluation.classification_metrics import (
     measure,
     most_confident_mistakes,
     precision_recall_curves,
-    resampled,
 )
 from tfhub_blocks.records.base.errors import BlocksError
 
@@ -68,7 +68,12 @@ def test_measures_are_those_of_scikit_learn(items, classes, no_targets, no_predi
     for index, each in enumerate(found.classes):
         assert each.label == f"class {index}"
         assert each.support == support[index]
-        assert each.precision.value == pytest.approx(precision[index], **EXACT)
+        assert (each.recall is None) == (each.average_precision is None) == (not support[index])
+        assert (each.precision is None) == (index not in predicted)
+        if each.precision:
+            assert each.precision.value == pytest.approx(precision[index], **EXACT)
+        if not each.recall:
+            continue
         assert each.recall.value == pytest.approx(recall[index], **EXACT)
         average = reference.average_precision_score(targets == index, probabilities[:, index])
         assert each.average_precision == pytest.approx(average, **EXACT)
@@ -149,7 +154,7 @@ def test_accuracy_interval_is_that_of_the_binomial():
     assert (found.low, found.high) == pytest.approx((0.8 - margin, 0.8 + margin), abs=0.003)
 
 
-def test_intervals_cover_the_truth_about_as_often_as_they_say():
+def test_intervals_cover_the_truth_at_least_as_often_as_they_say():
     truth = measure(*answers(200_000, 3, seed=1), names(3), resamples=1)
     covered = np.zeros(5)
     for seed in range(100):
@@ -161,17 +166,50 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
             if name == "classes":
                 interval, expected = interval[1].recall, expected[1].recall
             covered[index] += interval.low <= expected.value <= interval.high
-    assert (covered >= 86).all(), covered
-    assert (covered <= 99).any(), covered
+    assert (covered >= 90).all(), covered
 
 
-def test_class_interval_leaves_out_resamples_without_the_class():
-    # One item of class 1, found: a third of the resamples lack it and say nothing of its recall.
-    probabilities = np.array([[0.9, 0.1]] * 9 + [[0.1, 0.9]])
-    targets = np.array([0] * 9 + [1])
-    assert measure(probabilities, targets, names(2)).classes[1].recall == IntervalEstimate(
-        1.0, 1.0, 1.0
-    )
+@pytest.mark.parametrize("sizes", [(3, 3), (2, 8), (6, 6)])
+def test_means_over_few_items_of_classes_cover_the_truth(sizes):
+    """Computed over all outcomes of two classes: none is rarer covered than in 93 %."""
+    intervals = {}
+    for hits in np.ndindex(sizes[0] + 1, sizes[1] + 1):
+        is_first = [
+            *(hits[0] * [True] + (sizes[0] - hits[0]) * [False]),
+            *(hits[1] * [False] + (sizes[1] - hits[1]) * [True]),
+        ]
+        probabilities = np.where(np.array(is_first)[:, np.newaxis], [0.9, 0.1], [0.1, 0.9])
+        targets = np.repeat([0, 1], sizes)
+        intervals[hits] = measure(probabilities, targets, names(2), 300).balanced_accuracy
+    for recalls in itertools.product([0.3, 0.5, 0.7, 0.9, 0.97, 1.0], repeat=2):
+        covered = sum(
+            binom.pmf(hits[0], sizes[0], recalls[0]) * binom.pmf(hits[1], sizes[1], recalls[1])
+            for hits, found in intervals.items()
+            if found.low - 1e-9 <= sum(recalls) / 2 <= found.high + 1e-9
+        )
+        assert covered >= 0.93, recalls
+
+
+def test_no_interval_collapses_where_all_are_right():
+    probabilities = np.array([[0.98, 0.02]] * 5 + [[0.02, 0.98]] * 4)
+    targets = np.array([0] * 5 + [1] * 4)
+    found = measure(probabilities, targets, names(2))
+    assert (found.accuracy.low, found.accuracy.high) == pytest.approx((0.6637, 1.0), abs=1e-4)
+    for name in ("balanced_accuracy", "macro_f1"):
+        assert getattr(found, name).low < 0.7
+        assert getattr(found, name).high == pytest.approx(1.0)
+    assert found.log_loss.high > 0.5
+    assert found.expected_calibration_error.high > 0.2
+    assert found.classes[1].recall.low == pytest.approx(0.3976, abs=1e-4)
+
+
+def test_class_that_was_not_tested_has_no_figure():
+    found = measure(np.array([[0.6, 0.3, 0.1]] * 4), np.array([0, 0, 0, 1]), names(3), 50)
+    untested = found.classes[2]
+    assert (untested.support, untested.recall, untested.precision) == (0, None, None)
+    assert untested.average_precision is None
+    assert untested.as_dict()["recall"] is None
+    assert found.classes[1].recall.value == 0
 
 
 def test_same_seed_gives_the_same_numbers_and_another_seed_other_ones():
@@ -283,22 +321,17 @@ def test_difference_is_that_of_both_and_its_interval_is_of_pairs():
     ).confidence_interval
     width = reference_interval.high - reference_interval.low
     change = found["log_loss"]
-    assert [change.low, change.high] == pytest.approx(list(reference_interval), abs=0.05 * width)
+    assert [change.low, change.high] == pytest.approx(list(reference_interval), abs=0.1 * width)
+    assert change.low < reference_interval.low
 
 
-def test_difference_is_drawn_over_the_resamples_of_the_measures():
-    ours, theirs, targets, labels = pair(items=50)
-    hopeless = np.full_like(theirs, 1 / 3)  # always the first class
-    found = differences(ours, hopeless, targets, labels, resamples=200, seed=5)
-    times = list(resampled(len(targets), 200, seed=5))
-    hits = [(it.argmax(axis=1) == targets).astype(float) for it in (ours, hopeless)]
-    drawn = [(each * (hits[0] - hits[1])).sum() / 50 for each in times]
-    assert [found["accuracy"].low, found["accuracy"].high] == pytest.approx(
-        np.percentile(drawn, [2.5, 97.5]).tolist()
-    )
-    alone = measure(ours, targets, labels, resamples=200, seed=5).accuracy
-    drawn = [(each * hits[0]).sum() / 50 for each in times]
-    assert [alone.low, alone.high] == pytest.approx(np.percentile(drawn, [2.5, 97.5]).tolist())
+def test_differences_do_not_collapse_where_both_are_right():
+    ours, theirs = np.tile([0.9, 0.1], (9, 1)), np.tile([0.8, 0.2], (9, 1))
+    found = differences(ours, theirs, np.zeros(9, int), names(2), 200)
+    for name in ("accuracy", "balanced_accuracy", "macro_f1"):
+        assert found[name].low < -0.25
+        assert found[name].high > 0.25
+    assert found["log_loss"].low < found["log_loss"].value < found["log_loss"].high
 
 
 def test_nothing_differs_from_itself():

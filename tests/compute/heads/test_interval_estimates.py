@@ -1,38 +1,66 @@
+"""Intervals: exact for shares at every number of items, and exact for paired gains."""
+
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest, multinomial
 
-from tfhub_blocks.compute.heads.interval_estimates import paired_difference, share
+from tfhub_blocks.compute.heads.interval_estimates import gain, paired_difference, share
 
 
-@pytest.mark.parametrize(("hits", "items"), [(0, 10), (10, 10), (7, 10), (391, 400)])
-def test_interval_of_a_share_is_wilsons(hits, items):
-    expected = binomtest(hits, items).proportion_ci(method="wilson")
+@pytest.mark.parametrize(("hits", "items"), [(0, 10), (10, 10), (7, 10), (391, 400), (0, 1)])
+def test_interval_of_a_share_is_clopper_and_pearsons(hits, items):
+    expected = binomtest(hits, items).proportion_ci(method="exact")
     found = share(hits, items)
     assert (found.value, found.low, found.high) == pytest.approx(
-        (hits / items, expected.low, expected.high), abs=1e-12
+        (hits / items, expected.low, expected.high), abs=1e-9
     )
 
 
+def test_share_is_covered_at_every_number_of_items_and_every_probability():
+    """The grid: 5 to 500 items, probabilities from one half to one, by sums of the binomial."""
+    probabilities = np.linspace(0.5, 1, 101)
+    for items in [*range(5, 60), *range(60, 501, 20)]:
+        hits = np.arange(items + 1)
+        found = [share(int(each), items) for each in hits]
+        low, high = (np.array([getattr(it, end) for it in found]) for end in ("low", "high"))
+        inside = (low <= probabilities[:, np.newaxis]) & (probabilities[:, np.newaxis] <= high)
+        covered = (binom.pmf(hits, items, probabilities[:, np.newaxis]) * inside).sum(axis=1)
+        assert covered.min() >= 0.95 - 1e-9, (items, probabilities[covered.argmin()])
+
+
 def test_paired_difference_counts_only_what_tells_the_two_apart():
-    """Agresti and Min 2005, section 2, by hand: cells 50, 12, 4, 34."""
     one = np.repeat([True, True, False, False], [50, 12, 4, 34])
     other = np.repeat([True, False, True, False], [50, 12, 4, 34])
     found = paired_difference(one, other)
-    middle, variance = 8 / 102, (17 / 102 - (8 / 102) ** 2) / 102
     assert found.value == pytest.approx(0.08)
-    assert (found.low + found.high) / 2 == pytest.approx(middle)
-    assert found.high - found.low == pytest.approx(2 * 1.96 * variance**0.5, rel=1e-4)
+    assert found == gain(12, 4, 100)
     turned = paired_difference(other, one)
     assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low))
 
 
-def test_paired_interval_holds_the_truth_as_often_as_it_says():
-    """4,000 draws of 200 items of which 12 % are right for one alone and 6 % for the other."""
-    random = np.random.default_rng(0)
-    inside = 0
-    for _ in range(4000):
-        cell = random.choice(4, 200, p=[0.7, 0.12, 0.06, 0.12])
-        found = paired_difference(cell < 2, (cell == 0) | (cell == 2))
-        inside += found.low <= 0.06 <= found.high
-    assert 0.935 < inside / 4000 < 0.97
+@pytest.mark.parametrize("differing", range(1, 25))
+def test_paired_interval_excludes_zero_exactly_if_mcnemars_exact_test_does(differing):
+    for gained in range(differing + 1):
+        found = gain(gained, differing - gained, 100)
+        excludes = found.low > 1e-9 or found.high < -1e-9
+        assert excludes == (binomtest(gained, differing).pvalue < 0.05)
+
+
+@pytest.mark.parametrize("items", [5, 10, 20])
+def test_paired_interval_covers_every_truth(items):
+    cells = [(b, c) for b in range(items + 1) for c in range(items + 1 - b)]
+    found = [gain(b, c, items) for b, c in cells]
+    low, high = (np.array([getattr(it, end) for it in found]) for end in ("low", "high"))
+    counts = np.array([(b, c, items - b - c) for b, c in cells])
+    for first in np.linspace(0, 1, 11):
+        for second in np.linspace(0, 1 - first, 6):
+            rest = max(1 - first - second, 0.0)
+            weights = np.nan_to_num(multinomial.pmf(counts, items, [first, second, rest]))
+            truth = first - second
+            inside = (low - 1e-9 <= truth) & (truth <= high + 1e-9)
+            assert weights[inside].sum() >= 0.95 - 1e-6, (first, second)
+
+
+def test_gain_where_both_are_right_has_a_width():
+    assert gain(0, 0, 9).low == pytest.approx(-gain(0, 0, 9).high)
+    assert gain(0, 0, 9).high == pytest.approx(1 - 0.025 ** (1 / 9))

@@ -49,6 +49,36 @@ def check_classes(labels: tuple[str, ...], label_codes: Codes) -> None:
         )
 
 
+def check_splits(counts: Mapping[str, Mapping[str, int]], are_given: bool) -> None:
+    """Check that a model can be trained on the splits; a snapshot of test items only is valid.
+
+    Raises:
+        BlocksError: There are training items, but none of some class, or no validation item.
+    """
+    train, validation = counts["train"], counts["validation"]
+    if not sum(train.values()):
+        return
+    where = "in the source" if are_given else "to the source"
+    missing = {repr(label) for label, number in train.items() if not number}
+    if missing:
+        classes = "class" if len(missing) == 1 else "classes"
+        raise refusal(
+            f"the split train has no item of the {classes} {_shown(missing)}",
+            "one training item or more of each class",
+            f"Move items of the {classes} into the split train {where}, or set respect_splits to "
+            "false"
+            if are_given
+            else f"Add items of the {classes} {where}, or remove the {classes}",
+        )
+    if not sum(validation.values()):
+        raise refusal(
+            "the split validation has no items, and training chooses a model on it",
+            "one validation item or more",
+            "Set validation_fraction above 0"
+            + ("" if are_given else ", or add items: a class needs three groups of items"),
+        )
+
+
 def count_classes(
     labels: tuple[str, ...], label_codes: Codes, splits: Codes
 ) -> dict[str, dict[str, int]]:

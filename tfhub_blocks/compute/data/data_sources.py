@@ -7,7 +7,7 @@ reason. This module raises only if the layout as a whole cannot be used.
 import os
 import posixpath
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from tfhub_blocks.compute.data.fields import (
     printable,
     refusal,
 )
+from tfhub_blocks.compute.data.grouping import FOLDER, PATTERN, column_of, group_of
 from tfhub_blocks.compute.data.item_tables import ItemTable, is_table, open_table
 from tfhub_blocks.compute.data.source_links import SourceLinks
 from tfhub_blocks.compute.modalities import MODALITIES
@@ -44,6 +45,7 @@ class ItemPlace:
     split: str | None
     content: bytes | Path
     fault: str | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,20 +69,39 @@ def open_source(
     respect_splits: bool = False,
     is_labelled: bool = True,
     follow_links: bool = False,
+    group_by: str = "",
+    label_column: str = "label",
 ) -> DataSource:
     """Open the source at a path, and check its links; see ``_open``.
+
+    Args:
+        path: The folder or the table.
+        modality: The modality of the items, or auto.
+        respect_splits: True to read the splits of the source.
+        is_labelled: False for items without labels.
+        follow_links: True to follow links that lead out of the source.
+        group_by: The rule of what belongs together; see ``grouping``.
+        label_column: The column of a table that contains the labels.
 
     Raises:
         BlocksError: The path contains no known layout. While places are read: a link leads out of
             the source, and ``follow_links`` is False.
     """
     links = SourceLinks(path if path.is_dir() else path.parent, follow_links)
-    found = _open(path, modality, respect_splits, is_labelled, links)
-    return replace(found, places=links.checked(found.places), links=links)
+    columns = (label_column, column_of(group_by))
+    found = _open(path, modality, respect_splits, is_labelled, links, *columns)
+    checked = replace(found, places=links.checked(found.places), links=links)
+    return _grouped(checked, group_by)
 
 
 def _open(
-    path: Path, modality: str, respect_splits: bool, is_labelled: bool, links: SourceLinks
+    path: Path,
+    modality: str,
+    respect_splits: bool,
+    is_labelled: bool,
+    links: SourceLinks,
+    label_column: str,
+    group_column: str | None,
 ) -> DataSource:
     """Open the source at a path: a table, a folder with one table at its top, or class folders.
 
@@ -89,8 +110,9 @@ def _open(
     Raises:
         BlocksError: The path contains none of these layouts.
     """
+    of_table = (modality, respect_splits, is_labelled, label_column, group_column)
     if is_table(path) and path.is_file():
-        return _table_source(open_table(path), modality, respect_splits, is_labelled)
+        return _table_source(open_table(path), *of_table)
     if not path.is_dir():
         problem = "is a file, but not a table" if path.exists() else "does not exist"
         raise refusal(
@@ -101,7 +123,7 @@ def _open(
     top = [entry for entry in sorted(path.iterdir()) if not _is_ignored(entry.name)]
     tables = [entry for entry in top if is_table(entry) and entry.is_file()]
     if len(tables) == 1:
-        return _table_source(open_table(tables[0]), modality, respect_splits, is_labelled)
+        return _table_source(open_table(tables[0]), *of_table)
     if tables:
         names = ", ".join(table.name for table in tables)
         raise refusal(
@@ -118,6 +140,12 @@ def _open(
             else "the folder is empty",
             "a folder for each class, or one table (.csv, .jsonl, .parquet)",
             "Put the files of each class into a separate folder",
+        )
+    if group_column:
+        raise refusal(
+            f"group_by names the column {group_column!r}, but the source is a folder of classes",
+            "a table with this column",
+            f"Set group_by to {FOLDER}, to {PATTERN}REGEX, or leave it empty",
         )
     return _folder_source(path, modality, respect_splits, links)
 
@@ -219,14 +247,30 @@ def _require_splits(folders: list[str]) -> None:
         )
 
 
+def _grouped(source: DataSource, group_by: str) -> DataSource:
+    if not group_by or column_of(group_by):
+        return source
+    rule = group_of(group_by)
+    return replace(
+        source, places=(replace(place, group=rule(place.path)) for place in source.places)
+    )
+
+
 def _table_source(
-    table: ItemTable, modality: str, respect_splits: bool, is_labelled: bool
+    table: ItemTable,
+    modality: str,
+    respect_splits: bool,
+    is_labelled: bool,
+    label_column: str,
+    group_column: str | None,
 ) -> DataSource:
     if modality == "auto" and "text" in table.columns:
         modality = next(name for name, kind in MODALITIES.items() if kind.column == "text")
     content = "path" if modality == "auto" else MODALITIES[modality].column
-    further = [*(["label"] if is_labelled else []), *(["split"] if respect_splits else [])]
-    _require_columns(table, content, modality, further)
+    further = {"label": label_column} if is_labelled else {}
+    further |= {"split": "split"} if respect_splits else {}
+    further |= {"group": group_column} if group_column else {}
+    _require_columns(table, content, modality, list(further.values()))
     warnings = []
     if "split" in table.columns and is_labelled and not respect_splits:
         warnings.append("the column split of the table is ignored: set respect_splits to use it")
@@ -259,9 +303,12 @@ def _require_columns(table: ItemTable, content: str, modality: str, further: lis
     )
 
 
-def _table_places(table: ItemTable, content: str, further: list[str]) -> Iterator[ItemPlace]:
+def _table_places(
+    table: ItemTable, content: str, further: Mapping[str, str]
+) -> Iterator[ItemPlace]:
     name, folder = table.path.name, table.path.parent
-    for row, (value, *rest) in enumerate(table.read([content, *further]), start=1):
+    columns = [content, *further.values()]
+    for row, (value, *rest) in enumerate(table.read(columns), start=1):
         fields = dict(zip(further, rest, strict=True))
         split = as_split(f"row {row} of {name}", fields["split"]) if "split" in fields else None
         label, label_fault = as_label(fields["label"]) if "label" in fields else (None, None)
@@ -272,7 +319,8 @@ def _table_places(table: ItemTable, content: str, further: list[str]) -> Iterato
         else:
             path, fault = as_path(path, value)
             found = folder / path
-        yield ItemPlace(path, label, split, found, label_fault or fault)
+        group = as_label(fields["group"])[0] if "group" in fields else None
+        yield ItemPlace(path, label, split, found, label_fault or fault, group)
 
 
 def _modality_by_extension(seen: Counter[str]) -> str:

@@ -22,6 +22,7 @@ SPILL_NAME = "contents.spill"
 CHUNK_ROWS = 16384
 REJECTED_SHOWN = 20
 NO_SPLIT = -1
+NO_GROUP = -1
 
 Indexes = npt.NDArray[np.int64]
 
@@ -37,6 +38,8 @@ class ItemPlaces:
         self._ids = bytearray()
         self._labels = array("i")
         self._splits = array("b")
+        self._group_codes: dict[str, int] = {}
+        self._groups = array("i")
         self._offsets = array("q", [0])
         self._paths: list[pa.Array] = []
         self._path_chunk: list[str] = []
@@ -53,6 +56,10 @@ class ItemPlaces:
         self._ids += item_id
         self._labels.append(self.add_label(label))
         self._splits.append(SPLITS.index(place.split) if place.split else NO_SPLIT)
+        code = len(self._group_codes)
+        self._groups.append(
+            NO_GROUP if place.group is None else self._group_codes.setdefault(place.group, code)
+        )
         self._spill.write(content)
         self._offsets.append(self._offsets[-1] + len(content))
         self._path_chunk.append(place.path)
@@ -72,6 +79,7 @@ class ItemPlaces:
         self.ids = ids[order]
         self.labels = np.frombuffer(self._labels, dtype=np.int32)[order]
         self.splits = np.frombuffer(self._splits, dtype=np.int8)[order]
+        self.groups = np.frombuffer(self._groups, dtype=np.int32)[order]
         offsets = np.frombuffer(self._offsets, dtype=np.int64)
         self._starts, self._sizes = offsets[:-1][order], np.diff(offsets)[order]
         paths = pa.concat_arrays(self._paths) if self._paths else pa.array([], pa.large_string())

@@ -16,26 +16,37 @@ import numpy as np
 from tfhub_blocks.compute.data.classes import (
     Codes,
     check_classes,
+    check_splits,
     count_classes,
     label_warnings,
     split_warnings,
 )
 from tfhub_blocks.compute.data.data_sources import ATTRIBUTION_NAME, DataSource, open_source
 from tfhub_blocks.compute.data.fields import STEP_NAME, no_rows, quoted
+from tfhub_blocks.compute.data.grouping import check_group_by
 from tfhub_blocks.compute.data.item_places import Indexes, ItemPlaces, RejectedWriter
 from tfhub_blocks.compute.data.place_contents import read_contents
+from tfhub_blocks.compute.data.snapshot_splits import (
+    LEFT_OUT_REASON,
+    Earlier,
+    split_items,
+)
+from tfhub_blocks.compute.data.splitting import LEFT_OUT, RULE, SplitFractions
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.modalities.modality import Limits
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.gate_floors import unreachable
 from tfhub_blocks.records.formats.snapshot_writer import write_items
 from tfhub_blocks.records.formats.snapshots import (
     SOURCES_NAME,
     SPLITS,
     SnapshotItem,
     SnapshotManifest,
+    open_snapshot,
 )
 
 ATTRIBUTION_CHARACTERS = 2000
+TOGETHER, REPORT, OFF = DUPLICATE_RULES = ("together", "report", "off")
 
 
 @dataclass(frozen=True)
@@ -55,11 +66,22 @@ class SnapshotOptions:
     max_pixels: int = 50_000_000
     max_seconds: float = 600.0
     follow_links: bool = False
+    group_by: str = ""
+    near_duplicates: str = TOGETHER
+    label_column: str = "label"
+    previous: Path | None = None
+    min_test_items: int = 0
+    min_class_test_items: int = 0
+    min_gain: float | None = None
 
     def __post_init__(self) -> None:
         choices = ("auto", *MODALITIES)
         if self.modality not in choices:
             raise _bad_option("modality", repr(self.modality), f"one of {', '.join(choices)}")
+        if self.near_duplicates not in DUPLICATE_RULES:
+            expected = f"one of {', '.join(DUPLICATE_RULES)}"
+            raise _bad_option("near_duplicates", repr(self.near_duplicates), expected)
+        check_group_by(self.group_by)
         for name in ("validation_fraction", "test_fraction", "max_rejected_fraction"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
@@ -89,11 +111,18 @@ class SnapshotOptions:
         if self.respect_splits:
             return {"kind": "given"}
         return {
-            "kind": "salted-sha256",
+            "kind": RULE,
             "salt": self.split_salt,
             "validation_fraction": self.validation_fraction,
             "test_fraction": self.test_fraction,
+            "group_by": self.group_by,
+            "near_duplicates": self.near_duplicates,
         }
+
+    @property
+    def fractions(self) -> SplitFractions:
+        """The salt and the fractions of the split rule."""
+        return SplitFractions(self.split_salt, self.validation_fraction, self.test_fraction)
 
 
 def take_snapshot(
@@ -118,58 +147,79 @@ def take_snapshot(
             classes are too few or too small.
     """
     found = open_source(
-        source, options.modality, options.respect_splits, follow_links=options.follow_links
+        source,
+        options.modality,
+        options.respect_splits,
+        follow_links=options.follow_links,
+        group_by=options.group_by,
+        label_column=options.label_column,
     )
+    before = _earlier(options.previous)
     with ItemPlaces(folder) as places:
         with RejectedWriter(folder) as rejected:
             notes: Counter[str] = Counter()
             total = _gather(found, options.limits, places, rejected, notes, progress)
             kept, items = _without_conflicts(places, rejected)
-        _check_rejected(rejected, total, options.max_rejected_fraction)
-        labels = tuple(places.label_codes)
-        check_classes(labels, places.labels[items])
-        splits = _split_codes(places, items, options)
+            _check_rejected(rejected, total, options.max_rejected_fraction)
+            labels = tuple(places.label_codes)
+            check_classes(labels, places.labels[items])
+            split = split_items(places, kept, items, found.modality, options, before, folder)
+            for index in items[split.codes == LEFT_OUT]:
+                label = labels[places.labels[index]]
+                rejected.add(places.paths(np.array([index]))[0], label, LEFT_OUT_REASON)
+        is_in = split.codes != LEFT_OUT
+        items, splits = items[is_in], split.codes[is_in]
+        kept = kept[np.isin(places.ids[kept], places.ids[items])]
         counts = count_classes(labels, places.labels[items], splits)
+        if options.respect_splits or options.validation_fraction or options.test_fraction:
+            check_splits(counts, options.respect_splits)
+        _check_test_split(counts["test"], options)
         written, digest = write_items(folder, _items(places, items, splits))
         places.write_sources(folder / SOURCES_NAME, kept)
+        twins = split.write_twins(folder, places)
+    warnings = (
+        *found.warnings,
+        *found.links.warnings(),
+        *label_warnings(labels),
+        *_split_warnings(counts, options),
+        *split.warnings(twins),
+        *(f"{count} items {note}" for note, count in sorted(notes.items())),
+    )
     manifest = SnapshotManifest(
         digest=digest,
         modality=found.modality,
         items=len(items),
         labels=tuple(sorted(labels)),
         counts=counts,
-        split_rule=options.split_rule(),
+        split_rule={**options.split_rule(), **({"previous": before[2]} if before else {})},
         shards=tuple(written.names),
         shard_rows=tuple(written.shard_rows),
         duplicates=len(kept) - len(items),
         rejected=rejected.count,
-        warnings=(
-            *found.warnings,
-            *found.links.warnings(),
-            *label_warnings(labels),
-            *_split_warnings(counts, options),
-            *(f"{count} items {note}" for note, count in sorted(notes.items())),
-        ),
+        warnings=warnings,
         attribution=_attribution(source),
     )
     manifest.write(folder)
     return manifest
 
 
-def split_of(
-    item_id: str, split_salt: str, validation_fraction: float, test_fraction: float
-) -> str:
-    """Return the split of an item, which depends only on its content, the salt and the fractions.
+def _earlier(previous: Path | None) -> Earlier | None:
+    """Return ids, split codes and digest of an earlier snapshot, in the order of its ids."""
+    if previous is None:
+        return None
+    snapshot = open_snapshot(previous, STEP_NAME)
+    index = snapshot.index()
+    raw = b"".join(map(bytes.fromhex, index["id"].to_pylist()))
+    codes = np.array([SPLITS.index(split) for split in index["split"].to_pylist()], np.int8)
+    return np.frombuffer(raw, "S32"), codes, snapshot.manifest.digest
 
-    The test split takes one end of the range of a salted hash, and the validation split takes the
-    other end. So if a fraction changes, items move only between that split and ``train``.
-    """
-    digest = hashlib.sha256(f"{split_salt}\n{item_id}".encode()).digest()
-    # A float represents 48 bits exactly, and the quotient is always below 1.
-    point = int.from_bytes(digest[:6]) / 2**48
-    if point < test_fraction:
-        return "test"
-    return "validation" if point >= 1 - validation_fraction else "train"
+
+def _check_test_split(counts: Mapping[str, int], options: SnapshotOptions) -> None:
+    asked = (options.min_test_items, options.min_class_test_items, options.min_gain)
+    if not any(asked):
+        return
+    for name, problem, remedy in unreachable(counts, *asked):
+        raise BlocksError(STEP_NAME, name, problem, "", remedy)
 
 
 def _attribution(source: Path) -> str:
@@ -243,14 +293,6 @@ def _check_rejected(rejected: RejectedWriter, total: int, max_fraction: float) -
         f"at most a fraction of {max_fraction:.4g}",
         f"Fix or remove these items, or set max_rejected_fraction above {max_fraction:.4g}",
     )
-
-
-def _split_codes(places: ItemPlaces, items: Indexes, options: SnapshotOptions) -> Codes:
-    if options.respect_splits:
-        return places.splits[items]
-    rule = (options.split_salt, options.validation_fraction, options.test_fraction)
-    codes = (SPLITS.index(split_of(places.id(index), *rule)) for index in items)
-    return np.fromiter(codes, np.int8, len(items))
 
 
 def _items(places: ItemPlaces, items: Indexes, splits: Codes) -> Iterator[SnapshotItem]:

@@ -2,12 +2,13 @@
 
 # decision 51
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tfhub_blocks.compute.evaluation.classification_metrics import (
@@ -23,7 +24,12 @@ from tfhub_blocks.records.formats.champion_comparison import (
     MIN_GAIN,
     ChampionComparison,
 )
-from tfhub_blocks.records.formats.models import bare_digest, open_model
+from tfhub_blocks.records.formats.models import (
+    are_training_items,
+    bare_digest,
+    open_model,
+    read_training_items,
+)
 from tfhub_blocks.records.formats.snapshots import Snapshot
 
 # The rule by which a snapshot puts an item into a split, whatever other items there are.
@@ -45,10 +51,16 @@ class Model:
     def may_have_seen(self, snapshot: Snapshot) -> bool:
         """Return True if the model may have been trained on items of a snapshot's test split.
 
-        Return False if the model was trained on this snapshot, or on a snapshot with the same salt
-        and an equal or larger test fraction. Then every item of this test split was a test item in
-        training as well.
+        The model's own record of its training items decides. Models of release 0.1 have no such
+        record: return False if the model was trained on this snapshot, or on a snapshot with the
+        same salt and an equal or larger test fraction. Then every item of this test split was a
+        test item in training as well.
         """
+        items = read_training_items(self.folder)
+        if items is not None:
+            index = snapshot.index()
+            tested = index.filter(pc.equal(index["split"], "test"))["id"].to_pylist()
+            return bool(are_training_items(items, tested).any())
         if self.metadata["snapshot_digest"] == snapshot.manifest.digest:
             return False
         then = self.folder.lineage.provenance.facts.get("splits") or {}
@@ -56,6 +68,26 @@ class Model:
         if not then.get("kind") == now.get("kind") == _BY_CONTENT or then["salt"] != now["salt"]:
             return True
         return bool(then["test_fraction"] < now["test_fraction"])
+
+
+def check_unseen(model: Model, ids: Sequence[str]) -> None:
+    """Check that a model did not learn from test items, whatever snapshot they come from.
+
+    Raises:
+        BlocksError: The model was trained or chosen on one or more of the items.
+    """
+    items = read_training_items(model.folder)
+    seen = np.zeros(len(ids), bool) if items is None else are_training_items(items, ids)
+    if seen.any():
+        raise BlocksError(
+            WHERE,
+            "snapshot",
+            f"the model learned from {int(seen.sum())} of the {len(ids)} test items, such as "
+            f"{ids[int(seen.argmax())]}",
+            "test items that are new to the model",
+            "Pass the snapshot that the model was trained on, or take a snapshot with that one as "
+            "previous, and train the model again",
+        )
 
 
 def check_min_gain(min_gain: float | None, champion: str | Path | None) -> None:
@@ -115,6 +147,7 @@ def compare(
     snapshot: Snapshot,
     resamples: int,
     progress: Callable[[int, int | None], None],
+    kept: NDArray[np.bool_] | None = None,
 ) -> ChampionComparison:
     """Run the champion's own program on the items of the model, and compare item by item.
 
@@ -128,6 +161,7 @@ def compare(
         snapshot: The snapshot.
         resamples: Bootstrap resamples of items, the same for both models.
         progress: Called with the number of items done, and their total.
+        kept: True for each item to compare on; all items if left out.
     """
     if bare_digest(model.folder.lineage) == bare_digest(champion.folder.lineage):
         print("the champion is the model itself")
@@ -137,6 +171,8 @@ def compare(
         asked = answer_split(champion.folder.path, labels, snapshot, "test", progress)
         order = [labels.index(label) for label in answers.labels]
         theirs = asked.probabilities[:, order]
+    if kept is not None:
+        answers, theirs = answers.taken(kept), theirs[kept]
     given = (answers.targets, answers.labels, resamples)
     metrics: ClassificationMetrics = measure(theirs, *given)
     ours_right, theirs_right = (_hits(it, answers) for it in (answers.probabilities, theirs))

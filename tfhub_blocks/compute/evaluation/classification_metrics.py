@@ -2,34 +2,37 @@
 
 Definitions are those of scikit-learn with ``zero_division=0``. For a class that a split lacks:
 
-- recall and precision are 0, even if the class is predicted;
+- recall and average precision are None, because nothing was measured, and precision is None if the
+  class is never predicted;
 - balanced accuracy is the mean recall over the classes that occur as targets;
-- macro F1 is the mean over the classes that occur as target or as prediction;
-- average precision is 0.
+- macro F1 is the mean over the classes that occur as target or as prediction.
 
-Intervals are 95 % percentile bootstrap intervals over items (Efron 1979): a resample draws as many
-items as the split has, with replacement, and each measure is computed again. A per-class interval
-leaves out resamples without targets of the class (recall) or without predictions of the class
-(precision). The method has two limits. A measure that is perfect on the split gets an interval of
-width zero. The interval of the calibration error tends to be too high, because resampling adds
-noise to every bin.
+Intervals are 95 % intervals over items, and have no width of zero where all items are right:
+
+- accuracy, recall and precision: Clopper and Pearson's interval;
+- the accuracy gain over another model: an interval that agrees with McNemar's exact test;
+- all other measures: a Bayesian bootstrap (Rubin 1981) with a further item, which is the worst
+  possible item for one end of the interval, and the best possible item for the other end (see
+  ``heads.interval_estimates``).
+
+The interval of the calibration error tends to be too high, because random weights add noise to
+every bin.
 """
 
-# decision 51
+# decisions 51 and 78
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.heads.interval_estimates import IntervalEstimate
+from tfhub_blocks.compute.heads.interval_estimates import TAIL, IntervalEstimate, gain, share
 from tfhub_blocks.records.base.errors import BlocksError
 
 WHERE = "evaluate"
 RELIABILITY_BINS = 15
-PERCENTILES = (2.5, 97.5)
 MEASURES = (
     "accuracy",
     "balanced_accuracy",
@@ -37,6 +40,9 @@ MEASURES = (
     "log_loss",
     "expected_calibration_error",
 )
+LOG_LOSS = MEASURES.index("log_loss")
+# The measures that weight classes equally.
+BALANCED = [MEASURES.index("balanced_accuracy"), MEASURES.index("macro_f1")]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.integer]
@@ -48,17 +54,19 @@ class ClassMetrics:
 
     label: str
     support: int  # items whose target it is
-    precision: IntervalEstimate
-    recall: IntervalEstimate
-    average_precision: float
+    precision: IntervalEstimate | None
+    """None if the class is never predicted."""
+    recall: IntervalEstimate | None
+    """None, as `average_precision`, if the split has no item of the class."""
+    average_precision: float | None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields in their order, ready for JSON."""
         return {
             "label": self.label,
             "support": self.support,
-            "precision": self.precision.as_dict(),
-            "recall": self.recall.as_dict(),
+            "precision": self.precision.as_dict() if self.precision else None,
+            "recall": self.recall.as_dict() if self.recall else None,
             "average_precision": self.average_precision,
         }
 
@@ -145,14 +153,14 @@ def measure(
     """Return all metrics; equal arguments give equal numbers.
 
     Of equally probable classes, the first is the prediction. Beyond the arguments, memory contains
-    a few values for each item, and two values for each class and resample.
+    a few values for each item and class, and ten values for each resample.
 
     Args:
         probabilities: ``[items, classes]``, rows summing to 1.
         targets: ``[items]``, indexes into the labels.
         labels: The label of each class.
-        resamples: Bootstrap resamples of items.
-        seed: The seed of the resampling.
+        resamples: Bootstrap weightings of items.
+        seed: The seed of the weightings.
 
     Raises:
         BlocksError: The arguments contain no item, shapes that do not fit, a target that is no
@@ -161,43 +169,48 @@ def measure(
     _check_resamples(resamples)
     probabilities = _checked(probabilities, targets, labels)
     outcomes = _Outcomes(probabilities, targets)
-    once = np.ones(len(targets))
-    point = outcomes.measured(once)
-    summary = np.empty((resamples, len(point)))
-    per_class = np.empty((resamples, 2, len(labels)))
-    for index, times in enumerate(resampled(len(targets), resamples, seed)):
-        summary[index] = outcomes.measured(times)
-        per_class[index] = outcomes.precision_and_recall(times)
-    bounds = np.percentile(summary, PERCENTILES, axis=0)
-    accuracy, balanced_accuracy, macro_f1, log_loss, calibration_error = (
-        IntervalEstimate(*map(float, each)) for each in zip(point, *bounds, strict=True)
+    point = outcomes.measured(np.ones(len(targets)))
+    lows, highs = np.empty((2, resamples, len(point)))
+    for index, drawn in enumerate(weightings(len(targets), resamples, seed)):
+        lows[index], highs[index] = outcomes.bounds(drawn)
+    low = np.minimum(np.quantile(lows, TAIL, axis=0), point)
+    high = np.maximum(np.quantile(highs, 1 - TAIL, axis=0), point)
+    _, balanced_accuracy, macro_f1, log_loss, calibration_error = (
+        IntervalEstimate(*map(float, each)) for each in zip(point, low, high, strict=True)
     )
     confusion = np.zeros((len(labels), len(labels)), np.int64)
     np.add.at(confusion, (targets, outcomes.predicted), 1)
     support = confusion.sum(axis=1)
     return ClassificationMetrics(
         items=len(targets),
-        accuracy=accuracy,
+        accuracy=share(int(outcomes.hit.sum()), len(targets)),
         balanced_accuracy=balanced_accuracy,
         macro_f1=macro_f1,
         log_loss=log_loss,
         expected_calibration_error=calibration_error,
         majority_share=float(support.max() / len(targets)),
-        classes=_class_metrics(outcomes, per_class, probabilities, labels, support),
+        classes=_class_metrics(probabilities, targets, labels, confusion),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         reliability=outcomes.reliability(),
     )
 
 
-def resampled(items: int, resamples: int, seed: int = 0) -> Iterator[Floats]:
-    """Yield for each resample how often each item is drawn, ``[items]``.
+class Weighting(NamedTuple):
+    """Random weights of the items, ``[items]``, and of one further item."""
 
-    Equal arguments give equal resamples.
+    items: Floats
+    further: float
+
+
+def weightings(items: int, resamples: int, seed: int = 0) -> Iterator[Weighting]:
+    """Yield exponential weights of items: divided by their sum, they have Dirichlet's distribution.
+
+    Equal arguments give equal weights.
     """
     random = np.random.default_rng(seed)
     for _ in range(resamples):
-        drawn = random.integers(items, size=items)
-        yield np.bincount(drawn, minlength=items).astype(np.float64)
+        drawn = random.standard_exponential(items + 1)
+        yield Weighting(drawn[:-1], float(drawn[-1]))
 
 
 def differences(
@@ -210,10 +223,11 @@ def differences(
 ) -> dict[str, IntervalEstimate]:
     """Return the difference between two classifiers in each of ``MEASURES``, on the same items.
 
-    The difference is the value of the first classifier minus that of the second. Intervals are
-    those of the difference, over the resamples that ``measure`` draws. An item counts equally often
-    for both classifiers, so items that are hard for both do not widen the interval. If both answer
-    identically, the interval has width zero.
+    The difference is the value of the first classifier minus that of the second. The interval of
+    the accuracy's difference agrees with McNemar's exact test. The other intervals are over the
+    weightings that ``measure`` draws. An item counts equally often for both classifiers, so items
+    that are hard for both do not widen the interval. If both answer identically, the interval has
+    width zero.
 
     Args:
         probabilities: The first classifier's probabilities, ``[items, classes]``.
@@ -227,17 +241,29 @@ def differences(
         BlocksError: The arguments are invalid; see `measure`.
     """
     _check_resamples(resamples)
-    both = (_checked(answered, targets, labels) for answered in (probabilities, others))
-    one, other = (_Outcomes(answered, targets) for answered in both)
+    first, second = (_checked(answered, targets, labels) for answered in (probabilities, others))
+    if np.array_equal(first, second):
+        return dict.fromkeys(MEASURES, IntervalEstimate(0.0, 0.0, 0.0))
+    one, other = _Outcomes(first, targets), _Outcomes(second, targets)
     once = np.ones(len(targets))
     point = one.measured(once) - other.measured(once)
-    drawn = [
-        one.measured(times) - other.measured(times)
-        for times in resampled(len(targets), resamples, seed)
-    ]
-    bounds = np.percentile(drawn, PERCENTILES, axis=0)
-    found = zip(MEASURES, point, *bounds, strict=True)
-    return {name: IntervalEstimate(*map(float, estimate)) for name, *estimate in found}
+    # The largest difference of one item: a share changes by one, and a loss by the largest ratio.
+    reach = np.ones(len(MEASURES))
+    reach[LOG_LOSS] = np.abs(_surprise(first) - _surprise(second)).max()
+    drawn, margins = np.empty((2, resamples, len(point)))
+    for index, weights in enumerate(weightings(len(targets), resamples, seed)):
+        part = weights.further / (weights.items.sum() + weights.further)
+        difference = one.measured(weights.items) - other.measured(weights.items)
+        drawn[index] = (1 - part) * difference
+        margins[index] = part * reach
+        margins[index, BALANCED] += one.effect_on_smallest_class(weights)
+    low = np.minimum(np.quantile(drawn - margins, TAIL, axis=0), point)
+    high = np.maximum(np.quantile(drawn + margins, 1 - TAIL, axis=0), point)
+    estimates = map(IntervalEstimate, *(each.tolist() for each in (point, low, high)))
+    found = dict(zip(MEASURES, estimates, strict=True))
+    hits, other_hits = one.hit > 0, other.hit > 0
+    gained, lost = int((hits & ~other_hits).sum()), int((~hits & other_hits).sum())
+    return found | {"accuracy": gain(gained, lost, len(targets))}
 
 
 def precision_recall_curves(
@@ -282,11 +308,16 @@ class _Outcomes:
         self.predicted = probabilities.argmax(axis=1)
         self.hit = (self.predicted == targets).astype(np.float64)
         self.confidence = probabilities.max(axis=1)
-        of_target = probabilities[np.arange(len(targets)), targets]
-        smallest = np.finfo(np.float64).eps
-        self.surprise = -np.log(np.clip(of_target, smallest, 1 - smallest))
+        surprise = _surprise(probabilities)
+        self.surprise = surprise[np.arange(len(targets)), targets]
+        self.most_surprise = surprise.max()
         self.edges = np.linspace(0, 1, RELIABILITY_BINS + 1)
         self.bin = np.searchsorted(self.edges[1:-1], self.confidence, side="left")
+        support = np.bincount(targets, minlength=self.classes)
+        self.occurs = support > 0
+        self.smallest = int(np.where(self.occurs, support, len(targets) + 1).argmin())
+        self.in_smallest = targets == self.smallest
+        self.top_bin, self.top = int(self.bin.max()), float(self.confidence.max())
 
     def counts(self, times: Floats) -> tuple[Floats, Floats, Floats]:
         """Return hits, targets and predictions of each class, items counted ``times``."""
@@ -299,27 +330,56 @@ class _Outcomes:
         """Return accuracy, balanced accuracy, macro F1, log-loss and calibration error."""
         hits, support, predictions = self.counts(times)
         total = times.sum()
-        occurs = support > 0
-        known = support + predictions > 0
-        # Guo et al. 2017, equation 3: the fraction of a bin cancels against the bin's mean.
-        gaps = np.bincount(self.bin, times * (self.hit - self.confidence), RELIABILITY_BINS)
+        gaps = self._gaps(times)
         return np.array(
             [
                 hits.sum() / total,
-                (hits[occurs] / support[occurs]).mean(),
-                (2 * hits[known] / (support + predictions)[known]).mean(),
+                *_recall_and_f1(hits, support, predictions),
                 (times * self.surprise).sum() / total,
                 np.abs(gaps).sum() / total,
             ]
         )
 
-    def precision_and_recall(self, times: Floats) -> Floats:
-        """Return ``[2, classes]``, NaN for a class without predictions or without targets."""
+    def bounds(self, weights: Weighting) -> tuple[Floats, Floats]:
+        """Return all measures with a further item that lowers them, and with one that raises them.
+
+        The further item is of the class whose recall it changes most.
+        """
+        times, further = weights
+        total = times.sum() + further
+        kept = times.sum() / total
         hits, support, predictions = self.counts(times)
-        fractions = np.full((2, self.classes), np.nan)
-        np.divide(hits, predictions, out=fractions[0], where=predictions > 0)
-        np.divide(hits, support, out=fractions[1], where=support > 0)
-        return fractions
+        accuracy = hits.sum() / total
+        effect = further / (support + further)
+        recall = hits / np.maximum(support, np.finfo(float).tiny)
+        missed, found = (
+            int(np.where(self.occurs, effect * each, -1).argmax()) for each in (recall, 1 - recall)
+        )
+        one, other = np.eye(self.classes)[[missed, (missed + 1) % self.classes]] * further
+        worst = kept * _recall_and_f1(hits, support + one, predictions + other)
+        one = np.eye(self.classes)[found] * further
+        best = 1 - kept * (1 - _recall_and_f1(hits + one, support + one, predictions + one))
+        loss = (times * self.surprise).sum() / total
+        gaps = self._gaps(times)
+        least_error = np.abs(gaps).sum() / total
+        gaps[self.top_bin] -= further * self.top  # the further item is wrong
+        error = np.abs(gaps).sum() / total
+        low = np.array([accuracy, *worst, loss, min(least_error, error)])
+        most = loss + (1 - kept) * self.most_surprise
+        high = np.array([accuracy + 1 - kept, *best, most, max(least_error, error)])
+        return low, high
+
+    def effect_on_smallest_class(self, weights: Weighting) -> float:
+        """Return the share of a further item in the smallest class, in terms of mean recall."""
+        inside = (weights.items * self.in_smallest).sum()
+        return float(weights.further / (inside + weights.further) / self.occurs.sum())
+
+    def _gaps(self, times: Floats) -> Floats:
+        # Guo et al. 2017, equation 3: the fraction of a bin cancels against the bin's mean.
+        gaps: Floats = np.bincount(
+            self.bin, times * (self.hit - self.confidence), RELIABILITY_BINS
+        ).astype(float)
+        return gaps
 
     def reliability(self) -> tuple[ReliabilityBin, ...]:
         count = np.bincount(self.bin, minlength=RELIABILITY_BINS)
@@ -337,27 +397,41 @@ class _Outcomes:
         )
 
 
+def _surprise(probabilities: Floats) -> Floats:
+    smallest = np.finfo(np.float64).eps
+    surprise: Floats = -np.log(np.clip(probabilities, smallest, 1 - smallest))
+    return surprise
+
+
+def _recall_and_f1(hits: Floats, support: Floats, predictions: Floats) -> Floats:
+    """Return the mean recall of classes that occur, and the mean F1 of classes that are known."""
+    occurs = support > 0
+    known = support + predictions > 0
+    return np.array(
+        [
+            (hits[occurs] / support[occurs]).mean(),
+            (2 * hits[known] / (support + predictions)[known]).mean(),
+        ]
+    )
+
+
 def _class_metrics(
-    outcomes: _Outcomes,
-    resampled: Floats,
-    probabilities: Floats,
-    labels: Sequence[str],
-    support: NDArray[np.int64],
+    probabilities: Floats, targets: Integers, labels: Sequence[str], confusion: NDArray[np.int64]
 ) -> tuple[ClassMetrics, ...]:
-    point = np.nan_to_num(outcomes.precision_and_recall(np.ones(len(outcomes.targets))))
-
-    def estimate(kind: int, index: int) -> IntervalEstimate:
-        defined = resampled[:, kind, index]
-        defined = defined[~np.isnan(defined)]
-        low, high = np.percentile(defined, PERCENTILES) if len(defined) else (0.0, 0.0)
-        return IntervalEstimate(float(point[kind, index]), float(low), float(high))
-
+    support, predictions = confusion.sum(axis=1).tolist(), confusion.sum(axis=0).tolist()
     rows = []
-    for index, label in enumerate(labels):
-        curve = _curve(label, probabilities[:, index], outcomes.targets == index, most_points=2)
-        precision, recall = estimate(0, index), estimate(1, index)
+    for index, (label, items, hits) in enumerate(
+        zip(labels, support, np.diagonal(confusion).tolist(), strict=True)
+    ):
+        curve = _curve(label, probabilities[:, index], targets == index, most_points=2)
         rows.append(
-            ClassMetrics(label, int(support[index]), precision, recall, curve.average_precision)
+            ClassMetrics(
+                label,
+                items,
+                share(hits, predictions[index]) if predictions[index] else None,
+                share(hits, items) if items else None,
+                curve.average_precision if items else None,
+            )
         )
     return tuple(rows)
 

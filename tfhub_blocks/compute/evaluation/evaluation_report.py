@@ -59,15 +59,15 @@ class Against:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """The metrics of one class, with intervals as (low, high)."""
+    """The metrics of one class, with intervals as (low, high); None was not measured."""
 
     label: str
     support: int
-    precision: float
-    precision_interval: tuple[float, float]
-    recall: float
-    recall_interval: tuple[float, float]
-    average_precision: float
+    precision: float | None
+    precision_interval: tuple[float, float] | None
+    recall: float | None
+    recall_interval: tuple[float, float] | None
+    average_precision: float | None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 # decision 51
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from tfhub_blocks.compute.evaluation.evaluation_report import (
     render_report,
 )
 from tfhub_blocks.compute.evaluation.stored_answers import write_answers
+from tfhub_blocks.compute.heads.interval_estimates import IntervalEstimate
 from tfhub_blocks.compute.modalities.modality import Shown
 from tfhub_blocks.compute.tf.model_check import check_saved_model
 from tfhub_blocks.compute.tf.pyfunc_loading import load_pyfunc
@@ -38,6 +39,12 @@ from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.parquet_bounds import read_bounded
 from tfhub_blocks.records.formats.champion_comparison import MIN_GAIN, ChampionComparison
 from tfhub_blocks.records.formats.evidence import Threshold
+from tfhub_blocks.records.formats.gate_floors import (
+    DEFAULT_CLASS_TEST_ITEMS,
+    DEFAULT_TEST_ITEMS,
+    MIN_CLASS_TEST_ITEMS,
+    MIN_TEST_ITEMS,
+)
 from tfhub_blocks.records.formats.models import SAVED_MODEL_NAME
 from tfhub_blocks.records.formats.snapshots import SOURCES_NAME, Snapshot
 from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
@@ -58,6 +65,10 @@ TITLES = {
         "Mean gap between confidence and accuracy over 15 bins; lower is better",
     ),
 }
+FLOOR_TITLES = {
+    MIN_TEST_ITEMS: "Test items",
+    MIN_CLASS_TEST_ITEMS: "Test items of the smallest class",
+}
 BETTER_THAN_MAJORITY = "accuracy_low > majority_share"
 BETTER_IF_LESS = frozenset({"log_loss", "expected_calibration_error"})
 
@@ -70,6 +81,11 @@ class Answers:
     targets: NDArray[np.int64]
     probabilities: NDArray[np.float32]
     labels: tuple[str, ...]
+
+    def taken(self, kept: NDArray[np.bool_]) -> "Answers":
+        """Return the answers of the items where ``kept`` is True."""
+        ids = tuple(item for item, is_kept in zip(self.ids, kept, strict=True) if is_kept)
+        return Answers(ids, self.targets[kept], self.probabilities[kept], self.labels)
 
 
 def answer_split(
@@ -122,10 +138,12 @@ def answer_split(
 
 
 def hold_thresholds(
-    metrics: ClassificationMetrics,
+    metrics: ClassificationMetrics | None,
     asked: Mapping[str, float | None],
     comparison: ChampionComparison | None = None,
     min_gain: float | None = None,
+    min_test_items: int = DEFAULT_TEST_ITEMS,
+    min_class_test_items: int = DEFAULT_CLASS_TEST_ITEMS,
 ) -> tuple[Threshold, ...]:
     """Check metrics against each required bound (``min_accuracy``, ``max_log_loss``).
 
@@ -133,14 +151,24 @@ def hold_thresholds(
     fraction of the majority class. Otherwise the model may be no better than always predicting the
     most frequent class. A required gain over the champion is also compared with the lower end of
     its interval, because the accuracy of the model in production is known.
+
+    Too few test items, in all or of a class, are a missed threshold as well. Without metrics, no
+    test item is left to judge by.
     """
+    if metrics is None:
+        return (Threshold(MIN_TEST_ITEMS, max(min_test_items, 1), 0, False),)
+    fewest = min(each.support for each in metrics.classes)
     thresholds = [
+        Threshold(MIN_TEST_ITEMS, min_test_items, metrics.items, metrics.items >= min_test_items),
+        Threshold(
+            MIN_CLASS_TEST_ITEMS, min_class_test_items, fewest, fewest >= min_class_test_items
+        ),
         Threshold(
             BETTER_THAN_MAJORITY,
             metrics.majority_share,
             metrics.accuracy.low,
             metrics.accuracy.low > metrics.majority_share,
-        )
+        ),
     ]
     for name, bound in asked.items():
         if bound is not None:
@@ -164,6 +192,8 @@ def write_report(
     mistakes: int,
     seen: Callable[[bytes], Shown],
     comparison: ChampionComparison | None = None,
+    judged: ClassificationMetrics | None = None,
+    warnings: Sequence[str] = (),
 ) -> None:
     """Write ``metrics.json``, answers, plots as PNG, and a self-contained ``report.html``.
 
@@ -173,7 +203,10 @@ def write_report(
     drawn = _figures(answers, metrics)
     for figure in drawn:
         (folder / f"{_file_name(figure.title)}.png").write_bytes(figure.png)
-    record = metrics.as_dict() | ({"comparison": comparison.as_dict()} if comparison else {})
+    without = {"without_twins": judged.as_dict()} if judged and judged is not metrics else {}
+    record = (
+        metrics.as_dict() | without | ({"comparison": comparison.as_dict()} if comparison else {})
+    )
     (folder / "metrics.json").write_text(
         json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
@@ -183,6 +216,7 @@ def write_report(
         thresholds=[_threshold_result(threshold) for threshold in thresholds],
         metrics=[
             *(_metric_row(metrics, name) for name in TITLES),
+            *_row_without_twins(metrics, judged),
             MetricRow(
                 "Majority class",
                 metrics.majority_share,
@@ -194,10 +228,8 @@ def write_report(
             ClassRow(
                 each.label,
                 each.support,
-                each.precision.value,
-                (each.precision.low, each.precision.high),
-                each.recall.value,
-                (each.recall.low, each.recall.high),
+                *_value_and_interval(each.precision),
+                *_value_and_interval(each.recall),
                 each.average_precision,
             )
             for each in metrics.classes
@@ -205,7 +237,7 @@ def write_report(
         figures=drawn,
         mistakes=_mistakes(answers, snapshot, mistakes, seen),
         facts=facts,
-        notes=[*filter(None, [snapshot.manifest.attribution]), *snapshot.manifest.warnings],
+        notes=[*filter(None, [snapshot.manifest.attribution]), *warnings],
         against=_against(metrics, comparison) if comparison else None,
     )
     (folder / "report.html").write_text(render_report(report), encoding="utf-8")
@@ -281,6 +313,21 @@ def _metric_row(metrics: ClassificationMetrics, name: str) -> MetricRow:
     return MetricRow(title, estimate.value, (estimate.low, estimate.high), meaning)
 
 
+def _row_without_twins(
+    metrics: ClassificationMetrics, judged: ClassificationMetrics | None
+) -> Iterator[MetricRow]:
+    if judged is None or judged is metrics:
+        return
+    accuracy = judged.accuracy
+    yield MetricRow(
+        "Accuracy without twins",
+        accuracy.value,
+        (accuracy.low, accuracy.high),
+        f"Accuracy on the {judged.items} test items without a near duplicate in training; "
+        "thresholds are checked on these items",
+    )
+
+
 def _against(metrics: ClassificationMetrics, comparison: ChampionComparison) -> Against:
     verdict = comparison.told()
     rows = []
@@ -302,9 +349,19 @@ def _against(metrics: ClassificationMetrics, comparison: ChampionComparison) -> 
     return Against(f"{verdict[0].upper()}{verdict[1:]}.", rows, tuple(comparison.warnings()))
 
 
+def _value_and_interval(
+    estimate: IntervalEstimate | None,
+) -> tuple[float | None, tuple[float, float] | None]:
+    if estimate is None:
+        return None, None
+    return estimate.value, (estimate.low, estimate.high)
+
+
 def _threshold_result(threshold: Threshold) -> ThresholdResult:
     if threshold.name == BETTER_THAN_MAJORITY:
         name, asked = "Accuracy, lower end", f"above the majority class, {threshold.asked:.4g}"
+    elif threshold.name in FLOOR_TITLES:
+        name, asked = FLOOR_TITLES[threshold.name], f"at least {threshold.asked:g}"
     elif threshold.name == MIN_GAIN:
         name, asked = "Accuracy gain over the champion, lower end", f"at least {threshold.asked:g}"
     else:

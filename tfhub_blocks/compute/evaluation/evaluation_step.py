@@ -1,15 +1,18 @@
 """The step evaluate: the report and the evidence of a model on the test split."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from tfhub_blocks.compute.evaluation.champion import (
     Model,
     check_min_gain,
+    check_unseen,
     compare,
     open_champion,
 )
-from tfhub_blocks.compute.evaluation.classification_metrics import measure
+from tfhub_blocks.compute.evaluation.classification_metrics import ClassificationMetrics, measure
 from tfhub_blocks.compute.evaluation.evaluation_report import FORMAT
 from tfhub_blocks.compute.evaluation.evaluation_run import (
     WHERE,
@@ -24,6 +27,7 @@ from tfhub_blocks.compute.step.tracking import track
 from tfhub_blocks.records.base.documents import read_record
 from tfhub_blocks.records.formats.champion_comparison import ChampionComparison
 from tfhub_blocks.records.formats.evidence import Evidence
+from tfhub_blocks.records.formats.gate_floors import named
 from tfhub_blocks.records.formats.models import open_model
 from tfhub_blocks.records.formats.snapshots import Snapshot, open_snapshot
 from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
@@ -36,6 +40,7 @@ def run_evaluation(
     champion: Path | None,
     bounds: Mapping[str, float | None],
     min_gain: float | None,
+    floors: tuple[int, int],
     resamples: int,
     mistakes: int,
     progress: Callable[[str], Callable[[int, int | None], None]],
@@ -47,13 +52,14 @@ def run_evaluation(
         champion: The model in production, to compare with.
         bounds: The bound of each measure (``min_accuracy``, ``max_log_loss``), None for no bound.
         min_gain: The lowest accuracy gain over the champion.
-        resamples: The number of bootstrap resamples for an interval.
+        floors: The least numbers of test items, in all and of each class, to meet the thresholds.
+        resamples: The number of bootstrap weightings for an interval.
         mistakes: The number of mistakes to show.
         progress: Returns, for a unit, a function to call with the units done and the total.
 
     Raises:
         BlocksError: An input is not a finished output of its kind, the model cannot answer the
-            snapshot, or a gain is required without a champion.
+            snapshot, the model learned from a test item, or a gain is required without a champion.
     """
     check_min_gain(min_gain, champion)
     tested, metadata = open_model(run.path("model"), WHERE)
@@ -61,17 +67,33 @@ def run_evaluation(
     ours = Model(tested, metadata)
     theirs = open_champion(champion, ours) if champion else None
     answers = answer_split(tested.path, metadata["labels"], data, "test", progress("items"))
+    check_unseen(ours, answers.ids)
     metrics = measure(answers.probabilities, answers.targets, answers.labels, resamples)
+    twins = data.twins()
+    kept = np.array([item not in twins for item in answers.ids])
+    judged: ClassificationMetrics | None = metrics
+    if not kept.all():
+        left = answers.taken(kept)
+        given = (left.probabilities, left.targets, left.labels, resamples)
+        judged = measure(*given) if kept.any() else None
     comparison = None
-    if theirs:
+    if theirs and kept.any():
         shown = progress("items by the champion")
-        comparison = compare(ours, theirs, answers, data, resamples, shown)
+        comparison = compare(ours, theirs, answers, data, resamples, shown, kept)
+    untested = tuple(each.label for each in metrics.classes if not each.support)
+    summary = metrics.summary()
+    if judged is not None and judged is not metrics:
+        summary["accuracy_without_twins"] = judged.accuracy.as_dict()
+    warnings = tuple(_warnings(data, untested, int((~kept).sum()), len(kept)))
     proof = Evidence(
         model_digest=tested.digest,
         digests=_digests(run, ours, data),
-        metrics=metrics.summary(),
-        thresholds=hold_thresholds(metrics, bounds, comparison, min_gain),
+        metrics=summary,
+        thresholds=hold_thresholds(judged, bounds, comparison, min_gain, *floors),
         comparison=comparison,
+        items=metrics.items,
+        untested=untested,
+        warnings=warnings,
     )
     folder = run.begin_output("report", FORMAT)
     tags = {"model_digest": tested.digest}
@@ -82,14 +104,30 @@ def run_evaluation(
     facts = list(_facts(ours, proof, comparison))
     pin = read_pin(tested.path / PIN_NAME)
     seen = read_record(pin.input, MODALITIES[pin.modality], WHERE, "input").seen
-    write_report(
-        folder, answers, metrics, proof.thresholds, data, facts, mistakes, seen, comparison
-    )
+    shown_with = (data, facts, mistakes, seen, comparison, judged, warnings)
+    write_report(folder, answers, metrics, proof.thresholds, *shown_with)
     track("evaluate", summary_values(metrics, comparison), tags, folder)
     proof.write(run.path("evidence"))
+    for warning in warnings:
+        print(f"warning: {warning}")
     for threshold in proof.thresholds:
         verdict = "met" if threshold.met else "NOT met"
         print(f"{threshold.name} {threshold.asked:.4g}: {threshold.measured:.4g}, {verdict}")
+
+
+def _warnings(data: Snapshot, untested: Sequence[str], twins: int, items: int) -> Iterator[str]:
+    """Yield the warnings about the data, of the snapshot and of this evaluation."""
+    yield from data.manifest.warnings
+    if untested:
+        yield (
+            f"no test item is of the classes {named(list(untested))}: nothing is known about the "
+            "model's answers for them"
+        )
+    if twins:
+        yield (
+            f"{twins} of {items} test items have a near duplicate in training: thresholds are "
+            "checked without them"
+        )
 
 
 def _digests(run: StepRun, model: Model, data: Snapshot) -> dict[str, str]:

@@ -36,7 +36,7 @@ STRENGTHS = tuple(float(f"{10**exponent:.3g}") for exponent in np.arange(-5, 2.5
 class LeaveOneOut:
     """The prediction for each item by the fit to all other items."""
 
-    accuracy: IntervalEstimate  # the interval is Wilson's
+    accuracy: IntervalEstimate  # the interval is Clopper and Pearson's
     predictions: NDArray[np.int64]  # [items]
     hits: NDArray[np.bool_]  # [items], True if the prediction is the target
     strength: float  # the penalty's weight, for standardised features

@@ -1,6 +1,8 @@
 """The step train_head: a head trained on features, written with its encoder as one model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+import pyarrow.compute as pc
 
 from tfhub_blocks.compute.encoders.encoder import load_encoder
 from tfhub_blocks.compute.heads.feature_splits import WHERE, Split
@@ -8,7 +10,7 @@ from tfhub_blocks.compute.heads.linear_head import SweepRecord, fit_head
 from tfhub_blocks.compute.models.model_writing import write_model
 from tfhub_blocks.compute.step.step_frame import StepRun
 from tfhub_blocks.records.formats.features import Features
-from tfhub_blocks.records.formats.models import MODEL
+from tfhub_blocks.records.formats.models import MODEL, write_training_items
 
 
 def run_head_training(
@@ -57,7 +59,14 @@ def run_head_training(
             "dtype": cached.manifest.dtype,
         },
     }
-    write_model(run.begin_output("model", MODEL), loaded, fit.head, facts)
+    folder = run.begin_output("model", MODEL)
+    write_model(folder, loaded, fit.head, facts)
+    write_training_items(folder, _learned_from(cached))
+
+
+def _learned_from(features: Features) -> Iterator[str]:
+    for batch in features.batches(["id", "split"]):
+        yield from batch.filter(pc.not_equal(batch["split"], "test"))["id"].to_pylist()
 
 
 def _print_record(record: SweepRecord) -> None:

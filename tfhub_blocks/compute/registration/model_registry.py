@@ -2,6 +2,7 @@
 
 # decisions 57 and 73
 
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from tfhub_blocks.records.base.lineage import STATEMENT_NAME
 from tfhub_blocks.records.formats.evidence import Evidence
 
 TAG = "tfhub_blocks."
+MOST_CHARACTERS = 4000
 # The facts of a latency check that become tags.
 SPEED_TAGS = ("latency_digest", "runtime", "compute_size")
 
@@ -56,6 +58,7 @@ def register(
         "version": str(version.version),
         "digest": model.digest,
         "source": version.source,
+        **({"untested": json.dumps(list(evidence.untested))} if evidence.untested else {}),
         "owner": version.tags.get(f"{TAG}owner", owner),
     }
 
@@ -139,6 +142,12 @@ def _tags(
     }
     if evidence.comparison:
         digests["champion_digest"] = evidence.comparison.champion
+    if evidence.items is not None:
+        digests["test_items"] = str(evidence.items)
+    # MLflow stores a tag of at most 5,000 characters.
+    for key, texts in (("untested", evidence.untested), ("data_warnings", evidence.warnings)):
+        if texts:
+            digests[key] = json.dumps(list(texts), ensure_ascii=False)[:MOST_CHARACTERS]
     return {f"{TAG}{key}": value for key, value in digests.items()} | {
         f"{TAG}owner": owner,
         f"{TAG}made_by": made.step,

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+import pyarrow.compute as pc
+
 from tfhub_blocks.compute.cutting.cut_costs import TrainingBudget, told_whole
 from tfhub_blocks.compute.cutting.encoder_cuts import Cut, CutEncoder, chosen_cut, cut_encoder
 from tfhub_blocks.compute.encoders.encoder import load_encoder
@@ -19,7 +21,7 @@ from tfhub_blocks.compute.tuning.tuning_run import (
     planned_cut,
     threading_facts,
 )
-from tfhub_blocks.records.formats.models import MODEL
+from tfhub_blocks.records.formats.models import MODEL, write_training_items
 from tfhub_blocks.records.formats.snapshots import Snapshot
 
 
@@ -71,9 +73,16 @@ def run_tuning(
             "fine_tuned": tuned.told_cut(),
         }
         write_model(output, loaded, tuned.head, facts)
+        write_training_items(output, _learned_from(items))
         costs = {"whole_s": time.monotonic() - inputs.begun, "training_s": tuned.trained.seconds}
         training_log.write_record(run.begin_output("record", training_log.FORMAT), tuned, costs)
     replicas.wait()
+
+
+def _learned_from(items: Snapshot) -> list[str]:
+    index = items.index()
+    learned: list[str] = index.filter(pc.not_equal(index["split"], "test"))["id"].to_pylist()
+    return learned
 
 
 def _chosen(

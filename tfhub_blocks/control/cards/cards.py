@@ -164,6 +164,8 @@ def limits(facts: ModelFacts) -> Iterator[str]:
     else:
         count = sum(facts.measured_on.counts.get("test", {}).values())
         yield f"The model was evaluated on {count} items; its accuracy on other data is unknown."
+    if facts.evidence:
+        yield from _evidence_limits(facts)
     if facts.evidence and not facts.evidence.passed:
         yield "The model did not meet its thresholds."
     preprocessing = facts.metadata.get("preprocessing")
@@ -173,6 +175,17 @@ def limits(facts: ModelFacts) -> Iterator[str]:
     bare = facts.metadata.get("serving_default")
     if isinstance(bare, str):
         yield f"The SavedModel's signature serving_default prepares items differently. {bare}"
+
+
+def _evidence_limits(facts: ModelFacts) -> Iterator[str]:
+    """Yield the warnings of the evidence that are not warnings of the training data."""
+    evidence = facts.evidence
+    if evidence is None:
+        return
+    known = {warning for manifest in facts.data.values() for warning in manifest.warnings}
+    for warning in evidence.warnings:
+        if warning not in known:
+            yield f"{warning[0].upper()}{warning[1:]}."
 
 
 def _data_limits(manifest: SnapshotManifest) -> Iterator[str]:

@@ -54,6 +54,12 @@ class Evidence:
     kind: Literal["evaluation", "latency"] = "evaluation"
     facts: Mapping[str, str] = field(default_factory=dict)
     comparison: ChampionComparison | None = None
+    items: int | None = None
+    """The number of test items; None in evidence of release 0.1."""
+    untested: tuple[str, ...] = ()
+    """The classes without a test item."""
+    warnings: tuple[str, ...] = ()
+    """Warnings about the data, for everybody who relies on the evidence."""
 
     @property
     def passed(self) -> bool:
@@ -101,6 +107,12 @@ class Evidence:
             predicate |= {"kind": self.kind, "facts": dict(self.facts)}
         if self.comparison:
             predicate["comparison"] = self.comparison.as_dict()
+        if self.items is not None:  # release 0.1 wrote none of these keys
+            predicate |= {
+                "items": self.items,
+                "untested": list(self.untested),
+                "warnings": list(self.warnings),
+            }
         subject = [{"name": "model", "digest": {"dirHash": self.model_digest}}]
         statement = {
             "_type": STATEMENT_TYPE,
@@ -140,6 +152,9 @@ def read_evidence(path: Path, where: str = "read_evidence") -> Evidence:
             comparison=read_comparison(predicate["comparison"])
             if "comparison" in predicate
             else None,
+            items=predicate.get("items"),
+            untested=tuple(predicate.get("untested", ())),
+            warnings=tuple(predicate.get("warnings", ())),
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise BlocksError(

@@ -1,9 +1,12 @@
 """Models: preprocessing, encoder and head as one self-contained MLflow model."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from tfhub_blocks.records.base.digests import tree_digest
 from tfhub_blocks.records.base.folders import Folder, Format, open_folder
@@ -13,6 +16,9 @@ from tfhub_blocks.records.formats.runtimes import RUNTIME_NAME
 MODEL = Format("model", 1)
 # Any other MLflow model, as check_latency writes it with its runtime.
 PYFUNC = Format("pyfunc", 1)
+# The items that the model learned from or was chosen on: the first eight bytes of each id, sorted.
+TRAINING_ITEMS_NAME = "training_items.bin"
+_PREFIX = np.dtype(">u8")
 SAVED_MODEL_NAME = "artifacts/saved_model"
 
 
@@ -25,6 +31,28 @@ def open_model(path: Path, where: str) -> tuple[Folder, dict[str, Any]]:
     folder = open_folder(path, MODEL, where).check()
     record = yaml.safe_load((path / "MLmodel").read_text(encoding="utf-8"))
     return folder, record["metadata"]
+
+
+def write_training_items(folder: Path, ids: Iterable[str]) -> None:
+    """Write the training items of a model into its folder."""
+    items = np.unique(_prefixes(ids))
+    (folder / TRAINING_ITEMS_NAME).write_bytes(items.tobytes())
+
+
+def read_training_items(folder: Folder) -> NDArray[np.uint64] | None:
+    """Read the training items of a model; None if its release did not record them."""
+    if TRAINING_ITEMS_NAME not in folder.lineage.files:
+        return None
+    return np.frombuffer(folder.file(TRAINING_ITEMS_NAME).read_bytes(), _PREFIX)
+
+
+def are_training_items(items: NDArray[np.uint64], ids: Iterable[str]) -> NDArray[np.bool_]:
+    """Return True for each id that is in the training items of a model."""
+    return np.isin(_prefixes(ids), items)
+
+
+def _prefixes(ids: Iterable[str]) -> NDArray[np.uint64]:
+    return np.frombuffer(b"".join(bytes.fromhex(item[:16]) for item in ids), _PREFIX)
 
 
 def bare_digest(lineage: Lineage) -> str:

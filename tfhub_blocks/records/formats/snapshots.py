@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tfhub_blocks.records.base.errors import BlocksError
@@ -22,6 +23,10 @@ MANIFEST_NAME = "manifest.json"
 INDEX_NAME = "items.arrow"
 REJECTED_NAME = "rejected.parquet"
 SOURCES_NAME = "sources.parquet"
+
+# Test items that have a near duplicate in training or validation, each with one of them.
+TWINS_NAME = "twins.parquet"
+TWINS_SCHEMA = pa.schema([("id", pa.string()), ("twin", pa.string())])
 
 SPLITS = ("train", "validation", "test")
 
@@ -65,6 +70,16 @@ class SnapshotManifest:
     rejected: int
     warnings: tuple[str, ...]
     attribution: str = ""
+
+    def told(self) -> Iterator[str]:
+        """Yield the warnings and a summary, a line each."""
+        yield from (f"warning: {warning}" for warning in self.warnings)
+        sizes = (f"{split} {sum(of.values())}" for split, of in self.counts.items())
+        yield (
+            f"{self.items} {self.modality} items of {len(self.labels)} classes: "
+            f"{', '.join(sizes)}; {self.duplicates} duplicates, {self.rejected} rejected; "
+            f"digest {self.digest}"
+        )
 
     def write(self, folder: Path) -> None:
         """Write the manifest into the snapshot's folder."""
@@ -133,6 +148,12 @@ class Snapshot:
         """Return id, label and split of all items in order (``INDEX_SCHEMA``), memory-mapped."""
         with pa.memory_map(str(self.folder.file(INDEX_NAME))) as source:
             return pa.ipc.open_file(source).read_all()
+
+    def twins(self) -> frozenset[str]:
+        """Return the ids of test items that have a near duplicate in training or validation."""
+        if TWINS_NAME not in self.folder.lineage.files:
+            return frozenset()  # a snapshot of release 0.1, or nothing was found
+        return frozenset(pq.read_table(self.folder.file(TWINS_NAME))["id"].to_pylist())
 
     def targets(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the label indices, [n], of the items at some positions."""

@@ -1,0 +1,15 @@
+from tfhub_blocks.records.formats.gate_floors import unreachable
+
+
+def test_what_a_test_split_cannot_show_is_named():
+    assert list(unreachable({"a": 12, "b": 12}, 20, 1)) == []
+    found = {name: problem for name, problem, _ in unreachable({"a": 9, "b": 0}, 20, 1, 0.9)}
+    assert list(found) == [
+        "min_test_items",
+        "min_class_test_items",
+        "accuracy_low > majority_share",
+        "min_accuracy_gain",
+    ]
+    assert found["min_test_items"] == "the test split has 9 items, fewer than 20"
+    assert found["min_class_test_items"].endswith("fewer than 1 items of 'b'")
+    assert list(unreachable({"a": 1, "b": 1})) != []
