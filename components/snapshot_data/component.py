@@ -101,7 +101,7 @@ def snapshot_data(
         manifest = run.first_passing("source", take)
         run.facts.update(snapshot_digest=manifest.digest, items=manifest.items)
         for warning in manifest.warnings:
-            print(f"warning: {warning}")
+            run.warn(warning)
         sizes = (f"{split} {sum(of.values())}" for split, of in manifest.counts.items())
         print(
             f"{manifest.items} {manifest.modality} items of {len(manifest.labels)} classes: "

@@ -141,7 +141,15 @@ def read_evidence(path: Path, where: str = "read_evidence") -> Evidence:
             if "comparison" in predicate
             else None,
         )
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise BlocksError(
             where,
             "evidence",
