@@ -1,5 +1,7 @@
 """The folder of the runs: its name, and the addresses below it for MLflow."""
 
+# decision 71
+
 import re
 from pathlib import Path
 

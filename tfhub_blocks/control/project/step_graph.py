@@ -1,5 +1,7 @@
 """A ``PipelineJob`` of azure-ai-ml as a graph of steps, with their order and inputs."""
 
+# decision 71
+
 import heapq
 import re
 import shlex
