@@ -69,19 +69,23 @@ def test_component_that_cannot_be_imported_is_no_traceback(project):
 
 
 def test_secrets_of_the_environment_stay_out_of_logs(project, monkeypatch):
-    monkeypatch.setenv("A_SERVICE_TOKEN", "HIDDEN-TOKEN")
+    monkeypatch.setenv("A_SERVICE_TOKEN", "INVENTED-TOKEN")
     project.effect(
         "print('x', os.environ['A_SERVICE_TOKEN'])\n"
-        "print('https://me:HIDDEN-PASSWORD@host/x?sig=HIDDEN-SIGNATURE')"
+        "print('https://me:INVENTED-PASSWORD@host/x?sig=INVENTED-SIGNATURE')"
     )
     outcome = project.run()
     assert "x ***\n" in log_of(outcome.record)
-    assert not found(project, "HIDDEN")
+    assert not found(project, "INVENTED")
 
 
 @pytest.mark.parametrize(
     "setting",
-    ["text=https://me:HIDDEN@127.0.0.1:9/x", "source=HIDDEN?sig=HIDDEN", "odd=token=HIDDEN"],
+    [
+        "text=https://me:INVENTED@127.0.0.1:9/x",
+        "source=INVENTED?sig=INVENTED",
+        "odd=token=INVENTED",
+    ],
 )
 def test_request_with_a_secret_is_refused_before_anything_is_written(setting, project):
     outcome = project.main("run", "toy", "--set", "source=src", "--set", setting)

@@ -14,7 +14,7 @@ from azure.ai.ml.entities._inputs_outputs import _get_param_with_standard_annota
 
 from tfhub_blocks.control.environments.environment_bakes import move_steps
 from tfhub_blocks.control.project.profiles import Profile
-from tfhub_blocks.control.project.step_graph import Graph, quote_texts, read_graph
+from tfhub_blocks.control.project.step_graph import Graph, quote_texts, read_graph, refuse_secrets
 from tfhub_blocks.control.repository.catalog import DATA_TYPES, load_pipeline, parse_settings
 
 
@@ -52,6 +52,7 @@ def prepare_job(
     if profile.environments:
         move_steps(job, profile.environments)
     graph = read_graph(job, name, given)
+    refuse_secrets(graph)
     if profile.engine == "azureml":
         quote_texts(job)
     return job, graph, given

@@ -302,16 +302,7 @@ def _read_node(
 
 
 def _check_text(name: str, port: str, text: str, command: str) -> None:
-    """Check a text that a pipeline or a caller passes to a step."""
-    if has_secret(text):
-        raise BlocksError(
-            "pipeline",
-            f"{name}.{port}",
-            "the value contains a credential, which records and lineage would keep",
-            "a value without a password, a key or a signature",
-            f"Take the credential out of {port}; pass it in an environment variable or a Key Vault,"
-            " or pass the data as an asset",
-        )
+    """Check that a command can contain a text that a pipeline or a caller passes to a step."""
     odd = ("\0",) if command.startswith(_MLDESIGNER) else ("'", "\n", "${{", "\0")
     if any(character in text for character in odd) or not _is_unicode(text):
         raise BlocksError(
@@ -321,6 +312,25 @@ def _check_text(name: str, port: str, text: str, command: str) -> None:
             "a value that a command line can contain",
             f"Change {port} of step {name} in the pipeline, or the input that it comes from",
         )
+
+
+def refuse_secrets(graph: Graph) -> None:
+    """Check that no step gets a credential as a value.
+
+    Raises:
+        BlocksError: A text contains one. The message does not contain it.
+    """
+    for node in graph.nodes.values():
+        for port, value in node.inputs.items():
+            if isinstance(value, str) and has_secret(value):
+                raise BlocksError(
+                    "pipeline",
+                    f"{node.name}.{port}",
+                    "the value contains a credential, which records and lineage would keep",
+                    "a value without a password, a key or a signature",
+                    f"Take the credential out of {port}; pass it in an environment variable or a"
+                    " Key Vault, or pass the data as an asset",
+                )
 
 
 def _is_unicode(text: str) -> bool:
