@@ -35,6 +35,11 @@ def text_misspelt(project):
     return run("--set", f"ownr={SECRET}")
 
 
+@way("state a fact of an encoder with a token in it")
+def text_fact(project):
+    return ("encoder", "pin", "src", "--to", "pinned", "--facts", "licence=https://h/x?t=INVENTED")
+
+
 @way("write a password into a profile")
 def text_profile(project):
     project.write(

@@ -48,6 +48,7 @@ PLAIN = [
     "the basic assumption of everything",
     "a=b, c=d",
     "models:/x/1",
+    "https://ml.azure.com/runs/x?wsid=/subscriptions/1/workspaces/w&tid=2",
 ]
 
 

@@ -157,13 +157,22 @@ def split_word(where: str, option: str, word: str) -> tuple[str, str]:
     """Return the two sides of a ``NAME=VALUE`` word.
 
     Raises:
-        BlocksError: The word has another form.
+        BlocksError: The word has another form, or its value contains a credential.
     """
     name, _, value = word.partition("=")
     if not name or not value:
         side = "value" if name else "name"
         remedy = f"Write {option} {name or 'NAME'}={value or 'VALUE'}"
         raise BlocksError(where, f"{option} {word}", f"{word!r} has no {side}", "", remedy)
+    if has_secret(value):
+        raise BlocksError(
+            where,
+            f"{option} {name}",
+            f"the value of {name} contains a credential, which records would keep",
+            "a value without a password, a key or a signature",
+            f"Pass {option} {name}=VALUE without it, and the credential in an environment variable"
+            " or a Key Vault",
+        )
     return name, value
 
 

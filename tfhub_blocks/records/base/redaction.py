@@ -10,7 +10,7 @@ HIDDEN = "***"
 # Queries of addresses that are no secret; the value of any other one is.
 _PLAIN_QUERIES = (
     "api-version|tf-hub-format|hub-format|version|format|rev|revision|raw|download|dl|offset|limit"
-    r"|page|search|filter|\$filter|\$top|\$skip|orderby|currencyCode|comp|restype|include|expand"
+    r"|wsid|tid|page|search|filter|\$filter|\$top|\$skip|orderby|currencyCode|comp|restype|include|expand"
 )
 _USER = re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://)(?:[^\s/?#\"'<>@:]*:(?!\d+/)[^\s\"'<>@]*@)+")
 _USER_ALONE = re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://)(?!\*\*\*@)[^\s/?#\"'<>]+@")
