@@ -249,7 +249,7 @@ def _create_experiment(database: Path, name: str) -> None:
     """Create an experiment, since steps that start at once would each try to."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    root = str(database.parent / ARTIFACTS_NAME)
+    root = artifact_root(database.parent / ARTIFACTS_NAME)
     SqlAlchemyStore(tracking_uri(database), root).create_experiment(name)
 
 
