@@ -165,11 +165,15 @@ def test_mistake_told_from_the_body_is_one_line(make):
     assert not is_finished(done)
 
 
-def test_other_error_keeps_its_traceback(make):
+def test_other_error_is_one_line_after_its_traceback(make):
     done = make("raise RuntimeError('a fault')")
     assert done.status == 1
     assert "Traceback" in done.err
-    assert done.err.endswith("RuntimeError: a fault\n")
+    assert done.err.splitlines()[-2:] == [
+        "RuntimeError: a fault",
+        "error: [make > RuntimeError] an unforeseen error ended the program: a fault. Read "
+        "the traceback in the step's log; report it if the request and its data are right.",
+    ]
     assert not is_finished(done)
 
 

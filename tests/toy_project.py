@@ -28,6 +28,7 @@ from mldesigner import Input, Output, command_component
 
 from tfhub_blocks.compute.step.step_frame import step
 from tfhub_blocks.records.base.folders import Format
+from tfhub_blocks.records.base.step_messages import send_message
 
 
 @command_component(version="1.0.0", environment="azureml:x:1", tags={"role": "cpu"})
@@ -52,6 +53,8 @@ from pathlib import Path
 
 from mldesigner import Input, Output, command_component
 
+from tfhub_blocks.records.base.step_messages import send_message
+
 
 @command_component(version="1.0.0", environment="azureml:x:1", tags={"role": "cpu"})
 def join(
@@ -60,8 +63,8 @@ def join(
     joined: Output(type="uri_file", description="Both"),
 ):
     """Doc."""
-    print("progress: 1/2 things, 1/s")
-    print("warning: a toy", flush=True)
+    send_message("progress", "1/2 things, 1/s")
+    send_message("warning", "a toy")
     texts = [(Path(folder) / "f.txt").read_text() for folder in (left, right)]
     Path(joined).write_text("".join(texts))
 '''

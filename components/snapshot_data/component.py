@@ -140,4 +140,6 @@ def snapshot_data(
 
         manifest = run.first_passing("source", take)
         run.facts.update(snapshot_digest=manifest.digest, items=manifest.items)
-        print(*manifest.told(), sep="\n")
+        for warning in manifest.warnings:
+            run.warn(warning)
+        print(manifest.summary())

@@ -59,7 +59,7 @@ def test_warnings_are_printed_for_the_engine(tmp_path, execute_step):
     assert run.returncode == 0
     assert (
         "warning: the labels 'Cat', 'cat' differ only in case or white space: use one label if "
-        "they mean one class\n" in run.stdout
+        "they mean one class\n" in run.stderr
     )
 
 

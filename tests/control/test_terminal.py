@@ -47,7 +47,7 @@ def on_terminal(project, columns, *arguments, awaited=b""):
 @pytest.mark.parametrize("columns", [50, 120])
 def test_live_table_shows_steps_and_how_they_end(columns, project):
     project.effect(
-        'print("progress: 3/4 images, 2/s", flush=True)\n'
+        'send_message("progress", "3/4 images, 2/s")\n'
         "while not (Path(source).parent / 'go').exists():\n    time.sleep(0.02)"
     )
     awaited = b"2/s" if columns == 120 else b"Runni"

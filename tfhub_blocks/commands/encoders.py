@@ -10,6 +10,8 @@ from typing import Any, get_args, get_type_hints
 from tfhub_blocks.commands import comparisons
 from tfhub_blocks.commands.status import DONE, FAILED
 from tfhub_blocks.records.base.errors import ERROR_PREFIX, BlocksError
+from tfhub_blocks.records.base.foreign_text import printable
+from tfhub_blocks.records.base.redaction import has_secret
 from tfhub_blocks.records.pins.pins import PIN_NAME, SAVED_MODEL_FOLDER, Decisions, Pin, read_pin
 
 _FOLDER = Path("encoders")
@@ -115,6 +117,7 @@ def _pin(options: argparse.Namespace) -> int:
     from tfhub_blocks.records.pins.encoder_decisions import undecided
     from tfhub_blocks.records.pins.handles import is_mutable
 
+    _refuse_secrets({"HANDLE": options.handle, "--facts": options.facts or ""})
     given = {name: getattr(options, name) for name in _DECISIONS if getattr(options, name)}
     given["latency_budget_ms"] = options.latency_budget_ms
     decisions = Decisions(**(_asked(given) if sys.stdin.isatty() else given))
@@ -270,6 +273,20 @@ def _list(options: argparse.Namespace) -> int:
     return status
 
 
+def _refuse_secrets(texts: Mapping[str, str]) -> None:
+    """Check that the pin, which is shared, would contain no credential."""
+    for what, text in texts.items():
+        if has_secret(text):
+            raise BlocksError(
+                "encoder pin",
+                what,
+                f"{what} contains a credential, which the pin would keep",
+                "a text without a password, a key or a signature",
+                f"Leave the credential out of {what}, or download the encoder yourself and pin"
+                " its folder",
+            )
+
+
 def _pinned(folder: Path) -> list[Path]:
     found = sorted(path.parent for path in folder.glob(f"*/{PIN_NAME}"))
     if not found:
@@ -292,4 +309,4 @@ def _size(pin: Pin) -> str:
 
 
 def _warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr)
+    print(f"warning: {printable(text)}", file=sys.stderr)

@@ -268,10 +268,9 @@ def test_features_of_another_kind_are_computed_anew_and_that_is_told(
     plan = extraction.compute(Share(tmp_path / "work"), ignore)
 
     assert len(plan.rows) == 600
-    assert list(plan.told())[-1] == (
-        "warning: earlier features are not reused: "
-        "their engine was tensorflow/cpu and is openvino/cpu now"
-    )
+    assert list(plan.warnings()) == [
+        "earlier features are not reused: their engine was tensorflow/cpu and is openvino/cpu now"
+    ]
 
 
 def test_features_of_another_preparation_are_computed_anew_and_that_is_told(

@@ -7,6 +7,7 @@ from typing import Any
 from tfhub_blocks.compute.encoders.golden import check_golden
 from tfhub_blocks.records.base.documents import as_record
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.redaction import has_secret
 from tfhub_blocks.records.pins.pins import PIN_NAME, Pin
 
 LONGEST_TOLD = 200
@@ -40,7 +41,7 @@ def parse_facts(text: str | None) -> dict[str, Any]:
     A value that looks like a number is a number: ``size_px=96:96, range=-1:1, output=note``.
 
     Raises:
-        BlocksError: A part has no name or no value.
+        BlocksError: A part has no name or no value, or contains a credential.
     """
     facts: dict[str, Any] = {}
     for part in filter(None, (part.strip() for part in (text or "").split(","))):
@@ -49,6 +50,14 @@ def parse_facts(text: str | None) -> dict[str, Any]:
             problem, expected = f"{part!r} has no name or no value", "NAME=VALUE"
             remedy = "Write facts as NAME=VALUE, separated by commas, such as size_px=96:96"
             raise BlocksError("facts", part, problem, expected, remedy)
+        if has_secret(part):
+            raise BlocksError(
+                "facts",
+                name,
+                f"the value of {name} contains a credential, which the pin would keep",
+                "a value without a password, a key or a signature",
+                f"Leave the credential out of {name}",
+            )
         values = [_number(word) for word in value.split(":")]
         facts[name] = values if len(values) > 1 else values[0]
     return facts

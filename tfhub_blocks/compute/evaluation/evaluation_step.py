@@ -109,7 +109,7 @@ def run_evaluation(
     track("evaluate", summary_values(metrics, comparison), tags, folder)
     proof.write(run.path("evidence"))
     for warning in warnings:
-        print(f"warning: {warning}")
+        run.warn(warning)
     for threshold in proof.thresholds:
         verdict = "met" if threshold.met else "NOT met"
         print(f"{threshold.name} {threshold.asked:.4g}: {threshold.measured:.4g}, {verdict}")

@@ -60,6 +60,8 @@ def run_extraction(
     )
     for line in plan.told():
         print(line)
+    for warning in plan.warnings():
+        run.warn(warning)
     print(
         f"{manifest.items} items with {manifest.dimension} {folder_format.kind} each, by "
         f"{extraction.encoder.name}; {len(plan.rows)} items computed"

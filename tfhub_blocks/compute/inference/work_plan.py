@@ -65,9 +65,12 @@ class WorkPlan:
             yield (
                 f"leave-one-out accuracy of a head on {name}: {value:.3f} [{low:.3f}, {high:.3f}]"
             )
-        if "not_reused" in report:
-            earlier = report.get("earlier", "features")
-            yield f"warning: earlier {earlier} are not reused: their {report['not_reused']}"
+
+    def warnings(self) -> Iterator[str]:
+        """Yield a sentence if earlier features could not be reused."""
+        if "not_reused" in self.report:
+            earlier = self.report.get("earlier", "features")
+            yield f"earlier {earlier} are not reused: their {self.report['not_reused']}"
 
     def write(self, folder: Path) -> None:
         """Write the plan. The plan is complete or absent."""

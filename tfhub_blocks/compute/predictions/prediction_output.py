@@ -94,6 +94,8 @@ def run_scoring(
     )
     for line in plan.told():
         print(line)
+    for warning in plan.warnings():
+        run.warn(warning)
     for error in summary.first_errors:
         print(f"unreadable: {error}")
     common = ", ".join(f"{number} {label}" for label, number in summary.labels.most_common(5))

@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from tfhub_blocks.compute.step.step_policies import policy
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.step_messages import send_message
 from tfhub_blocks.records.environment.environment_drift import (
     DEFAULT_POLICY,
     FILES_VARIABLE,
@@ -70,7 +71,7 @@ def _report(step_name: str, drift: Drift, differences: list[str], asked: str) ->
             "exactly the locked packages",
             f"Run the step in the image of {drift.environment}, and install nothing by hand",
         )
-    print(f"warning: {problem}", file=sys.stderr, flush=True)
+    send_message("warning", problem)
 
 
 def accelerator_facts() -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.step_messages import send_message
 from tfhub_blocks.records.formats.data_versions import RULES, ChildLock, DataVersion, read_versions
 from tfhub_blocks.records.formats.locked_expectations import has_content
 
@@ -52,7 +53,7 @@ def resolve(
             result = attempt(path, version)
         except BlocksError as error:
             skipped.append((version.version, str(error)))
-            print(f"warning: data {name}:{version.version} does not pass: {error}", flush=True)
+            send_message("warning", f"data {name}:{version.version} does not pass: {error}")
             continue
         child = ChildLock(
             release,

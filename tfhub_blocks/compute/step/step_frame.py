@@ -2,7 +2,6 @@
 
 # decisions 6 and 17
 
-import sys
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -21,7 +20,7 @@ from tfhub_blocks.records.base.digests import (
     sources_sha256,
     tree_digest,
 )
-from tfhub_blocks.records.base.errors import ERROR_PREFIX, BlocksError
+from tfhub_blocks.records.base.errors import BlocksError, unforeseen
 from tfhub_blocks.records.base.folders import (
     Folder,
     Format,
@@ -36,6 +35,8 @@ from tfhub_blocks.records.base.lineage import (
     output_material,
     read_lineage,
 )
+from tfhub_blocks.records.base.redaction import has_secret
+from tfhub_blocks.records.base.step_messages import guarded_output, send_message
 from tfhub_blocks.records.base.system_errors import system_error
 from tfhub_blocks.records.base.worker_group import (
     MANY,
@@ -167,6 +168,10 @@ class StepRun:
                 )
         return work_folder(self.path(port), self.provenance)
 
+    def warn(self, text: str) -> None:
+        """Report a warning to the engine, which records and prints it."""
+        send_message("warning", text)
+
     def finish(self) -> None:
         """Complete every output that the run began.
 
@@ -208,9 +213,10 @@ def step(component: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterato
     - all workers have equal arguments, if several share the step.
 
     After the body, the outputs become complete. A BlocksError or an error of the system, such as a
-    full disk, ends the process with status 1 and one line. Any other error ends the process with
-    its traceback. A body that exits early is an error, whatever the status. After an error, no
-    output looks finished.
+    full disk, ends the process with status 1 and one line. So does any other error, whose
+    traceback is printed into the log. A body that exits early is an error, whatever the status.
+    After an error, no output looks finished. What the body prints is escaped, and cannot imitate a
+    message of the step (decision 69).
 
     Args:
         component: The function that ``command_component`` decorated.
@@ -220,10 +226,11 @@ def step(component: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterato
     name = function.__name__
     started = time.monotonic()
     try:
-        worker = _worker(name, component)
-        run = _begin(name, function, arguments, worker)
-        yield run
-        run.finish()
+        with guarded_output():
+            worker = _worker(name, component)
+            run = _begin(name, function, arguments, worker)
+            yield run
+            run.finish()
     except BlocksError as error:
         _fail(str(error))
     except SystemExit as early:
@@ -241,9 +248,9 @@ def step(component: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterato
             )
         )
     except Exception as error:
-        if (told := system_error(error, name, "output")) is None:
-            raise
-        traceback.print_exc()
+        with guarded_output():
+            traceback.print_exc()
+        told = system_error(error, name, "output") or unforeseen(name, error, "the step's log")
         _fail(str(told))
     print(f"{name}: done in {time.monotonic() - started:.1f} s", flush=True)
 
@@ -318,6 +325,15 @@ def check_parameter(step_name: str, port: str, declared: Any, value: Any) -> Non
     """
     if value is None:
         return
+    if isinstance(value, str) and has_secret(value):
+        raise BlocksError(
+            step_name,
+            port,
+            "the value contains a credential, which lineage and logs would keep",
+            "a value without a password, a key or a signature",
+            "Pass the credential in an environment variable or a Key Vault, or pass the data as an"
+            " asset",
+        )
     if declared.enum and value not in declared.enum:
         expected = "one of " + ", ".join(map(str, declared.enum))
         remedy = f"Set {port} to one of these"
@@ -359,6 +375,5 @@ def _now() -> str:
 
 
 def _fail(message: str) -> None:
-    sys.stdout.flush()
-    print(f"{ERROR_PREFIX}{message}", file=sys.stderr, flush=True)
+    send_message("error", message)
     raise SystemExit(1)

@@ -1,8 +1,10 @@
 """SavedModels in memory, in the four classes of object that loading returns."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tfhub_blocks.compute.tf.model_check import check_saved_model
@@ -59,7 +61,8 @@ def load_checked(
     """
     check_saved_model(saved_model, where, allowed)
     try:
-        return tf.saved_model.load(str(saved_model), tags)
+        with without_pattern(saved_model) as place:
+            return tf.saved_model.load(str(place), tags)
     except Exception as error:  # Protobuf, Python or TensorFlow fails, depending on the damage.
         raise BlocksError(
             where,
@@ -105,6 +108,18 @@ def unfit(where: str, seen: str) -> BlocksError:
 def first_line(error: Exception) -> str:
     """Return the class of an error and the first line of its message, at most 200 characters."""
     return f"{type(error).__name__}: {error}".strip().splitlines()[0][:200]
+
+
+@contextmanager
+def without_pattern(saved_model: Path) -> Iterator[Path]:
+    """Yield a path of a SavedModel in which TensorFlow sees no pattern, such as ``[v2]``."""
+    if "[" not in str(saved_model):
+        yield saved_model
+        return
+    with TemporaryDirectory(prefix="tfhub-blocks-") as folder:
+        link = Path(folder) / "saved_model"
+        link.symlink_to(saved_model.absolute())
+        yield link
 
 
 def _load(saved_model: Path, where: str, allowed: Collection[str]) -> SavedObject:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 
 from tfhub_blocks.control.cards.cards import Card
-from tfhub_blocks.control.lineage.chain_drawing import printable
 from tfhub_blocks.control.lineage.drawing_page import Block, TextTable, text_page
+from tfhub_blocks.records.base.foreign_text import printable
 
 _MARKS = re.compile(r"([\\`*_{}\[\]<>#|!~$&])")
 

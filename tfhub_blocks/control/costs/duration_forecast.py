@@ -8,13 +8,13 @@ from statistics import median
 
 from tfhub_blocks.control.project.run_records import COMPLETED, past_runs
 from tfhub_blocks.control.project.run_terms import Terms
-from tfhub_blocks.records.base.progress import PREFIX
+from tfhub_blocks.records.base.step_messages import PROGRESS_PREFIX
 
 # The newest runs of a component, so that a change of the component counts soon.
 MOST_RUNS = 10
 MOST_RECORDS = 200
 _TAIL_BYTES = 4096
-_PROGRESS = re.compile(rf"^{PREFIX}(\d+)(?:/(\d+))? (.+?)(?:, (\d+)/s.*)?$", re.MULTILINE)
+_PROGRESS = re.compile(rf"^{PROGRESS_PREFIX}(\d+)(?:/(\d+))? (.+?)(?:, (\d+)/s.*)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from tfhub_blocks.control.jobs.submission import Prepared, SubmissionRequest, pr
 from tfhub_blocks.control.project.assets import DIGEST_TAG, VERSION_DIGITS
 from tfhub_blocks.control.project.profiles import SERVERLESS, Profile
 from tfhub_blocks.control.project.run_requests import pipeline_ports
+from tfhub_blocks.control.project.step_graph import quoted_text
 from tfhub_blocks.control.repository.catalog import DATA_TYPES
 from tfhub_blocks.control.workspace.azure_errors import find, told
 from tfhub_blocks.control.workspace.connection import Connection
@@ -122,6 +123,8 @@ def _component(asked: BatchRequest, prepared: Prepared) -> Any:
     fixed = {
         name: Input(type=ports[name].type, path=str(value))
         if ports[name].type in DATA_TYPES and value is not None
+        else quoted_text(value)
+        if isinstance(value, str)
         else value
         for name, value in given.items()
     }

@@ -12,6 +12,7 @@ from tfhub_blocks.control.project.assets import DIGEST_TAG, VERSION_DIGITS
 from tfhub_blocks.control.project.output_store import content_digest
 from tfhub_blocks.control.project.run_records import METRICS_NAME, read_metrics
 from tfhub_blocks.control.project.run_requests import pipeline_ports
+from tfhub_blocks.control.project.step_graph import unquoted_text
 from tfhub_blocks.control.repository.catalog import MODEL_TYPES
 from tfhub_blocks.control.workspace.azure_errors import told
 from tfhub_blocks.control.workspace.owners import owner_of
@@ -140,4 +141,4 @@ def _texts(metrics: Mapping[str, float]) -> dict[str, str]:
 
 def _input_text(value: Any) -> str:
     given = getattr(value, "_data", value)
-    return str(getattr(given, "path", given))
+    return unquoted_text(str(getattr(given, "path", given)))

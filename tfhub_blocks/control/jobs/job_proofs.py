@@ -19,7 +19,7 @@ from tfhub_blocks.control.project.assets import typed
 from tfhub_blocks.control.project.output_store import Stored, content_digest
 from tfhub_blocks.control.project.run_records import RECORD_NAME, RunRecord, read_run
 from tfhub_blocks.control.project.run_requests import pipeline_ports
-from tfhub_blocks.control.project.step_graph import Node, OutputOf
+from tfhub_blocks.control.project.step_graph import Node, OutputOf, unquoted_text
 from tfhub_blocks.control.releases.release_replay import snapshot
 from tfhub_blocks.control.releases.resolution import Resolved
 from tfhub_blocks.control.releases.run_evidence import proven_evidence
@@ -109,7 +109,9 @@ class JobProof(Proof):
         texts = {p: it.get("path") if isinstance(it, dict) else it for p, it in inputs}
         nothing = {None, *(f"${{{{parent.inputs.{name}}}}}" for name in self.not_given)}
         return {
-            port: text if str(text).startswith("${{") else typed(node.input_types[port], text)
+            port: text
+            if str(text).startswith("${{")
+            else typed(node.input_types[port], unquoted_text(str(text)))
             for port, text in texts.items()
             if text not in nothing and port in node.input_types
         }

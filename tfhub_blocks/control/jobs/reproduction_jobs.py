@@ -19,7 +19,7 @@ from tfhub_blocks.control.project.assets import (
 )
 from tfhub_blocks.control.project.profiles import SERVERLESS, Profile
 from tfhub_blocks.control.project.run_records import COMPLETED, RunRecord
-from tfhub_blocks.control.project.step_graph import OutputOf, read_graph
+from tfhub_blocks.control.project.step_graph import OutputOf, quote_texts, read_graph
 from tfhub_blocks.control.project.tags import TAG
 from tfhub_blocks.control.repository.catalog import component_files
 from tfhub_blocks.control.reproduction.reproduction_plan import ReproductionPlan, Work
@@ -143,7 +143,9 @@ def prepare_plan(connection: Connection, plan: ReproductionPlan, profile: Profil
     if profile.environments:
         move_steps(job, profile.environments)
     request = SubmissionRequest(name, (), {}, reuse=False, tags={PLAN_TAG: plan_digest(plan)})
-    return prepare_made(connection, request, profile, job, read_graph(job, name, given), given)
+    graph = read_graph(job, name, given)
+    quote_texts(job)
+    return prepare_made(connection, request, profile, job, graph, given)
 
 
 def _build(

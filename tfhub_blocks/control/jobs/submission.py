@@ -24,7 +24,7 @@ from tfhub_blocks.control.project.job_furnishing import Furnishing, furnish_job
 from tfhub_blocks.control.project.output_store import content_digest
 from tfhub_blocks.control.project.profiles import SERVERLESS, JobSettings, Profile
 from tfhub_blocks.control.project.run_requests import prepare_draft, prepare_job
-from tfhub_blocks.control.project.step_graph import Graph, Node
+from tfhub_blocks.control.project.step_graph import Graph, Node, refuse_secrets
 from tfhub_blocks.control.project.tags import OPEN_TAG, TAG
 from tfhub_blocks.control.releases.release_names import replay_settings
 from tfhub_blocks.control.releases.release_replay import check_resolution, expectations
@@ -110,6 +110,7 @@ def prepare(connection: Connection, request: SubmissionRequest, profile: Profile
         profile = replace(profile, inputs={})
     make = prepare_draft if request.is_open else prepare_job
     job, graph, given = make(request.pipeline, request.settings, profile)
+    refuse_secrets(graph)
     if lock:
         check_resolution(lock, job, graph)
     return prepare_made(connection, request, profile, job, graph, given)

@@ -19,8 +19,8 @@ from tfhub_blocks.control.workspace.azure_errors import told
 from tfhub_blocks.control.workspace.connection import Connection, poll_interval_s
 from tfhub_blocks.control.workspace.output_files import fetch_files, output_address
 from tfhub_blocks.records.base.errors import ERROR_PREFIX, BlocksError, nearest
-from tfhub_blocks.records.base.progress import PREFIX as PROGRESS_PREFIX
 from tfhub_blocks.records.base.redaction import redacted
+from tfhub_blocks.records.base.step_messages import PROGRESS_PREFIX
 
 # A step on several nodes has a log for each process.
 _LOG_NAME = re.compile(r"user_logs/std_log(?:_process_(\d+))?\.txt")

@@ -13,6 +13,7 @@ from tfhub_blocks.control.lineage.chain_evidence import (
 from tfhub_blocks.control.lineage.chains import Chain, Knot, Link
 from tfhub_blocks.control.lineage.promotion_statements import promotions_of
 from tfhub_blocks.control.lineage.recorded_output import Output
+from tfhub_blocks.records.base.foreign_text import printable
 from tfhub_blocks.records.formats.promotions import Promotion
 from tfhub_blocks.records.formats.snapshots import open_snapshot
 from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
@@ -178,8 +179,3 @@ def _escaped(text: str) -> str:
     """Escape a text for Mermaid: each unusual character becomes an entity code."""
     clipped = text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"
     return "".join(c if c.isalnum() or c in " .,:-_/…" else f"#{ord(c)};" for c in clipped)
-
-
-def printable(text: str) -> str:
-    """Replace the characters that would move the cursor or break the line."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

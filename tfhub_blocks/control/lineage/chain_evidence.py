@@ -25,7 +25,7 @@ def is_evidence(output: Output) -> bool:
         return False
     try:
         statement = json.loads(output.path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(statement, dict) and statement.get("predicateType") == PREDICATE_TYPE
 
@@ -190,5 +190,5 @@ def snapshot_digest(output: Output) -> str:
         return ""
     try:
         return open_snapshot(output.path, "lineage").manifest.digest
-    except (BlocksError, OSError, ValueError, TypeError, KeyError):
+    except (BlocksError, OSError, ValueError, TypeError, KeyError, RecursionError):
         return ""

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tfhub_blocks.control.lineage.chain_drawing import Box, Drawing, printable
+from tfhub_blocks.control.lineage.chain_drawing import Box, Drawing
+from tfhub_blocks.records.base.foreign_text import printable
 from tfhub_blocks.records.base.templates import read_beside, render
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _LINE = 250, 86, 90, 26, 17

@@ -99,7 +99,7 @@ def _run_at(folder: Path, where: str) -> RunRecord | None:
         return None
     try:
         return read_run(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BlocksError(
             where,
             str(path),

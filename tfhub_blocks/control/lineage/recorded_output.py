@@ -106,6 +106,6 @@ def _record(path: Path) -> dict[str, RecordedDigests | None]:
             for port, digest in record["digests"].items()
             if is_safe_relative_path(port) and "/" not in port
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         names = {entry.name for entry in path.parent.iterdir()} - {RECORD_NAME}
         return {name: None for name in sorted(names) if not name.endswith(ENVELOPE_SUFFIX)}

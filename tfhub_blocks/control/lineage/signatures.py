@@ -206,7 +206,7 @@ def _problem(path: Path, statement: bytes, key: PublicKey) -> str:
             if it.get("keyid") in (None, "", key_id(key))
         ]
         kind = envelope["payloadType"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return f"{path.name} cannot be read ({error!r})"
     if kind != PAYLOAD_TYPE or payload != statement:
         return "the signature is of another statement"

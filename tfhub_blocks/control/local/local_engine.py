@@ -17,6 +17,7 @@ from tfhub_blocks.control.project.instance_counts import instance_count
 from tfhub_blocks.control.project.interrupted_runs import settle_runs
 from tfhub_blocks.control.project.output_store import Store, Stored
 from tfhub_blocks.control.project.profiles import Profile
+from tfhub_blocks.control.project.run_folders import check_folder_name
 from tfhub_blocks.control.project.run_records import (
     CANCELED,
     COMPLETED,
@@ -58,14 +59,7 @@ class LocalEngine:
 
     def __post_init__(self) -> None:
         self.folder = self.folder.absolute()
-        if "'" in str(self.folder):
-            raise BlocksError(
-                "run",
-                "--runs-dir",
-                f"{str(self.folder)!r} contains a single quote",
-                "a path that a command line can contain",
-                "Pass another folder with --runs-dir",
-            )
+        check_folder_name("run", "--runs-dir", self.folder)
 
     @property
     def tracking_uri(self) -> str:

@@ -4,7 +4,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -12,6 +12,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from tfhub_blocks.control.project.run_records import (
     COMPLETED,
@@ -23,9 +24,11 @@ from tfhub_blocks.control.project.run_records import (
     StepRecord,
 )
 from tfhub_blocks.control.project.step_graph import Graph
+from tfhub_blocks.records.base.foreign_text import beneath, printable
 
 _STYLES = {COMPLETED: "green", FAILED: "bold red", RUNNING: "cyan", NOT_STARTED: "dim"}
 _LOG_LINES = 12
+_TRACEBACK = "Traceback (most recent call last):"
 _PLAIN_PROGRESS_S = 10.0
 
 
@@ -35,7 +38,8 @@ def live_table(stream: TextIO) -> Iterator[Callable[[RunRecord], None]]:
     if not stream.isatty():
         yield _PlainLines(stream)
         return
-    with Live(console=Console(file=stream), refresh_per_second=5) as live:
+    # The table moves the cursor, so it is drawn beneath what escapes other output.
+    with Live(console=Console(file=beneath(stream)), refresh_per_second=5) as live:
         yield lambda record: live.update(_table(record))
 
 
@@ -66,15 +70,16 @@ def _table(record: RunRecord) -> Table:
         seconds = f"{step.seconds:.1f}" if step.seconds else ""
         status = f"{step.status} (reused)" if step.reused else step.status
         progress = step.progress if step.status == RUNNING else ""
+        cells = (name, step.component, status, seconds, progress)
         table.add_row(
-            name, step.component, status, seconds, progress, style=_STYLES.get(step.status, "")
+            *(Text(printable(cell)) for cell in cells), style=_STYLES.get(step.status, "")
         )
     return table
 
 
 def _detail(step: StepRecord) -> str:
     if step.status == RUNNING:
-        return f"{RUNNING}  {step.progress}".rstrip()
+        return f"{RUNNING}  {printable(step.progress)}".rstrip()
     return f"{step.status}  {step.seconds:.1f} s{' (reused)' if step.reused else ''}"
 
 
@@ -91,10 +96,10 @@ def print_outcome(record: RunRecord, stream: TextIO) -> None:
     )
     for name, step in record.steps.items():
         for warning in step.warnings:
-            say(f"warning: {name}: {warning}")
+            say(f"warning: {name}: {printable(warning)}")
     for name, step in record.steps.items():
         if step.error:
-            say(f"\nerror: step {name} ({step.component}): {step.error}")
+            say(f"\nerror: step {name} ({step.component}): {printable(step.error)}")
             if step.log:
                 say("\n".join(f"  | {line}" for line in _tail(Path(step.log))))
                 say(f"  log: {_short(step.log)}")
@@ -137,7 +142,7 @@ def print_job(record: RunRecord, stream: TextIO) -> None:
         print(f"  {name:<14} {step.component:<18} {_detail(step)}", file=stream)
     for name, step in record.steps.items():
         if step.error:
-            print(f"error: step {name} ({step.component}): {step.error}", file=stream)
+            print(f"error: step {name} ({step.component}): {printable(step.error)}", file=stream)
             print(f"  log: tfhub-blocks logs {record.run} {name}", file=stream)
     if record.tracking_uri:
         print(f"  {record.tracking_uri}", file=stream)
@@ -146,9 +151,23 @@ def print_job(record: RunRecord, stream: TextIO) -> None:
 
 
 def _tail(log: Path) -> list[str]:
-    """Return the last lines of a log, without mldesigner's own lines."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [line for line in lines if "[execute][INFO] - " not in line][-_LOG_LINES:]
+    """Return the last lines of a log, without mldesigner's own lines and without tracebacks."""
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    kept = [line for line in lines if line and "[execute][INFO] - " not in line]
+    return list(map(printable, _without_tracebacks(kept)))[-_LOG_LINES:]
+
+
+def _without_tracebacks(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the lines of a log, and of each traceback only the line that names the error."""
+    inside = False
+    for line in lines:
+        if line.startswith(_TRACEBACK):
+            inside = True
+        elif inside and line.startswith((" ", "During handling", "The above exception")):
+            continue
+        else:
+            inside = False
+            yield line
 
 
 def _next_commands(record: RunRecord) -> Iterator[str]:
@@ -169,6 +188,10 @@ def _next_commands(record: RunRecord) -> Iterator[str]:
 def _short(path: str | Path) -> str:
     """Return a path relative to the working folder if it is inside that folder."""
     path = Path(path)
+    return printable(_relative(path))
+
+
+def _relative(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 

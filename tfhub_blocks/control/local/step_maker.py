@@ -135,7 +135,7 @@ class StepMaker:
         addresses = free_addresses(instance_count(node, self.profile))
         workers = [
             StepProcess(
-                command=node.command_line(inputs, outputs),
+                command=node.arguments(inputs, outputs),
                 code=folder / "code",
                 log=folder / (f"log.worker{index}.txt" if index else "log.txt"),
                 variables=step_environment({**variables, **_place(addresses, index)}),

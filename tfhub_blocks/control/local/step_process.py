@@ -2,26 +2,28 @@
 
 # decisions 3 and 58
 
+import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import TextIO
 
-from tfhub_blocks.records.base.errors import ERROR_PREFIX
-from tfhub_blocks.records.base.progress import PREFIX as PROGRESS_PREFIX
+from tfhub_blocks.records.base.foreign_text import printable, printable_lines
+from tfhub_blocks.records.base.redaction import environment_secrets, redacted
+from tfhub_blocks.records.base.step_messages import VARIABLE as MESSAGES
 from tfhub_blocks.records.base.worker_group import VARIABLE as TF_CONFIG
 
 # The folder whose modules step_site/sitecustomize.py compiles from source.
 CODE_VARIABLE = "TFHUB_BLOCKS_STEP_CODE"
-WARNING_PREFIX = "warning: "
 # The time between a request to end and the kill of a step.
 GRACE_S = 10.0
 
@@ -46,11 +48,13 @@ def step_environment(extra: Mapping[str, str]) -> dict[str, str]:
 class StepProcess:
     """A step's command, run in its code folder, with its output in a log.
 
-    ``on_progress`` is called with the text of each progress line. ``stopped`` is True once the
-    process was asked to end, by the limit or by ``ask_to_end``; then its status has no meaning.
+    The process sends its messages through a pipe of its own, so that no line of its output
+    imitates one. ``on_progress`` is called with the text of each progress message. The log is
+    escaped, and contains no secret of the environment. ``stopped`` is True once the process was
+    asked to end, by the limit or by ``ask_to_end``; then its status has no meaning.
     """
 
-    command: str
+    command: Sequence[str]
     code: Path
     log: Path
     variables: Mapping[str, str]
@@ -64,25 +68,43 @@ class StepProcess:
     def run(self) -> int:
         """Run the process and its children to the end; return its status, negative for a signal."""
         with self.log.open("w", encoding="utf-8") as log:
-            log.write(f"$ {self.command}\n")
+            secrets = environment_secrets(self.variables)
+            log.write(f"$ {printable(redacted(shlex.join(self.command), secrets))}\n")
             log.flush()
-            process = subprocess.Popen(
-                ["/bin/sh", "-c", _in_place_of_the_shell(self.command)],
-                cwd=self.code,
-                env={**self.variables, CODE_VARIABLE: str(self.code.resolve())},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                encoding="utf-8",
-                errors="replace",
-                start_new_session=True,  # so that stopping it also stops what it started
-            )
+            receiver, sender = os.pipe()
+            try:
+                process = subprocess.Popen(
+                    self.command,
+                    cwd=self.code,
+                    env={
+                        **self.variables,
+                        CODE_VARIABLE: str(self.code.resolve()),
+                        MESSAGES: str(sender),
+                    },
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    encoding="utf-8",
+                    errors="replace",
+                    start_new_session=True,  # so that stopping it also stops what it started
+                    pass_fds=(sender,),
+                )
+            except BaseException:
+                os.close(receiver)
+                raise
+            finally:
+                os.close(sender)
             self._process = process
             assert process.stdout is not None  # noqa: S101  # for the type checker
             limit = threading.Timer(self.timeout_s or 0, self._time_out)
             limit.daemon = True
-            reader = threading.Thread(target=self._copy, args=(process.stdout, log), daemon=True)
-            reader.start()
+            readers = [
+                threading.Thread(target=self._copy, args=(process.stdout, log, secrets)),
+                threading.Thread(target=self._listen, args=(receiver,)),
+            ]
+            for reader in readers:
+                reader.daemon = True
+                reader.start()
             if self.timeout_s:
                 limit.start()
             if self.stopped:
@@ -93,8 +115,9 @@ class StepProcess:
                 limit.cancel()
                 # Its remaining children would run on, and keep its output open.
                 self._signal(signal.SIGKILL)
-                reader.join(GRACE_S)
-                if not reader.is_alive():
+                for reader in readers:
+                    reader.join(GRACE_S)
+                if not readers[0].is_alive():
                     process.stdout.close()
 
     def ask_to_end(self) -> None:
@@ -117,30 +140,32 @@ class StepProcess:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
 
-    def _copy(self, lines: Iterable[str], log: TextIO) -> None:
+    def _copy(self, lines: Iterable[str], log: TextIO, secrets: Sequence[str]) -> None:
         for line in lines:
-            self._read(line.rstrip("\n"))
             # Reading continues on a full disk, because the step would otherwise wait forever.
             with suppress(OSError, ValueError):
-                log.write(line)
+                log.write(printable_lines(redacted(line, secrets)))
                 log.flush()
 
-    def _read(self, line: str) -> None:
-        if line.startswith(PROGRESS_PREFIX):
-            self.on_progress(line.removeprefix(PROGRESS_PREFIX))
-        elif line.startswith(ERROR_PREFIX) and not self.stopped:
-            self.error = line.removeprefix(ERROR_PREFIX)
-        elif line.startswith(WARNING_PREFIX):
-            self.warnings.append(line.removeprefix(WARNING_PREFIX))
+    def _listen(self, receiver: int) -> None:
+        with open(receiver, encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                # A process that is killed may leave half a line.
+                with suppress(ValueError, KeyError, TypeError):
+                    message = json.loads(line)
+                    self._read(str(message["kind"]), printable(redacted(str(message["text"]))))
+
+    def _read(self, kind: str, text: str) -> None:
+        if kind == "progress":
+            self.on_progress(text)
+        elif kind == "error" and not self.stopped:
+            self.error = text
+        elif kind == "warning":
+            self.warnings.append(text)
 
     def _time_out(self) -> None:
         self.error = f"the step exceeded its limit of {self.timeout_s:g} s and was stopped"
         stop([self])
-
-
-def _in_place_of_the_shell(command: str) -> str:
-    """Return the command in a form that passes signals and statuses directly to the step."""
-    return f"exec {command}" if command.startswith("mldesigner execute ") else command
 
 
 def stop(processes: Iterable[StepProcess]) -> None:

@@ -4,6 +4,7 @@
 
 import os
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import isfinite
@@ -17,6 +18,7 @@ from tfhub_blocks.control.repository.people import login_name
 from tfhub_blocks.records.base.documents import read_document
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 from tfhub_blocks.records.base.project_folders import project_folder, taken_path
+from tfhub_blocks.records.base.redaction import secret_paths
 from tfhub_blocks.records.environment import environment_drift
 from tfhub_blocks.records.environment.environment_drift import Policy
 from tfhub_blocks.records.pins import encoder_decisions
@@ -232,6 +234,7 @@ def read_profile(name: str) -> Profile:
             nearest(name, found) or "Pass one of these names, or a path that ends in .toml",
         )
     profile = read_document(path, Profile, FORMAT_VERSION)
+    refuse_secrets("profile", path)
     for key, problem, expected in _faults(profile):
         remedy = f"Edit {key} in {path}"
         raise BlocksError("profile", f"{path} > {key}", problem, expected, remedy)
@@ -242,6 +245,24 @@ def read_profile(name: str) -> Profile:
         profile.job, owner=_filled(profile.job.owner), cost_centre=_filled(profile.job.cost_centre)
     )
     return replace(profile, name=path.stem, path=path, inputs=inputs, job=job)
+
+
+def refuse_secrets(where: str, path: Path) -> None:
+    """Check that no text in a TOML file contains a credential.
+
+    Raises:
+        BlocksError: A text contains one. The message names its key, and not its value.
+    """
+    record = tomllib.loads(path.read_text(encoding="utf-8"))
+    for key in secret_paths(record):
+        raise BlocksError(
+            where,
+            f"{path} > {key}",
+            f"{key} contains a credential, and the file is shared",
+            "a value without a password, a key or a signature",
+            f"Take the credential out of {key}; pass it in an environment variable or a Key Vault,"
+            " or pass the data as an asset",
+        )
 
 
 def _faults(profile: Profile) -> Iterator[tuple[str, str, str]]:

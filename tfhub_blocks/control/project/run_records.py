@@ -13,6 +13,7 @@ from typing import Any
 
 from tfhub_blocks.control.project.run_terms import Terms, read_terms
 from tfhub_blocks.records.base.folders import write_file
+from tfhub_blocks.records.base.redaction import without_secrets
 
 # Azure ML's own status words.
 NOT_STARTED = "NotStarted"
@@ -94,9 +95,9 @@ class RunRecord:
         return record
 
     def write(self) -> None:
-        """Write ``run.json``; the file is complete or absent."""
-        text = json.dumps(self.as_dict(), indent=1, ensure_ascii=False)
-        write_file(Path(self.folder) / RECORD_NAME, text.encode())
+        """Write ``run.json`` without secrets; the file is complete or absent."""
+        text = json.dumps(without_secrets(self.as_dict()), indent=1, ensure_ascii=False)
+        write_file(Path(self.folder) / RECORD_NAME, text.encode(errors="backslashreplace"))
 
 
 def read_run(path: Path) -> RunRecord:
@@ -117,8 +118,8 @@ def stated_status(folder: Path) -> str:
 
 
 def _read(path: Path) -> RunRecord:
-    record = json.loads(path.read_text(encoding="utf-8"))
     try:
+        record = json.loads(path.read_text(encoding="utf-8"))
         steps = {
             name: StepRecord(
                 **_known(step, StepRecord)
@@ -128,7 +129,7 @@ def _read(path: Path) -> RunRecord:
         }
         owner = record.get("owner") or record["inputs"].get("owner", "")
         return RunRecord(**_known(record, RunRecord) | {"steps": steps, "owner": owner})
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is not the record of a run ({error})") from error
 
 
@@ -223,6 +224,6 @@ def read_metrics(path: Path) -> dict[str, float]:
             name: value.get("value") if isinstance(value, dict) else value
             for name, value in record.items()
         }
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return {}
     return {name: value for name, value in values.items() if isinstance(value, int | float)}

@@ -14,7 +14,7 @@ from azure.ai.ml.entities._inputs_outputs import _get_param_with_standard_annota
 
 from tfhub_blocks.control.environments.environment_bakes import move_steps
 from tfhub_blocks.control.project.profiles import Profile
-from tfhub_blocks.control.project.step_graph import Graph, read_graph
+from tfhub_blocks.control.project.step_graph import Graph, quote_texts, read_graph, refuse_secrets
 from tfhub_blocks.control.repository.catalog import DATA_TYPES, load_pipeline, parse_settings
 
 
@@ -51,7 +51,11 @@ def prepare_job(
     job = _build(name, ports, given)
     if profile.environments:
         move_steps(job, profile.environments)
-    return job, read_graph(job, name, given), given
+    graph = read_graph(job, name, given)
+    refuse_secrets(graph)
+    if profile.engine == "azureml":
+        quote_texts(job)
+    return job, graph, given
 
 
 def draft_graph(name: str) -> Graph:
@@ -76,7 +80,10 @@ def prepare_draft(
     job = _build(name, ports, given | lacking)
     if profile.environments:
         move_steps(job, profile.environments)
-    return job, read_graph(job, name, given | {key: NotGiven(key) for key in lacking}), given
+    graph = read_graph(job, name, given | {key: NotGiven(key) for key in lacking})
+    if remote:
+        quote_texts(job)
+    return job, graph, given
 
 
 def _placeholders(ports: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tfhub_blocks.control.project.profiles import Profile, load_profile
+from tfhub_blocks.control.project.profiles import Profile, load_profile, refuse_secrets
 from tfhub_blocks.control.project.triggers import Recurrence, Trigger, make_trigger
 from tfhub_blocks.control.repository.catalog import installed_folder
 from tfhub_blocks.records.base.documents import read_document
@@ -72,5 +72,6 @@ def read_definition(name: str) -> ScheduleDefinition:
             nearest(name, known) or f"Define the schedule in pipelines/schedules/{name}.toml",
         )
     file = read_document(known[name], ScheduleFile, FORMAT_VERSION)
+    refuse_secrets("schedule", known[name])
     trigger = make_trigger(str(known[name]), file.time_zone, file.cron, file.recurrence)
     return ScheduleDefinition(name, file, trigger, load_profile(file.profile))

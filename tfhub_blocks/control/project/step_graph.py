@@ -1,7 +1,10 @@
 """A ``PipelineJob`` of azure-ai-ml as a graph of steps, with their order and inputs."""
 
+# decision 71
+
 import heapq
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 from tfhub_blocks.control.repository.catalog import DATA_TYPES
 from tfhub_blocks.records.base import worker_group
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.redaction import has_secret
 from tfhub_blocks.records.environment.code_snapshots import copy_code
 
 _BINDING = re.compile(r"^\$\{\{parent\.(?:inputs\.(\w+)|jobs\.(\w+)\.outputs\.(\w+))\}\}$")
@@ -19,6 +23,13 @@ _PLACEHOLDER = re.compile(r"\$\{\{(inputs|outputs)\.(\w+)\}\}")
 # A tag of a step: an optional port, a space, and the other port that the first one requires. The
 # step checks this too, but it may be the last to run.
 _NEEDS_TAG = "needs"
+# The value of an input that Azure ML itself fills in, in the job of a schedule.
+TRIGGER_TIME = "${{creation_context.trigger_time}}"
+_ODD = re.compile(r"'|\n|\r|\$(?=\{\{|\[\[)")
+_QUOTED = {"'": r"'\''", "\n": r"'$'\n''", "\r": r"'$'\r''", "$": "$''"}
+_UNQUOTED = {quoted: odd for odd, quoted in _QUOTED.items()}
+_QUOTED_ODD = re.compile(r"'\\''|'\$'\\[nr]''|\$''(?=\{\{|\[\[)")
+_MLDESIGNER = "mldesigner execute "
 
 
 @dataclass(frozen=True)
@@ -66,18 +77,40 @@ class Node:
 
     def command_line(self, inputs: Mapping[str, Any], outputs: Mapping[str, Path]) -> str:
         """Return the command with each placeholder replaced, as Azure ML does it."""
-        texts = {("inputs", port): self.text(port, value) for port, value in inputs.items()} | {
+        texts = self._texts(inputs, outputs)
+        return _filled(self._with_options(texts), texts)
+
+    def arguments(self, inputs: Mapping[str, Any], outputs: Mapping[str, Path]) -> list[str]:
+        """Return the command as the arguments of a process, with each value as it is.
+
+        A command of mldesigner needs no shell, so no value is ever part of a program. Any other
+        command is one for a shell.
+        """
+        if not self.is_mldesigner:
+            return ["/bin/sh", "-c", self.command_line(inputs, outputs)]
+        texts = self._texts(inputs, outputs)
+        return [_filled(word, texts) for word in shlex.split(self._with_options(texts))]
+
+    @property
+    def is_mldesigner(self) -> bool:
+        """True if mldesigner runs the step, and so quotes each placeholder in the command."""
+        return self.command.startswith(_MLDESIGNER)
+
+    def _texts(
+        self, inputs: Mapping[str, Any], outputs: Mapping[str, Path]
+    ) -> dict[tuple[str, str], str]:
+        return {("inputs", port): self.text(port, value) for port, value in inputs.items()} | {
             ("outputs", port): str(path) for port, path in outputs.items()
         }
+
+    def _with_options(self, texts: Mapping[tuple[str, str], str]) -> str:
+        """Return the command without the optional parts whose ports have no value."""
 
         def keep(match: re.Match[str]) -> str:
             wanted = _PLACEHOLDER.findall(match[1])
             return match[1] if all(key in texts for key in wanted) else ""
 
-        def fill(match: re.Match[str]) -> str:
-            return texts[match[1], match[2]]
-
-        return _PLACEHOLDER.sub(fill, _OPTIONAL.sub(keep, self.command))
+        return _OPTIONAL.sub(keep, self.command)
 
     def text(self, port: str, value: Any) -> str:
         """Return a port's value as Azure ML writes it into a command line."""
@@ -89,6 +122,10 @@ class Node:
         """Copy the code snapshot that Azure ML would receive into a new folder."""
         with self.entity._build_code() as code:
             copy_code(Path(code.path), folder)
+
+
+def _filled(text: str, texts: Mapping[tuple[str, str], str]) -> str:
+    return _PLACEHOLDER.sub(lambda match: texts[match[1], match[2]], text)
 
 
 @dataclass(frozen=True)
@@ -222,14 +259,8 @@ def _read_node(
             inputs.pop(port, None)
     for port, spec in ports.items():
         literal = inputs.get(port)
-        if isinstance(literal, str) and any(odd in literal for odd in ("'", "\n", "${{")):
-            raise BlocksError(
-                "pipeline",
-                f"{name}.{port}",
-                f"{literal!r} contains a single quote, a line break or a binding inside text",
-                "a value that a command line can contain",
-                f"Change {port} of step {name} in the pipeline, or the input that it comes from",
-            )
+        if isinstance(literal, str):
+            _check_text(name, port, literal, component["command"])
         if port not in inputs and not spec.get("optional"):
             raise BlocksError(
                 "pipeline",
@@ -268,6 +299,74 @@ def _read_node(
         services=tuple(str(it.get("type")) for it in (entry.get("services") or {}).values()),
         environment_variables=entry.get("environment_variables") or {},
     )
+
+
+def _check_text(name: str, port: str, text: str, command: str) -> None:
+    """Check that a command can contain a text that a pipeline or a caller passes to a step."""
+    odd = ("\0",) if command.startswith(_MLDESIGNER) else ("'", "\n", "${{", "\0")
+    if any(character in text for character in odd) or not _is_unicode(text):
+        raise BlocksError(
+            "pipeline",
+            f"{name}.{port}",
+            f"{text!r} contains a character that the command of the step cannot contain",
+            "a value that a command line can contain",
+            f"Change {port} of step {name} in the pipeline, or the input that it comes from",
+        )
+
+
+def refuse_secrets(graph: Graph) -> None:
+    """Check that no step gets a credential as a value.
+
+    Raises:
+        BlocksError: A text contains one. The message does not contain it.
+    """
+    for node in graph.nodes.values():
+        for port, value in node.inputs.items():
+            if isinstance(value, str) and has_secret(value):
+                raise BlocksError(
+                    "pipeline",
+                    f"{node.name}.{port}",
+                    "the value contains a credential, which records and lineage would keep",
+                    "a value without a password, a key or a signature",
+                    f"Take the credential out of {port}; pass it in an environment variable or a"
+                    " Key Vault, or pass the data as an asset",
+                )
+
+
+def _is_unicode(text: str) -> bool:
+    """Return True if a text has no half of a surrogate pair, which no record can store."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def quoted_text(text: str) -> str:
+    """Return a text as the value of a port on Azure ML, which puts it between single quotes.
+
+    The service replaces a placeholder in the command by the value, and passes the command to
+    bash. Only quotes, line breaks and what looks like a placeholder change (decision 71).
+    """
+    return _ODD.sub(lambda match: _QUOTED[match[0]], text)
+
+
+def unquoted_text(text: str) -> str:
+    """Return the text that ``quoted_text`` was called with."""
+    return _QUOTED_ODD.sub(lambda match: _UNQUOTED[match[0]], text)
+
+
+def quote_texts(job: Any) -> None:
+    """Quote each text in a job's inputs, and each literal in the inputs of its nodes, for Azure."""
+    for value in job.inputs.values():
+        text = getattr(value, "_data", None)
+        if isinstance(text, str) and text != TRIGGER_TIME:
+            value._data = quoted_text(text)
+    for node in job.jobs.values():
+        for value in node.inputs.values():
+            text = getattr(value, "_data", None)
+            if isinstance(text, str) and not _BINDING.match(text):
+                value._data = quoted_text(text)
 
 
 def _ordered(nodes: Mapping[str, Node]) -> dict[str, Node]:

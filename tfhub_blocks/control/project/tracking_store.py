@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from tfhub_blocks.control.project.run_folders import artifact_root, sqlite_uri
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import locked, write_file
 
@@ -38,7 +39,7 @@ _REVISION = re.compile(r"^(revision|down_revision)\s*(?::[^=]*)?=\s*[\"'](\w+)[\
 
 def tracking_uri(database: Path) -> str:
     """Return the address of a database for MLflow."""
-    return f"sqlite:///{database}"
+    return sqlite_uri(database)
 
 
 def prepare_tracking(folder: Path, experiment: str, where: str) -> None:
@@ -248,7 +249,7 @@ def _create_experiment(database: Path, name: str) -> None:
     """Create an experiment, since steps that start at once would each try to."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    root = str(database.parent / ARTIFACTS_NAME)
+    root = artifact_root(database.parent / ARTIFACTS_NAME)
     SqlAlchemyStore(tracking_uri(database), root).create_experiment(name)
 
 
@@ -286,7 +287,7 @@ def tracking_variables(folder: Path, experiment: str, run: str) -> dict[str, str
         "MLFLOW_TRACKING_URI": tracking_uri(folder / DATABASE_NAME),
         "MLFLOW_EXPERIMENT_NAME": experiment,
         # The artifact folder of clients that access SQLite directly; otherwise ./mlruns.
-        "_MLFLOW_SERVER_ARTIFACT_ROOT": str(folder / ARTIFACTS_NAME),
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": artifact_root(folder / ARTIFACTS_NAME),
         "MLFLOW_RUN_CONTEXT": json.dumps({RUN_TAG: run}),
         LOCK_VARIABLE: str(folder / LOCK_NAME),
     }

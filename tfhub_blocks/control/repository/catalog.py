@@ -14,6 +14,7 @@ from typing import Any
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 from tfhub_blocks.records.base.import_frames import know_import_frames
 from tfhub_blocks.records.base.project_folders import package_folder, project_folder
+from tfhub_blocks.records.base.redaction import has_secret
 from tfhub_blocks.records.base.source_imports import SourceLoader, import_from_source
 
 MODEL_TYPES = {"mlflow_model", "custom_model", "triton_model"}
@@ -158,13 +159,22 @@ def split_word(where: str, option: str, word: str) -> tuple[str, str]:
     """Return the two sides of a ``NAME=VALUE`` word.
 
     Raises:
-        BlocksError: The word has another form.
+        BlocksError: The word has another form, or its value contains a credential.
     """
     name, _, value = word.partition("=")
     if not name or not value:
         side = "value" if name else "name"
         remedy = f"Write {option} {name or 'NAME'}={value or 'VALUE'}"
         raise BlocksError(where, f"{option} {word}", f"{word!r} has no {side}", "", remedy)
+    if has_secret(value):
+        raise BlocksError(
+            where,
+            f"{option} {name}",
+            f"the value of {name} contains a credential, which records would keep",
+            "a value without a password, a key or a signature",
+            f"Pass {option} {name}=VALUE without it, and the credential in an environment variable"
+            " or a Key Vault",
+        )
     return name, value
 
 
@@ -231,10 +241,18 @@ def _typed(pipeline: str, name: str, port: Any, value: Any, remote: bool) -> Any
         return BlocksError(pipeline, name, problem, expected, f"Pass --set {name}=VALUE")
 
     text = str(value)
-    if "'" in text or "\n" in text:
+    if has_secret(text):
+        raise BlocksError(
+            pipeline,
+            name,
+            f"the value of {name} contains a credential, which records and logs would keep",
+            "a value without a password, a key or a signature",
+            f"Pass --set {name}=VALUE without it, and the credential in an environment variable or"
+            " a Key Vault, or pass the data as an asset, such as azureml:NAME:VERSION",
+        )
+    if "\0" in text or not _is_unicode(text):
         raise refuse(
-            f"{text!r} contains a single quote or a line break",
-            "a value that a command line can contain",
+            f"{text!r} contains a byte that is no text", "a value that a command line can contain"
         )
     if remote and port.type in DATA_TYPES and text.startswith(REMOTE_PREFIXES):
         if "@" in text:
@@ -269,6 +287,14 @@ def _typed(pipeline: str, name: str, port: Any, value: Any, remote: bool) -> Any
     if typed == "":
         raise refuse(f"{name} is empty", "a text that is not empty")
     return typed
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 _TYPES = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}

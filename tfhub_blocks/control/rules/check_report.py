@@ -9,6 +9,7 @@ from tfhub_blocks.control.rules.junit import junit_text
 from tfhub_blocks.control.rules.rule import Finding
 from tfhub_blocks.control.rules.rule_checks import CheckReport
 from tfhub_blocks.control.rules.sarif import sarif_text
+from tfhub_blocks.records.base.foreign_text import printable
 
 JSON_VERSION = 1
 # The text report shows so many nodes of equal findings, and so many different findings of a rule.
@@ -21,7 +22,8 @@ def text(report: CheckReport) -> str:
     rules = {rule.id: rule for rule in report.rules}
     for (kind, rule_id), group in groupby(report.findings, lambda it: (_kind(it), it.rule)):
         found, rule = list(group), rules[rule_id]
-        lines += [f"{kind} {rule_id}: {rule.demand} ({len(found)})", *_problems(found)]
+        lines += [f"{kind} {rule_id}: {rule.demand} ({len(found)})"]
+        lines += map(printable, _problems(found))
         lines += [f"  why: {rule.why}", f"  see: {rule.reference}", ""]
     counts = ", ".join(_number(count, kind) for kind, count in report.counts().items())
     pipelines = _number(len(report.pipelines), "pipeline")

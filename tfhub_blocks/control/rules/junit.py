@@ -5,6 +5,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from tfhub_blocks.control.rules.rule import Finding, Rule
 from tfhub_blocks.control.rules.rule_checks import CheckReport, rule_crashed
+from tfhub_blocks.records.base.foreign_text import printable
 
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 # The characters that XML 1.0 forbids, even escaped.
@@ -51,7 +52,7 @@ def _lines(found: list[Finding]) -> str:
             until = f" [excepted by {it.exception.owner} until {it.exception.expires}: "
             until += f"{it.exception.reason}]"
         lines.append(f"{kind} {it.place} {it.node}: {it.problem}; fix: {it.remedy}{until}")
-    return _clean("\n".join(lines))
+    return _clean("\n".join(map(printable, lines)))
 
 
 def _clean(text: str) -> str:

@@ -7,6 +7,7 @@ import tfhub_blocks
 from tfhub_blocks.control.rules.rule import Finding, Rule
 from tfhub_blocks.control.rules.rule_checks import CheckReport
 from tfhub_blocks.records.base.digests import record_digest
+from tfhub_blocks.records.base.foreign_text import printable
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
@@ -54,7 +55,7 @@ def _result(it: Finding, index: int) -> dict[str, Any]:
         "ruleId": it.rule,
         "ruleIndex": index,
         "level": it.severity,
-        "message": {"text": f"{it.node}: {it.problem}. Fix: {it.remedy}"},
+        "message": {"text": printable(f"{it.node}: {it.problem}. Fix: {it.remedy}")},
         "locations": [
             {
                 "physicalLocation": {

@@ -12,6 +12,7 @@ from tfhub_blocks.control.jobs.submission import SubmissionRequest, prepare
 from tfhub_blocks.control.project.assets import DIGEST_TAG
 from tfhub_blocks.control.project.run_requests import pipeline_ports
 from tfhub_blocks.control.project.schedule_files import ScheduleDefinition
+from tfhub_blocks.control.project.step_graph import TRIGGER_TIME
 from tfhub_blocks.control.project.tags import OPEN_TAG
 from tfhub_blocks.control.releases.release_names import find_lock
 from tfhub_blocks.control.releases.release_replay import read_release
@@ -27,7 +28,6 @@ from tfhub_blocks.records.base.errors import BlocksError
 
 # An input of this name gets the time at which the schedule fired.
 TRIGGER_TIME_INPUT = "trigger_time"
-TRIGGER_TIME = "${{creation_context.trigger_time}}"
 
 
 def apply(connection: Connection, definition: ScheduleDefinition) -> tuple[str, tuple[str, ...]]:

@@ -35,7 +35,7 @@ class Connection:
 def connect(config: Path | None = None, registry: str | None = None) -> Connection:
     """Return a connection to the workspace that a ``config.json`` names, or to a registry.
 
-    Nothing is sent: an invalid login is found by the first request.
+    Nothing is sent to a workspace: an invalid login is found by the first request.
 
     Args:
         config: The file. Without one, the SDK's search applies: the working folder and its folder
@@ -43,7 +43,8 @@ def connect(config: Path | None = None, registry: str | None = None) -> Connecti
         registry: The name of a registry instead of a workspace.
 
     Raises:
-        BlocksError: The file does not exist, or it names no workspace.
+        BlocksError: The file does not exist, or it names no workspace, or the registry did not
+            answer.
     """
     from azure.ai.ml import MLClient
     from azure.identity import DefaultAzureCredential
@@ -53,7 +54,11 @@ def connect(config: Path | None = None, registry: str | None = None) -> Connecti
     logging.getLogger("azure.ai.ml").setLevel(logging.ERROR)
     credential = DefaultAzureCredential()
     if registry is not None:
-        client = MLClient(credential, registry_name=registry)
+        from tfhub_blocks.control.workspace.azure_errors import told
+
+        # Unlike the client of a workspace, that of a registry asks for its regions at once.
+        with told("registry", registry):
+            client = MLClient(credential, registry_name=registry)
         return Connection(client, registry, registry, credential)
     names = _read(_find(config))
     # With show_progress=False azure-ai-ml 1.35 waits forever for a file that could not be sent.
@@ -82,7 +87,7 @@ def _read(path: Path) -> Mapping[str, str]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         names = {key: str(record[key]) for key in _KEYS}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BlocksError(
             "workspace",
             str(path),

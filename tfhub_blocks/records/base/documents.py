@@ -52,7 +52,7 @@ def read_document(path: Path, kind: type[T], version: int) -> T:
             "a TOML document",
             f"Check that {path} exists and that you may read it",
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BlocksError(
             where,
             "file",

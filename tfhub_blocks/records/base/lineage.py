@@ -170,7 +170,7 @@ def read_lineage(folder: Path, name: str = STATEMENT_NAME) -> Lineage:
         )
     try:
         lineage = _parse(json.loads(path.read_text(encoding="utf-8")))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         problem = f"{STATEMENT_NAME} is not a valid in-toto statement ({error!r})"
         raise _damaged(folder, problem) from error
     return lineage

@@ -1,9 +1,10 @@
-"""The progress of a step, as lines that the step prints and the engine reads."""
+"""The progress of a step, as messages to its engine."""
 
 import time
 from dataclasses import dataclass, field
 
-PREFIX = "progress: "
+from tfhub_blocks.records.base.step_messages import send_message
+
 LEAST_S = 1.0
 
 
@@ -47,7 +48,7 @@ class Progress:
         self._printed = now
         of_total = f"/{total}" if total else ""
         told = "" if rate is None else f", {rate:.0f}/s"
-        print(f"{PREFIX}{done}{of_total} {self.unit}{told}{left}", flush=True)
+        send_message("progress", f"{done}{of_total} {self.unit}{told}{left}")
 
     def _steady_rate(self, now: float, done: int) -> float | None:
         """Return the items a second of the latest half of the time; None if it is not known yet."""

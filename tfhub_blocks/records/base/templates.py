@@ -9,11 +9,14 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined, Template
 
+from tfhub_blocks.records.base.foreign_text import printable_lines
+
 
 def render(module: str, /, **values: object) -> str:
     """Render the ``.html`` template of a module.
 
-    Every value is escaped, unless the template marks it as ``safe``.
+    Every value is escaped, unless the template marks it as ``safe``. Control characters and
+    other characters that are not shown become visible escapes.
 
     Args:
         module: The module's ``__file__``.
@@ -30,6 +33,10 @@ def read_beside(module: str, suffix: str) -> str:
     return Path(module).with_suffix(suffix).read_text(encoding="utf-8")
 
 
+def _shown(value: object) -> object:
+    return printable_lines(value) if type(value) is str else value
+
+
 @cache
 def _template(path: Path) -> Template:
     environment = Environment(
@@ -38,5 +45,6 @@ def _template(path: Path) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_shown,
     )
     return environment.from_string(path.read_text(encoding="utf-8"))

@@ -156,7 +156,15 @@ def read_evidence(path: Path, where: str = "read_evidence") -> Evidence:
             untested=tuple(predicate.get("untested", ())),
             warnings=tuple(predicate.get("warnings", ())),
         )
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise BlocksError(
             where,
             "evidence",

@@ -100,7 +100,7 @@ def read_promotion(path: Path, where: str) -> Promotion:
     """
     try:
         return parse_promotion(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BlocksError(
             where,
             "promotion",

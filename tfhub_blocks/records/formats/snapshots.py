@@ -71,11 +71,10 @@ class SnapshotManifest:
     warnings: tuple[str, ...]
     attribution: str = ""
 
-    def told(self) -> Iterator[str]:
-        """Yield the warnings and a summary, a line each."""
-        yield from (f"warning: {warning}" for warning in self.warnings)
+    def summary(self) -> str:
+        """Return one line for users: items, classes, splits, rejected files and the digest."""
         sizes = (f"{split} {sum(of.values())}" for split, of in self.counts.items())
-        yield (
+        return (
             f"{self.items} {self.modality} items of {len(self.labels)} classes: "
             f"{', '.join(sizes)}; {self.duplicates} duplicates, {self.rejected} rejected; "
             f"digest {self.digest}"
