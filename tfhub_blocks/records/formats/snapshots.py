@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import Folder, Format, open_folder
+from tfhub_blocks.records.base.parquet_bounds import read_bounded
 from tfhub_blocks.records.base.shards import SHARD_BYTES, ShardWriter, read_batches
 
 SNAPSHOT = Format("snapshot", 2)
@@ -152,7 +152,7 @@ class Snapshot:
         """Return the ids of test items that have a near duplicate in training or validation."""
         if TWINS_NAME not in self.folder.lineage.files:
             return frozenset()  # a snapshot of release 0.1, or nothing was found
-        return frozenset(pq.read_table(self.folder.file(TWINS_NAME))["id"].to_pylist())
+        return frozenset(read_bounded(self.folder.file(TWINS_NAME))["id"].to_pylist())
 
     def targets(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the label indices, [n], of the items at some positions."""
