@@ -129,7 +129,10 @@ def test_failure_stops_what_follows_and_tells_where_to_look(project, golden):
     assert outcome.status == 1
     assert outcome.states() == {"left": "Completed", "right": "Failed", "joined": "NotStarted"}
     right = outcome.record["steps"]["right"]
-    assert right["error"] == "the step ended with status 1"
+    assert right["error"] == (
+        "[make > RuntimeError] an unforeseen error ended the program: something gave way. Read the "
+        "traceback in the step's log; report it if the request and its data are right."
+    )
     assert "RuntimeError: something gave way" in Path(right["log"]).read_text()
     assert "  | RuntimeError: something gave way\n" in outcome.err
     log = Path(right["log"])
@@ -445,8 +448,13 @@ def test_fault_of_the_engine_stops_the_steps_and_is_on_record(project, monkeypat
         raise AssertionError("a fault")
 
     monkeypatch.setattr(Store, "finish", fail)
-    with pytest.raises(AssertionError, match="a fault"):
-        project.run()
+    outcome = project.run()
+    assert outcome.status == 1
+    [line] = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
+    assert line.startswith("error: [tfhub-blocks > AssertionError] an unforeseen error ended")
+    [place] = project.folder.glob(".runs/tfhub-blocks-error-*.txt")
+    assert str(place) in line
+    assert "Traceback (most recent call last):" in place.read_text()
     record = run_record(project)
     assert record["status"] == "Failed"
     assert "Running" not in [step["status"] for step in record["steps"].values()]

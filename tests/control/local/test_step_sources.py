@@ -23,7 +23,7 @@ def code(tmp_path):
 
 def run(code, text, tmp_path):
     (code / "program.py").write_text(text)
-    command = f"exec {sys.executable} program.py"
+    command = [sys.executable, "program.py"]
     process = StepProcess(
         command, code, tmp_path / "log.txt", step_environment({}), None, lambda _: None
     )
