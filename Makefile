@@ -22,7 +22,7 @@ TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 .PHONY: run setup samples check lock lock-check test $(TEST_PARTS:%=test-%) \
 	test-all $(TEST_PARTS:%=test-all-%) test-azure test-tools all-tools \
-	node azurite browser soak bench $(BENCHMARKS) dist clean
+	node azurite mount-runtime browser soak bench $(BENCHMARKS) dist clean
 
 run: samples
 	@$(BIN)/tfhub-blocks run transfer_learning \
@@ -52,17 +52,19 @@ check: setup lock-check
 lock: setup
 	$(COMPILE) $(LOCKED) pyproject.toml -o requirements/dev.lock
 	$(COMPILE) requirements/node.in -o requirements/node.lock
+	$(COMPILE) requirements/mount.in -o requirements/mount.lock
 	$(BIN)/tfhub-blocks env lock
 
 # Compiling onto a copy keeps its versions, so it differs only if what is asked for changed.
 lock-check: setup
 	@copy=$$(mktemp -d) && trap 'rm -rf '$$copy EXIT \
-		&& cp requirements/dev.lock requirements/node.lock $$copy \
+		&& cp requirements/dev.lock requirements/node.lock requirements/mount.lock $$copy \
 		&& { $(COMPILE) $(LOCKED) pyproject.toml -o $$copy/dev.lock \
-		&& $(COMPILE) requirements/node.in -o $$copy/node.lock || { \
+		&& $(COMPILE) requirements/node.in -o $$copy/node.lock \
+		&& $(COMPILE) requirements/mount.in -o $$copy/mount.lock || { \
 		echo "error: [make > lock-check] the locks cannot be resolved again. Expected an" \
 		"answer of the package registry. See the message of uv above." >&2; exit 1; }; } \
-		&& for lock in dev node; do cmp -s requirements/$$lock.lock $$copy/$$lock.lock \
+		&& for lock in dev node mount; do cmp -s requirements/$$lock.lock $$copy/$$lock.lock \
 		|| { echo "error: [make > lock-check] requirements/$$lock.lock does not match its input." \
 		"Expected the output of \`make lock\`. Run \`make lock\` and commit the result." >&2; \
 		exit 1; }; done
@@ -99,7 +101,7 @@ test-azure: setup azurite
 
 # What cannot be installed keeps no other test from running: its tests are skipped, and say why.
 test-tools: setup
-	@$(MAKE) --no-print-directory --keep-going azurite browser \
+	@$(MAKE) --no-print-directory --keep-going azurite mount-runtime browser \
 		|| echo "warning: [make > test] the tests that need what is missing above will be skipped" >&2
 
 # Node.js with npm: this machine's, or a package's on PyPI.
@@ -110,6 +112,14 @@ node: setup
 azurite: node
 	@test -e .azurite/$(AZURITE_VERSION) || $(WITH_NODE) \
 		sh requirements/azurite.sh .azurite $(AZURITE_VERSION)
+
+# The file system of Azure ML's jobs (docs/testing-azure.md), in an environment of its own.
+mount-runtime: setup
+	@cmp -s requirements/mount.lock .mount/installed || { rm -rf .mount \
+		&& echo "Installing Azure's data runtime into .mount (once, about 140 MB)" \
+		&& $(BIN)/python -m venv .mount && .mount/bin/python -m pip install -q \
+		--disable-pip-version-check --no-deps --require-hashes -r requirements/mount.lock \
+		&& cp requirements/mount.lock .mount/installed; }
 
 # Pages are tested in the machine's browser, or in one that npm has.
 browser: node
@@ -148,4 +158,4 @@ dist: setup
 	@$(BIN)/python requirements/distributions.py
 
 clean:
-	rm -rf dist $(VENV) .venv-torch .node .azurite .browser $(SAMPLES) .runs
+	rm -rf dist $(VENV) .venv-torch .node .mount .azurite .browser $(SAMPLES) .runs

@@ -1,7 +1,6 @@
 """Steps run as Azure runs them: ``mldesigner execute`` in a folder with the step's code alone."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -10,20 +9,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from step_programs import POLICIES, step_command, write_step_code
 
-import tfhub_blocks
 from tfhub_blocks.control.local.step_process import step_environment
-from tfhub_blocks.records.environment import environment_drift
-from tfhub_blocks.records.environment.code_snapshots import write_step_package
-from tfhub_blocks.records.pins import encoder_decisions
-
-# These tests run in what develops the project, not in what steps are pinned to.
-POLICIES = {
-    environment_drift.POLICY_VARIABLE: "record",
-    encoder_decisions.POLICY_VARIABLE: "experiment",
-}
-PACKAGE = Path(tfhub_blocks.__file__).parent
-COMPONENTS = PACKAGE.parent / "components"
 
 StartStep = Callable[..., "subprocess.Popen[str]"]
 ExecuteStep = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -39,14 +27,7 @@ def start_step(tmp_path_factory: pytest.TempPathFactory) -> StartStep:
 
     @cache
     def code(name: str, edit: tuple[ModuleType, str] | None) -> Path:
-        folder = tmp_path_factory.mktemp(name)
-        component = shutil.copy(COMPONENTS / name / "component.py", folder)
-        write_step_package(Path(component), PACKAGE, folder)
-        if edit:
-            module, text = edit
-            path = folder / Path(str(module.__file__)).relative_to(PACKAGE.parent)
-            path.write_text(path.read_text() + text)
-        return folder
+        return write_step_code(name, tmp_path_factory.mktemp(name), edit)
 
     def start(
         name: str,
@@ -55,11 +36,8 @@ def start_step(tmp_path_factory: pytest.TempPathFactory) -> StartStep:
         edit: tuple[ModuleType, str] | None = None,
         **variables: str,
     ) -> "subprocess.Popen[str]":
-        command = f"mldesigner execute --source component.py --name {name} --inputs "
-        command += " ".join(f"{port}='{value}'" for port, value in inputs.items())
-        command += " --outputs " + " ".join(f"{port}='{path}'" for port, path in outputs.items())
         return subprocess.Popen(
-            ["/bin/sh", "-c", f"exec {command}"],
+            step_command(name, inputs, outputs),
             cwd=code(name, edit),
             env=step_environment({**POLICIES, **variables}),
             stdout=subprocess.PIPE,

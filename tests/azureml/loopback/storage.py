@@ -49,7 +49,8 @@ def missing_program(folder: Path) -> str:
 class Storage:
     """A running Azurite with one account, reached as the account's own host name.
 
-    ``container`` is the workspace's: all its datastores lie in it.
+    ``container`` is the workspace's: all its datastores lie in it. Unless it is ``quiet``, its log
+    has a line for each answer.
     """
 
     program_folder: Path
@@ -58,12 +59,14 @@ class Storage:
     key: str = field(default_factory=lambda: base64.b64encode(secrets.token_bytes(64)).decode())
     port: int = 0
     container: str = ""
+    quiet: bool = True
     _process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it; it listens soon after."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        """Start it, at a free port unless there is one; it listens soon after."""
+        if not self.port:
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                self.port = free.getsockname()[1]
         log = (self.folder / "azurite.log").open("wb")
         self._process = subprocess.Popen(
             [
@@ -73,7 +76,8 @@ class Storage:
                 *("--cert", str(self.certificates.certificate)),
                 *("--key", str(self.certificates.key)),
                 *("--oauth", "basic", "--inMemoryPersistence", "--skipApiVersionCheck"),
-                *("--disableTelemetry", "--silent", "--blobKeepAliveTimeout", "3600"),
+                *("--disableTelemetry", "--blobKeepAliveTimeout", "3600"),
+                *(["--silent"] if self.quiet else []),
             ],
             cwd=self.folder,
             env={"PATH": os.defpath, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{self.key}"},

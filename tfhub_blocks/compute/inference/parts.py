@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tfhub_blocks.records.base.digests import file_sha256
+from tfhub_blocks.records.base.digests import copy_file, file_sha256
+from tfhub_blocks.records.base.node_disk import scratch_folder
 from tfhub_blocks.records.formats.features import vector_column, vector_field, vectors_of
 
 POLL_S = 0.2
@@ -35,11 +36,18 @@ class PartFiles:
     ) -> None:
         """Write a part. The part is complete or absent."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.folder / f".{number:06d}.partial"
+        scratch = scratch_folder(self.folder)
+        scratch.mkdir(parents=True, exist_ok=True)
+        partial = scratch / f".{number:06d}.partial"
         with pa.ipc.new_file(str(partial), schema) as writer:
             for batch in batches:
                 writer.write_batch(batch)
-        partial.rename(self.folder / f"{number:06d}-{file_sha256(partial)}.arrow")
+        part = self.folder / f"{number:06d}-{file_sha256(partial)}.arrow"
+        if scratch == self.folder:
+            partial.rename(part)
+        else:  # A truncated copy has another digest than its name, so it is no part.
+            copy_file(partial, part)
+            partial.unlink()
 
     def count(self) -> int:
         """Return the number of parts, without checking their bytes."""

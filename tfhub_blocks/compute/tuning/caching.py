@@ -227,13 +227,14 @@ class Cache:
         existing = next(path for path in (work, *work.parents) if path.is_dir())
         kept_bytes = sum(path.stat().st_size for each in kept for path in each.rglob("*.arrow"))
         needed_bytes = items * self.lower.cut.activation_bytes(self.options.dtype)
-        free_bytes = shutil.disk_usage(existing).free
-        if needed_bytes - kept_bytes > free_bytes:
+        disk = shutil.disk_usage(existing)
+        # A mount reports zeros: only a local disk knows its size.
+        if disk.total and needed_bytes - kept_bytes > disk.free:
             raise BlocksError(
                 self.where,
                 "trainable",
                 f"the activations at this cut need {needed_bytes / 1e9:.2f} GB of disk, and "
-                f"{free_bytes / 1e9:.2f} GB are free",
+                f"{disk.free / 1e9:.2f} GB are free",
                 "",
                 "Set trainable to a cut with smaller activations (`tfhub-blocks encoder cuts "
                 "ENCODER` lists them), reduce augment_views, set dtype=float16, or use a larger "

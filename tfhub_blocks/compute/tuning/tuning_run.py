@@ -33,6 +33,7 @@ from tfhub_blocks.compute.tuning.learning_schedule import Schedule, default_sche
 from tfhub_blocks.compute.tuning.replicas import ALONE, Replicas
 from tfhub_blocks.compute.tuning.training import Safety, Trained, train
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.node_disk import scratch_folder
 from tfhub_blocks.records.formats.features import Features
 from tfhub_blocks.records.formats.snapshots import Snapshot
 
@@ -136,11 +137,13 @@ def fine_tune(
         _check_start(start, labels, cut_encoder)
     worker = replicas.worker
     engine = options.engine if cut.below else REFERENCE
+    # Workers share the activations through the output; one worker needs the node's disk alone.
+    activations = (work if worker.count > 1 else scratch_folder(work)) / "activations"
     examples = Cache(
         snapshot,
         LowerPart(cut_encoder, cut),
         InferenceOptions(engine, dtype=options.dtype),
-        Share(work / "activations", worker.index, worker.count),
+        Share(activations, worker.index, worker.count),
         WHERE,
     ).examples(options.augment_views, given, progress("items"))
     for split, items in zip(SPLITS, (examples.train, examples.validation), strict=True):

@@ -7,10 +7,11 @@ beforehand and cannot be renamed; therefore one file marks completeness, not the
 A finished folder contains the files that its lineage lists, and nothing else. An unfinished folder
 contains nothing but ``.partial`` (the attempt and its scratch), ``.lineage.json`` (the list of the
 files that are being moved), the files of that list, and ``.work`` (finished parts for the next
-attempt). Everything else is a third party's, and is neither read nor removed.
+attempt). Everything else is a third party's, and is neither read nor removed. On a mount of remote
+storage, ``.partial`` lies on the node's disk instead, and each file is written to the mount once.
 """
 
-# decisions 1, 17 and 57
+# decisions 1, 17, 57 and 94
 
 import fcntl
 import os
@@ -32,6 +33,7 @@ from tfhub_blocks.records.base.digests import (
 )
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, Provenance, read_lineage
+from tfhub_blocks.records.base.node_disk import scratch_folder
 
 PARTIAL_NAME = ".partial"
 # The lineage before it is valid: it lists the files that are being moved into or out of the folder.
@@ -282,7 +284,8 @@ def begin_folder(folder: Path, provenance: Provenance) -> Path:
     if kept.is_dir():
         names = {path.name for path in kept.iterdir()}
         _remove_entries(kept, names - {work_key(provenance), WORKERS_NAME})
-    content = folder / PARTIAL_NAME / _CONTENT_NAME
+    content = _content(folder)
+    shutil.rmtree(content.parent, ignore_errors=True)
     content.mkdir(parents=True)
     return content
 
@@ -297,20 +300,31 @@ def finish_folder(
     Raises:
         BlocksError: The step wrote a link or a special file.
     """
-    content = folder / PARTIAL_NAME / _CONTENT_NAME
+    content, scratch = _content(folder), scratch_folder(folder)
     _remove_empty_folders(content)
     lineage = Lineage(name, str(folder_format), files_sha256(content), provenance)
     lineage.write(content.parent)
     # Before any file moves, so that a rerun can distinguish these files from others.
-    (content.parent / STATEMENT_NAME).replace(folder / PENDING_NAME)
-    for entry in sorted(path.name for path in content.iterdir()):
-        (content / entry).rename(folder / entry)
-    _remove_entries(folder, {PARTIAL_NAME})
+    if scratch == folder:
+        (content.parent / STATEMENT_NAME).replace(folder / PENDING_NAME)
+        for entry in sorted(path.name for path in content.iterdir()):
+            (content / entry).rename(folder / entry)
+        _remove_entries(folder, {PARTIAL_NAME})
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        copy_file(content.parent / STATEMENT_NAME, folder / PENDING_NAME)
+        for file, digest in lineage.files.items():
+            _copy_checked(content / file, folder / file, digest)
+        shutil.rmtree(scratch)
     # The first removal may meet another worker, which still looks for parts before it ends.
     shutil.rmtree(folder / WORK_NAME, ignore_errors=True)
     _remove_entries(folder, {WORK_NAME})
     (folder / PENDING_NAME).replace(folder / STATEMENT_NAME)
     return lineage
+
+
+def _content(folder: Path) -> Path:
+    return scratch_folder(folder) / PARTIAL_NAME / _CONTENT_NAME
 
 
 def work_folder(folder: Path, provenance: Provenance) -> Path:
