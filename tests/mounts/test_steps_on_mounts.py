@@ -6,7 +6,17 @@ import pytest
 from mounted_steps import CASES, contents
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+# The others write by the same code.
+QUICK = {"snapshot_data", "train_head", "fine_tune"}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.name, marks=[] if case.name in QUICK else [pytest.mark.slow])
+        for case in CASES
+    ],
+)
 def test_step_writes_on_a_mount_what_it_writes_on_a_disk(
     case, mounts, on_disk, step_commands, tmp_path
 ):
