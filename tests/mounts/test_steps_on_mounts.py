@@ -5,7 +5,6 @@ import json
 import pytest
 from mounted_steps import CASES, contents
 
-
 # The others write by the same code.
 QUICK = {"snapshot_data", "train_head", "fine_tune"}
 
