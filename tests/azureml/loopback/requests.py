@@ -30,6 +30,8 @@ class Request:
     path: str
     query: dict[str, str]
     body_bytes: int
+    # Of the control plane alone: what is uploaded would fill the memory.
+    content: bytes = field(default=b"", repr=False)
     status: int = 0
     fault: Fault | None = None
 
