@@ -12,6 +12,7 @@ class Fault(Enum):
     THROTTLED = "429 with Retry-After, without effect"
     BROKEN = "500, without effect"
     CONFLICT = "409, without effect"
+    CHANGED = "412 as for an ETag of an older state, without effect"
     EXPIRED = "401 as for an expired token, without effect"
     WRONG_TENANT = "401 as for a login of another tenant, without effect"
     FORBIDDEN = "403 as for a missing role, without effect"

@@ -28,6 +28,7 @@ _REFUSED = {
     Fault.WRONG_TENANT: (401, "InvalidAuthenticationTokenTenant", {}),
     Fault.FORBIDDEN: (403, "AuthorizationFailed", {}),
     Fault.CONFLICT: (409, "Conflict", {}),
+    Fault.CHANGED: (412, "PreconditionFailed", {}),
     Fault.EXPIRED: (
         401,
         "ExpiredAuthenticationToken",
