@@ -16,7 +16,7 @@ from tfhub_blocks.records.formats.snapshots import open_snapshot
     display_name="Cache activations",
     description="Cut an encoder and run its frozen lower part once over each item. Any number of "
     "fine_tune steps can train above this cut, now and in later runs.",
-    environment="azureml:tfhub-blocks-gpu:e25398a4c390",
+    environment="azureml:tfhub-blocks-gpu:e3ee69387942",
     tags={"role": "gpu", "category": "features", "workers": "many"},
 )
 def cache_activations(

@@ -14,7 +14,7 @@ from tfhub_blocks.records.formats.runtimes import Speeds
     description="Run a model's reference program and other runtimes on real items, keep the "
     "runtimes with the same answers, and measure the fastest over HTTP under a scheduled load. "
     "The step fails if the measurements exceed the budget.",
-    environment="azureml:tfhub-blocks-gpu:e25398a4c390",
+    environment="azureml:tfhub-blocks-gpu:e3ee69387942",
     tags={"role": "cpu", "category": "evaluate"},
 )
 def check_latency(

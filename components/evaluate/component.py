@@ -18,7 +18,7 @@ from tfhub_blocks.records.formats.gate_floors import (
     description="Measure a model on the test split of a snapshot, with a 95 % interval for each "
     "metric, and compare it with the champion, item by item. Write a report, and evidence of the "
     "thresholds that the model meets.",
-    environment="azureml:tfhub-blocks-gpu:e25398a4c390",
+    environment="azureml:tfhub-blocks-gpu:e3ee69387942",
     tags={"role": "gpu", "category": "evaluate", "needs": "min_accuracy_gain champion"},
 )
 def evaluate(

@@ -15,7 +15,7 @@ from tfhub_blocks.records.formats.snapshots import open_snapshot
     version="1.0.0",
     display_name="Extract features",
     description="Run a frozen encoder once over each item of a snapshot, and store the features.",
-    environment="azureml:tfhub-blocks-gpu:e25398a4c390",
+    environment="azureml:tfhub-blocks-gpu:e3ee69387942",
     tags={"role": "gpu", "category": "features", "workers": "many"},
 )
 def extract_features(

@@ -13,7 +13,7 @@ from tfhub_blocks.records.base.progress import Progress
     description="Cut an encoder, run its frozen lower part once over each item, and train the "
     "upper part and the head on these activations. The result is used only if it is better than "
     "the head alone.",
-    environment="azureml:tfhub-blocks-gpu:e25398a4c390",
+    environment="azureml:tfhub-blocks-gpu:e3ee69387942",
     tags={"role": "gpu", "category": "train", "workers": "many"},
 )
 def fine_tune(

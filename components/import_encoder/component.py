@@ -13,7 +13,7 @@ from tfhub_blocks.records.pins.pins import FORMAT, PIN_NAME
         "Copy a pretrained SavedModel from a folder or a TF Hub address, compare every file with "
         "the encoder's pin, and record the encoder's inputs and outputs."
     ),
-    environment="azureml:tfhub-blocks-cpu:f830f7b8bc82",
+    environment="azureml:tfhub-blocks-cpu:0e8ca113f6d0",
     tags={"role": "cpu", "category": "encoder"},
 )
 def import_encoder(

@@ -18,7 +18,7 @@ from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
     description="Register a model if its evidence describes exactly this model and meets all "
     "thresholds. A model for real-time inference also needs evidence of its latency on the target "
     "machine size. Registering the same model again returns the existing version.",
-    environment="azureml:tfhub-blocks-cpu:f830f7b8bc82",
+    environment="azureml:tfhub-blocks-cpu:0e8ca113f6d0",
     tags={"role": "cpu", "category": "register"},
     is_deterministic=False,
 )

@@ -15,7 +15,7 @@ from tfhub_blocks.records.formats.predictions import open_predictions
     display_name="Score batch",
     description="Predict labels and probabilities for each item of a snapshot, a folder or a "
     "table, and write them as Parquet. The row of an unreadable item contains the reason.",
-    environment="azureml:tfhub-blocks-gpu:e25398a4c390",
+    environment="azureml:tfhub-blocks-gpu:e3ee69387942",
     tags={"role": "gpu", "category": "score", "workers": "many"},
 )
 def score_batch(

@@ -17,7 +17,7 @@ from tfhub_blocks.records.formats.snapshots import SNAPSHOT
         "Copy a data set that may change into an immutable snapshot. The content of an item "
         "determines its id and its split; items are packed into Arrow shards."
     ),
-    environment="azureml:tfhub-blocks-cpu:f830f7b8bc82",
+    environment="azureml:tfhub-blocks-cpu:0e8ca113f6d0",
     tags={"role": "cpu", "category": "data", "opens": "source"},
 )
 def snapshot_data(

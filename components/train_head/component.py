@@ -12,7 +12,7 @@ from tfhub_blocks.records.formats.features import open_features
     description="Train a multinomial logistic regression on cached features, and choose its "
     "regularisation and calibrate it on the validation split. The model contains the preprocessing "
     "and the encoder, so it needs no other files.",
-    environment="azureml:tfhub-blocks-cpu:f830f7b8bc82",
+    environment="azureml:tfhub-blocks-cpu:0e8ca113f6d0",
     tags={"role": "cpu", "category": "train"},
 )
 def train_head(

@@ -14,8 +14,9 @@ source = "a test"
 [regions.westeurope.sizes]
 Standard_DS3_v2 = {{ dedicated = 0.36, low_priority = 0.09 }}
 """
-# Three steps of a minute at most: 0.006 each, and 0.012 each for 120 s of an idle node.
-CEILING = 0.054
+# Three steps of a minute at most: 0.006 each, 0.012 each for 120 s of an idle node, and 0.09 each
+# for 900 s in which a node starts.
+CEILING = 0.324
 SCHEDULE = """
 format_version = 1
 pipeline = "toy"
@@ -117,19 +118,19 @@ def test_schedule_that_could_go_beyond_the_budget_of_a_month_is_not_sent(toy, az
     assert outcome.status == 2
     assert azure.recorder.requests == []
     golden("error_budget_month", outcome.err)
-    budget(toy, "month = 2.0")
+    budget(toy, "month = 11.0")
     assert toy.main("schedule", "apply").status == 0
 
 
 def test_schedules_share_the_budget_of_a_month_even_if_applied_one_by_one(toy, azure):
-    budget(toy, "month = 2.0")
+    budget(toy, "month = 11.0")
     for name in ("first", "second"):
         toy.write(f"pipelines/schedules/{name}.toml", SCHEDULE.format(words=toy.words))
     azure.recorder.clear()
     for words in ([], ["first"], ["second"]):
         outcome = toy.main("schedule", "apply", *words)
         assert outcome.status == 2
-        assert "all schedules together may cost 3.35 USD in a month (" in outcome.err
+        assert "all schedules together may cost 20.09 USD in a month (" in outcome.err
     assert azure.recorder.requests == []
 
 

@@ -11,7 +11,9 @@ from image_registry_server import serve_registry
 from tfhub_blocks.records.environment.installed_packages import definition_version
 
 FILES = {
-    "Dockerfile": "FROM {host}/azureml/toy-cuda12.4:1.0\nRUN conda create python=3.11\n",
+    "Dockerfile": "FROM {host}/azureml/toy-ubuntu22.04:1.0\n"
+    "RUN conda create --override-channels -c conda-forge python=3.11.14\n"
+    "ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility\n",
     "requirements.in": "# What it needs.\n--no-index\n--find-links ../../../wheels\n"
     "alpha>=1\nnvidia-cuda-runtime-cu12\nnvidia-cudnn-cu12\n",
     "environment.yaml": "# Ours.\nname: toy-env\nowner: us\npurpose: A toy.\n",
@@ -73,7 +75,7 @@ def test_lock_lets_steps_name_the_version_and_changes_nothing_else(env, project)
 
 
 def test_lock_again_changes_nothing(env, project, registry):
-    registry.put("azureml/toy-cuda12.4", "1.0")
+    registry.put("azureml/toy-ubuntu22.04", "1.0")
     project.main("env", "lock", "toy")
     before = {path: path.read_bytes() for path in project.folder.rglob("*") if path.is_file()}
     asked = len(registry.asked)
@@ -95,13 +97,13 @@ def test_lock_keeps_versions_unless_upgraded(env, project, write_wheel):
 
 
 def test_lock_records_the_digest_of_the_base_image(env, project, registry, golden):
-    digest = registry.put("azureml/toy-cuda12.4", "1.0")
+    digest = registry.put("azureml/toy-ubuntu22.04", "1.0")
     outcome = project.main("env", "lock", "toy-env")
     assert outcome.status == 0
     golden("env_lock_digest", normal(project, registry, outcome.out))
-    image = f"{registry.host}/azureml/toy-cuda12.4:1.0"
+    image = f"{registry.host}/azureml/toy-ubuntu22.04:1.0"
     assert (env / "Dockerfile").read_text() == (
-        f"FROM {image}@{digest}\nRUN conda create python=3.11\n"
+        FILES["Dockerfile"].format(host=registry.host).replace(image, f"{image}@{digest}")
     )
     assert (env / "environment.yaml").read_text() == (
         f'{FILES["environment.yaml"]}base_image: "{image}"\nbase_image_digest: "{digest}"\n'
@@ -118,9 +120,9 @@ def test_lock_without_a_network_keeps_the_tag(env, project, registry, golden):
 
 
 def test_moved_tag_is_taken_only_by_an_upgrade(env, project, registry):
-    first = registry.put("azureml/toy-cuda12.4", "1.0")
+    first = registry.put("azureml/toy-ubuntu22.04", "1.0")
     project.main("env", "lock", "toy")
-    second = registry.put("azureml/toy-cuda12.4", "1.0", b"moved")
+    second = registry.put("azureml/toy-ubuntu22.04", "1.0", b"moved")
     project.main("env", "lock", "toy")
     assert first in (env / "Dockerfile").read_text()
     project.main("env", "lock", "toy", "--upgrade")
@@ -131,7 +133,7 @@ def test_moved_tag_is_taken_only_by_an_upgrade(env, project, registry):
 
 def test_digest_of_an_earlier_tag_is_left_behind(env, project, registry):
     """Docker would take the digest and pass over the tag."""
-    registry.put("azureml/toy-cuda12.4", "1.0")
+    registry.put("azureml/toy-ubuntu22.04", "1.0")
     project.main("env", "lock", "toy")
     edit(env / "Dockerfile", ":1.0@", ":1.1@")
     assert "which environment.yaml records" in project.main("env", "check", "toy").err
@@ -139,7 +141,7 @@ def test_digest_of_an_earlier_tag_is_left_behind(env, project, registry):
     assert (
         (env / "Dockerfile")
         .read_text()
-        .startswith(f"FROM {registry.host}/azureml/toy-cuda12.4:1.1\n")
+        .startswith(f"FROM {registry.host}/azureml/toy-ubuntu22.04:1.1\n")
     )
     assert "base_image" not in (env / "environment.yaml").read_text()
     assert project.main("env", "check", "toy").status == 0
@@ -147,7 +149,7 @@ def test_digest_of_an_earlier_tag_is_left_behind(env, project, registry):
 
 def test_digest_written_by_hand_is_kept(env, project, registry):
     digest = "sha256:" + "1" * 64
-    edit(env / "Dockerfile", "toy-cuda12.4:1.0", f"toy-cuda12.4:1.0@{digest}")
+    edit(env / "Dockerfile", "toy-ubuntu22.04:1.0", f"toy-ubuntu22.04:1.0@{digest}")
     project.main("env", "lock", "toy")
     assert f"1.0@{digest}\n" in (env / "Dockerfile").read_text()
     assert f'base_image_digest: "{digest}"' in (env / "environment.yaml").read_text()
@@ -178,7 +180,12 @@ FAULTS = {
     "latest_image": ("Dockerfile", r":1\.0", ":latest"),
     "no_tag": ("Dockerfile", r":1\.0", ""),
     "no_from": ("Dockerfile", "FROM", "# FROM"),
-    "other_python": ("Dockerfile", r"python=3\.11", "python=3.12"),
+    "other_python": ("Dockerfile", r"python=3\.11\.14", "python=3.12.1"),
+    "default_channels": ("Dockerfile", " --override-channels", ""),
+    "python_not_exact": ("Dockerfile", r"python=3\.11\.14", "python=3.11"),
+    "no_driver": ("Dockerfile", r"ENV.*\n", ""),
+    "cuda_twice": ("Dockerfile", "toy-ubuntu22", "toy-cuda12.4-ubuntu22"),
+    "unlocked": ("Dockerfile", "ENV", "RUN pip install alpha\nENV"),
     "no_owner": ("environment.yaml", "owner: us\n", ""),
     "no_purpose": ("environment.yaml", "A toy.", '""'),
     "no_yaml": ("environment.yaml", "A toy.", "A: toy."),
@@ -243,7 +250,7 @@ def test_comments_and_order_of_requirements_do_not_count(env, project):
 
 
 def test_show(env, project, registry, golden):
-    registry.put("azureml/toy-cuda12.4", "1.0")
+    registry.put("azureml/toy-ubuntu22.04", "1.0")
     project.main("env", "lock", "toy")
     outcome = project.main("env", "show", "toy")
     assert outcome.status == 0
@@ -273,7 +280,7 @@ def change(env, project, write_wheel):
         for name, version in [("alpha", "2.0"), ("beta", "1"), ("nvidia-cudnn-cu12", "9.30")]:
             write_wheel(project.folder / "wheels", name, version)
         edit(env / "requirements.in", "nvidia-cuda-runtime-cu12", "beta")
-        edit(env / "Dockerfile", "12.4:1.0", "12.6:1.1")
+        edit(env / "Dockerfile", "22.04:1.0", "24.04:1.1")
         project.main("env", "lock", "--upgrade", "toy")
 
     return change

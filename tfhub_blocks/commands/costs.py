@@ -205,7 +205,8 @@ def _print_estimate(found: "CostEstimate", options: argparse.Namespace) -> int:
 
 def _recorded(options: argparse.Namespace) -> "RunRecord":
     """Return the record of a local run or of a job."""
-    from tfhub_blocks.control.project.run_records import FINAL, FOLDERS, RECORD_NAME, read_run
+    from tfhub_blocks.control.costs.job_states import ENDED
+    from tfhub_blocks.control.project.run_records import FOLDERS, RECORD_NAME, read_run
 
     name, runs_dir = options.what, options.runs_dir
     is_name = re.fullmatch(r"[\w.-]+", name) is not None
@@ -222,7 +223,7 @@ def _recorded(options: argparse.Namespace) -> "RunRecord":
                     "",
                     f"Delete the folder {path.parent}, or choose another run",
                 ) from error
-            if folder == "runs" or record.status in FINAL:
+            if folder == "runs" or record.status in ENDED:
                 return record
     if not is_name or not _may_be_job(name, options):
         raise _unknown(options)

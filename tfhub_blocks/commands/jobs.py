@@ -3,8 +3,10 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from tfhub_blocks.commands.costs import warn_of_prices
 from tfhub_blocks.commands.pipelines import add_settings, is_local_run, show_run
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from tfhub_blocks.control.project.run_records import RunRecord
 
 _RUNS_DIR = Path(".runs")
+# The steps' own lines show these; in any other state a job prints a line of its own.
+_STATES_OF_STEPS = ("NotStarted", "Running", "Completed", "Failed", "Canceled")
 
 
 def register(commands: Any) -> None:
@@ -145,7 +149,7 @@ def _sent(options: argparse.Namespace) -> "Job":
         print(f"  tfhub-blocks status {made.name} --wait", file=stream)
         if options.json:
             print(json.dumps({"job": made.name, "studio": made.studio_url}))
-    return Job(connection, made.name)
+    return Job(connection, made.name, is_new=True)
 
 
 def _refuse_beside_lock(options: argparse.Namespace) -> None:
@@ -175,7 +179,7 @@ def _wait(job: "Job", as_json: bool) -> int:
     stream = sys.stderr if as_json else sys.stdout
     try:
         with live_table(stream) as on_change:
-            record = job.wait(on_change)
+            record = job.wait(_with_states(on_change, stream))
     except KeyboardInterrupt:
         print(
             f"The job goes on. To cancel it, run: tfhub-blocks cancel {job.name}", file=sys.stderr
@@ -184,8 +188,25 @@ def _wait(job: "Job", as_json: bool) -> int:
     return _show_job(job, record, as_json)
 
 
+def _with_states(
+    on_change: Callable[["RunRecord"], None], stream: TextIO
+) -> Callable[["RunRecord"], None]:
+    """Return a function that also shows the states of a job in which no step changes."""
+    shown = ""
+
+    def show(record: "RunRecord") -> None:
+        nonlocal shown
+        if record.status not in (shown, *_STATES_OF_STEPS) and not stream.isatty():
+            print(f"{'job':<14} {record.status}", file=stream, flush=True)
+        shown = record.status
+        on_change(replace(record, run=f"{record.run}: {record.status}"))
+
+    return show
+
+
 def _show_job(job: "Job", record: "RunRecord", as_json: bool) -> int:
     from tfhub_blocks.control.costs.job_records import keep_record
+    from tfhub_blocks.control.costs.job_states import NOT_RESPONDING, PAUSED
     from tfhub_blocks.control.local.run_display import print_job
     from tfhub_blocks.control.project.run_records import CANCELED, COMPLETED
     from tfhub_blocks.control.project.run_records import FAILED as JOB_FAILED
@@ -199,7 +220,8 @@ def _show_job(job: "Job", record: "RunRecord", as_json: bool) -> int:
         print(json.dumps(record.as_dict(), indent=1, ensure_ascii=False))
     else:
         print_job(record, sys.stdout)
-    return {JOB_FAILED: FAILED, CANCELED: INTERRUPTED}.get(record.status, DONE)
+    ends = {JOB_FAILED: FAILED, NOT_RESPONDING: FAILED, CANCELED: INTERRUPTED, PAUSED: INTERRUPTED}
+    return ends.get(record.status, DONE)
 
 
 def _logs(options: argparse.Namespace) -> int:

@@ -95,6 +95,7 @@ def _list(options: argparse.Namespace) -> int:
         state = "fires" if schedule.is_enabled else "paused"
         defined = "" if schedule.is_defined else "  (not defined in pipelines/schedules/)"
         print(f"{schedule.name}: {state}{defined}")
+        print(f"  jobs run as: {schedule.identity}")
         for version in schedule.versions:
             print(f"  {version}")
         for firing in schedule.firings:

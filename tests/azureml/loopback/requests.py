@@ -12,6 +12,7 @@ class Fault(Enum):
     THROTTLED = "429 with Retry-After, without effect"
     BROKEN = "500, without effect"
     CONFLICT = "409, without effect"
+    CHANGED = "412 as for an ETag of an older state, without effect"
     EXPIRED = "401 as for an expired token, without effect"
     WRONG_TENANT = "401 as for a login of another tenant, without effect"
     FORBIDDEN = "403 as for a missing role, without effect"
@@ -30,6 +31,8 @@ class Request:
     path: str
     query: dict[str, str]
     body_bytes: int
+    # Of the control plane alone: what is uploaded would fill the memory.
+    content: bytes = field(default=b"", repr=False)
     status: int = 0
     fault: Fault | None = None
 

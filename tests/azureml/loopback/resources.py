@@ -62,6 +62,9 @@ class Workspace:
     operations: Operations = field(default_factory=Operations)
     lock: RLock = field(default_factory=RLock)
     name: str = WORKSPACE
+    # How many reads miss each new resource of a kind, as Azure's reads may miss what is just made.
+    late: dict[str, int] = field(default_factory=dict)
+    _missed: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("workspaceblobstore", "workspaceartifactstore"):
@@ -113,6 +116,7 @@ class Workspace:
                     child = {"id": path, "name": name, "type": kind, "properties": None}
                     return Answer(200, child)
                 case "GET", [_, _] | [_, _, "versions" | "deployments", _]:
+                    self.be_late("/".join(tail))
                     return Answer(200, self.get("/".join(tail)))
                 case "PUT", [_, _] | [_, _, "versions" | "deployments", _]:
                     return self._put("/".join(tail), body)
@@ -170,6 +174,17 @@ class Workspace:
                 found: dict[str, Any] | None = place.resources.get(text.removeprefix(prefix))
                 return found
         return None
+
+    def be_late(self, short_id: str) -> None:
+        """Refuse the first reads of a new resource, if its kind is late.
+
+        Raises:
+            Refusal: The resource is not seen yet.
+        """
+        left = self.late.get(short_id.split("/")[0], 0) - self._missed.get(short_id, 0)
+        if left > 0 and self.find(short_id):
+            self._missed[short_id] = self._missed.get(short_id, 0) + 1
+            raise Refusal(404, "NotFound", f"there is no {short_id} in workspace {self.name}")
 
     def forget(self, short_id: str) -> None:
         """Let what is at an id, and below it, never have been."""

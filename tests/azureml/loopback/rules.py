@@ -58,6 +58,8 @@ def _environment(workspace: Workspace, short_id: str, it: Mapping[str, Any]) -> 
     if bool(build) == bool(it.get("image")):
         yield "an environment has an image or a build context, and not both"
     if build:
+        if not build["contextUri"].endswith("/"):
+            yield f"build.contextUri: {build['contextUri']} does not end in a slash"
         yield from _blobs(workspace, "build.contextUri", build["contextUri"])
         file = f"{build['contextUri'].rstrip('/')}/{build.get('dockerfilePath') or 'Dockerfile'}"
         yield from _blobs(workspace, "build.dockerfilePath", file)

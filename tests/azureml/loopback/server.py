@@ -28,6 +28,7 @@ _REFUSED = {
     Fault.WRONG_TENANT: (401, "InvalidAuthenticationTokenTenant", {}),
     Fault.FORBIDDEN: (403, "AuthorizationFailed", {}),
     Fault.CONFLICT: (409, "Conflict", {}),
+    Fault.CHANGED: (412, "PreconditionFailed", {}),
     Fault.EXPIRED: (
         401,
         "ExpiredAuthenticationToken",
@@ -77,6 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         recorder = self.server.plane.recorder
         request = recorder.add(self.command, host, unquote(parts.path), query, len(body))
+        request.content = b"" if request.is_storage else body
         if request.fault is Fault.LOST_REQUEST:
             self._drop()
             return

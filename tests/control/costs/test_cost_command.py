@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tfhub_blocks.control.costs.cost_budgets import money
+
 PRICES = """format_version = 1
 currency = "USD"
 region = "eastus"
@@ -85,7 +87,9 @@ def test_without_earlier_runs_the_ceiling_counts_and_is_told(toy, golden):
     # Three steps, each an hour at most, three times: 9 h at 0.09; then 120 s of a node each.
     assert found["ceiling_of_steps"] == pytest.approx(9 * 0.09)
     assert found["ceiling_of_idle_nodes"] == pytest.approx(3 * 120 / 3600 * 0.09)
-    assert found["ceiling"] == pytest.approx(0.819)
+    # Each of nine attempts may take 900 s to start its node.
+    assert found["ceiling_of_starts"] == pytest.approx(9 * 900 / 3600 * 0.09)
+    assert found["ceiling"] == pytest.approx(1.0215)
     assert found["expected_of_steps"] == found["ceiling_of_steps"]
     assert found["steps"]["left"]["basis"] == "no earlier run; uses the limit"
 
@@ -168,11 +172,11 @@ def test_asking_does_not_remove_what_is_damaged(toy):
     assert (made / "f.txt").read_text() == "damaged"
 
 
-@pytest.mark.parametrize(("run", "verdict"), [(0.5, "above"), (0.9, "within")])
+@pytest.mark.parametrize(("run", "verdict"), [(0.5, "above"), (1.1, "within")])
 def test_budget_is_told_beside_the_ceiling(toy, run, verdict):
     toy.write("pipelines/profiles/cloud.toml", PROFILE.replace("run = 0.5", f"run = {run}"))
     out = toy.main("cost", "toy", *SET, "--profile", "cloud").out
-    assert out.endswith(f"{verdict} the budget of a run, {run:.4f} USD\n")
+    assert out.endswith(f"{verdict} the budget of a run, {money(run)} USD\n")
 
 
 def test_run_is_told_beside_what_was_expected(toy):

@@ -9,7 +9,7 @@ from tfhub_blocks import SNAPSHOT, open_snapshot, step, write_snapshot
     version="1.0.0",
     display_name="Drop duplicates",
     description="Keep one of the texts that differ only in case and white space.",
-    environment="azureml:tfhub-blocks-cpu:f830f7b8bc82",
+    environment="azureml:tfhub-blocks-cpu:0e8ca113f6d0",
     tags={"role": "cpu"},
 )
 def drop_duplicates(

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from tfhub_blocks.control.project.run_records import FINAL, RunRecord, StepRecord, began
+from tfhub_blocks.control.costs.job_states import ENDED
+from tfhub_blocks.control.project.run_records import RunRecord, StepRecord, began
 from tfhub_blocks.control.project.run_terms import Terms, total
 
 By = Literal["owner", "cost_centre", "pipeline", "profile"]
@@ -183,7 +184,7 @@ def _spending(month: str, who: str, currency: str, accounts: list[Account]) -> S
         currency,
         runs=len(accounts),
         unpriced=len(accounts) - len(priced),
-        unfinished=sum(account.status not in FINAL for account in accounts),
+        unfinished=sum(account.status not in ENDED for account in accounts),
         steps=sum(account.actual or 0.0 for account in priced),
         idle=sum(account.idle or 0.0 for account in priced),
         ceiling=sum((account.ceiling or 0.0) + (account.idle_ceiling or 0.0) for account in priced),

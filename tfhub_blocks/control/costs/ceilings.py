@@ -1,6 +1,6 @@
 """The proven ceiling: the terms of each step of a graph, and the highest possible cost."""
 
-# decision 26
+# decisions 26 and 84
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,11 +13,15 @@ from tfhub_blocks.control.project.step_graph import Graph, Node
 from tfhub_blocks.records.base.errors import BlocksError
 
 LOCAL = "local"
+# The seconds in which a node is billed before its step begins: it starts, and pulls the image. The
+# ceiling allows the first for each node of each attempt; the second is expected.
+START_ALLOWANCE_S = 900
+EXPECTED_START_S = 300
 
 
 @dataclass(frozen=True)
 class Ceiling:
-    """The highest possible cost of a run, in a currency: its steps and their idle nodes."""
+    """The highest possible cost of a run, in a currency: starts, steps, and idle nodes."""
 
     currency: str
     steps: Mapping[str, Terms]
@@ -33,9 +37,28 @@ class Ceiling:
         return total(terms.idle_ceiling for terms in self.steps.values())
 
     @property
+    def of_starts(self) -> float | None:
+        """The highest possible cost of nodes that start, each within the stated allowance."""
+        return total(
+            terms.cost(START_ALLOWANCE_S * terms.attempts) for terms in self.steps.values()
+        )
+
+    @property
     def total(self) -> float | None:
-        """The highest possible cost of steps and idle nodes together."""
-        return total([self.of_steps, self.of_idle_nodes])
+        """The highest possible cost of starts, steps and idle nodes together."""
+        return total([self.of_starts, self.of_steps, self.of_idle_nodes])
+
+    @property
+    def unbounded(self) -> tuple[str, ...]:
+        """What Azure bills beside the total, which no limit of a run bounds, in words."""
+        if not self.currency:
+            return ()
+        return (
+            f"a node that starts for longer than {START_ALLOWANCE_S} s",
+            "more restarts than budget.restarts",
+            "load balancers, about 0.33 USD a day for 50 nodes of a cluster until it is deleted",
+            "disks of nodes, storage, traffic, and images that are built",
+        )
 
     def dearest(self, count: int = 3) -> list[tuple[str, Terms]]:
         """Return the steps with the highest ceilings, the most expensive first."""

@@ -1,11 +1,11 @@
 """The cost of a run before it starts: highest possible, expected, and saved by reuse, by step."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tfhub_blocks.control.costs.ceilings import Ceiling, ceiling
+from tfhub_blocks.control.costs.ceilings import EXPECTED_START_S, Ceiling, ceiling
 from tfhub_blocks.control.costs.cost_budgets import check_currency
 from tfhub_blocks.control.costs.duration_forecast import Past
 from tfhub_blocks.control.costs.prices import Prices
@@ -64,11 +64,25 @@ class CostEstimate:
     @property
     def expected_idle(self) -> float | None:
         """The highest cost of idle nodes after the last step on each cluster, if all goes well."""
+        return self._once_a_cluster(lambda terms: terms.idle_ceiling)
+
+    @property
+    def expected_starts(self) -> float | None:
+        """The expected cost of nodes that start: once on each cluster."""
+        return self._once_a_cluster(lambda terms: terms.cost(EXPECTED_START_S))
+
+    def _once_a_cluster(self, cost: Callable[[Terms], float | None]) -> float | None:
+        """Return the sum over all clusters of the largest cost among a cluster's steps."""
         clusters: dict[str, list[float | None]] = {}
         for step in self.steps.values():
             if not step.made_by:
-                clusters.setdefault(step.terms.compute, []).append(step.terms.idle_ceiling)
+                clusters.setdefault(step.terms.compute, []).append(cost(step.terms))
         return total(None if None in of else max(it or 0 for it in of) for of in clusters.values())
+
+    @property
+    def expected_total(self) -> float | None:
+        """The expected cost of starts, steps and idle nodes."""
+        return total([self.expected_starts, self.expected, self.expected_idle])
 
     def as_dict(self) -> dict[str, Any]:
         """Return the estimate, JSON-ready; amounts in ``currency``, None where unknown."""
@@ -78,11 +92,14 @@ class CostEstimate:
             "currency": self.most.currency,
             "prices_of": self.prices_of,
             "ceiling": self.most.total,
+            "ceiling_of_starts": self.most.of_starts,
             "ceiling_of_steps": self.most.of_steps,
             "ceiling_of_idle_nodes": self.most.of_idle_nodes,
+            "expected_of_starts": self.expected_starts,
             "expected_of_steps": self.expected,
             "expected_of_idle_nodes": self.expected_idle,
-            "expected": total([self.expected, self.expected_idle]),
+            "expected": self.expected_total,
+            "not_bounded": list(self.most.unbounded),
             "saved_by_reuse": self.saved,
             "saved_by_reuse_s": self.saved_s,
             "budget_of_run": self.budget.run if self.budget else None,

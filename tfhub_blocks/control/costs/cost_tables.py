@@ -26,11 +26,14 @@ def estimate_lines(it: CostEstimate) -> Iterator[str]:
     blank = ["", "", ""]
     rows.append(["all steps", *blank, _amount(most.of_steps), _amount(it.expected), "", ""])
     if most.currency:
+        starts = [_amount(most.of_starts), _amount(it.expected_starts), "", ""]
+        rows.append(["nodes start", *blank, *starts])
         idle = [_amount(most.of_idle_nodes), _amount(it.expected_idle), "", ""]
         rows.append(["idle nodes", *blank, *idle])
-        expected = total([it.expected, it.expected_idle])
-        rows.append(["total", *blank, _amount(most.total), _amount(expected), "", ""])
+        rows.append(["total", *blank, _amount(most.total), _amount(it.expected_total), "", ""])
     yield from justified(rows, left=(0, 1, 7))
+    if most.unbounded:
+        yield f"not included: {'; '.join(most.unbounded)}"
     reused = [name for name, step in it.steps.items() if step.made_by]
     if reused:
         saved = f"{_amount(it.saved)} {most.currency}, " if most.currency else ""

@@ -22,6 +22,7 @@ from tfhub_blocks.control.project.step_graph import quoted_text
 from tfhub_blocks.control.repository.catalog import DATA_TYPES
 from tfhub_blocks.control.workspace.azure_errors import find, told
 from tfhub_blocks.control.workspace.connection import Connection
+from tfhub_blocks.control.workspace.patience import again_on_conflict, patiently
 from tfhub_blocks.records.base.errors import BlocksError
 
 WHERE = "deploy batch"
@@ -198,8 +199,12 @@ def _bring_deployment(connection: Connection, entity: Any, digest: str) -> str:
 
 def _bring_default(connection: Connection, name: str, deployment: str) -> None:
     operations = connection.client.batch_endpoints
-    with told(WHERE, f"endpoint {name}"):
-        endpoint = operations.get(name)
+
+    def change() -> None:
+        endpoint = patiently(lambda: operations.get(name), is_new=True)
         if getattr(endpoint.defaults, "deployment_name", None) != deployment:
             endpoint.defaults = {"deployment_name": deployment}
             operations.begin_create_or_update(endpoint).result()
+
+    with told(WHERE, f"endpoint {name}"):
+        again_on_conflict(change)

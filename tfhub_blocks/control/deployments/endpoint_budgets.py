@@ -68,9 +68,19 @@ def check_cost(
             f"Set endpoints in [budget] of {profile.path}",
         )
     check_currency(profile, prices)
-    beside = total(
-        it.cost_to_come(now) for it in others if it.is_ours and it.profile == profile.name
-    )
+    same = [it for it in others if it.is_ours and it.profile == profile.name]
+    for other in same:
+        if other.end is not None and other.end.hours(now) <= 0:
+            # Azure bills an endpoint until it is deleted, whatever its tag states.
+            raise BlocksError(
+                "budget",
+                f"{profile.name} > budget.endpoints",
+                f"endpoint {other.name} ended on {other.end} and still costs money, so no limit"
+                " bounds the cost of all endpoints",
+                "",
+                "Run `tfhub-blocks deploy reap`, which deletes each endpoint past its end date",
+            )
+    beside = total(it.cost_to_come(now) for it in same)
     if beside is None:
         raise BlocksError(
             "budget",

@@ -12,6 +12,12 @@ from tfhub_blocks.control.jobs.submission import refuse_locks_only
 from tfhub_blocks.control.project.profiles import Profile
 from tfhub_blocks.control.workspace.azure_errors import told
 from tfhub_blocks.control.workspace.connection import Connection
+from tfhub_blocks.control.workspace.online_sizes import (
+    DAY,
+    SOURCE,
+    is_online_size,
+    nearest_online_size,
+)
 from tfhub_blocks.records.base.errors import BlocksError
 
 _NAME_DIGITS = 11
@@ -43,7 +49,7 @@ def choose_size(candidate: DeploymentCandidate, given: str | None) -> str:
     """Return the machine size of a deployment: the size on which the model was measured.
 
     Raises:
-        BlocksError: The user requested another size.
+        BlocksError: The user requested another size, or online endpoints do not offer the size.
     """
     if given is not None and given.casefold() != candidate.size.casefold():
         raise BlocksError(
@@ -53,6 +59,16 @@ def choose_size(candidate: DeploymentCandidate, given: str | None) -> str:
             "",
             f"Leave out --instance-type, or run check_latency on {given} and register the model"
             " again",
+        )
+    if not is_online_size(candidate.size):
+        raise BlocksError(
+            WHERE,
+            candidate.size,
+            f"{candidate.label} was measured on {candidate.size}, which managed online endpoints do"
+            f" not offer ({SOURCE}, {DAY})",
+            "a size that clusters and online endpoints share, such as Standard_DS3_v2",
+            f"{nearest_online_size(candidate.size)} Run check_latency on such a size, and register"
+            " the model again".strip(),
         )
     return candidate.size
 

@@ -28,6 +28,7 @@ from tfhub_blocks.control.project.tags import TAG
 from tfhub_blocks.control.workspace.asset_publishing import THERE, Planned, plan, publish
 from tfhub_blocks.control.workspace.azure_errors import find, told
 from tfhub_blocks.control.workspace.connection import Connection
+from tfhub_blocks.control.workspace.patience import again_on_conflict, patiently
 from tfhub_blocks.records.base.digests import files_sha256, record_digest, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.environment.code_snapshots import write_program
@@ -140,9 +141,15 @@ def _bring_endpoint(connection: Connection, request: OnlineRequest, found: Any) 
     if found is not None and tags.items() <= (found.tags or {}).items():
         return "up to date"
     entity = found or ManagedOnlineEndpoint(name=request.endpoint, auth_mode="aad_token")
-    entity.tags = {**(entity.tags or {}), **tags}
+    operations = connection.client.online_endpoints
+
+    def change() -> None:
+        current = find(WHERE, request.endpoint, operations.get, request.endpoint) or entity
+        current.tags = {**(current.tags or {}), **tags}
+        operations.begin_create_or_update(current).result()
+
     with told(WHERE, f"endpoint {request.endpoint}"):
-        connection.client.online_endpoints.begin_create_or_update(entity).result()
+        again_on_conflict(change)
     return "created" if found is None else "changed"
 
 
@@ -221,13 +228,17 @@ def _bring_traffic(
     connection: Connection, request: OnlineRequest, on_change: Callable[[str, str], None]
 ) -> None:
     operations = connection.client.online_endpoints
-    with told(WHERE, f"endpoint {request.endpoint}"):
-        endpoint = operations.get(request.endpoint)
-    now = {name: share for name, share in (endpoint.traffic or {}).items() if share}
-    wanted = share_traffic(now, request.deployment, request.traffic)
-    if wanted != now:
-        endpoint.traffic = wanted
-        with told(WHERE, f"traffic of {request.endpoint}"):
+
+    def change() -> dict[str, int]:
+        endpoint = patiently(lambda: operations.get(request.endpoint), is_new=True)
+        now = {name: share for name, share in (endpoint.traffic or {}).items() if share}
+        wanted = share_traffic(now, request.deployment, request.traffic)
+        if wanted != now:
+            endpoint.traffic = wanted
             operations.begin_create_or_update(endpoint).result()
+        return wanted
+
+    with told(WHERE, f"traffic of {request.endpoint}"):
+        wanted = again_on_conflict(change)
     shown = ", ".join(f"{name} {share} %" for name, share in sorted(wanted.items()))
     on_change("traffic", shown or "none yet")

@@ -7,6 +7,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from tfhub_blocks.control.environments.dockerfile_checks import dockerfile_findings
 from tfhub_blocks.control.environments.environment_bakes import ENCODERS, expected_files
 from tfhub_blocks.control.environments.environment_catalog import (
     CUDA,
@@ -105,6 +106,10 @@ def _image_findings(environment: Environment) -> Iterator[BlocksError]:
         )
 
 
+def _dockerfile_findings(environment: Environment) -> Iterator[BlocksError]:
+    yield from dockerfile_findings(environment.definition)
+
+
 def _lock_findings(environment: Environment) -> Iterator[BlocksError]:
     definition = environment.definition
     where = f"{definition.where}/{LOCK_NAME}"
@@ -134,13 +139,13 @@ def _lock_findings(environment: Environment) -> Iterator[BlocksError]:
                 f"Remove {package.name} from {REQUIREMENTS_NAME}, {_THEN_LOCK}",
             )
     yield from _unsatisfied(where, requirements, lock)
-    if definition.base_image.cuda or "and-cuda" in requirements:
+    if "and-cuda" in requirements or locked_version(lock, CUDA):
         for title, pattern in (("CUDA", CUDA), ("cuDNN", CUDNN)):
             if not locked_version(lock, pattern):
                 yield BlocksError(
                     where,
                     title,
-                    f"the base image is for GPUs, but the lock contains no {title}",
+                    f"the environment is for GPUs, but the lock contains no {title}",
                     f"NVIDIA's {title} package",
                     f"Write tensorflow[and-cuda] in {REQUIREMENTS_NAME}, {_THEN_LOCK}",
                 )
@@ -210,6 +215,7 @@ def _baked_findings(environment: Environment) -> Iterator[BlocksError]:
 PARTS = (
     _description_findings,
     _image_findings,
+    _dockerfile_findings,
     _lock_findings,
     _reference_findings,
     _baked_findings,

@@ -7,10 +7,11 @@ from typing import Any
 
 from tfhub_blocks.control.costs.ceilings import low_priority_attempts
 from tfhub_blocks.control.costs.job_records import job_folder, keep_record, kept_record
+from tfhub_blocks.control.costs.job_states import ENDED
 from tfhub_blocks.control.costs.prices import Prices, Tier, load_prices
 from tfhub_blocks.control.jobs.submitted_jobs import PROFILE_TAG, Job
 from tfhub_blocks.control.project.profiles import SERVERLESS
-from tfhub_blocks.control.project.run_records import FINAL, RunRecord
+from tfhub_blocks.control.project.run_records import RunRecord
 from tfhub_blocks.control.project.run_terms import Terms
 from tfhub_blocks.control.workspace.azure_errors import find, told
 from tfhub_blocks.control.workspace.connection import Connection
@@ -45,7 +46,7 @@ def collect(connection: Connection, runs_dir: Path) -> int:
         found = [job.name for job in connection.client.jobs.list() if PROFILE_TAG in _tags(job)]
     for name in found:
         kept = kept_record(name, runs_dir)
-        if kept is not None and kept.status in FINAL:
+        if kept is not None and kept.status in ENDED:
             continue
         count, job = count + 1, Job(connection, name)
         record = job.record()

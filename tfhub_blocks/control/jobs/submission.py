@@ -176,6 +176,7 @@ def prepare_made(
         "instances": {name: instance_count(node, profile) for name, node in graph.nodes.items()},
         "lock": lock.digest if lock else "",
         **({"open": True} if request.is_open else {}),
+        **({"client_id": settings.client_id} if settings.client_id else {}),
         **({"tags": dict(request.tags)} if request.tags else {}),
     }
     digests = {name: asset.digest for name, asset in assets.items()}

@@ -13,11 +13,13 @@ from typing import Any
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobClient
 
-from tfhub_blocks.control.project.run_records import FINAL, RUNNING, RunRecord, StepRecord
+from tfhub_blocks.control.costs.job_states import ENDED
+from tfhub_blocks.control.project.run_records import RUNNING, RunRecord, StepRecord
 from tfhub_blocks.control.repository.catalog import MODEL_TYPES
 from tfhub_blocks.control.workspace.azure_errors import told
 from tfhub_blocks.control.workspace.connection import Connection, poll_interval_s
 from tfhub_blocks.control.workspace.output_files import fetch_files, output_address
+from tfhub_blocks.control.workspace.patience import patiently
 from tfhub_blocks.records.base.errors import ERROR_PREFIX, BlocksError, nearest
 from tfhub_blocks.records.base.redaction import redacted
 from tfhub_blocks.records.base.step_messages import PROGRESS_PREFIX
@@ -26,14 +28,16 @@ from tfhub_blocks.records.base.step_messages import PROGRESS_PREFIX
 _LOG_NAME = re.compile(r"user_logs/std_log(?:_process_(\d+))?\.txt")
 _TAIL_BYTES = 4096
 PROFILE_TAG = "tfhub_blocks.profile"
+PIPELINE_TAG = "tfhub_blocks.pipeline"
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job in the workspace."""
+    """A job in the workspace; ``is_new`` if the job was created just now."""
 
     connection: Connection
     name: str
+    is_new: bool = False
 
     def record(self) -> RunRecord:
         """Return the current state, step by step, in the form of a local run's record.
@@ -58,13 +62,13 @@ class Job:
                     step.progress = self._progress(runs[name].run_id)
             record.seconds = time.monotonic() - started
             on_change(record)
-            if record.status in FINAL:
+            if record.status in ENDED:
                 return record
             time.sleep(poll_interval_s())
 
     def _record(self, runs: Mapping[str, Any]) -> RunRecord:
         with told("job", self.name):
-            job = self.connection.client.jobs.get(self.name)
+            job = patiently(lambda: self.connection.client.jobs.get(self.name), self.is_new)
         tags = job.tags or {}
         # A step that has not started yet has no run.
         steps = {
@@ -74,7 +78,8 @@ class Job:
         context = job.creation_context
         return RunRecord(
             run=self.name,
-            pipeline=job.display_name or "",
+            # Azure writes display names of its own, such as a schedule's with its time.
+            pipeline=tags.get(PIPELINE_TAG) or job.display_name or "",
             profile=tags.get(PROFILE_TAG, ""),
             folder="",
             started=str(context.created_at or "") if context else "",
@@ -181,10 +186,10 @@ class Job:
         history = self.connection.client.jobs._runs_operations
         scope = (history._subscription_id, history._resource_group_name, history._workspace_name)
         with told("job", self.name):
-            runs = sorted(
-                history._operation.get_child(*scope, self.name),
-                key=lambda run: str(run.created_utc),
+            found = patiently(
+                lambda: list(history._operation.get_child(*scope, self.name)), self.is_new
             )
+        runs = sorted(found, key=lambda run: str(run.created_utc))
         return {run.display_name: run for run in runs}
 
     def _log_addresses(self, run_id: str) -> dict[int, str]:

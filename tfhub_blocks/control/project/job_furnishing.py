@@ -19,9 +19,10 @@ from tfhub_blocks.control.project.instance_counts import instance_count, role_of
 from tfhub_blocks.control.project.profiles import SERVERLESS, JobSettings, Profile
 from tfhub_blocks.control.project.step_graph import Graph, Node
 from tfhub_blocks.control.project.tags import PROFILE_TAG, TAG
+from tfhub_blocks.records.base.errors import BlocksError
 
 VERSION_TAG = f"{TAG}version"
-_IDENTITIES = {"managed": ManagedIdentityConfiguration, "user": UserIdentityConfiguration}
+PIPELINE_TAG = f"{TAG}pipeline"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ def furnish_job(job: Any, graph: Graph, furnishing: Furnishing) -> None:
     """Set everything in a job that a profile decides, for the job and for each node.
 
     Raises:
-        BlocksError: The profile lacks a role, or a step's number of nodes is invalid.
+        BlocksError: The profile lacks a role, or a step's number of nodes is invalid, or serverless
+            compute lacks the client ID of its identity.
     """
     settings, profile = furnishing.settings, furnishing.profile
     job.settings.continue_on_step_failure = False
@@ -53,6 +55,7 @@ def furnish_job(job: Any, graph: Graph, furnishing: Furnishing) -> None:
         "owner": settings.owner,
         "cost_centre": settings.cost_centre,
         PROFILE_TAG: profile.name,
+        PIPELINE_TAG: furnishing.pipeline,
         VERSION_TAG: tfhub_blocks.__version__,
         **furnishing.tags,
     }
@@ -76,6 +79,23 @@ def _furnish(job_node: Any, node: Node, profile: Profile, settings: JobSettings)
         job_node.set_queue_settings(job_tier=settings.tier)
     job_node.set_limits(timeout=node.timeout_s or role.timeout_s)
     if settings.identity:
-        job_node.identity = _IDENTITIES[settings.identity]()
+        job_node.identity = _identity(node, role.compute == SERVERLESS, profile, settings)
     if profile.policies:
         job_node.environment_variables = profile.policies
+
+
+def _identity(node: Node, is_serverless: bool, profile: Profile, settings: JobSettings) -> Any:
+    if settings.identity == "user":
+        return UserIdentityConfiguration()
+    if is_serverless and not settings.client_id:
+        raise BlocksError(
+            "profile",
+            f"{profile.name} > job.client_id",
+            f'step {node.name} runs on serverless compute with identity = "managed", and serverless'
+            " compute has no identity of its own",
+            "the client ID of a managed identity of the workspace",
+            f"Set client_id in table [job] of {profile.path}; `az identity list --query"
+            ' "[].clientId"` prints the client IDs',
+        )
+    # A cluster uses its own identity.
+    return ManagedIdentityConfiguration(client_id=settings.client_id if is_serverless else None)

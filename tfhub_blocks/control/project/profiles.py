@@ -69,7 +69,9 @@ class JobSettings:
     """Settings that every job on Azure ML carries.
 
     ``tier`` is the tier of a serverless queue. With ``components = "inline"`` a step whose code is
-    not published may travel with the job; otherwise the step must be published first. The names
+    not published may travel with the job; otherwise the step must be published first.
+    ``client_id`` is the managed identity of steps on serverless compute, which has none of its own.
+    The names
     of everything that the team creates in the workspace begin with ``name_prefix``.
     """
 
@@ -79,6 +81,7 @@ class JobSettings:
     tier: Literal["spot", "basic", "standard"] | None = None
     identity: Literal["managed", "user"] | None = None
     components: Literal["inline", "published"] = "published"
+    client_id: str | None = field(default=None, repr=False)
     name_prefix: str = field(default="", repr=False)
 
 

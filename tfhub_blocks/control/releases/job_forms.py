@@ -95,6 +95,7 @@ MAY_DIFFER = {
         "tags.cost_centre": "the payer may change; the lock's cost centre takes precedence",
         f"tags.{PROFILE_TAG}": "the name of the profile, whose fields the lock pins",
         f"tags.{TAG}version": "the version of the client; the code of each step is pinned",
+        f"tags.{TAG}pipeline": "the lock pins the pipeline; older versions set no such tag",
         f"tags.{TAG}lock": "the name of the lock itself",
         f"tags.{TAG}lock_digest": "the digest of the lock itself",
         f"tags.{TAG}commit": "the commit in the lock itself",

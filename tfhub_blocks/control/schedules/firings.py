@@ -7,7 +7,7 @@ from typing import Any
 
 from tfhub_blocks.control.project.schedule_files import read_definition, schedule_files
 from tfhub_blocks.control.project.triggers import Trigger
-from tfhub_blocks.control.schedules.workspace_schedules import frozen_versions
+from tfhub_blocks.control.schedules.workspace_schedules import frozen_versions, job_identity
 from tfhub_blocks.control.workspace.azure_errors import told
 from tfhub_blocks.control.workspace.connection import Connection
 
@@ -31,6 +31,7 @@ class Scheduled:
 
     ``versions`` are the assets that its jobs use, frozen when the schedule was applied. ``firings``
     are those of the last week, the newest first, with the missed ones if the project defines it.
+    ``identity`` states, in words, who reads and writes the data of its jobs.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Scheduled:
     is_defined: bool
     versions: tuple[str, ...]
     firings: tuple[Firing, ...]
+    identity: str
 
 
 def scheduled(connection: Connection, now: datetime) -> Iterator[Scheduled]:
@@ -67,6 +69,7 @@ def scheduled(connection: Connection, now: datetime) -> Iterator[Scheduled]:
             definition is not None,
             frozen_versions(schedule.create_job),
             tuple(firing for firing in newest if firing.time > now - LOOKED_BACK),
+            job_identity(schedule),
         )
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from azure.ai.ml.entities import JobSchedule
+from azure.ai.ml.entities import JobSchedule, UserIdentityConfiguration
 
 from tfhub_blocks.control.jobs.submission import SubmissionRequest, prepare
 from tfhub_blocks.control.project.assets import DIGEST_TAG
@@ -22,6 +22,7 @@ from tfhub_blocks.control.workspace.azure_errors import find, told
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.intents import intent
 from tfhub_blocks.control.workspace.owners import check_owner, owner_in
+from tfhub_blocks.control.workspace.patience import again_on_conflict
 from tfhub_blocks.control.workspace.uploads import PREFIX
 from tfhub_blocks.records.base.digests import record_digest
 from tfhub_blocks.records.base.errors import BlocksError
@@ -56,7 +57,8 @@ def apply(connection: Connection, definition: ScheduleDefinition) -> tuple[str, 
         tags=prepared.job.tags | {DIGEST_TAG: digest},
     )
     with told("schedule", name):
-        made = connection.client.schedules.begin_create_or_update(schedule).result()
+        operations = connection.client.schedules
+        made = again_on_conflict(lambda: operations.begin_create_or_update(schedule).result())
     return "created" if found is None else "changed", frozen_versions(made.create_job)
 
 
@@ -126,6 +128,23 @@ def frozen_versions(job: Any) -> tuple[str, ...]:
     return tuple(sorted(named | ({f"data {opened}"} if opened else set())))
 
 
+def job_identity(schedule: Any) -> str:
+    """Return in words whose identity the jobs of a schedule have."""
+    context = schedule.creation_context
+    found = []
+    for node in (schedule.create_job.jobs or {}).values():
+        identity = getattr(node, "identity", None)
+        if isinstance(identity, UserIdentityConfiguration):
+            found.append(f"user {(context and context.created_by) or 'unknown'}")
+        elif client := getattr(identity, "client_id", None):
+            found.append(f"managed identity {client}")
+        elif identity is not None:
+            found.append("managed identity of the cluster")
+        else:
+            found.append("no identity of their own: the cluster's, or the keys of the datastores")
+    return ", ".join(sorted(set(found)))
+
+
 def _short_id(text: str) -> str:
     """Return a full id in the form ``NAME:VERSION``."""
     head, versions, version = text.rpartition("/versions/")
@@ -141,7 +160,7 @@ def pause(connection: Connection, name: str, owner: str) -> None:
     """
     _require(connection, name, owner)
     with told("schedule", name):
-        connection.client.schedules.begin_disable(name).result()
+        again_on_conflict(lambda: connection.client.schedules.begin_disable(name).result())
 
 
 def resume(connection: Connection, name: str, owner: str) -> None:
@@ -153,7 +172,7 @@ def resume(connection: Connection, name: str, owner: str) -> None:
     """
     _require(connection, name, owner)
     with told("schedule", name):
-        connection.client.schedules.begin_enable(name).result()
+        again_on_conflict(lambda: connection.client.schedules.begin_enable(name).result())
 
 
 def trigger(connection: Connection, name: str, folder: Path, owner: str) -> str:

@@ -187,8 +187,10 @@ def _publish(
                 # Before the asset, so that a repeated call after a failure records the version too.
                 version = data_version(asset.name, asset.version, asset.digest, given)
                 uploads.keep_version(version)
-            if asset.kind == "environment":  # Azure builds an image only from an https address
-                given = uploads.address(given)
+            if asset.kind == "environment":
+                # Azure builds an image only from an https address that ends in a slash
+                # (decision 82).
+                given = f"{uploads.address(given)}/"
         _create(connection, asset, given)
 
 

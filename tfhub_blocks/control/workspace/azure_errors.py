@@ -49,7 +49,15 @@ _CAUSES = (
         "subscription. `az account show` prints the tenant of the current login",
     ),
     _Cause(
-        r"AuthorizationFailed|AuthorizationPermissionMismatch|\bForbidden\b|LinkedAuthorization",
+        r"AuthorizationPermissionMismatch",
+        "the current login may not read or write the workspace's storage",
+        "the role Storage Blob Data Contributor on the storage account",
+        "Ask an owner of the storage account to run `az role assignment create --role "
+        '"Storage Blob Data Contributor" --assignee USER --scope STORAGE_ID`. `az ml workspace '
+        "show --name WORKSPACE --resource-group GROUP --query storage_account` prints STORAGE_ID",
+    ),
+    _Cause(
+        r"AuthorizationFailed|\bForbidden\b|LinkedAuthorization",
         "the current login has no role that permits this request",
         "the role AzureML Data Scientist on the workspace, and for clusters also the role AzureML "
         "Compute Operator",

@@ -9,6 +9,7 @@ from tfhub_blocks.control.project.profiles import Cluster, Profile
 from tfhub_blocks.control.workspace.azure_errors import find, told
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.owners import check_owner, owner_in
+from tfhub_blocks.control.workspace.patience import again_on_conflict
 from tfhub_blocks.records.base.errors import BlocksError
 
 _TIERS = {True: "low_priority", False: "dedicated"}
@@ -39,7 +40,8 @@ def apply(connection: Connection, profile: Profile, name: str) -> str:
         if _scale(found) == (0, cluster.max_nodes, cluster.idle_s):
             return "up to date"
     with told("compute apply", what):
-        client.compute.begin_create_or_update(_entity(name, cluster, profile)).result()
+        entity = _entity(name, cluster, profile)
+        again_on_conflict(lambda: client.compute.begin_create_or_update(entity).result())
     return "created" if found is None else "changed"
 
 
