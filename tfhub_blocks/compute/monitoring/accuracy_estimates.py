@@ -65,9 +65,10 @@ def confidence(reference: Reference, current: NDArray[np.floating]) -> float:  #
 
 
 def threshold(reference: Reference, current: NDArray[np.floating]) -> float:
-    """Return the fraction of items above the confidence that as many reference items exceed as are right.
+    """Return the fraction of items whose confidence is above a limit.
 
-    Average thresholded confidence: Garg et al., 2201.04234.
+    The limit is that which as many reference items exceed as are answered correctly. Average
+    thresholded confidence: Garg et al., 2201.04234.
     """
     of_reference = np.sort(reference.probabilities.max(axis=1))
     wrong = int((~reference.right).sum())

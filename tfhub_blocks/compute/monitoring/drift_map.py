@@ -18,10 +18,14 @@ from numpy.typing import NDArray
 from tfhub_blocks.records.base.errors import BlocksError
 
 WHERE = "monitor_drift"
-AXES, FREQUENCIES, STEPS = 64, 256, 15
+AXES, FREQUENCIES = 64, 256
+# The steps of a class score, and the most steps of all classes together.
+STEPS, ALL_STEPS = 15, 512
 # Each axis is estimated from at least so many items, and no axis has less than this variance.
 ITEMS_PER_AXIS, LEAST_VARIANCE = 4, 1e-6
 BANDWIDTH_ITEMS = 500
+# The number of vectors that are converted at once.
+ROWS = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +36,17 @@ class DriftMap:
     axes: NDArray[np.float32]  # [dim, axes], scaled to variance 1
     frequencies: NDArray[np.float32]  # [axes, frequencies]
     phases: NDArray[np.float32]  # [frequencies]
-    steps: NDArray[np.float32]  # [classes, steps]
+    classes: NDArray[np.int64]  # the classes whose scores are compared
+    steps: NDArray[np.float32]  # [compared classes, steps]
 
     def whitened(self, vectors: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the vectors, [n, dim], on the whitened axes, [n, axes]."""
-        return ((vectors - self.mean) @ self.axes).astype(np.float32)
+        shift = self.mean @ self.axes
+        blocks = [
+            vectors[start : start + ROWS].astype(np.float32) @ self.axes - shift
+            for start in range(0, len(vectors), ROWS)
+        ]
+        return np.concatenate(blocks or [np.empty((0, self.axes.shape[1]), np.float32)])
 
     def numbers(
         self, whitened: NDArray[np.float32], scores: NDArray[np.floating]
@@ -48,7 +58,7 @@ class DriftMap:
             scores: The probabilities of the classes, [n, classes].
         """
         waves = np.cos(whitened @ self.frequencies + self.phases)
-        below = scores.astype(np.float32)[:, :, None] <= self.steps
+        below = scores.astype(np.float32)[:, self.classes, None] <= self.steps
         return np.concatenate(
             [
                 whitened,
@@ -101,23 +111,25 @@ def fit_drift_map(
     random = np.random.default_rng(seed)
     chosen = np.linspace(0, count - 1, min(count, BANDWIDTH_ITEMS)).astype(np.int64)
     width = _median_distance((vectors[chosen] - mean) @ axes)
-    shares = (np.arange(STEPS) + 1) / (STEPS + 1)
+    # Of very many classes, those with the largest scores are compared.
+    compared = np.sort(np.argsort(-scores.mean(axis=0), kind="stable")[:ALL_STEPS])
+    steps = min(STEPS, ALL_STEPS // len(compared))
+    shares = (np.arange(steps) + 1) / (steps + 1)
     return DriftMap(
         mean.astype(np.float32),
         axes.astype(np.float32),
         (random.normal(size=(len(order), FREQUENCIES)) / width).astype(np.float32),
         random.uniform(0, 2 * np.pi, FREQUENCIES).astype(np.float32),
-        np.quantile(scores, shares, axis=0).T.astype(np.float32),
+        compared,
+        np.quantile(scores[:, compared], shares, axis=0).T.astype(np.float32),
     )
 
 
-def _covariance(
-    vectors: NDArray[np.floating], mean: NDArray[np.float64], rows: int = 4096
-) -> NDArray[np.float64]:
+def _covariance(vectors: NDArray[np.floating], mean: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the covariance, with a few rows at once in float64."""
     total = np.zeros((len(mean), len(mean)))
-    for start in range(0, len(vectors), rows):
-        centred = vectors[start : start + rows] - mean
+    for start in range(0, len(vectors), ROWS):
+        centred = vectors[start : start + ROWS] - mean
         total += centred.T @ centred
     return total / len(vectors)
 

@@ -1,4 +1,4 @@
-"""A few labels: which items to label, and the accuracy that they show."""
+"""A sample to label: the items to label, and the accuracy that their labels show."""
 
 # decision 91
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t
 
 # The share of the sample that is drawn without regard to confidence.
 FLOOR = 0.2
@@ -14,10 +15,18 @@ FLOOR = 0.2
 
 @dataclass(frozen=True, eq=False)
 class LabelRequest:
-    """The items to label: their rows, and the probability with which each row was drawn."""
+    """The items to label, in a random order: their rows, and the chance of each to be drawn.
+
+    A labeller may stop early: the first items of the list are a random part of it.
+    """
 
     rows: NDArray[np.int64]
     chances: NDArray[np.float64]
+
+    def first(self, count: int) -> "LabelRequest":
+        """Return the first items of the list, with the chances that they had to be among them."""
+        share = count / len(self.rows)
+        return LabelRequest(self.rows[:count], self.chances[:count] * share)
 
 
 @dataclass(frozen=True)
@@ -47,12 +56,12 @@ def request_labels(
     spread = np.sqrt(top * (1 - top))
     weights = spread / max(spread.sum(), 1e-12) * (1 - FLOOR) + FLOOR / len(top)
     chances = _chances(weights, min(count, len(top)))
-    # The least certain first: a labeller may stop early, and the order shows where doubt is.
     order = random.permutation(len(top))
     ends = np.cumsum(chances[order])
     points = random.uniform() + np.arange(round(ends[-1]))
     rows = order[np.searchsorted(ends, points, "right").clip(0, len(top) - 1)]
-    rows = rows[np.argsort(top[rows], kind="stable")]
+    # Systematic sampling finds rows in the order of the sample; the list needs one of its own.
+    rows = random.permutation(rows)
     return LabelRequest(rows, chances[rows])
 
 
@@ -89,10 +98,12 @@ def measure_accuracy(
     errors = (np.asarray(right, np.float64) - top[request.rows]) / request.chances
     count, items = len(errors), len(top)
     value = top.mean() + errors.sum() / items
-    # Errors of labels that a sample of this size may lack keep the interval from collapsing.
+    # Labels that all agree with the confidence leave no variance, and some errors all the same: the
+    # interval is at least half as wide as that of a plain sample.
     variance = count * errors.var(ddof=1) / items**2 if count > 1 else 0.25
-    least = value * (1 - value) / max(count, 1) if 0 < value < 1 else 1 / (count + 4) ** 2
-    half = 1.96 * float(np.sqrt(max(variance, min(least, 0.25 / max(count, 1)) * 0.25)))
+    share = min(max(value, 1 / (count + 4)), 1 - 1 / (count + 4))
+    least = share * (1 - share) / count / 4
+    half = float(t.ppf(0.975, max(count - 1, 1)) * np.sqrt(max(variance, least)))
     value = float(min(max(value, 0.0), 1.0))
     return MeasuredAccuracy(value, max(value - half, 0.0), min(value + half, 1.0), count)
 

@@ -15,15 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 PERMUTATIONS = 999
-BLOCK_BYTES = 64 * 2**20
+LEVEL, POWER, POWER_DRAWS = 0.05, 0.8, 400
+# The size of the table of arrangements in memory; the sort of its random numbers needs thrice that.
+BLOCK_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
-class ShiftTest:
+class Comparison:
     """The result: a p-value for each test, and one for all together.
 
     ``detectable`` is the length of the shift of the mean, in standard deviations of one whitened
-    axis, that a comparison of this size finds with the probability ``POWER``.
+    axis, that a comparison of this size finds with the probability ``POWER`` at the level
+    ``LEVEL``; infinity if no length is found.
     """
 
     p: float
@@ -33,18 +36,14 @@ class ShiftTest:
     reference_items: int
 
 
-POWER = 0.8
-POWER_DRAWS = 400
-
-
-def test_shift(
+def compare_groups(
     reference: NDArray[np.float32],
     current: NDArray[np.float32],
     blocks: Mapping[str, slice],
     random: np.random.Generator,
     permutations: int = PERMUTATIONS,
     smoothed: bool = False,
-) -> ShiftTest:
+) -> Comparison:
     """Test whether two groups of items come from one distribution.
 
     Args:
@@ -56,68 +55,90 @@ def test_shift(
         smoothed: True to break ties of the combined p-value at random. It is then exactly uniform
             without a shift, as a sequence of looks requires.
     """
-    pooled = np.concatenate([reference, current]) - reference.mean(axis=0)
-    # Whether an item is current, for the observed groups and for each permutation.
-    statistics = np.array(
-        [
-            _statistics(differences, blocks)
-            for differences in _differences(pooled, len(current), random, permutations)
-        ]
-    ).reshape(-1, len(blocks))
+    # In a random order, the observed arrangement is one more random arrangement, in its rounding
+    # errors and its ties as well. The columns are centred, so that these errors are small.
+    count = len(reference) + len(current)
+    order = random.permutation(count)
+    pooled = np.empty((count, reference.shape[1]), np.float32)
+    pooled[np.argsort(order)[: len(reference)]] = reference
+    pooled[np.argsort(order)[len(reference) :]] = current
+    pooled -= pooled.mean(axis=0)
+    observed = np.flatnonzero(order >= len(reference))
+
+    differences = _differences(pooled, observed, random, permutations)
+    statistics = _statistics(differences, blocks)
     # For each test and each arrangement, the number of arrangements that are at least as extreme.
     ranks = np.stack([_at_least(column) for column in statistics.T], axis=1)
     smallest = ranks.min(axis=1)
-    observed = smallest[0]
-    if smoothed:
-        less, equal = (smallest < observed).sum(), (smallest == observed).sum()
-        p = float((less + random.uniform() * equal) / len(smallest))
-    else:
-        p = float((smallest <= observed).sum() / len(smallest))
+    less, equal = (smallest < smallest[0]).sum(), (smallest == smallest[0]).sum()
+    share = random.uniform() if smoothed else 1.0
+    p = float((less + share * equal) / len(smallest))
     parts = {name: float(ranks[0, at] / len(ranks)) for at, name in enumerate(blocks)}
-    level = float(np.quantile(statistics[1:, 0], 0.95)) if len(statistics) > 1 else np.inf
     axes = pooled[:, next(iter(blocks.values()))]
-    detectable = _detectable(axes, len(current), level, random)
-    return ShiftTest(p, parts, detectable, len(current), len(reference))
+    limit = _limit(statistics[:, 0], smallest)
+    detectable = _detectable(axes, len(current), limit, random)
+    return Comparison(p, parts, detectable, len(current), len(reference))
 
 
 def _differences(
-    pooled: NDArray[np.float32], current: int, random: np.random.Generator, permutations: int
-) -> "list[NDArray[np.float32]]":
+    pooled: NDArray[np.float32],
+    observed: NDArray[np.int64],
+    random: np.random.Generator,
+    permutations: int,
+) -> NDArray[np.float32]:
     """Return the differences of means, [arrangements, numbers], the observed arrangement first."""
-    total, count = pooled.sum(axis=0), len(pooled)
+    count, current = len(pooled), len(observed)
+    total = pooled.sum(axis=0, dtype=np.float64).astype(np.float32) / np.float32(count - current)
     scale = np.float32(1 / current + 1 / (count - current))
     per_block = max(1, BLOCK_BYTES // (4 * count))
-    found, left, first = [], permutations + 1, True
-    while left:
-        rows = min(left, per_block)
+    found = np.empty((permutations + 1, pooled.shape[1]), np.float32)
+    for start in range(0, permutations + 1, per_block):
+        rows = min(permutations + 1 - start, per_block)
         chosen = np.zeros((rows, count), np.float32)
         order = np.argpartition(random.random((rows, count), np.float32), current - 1, axis=1)
         np.put_along_axis(chosen, order[:, :current], 1, axis=1)
-        if first:
+        if start == 0:
             chosen[0] = 0
-            chosen[0, count - current :] = 1
-            first = False
-        found.append((chosen @ pooled) * scale - total / np.float32(count - current))
-        left -= rows
-    return [row for block in found for row in block]
+            chosen[0, observed] = 1
+        found[start : start + rows] = chosen @ pooled * scale - total
+    return found
 
 
-def _statistics(difference: NDArray[np.float32], blocks: Mapping[str, slice]) -> list[float]:
-    """Return the statistic of each test: the largest step for scores, else a length."""
-    return [
-        float(np.abs(difference[at]).max() if name == "scores" else (difference[at] ** 2).sum())
+def _statistics(
+    differences: NDArray[np.float32], blocks: Mapping[str, slice]
+) -> NDArray[np.float32]:
+    """Return the statistic of each test, [arrangements, tests].
+
+    It is the largest step for class scores, else the square of a length.
+    """
+    columns = [
+        np.abs(differences[:, at]).max(axis=1)
+        if name == "scores"
+        else (differences[:, at] ** 2).sum(axis=1)
         for name, at in blocks.items()
     ]
+    return np.stack(columns, axis=1)
 
 
-def _at_least(values: NDArray[np.float64]) -> NDArray[np.int64]:
+def _at_least(values: NDArray[np.float32]) -> NDArray[np.int64]:
     """Return, for each value, the number of values that are as large or larger."""
     ordered = np.sort(values)
     return len(values) - np.searchsorted(ordered, values, "left")
 
 
+def _limit(statistics: NDArray[np.float32], smallest: NDArray[np.int64]) -> float:
+    """Return the value of one statistic at which the combined p-value reaches ``LEVEL``."""
+    ordered = np.sort(smallest)
+    allowed = int(LEVEL * len(ordered))
+    rank = int(ordered[allowed - 1]) if allowed else 0
+    # All arrangements of this rank must be below the level together; of a tie, none counts.
+    if allowed and allowed < len(ordered) and ordered[allowed] == rank:
+        rank -= 1
+    return float(np.sort(statistics)[-rank]) if rank > 0 else np.inf
+
+
 def _detectable(
-    axes: NDArray[np.float32], current: int, level: float, random: np.random.Generator
+    axes: NDArray[np.float32], current: int, limit: float, random: np.random.Generator
 ) -> float:
     """Return the length of the shift of the mean that is found with the probability ``POWER``."""
     count, width = axes.shape
@@ -127,14 +148,16 @@ def _detectable(
     direction = random.normal(size=(POWER_DRAWS, width))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     low, high = 0.0, 1.0
-    while high < 1e6 and _power(noise, direction * high, level) < POWER:
+    while _power(noise, direction * high, limit) < POWER:
         high *= 2
+        if high > 1e6:
+            return np.inf
     for _ in range(20):
         middle = (low + high) / 2
-        found = _power(noise, direction * middle, level) >= POWER
+        found = _power(noise, direction * middle, limit) >= POWER
         low, high = (low, middle) if found else (middle, high)
     return high
 
 
-def _power(noise: NDArray[np.float64], shift: NDArray[np.float64], level: float) -> float:
-    return float((((noise + shift) ** 2).sum(axis=1) > level).mean())
+def _power(noise: NDArray[np.float64], shift: NDArray[np.float64], limit: float) -> float:
+    return float((((noise + shift) ** 2).sum(axis=1) >= limit).mean())
