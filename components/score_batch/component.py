@@ -59,6 +59,11 @@ def score_batch(
         description="Answers: number of largest probabilities to write. Without a value, the "
         "probability of each class.",
     ) = None,
+    keep_features: Input(
+        type="boolean",
+        description="Answers: write the encoder's features too, which monitor_drift compares. They "
+        "come from the same forward pass.",
+    ) = False,
     max_unreadable_fraction: Input(
         type="number",
         min=0.0,
@@ -116,7 +121,8 @@ def score_batch(
         earlier = previous_predictions and open_predictions(
             Path(previous_predictions), "score_batch"
         )
-        scorer = open_scorer(model and Path(model), encoder and Path(encoder), trust_code)
+        files = model and Path(model), encoder and Path(encoder)
+        scorer = open_scorer(*files, trust_code, keep_features)
         version = scorer.digest
         if model_name:
             from tfhub_blocks.compute.registration.model_registry import version_of
