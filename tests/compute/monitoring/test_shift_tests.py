@@ -64,7 +64,7 @@ def test_smoothed_p_values_of_looks_at_one_reference_are_uniform_and_uncorrelate
         pool, looks = numbers(random, 30), []
         for _ in range(6):
             current = numbers(random, 10)
-            looks.append(compare_groups(pool, current, BLOCKS, random, 39, smoothed=True).p)
+            looks.append(compare_groups(pool, current, BLOCKS, random, 39).uniform_p)
             pool = np.concatenate([pool, current])
         values.append(looks)
     table = np.array(values)

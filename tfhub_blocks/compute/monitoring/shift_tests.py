@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-PERMUTATIONS = 999
+# The number of permutations follows from the number of items, so that time is bounded.
+LEAST_PERMUTATIONS, MOST_PERMUTATIONS, ROWS_OF_ALL = 999, 9999, 10_000_000
 LEVEL, POWER, POWER_DRAWS = 0.05, 0.8, 400
 # The size of the table of arrangements in memory; the sort of its random numbers needs thrice that.
 BLOCK_BYTES = 16 * 2**20
@@ -24,12 +25,16 @@ BLOCK_BYTES = 16 * 2**20
 class Comparison:
     """The result: a p-value for each test, and one for all together.
 
+    ``uniform_p`` is ``p`` with its ties broken at random. Without a shift it is exactly uniform, as
+    a sequence of looks requires.
+
     ``detectable`` is the length of the shift of the mean, in standard deviations of one whitened
     axis, that a comparison of this size finds with the probability ``POWER`` at the level
     ``LEVEL``; infinity if no length is found.
     """
 
     p: float
+    uniform_p: float
     parts: Mapping[str, float]
     detectable: float
     items: int
@@ -41,8 +46,7 @@ def compare_groups(
     current: NDArray[np.float32],
     blocks: Mapping[str, slice],
     random: np.random.Generator,
-    permutations: int = PERMUTATIONS,
-    smoothed: bool = False,
+    permutations: int | None = None,
 ) -> Comparison:
     """Test whether two groups of items come from one distribution.
 
@@ -51,13 +55,14 @@ def compare_groups(
         current: The numbers of the current items, [m, numbers].
         blocks: The columns of each test.
         random: Draws the permutations.
-        permutations: Their number. The smallest p-value is 1 / (permutations + 1).
-        smoothed: True to break ties of the combined p-value at random. It is then exactly uniform
-            without a shift, as a sequence of looks requires.
+        permutations: Their number; None for 999 to 9,999, fewer for more items. The smallest
+            p-value is 1 / (permutations + 1).
     """
     # In a random order, the observed arrangement is one more random arrangement, in its rounding
     # errors and its ties as well. The columns are centred, so that these errors are small.
     count = len(reference) + len(current)
+    if permutations is None:
+        permutations = min(max(ROWS_OF_ALL // count, LEAST_PERMUTATIONS), MOST_PERMUTATIONS)
     order = random.permutation(count)
     pooled = np.empty((count, reference.shape[1]), np.float32)
     pooled[np.argsort(order)[: len(reference)]] = reference
@@ -70,14 +75,16 @@ def compare_groups(
     # For each test and each arrangement, the number of arrangements that are at least as extreme.
     ranks = np.stack([_at_least(column) for column in statistics.T], axis=1)
     smallest = ranks.min(axis=1)
-    less, equal = (smallest < smallest[0]).sum(), (smallest == smallest[0]).sum()
-    share = random.uniform() if smoothed else 1.0
-    p = float((less + share * equal) / len(smallest))
+    # Of equal smallest ranks, that with the smaller ranks in the other tests is more extreme.
+    extreme = smallest * 1e6 + np.log(ranks).sum(axis=1)
+    less, equal = (extreme < extreme[0]).sum(), (extreme == extreme[0]).sum()
+    p = float((less + equal) / len(smallest))
+    uniform_p = float((less + random.uniform() * equal) / len(smallest))
     parts = {name: float(ranks[0, at] / len(ranks)) for at, name in enumerate(blocks)}
     axes = pooled[:, next(iter(blocks.values()))]
     limit = _limit(statistics[:, 0], smallest)
     detectable = _detectable(axes, len(current), limit, random)
-    return Comparison(p, parts, detectable, len(current), len(reference))
+    return Comparison(p, uniform_p, parts, detectable, len(current), len(reference))
 
 
 def _differences(
