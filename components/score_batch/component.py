@@ -118,10 +118,9 @@ def score_batch(
         from tfhub_blocks.compute.predictions.scorers import open_scorer
         from tfhub_blocks.compute.predictions.scoring_rows import open_places
 
-        earlier = previous_predictions and open_predictions(
-            Path(previous_predictions), "score_batch"
-        )
-        files = model and Path(model), encoder and Path(encoder)
+        known = previous_predictions and Path(previous_predictions)
+        earlier = known and open_predictions(known, "score_batch")
+        files = [given and Path(given) for given in (model, encoder)]
         scorer = open_scorer(*files, trust_code, keep_features)
         version = scorer.digest
         if model_name:
