@@ -59,6 +59,11 @@ def score_batch(
         description="Answers: number of largest probabilities to write. Without a value, the "
         "probability of each class.",
     ) = None,
+    keep_features: Input(
+        type="boolean",
+        description="Answers: write the encoder's features too, which monitor_drift compares. They "
+        "come from the same forward pass.",
+    ) = False,
     max_unreadable_fraction: Input(
         type="number",
         min=0.0,
@@ -113,10 +118,10 @@ def score_batch(
         from tfhub_blocks.compute.predictions.scorers import open_scorer
         from tfhub_blocks.compute.predictions.scoring_rows import open_places
 
-        earlier = previous_predictions and open_predictions(
-            Path(previous_predictions), "score_batch"
-        )
-        scorer = open_scorer(model and Path(model), encoder and Path(encoder), trust_code)
+        known = previous_predictions and Path(previous_predictions)
+        earlier = known and open_predictions(known, "score_batch")
+        files = [given and Path(given) for given in (model, encoder)]
+        scorer = open_scorer(*files, trust_code, keep_features)
         version = scorer.digest
         if model_name:
             from tfhub_blocks.compute.registration.model_registry import version_of

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from tfhub_blocks.compute.encoders.encoder import load_encoder
+from tfhub_blocks.compute.inference.engine_list import ENGINES
 from tfhub_blocks.compute.inference.shared_work import InferenceOptions, Share
 from tfhub_blocks.compute.modalities.modality import Limits
 from tfhub_blocks.compute.models.served_model import load_served
@@ -374,6 +375,7 @@ def test_earlier_answers_are_found_in_any_order_and_over_shards(
 MEASURE = """
 import sys
 from pathlib import Path
+from tfhub_blocks.compute.inference.engine_list import ENGINES
 from tfhub_blocks.compute.inference.shared_work import InferenceOptions, Share
 from tfhub_blocks.compute.modalities.modality import Limits
 from tfhub_blocks.compute.predictions.prediction_output import write_predictions
@@ -413,3 +415,59 @@ def test_memory_does_not_hold_the_contents(colours_model: Path, tmp_path: Path) 
 
     # 3,000 more weigh 563 MiB.
     assert scored_in_a_process(4_000) - scored_in_a_process(1_000) < 100
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_features_are_kept_from_the_same_forward_pass(
+    engine, colours_model: Path, imported_encoder: Path, model: EngineScorer, images: Path, score
+) -> None:
+    keeping = of_model(load_served(colours_model, "test"), keep_features=True)
+    options = InferenceOptions(engine)
+    plain, _, _ = score(images, "plain", options=options)
+    kept, manifest, _ = score(images, "kept", by=keeping, options=options)
+    best, _, _ = score(images, "best", by=keeping, options=options, top_k=2)
+
+    encoder = load_encoder(imported_encoder, "test")
+    assert manifest.dimension == encoder.dimension
+    rows, others, chosen = (
+        [row for batch in open_predictions(folder, "test").batches() for row in batch.to_pylist()]
+        for folder in (kept, plain, best)
+    )
+    contents = [(images / row["path"]).read_bytes() for row in rows[:16]]
+    expected = np.asarray(encoder.encode(contents))
+    found = np.array([row.pop("vector") for row in rows])
+    np.testing.assert_allclose(found[:16], expected, rtol=2e-3, atol=1e-3)
+    for row, other, each in zip(rows, others, chosen, strict=True):
+        np.testing.assert_allclose(row["probabilities"], other["probabilities"], atol=1e-5)
+        assert (row["path"], row["id"], row["label"]) == (other["path"], other["id"], each["label"])
+        assert each["probabilities"] == row["probabilities"]
+        assert each["top_probabilities"][0] == row["probability"]
+
+
+def test_predictions_with_features_are_reused_where_they_are_needed(
+    colours_model: Path, model: EngineScorer, images: Path, score
+) -> None:
+    keeping = of_model(load_served(colours_model, "test"), keep_features=True)
+    plain, _, _ = score(images, "plain")
+    kept, first, _ = score(images, "kept", by=keeping, previous=open_predictions(plain, "test"))
+    assert first.scored > 0, "predictions without features cannot give features"
+    again, second, _ = score(images, "again", by=keeping, previous=open_predictions(kept, "test"))
+    assert (second.scored, second.dimension) == (0, first.dimension)
+    _, bare, _ = score(images, "bare", previous=open_predictions(kept, "test"))
+    assert (bare.scored, bare.dimension) == (0, 0)
+    assert [path.read_bytes() for path in sorted((again / "shards").iterdir())] == [
+        path.read_bytes() for path in sorted((kept / "shards").iterdir())
+    ]
+
+
+def test_features_of_anything_but_a_model_are_refused(
+    imported_encoder: Path, brightness_model: Path
+) -> None:
+    for paths in ((None, imported_encoder), (brightness_model, None)):
+        with pytest.raises(BlocksError, match="only a model of tfhub-blocks has features"):
+            open_scorer(*paths, trust_code=True, keep_features=True)
+
+
+def test_a_feature_too_large_for_float16_is_refused() -> None:
+    with pytest.raises(BlocksError, match="a feature of 1e\\+05 is too large for float16"):
+        answer_table(np.array([[1e5, 0.4, 0.6]], np.float32), ("a", "b"), None, True)

@@ -58,6 +58,8 @@ def test_all_tells_of_each_pipeline_and_of_one_that_is_broken(project):
         "fine_tuning",
         "latency_gate",
         "batch_inference",
+        "monitoring",
+        "monitoring_of_features",
     }
     found = {it["rule"]: it for it in record["findings"] if it["pipeline"] in ("toy", "gone")}
     assert found["team-ports"]["pipeline"] == "toy"

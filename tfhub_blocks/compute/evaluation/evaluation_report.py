@@ -113,8 +113,14 @@ def render_report(report: EvaluationPage) -> str:
     The verdict is "Passed" if every threshold was met, "Not passed" if any was missed, and
     "No verdict" if the report has no threshold. Intervals are labelled as 95 % intervals.
     """
-    return render(__file__, report=report, style=read_beside(__file__, ".css"), data_uri=_data_uri)
+    return render(__file__, report=report, style=report_style(), data_uri=data_uri)
 
 
-def _data_uri(content: bytes, media_type: str) -> str:
+def report_style() -> str:
+    """Return the style of reports, for a page of another template too."""
+    return read_beside(__file__, ".css")
+
+
+def data_uri(content: bytes, media_type: str) -> str:
+    """Return a URI that contains a picture or a sound."""
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"

@@ -13,6 +13,7 @@ import yaml
 from tfhub_blocks.compute.encoders.encoder import read_input
 from tfhub_blocks.compute.inference.computations import Computation
 from tfhub_blocks.compute.modalities.modality import Modality
+from tfhub_blocks.compute.models.feature_cut import with_features
 from tfhub_blocks.compute.models.packed_scorer import PROGRAM_NAME
 from tfhub_blocks.compute.tf.operations import import_packages
 from tfhub_blocks.compute.tf.saved_model_loading import load_checked
@@ -57,16 +58,27 @@ class ServedModel:
         """Return probabilities, [n, classes], for the result of ``prepare``, by the saved graph."""
         return self.loaded.classify(tf.convert_to_tensor(prepared))
 
-    def computation(self, batch_size: int, where: str) -> Computation:
-        """Return the computation of probabilities, float32 [batch_size, classes]."""
-        forward = traced(self.loaded.classify).get_concrete_function(self.input.spec(batch_size))
+    def computation(self, batch_size: int, where: str, keep_features: bool = False) -> Computation:
+        """Return the computation of probabilities, float32 [batch_size, classes].
+
+        With ``keep_features``, the encoder's features precede the probabilities in each row.
+
+        Raises:
+            BlocksError: The features cannot be kept; see ``with_features``.
+        """
+        spec = self.input.spec(batch_size)
+        forward = traced(self.loaded.classify).get_concrete_function(spec)
+        dimension = len(self.labels)
+        if keep_features:
+            forward = with_features(forward, spec, where)
+            dimension = int(forward.outputs[0].shape[-1])
         return Computation(
             where=where,
             input=self.input,
             prepare=self.prepare,
             forward=forward,
             batch_size=batch_size,
-            dimension=len(self.labels),
+            dimension=dimension,
             modules=(self.loaded,),
         )
 

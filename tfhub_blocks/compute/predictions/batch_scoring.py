@@ -82,7 +82,7 @@ class Scoring:
         share = self._own(share)
         size = self.model.batch_size(self.options)
         plan, ready = plan_work(share, self._ready, lambda ready: self._plan(ready, size))
-        earlier = EarlierAnswers(self.reusable(plan.kind)[0], self.top_k)
+        earlier = self.earlier(plan.kind)
         parts = self.parts(share)
         self._drop_changed(parts, plan, share)
         read: dict[int, list[Read]] = {}
@@ -109,6 +109,20 @@ class Scoring:
         """Return the finished parts of all workers and attempts."""
         return PartFiles(self._own(share).folder / PARTS_FOLDER)
 
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of the predictions."""
+        return predictions_schema(self.top_k, self.keep_features)
+
+    @property
+    def keep_features(self) -> bool:
+        """True if each answer contains the features."""
+        return self.model.keep_features
+
+    def earlier(self, kind: str) -> EarlierAnswers:
+        """Return the answers of earlier predictions that an engine would reproduce."""
+        return EarlierAnswers(self.reusable(kind)[0], self.top_k, self.keep_features)
+
     def reusable(self, kind: str) -> tuple[Predictions | None, str]:
         """Return the earlier predictions if an engine would reproduce them, else the reason."""
         if self.previous is None:
@@ -120,6 +134,8 @@ class Scoring:
         for name, before, now in zip(names, had, asked, strict=True):
             if before != now:
                 return None, f"{name} was {before}, and is now {now}"
+        if self.keep_features and not made.dimension:
+            return None, "they contain no features"
         return self.previous, ""
 
     def check_unreadable(self, count: int, some: pa.Table) -> None:
@@ -245,7 +261,7 @@ class Scoring:
         known = {row.item for row in rows if row.item and not row.fault} - computed - faults.keys()
         items = [*ids, *sorted(known)]
         answers = [
-            answer_table(vectors, self.model.labels, self.top_k),
+            answer_table(vectors, self.model.labels, self.top_k, self.keep_features),
             earlier.take(sorted(known)),
         ]
         index = {item: number for number, item in enumerate(items)}
@@ -262,4 +278,4 @@ class Scoring:
             pa.array(errors, pa.string()),
             pa.array([self.model_version] * len(rows)),
         ]
-        return pa.table(columns, schema=predictions_schema(self.top_k)).combine_chunks()
+        return pa.table(columns, schema=self.schema).combine_chunks()

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from tfhub_blocks.compute.predictions.scoring_rows import WHERE
+from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.features import ids_of
 from tfhub_blocks.records.formats.predictions import Predictions, answer_schema
 
@@ -19,27 +21,52 @@ GROUPS_HELD = 2
 
 
 def answer_table(
-    probabilities: NDArray[np.float32], labels: Sequence[str], top_k: int | None
+    rows: NDArray[np.float32],
+    labels: Sequence[str],
+    top_k: int | None,
+    keep_features: bool = False,
 ) -> pa.Table:
     """Convert probabilities, [n, classes], to answers (``answer_schema``).
 
-    Of equal probabilities, the first wins.
+    Of equal probabilities, the first wins. With ``keep_features``, the rows are [n, dimension +
+    classes], and begin with the features.
+
+    Raises:
+        BlocksError: A feature is too large for float16.
     """
+    width = rows.shape[1] - len(labels) if keep_features else 0
+    features, probabilities = rows[:, :width], rows[:, width:]
     names = pa.array(labels, pa.string())
-    width = min(top_k or 1, len(labels))
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :width]
+    most = min(top_k or 1, len(labels))
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :most]
     best = np.take_along_axis(probabilities, order, axis=1)
     columns = [names.take(pa.array(order[:, 0])), pa.array(best[:, 0], pa.float32())]
     if top_k:
-        columns += [_lists(names.take(pa.array(order.ravel())), width), _lists(best.ravel(), width)]
-    else:
-        columns.append(_lists(probabilities.ravel(), len(labels)))
-    return pa.table(columns, schema=answer_schema(top_k))
+        columns += [_lists(names.take(pa.array(order.ravel())), most), _lists(best.ravel(), most)]
+    if not top_k or keep_features:
+        columns.append(_lists(probabilities.astype(np.float32, copy=False).ravel(), len(labels)))
+    if keep_features:
+        columns.append(_lists(_halved(features).ravel(), width))
+    return pa.table(columns, schema=answer_schema(top_k, keep_features))
 
 
-def _lists(values: NDArray[np.float32] | pa.Array, width: int) -> pa.ListArray:
+def _halved(features: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Return features as float16."""
+    largest, limit = float(np.abs(features).max(initial=0)), float(np.finfo(np.float16).max)
+    if largest > limit:
+        raise BlocksError(
+            WHERE,
+            "keep_features",
+            f"a feature of {largest:.4g} is too large for float16",
+            f"features up to {limit:.0f}",
+            "Set keep_features=false",
+        )
+    return features.astype(np.float16)
+
+
+def _lists(values: NDArray[np.floating] | pa.Array, width: int) -> pa.ListArray:
     """Return the values in lists of one length."""
-    flat = values if isinstance(values, pa.Array) else pa.array(values, pa.float32())
+    flat = values if isinstance(values, pa.Array) else pa.array(values)
     ends = np.arange(0, len(flat) + 1, width, dtype=np.int32)
     return pa.ListArray.from_arrays(pa.array(ends), flat)
 
@@ -50,8 +77,10 @@ class EarlierAnswers:
     Memory contains 72 bytes for each row, and a few row groups.
     """
 
-    def __init__(self, predictions: Predictions | None, top_k: int | None) -> None:
-        self._schema = answer_schema(top_k)
+    def __init__(
+        self, predictions: Predictions | None, top_k: int | None, keep_features: bool = False
+    ) -> None:
+        self._schema = answer_schema(top_k, keep_features)
         self._files = list(predictions.files()) if predictions else []
         self._starts: list[int] = []
         self._groups: list[tuple[Path, int]] = []

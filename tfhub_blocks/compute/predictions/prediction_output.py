@@ -22,7 +22,6 @@ from tfhub_blocks.records.formats.predictions import (
     SUMMARY_NAME,
     PredictionManifest,
     PredictionWriter,
-    predictions_schema,
 )
 
 
@@ -128,20 +127,23 @@ def write_predictions(
         BlocksError: Too many places lack an answer.
     """
     parts, on_wait = scoring.parts(share), wait_progress(plan, progress)
-    earlier = EarlierAnswers(scoring.reusable(plan.kind)[0], scoring.top_k)
-    model, summary = scoring.model, Summary()
+    earlier = scoring.earlier(plan.kind)
+    model, summary, dimension = scoring.model, Summary(), 0
     facts = {
         "labels": list(model.labels),
         "model_digest": model.digest,
         "model_version": scoring.model_version,
     }
 
-    with PredictionWriter(folder, predictions_schema(scoring.top_k), facts) as writer:
+    with PredictionWriter(folder, scoring.schema, facts) as writer:
         for number in plan.numbers:
             table = parts.table(number, on_wait)
             summary.add(table, earlier)
             scoring.check_unreadable(summary.unreadable, table)
             writer.write(table)
+            if scoring.keep_features:
+                lengths = pc.max(pc.list_value_length(table["vector"])).as_py()
+                dimension = max(dimension, lengths or 0)
     if writer.rows != scoring.places.total:
         raise RuntimeError(f"{writer.rows} rows for {scoring.places.total} places")
     manifest = PredictionManifest(
@@ -156,6 +158,7 @@ def write_predictions(
         engine=plan.kind,
         precision=scoring.options.precision,
         shards=tuple(writer.names),
+        dimension=dimension,
     )
     manifest.write(folder)
     text = json.dumps(summary.as_dict(), indent=1, ensure_ascii=False)

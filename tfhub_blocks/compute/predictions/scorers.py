@@ -21,7 +21,13 @@ from tfhub_blocks.compute.inference.computations import (
     batched,
     in_order,
 )
-from tfhub_blocks.compute.inference.engine_selection import AUTO, sample_of, select_engine
+from tfhub_blocks.compute.inference.engine_interface import Forward
+from tfhub_blocks.compute.inference.engine_selection import (
+    AUTO,
+    ParitySample,
+    sample_of,
+    select_engine,
+)
 from tfhub_blocks.compute.inference.parity import usual_limit
 from tfhub_blocks.compute.inference.shared_work import InferenceOptions
 from tfhub_blocks.compute.models.served_model import ServedModel
@@ -67,6 +73,10 @@ class BatchScorer(Protocol):
     def modality(self) -> str:
         """The modality of its items; ``bytes`` if unknown."""
 
+    @property
+    def keep_features(self) -> bool:
+        """True if each answer begins with the encoder's features."""
+
     def batch_size(self, options: InferenceOptions) -> int:
         """Return the number of items in a batch on this machine."""
 
@@ -86,12 +96,24 @@ class BatchScorer(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class AnswerSample(ParitySample):
+    """A sample for rows of ``width`` features and the probabilities, which alone are compared."""
+
+    width: int = 0
+
+    def vectors(self, forward: Forward) -> NDArray[np.float32]:
+        """Return the probabilities of a forward pass for the sample, [items, classes]."""
+        return super().vectors(forward)[:, self.width :]
+
+
+@dataclass(frozen=True, eq=False)
 class EngineScorer:
     """The scorer of a tfhub-blocks model or an encoder, whose second half runs in an engine."""
 
     source: ServedModel | Encoder
     labels: tuple[str, ...]
     digest: str
+    keep_features: bool = False
 
     @property
     def modality(self) -> str:
@@ -104,16 +126,26 @@ class EngineScorer:
 
     def ready(self, asked: str, options: InferenceOptions, items: Iterator[Item]) -> Ready | None:
         """Select an engine; the sample is decoded once. See ``BatchScorer``."""
-        computation = self.source.computation(self.batch_size(options), WHERE)
+        size = self.batch_size(options)
+        computation = (
+            self.source.computation(size, WHERE, self.keep_features)
+            if isinstance(self.source, ServedModel)
+            else self.source.computation(size, WHERE)
+        )
         sample = _sample(computation, items)
         if not sample:
             return None
         limit = options.max_difference
+        compared = sample_of(computation, sample)
+        if width := computation.dimension - len(self.labels):
+            compared = AnswerSample(
+                **{**vars(compared), "reference": compared.reference[:, width:], "width": width}
+            )
         selected = select_engine(
             asked,
             options.precision,
             usual_limit(options.precision) if limit is None else limit,
-            sample_of(computation, sample),
+            compared,
         )
         engine = selected.engine
         report = {"candidates": dict(selected.candidates), "parity": asdict(selected.parity)}
@@ -135,6 +167,7 @@ class ProgramScorer:
 
     answerer: "PyfuncAnswerer"
     digest: str
+    keep_features: bool = False
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -209,29 +242,40 @@ class ProgramScorer:
         return [batch[number][0] for number in np.flatnonzero(finite)], rows[finite]
 
 
-def open_scorer(model: Path | None, encoder: Path | None, trust_code: bool = False) -> BatchScorer:
+def open_scorer(
+    model: Path | None, encoder: Path | None, trust_code: bool = False, keep_features: bool = False
+) -> BatchScorer:
     """Open the scorer of a model or of an encoder; every byte is checked before loading.
 
     The scores of an encoder are its output, and its labels are the numbers of the columns.
 
     Raises:
         BlocksError: The arguments are not exactly one path, the path is no model or encoder, a
-            file was changed, or the model cannot be loaded on this machine.
+            file was changed, the model cannot be loaded on this machine, or features are to be kept
+            of what is no model of tfhub-blocks.
     """
     folder = find_answering(model, encoder, WHERE, trust_code)
+    if keep_features and (folder.is_pyfunc or encoder is not None):
+        raise BlocksError(
+            WHERE,
+            "keep_features",
+            "only a model of tfhub-blocks has features next to its probabilities",
+            "a model of train_head or fine_tune",
+            "Set keep_features=false, or pass such a model",
+        )
     if folder.is_pyfunc:
         digest = folder.digest()  # before any code runs
         return ProgramScorer(folder.pyfunc(Runtime()), digest)
     use_one_thread_per_operation()
     source = folder.load()
     if isinstance(source, ServedModel):
-        return of_model(source)
+        return of_model(source, keep_features)
     return EngineScorer(source, source.labels, open_folder(folder.path, pins.FORMAT, WHERE).digest)
 
 
-def of_model(served: ServedModel) -> EngineScorer:
+def of_model(served: ServedModel, keep_features: bool = False) -> EngineScorer:
     """Return the scorer of a loaded tfhub-blocks model."""
-    return EngineScorer(served, served.labels, served.digest)
+    return EngineScorer(served, served.labels, served.digest, keep_features)
 
 
 def _sample(computation: Computation, items: Iterator[Item]) -> list[tuple[list[str], Any]]:

@@ -3,7 +3,7 @@
 # decision 73
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,12 +29,21 @@ def tracking_locked() -> Iterator[None]:
         yield
 
 
-def track(name: str, values: Mapping[str, float], tags: Mapping[str, str], folder: Path) -> None:
-    """Log numbers, tags and a folder of files to MLflow.
+def track(
+    name: str,
+    values: Mapping[str, float],
+    tags: Mapping[str, str],
+    folder: Path,
+    series: Mapping[str, Sequence[float]] | None = None,
+) -> None:
+    """Log numbers, tags, a folder of files and series of numbers to MLflow.
 
     They become one new run, or on Azure ML a part of the job's run.
     """
     with tracking_locked(), mlflow.start_run(run_name=name):
         mlflow.log_metrics(dict(values))
+        for key, found in (series or {}).items():
+            for number, value in enumerate(found):
+                mlflow.log_metric(key, value, step=number)
         mlflow.set_tags(dict(tags))
         mlflow.log_artifacts(str(folder), name)

@@ -27,24 +27,32 @@ TOP = (
     pa.field("top_labels", pa.list_(pa.string())),
     pa.field("top_probabilities", pa.list_(pa.float32())),
 )
+# The encoder's features, for a later comparison of items without a forward pass.
+VECTOR = pa.field("vector", pa.list_(pa.float16()))
 
 
-def answer_schema(top_k: int | None) -> pa.Schema:
-    """Return the columns of an answer: all probabilities in the order of labels, or the largest."""
-    return pa.schema([LABEL, PROBABILITY, *(TOP if top_k else [ALL])])
+def answer_schema(top_k: int | None, keep_features: bool = False) -> pa.Schema:
+    """Return the columns of an answer: all probabilities in the order of labels, or the largest.
+
+    With ``keep_features``, an answer has all probabilities in any case, and ``vector``.
+    """
+    columns = [LABEL, PROBABILITY, *(TOP if top_k else [ALL])]
+    if keep_features:
+        columns += [*([ALL] if top_k else []), VECTOR]
+    return pa.schema(columns)
 
 
-def predictions_schema(top_k: int | None) -> pa.Schema:
+def predictions_schema(top_k: int | None, keep_features: bool = False) -> pa.Schema:
     """Return the schema: ``path``, ``id``, the answer or the ``error``, and ``model_version``.
 
     ``path`` is the item's path in the data. ``id`` is the SHA-256 of the content, or null if the
-    content could not be read.
+    content could not be read. With ``keep_features``, the answer contains the features.
     """
     return pa.schema(
         [
             pa.field("path", pa.string(), nullable=False),
             pa.field("id", pa.string()),
-            *answer_schema(top_k),
+            *answer_schema(top_k, keep_features),
             pa.field("error", pa.string()),
             pa.field("model_version", pa.string(), nullable=False),
         ]
@@ -57,7 +65,8 @@ class PredictionManifest:
 
     ``model_version`` is the model's NAME:VERSION in the registry, or its digest; each row contains
     it. ``engine`` is the kind of engine, ``precision`` the precision of products. ``scored`` is the
-    number of contents that this run computed; the answers to the others were known.
+    number of contents that this run computed; the answers to the others were known. ``dimension``
+    is the length of each item's features, or 0 if the folder contains no features.
     """
 
     rows: int
@@ -71,6 +80,7 @@ class PredictionManifest:
     engine: str
     precision: str
     shards: tuple[str, ...]
+    dimension: int = 0
 
     def write(self, folder: Path) -> None:
         """Write the manifest into the predictions' folder."""
