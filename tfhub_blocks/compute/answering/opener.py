@@ -1,5 +1,7 @@
 """The opener of each folder that answers: a tfhub-blocks model, an encoder, or an MLflow pyfunc."""
 
+# decision 68
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,6 +4,8 @@ While contents are read, they are spilled to a file. Then they are sorted by id 
 shards. The items, their splits and their order depend only on the contents.
 """
 
+# decisions 76 and 79
+
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping

@@ -1,6 +1,6 @@
 """The champion, which is the model in production: its files, and a comparison on equal items."""
 
-# decision 51
+# decisions 51 and 79
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

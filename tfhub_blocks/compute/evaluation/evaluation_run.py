@@ -1,6 +1,6 @@
 """An evaluation: the model's answers on a split, their metrics, plots, and thresholds."""
 
-# decision 51
+# decisions 51 and 79
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence

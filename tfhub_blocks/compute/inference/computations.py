@@ -1,5 +1,7 @@
 """Computations: a vector for each item, batch by batch, by any engine."""
 
+# decision 75
+
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor

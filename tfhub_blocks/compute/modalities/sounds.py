@@ -1,6 +1,6 @@
 """Sounds: files that libsndfile reads, such as WAV, FLAC, MP3 and AIFF."""
 
-# decision 8
+# decisions 8 and 77
 
 import io
 from collections.abc import Callable, Iterator

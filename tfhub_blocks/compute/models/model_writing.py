@@ -1,6 +1,6 @@
 """Self-contained MLflow models: preprocessing, encoder and head in one SavedModel."""
 
-# decisions 5 and 58
+# decisions 5, 58 and 75
 
 import tempfile
 from collections.abc import Mapping

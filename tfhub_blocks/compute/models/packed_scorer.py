@@ -4,7 +4,7 @@ A model contains this file in ``program.zip``. Python reads no bytecode cache fo
 program that runs is the source in the zip file, whatever lies next to it.
 """
 
-# decisions 5, 8 and 58
+# decisions 5, 8, 58 and 75
 
 import hashlib
 import importlib

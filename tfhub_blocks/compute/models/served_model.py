@@ -1,5 +1,7 @@
 """Models for serving, in two halves, so that an engine can accelerate the second half."""
 
+# decision 75
+
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """The frame around every step: checked parameters, complete or absent outputs, and lineage."""
 
-# decisions 6 and 17
+# decisions 6, 17 and 70
 
 import time
 import traceback

@@ -1,6 +1,6 @@
 """Fine-tuning of an encoder above a cut: returns the better of the probe and the tuned model."""
 
-# decision 22
+# decisions 22 and 94
 
 import hashlib
 import json

@@ -1,5 +1,7 @@
 """Models that may be deployed online: registered, unchanged, measured, and pinned for real time."""
 
+# decision 68
+
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -1,6 +1,6 @@
 """The cost of an online endpoint until its end date, checked against the budget beforehand."""
 
-# decision 47
+# decisions 47 and 84
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """One step as a process: its log, its progress, its time limit, and its end."""
 
-# decisions 3 and 58
+# decisions 3, 58, 69 and 71
 
 import json
 import os

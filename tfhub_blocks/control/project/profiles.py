@@ -1,6 +1,6 @@
 """Profiles: where a pipeline runs and under which limits, separate from the pipeline itself."""
 
-# decision 10
+# decisions 10 and 70
 
 import os
 import re

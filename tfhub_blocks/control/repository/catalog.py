@@ -1,5 +1,7 @@
 """Pipelines and steps by name, and the settings of a pipeline on the command line."""
 
+# decision 70
+
 import ast
 import importlib
 import importlib.util

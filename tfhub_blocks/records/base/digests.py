@@ -1,6 +1,6 @@
 """Digests of files, folders and records. Every pin in a project is one of these digests."""
 
-# decision 2
+# decisions 2 and 57
 
 import hashlib
 import json

@@ -1,6 +1,6 @@
 """Imports of a project's code from its source: bytecode caches are neither read nor written."""
 
-# decision 60
+# decisions 60 and 61
 
 import sys
 import sysconfig
