@@ -234,11 +234,19 @@ def test_endpoint_that_got_more_time_meanwhile_is_kept(toy, azure, monkeypatch):
     assert names(azure) == ["old"]
 
 
-def test_batch_endpoint_of_others_is_left_alone(toy, azure):
-    endpoint = BatchEndpoint(name="toys", tags={"owner": "them"})
+@pytest.mark.parametrize(
+    ("tags", "problem"),
+    [
+        ({"made": "by hand"}, "exists without the tag tfhub_blocks.until"),
+        ({"owner": "tester"}, "exists without the tag tfhub_blocks.until"),
+        ({"owner": "them", UNTIL: "2999-01-01"}, "toys belongs to owner them"),
+    ],
+)
+def test_batch_endpoint_of_others_is_left_alone(toy, azure, tags, problem):
+    endpoint = BatchEndpoint(name="toys", tags=tags)
     azure.client().batch_endpoints.begin_create_or_update(endpoint).result()
-    assert "exists without the tag tfhub_blocks.until" in deploy(toy).err
-    assert azure.workspace.get("batchEndpoints/toys")["tags"] == {"owner": "them"}
+    assert problem in deploy(toy).err
+    assert azure.workspace.get("batchEndpoints/toys")["tags"] == tags
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,11 @@ from loopback.requests import Fault
 from loopback.resources import NO_QUOTA
 from release_project import git
 
+from tfhub_blocks.control.deployments.online_endpoints import TRUST_VARIABLE
 from tfhub_blocks.control.project.output_store import content_digest
+from tfhub_blocks.records.base.digests import files_sha256
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, Provenance
+from tfhub_blocks.records.formats.models import MODEL, PYFUNC
 from tfhub_blocks.records.formats.runtimes import Runtime, Speeds
 from tfhub_blocks.records.pins import pins
 
@@ -53,10 +57,34 @@ longest_days = 10
 
 
 def write_model(folder, inference, runtime):
-    """The folder of a model that nobody computes here; its digest."""
+    """The folder of a model that nobody computes here, with its statement; its digest."""
     folder.mkdir()
     (folder / "MLmodel").write_text("flavors: {}\n")
     (folder / "weights").write_text(folder.name)
+    write_pin(folder, inference)
+    if runtime:
+        runtime.write(folder)
+    return state(folder, MODEL)
+
+
+def write_foreign_model(folder):
+    """The folder of an MLflow model of others as check_latency leaves it; its digest."""
+    folder.mkdir()
+    (folder / "MLmodel").write_text("flavors: {python_function: {loader_module: theirs}}\n")
+    RUNTIME.write(folder)
+    return state(folder, PYFUNC)
+
+
+def state(folder, written):
+    """Write the statement of a folder's files; return their digest."""
+    files = files_sha256(folder)
+    Lineage(
+        "model", str(written), files, Provenance("test", {}, (), *["0" * 64] * 2, "", "")
+    ).write(folder)
+    return content_digest(folder)
+
+
+def write_pin(folder, inference):
     files = {"saved_model.pb": pins.PinnedFile("0" * 64, 1)}
     pins.Pin(
         name="toy-encoder",
@@ -75,9 +103,6 @@ def write_model(folder, inference, runtime):
         ),
         files=files,
     ).write(folder / pins.PIN_NAME)
-    if runtime:
-        runtime.write(folder)
-    return content_digest(folder)
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +118,17 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("claimed", "realtime", RUNTIME, {}),
         ("placeless", "realtime", replace(RUNTIME, compute_size=None), {"latency_digest": "1"}),
         ("edited", "realtime", RUNTIME, {"latency_digest": "1" * 64}),
+        ("unstated", "realtime", RUNTIME, {"latency_digest": "1" * 64}),
     ):
         tags = {"model_digest": write_model(runs / name, inference, runtime), **told}
         client.create_registered_model(name)
         named = {f"tfhub_blocks.{key}": value for key, value in tags.items()}
         client.create_model_version(name, str(runs / name), tags=named)
+    tags = {"model_digest": write_foreign_model(runs / "foreign"), "latency_digest": "1" * 64}
+    client.create_registered_model("foreign")
+    named = {f"tfhub_blocks.{key}": value for key, value in tags.items()}
+    client.create_model_version("foreign", str(runs / "foreign"), tags=named)
+    (runs / "unstated" / STATEMENT_NAME).unlink()
     (runs / "edited" / "weights").write_text("others")
     return runs
 
@@ -173,6 +204,14 @@ def test_model_is_deployed_as_it_was_measured(served, azure, project):
     assert not any("/control/" in name or "/commands/" in name for name in files)
 
 
+def test_model_of_others_is_deployed_if_its_code_is_trusted(served, azure):
+    assert served("foreign", "--trust-code").status == 0
+    endpoint = only(azure.workspace.endpoints("onlineEndpoints"))
+    it = only(azure.workspace.deployments("onlineEndpoints", endpoint["name"]))
+    assert it["properties"]["environmentVariables"][TRUST_VARIABLE] == "true"
+    assert it["tags"]["tfhub_blocks.trusted_code"] == "true"
+
+
 def test_what_is_told(served, golden, azure):
     first = normal(served().out)
     azure.recorder.clear()
@@ -195,6 +234,9 @@ REFUSED = (
     ("claimed",),
     ("placeless",),
     ("edited",),
+    ("unstated",),
+    ("unstated", "--trust-code"),
+    ("foreign",),
     ("anmals",),
     ("azureml:animals",),
     ("animals", "--instance-type", "Standard_NC4as_T4_v3"),
@@ -295,13 +337,21 @@ def test_model_of_the_workspace_is_read_before_it_is_deployed(served, azure, reg
     assert "has no model theirs:3" in served("azureml:theirs:3").err
 
 
-def test_endpoint_of_others_is_left_alone(served, azure):
-    endpoint = ManagedOnlineEndpoint(name="theirs", tags={"owner": "them"})
+@pytest.mark.parametrize(
+    ("tags", "problem"),
+    [
+        ({"made": "by hand"}, "exists without the tag tfhub_blocks.until"),
+        ({"owner": "tester"}, "exists without the tag tfhub_blocks.until"),
+        ({"owner": "them", "tfhub_blocks.until": "2999-01-01"}, "theirs belongs to owner them"),
+    ],
+)
+def test_endpoint_of_others_is_left_alone(served, azure, tags, problem):
+    endpoint = ManagedOnlineEndpoint(name="theirs", tags=tags)
     azure.client().online_endpoints.begin_create_or_update(endpoint).result()
     outcome = served("animals", "--name", "theirs")
     assert outcome.status == 2
-    assert "exists without the tag tfhub_blocks.until" in outcome.err
-    assert only(azure.workspace.endpoints("onlineEndpoints"))["tags"] == {"owner": "them"}
+    assert problem in outcome.err
+    assert only(azure.workspace.endpoints("onlineEndpoints"))["tags"] == tags
 
 
 def test_another_end_and_another_model_change_what_is_there(served, azure, registry, tmp_path):

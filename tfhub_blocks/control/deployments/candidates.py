@@ -71,7 +71,7 @@ def open_candidate(
         is_foreign = _is_foreign(found.folder)
         if is_foreign:
             remedy = "Review this code, then pass --trust-code"
-            check_trusted(found.folder, trust_code, WHERE, remedy)
+            check_trusted(found.folder, trust_code, WHERE, remedy, text)
         runtime = _measured(text, found.folder, found.tags)
         asset = None if found.is_there else _asset(found)
         reference = f"azureml:{found.name}:{found.version}"

@@ -60,7 +60,8 @@ def check_asset_owner(connection: Connection, where: str, kind: str, name: str, 
     operations = client.models if kind == "model" else client.data
 
     def versions(asset: str) -> Iterable[Any]:
-        return list(operations.list(asset))
+        # A plain text: for data in a registry, the SDK sends the name of its enum's member.
+        return list(operations.list(asset, list_view_type="ActiveOnly"))
 
     for version in find(where, f"{kind} {name}", versions, name) or ():
         check_owner(where, f"{kind} {name}", version, owner)

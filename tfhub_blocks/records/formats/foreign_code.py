@@ -38,7 +38,7 @@ _PICKLE_PROTOCOLS = b"\x02\x03\x04\x05"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
-def check_trusted(model: Path, is_trusted: bool, where: str, remedy: str) -> None:
+def check_trusted(model: Path, is_trusted: bool, where: str, remedy: str, what: str = "") -> None:
     """Refuse an MLflow model that tfhub-blocks did not build, unless a person trusts its code.
 
     Args:
@@ -46,6 +46,7 @@ def check_trusted(model: Path, is_trusted: bool, where: str, remedy: str) -> Non
         is_trusted: True if a person trusts the code.
         where: The command or step, for messages.
         remedy: An instruction how to trust the code.
+        what: The model as the user names it, for messages; its folder if empty.
 
     Raises:
         BlocksError: The code is not trusted; or tfhub-blocks built the model, whose statement is
@@ -54,7 +55,7 @@ def check_trusted(model: Path, is_trusted: bool, where: str, remedy: str) -> Non
     if is_own(model):
         raise BlocksError(
             where,
-            str(model),
+            what or str(model),
             "tfhub-blocks built this model, but its statement is missing or describes another kind",
             "the statement that was written with the model",
             "Take the model again from its run or from the registry",
@@ -64,7 +65,7 @@ def check_trusted(model: Path, is_trusted: bool, where: str, remedy: str) -> Non
         more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         raise BlocksError(
             where,
-            str(model),
+            what or str(model),
             "tfhub-blocks did not build this model, and loading it runs code: "
             + ", ".join(found[:SHOWN])
             + more,
