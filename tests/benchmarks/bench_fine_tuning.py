@@ -274,7 +274,7 @@ def run_equal(work: Path, network: str, epochs: int) -> dict[str, float]:
     most, most_reversed = 0.0, 0.0
     for number in range(STEPS_COMPARED):
         drawn = random.permutation(len(contents))[:BATCH_SIZE]
-        given = cut.encoder.preprocess(tf.constant([contents[i] for i in drawn]))
+        given = tf.constant(cut.encoder.prepare([contents[i] for i in drawn]))
         soft = np.eye(CLASSES, dtype=np.float32)[targets[drawn]]
         rest = (np.ones(BATCH_SIZE, np.float32), RATE, number + 1)
         loss = other.step(given, soft, *rest)[0]

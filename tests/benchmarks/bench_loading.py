@@ -37,11 +37,10 @@ import json, sys, time
 from pathlib import Path
 begun = time.perf_counter()
 from tfhub_blocks.compute.encoders.encoder import load_encoder
-from tfhub_blocks.compute.tf.tensorflow_setup import tf
 imported = time.perf_counter()
 encoder = load_encoder(Path(sys.argv[1]), "bench")
 loaded = time.perf_counter()
-encoder.features(encoder.preprocess(tf.constant([encoder.example()]))).numpy()
+encoder.encode(encoder.input.samples()[:1])
 first = time.perf_counter()
 print(json.dumps([imported - begun, loaded - imported, first - loaded]))
 """

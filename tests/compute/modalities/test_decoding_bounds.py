@@ -12,13 +12,14 @@ from tfhub_blocks.compute.modalities.images import Images
 from tfhub_blocks.compute.modalities.waveforms import decode
 
 
-def png(width: int, height: int) -> bytes:
+def png(width: int, height: int, pixels: bytes = b"") -> bytes:
     def chunk(kind: bytes, content: bytes) -> bytes:
         checksum = struct.pack(">I", zlib.crc32(kind + content))
         return struct.pack(">I", len(content)) + kind + content + checksum
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
 
 
 def test_image_that_claims_too_many_pixels_is_refused_before_decoding() -> None:
@@ -26,9 +27,10 @@ def test_image_that_claims_too_many_pixels_is_refused_before_decoding() -> None:
 
     with pytest.raises(ValueError, match="the image has 900,000,000 pixels, more than"):
         images.decode(png(30_000, 30_000))
-    small = png(8, 8)
-    assert images.decode(small) == small
-    assert images.decode(b"no image") == b"no image"
+    white = zlib.compress(8 * (b"\0" + 24 * b"\xff"))
+    assert np.array_equal(images.decode(png(8, 8, white)), np.ones((8, 8, 3)))
+    with pytest.raises(ValueError, match=r"^the file is not an image$"):
+        images.decode(b"no image")
 
 
 def test_sound_that_claims_too_many_samples_is_refused_before_decoding() -> None:
