@@ -219,7 +219,10 @@ def pyfunc(tmp_path):
 @pytest.mark.parametrize("name", ["__pycache__/ones.cpython-311.pyc", "numpy.pyc", "a/b.pyc"])
 @pytest.mark.parametrize(
     "read",
-    [lambda path: open_scorer(path, None), lambda path: open_answerer(path, where="serve")],
+    [
+        lambda path: open_scorer(path, None, trust_code=True),
+        lambda path: open_answerer(path, where="serve", trust_code=True),
+    ],
     ids=["score_batch", "serve"],
 )
 def test_bytecode_in_somebodys_model_is_named_and_not_run(name, read, pyfunc, tmp_path):
@@ -232,10 +235,10 @@ def test_bytecode_in_somebodys_model_is_named_and_not_run(name, read, pyfunc, tm
 
 def test_somebodys_model_stays_as_it_was_when_it_is_loaded(pyfunc, monkeypatch):
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
-    before = find_answering(pyfunc, None, "test").digest()
-    answerer = open_answerer(pyfunc, where="serve")
+    before = find_answering(pyfunc, None, "test", trust_code=True).digest()
+    answerer = open_answerer(pyfunc, where="serve", trust_code=True)
     assert answerer([b"x"]).tolist() == [[1.0, 0.0]]
-    assert find_answering(pyfunc, None, "test").digest() == before
+    assert find_answering(pyfunc, None, "test", trust_code=True).digest() == before
     assert not list(pyfunc.rglob("__pycache__"))
 
 
@@ -249,8 +252,8 @@ def test_changed_pyfunc_with_a_statement_is_not_run(pyfunc, tmp_path):
     program = tmp_path / "made/ones.py"
     program.write_text(f"open({str(tmp_path / 'marker')!r}, 'w')\n{program.read_text()}")
     for read in (
-        lambda path: open_scorer(path, None),
-        lambda path: open_answerer(path, where="serve"),
+        lambda path: open_scorer(path, None, trust_code=True),
+        lambda path: open_answerer(path, where="serve", trust_code=True),
     ):
         with pytest.raises(BlocksError, match=r"file ones\.py has sha256"):
             read(tmp_path / "made")

@@ -46,7 +46,7 @@ def write_images(folder: Path) -> Path:
     random = np.random.default_rng(3)
     for label, tint in {"dark": 60, "light": 180}.items():
         (folder / label).mkdir(parents=True)
-        for index in range(40):
+        for index in range(80):  # 15 % of both classes: more than min_test_items
             pixels = np.clip(random.normal(tint, 50, (24, 24, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / label / f"{index}.png")
     return folder

@@ -61,7 +61,7 @@ def test_a_folder_without_labels_is_scored_and_what_cannot_be_read_is_told_in_it
         "notes.txt": "the file is not an image",
     }
     assert "44 rows, 40 contents scored, 3 unreadable: " in done.stdout
-    assert "unreadable: day0/cut.png: the content cannot be decoded" in done.stdout
+    assert "unreadable: day0/cut.png: the image is truncated\n" in done.stdout
     lineage = read_lineage(tmp_path / "predictions")
     digest = read_lineage(colours_model).digest
     assert {row["model_version"] for row in rows} == {digest}
