@@ -1,6 +1,6 @@
 """Ways by the request: what is asked for beside, or in place of, the lock."""
 
-from release_project import commit
+from release_project import commit, edit, lock_file
 from ways import surface
 
 way = surface("The request", "release")
@@ -46,8 +46,9 @@ def request_schedule(project):
     return ("schedule", "apply")
 
 
-@way("let a schedule submit the lock by its name")
+@way("let a schedule submit a lock that was edited")
 def request_schedule_of_lock(project):
+    edit(project, str(lock_file()), "count = 3", "count = 4")
     project.write(
         "pipelines/schedules/night.toml",
         'format_version = 1\npipeline = "first"\nprofile = "strict"\ntime_zone = "UTC"\n'
