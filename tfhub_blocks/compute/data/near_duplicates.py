@@ -35,8 +35,9 @@ LEAST_CORRELATION = 0.9
 MOST_BITS = 16
 TABLES = 24
 
-# In a bucket of equal keys, an item is compared with this many others.
-NEIGHBOURS = 16
+# In a bucket of equal keys, an item is compared with this many others: buckets of texts contain few
+# that are not near, and each pair takes memory.
+TEXT_NEIGHBOURS, NEIGHBOURS = 4, 16
 # A larger group consists of items from one template, and not of copies.
 MOST_IN_GROUP, LARGEST_SHARE = 10, 0.1
 
@@ -108,6 +109,7 @@ def _text_pairs(contents: Callable[[int], bytes], count: int, folder: Path) -> P
     return _confirmed(
         (np.asarray(keys[band, :count]) for band in range(bands)),
         lambda pairs: np.array([is_near(*pair) for pair in pairs.tolist()], bool),
+        TEXT_NEIGHBOURS,
     )
 
 
@@ -145,7 +147,7 @@ def _fingerprint_pairs(
         near: NDArray[np.bool_] = products.sum(axis=1) >= LEAST_CORRELATION
         return near
 
-    pairs = _confirmed(_bit_samples(bits[:known]), are_near)
+    pairs = _confirmed(_bit_samples(bits[:known]), are_near, NEIGHBOURS)
     return np.sort(numbers[pairs], axis=1)
 
 
@@ -159,14 +161,16 @@ def _bit_samples(bits: NDArray[np.uint64]) -> Iterator[NDArray[np.uint64]]:
 
 
 def _confirmed(
-    tables: Iterable[NDArray[np.uint64]], are_near: Callable[[Pairs], NDArray[np.bool_]]
+    tables: Iterable[NDArray[np.uint64]],
+    are_near: Callable[[Pairs], NDArray[np.bool_]],
+    neighbours: int,
 ) -> Pairs:
     """Return the pairs that share a key in some table and are near, sorted."""
     found: list[Pairs] = []
     for keys in tables:
         order = np.argsort(keys, kind="stable")
         ordered = keys[order]
-        for distance in range(1, NEIGHBOURS + 1):
+        for distance in range(1, neighbours + 1):
             same = np.flatnonzero(ordered[distance:] == ordered[:-distance])
             if not same.size:
                 break
