@@ -12,7 +12,7 @@ from tfhub_blocks.compute.step.step_frame import step
     display_name="Monitor drift",
     description="Test whether the items of a model have moved, with a bounded chance of a false "
     "alarm over all looks, and estimate the accuracy on them. Nothing is computed by the encoder.",
-    environment="azureml:tfhub-blocks-cpu:bff2af3ff154",
+    environment="azureml:tfhub-blocks-cpu:0e8ca113f6d0",
     tags={"role": "cpu", "category": "evaluate"},
 )
 def monitor_drift(

@@ -9,8 +9,7 @@ and the reverse.
 # decision 80
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,51 +68,61 @@ def assign_splits(
         earlier = np.full(len(ids), UNKNOWN, np.int8)
     if not len(ids):
         return np.empty(0, np.int8)
-    numbers, of_item = np.unique(groups, return_inverse=True)
-    before: list[set[int]] = [set() for _ in numbers]
-    names = [""] * len(numbers)
-    members: list[set[int]] = [set() for _ in numbers]
-    for item, (group, known, label) in enumerate(
-        zip(of_item.tolist(), earlier.tolist(), classes.tolist(), strict=True)
-    ):
-        if known != UNKNOWN:
-            before[group].add(known)
-        members[group].add(label)
-        if not names[group] or ids[item] < names[group]:
-            names[group] = ids[item]
-    splits = np.array([_kept(known) for known in before], np.int8)
-    _fill(splits, members, names, fractions)
+    of_item = np.unique(groups, return_inverse=True)[1]
+    count = int(of_item.max()) + 1
+    splits = _kept(of_item, earlier, count)
+    names = _names(ids, of_item)
+    _fill(splits, classes, of_item, names, fractions)
     found: Codes = splits[of_item]
     return np.where(earlier != UNKNOWN, earlier, found).astype(np.int8)
 
 
-def _kept(before: set[int]) -> int:
-    """Return the split of a group's new items, from the splits of its earlier items."""
-    if not before:
-        return UNKNOWN
-    if TEST in before:
-        return TEST if before == {TEST} else LEFT_OUT
-    return TRAIN if TRAIN in before else VALIDATION
+def _kept(of_item: NDArray[np.integer], earlier: Codes, count: int) -> Codes:
+    """Return the split of each group's new items, from the splits of its earlier items."""
+    before = np.zeros((count, len(SPLITS)), bool)
+    known = earlier != UNKNOWN
+    before[of_item[known], earlier[known]] = True
+    others = before[:, TRAIN] | before[:, VALIDATION]
+    splits = np.full(count, UNKNOWN, np.int8)
+    splits[before[:, VALIDATION]] = VALIDATION
+    splits[before[:, TRAIN]] = TRAIN
+    splits[before[:, TEST]] = TEST
+    splits[before[:, TEST] & others] = LEFT_OUT
+    return splits
+
+
+def _names(ids: Sequence[str], of_item: NDArray[np.integer]) -> NDArray[np.bytes_]:
+    """Return the name of each group: the lowest id of its items."""
+    width = max(len(item.encode()) for item in ids)
+    encoded = np.fromiter((item.encode() for item in ids), f"S{width}", len(ids))
+    order = np.argsort(encoded, kind="stable")
+    firsts = np.unique(of_item[order], return_index=True)[1]
+    found: NDArray[np.bytes_] = encoded[order[firsts]]
+    return found
 
 
 def _fill(
-    splits: Codes, members: Sequence[set[int]], names: Sequence[str], fractions: SplitFractions
+    splits: Codes,
+    classes: NDArray[np.integer],
+    of_item: NDArray[np.integer],
+    names: NDArray[np.bytes_],
+    fractions: SplitFractions,
 ) -> None:
     """Assign each group that has no split yet."""
-    of_class: dict[int, list[int]] = defaultdict(list)
-    for group, labels in enumerate(members):
-        if splits[group] != LEFT_OUT:
-            for label in labels:
-                of_class[label].append(group)
-
-    def position(group: int) -> bytes:
-        return hashlib.sha256(f"{fractions.salt}\n{names[group]}".encode()).digest()
-
-    ordered = {label: sorted(of, key=position) for label, of in of_class.items()}
+    salt = f"{fractions.salt}\n".encode()
+    places = (hashlib.sha256(salt + bytes(name)).digest() for name in names)
+    # A digest may end in zeros, which fixed-width bytes drop; the order stays the same.
+    position = np.argsort(np.argsort(np.fromiter(places, "S32", len(names)), kind="stable"))
+    ordered = {}
+    for label in np.unique(classes).tolist():
+        of = np.unique(of_item[classes == label])
+        of = of[splits[of] != LEFT_OUT]
+        if of.size:
+            ordered[label] = of[np.argsort(position[of])]
     # The rarest class first: groups with items of several classes are scarce for it (Sechidis et
     # al., On the stratification of multi-label data, 2011).
     rarest_first = sorted(
-        ordered, key=lambda label: (len(ordered[label]), names[ordered[label][0]])
+        ordered, key=lambda label: (ordered[label].size, names[ordered[label][0]])
     )
     needs = [(TRAIN, 1), (TEST, None), (VALIDATION, None)]
     for is_least in (True, False):
@@ -126,14 +135,10 @@ def _fill(
     splits[splits == UNKNOWN] = TRAIN
 
 
-def _take(splits: Codes, groups: Iterable[int], split: int, number: int) -> None:
+def _take(splits: Codes, groups: NDArray[np.integer], split: int, number: int) -> None:
     """Put the first groups without a split into one, at most a number of them."""
-    for group in groups:
-        if number <= 0:
-            return
-        if splits[group] == UNKNOWN:
-            splits[group] = split
-            number -= 1
+    free = groups[splits[groups] == UNKNOWN]
+    splits[free[: max(number, 0)]] = split
 
 
 def joined(first: NDArray[np.integer], second: NDArray[np.integer]) -> NDArray[np.int64]:
