@@ -40,7 +40,7 @@ def monitoring(
         earlier=earlier,
         labels=labels,
         snapshot=snapshot,
-        items=data,
+        data=data,
         alarm_level=alarm_level,
         least_accuracy=least_accuracy,
         labels_wanted=labels_wanted,

@@ -43,7 +43,7 @@ def monitor_drift(
         optional=True,
         description="Snapshot of the training data, whose items the report shows.",
     ) = None,
-    items: Input(
+    data: Input(
         type="uri_folder",
         optional=True,
         description="Snapshot or folder of the new items, which the report shows.",
@@ -70,5 +70,5 @@ def monitor_drift(
         from tfhub_blocks.compute.monitoring.monitoring_run import MonitoringOptions, run_monitoring
 
         options = MonitoringOptions(alarm_level, least_accuracy, labels_wanted)
-        paths = [given and Path(given) for given in (earlier, labels, snapshot, items)]
+        paths = [given and Path(given) for given in (earlier, labels, snapshot, data)]
         run_monitoring(run, *paths, options)

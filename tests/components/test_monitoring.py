@@ -69,7 +69,7 @@ def test_predictions_with_features_are_compared_and_a_change_raises_the_alarm(
         out = tmp_path / f"predictions{number}"
         done = execute_step("score_batch", {**given, "engine": "tensorflow"}, {"predictions": out})
         assert done.returncode == 0, done.stderr
-        given = {**trained, "current": out, "snapshot": coloured_snapshot, "items": data}
+        given = {**trained, "current": out, "snapshot": coloured_snapshot, "data": data}
         if records:
             given["earlier"] = tmp_path / "look0"
         done = execute_step("monitor_drift", given, {"monitoring": tmp_path / f"look{number}"})
