@@ -94,9 +94,13 @@ def print_outcome(record: RunRecord, stream: TextIO) -> None:
         f"\n{record.run}: {record.status} in {record.seconds:.1f} s, "
         f"{len(record.steps)} steps, {reused} reused"
     )
+    # Warnings about data travel with the data, so several steps report the same one.
+    warned: dict[str, list[str]] = {}
     for name, step in record.steps.items():
         for warning in step.warnings:
-            say(f"warning: {name}: {printable(warning)}")
+            warned.setdefault(warning, []).append(name)
+    for warning, names in warned.items():
+        say(f"warning: {', '.join(names)}: {printable(warning)}")
     for name, step in record.steps.items():
         if step.error:
             say(f"\nerror: step {name} ({step.component}): {printable(step.error)}")
