@@ -12,6 +12,7 @@ from azure.ai.ml import load_component
 from azure.ai.ml.entities import Environment
 from loopback.contract import ROOT
 from loopback.requests import Fault
+from release_project import git
 
 KINDS = {"environment", "model", "data", "component"}
 
@@ -236,3 +237,21 @@ def test_az_takes_the_files_and_makes_what_publish_makes(project, azure, tmp_pat
         "min": 1,
         "max": 9,
     }
+
+
+def test_workspace_that_takes_locks_alone_gets_the_steps_of_the_commit(project, azure, monkeypatch):
+    monkeypatch.setitem(azure.workspace.tags, "tfhub_blocks.takes", "locks")
+    outcome = project.publish()
+    assert outcome.status == 2
+    assert "[publish > git] this folder is in no git repository" in outcome.err
+    git(project, "init", "-q")
+    git(project, "add", "components", "pipelines")
+    git(project, "commit", "-q", "-m", "x")
+    assert project.publish().status == 0
+    before = project.versions()
+    path = project.folder / "components/make/component.py"
+    path.write_text(f"{path.read_text()}# edited\n")
+    outcome = project.publish()
+    assert set(states(outcome).values()) == {"already exists"}
+    assert "without the changes in components/make/component.py" in outcome.err
+    assert project.versions() == before

@@ -82,16 +82,22 @@ def _publish(options: argparse.Namespace) -> int:
             for path in write_component_files(options.files):
                 print(path)
         return DONE
-    from tfhub_blocks.control.jobs.submission import takes_locks
     from tfhub_blocks.control.workspace.connection import connect
 
     connection = connect(options.workspace_config, options.registry)
-    is_restricted = options.registry is None and takes_locks(connection, "publish")
-    with production_sources("publish", profiles, always=is_restricted, acts=True):
-        return _publish_assets(options, connection, data)
+    with production_sources("publish", profiles, acts=True) as is_taken:
+        status = _publish_assets(options, connection, data, is_taken)
+    if status is None:  # the workspace takes the files of a commit alone
+        with production_sources("publish", profiles, always=True, acts=True):
+            status = _publish_assets(options, connection, data, is_taken=True)
+    return DONE if status is None else status
 
 
-def _publish_assets(options: argparse.Namespace, connection: Any, data: dict[str, Path]) -> int:
+def _publish_assets(
+    options: argparse.Namespace, connection: Any, data: dict[str, Path], is_taken: bool
+) -> int | None:
+    """Publish, or return None without a change if the workspace needs the files of a commit."""
+    from tfhub_blocks.control.jobs.submission import takes_locks
     from tfhub_blocks.control.project.profiles import load_profile, read_profile
     from tfhub_blocks.control.workspace.asset_publishing import (
         DIFFERENT,
@@ -107,6 +113,9 @@ def _publish_assets(options: argparse.Namespace, connection: Any, data: dict[str
     environments = profile.environments if options.profile else None
     owner = owner_in(profile)
     assets = defined_assets(options.names, options.encoders, data, environments, owner)
+    # After the assets: wrong requests are found before the workspace is asked.
+    if not is_taken and options.registry is None and takes_locks(connection, "publish"):
+        return None
     planned = list(plan(connection, assets, owner))
     print(f"{'registry' if options.registry else 'workspace'} {connection.name}")
     width = max(len(item.asset.name) for item in planned)

@@ -49,7 +49,7 @@ def production_sources(
         profiles: The names of the command's profiles.
         always: True if the command takes the commit under each profile.
         note: True to print the files that are not committed, which the command leaves out.
-        acts: True to refuse a profile of the project that takes locks and is in no repository.
+        acts: True to refuse a project in no repository whose own profile takes locks.
 
     Returns:
         True if the copy is in use.
@@ -63,7 +63,7 @@ def production_sources(
         yield True
         return
     if find_repository(Path.cwd()) is None:
-        if acts and any(map(_is_unreviewed, names)):
+        if acts and (always or any(map(_is_unreviewed, names))):
             open_objects(where)  # the error names the missing repository
         yield False
         return
