@@ -222,7 +222,7 @@ def test_workers_read_nothing_but_their_share(many: Path, encoder: Encoder, tmp_
     snapshot = shutil.copytree(many, tmp_path / "snapshot")
     # The sample is in the first shards, the last worker's share in the last ones.
     for shard in sorted((snapshot / "shards").iterdir())[4:7]:
-        shard.unlink()
+        shard.write_bytes(b"")
     extraction = Extraction(open_snapshot(snapshot, "test"), encoder)
     whole_plan = Extraction(open_snapshot(many, "test"), encoder, TENSORFLOW).compute(
         Share(tmp_path / "first", 0, 3), ignore
@@ -232,7 +232,7 @@ def test_workers_read_nothing_but_their_share(many: Path, encoder: Encoder, tmp_
     plan = extraction.compute(Share(tmp_path / "work", 2, 3), ignore)
 
     assert len(plan.part(2)) == 600 - 2 * plan.part_rows
-    with pytest.raises(BlocksError, match=r"file shards/00004.arrow cannot be read"):
+    with pytest.raises(BlocksError, match=r"shards/00004.arrow"):
         extraction.compute(Share(tmp_path / "work", 0, 3), ignore)
 
 
@@ -402,4 +402,4 @@ def test_fewer_bits_are_said_to_cost_what_a_head_loses_by_them(
     )
     # Features of two precisions do not mix.
     assert len(plan.rows) == 600
-    assert "their precision was float32 and is bfloat16 now" in told
+    assert "their precision was float32 and is bfloat16 now" in "".join(plan.warnings())

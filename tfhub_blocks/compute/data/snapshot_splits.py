@@ -146,8 +146,10 @@ def split_items(
     is_together = options.near_duplicates == "together"
     groups = _user_groups(places, kept, items)
     if is_together:
-        groups = joined(groups, near)
-    ids = [places.id(index) for index in items]
+        is_grouped = len(np.unique(groups)) < count
+        groups = joined(groups, near) if is_grouped else near
+    # In hexadecimal, as the ids of a snapshot; as strings they would take twice the memory.
+    ids = np.frombuffer(places.ids[items].tobytes().hex().encode(), "S64")
     labels = places.labels[items]
     drew_validation = False
     if options.respect_splits:
@@ -155,8 +157,7 @@ def split_items(
         train = np.flatnonzero(codes == TRAIN)
         if len(train) and not (codes == VALIDATION).any() and options.fractions.validation:
             rule = SplitFractions(options.fractions.salt, options.fractions.validation, 0.0)
-            names = [ids[item] for item in train]
-            codes[train] = assign_splits(names, labels[train], groups[train], rule)
+            codes[train] = assign_splits(ids[train], labels[train], groups[train], rule)
             drew_validation = bool((codes == VALIDATION).any())
     else:
         known = _known(places.ids[items], earlier) if earlier else None

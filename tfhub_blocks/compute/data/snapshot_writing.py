@@ -171,7 +171,8 @@ def take_snapshot(
                 rejected.add(places.paths(np.array([index]))[0], label, LEFT_OUT_REASON)
         is_in = split.codes != LEFT_OUT
         items, splits = items[is_in], split.codes[is_in]
-        kept = kept[np.isin(places.ids[kept], places.ids[items])]
+        if not is_in.all():
+            kept = kept[np.isin(places.ids[kept], places.ids[items])]
         counts = count_classes(labels, places.labels[items], splits)
         if options.respect_splits or options.validation_fraction or options.test_fraction:
             check_splits(counts, options.respect_splits)

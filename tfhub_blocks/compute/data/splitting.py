@@ -47,7 +47,7 @@ class SplitFractions:
 
 
 def assign_splits(
-    ids: Sequence[str],
+    ids: Sequence[str] | NDArray[np.bytes_],
     classes: NDArray[np.integer],
     groups: NDArray[np.integer],
     fractions: SplitFractions,
@@ -91,10 +91,11 @@ def _kept(of_item: NDArray[np.integer], earlier: Codes, count: int) -> Codes:
     return splits
 
 
-def _names(ids: Sequence[str], of_item: NDArray[np.integer]) -> NDArray[np.bytes_]:
+def _names(
+    ids: Sequence[str] | NDArray[np.bytes_], of_item: NDArray[np.integer]
+) -> NDArray[np.bytes_]:
     """Return the name of each group: the lowest id of its items."""
-    width = max(len(item.encode()) for item in ids)
-    encoded = np.fromiter((item.encode() for item in ids), f"S{width}", len(ids))
+    encoded = ids if isinstance(ids, np.ndarray) else np.array([item.encode() for item in ids])
     order = np.argsort(encoded, kind="stable")
     firsts = np.unique(of_item[order], return_index=True)[1]
     found: NDArray[np.bytes_] = encoded[order[firsts]]
