@@ -736,8 +736,11 @@ def snapshot_in_a_process(path: Path) -> tuple[int, int]:
 @pytest.mark.parametrize("name", ["rows.csv", "rows.parquet"])
 def test_memory_does_not_hold_the_contents(tmp_path, name):
     few, peak_for_few_mib = snapshot_in_a_process(write_large_table(tmp_path / "few" / name, 5_000))
-    many, peak_mib = snapshot_in_a_process(write_large_table(tmp_path / "many" / name, 100_000))
-    assert (few, many) == (5_000, 100_000)
+    large = [write_large_table(tmp_path / f"many{run}" / name, 100_000) for run in range(2)]
+    many, peaks_mib = zip(*map(snapshot_in_a_process, large), strict=True)
+    # Buffers of several threads vary by 40 MiB between runs; held contents would be in each.
+    peak_mib = min(peaks_mib)
+    assert (few, set(many)) == (5_000, {100_000})
     # 95,000 rows more weigh 91 MiB; numbers about them, and buffers that reach their size, less.
     assert peak_mib - peak_for_few_mib < 70
 
