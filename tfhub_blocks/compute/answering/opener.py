@@ -122,6 +122,7 @@ def find_answering(
     kind = read_lineage(path).format if (path / STATEMENT_NAME).is_file() else ""
     for known in (models.MODEL, pins.FORMAT):
         if kind == str(known):
+            open_folder(path, known, where)  # names what was added, before TensorFlow is set up
             return AnsweringFolder(path, known, where)
     if (path / "MLmodel").is_file() and kind in ("", str(models.PYFUNC)):
         check_trusted(path, trust_code, where, _trust_remedy(where))
