@@ -106,7 +106,7 @@ def test_batch_inference_is_deployed_with_its_model_and_ends_at_its_date(toy, az
     words = ("--profile", "toy", "--until", day(3), "--name", "scoring", *fixed)
     outcome = toy.main("deploy", "batch", "batch_inference", *words)
     assert outcome.status == 0, outcome.err
-    assert "  inputs    data, encoder, previous_predictions, model_name, top_k, max" in outcome.out
+    assert "  inputs    data, encoder, previous_predictions, model_name, top_k, keep" in outcome.out
     [component] = azure.workspace.versions("components", "batch_inference_batch")
     spec = component["properties"]["componentSpec"]
     [node] = spec["jobs"].values()

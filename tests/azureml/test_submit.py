@@ -51,7 +51,8 @@ def test_submitted_job_has_what_the_profile_says(idle_toy):
 def test_serverless_steps_have_a_size_a_tier_and_an_identity(idle_toy):
     profile = idle_toy.read("pipelines/profiles/toy.toml")
     profile = profile.replace('compute = "cpu-cluster"', 'compute = "serverless"\nsize = "S_D2"')
-    profile = profile.replace("[job]", '[job]\ntier = "spot"\nidentity = "managed"')
+    job = ['tier = "spot"', 'identity = "managed"', 'client_id = "0a1b2c3d-0000-4000-8000-0"']
+    profile = profile.replace("[job]", "\n".join(["[job]", *job]))
     idle_toy.write("pipelines/profiles/toy.toml", profile)
     assert idle_toy.submit().status == 0
     [job] = idle_toy.jobs()
@@ -246,7 +247,7 @@ def test_killed_submission_is_taken_up(idle_toy, azure, monkeypatch):
         (["--set", "source=azureml:words@latest"], "can mean another version later"),
         (["--set", "source=azureml:words"], "does not name a version"),
         (["--set", "source=azureml:wrods:1"], "has no azureml:wrods:1"),
-        (["--set", "source=https://x.blob.core.windows.net/a?sig=SECRET"], "contains a query"),
+        (["--set", "source=https://x.blob.core.windows.net/a?sig=SECRET"], "contains a credential"),
         (["--set", "count=10"], "at most 9"),
         (["--profile", "local"], "has engine local"),
         (["--profile", "production"], "job.owner"),

@@ -148,7 +148,7 @@ def test_submitted_pipeline_registers_its_model(furnished, tracked, saved_encode
     for label, level in (("dark", 40), ("light", 200)):
         folder = tmp_path / "pictures" / label
         folder.mkdir(parents=True)
-        for index in range(40):
+        for index in range(80):
             pixels = random.normal(level, 20, (32, 32, 3)).clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / f"{index}.png")
     sources = {"source": tmp_path / "pictures", "encoder": saved_encoder}

@@ -220,7 +220,7 @@ def test_https_is_taken_if_its_certificate_is_good(toy, tmp_path):
     context.load_cert_chain(certificate)
     variables = os.environ | {"PYTHONPATH": str(ROOT), "SSL_CERT_FILE": str(certificate)}
     with serve_retail(context) as retail:
-        retail.items = [item("Standard_D2", 0.1), item("Standard_D4ds_v5", 0.2)]
+        retail.items = [item("Standard_D2", 0.1), item("Standard_DS3_v2", 0.2)]
         words = ("cost", "refresh", "--url", retail.url)
         process = toy.start(*words, env=variables)
         out, err = process.communicate(timeout=PATIENCE_S)
