@@ -250,7 +250,9 @@ def _create_experiment(database: Path, name: str) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     root = artifact_root(database.parent / ARTIFACTS_NAME)
-    SqlAlchemyStore(tracking_uri(database), root).create_experiment(name)
+    store = SqlAlchemyStore(tracking_uri(database), root)
+    if store.get_experiment_by_name(name) is None:  # MLflow itself creates one called Default
+        store.create_experiment(name)
 
 
 def end_killed_runs(folder: Path, run: str) -> None:
