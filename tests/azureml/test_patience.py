@@ -45,7 +45,13 @@ def states(azure, monkeypatch):
 
 @pytest.mark.parametrize(
     ("last", "status"),
-    [("Completed", 0), ("Failed", 1), ("NotResponding", 1), ("Canceled", 130), ("Paused", 130)],
+    [
+        ("Completed", 0),
+        ("NotResponding", 1),
+        ("Paused", 130),
+        pytest.param("Failed", 1, marks=pytest.mark.slow),
+        pytest.param("Canceled", 130, marks=pytest.mark.slow),
+    ],
 )
 def test_wait_ends_in_each_state_in_which_a_job_ends(toy, states, last, status):
     states(*STATES, last)
