@@ -33,7 +33,6 @@ from tfhub_blocks.compute.evaluation.evaluation_report import (
 from tfhub_blocks.compute.evaluation.stored_answers import write_answers
 from tfhub_blocks.compute.heads.interval_estimates import IntervalEstimate
 from tfhub_blocks.compute.modalities.modality import Shown
-from tfhub_blocks.compute.tf.model_check import check_saved_model
 from tfhub_blocks.compute.tf.pyfunc_loading import load_pyfunc
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.parquet_bounds import read_bounded
@@ -45,9 +44,7 @@ from tfhub_blocks.records.formats.gate_floors import (
     MIN_CLASS_TEST_ITEMS,
     MIN_TEST_ITEMS,
 )
-from tfhub_blocks.records.formats.models import SAVED_MODEL_NAME
 from tfhub_blocks.records.formats.snapshots import SOURCES_NAME, Snapshot
-from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
 
 WHERE = "evaluate"
 BATCH_SIZE = 64
@@ -114,9 +111,6 @@ def answer_split(
             else f"one item or more in the {split} split",
             "Pass a snapshot of the kind of data that the model was trained on",
         )
-    if (model / SAVED_MODEL_NAME).exists():
-        pin = read_pin(model / PIN_NAME) if (model / PIN_NAME).is_file() else None
-        check_saved_model(model / SAVED_MODEL_NAME, WHERE, (pin and pin.operations.allowed) or ())
     # The copy must exist until the last answer.
     loaded, _copy = load_pyfunc(model, WHERE)
     # Bypass the signature, which requires texts as str: a snapshot contains bytes.
