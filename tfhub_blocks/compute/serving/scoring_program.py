@@ -16,14 +16,14 @@ from tfhub_blocks.compute.answering.answerers import (
     UndecodableError,
     apply_threads,
 )
-from tfhub_blocks.compute.answering.opener import open_answerer
+from tfhub_blocks.compute.answering.opener import find_answering, open_answerer
 from tfhub_blocks.compute.modalities.modality import Limits, Modality
 from tfhub_blocks.compute.serving.bodies import body_types, read_body
 from tfhub_blocks.compute.serving.limits import ServingLimits
 from tfhub_blocks.compute.serving.refusals import Refusal
 from tfhub_blocks.compute.serving.request_batches import Batcher, Batching
 from tfhub_blocks.compute.tf.tensorflow_setup import core_count
-from tfhub_blocks.records.formats.runtimes import Runtime, read_runtime
+from tfhub_blocks.records.formats.runtimes import Runtime
 
 # For a model without a measured runtime. Larger batches would hardly increase the throughput.
 UNMEASURED_BATCH = 8
@@ -183,7 +183,7 @@ def open_program(
         BlocksError: The folder contains no model, the model was changed, or it cannot run on this
             machine.
     """
-    runtime = read_runtime(path) or _unmeasured()
+    runtime = find_answering(path, None, where, trust_code).runtime() or _unmeasured()
     apply_threads(runtime)
     answerer = open_answerer(path, where=where, runtime=runtime, trust_code=trust_code)
     _warm_up(answerer)
