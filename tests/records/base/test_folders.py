@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tfhub_blocks.records.base import node_disk
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import (
     PARTIAL_NAME,
@@ -20,6 +21,7 @@ from tfhub_blocks.records.base.folders import (
     write_file,
 )
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, Material, Provenance
+from tfhub_blocks.records.base.node_disk import scratch_folder
 
 ROOT = Path(__file__).parents[3]
 TOY = Format("toy", 2)
@@ -442,3 +444,24 @@ def test_file_is_staged(tmp_path):
     (tmp_path / "a").write_text("a")
     assert list(stage_content(tmp_path / "a", tmp_path / "copy")) == ["a"]
     assert (tmp_path / "copy").read_text() == "a"
+
+
+def test_output_on_a_mount_is_built_on_the_nodes_disk_and_leaves_nothing_there(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(node_disk, "is_mounted", lambda _: True)
+    monkeypatch.setattr(node_disk.tempfile, "tempdir", str(tmp_path / "node"))
+    (tmp_path / "node").mkdir()
+    folder = tmp_path / "mounted"
+    content = begin_folder(folder, PROVENANCE)
+    (content / "a").write_text("a")
+    # As fine_tune keeps the activations of one worker.
+    activations = scratch_folder(work_folder(folder, PROVENANCE)) / "activations"
+    activations.mkdir(parents=True)
+    assert [path.name for path in folder.iterdir()] == [WORK_NAME]
+
+    finish_folder(folder, "toy", TOY, PROVENANCE)
+
+    assert open_folder(folder, TOY).file("a").read_text() == "a"
+    assert sorted(path.name for path in folder.iterdir()) == ["a", STATEMENT_NAME]
+    assert list((tmp_path / "node").iterdir()) == []

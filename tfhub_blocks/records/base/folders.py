@@ -300,12 +300,12 @@ def finish_folder(
     Raises:
         BlocksError: The step wrote a link or a special file.
     """
-    content, scratch = _content(folder), scratch_folder(folder)
+    content = _content(folder)
     _remove_empty_folders(content)
     lineage = Lineage(name, str(folder_format), files_sha256(content), provenance)
     lineage.write(content.parent)
     # Before any file moves, so that a rerun can distinguish these files from others.
-    if scratch == folder:
+    if scratch_folder(folder) == folder:
         (content.parent / STATEMENT_NAME).replace(folder / PENDING_NAME)
         for entry in sorted(path.name for path in content.iterdir()):
             (content / entry).rename(folder / entry)
@@ -315,7 +315,8 @@ def finish_folder(
         copy_file(content.parent / STATEMENT_NAME, folder / PENDING_NAME)
         for file, digest in lineage.files.items():
             _copy_checked(content / file, folder / file, digest)
-        shutil.rmtree(scratch)
+        for place in (folder, folder / WORK_NAME / work_key(provenance)):
+            shutil.rmtree(scratch_folder(place), ignore_errors=True)
     # The first removal may meet another worker, which still looks for parts before it ends.
     shutil.rmtree(folder / WORK_NAME, ignore_errors=True)
     _remove_entries(folder, {WORK_NAME})
