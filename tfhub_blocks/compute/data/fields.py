@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.foreign_text import is_utf_8
 from tfhub_blocks.records.formats.snapshots import SPLITS
 
 STEP_NAME = "snapshot_data"
@@ -44,7 +45,7 @@ def as_label(value: Any) -> tuple[str | None, str | None]:
     label = str(value)
     if not label or label.isspace():
         return None, "the label is empty"
-    if not _is_utf8(label):
+    if not is_utf_8(label):
         return None, "the label is not valid UTF-8"
     return label, None
 
@@ -76,17 +77,9 @@ def as_path(place: str, value: Any) -> tuple[str, str | None]:
             "paths relative to the table's folder, and inside it",
             "Move the files into the table's folder, and write their paths relative to it",
         )
-    if "\0" in path or not _is_utf8(path):
+    if "\0" in path or not is_utf_8(path):
         return place, f"the path {printable(value)!r} is not valid"
     return path, None
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def printable(text: str) -> str:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.foreign_text import is_utf_8
 
 # A bracket expression, as in glob: TensorFlow looks for a model's variables by a pattern.
 _PATTERN = re.compile(r"\[[^\]]*\]")
@@ -20,7 +21,7 @@ def check_folder_name(where: str, option: str, folder: Path) -> None:
     text = str(folder)
     if match := _PATTERN.search(text):
         problem = f"{text!r} contains {match[0]!r}, which TensorFlow takes for a pattern"
-    elif "\0" in text or not _is_text(text):
+    elif "\0" in text or not is_utf_8(text):
         problem = f"{text!r} contains a byte that is no text"
     elif re.search(r"[\x00-\x1f\x7f]", text):
         problem = f"{text!r} contains a control character"
@@ -28,14 +29,6 @@ def check_folder_name(where: str, option: str, folder: Path) -> None:
         return
     remedy = f"Pass another folder with {option}" if option.startswith("--") else "Rename it"
     raise BlocksError(where, option, problem, "a path without such characters", remedy)
-
-
-def _is_text(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def sqlite_uri(database: Path) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from tfhub_blocks.control.repository.catalog import DATA_TYPES
 from tfhub_blocks.records.base import worker_group
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.foreign_text import is_utf_8
 from tfhub_blocks.records.base.redaction import has_secret
 from tfhub_blocks.records.environment.code_snapshots import copy_code
 
@@ -304,7 +305,7 @@ def _read_node(
 def _check_text(name: str, port: str, text: str, command: str) -> None:
     """Check that a command can contain a text that a pipeline or a caller passes to a step."""
     odd = ("\0",) if command.startswith(_MLDESIGNER) else ("'", "\n", "${{", "\0")
-    if any(character in text for character in odd) or not _is_unicode(text):
+    if any(character in text for character in odd) or not is_utf_8(text):
         raise BlocksError(
             "pipeline",
             f"{name}.{port}",
@@ -331,15 +332,6 @@ def refuse_secrets(graph: Graph) -> None:
                     f"Take the credential out of {port}; pass it in an environment variable or a"
                     " Key Vault, or pass the data as an asset",
                 )
-
-
-def _is_unicode(text: str) -> bool:
-    """Return True if a text has no half of a surrogate pair, which no record can store."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def quoted_text(text: str) -> str:

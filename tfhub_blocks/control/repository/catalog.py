@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.base.foreign_text import is_utf_8
 from tfhub_blocks.records.base.import_frames import know_import_frames
 from tfhub_blocks.records.base.project_folders import package_folder, project_folder
 from tfhub_blocks.records.base.redaction import has_secret
@@ -252,7 +253,7 @@ def _typed(pipeline: str, name: str, port: Any, value: Any, remote: bool) -> Any
             f"Pass --set {name}=VALUE without it, and the credential in an environment variable or"
             " a Key Vault, or pass the data as an asset, such as azureml:NAME:VERSION",
         )
-    if "\0" in text or not _is_unicode(text):
+    if "\0" in text or not is_utf_8(text):
         raise refuse(
             f"{text!r} contains a byte that is no text", "a value that a command line can contain"
         )
@@ -289,14 +290,6 @@ def _typed(pipeline: str, name: str, port: Any, value: Any, remote: bool) -> Any
     if typed == "":
         raise refuse(f"{name} is empty", "a text that is not empty")
     return typed
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 _TYPES = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}

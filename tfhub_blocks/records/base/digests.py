@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.foreign_text import is_utf_8
 
 # Python writes these folders next to source code. Copies of code leave them out.
 CACHE_FOLDERS = frozenset({"__pycache__"})
@@ -168,12 +169,4 @@ def is_safe_relative_path(name: str) -> bool:
     """Return True if a path from a manifest or an archive stays inside its folder."""
     path = PurePosixPath(name)
     plain = str(path) == name != "." and not path.is_absolute() and ".." not in path.parts
-    return plain and not any(odd in name for odd in "\\\r\n\0") and _is_utf_8(name)
-
-
-def _is_utf_8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:  # Python represents undecodable bytes of file names as surrogates
-        return False
-    return True
+    return plain and not any(odd in name for odd in "\\\r\n\0") and is_utf_8(name)

@@ -30,6 +30,18 @@ def printable_lines(text: str) -> str:
     return "".join(c if c in "\n\t" else _escaped(c) for c in text)
 
 
+def is_utf_8(text: str) -> bool:
+    """Return True if a text can be written as UTF-8: it has no half of a surrogate pair.
+
+    Python represents undecodable bytes of file names by such halves (PEP 383).
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _is_shown(text: str) -> bool:
     return text.isascii() and text.isprintable()
 
