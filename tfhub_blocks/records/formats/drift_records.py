@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from tfhub_blocks.records.base.digests import record_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import Format, write_file
 from tfhub_blocks.records.base.lineage import STATEMENT_TYPE
+from tfhub_blocks.records.base.sealed_statements import UNREADABLE, read_sealed, sealed
 
 PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
 MONITORING = Format("monitoring", 1)
@@ -99,7 +99,7 @@ class DriftRecord:
         }
         # Tuples become lists before the digest, as a reader finds them.
         found: dict[str, Any] = json.loads(json.dumps(statement))
-        return found | {"digest": record_digest(found)}
+        return sealed(found)
 
     def write(self, path: Path) -> None:
         """Write the statement. The file is complete or absent."""
@@ -114,11 +114,8 @@ def read_drift(path: Path, where: str) -> DriftRecord:
         BlocksError: The file is no drift record, has another format, or was edited.
     """
     try:
-        statement = json.loads(path.read_text(encoding="utf-8"))
-        stated = statement.pop("digest")
+        statement = read_sealed(path, FORMAT)
         predicate = statement["predicate"]
-        if predicate["format"] != FORMAT or stated != record_digest(statement):
-            raise ValueError("the digest does not match the content")
         names = {f.name for f in fields(DriftRecord)} - {"model_digest", "digests"}
         given = {name: predicate[name] for name in names}
         sequences = {name: tuple(given[name]) for name in ("accuracy", "classes", "reasons")}
@@ -128,7 +125,7 @@ def read_drift(path: Path, where: str) -> DriftRecord:
             digests={it["name"]: it["digest"]["sha256"] for it in predicate["configuration"]},
             **{**given, **sequences, "looks": looks},
         )
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except UNREADABLE as error:
         raise BlocksError(
             where,
             RECORD_NAME,

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tfhub_blocks.records.base.digests import record_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import write_file
 from tfhub_blocks.records.base.lineage import STATEMENT_TYPE
+from tfhub_blocks.records.base.sealed_statements import UNREADABLE, read_sealed, sealed
 from tfhub_blocks.records.formats.champion_comparison import (
     MIN_GAIN,
     ChampionComparison,
@@ -120,7 +120,7 @@ class Evidence:
             "predicateType": PREDICATE_TYPE,
             "predicate": predicate,
         }
-        return statement | {"digest": record_digest(statement)}
+        return sealed(statement)
 
     def write(self, path: Path) -> None:
         """Write the statement. The file is complete or absent."""
@@ -135,11 +135,8 @@ def read_evidence(path: Path, where: str = "read_evidence") -> Evidence:
         BlocksError: The file is not evidence, has another format, or was edited.
     """
     try:
-        statement = json.loads(path.read_text(encoding="utf-8"))
-        stated = statement.pop("digest")
+        statement = read_sealed(path, FORMAT)
         predicate = statement["predicate"]
-        if predicate["format"] != FORMAT or stated != record_digest(statement):
-            raise ValueError("the digest does not match the content")
         return Evidence(
             model_digest=statement["subject"][0]["digest"]["dirHash"],
             digests={
@@ -156,15 +153,7 @@ def read_evidence(path: Path, where: str = "read_evidence") -> Evidence:
             untested=tuple(predicate.get("untested", ())),
             warnings=tuple(predicate.get("warnings", ())),
         )
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        IndexError,
-        AttributeError,
-        RecursionError,
-    ) as error:
+    except UNREADABLE as error:
         raise BlocksError(
             where,
             "evidence",

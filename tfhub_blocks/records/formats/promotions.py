@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfhub_blocks.records.base.digests import record_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, STATEMENT_TYPE
+from tfhub_blocks.records.base.sealed_statements import sealed
 
 PREDICATE_TYPE = "urn:tfhub-blocks:predicate:promotion"
 FORMAT = "promotion/1"
@@ -85,7 +85,7 @@ class Promotion:
             "predicateType": PREDICATE_TYPE,
             "predicate": predicate,
         }
-        return statement | {"digest": record_digest(statement)}
+        return sealed(statement)
 
     def as_text(self) -> str:
         """Return the text of the statement's file."""
