@@ -9,9 +9,8 @@ ones. Signatures are in files; memory contains a few numbers for each item.
 import re
 import tempfile
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +87,8 @@ def _text_pairs(contents: Callable[[int], bytes], count: int, folder: Path) -> P
     keys = np.memmap(folder / "keys", np.uint64, "w+", shape=(bands, max(count, 1)))
     random = np.random.default_rng(1)
     factors = random.integers(1, 2**63, MIN_HASHES).astype(np.uint64) * np.uint64(2) + np.uint64(1)
-    for numbers in _batched(range(count), TEXTS_AT_ONCE):
+    for start in range(0, count, TEXTS_AT_ONCE):
+        numbers = range(start, min(start + TEXTS_AT_ONCE, count))
         found = [_shingles(contents(number)) for number in numbers]
         starts = np.cumsum([0, *(len(each) for each in found[:-1])])
         signature = np.empty((MIN_HASHES, len(numbers)), np.uint64)
@@ -100,7 +100,7 @@ def _text_pairs(contents: Callable[[int], bytes], count: int, folder: Path) -> P
         key = rows[:, 0].copy()
         for row in range(1, HASHES_PER_BAND):
             key = (key * np.uint64(0x9E3779B97F4A7C15)) ^ rows[:, row]
-        keys[:, numbers[0] : numbers[-1] + 1] = key
+        keys[:, start : numbers.stop] = key
 
     def is_near(one: int, other: int) -> bool:
         first, second = (set(_shingles(contents(number)).tolist()) for number in (one, other))
@@ -190,15 +190,3 @@ def _new(pairs: Pairs, found: list[Pairs]) -> Pairs:
     known = np.concatenate(found)
     base = np.int64(2**31)
     return pairs[~np.isin(pairs[:, 0] * base + pairs[:, 1], known[:, 0] * base + known[:, 1])]
-
-
-def _batched(numbers: Iterable[int], size: int) -> Iterator[list[int]]:
-    rest = iter(numbers)
-    while batch := list(islice(rest, size)):
-        yield batch
-
-
-def group_sizes(groups: NDArray[np.int64]) -> Counter[int]:
-    """Return how many groups of two or more items there are, by their size."""
-    sizes = np.bincount(groups)
-    return Counter(sizes[sizes > 1].tolist())
