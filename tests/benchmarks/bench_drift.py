@@ -38,7 +38,7 @@ from tfhub_blocks.compute.heads.feature_splits import Split
 from tfhub_blocks.compute.heads.linear_head import Head, fit_head
 from tfhub_blocks.compute.monitoring.accuracy_estimates import METHODS, Reference
 from tfhub_blocks.compute.monitoring.drift_map import DriftMap, fit_drift_map
-from tfhub_blocks.compute.monitoring.repeated_looks import wealth
+from tfhub_blocks.compute.monitoring.repeated_looks import bet
 from tfhub_blocks.compute.monitoring.shift_tests import compare_groups
 
 LEVEL, LOOKS, ITEMS, REFERENCE = 0.05, 30, 50, 400
@@ -172,7 +172,7 @@ def level(trials: int) -> bool:
             start = REFERENCE + look * ITEMS
             pool, current = table[rows[:start]], table[rows[start : start + ITEMS]]
             p_values.append(compare_groups(pool, current, used.blocks, random, COMPARED).uniform_p)
-        ever.append(max(wealth(p_values)) >= 1 / LEVEL)
+        ever.append(max(np.cumprod([bet(p) for p in p_values])) >= 1 / LEVEL)
     good = True
     for name, found in (("comparisons", alarms), ("sequences of 30 looks", ever)):
         bound = LEVEL + 2 * np.sqrt(LEVEL * (1 - LEVEL) / len(found))
@@ -217,7 +217,7 @@ def delay(found: dict, trials: int) -> bool:
             result = compare_groups(pool, current, trained.map.blocks, trained.random)
             p_values.append(result.uniform_p)
             pool = np.concatenate([pool, current])
-        path = wealth(p_values)
+        path = np.cumprod([bet(p) for p in p_values])
         first = next((n for n, value in enumerate(path, 1) if value >= 1 / LEVEL), None)
         detected.append(first * ITEMS if first else np.inf)
     share = np.mean(np.array(detected) <= 300)

@@ -200,7 +200,7 @@ def test_labels_from_the_top_of_the_list_measure_the_accuracy(look, write_items,
     with pytest.raises(BlocksError, match="item abc was not asked for"):
         look(items, "other", labels=other)
     other.write_text("name\nabc\n")
-    with pytest.raises(BlocksError, match="cannot be read"):
+    with pytest.raises(BlocksError, match="lacks the column id"):
         look(items, "table", labels=other)
 
 

@@ -4,14 +4,11 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tfhub_blocks.commands.pipelines import ended_as_by_interrupt, refuse_remote
 from tfhub_blocks.commands.status import DONE, FAILED, INTERRUPTED
 from tfhub_blocks.records.base.errors import BlocksError
-
-if TYPE_CHECKING:
-    from tfhub_blocks.records.formats.drift_records import DriftRecord
 
 STATUS = "status"
 PIPELINES = {"data": "monitoring", "current": "monitoring_of_features"}
@@ -117,23 +114,8 @@ def _monitor(options: argparse.Namespace) -> int:
         shown = {"folder": str(folder), **record.as_statement()["predicate"]}
         print(json.dumps(shown, indent=1, ensure_ascii=False))
     else:
-        print(*_lines(record), f"report: {folder / 'report.html'}", sep="\n")
+        print(*record.lines(), f"report: {folder / 'report.html'}", sep="\n")
     return FAILED if record.reasons else DONE
-
-
-def _lines(record: "DriftRecord") -> list[str]:
-    """Return the verdict, the accuracy and the reasons of an alarm."""
-    look, values = record.looks[-1], [each["value"] for each in record.accuracy]
-    lines = [
-        f"{record.verdict}: look {len(record.looks)}, {look.items} new items, "
-        f"p {record.shift['p']:.3g}, wealth {look.wealth:.3g} of {1 / record.alarm_level:g}",
-        f"accuracy: {record.reference_accuracy:.3f} on held-out items, estimated "
-        f"{min(values):.3f} to {max(values):.3f} on new items",
-    ]
-    if record.measured:
-        low, high = record.measured["low"], record.measured["high"]
-        lines.append(f"measured: {record.measured['value']:.3f} ({low:.3f} to {high:.3f})")
-    return [*lines, *record.reasons]
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -148,5 +130,5 @@ def _status(options: argparse.Namespace) -> int:
         print(f"no monitoring in {options.runs_dir}")
     for it in found if not options.json else ():
         print(f"model {it.record.model_digest[:12]}, last look {it.record.looks[-1].time}")
-        print(*(f"  {line}" for line in _lines(it.record)), f"  report: {it.folder}", sep="\n")
+        print(*(f"  {line}" for line in it.record.lines()), f"  report: {it.folder}", sep="\n")
     return FAILED if any(it.record.reasons for it in found) else DONE

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import kstest
 
 from tfhub_blocks.compute.monitoring.drift_map import ALL_STEPS, fit_drift_map
-from tfhub_blocks.compute.monitoring.repeated_looks import bet, wealth
+from tfhub_blocks.compute.monitoring.repeated_looks import bet
 from tfhub_blocks.compute.monitoring.shift_tests import compare_groups
 from tfhub_blocks.records.base.errors import BlocksError
 
@@ -73,12 +73,11 @@ def test_smoothed_p_values_of_looks_at_one_reference_are_uniform_and_uncorrelate
     assert abs(apart) < 3 / np.sqrt(table[:, 1:].size)
 
 
-def test_a_bet_has_the_expectation_one_and_wealth_is_their_product():
+def test_a_bet_has_the_expectation_one():
     edges = np.geomspace(1e-300, 1, 200_001)
     areas = [bet(high) * (high - low) for low, high in pairwise(edges)]
     assert sum(areas) == pytest.approx(1, abs=0.01)
     assert bet(1.0) == 0.5
-    assert wealth([0.01, 0.5]) == [bet(0.01), bet(0.01) * bet(0.5)]
 
 
 def test_a_smaller_shift_is_detectable_with_more_items():

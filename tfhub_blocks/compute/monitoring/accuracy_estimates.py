@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment, nnls
 
+# The standard deviation of a normal error, in terms of its mean size: sqrt(pi / 2).
+DEVIATION_OF_MEAN_ERROR = 1.2533
 RESAMPLES, TRANSPORT_ITEMS, TRANSPORT_RESAMPLES = 200, 600, 20
 
 ASSUMPTIONS = {
@@ -148,7 +150,10 @@ def estimate_accuracy(
     random: np.random.Generator,
     errors: Mapping[str, float] | None = None,
 ) -> list[AccuracyEstimate]:
-    """Return the estimate of each method, with a percentile interval over resampled items.
+    """Return the estimate of each method, with its interval.
+
+    The interval adds the spread over resampled items and the error in the self-test, as standard
+    deviations of independent normal errors.
 
     Args:
         reference: Items with labels that the model was not trained on.
@@ -167,7 +172,7 @@ def estimate_accuracy(
         spread = 1.96 * float(np.std(draws, ddof=1))
         # The self-test shows the error that resampling cannot: a wrong assumption.
         error = (errors or {}).get(name)
-        half = float(np.hypot(spread, 1.25 * 1.96 * (error or 0.0)))
+        half = float(np.hypot(spread, 1.96 * DEVIATION_OF_MEAN_ERROR * (error or 0.0)))
         low, high = max(value - half, 0.0), min(value + half, 1.0)
         found.append(AccuracyEstimate(name, value, low, high, ASSUMPTIONS[name], error))
     return found
@@ -184,7 +189,7 @@ def self_test(
     """Return the mean error of each method on simulated shifts of items with labels.
 
     One half of the items is the reference, the other is shifted: not at all, by other shares of
-    the classes, towards the mean (less contrast), by noise, and along the largest differences.
+    the classes, towards the mean (less contrast), by noise, and all by one random vector.
 
     Args:
         vectors: The features of items that the model was not trained on, [n, dim].

@@ -2,7 +2,7 @@
 
 # decision 91
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,13 +106,3 @@ def measure_accuracy(
     half = float(t.ppf(0.975, max(count - 1, 1)) * np.sqrt(max(variance, least)))
     value = float(min(max(value, 0.0), 1.0))
     return MeasuredAccuracy(value, max(value - half, 0.0), min(value + half, 1.0), count)
-
-
-def weights_table(
-    request: LabelRequest, ids: Sequence[str], answers: Sequence[str]
-) -> list[Mapping[str, object]]:
-    """Return one row for each item to label: its id, answer, chance and an empty label."""
-    return [
-        {"id": ids[row], "answer": answers[row], "chance": float(chance), "label": ""}
-        for row, chance in zip(request.rows, request.chances, strict=True)
-    ]

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from tfhub_blocks.compute.data.item_tables import is_table, open_table
 from tfhub_blocks.compute.evaluation.evaluation_report import ReportFigure
 from tfhub_blocks.compute.heads.linear_head import Head
 from tfhub_blocks.compute.modalities import MODALITIES
@@ -196,25 +196,7 @@ def run_monitoring(
         values["measured_accuracy"] = measured.value
     series = {"wealth": [look.wealth for look in looks]}
     track("monitor_drift", values, {"model_digest": model.digest}, folder, series)
-    print("\n".join(told(record)))
-
-
-def told(record: DriftRecord) -> list[str]:
-    """Return the result in a few lines."""
-    look = record.looks[-1]
-    lowest, highest = (f([each["value"] for each in record.accuracy]) for f in (min, max))
-    lines = [
-        f"{record.verdict}: look {len(record.looks)}, {look.items} new items, p {look.p:.3g}, "
-        f"wealth {look.wealth:.3g} (alarm at {1 / record.alarm_level:g})",
-        f"accuracy {record.reference_accuracy:.4f} on held-out items, estimated "
-        f"{lowest:.4f} to {highest:.4f} on new items",
-    ]
-    if measured := record.measured:
-        lines.append(
-            f"accuracy measured with {int(measured['labels'])} labels: {measured['value']:.4f} "
-            f"({measured['low']:.4f} to {measured['high']:.4f})"
-        )
-    return lines + list(record.reasons)
+    print(*record.lines(), sep="\n")
 
 
 def _random(*digests: str) -> np.random.Generator:
@@ -312,23 +294,18 @@ def _measured(path: Path, new: Items, head: Head, request: LabelRequest) -> Meas
 
 def _read_labels(path: Path) -> dict[str, str]:
     """Return the labels of a table by id; rows without a label are left out."""
-    try:
-        if path.suffix == ".parquet":
-            table = pq.read_table(path, columns=["id", "label"])
-        else:
-            kinds = {"id": "string", "label": "string"}
-            convert = pyarrow.csv.ConvertOptions(column_types=kinds, include_columns=list(kinds))
-            table = pyarrow.csv.read_csv(path, convert_options=convert)
-        pairs = zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True)
-        return {item: label.strip() for item, label in pairs if label and label.strip()}
-    except (OSError, KeyError, ValueError, AttributeError) as error:
+    columns = open_table(path).columns if is_table(path) else ()
+    if lacking := [name for name in ("id", "label") if name not in columns]:
         raise BlocksError(
             WHERE,
             "labels",
-            f"{path.name} cannot be read ({str(error).splitlines()[0]})",
-            "a .csv or .parquet file with the columns id and label",
+            f"{path.name} lacks the column {lacking[0]}",
+            "a .csv, .jsonl or .parquet file with the columns id and label",
             f"Fill the column label of {LABELS_NAME}, and pass that file",
-        ) from error
+        )
+    rows = open_table(path).read(["id", "label"])
+    named = ((str(item), str(label or "").strip()) for item, label in rows)
+    return {item: label for item, label in named if label}
 
 
 def _write_request(path: Path, new: Items, head: Head, request: LabelRequest) -> None:
@@ -369,7 +346,7 @@ class _Pictures:
         if path is None:
             return {}
         found: dict[str, Shown] = {}
-        wanted = pyarrow.array(ids, pyarrow.string())
+        wanted = pa.array(ids, pa.string())
         for batch in open_snapshot(path, WHERE).batches(["id", "content"]):
             chosen = batch.filter(pc.is_in(batch["id"], wanted))
             for item, content in zip(

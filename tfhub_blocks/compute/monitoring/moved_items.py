@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
+
+from tfhub_blocks.compute.heads.interval_estimates import share
 
 ROWS = 1024
 
@@ -41,16 +42,10 @@ def class_shares(
     """
     counts = np.bincount(current.argmax(axis=1), minlength=len(labels))
     before = np.bincount(reference.argmax(axis=1), minlength=len(labels)) / len(reference)
-    items = len(current)
+    found = (share(int(count), len(current)) for count in counts)
     return [
-        ClassShare(
-            label,
-            count / items,
-            float(beta.ppf(0.025, count, items - count + 1)) if count else 0.0,
-            float(beta.ppf(0.975, count + 1, items - count)) if count < items else 1.0,
-            float(share),
-        )
-        for label, count, share in zip(labels, counts.tolist(), before, strict=True)
+        ClassShare(label, each.value, each.low, each.high, float(reference_share))
+        for label, each, reference_share in zip(labels, found, before, strict=True)
     ]
 
 

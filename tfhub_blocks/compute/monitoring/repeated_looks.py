@@ -11,8 +11,6 @@ and Shafer, Algorithmic Learning in a Random World, chapter 8).
 
 # decision 90
 
-from collections.abc import Sequence
-
 import numpy as np
 
 
@@ -25,8 +23,3 @@ def bet(p: float) -> float:
     log = np.log(p)
     # Near 1 the formula loses all digits; its limit there is 1/2.
     return 0.5 if log > -1e-4 else float((1 - p + p * log) / (p * log**2))
-
-
-def wealth(p_values: Sequence[float]) -> list[float]:
-    """Return the wealth after each look; an alarm is raised where it reaches 1 / alpha."""
-    return [float(value) for value in np.cumprod([bet(p) for p in p_values])]

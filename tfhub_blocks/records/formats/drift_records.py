@@ -72,6 +72,22 @@ class DriftRecord:
         """The highest wealth of all looks, which decides the alarm."""
         return max(look.wealth for look in self.looks)
 
+    def lines(self) -> list[str]:
+        """Return the result in a few lines, for people; the reasons of an alarm come last."""
+        look, values = self.looks[-1], [each["value"] for each in self.accuracy]
+        lines = [
+            f"{self.verdict}: look {len(self.looks)}, {look.items} new items, p "
+            f"{self.shift['p']:.3g}, wealth {look.wealth:.3g} of {1 / self.alarm_level:g}",
+            f"accuracy: {self.reference_accuracy:.3f} on held-out items, estimated "
+            f"{min(values):.3f} to {max(values):.3f} on new items",
+        ]
+        if it := self.measured:
+            lines.append(
+                f"measured with {int(it['labels'])} labels: {it['value']:.3f} "
+                f"({it['low']:.3f} to {it['high']:.3f})"
+            )
+        return [*lines, *self.reasons]
+
     def as_statement(self) -> dict[str, Any]:
         """Return the record as an in-toto statement that contains its own digest."""
         items = self.looks[-1]
