@@ -139,13 +139,16 @@ class Extraction:
         if self.previous is None:
             return None, ""
         made = self.previous.manifest
-        described = self.encoder.describe()
-        # Features of the first versions do not state their preparation.
-        before, now = (each.get("preparation", "1") for each in (made.preprocessing, described))
-        asked = (kind, self.options.precision, now, described, self.options.dtype)
-        had = (made.engine, made.precision, before, dict(made.preprocessing), made.dtype)
-        names = ("engine", "precision", "preparation", "preprocessing", "dtype")
-        for name, before, now in zip(names, had, asked, strict=True):
+        earlier, described = dict(made.preprocessing), self.encoder.describe()
+        pairs = {
+            "engine": (made.engine, kind),
+            "precision": (made.precision, self.options.precision),
+            # Features of the first versions do not state their preparation.
+            "preparation": (earlier.get("preparation", "1"), described.get("preparation", "1")),
+            "preprocessing": (earlier, described),
+            "dtype": (made.dtype, self.options.dtype),
+        }
+        for name, (before, now) in pairs.items():
             # float32 can be rounded to float16, and the reverse is not possible.
             if before != now and (before, now) != ("float32", "float16"):
                 return None, f"{name} was {before} and is {now} now"
