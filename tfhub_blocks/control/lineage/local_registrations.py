@@ -6,11 +6,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from tfhub_blocks.control.project.tracking_store import (
-    DATABASE_NAME,
-    check_tracking,
-    tracking_uri,
-)
+from tfhub_blocks.control.project.run_folders import sqlite_uri
+from tfhub_blocks.control.project.tracking_store import DATABASE_NAME, check_tracking
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 
 # The prefix that compute/registration/model_registry.py writes.
@@ -107,7 +104,7 @@ def set_tag(folder: Path, version: Registration, name: str, value: str) -> None:
 def _client(database: Path) -> Any:
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri(database), tracking_uri(database))
+    return MlflowClient(sqlite_uri(database), sqlite_uri(database))
 
 
 def _path(source: str, folder: Path) -> Path:

@@ -17,7 +17,7 @@ from tfhub_blocks.control.project.instance_counts import instance_count
 from tfhub_blocks.control.project.interrupted_runs import settle_runs
 from tfhub_blocks.control.project.output_store import Store, Stored
 from tfhub_blocks.control.project.profiles import Profile
-from tfhub_blocks.control.project.run_folders import check_folder_name
+from tfhub_blocks.control.project.run_folders import check_folder_name, sqlite_uri
 from tfhub_blocks.control.project.run_records import (
     CANCELED,
     COMPLETED,
@@ -37,7 +37,6 @@ from tfhub_blocks.control.project.tracking_store import (
     DATABASE_NAME,
     end_killed_runs,
     prepare_tracking,
-    tracking_uri,
     tracking_variables,
 )
 from tfhub_blocks.control.repository.people import local_names
@@ -64,7 +63,7 @@ class LocalEngine:
     @property
     def tracking_uri(self) -> str:
         """The URI of the local MLflow store."""
-        return tracking_uri(self.folder / DATABASE_NAME)
+        return sqlite_uri(self.folder / DATABASE_NAME)
 
     def run(self, graph: Graph, given: Mapping[str, Any]) -> RunRecord:
         """Run a graph to its end.

@@ -37,11 +37,6 @@ _PARTIAL_NAME = ".mlflow.db.partial"
 _REVISION = re.compile(r"^(revision|down_revision)\s*(?::[^=]*)?=\s*[\"'](\w+)[\"']", re.MULTILINE)
 
 
-def tracking_uri(database: Path) -> str:
-    """Return the address of a database for MLflow."""
-    return sqlite_uri(database)
-
-
 def prepare_tracking(folder: Path, experiment: str, where: str) -> None:
     """Create the database of a folder ``.runs`` and an experiment in it, unless both exist.
 
@@ -235,7 +230,7 @@ def _quiet() -> Iterator[tuple[Any, Any]]:
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        yield utils, lambda path: utils.create_sqlalchemy_engine(tracking_uri(path))
+        yield utils, lambda path: utils.create_sqlalchemy_engine(sqlite_uri(path))
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
@@ -250,7 +245,7 @@ def _create_experiment(database: Path, name: str) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     root = artifact_root(database.parent / ARTIFACTS_NAME)
-    store = SqlAlchemyStore(tracking_uri(database), root)
+    store = SqlAlchemyStore(sqlite_uri(database), root)
     if store.get_experiment_by_name(name) is None:  # MLflow itself creates one called Default
         store.create_experiment(name)
 
@@ -278,7 +273,7 @@ def end_killed_runs(folder: Path, run: str) -> None:
     if found:
         from mlflow import MlflowClient
 
-        client = MlflowClient(tracking_uri(database), tracking_uri(database))
+        client = MlflowClient(sqlite_uri(database), sqlite_uri(database))
         for (identity,) in found:
             client.set_terminated(identity, "KILLED")
 
@@ -286,7 +281,7 @@ def end_killed_runs(folder: Path, run: str) -> None:
 def tracking_variables(folder: Path, experiment: str, run: str) -> dict[str, str]:
     """Return the environment variables that let the steps of a run track to a folder ``.runs``."""
     return {
-        "MLFLOW_TRACKING_URI": tracking_uri(folder / DATABASE_NAME),
+        "MLFLOW_TRACKING_URI": sqlite_uri(folder / DATABASE_NAME),
         "MLFLOW_EXPERIMENT_NAME": experiment,
         # The artifact folder of clients that access SQLite directly; otherwise ./mlruns.
         "_MLFLOW_SERVER_ARTIFACT_ROOT": artifact_root(folder / ARTIFACTS_NAME),
