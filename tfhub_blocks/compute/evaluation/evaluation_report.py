@@ -5,7 +5,6 @@ store or a disk, even in ten years. Every text from outside is escaped, and a co
 policy forbids scripts and requests.
 """
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -113,14 +112,9 @@ def render_report(report: EvaluationPage) -> str:
     The verdict is "Passed" if every threshold was met, "Not passed" if any was missed, and
     "No verdict" if the report has no threshold. Intervals are labelled as 95 % intervals.
     """
-    return render(__file__, report=report, style=report_style(), data_uri=data_uri)
+    return render(__file__, report=report, style=report_style())
 
 
 def report_style() -> str:
     """Return the style of reports, for a page of another template too."""
     return read_beside(__file__, ".css")
-
-
-def data_uri(content: bytes, media_type: str) -> str:
-    """Return a URI that contains a picture or a sound."""
-    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"

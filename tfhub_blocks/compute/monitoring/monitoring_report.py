@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tfhub_blocks.compute.evaluation.evaluation_report import ReportFigure, data_uri, report_style
+from tfhub_blocks.compute.evaluation.evaluation_report import ReportFigure, report_style
 from tfhub_blocks.compute.modalities.modality import Shown
 from tfhub_blocks.records.base.templates import render
 from tfhub_blocks.records.formats.drift_records import DriftRecord
@@ -38,4 +38,4 @@ class MonitoringPage:
 
 def render_monitoring(page: MonitoringPage) -> str:
     """Return the page as HTML; equal pages give equal texts."""
-    return render(__file__, page=page, style=report_style(), data_uri=data_uri)
+    return render(__file__, page=page, style=report_style())

@@ -1,13 +1,15 @@
 """Pages from templates: ``NAME.html``, ``NAME.css`` and ``NAME.js`` next to the module ``NAME.py``.
 
 The code snapshot of a step contains the templates of each of its modules. A template cannot include
-another module's template, which the snapshot might lack: share a page through its module.
+another module's template, which the snapshot might lack. What pages share is in ``templates.html``,
+next to this module, and is imported as ``shared``.
 """
 
+import base64
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import DictLoader, Environment, StrictUndefined, Template
 
 from tfhub_blocks.records.base.foreign_text import printable_lines
 
@@ -33,6 +35,11 @@ def read_beside(module: str, suffix: str) -> str:
     return Path(module).with_suffix(suffix).read_text(encoding="utf-8")
 
 
+def data_uri(content: bytes, media_type: str) -> str:
+    """Return a URI that contains a picture or a sound. Templates call this function."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
+
+
 def _shown(value: object) -> object:
     return printable_lines(value) if type(value) is str else value
 
@@ -46,5 +53,7 @@ def _template(path: Path) -> Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         finalize=_shown,
+        loader=DictLoader({"shared": read_beside(__file__, ".html")}),
     )
+    environment.globals["data_uri"] = data_uri
     return environment.from_string(path.read_text(encoding="utf-8"))
