@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 from made_once import Once, made_once  # noqa: F401
 from PIL import Image
-from toy_chain import chain, made_chain  # noqa: F401
+from toy_chain import chain, made_chain, place_of_sources, sources  # noqa: F401
 
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance

@@ -1,10 +1,12 @@
 """A small real chain, made by the command line: snapshot_data, a toy encoder, a toy model, its
 evidence, and register_model; twice, with another parameter."""
 
+import fcntl
 import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +214,26 @@ class Chain(ToyProject):
         faults = json.loads(outcome.out)["faults"]
         assert outcome.status == (1 if faults else 0), outcome.out
         return {fault["kind"] for fault in faults}
+
+
+@pytest.fixture
+def place_of_sources(made_chain: Path) -> Iterator[None]:
+    """Hold the folder that the records name as that of the sources, against other processes.
+
+    A test needs it whose outcome depends on whether the sources are there.
+    """
+    with (made_chain.parent / "place.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture
+def sources(chain: Chain, place_of_sources: None) -> Iterator[Path]:
+    """Put the sources, which no step made, where they were when the chain was made."""
+    for name in ("pictures", "saved"):
+        shutil.copytree(chain.folder / name, chain.made_in / name)
+    yield chain.made_in
+    shutil.rmtree(chain.made_in)
 
 
 def decision(folder: Path, what: str = "toy:2", **parts: Any) -> tuple[Any, Any]:

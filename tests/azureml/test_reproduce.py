@@ -64,21 +64,12 @@ class Reproducing(Chain):
 
 
 @pytest.fixture
-def reproducing(azure, chain):
+def reproducing(azure, chain, place_of_sources):
     azure.write_config(chain.folder)
     made = Reproducing(chain.folder, chain.capture)
     made.plane = azure
     made.write("pipelines/profiles/team.toml", PROFILE)
     return made
-
-
-@pytest.fixture
-def sources(reproducing):
-    """What no step made is again where it was when the chain was made."""
-    for name in ("pictures", "saved"):
-        shutil.copytree(reproducing.folder / name, reproducing.made_in / name)
-    yield reproducing.made_in
-    shutil.rmtree(reproducing.made_in)
 
 
 def test_model_is_made_again_there_from_its_sources_on(reproducing, sources, golden):

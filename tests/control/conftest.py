@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy_chain import chain, made_chain  # noqa: F401  # for several folders, made once
+from toy_chain import (  # noqa: F401  # for several folders, made once
+    chain,
+    made_chain,
+    place_of_sources,
+    sources,
+)
 from toy_project import JOIN, MAKE, ROOT, TOY, Outcome, ToyProject, forget_project
 
 

@@ -79,7 +79,7 @@ def test_warning_reaches_whoever_runs(project, pin, profile):
     assert outcome.status == 0
     [warning] = outcome.record["steps"]["left"]["warnings"]
     assert "which the step requires: mlflow is " in warning
-    assert "warning: left: the environment differs from toy-env:" in outcome.err
+    assert "warning: left, right: the environment differs from toy-env:" in outcome.err
 
 
 def test_local_profile_records_and_is_silent(project, pin):

@@ -35,7 +35,7 @@ def test_message_of_a_step_is_one_line(project):
     project.effect(r'run.warn("a\nerror: forged\x1b[1A")')
     outcome = project.run()
     assert outcome.record["steps"]["left"]["warnings"] == [r"a\nerror: forged\u001b[1A"]
-    assert "warning: left: a\\nerror: forged\\u001b[1A\n" in outcome.err
+    assert "warning: left, right: a\\nerror: forged\\u001b[1A\n" in outcome.err
 
 
 def test_process_that_a_step_starts_has_no_pipe_to_the_engine(project):

@@ -10,8 +10,6 @@ from chain_tampering import edit_json, forge
 
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME
 
-SOURCES = ("pictures", "saved")
-
 
 def reproduce(chain, *words, what="toy:2"):
     return chain.main("reproduce", what, *words, anew=False)
@@ -26,13 +24,9 @@ def normal(chain, text):
     return re.sub(r"built on \S+", "built on IMAGE", text)
 
 
-@pytest.fixture
-def sources(chain):
-    """What no step made is again where it was when the chain was made."""
-    for name in SOURCES:
-        shutil.copytree(chain.folder / name, chain.made_in / name)
-    yield chain.made_in
-    shutil.rmtree(chain.made_in)
+@pytest.fixture(autouse=True)
+def place(place_of_sources):
+    """Each test depends on whether the sources are there."""
 
 
 def test_model_is_made_again_bit_by_bit_from_its_sources_on(chain, sources, golden):
