@@ -221,9 +221,14 @@ class ToyProject:
 
 def forget_project() -> None:
     """Forget modules of the project that was in use, and what the SDK did to its components."""
-    roots = ("tfhub_blocks.components", "tfhub_blocks.pipelines", "components", "pipelines")
-    for name in [n for n in sys.modules if any(f"{n}.".startswith(f"{r}.") for r in roots)]:
-        del sys.modules[name]
+    roots = tuple(
+        f"{parent}{group}"
+        for parent in ("", "tfhub_blocks.")
+        for group in ("components", "pipelines")
+    )
+    for name in [it for it in sys.modules if it.startswith(roots)]:
+        if f"{name}.".startswith(tuple(f"{root}." for root in roots)):
+            del sys.modules[name]
 
 
 def wait_for(

@@ -60,6 +60,8 @@ class Storage:
     port: int = 0
     container: str = ""
     quiet: bool = True
+    # The containers that stay when all else is forgotten.
+    kept: set[str] = field(default_factory=set)
     _process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -118,9 +120,10 @@ class Storage:
         )
 
     def renew(self) -> None:
-        """Forget all blobs, and give the workspace a container of a new name."""
+        """Forget all blobs but those kept, and give the workspace a container of a new name."""
         for container in self.service.list_containers():
-            self.service.delete_container(container.name)
+            if container.name not in self.kept:
+                self.service.delete_container(container.name)
         self.container = f"azureml-blobstore-{uuid.uuid4()}"
         self.service.create_container(self.container)
 

@@ -5,6 +5,7 @@
 import sys
 import sysconfig
 from collections.abc import Callable
+from functools import cache
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
     SOURCE_SUFFIXES,
@@ -60,12 +61,12 @@ def check_sources(check: Check) -> None:
 
 def forget_modules(folder: Path) -> None:
     """Forget steps, pipelines and modules of a folder, so that the next import reads them again."""
-    roots = tuple(f"{parent}{group}" for parent in ("", "tfhub_blocks.") for group in _GROUPS)
+    roots = tuple(f"{parent}{group}." for parent in ("", "tfhub_blocks.") for group in _GROUPS)
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         is_source = isinstance(getattr(module, "__loader__", None), SourceLoader)
         is_there = is_source and file is not None and Path(file).is_relative_to(folder)
-        if is_there or any(f"{name}.".startswith(f"{root}.") for root in roots):
+        if is_there or f"{name}.".startswith(roots):
             del sys.modules[name]
     finders = sys.path_importer_cache
     for entry in [it for it, found in finders.items() if isinstance(found, _SourceFinder)]:
@@ -74,10 +75,17 @@ def forget_modules(folder: Path) -> None:
 
 def is_installed(path: Path) -> bool:
     """Return True if a file or folder belongs to Python itself or to its installed packages."""
+    return bool(_INSTALLED & set(path.parts)) or any(
+        path.is_relative_to(it) for it in _library_folders()
+    )
+
+
+@cache
+def _library_folders() -> tuple[Path, ...]:
+    """Return where Python's own modules are."""
     library = Path(sysconfig.get_path("stdlib"))
     zipped = library.parent / f"python{sys.version_info[0]}{sys.version_info[1]}.zip"
-    places = (library, Path(sysconfig.get_path("platstdlib")), zipped)
-    return bool(_INSTALLED & set(path.parts)) or any(path.is_relative_to(it) for it in places)
+    return library, Path(sysconfig.get_path("platstdlib")), zipped
 
 
 class _SourceFinder(FileFinder):
