@@ -47,6 +47,7 @@ def toy(project, monkeypatch):
         lambda: [project.folder / "pipelines" / "profiles"],
     )
     monkeypatch.setattr(retail_api, "BACKOFF_S", 0.01)
+    monkeypatch.setattr(retail_api, "MOST_PAGES", 20)
     project.write("pipelines/prices.toml", PRICES)
     return project
 
@@ -167,7 +168,7 @@ FAULTS = {
         {"links": ["https://example.org/x"]},
         "the next page is at another address",
     ),
-    "endless": ({"links": ["URL"] * 2000}, "the answer has more than 1000 pages"),
+    "endless": ({"links": ["URL"] * 40}, "the answer has more than 20 pages"),
     "no price": ({"items": [item(D2, 0.1), item(D2, 0)]}, "the API returned the price 0 for D2"),
     "negative": ({"items": [item(D2, -0.1)]}, "the API returned the price -0.1"),
     "a word": ({"items": [item(D2, "0.1")]}, "the API returned the price '0.1'"),
