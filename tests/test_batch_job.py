@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tfhub_blocks.records.formats.predictions import open_predictions
 
 ROOT = Path(__file__).parents[1]
@@ -55,6 +57,7 @@ def test_a_day_is_added_to_the_predictions_and_an_item_is_found_in_them(
     assert "0 faults" in blocks(tmp_path, "verify", record["run"])
 
 
+@pytest.mark.slow
 def test_somebodys_pyfunc_scores_and_the_chain_begins_with_its_digest(
     brightness_model: Path, coloured_snapshot: Path, tmp_path: Path
 ) -> None:

@@ -145,6 +145,7 @@ def test_version_that_was_changed_in_storage_fails_the_firing(opened):
     assert "does not have digest" in opened.main("status", name).out
 
 
+@pytest.mark.slow
 def test_other_inputs_of_an_open_release_stay_as_they_were_locked(opened):
     assert opened.main("check", "first", "--profile", "strict").status == 0
     outcome = opened.main("submit", "first", "--profile", "strict", "--wait")

@@ -120,6 +120,7 @@ def fail_each_request(project, azure, fault, publish, every=True):
             assert azure.storage.names(asset["properties"]["dataUri"]), index
 
 
+@pytest.mark.slow
 def test_answer_to_what_writes_may_be_lost_and_each_asset_is_there_once(
     project, azure, quick_retries
 ):

@@ -27,6 +27,7 @@ def imported(execute_step, imported_encoder, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_an_undecided_encoder_is_for_experiments(imported):
     open_ = Decisions(loading="mounted")
     assert imported({}, decisions=open_) == (0, "")

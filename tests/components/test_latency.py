@@ -49,6 +49,7 @@ def run(tmp_path_factory, execute_step, tracking):
     return execute
 
 
+@pytest.mark.slow
 def test_gate_registers_the_fastest_runtime_which_is_back_after_a_kill(
     colours_model, coloured_snapshot, tmp_path
 ):

@@ -59,6 +59,7 @@ def trained(
     return {"model": folder / "model", "features": folder / "features"}
 
 
+@pytest.mark.slow
 def test_predictions_with_features_are_compared_and_a_change_raises_the_alarm(
     trained: dict[str, Path], coloured_snapshot: Path, execute_step, tmp_path: Path
 ) -> None:

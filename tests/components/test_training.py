@@ -403,9 +403,9 @@ def test_text_and_png_bytes_fit_the_signature(chain):
 FULL_DISK = [
     # Each with so little room, in kilobytes, that it ends while the output is written.
     pytest.param("import_encoder", 12, id="import_encoder"),
-    pytest.param("extract_features", 8, id="extract_features"),
+    pytest.param("extract_features", 8, id="extract_features", marks=pytest.mark.slow),
     pytest.param("train_head", 40, id="train_head"),
-    pytest.param("evaluate", 200, id="evaluate"),
+    pytest.param("evaluate", 200, id="evaluate", marks=pytest.mark.slow),
     pytest.param("register_model", 600, id="register_model"),
 ]
 

@@ -112,6 +112,7 @@ def test_a_forbidden_encoder_and_a_start_of_another_one_are_refused(
         assert not (outputs["model"] / "lineage.json").exists()
 
 
+@pytest.mark.slow
 def test_cached_activations_are_trained_on_and_what_is_new_alone_is_computed(
     probe, coloured_snapshot, keras_encoder, execute_step, tmp_path
 ):

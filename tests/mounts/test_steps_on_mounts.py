@@ -6,7 +6,7 @@ import pytest
 from mounted_steps import CASES, contents
 
 # The others write by the same code.
-QUICK = {"snapshot_data", "train_head", "fine_tune"}
+QUICK = {"snapshot_data", "train_head"}
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,7 @@ def test_regularization_decays_all_but_depthwise_kernels(encoder) -> None:
         np.testing.assert_allclose(loss().numpy(), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradients_reach_every_trainable_variable(encoder, images) -> None:
     for training in (False, True):
         with tf.GradientTape() as tape:
@@ -92,6 +93,7 @@ def test_gradients_reach_every_trainable_variable(encoder, images) -> None:
         assert all(np.abs(gradient).max() > 0 for gradient in gradients)
 
 
+@pytest.mark.slow
 def test_only_training_moves_the_averages(encoder, images) -> None:
     before = moving(encoder)
     frozen = encoder(images[:4], training=False).numpy()

@@ -22,6 +22,7 @@ def digest(folder: Path) -> str:
     return hashlib.sha256(b"".join(contents)).hexdigest()
 
 
+@pytest.mark.slow
 def test_sounds_are_notes_of_three_kinds(tmp_path: Path) -> None:
     done = []
     count = write_sample_sounds(tmp_path / "a", lambda *progress: done.append(progress))

@@ -89,6 +89,7 @@ def test_a_text_cannot_say_special_tokens(wordpiece, tokenizer) -> None:
     assert tokenizer.token_to_id("[MASK]") not in ids
 
 
+@pytest.mark.slow
 def test_sentences_are_what_the_publisher_printed(sentences) -> None:
     """From the model's page: https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2."""
     vectors = sentences(["This is an example sentence", "Each sentence is converted"])
@@ -98,6 +99,7 @@ def test_sentences_are_what_the_publisher_printed(sentences) -> None:
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_text_does_not_depend_on_its_batch_and_any_text_has_a_vector(sentences) -> None:
     together = sentences(TEXTS)
 

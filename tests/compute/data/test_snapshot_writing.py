@@ -733,7 +733,7 @@ def snapshot_in_a_process(path: Path) -> tuple[int, int]:
     return items, peak_mib
 
 
-@pytest.mark.parametrize("name", ["rows.csv", "rows.parquet"])
+@pytest.mark.parametrize("name", ["rows.parquet", pytest.param("rows.csv", marks=pytest.mark.slow)])
 def test_memory_does_not_hold_the_contents(tmp_path, name):
     few, peak_for_few_mib = snapshot_in_a_process(write_large_table(tmp_path / "few" / name, 5_000))
     large = [write_large_table(tmp_path / f"many{run}" / name, 100_000) for run in range(2)]

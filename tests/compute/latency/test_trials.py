@@ -34,6 +34,7 @@ def test_trial_tells_stages_and_rates_apart_and_warming_up_from_the_rest(own, co
     assert trial.memory_mb > 50
 
 
+@pytest.mark.slow
 def test_runtime_that_answers_otherwise_is_not_timed(own, colours_model, contents):
     reference = own[1] + np.float32(0.001) * (own[1] == own[1].max(axis=1, keepdims=True))
     trial, _ = run_trial(colours_model, Runtime(), contents, reference, PLAN)

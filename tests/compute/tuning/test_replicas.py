@@ -90,7 +90,8 @@ def hold_to(alone: dict, found: dict, replicas: int) -> None:
     assert alone["losses"][-1][0] < 0.95 * alone["losses"][0][0]
 
 
-@pytest.mark.parametrize("devices", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [2, 4])
 def test_devices_of_one_process_give_the_losses_of_one(
     devices: int, alone: dict, coloured_snapshot: Path, keras_encoder: Path, tmp_path: Path
 ) -> None:

@@ -132,7 +132,13 @@ def is_unfinished(folder: Path) -> bool:
     return False
 
 
-@pytest.mark.parametrize("existing", [False, True], ids=["absent", "mounted empty folder"])
+@pytest.mark.parametrize(
+    "existing",
+    [
+        pytest.param(False, id="absent"),
+        pytest.param(True, id="mounted empty folder", marks=pytest.mark.slow),
+    ],
+)
 def test_folder_killed_at_any_moment_is_complete_or_absent(existing, killed_make, tmp_path):
     limit, lived = 0, False
     while not lived:
