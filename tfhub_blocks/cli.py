@@ -15,6 +15,7 @@ from typing import NoReturn
 from tfhub_blocks import __version__
 from tfhub_blocks.commands import (
     checks,
+    completions,
     compute,
     costs,
     deployments,
@@ -58,6 +59,7 @@ GROUPS = (
     schedules,
     deployments,
     costs,
+    completions,
 )
 
 
@@ -78,7 +80,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     # azure-ai-ml logs a dozen lines on experimental classes at each import.
     logging.getLogger("azure.ai.ml._utils._experimental").setLevel(logging.ERROR)
     try:
-        options = _parser().parse_args(arguments)
+        options = command_parser().parse_args(arguments)
         status: int = options.command(options)
         sys.stdout.flush()
     except BlocksError as error:
@@ -140,12 +142,14 @@ class _Parser(argparse.ArgumentParser):
         super().error(printable(redacted(message)))
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line, with all commands."""
     parser = _Parser(
         prog="tfhub-blocks",
         description="Pretrained TensorFlow Hub models as stable blocks of Azure ML pipelines.",
     )
     parser.add_argument("--version", action="version", version=f"tfhub-blocks {__version__}")
+    parser.set_defaults(parser=parser)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for group in GROUPS:
         group.register(commands)

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from tfhub_blocks.cli import _parser
+from tfhub_blocks.cli import command_parser
 
 # Commands that wait for requests, or fetch and install packages.
 LEFT_OUT = {"serve", "samples", "env lock", "env bake"}
@@ -33,7 +33,7 @@ def commands():
         if not groups and not {words[0], " ".join(words)} & LEFT_OUT:
             yield words, [it.option_strings[-1] for it in parser._actions if it.option_strings]
 
-    return list(walk(_parser(), ()))
+    return list(walk(command_parser(), ()))
 
 
 def lines(seed, count):
