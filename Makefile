@@ -20,7 +20,7 @@ WITH_NODE = PATH="$(CURDIR)/.node/bin:$$PATH"
 # What each part prints stays together, where make knows how.
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-.PHONY: run setup samples check lock lock-check test $(TEST_PARTS:%=test-%) \
+.PHONY: run setup samples check lock lock-check reference test $(TEST_PARTS:%=test-%) \
 	test-all $(TEST_PARTS:%=test-all-%) test-azure test-tools all-tools \
 	node azurite mount-runtime browser soak bench $(BENCHMARKS) dist clean
 
@@ -54,6 +54,10 @@ lock: setup
 	$(COMPILE) requirements/node.in -o requirements/node.lock
 	$(COMPILE) requirements/mount.in -o requirements/mount.lock
 	$(BIN)/tfhub-blocks env lock
+
+# The pages that say what the code says; a test compares them with the code.
+reference: setup
+	$(BIN)/python docs/write_reference.py
 
 # Compiling onto a copy keeps its versions, so it differs only if what is asked for changed.
 lock-check: setup
