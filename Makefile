@@ -20,7 +20,7 @@ WITH_NODE = PATH="$(CURDIR)/.node/bin:$$PATH"
 # What each part prints stays together, where make knows how.
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-.PHONY: run setup samples check lock lock-check reference test $(TEST_PARTS:%=test-%) \
+.PHONY: run setup samples check lock lock-check reference docs test $(TEST_PARTS:%=test-%) \
 	test-all $(TEST_PARTS:%=test-all-%) test-azure test-tools all-tools \
 	node azurite mount-runtime browser soak bench $(BENCHMARKS) dist clean
 
@@ -45,6 +45,7 @@ check: setup lock-check
 	@$(BIN)/lint-imports
 	@$(BIN)/python tests/house/package_graph.py
 	@$(BIN)/python tests/house/language.py --check .
+	@$(MAKE) --no-print-directory docs
 	@$(BIN)/tfhub-blocks env check
 	@report=$$(BLOCKS_OWNER=make BLOCKS_COST_CENTRE=make $(BIN)/tfhub-blocks check --all \
 		--profile production) || { echo "$$report" >&2; exit 1; }
@@ -58,6 +59,13 @@ lock: setup
 # The pages that say what the code says; a test compares them with the code.
 reference: setup
 	$(BIN)/python docs/write_reference.py
+
+# The site, in .site/site/index.html. A link without a page or an anchor ends the build.
+docs: setup
+	@rm -rf .site && mkdir .site && cp -R docs .site/docs && mv .site/docs/zensical.toml .site \
+		&& $(BIN)/zensical build --strict --config-file .site/zensical.toml > .site/log 2>&1 \
+		|| { cat .site/log >&2; exit 1; }
+	@echo "Built $$(find .site/site -name '*.html' | wc -l) pages: .site/site/index.html"
 
 # Compiling onto a copy keeps its versions, so it differs only if what is asked for changed.
 lock-check: setup
