@@ -78,14 +78,10 @@ def _withdraw(options: argparse.Namespace) -> int:
 
 
 def _tag(config: Path | None, subject: "Subject", digest: str) -> None:
-    from tfhub_blocks.control.lineage.withdrawing import affected_versions
     from tfhub_blocks.control.workspace.connection import connect
     from tfhub_blocks.control.workspace.withdrawn_models import tag_models
 
     connection = connect(config)
-    names = {version.name for version in affected_versions(subject)}
-    if subject.kind == "model":
-        names.add(subject.name.partition(":")[0])
     digests = {*subject.digests, *(it.digest for it in subject.uses.reached.values())}
-    tagged = ", ".join(tag_models(connection, names, digests, digest))
+    tagged = ", ".join(tag_models(connection, digests, digest))
     print(f"models tagged in workspace {connection.name}: {tagged or 'none'}")

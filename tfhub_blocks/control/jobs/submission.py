@@ -18,10 +18,12 @@ from tfhub_blocks.control.costs.prices import load_prices
 from tfhub_blocks.control.costs.reuse_forecast import step_keys
 from tfhub_blocks.control.jobs.open_data import open_data
 from tfhub_blocks.control.jobs.release_checks import check_assets
+from tfhub_blocks.control.lineage.local_registrations import Registration, own_tags
 from tfhub_blocks.control.lineage.run_archive import Archive
 from tfhub_blocks.control.lineage.withdrawn_outputs import (
     refuse_withdrawn_inputs,
     refuse_withdrawn_lock,
+    refuse_withdrawn_tags,
 )
 from tfhub_blocks.control.project.assets import Asset, component_asset
 from tfhub_blocks.control.project.instance_counts import instance_count
@@ -339,7 +341,12 @@ def _check_inputs(connection: Connection, job: Any, given: Mapping[str, Any]) ->
                 f"Set {name} to {value}:VERSION, with a version from Studio > Data or Models",
             )
         operations = client.models if job.inputs[name].type in MODEL_TYPES else client.data
-        if find("submit", name, operations.get, asset, version) is None:
+        found = find("submit", name, operations.get, asset, version)
+        if found is not None and operations is client.models:
+            tags = own_tags(found.tags)
+            model = Registration(asset, version, Path(asset), tags, "", connection.name)
+            refuse_withdrawn_tags("submit", name, model)
+        if found is None:
             raise BlocksError(
                 "submit",
                 name,

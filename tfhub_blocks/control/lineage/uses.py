@@ -84,7 +84,7 @@ def find_uses(text: str, archive: Archive) -> Uses:
         BlocksError: No local output and no item matches the text.
     """
     starts = list(_outputs(text, archive))
-    if starts:
+    if starts or _marks(text):
         uses = Uses(f"outputs built from {text}", starts)
         _follow(uses, archive, starts)
         _add_versions(uses, archive, starts)

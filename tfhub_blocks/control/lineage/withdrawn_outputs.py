@@ -60,11 +60,19 @@ def refuse_withdrawn_model(where: str, what: str, version: Registration) -> None
     Raises:
         BlocksError: The model depends on something withdrawn, or a tag states a withdrawal.
     """
+    refuse_withdrawn_tags(where, what, version)
+    refuse_withdrawn(where, what, in_force(where).in_folder(version.source))
+
+
+def refuse_withdrawn_tags(where: str, what: str, version: Registration) -> None:
+    """Refuse a model by its tags, where its files are not known.
+
+    Raises:
+        BlocksError: The tags name something withdrawn, or state a withdrawal.
+    """
     if about := tagged(version):
         refuse_withdrawn(where, what, Mark("digest", "", about))
-    withdrawn = in_force(where)
-    refuse_withdrawn(where, what, _registered(version, withdrawn))
-    refuse_withdrawn(where, what, withdrawn.in_folder(version.source))
+    refuse_withdrawn(where, what, _registered(version, in_force(where)))
 
 
 def refuse_withdrawn_inputs(where: str, graph: Graph, archive: Archive) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tfhub_blocks.control.repository.git_state import deleted_files
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import write_file
-from tfhub_blocks.records.base.project_folders import origin_path, project_folder, taken_commit
+from tfhub_blocks.records.base.project_folders import project_folder, taken_commit
 from tfhub_blocks.records.formats.withdrawals import Withdrawal, parse_withdrawal
 from tfhub_blocks.records.formats.withdrawn import Withdrawn
 
@@ -39,7 +39,7 @@ def read_withdrawals(where: str) -> list[Withdrawal]:
     digests = {it.digest for it in found}
     for it in found:
         if it.restores and it.restores not in digests:
-            path = origin_path(folder / it.file_name)
+            path = folder / it.file_name
             problem = f"the withdrawal that it ends, {it.restores[:12]}, does not exist"
             raise _invalid(where, path, problem)
     return sorted(found, key=lambda it: (it.decided, it.digest))
@@ -76,15 +76,14 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _read(path: Path, where: str) -> Withdrawal:
-    told = origin_path(path)
     try:
         if path.is_symlink() or not path.is_file() or path.stat().st_size > _MAX_BYTES:
             raise ValueError("it is no plain file of at most 64 MiB")
         found = parse_withdrawal(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise _invalid(where, told, str(error)) from error
+        raise _invalid(where, path, str(error)) from error
     if path.name != found.file_name:
-        raise _invalid(where, told, f"its digest belongs to the name {found.file_name}")
+        raise _invalid(where, path, f"its digest belongs to the name {found.file_name}")
     return found
 
 
@@ -93,7 +92,7 @@ def _check_kept(where: str, folder: Path) -> None:
     if gone:
         raise BlocksError(
             where,
-            str(origin_path(folder / gone[0])),
+            _told(folder / gone[0]),
             f"the withdrawal {gone[0]} was committed earlier, and is deleted",
             "every withdrawal that a commit contained",
             "Restore the file from git; to end a withdrawal, run `tfhub-blocks withdraw --restore`",
@@ -103,8 +102,12 @@ def _check_kept(where: str, folder: Path) -> None:
 def _invalid(where: str, path: Path, problem: str) -> BlocksError:
     return BlocksError(
         where,
-        str(path),
+        _told(path),
         f"{path.name} is not a valid withdrawal ({problem})",
         "the unchanged statement that withdraw wrote",
         f"Restore {path.name} from git",
     )
+
+
+def _told(path: Path) -> str:
+    return str(path.relative_to(project_folder()))

@@ -2,7 +2,7 @@
 
 # decision 65
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from tfhub_blocks.control.project.tags import TAG
@@ -14,14 +14,11 @@ _WHERE = "withdraw"
 _DIGEST_TAGS = ("model_digest", "encoder_digest", "snapshot_digest")
 
 
-def tag_models(
-    connection: Connection, names: Iterable[str], digests: Collection[str], withdrawal: str
-) -> Iterator[str]:
+def tag_models(connection: Connection, digests: Collection[str], withdrawal: str) -> Iterator[str]:
     """Set the tag on each version that has one of some digests, and yield its name and version.
 
     Args:
         connection: The workspace or the registry.
-        names: The names under which the models may be registered there.
         digests: Digests of models, encoders and snapshots.
         withdrawal: The digest of the withdrawal.
 
@@ -33,7 +30,9 @@ def tag_models(
     def versions(name: str) -> list[Any]:
         return list(models.list(name, list_view_type="ActiveOnly"))
 
-    for name in sorted(set(names)):
+    with told(_WHERE, "models"):
+        names = sorted({str(it.name) for it in models.list()})
+    for name in names:
         for it in find(_WHERE, f"model {name}", versions, name) or ():
             tags = it.tags or {}
             if not {tags.get(f"{TAG}{key}", "") for key in _DIGEST_TAGS} & set(digests):

@@ -107,7 +107,8 @@ class Withdrawn:
         """
         words = [
             f"{it.kind}:{quote(_shortened(it), safe='')}:{quote(it.about, safe='')}"
-            for it in self._marks
+            for (kind, _), it in self._by_value.items()
+            if kind == it.kind
         ]
         text = " ".join(words)
         if len(text) > _MOST_CHARACTERS:
@@ -247,9 +248,9 @@ def refuse_withdrawn(where: str, what: str, found: Mark | None) -> None:
         where,
         what,
         f"{what} depends on {told}",
-        "",
-        "Build it from other data, encoders or models; `tfhub-blocks lineage --forward` and the"
-        " name lists everything that is affected",
+        "nothing that is withdrawn",
+        "Use other data, encoders and models; `tfhub-blocks lineage --forward NAME` lists"
+        " everything that was built from the withdrawn one",
     )
 
 
