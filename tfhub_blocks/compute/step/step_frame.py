@@ -5,7 +5,7 @@
 import os
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -30,7 +30,9 @@ from tfhub_blocks.records.base.folders import (
     work_folder,
 )
 from tfhub_blocks.records.base.lineage import (
+    ALLOWED_FACT,
     STATEMENT_NAME,
+    TRUSTED_FACT,
     Material,
     Provenance,
     output_material,
@@ -329,7 +331,25 @@ def _begin(
     facts: dict[str, Any] = {"release_lock": lock} if lock else {}
     if inputs := dict(locked_inputs()):
         facts[LOCKED_FACT] = inputs  # a source has no other digest in the lineage
+    facts |= stated_facts(paths[port] for port in paths if port != CHAMPION_PORT)
     return StepRun(name, given, provenance, environment, worker, facts, open_inputs())
+
+
+def stated_facts(inputs: Iterable[Path]) -> dict[str, Any]:
+    """Return what a person allowed for the inputs of a step, which its outputs state as well.
+
+    These are operations that a pin allows by name, and trust in the code of a third-party model.
+    """
+    operations, is_trusted = set[str](), False
+    for path in inputs:
+        if (path / STATEMENT_NAME).is_file():
+            facts = read_lineage(path).provenance.facts
+            operations |= set(map(str, facts.get(ALLOWED_FACT) or ()))
+            is_trusted = is_trusted or facts.get(TRUSTED_FACT) is True
+    return {
+        **({ALLOWED_FACT: sorted(operations)} if operations else {}),
+        **({TRUSTED_FACT: True} if is_trusted else {}),
+    }
 
 
 def _refuse_withdrawn(step_name: str, port: str, folder: Path) -> None:

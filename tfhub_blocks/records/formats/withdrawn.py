@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
+from tfhub_blocks.records.base.arrow_bounds import open_arrow
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, read_lineage
 from tfhub_blocks.records.base.parquet_bounds import read_bounded
@@ -206,7 +207,7 @@ class Withdrawn:
             yield self.of_licence(str(record.get("licence", "")))
         if (folder / INDEX_NAME).is_file():
             with pa.memory_map(str(folder / INDEX_NAME)) as file:
-                yield self.of_items(pa.ipc.open_file(file).read_all()["id"])
+                yield self.of_items(open_arrow(file, folder / INDEX_NAME).read_all()["id"])
         if (folder / MANIFEST_NAME).is_file():
             record = _record(folder / MANIFEST_NAME)
             yield self.of_digests([str(record.get("digest", ""))])
