@@ -22,6 +22,7 @@ def batch_inference(
     keep_features: like(score_batch, "keep_features"),
     max_unreadable_fraction: like(score_batch, "max_unreadable_fraction"),
     trust_code: like(score_batch, "trust_code"),
+    follow_links: like(score_batch, "follow_links"),
     engine: like(score_batch, "engine"),
     engine_precision: like(score_batch, "engine_precision"),
 ):
@@ -36,6 +37,7 @@ def batch_inference(
         keep_features=keep_features,
         max_unreadable_fraction=max_unreadable_fraction,
         trust_code=trust_code,
+        follow_links=follow_links,
         engine=engine,
         engine_precision=engine_precision,
     )

@@ -31,6 +31,12 @@ def fine_tuning(
     ),
     unpinned: like(import_encoder, "unpinned"),
     facts: like(import_encoder, "facts"),
+    follow_links: like(
+        snapshot_data,
+        "follow_links",
+        description="Read files outside of source and encoder to which links lead, and record "
+        "them; otherwise such links are refused.",
+    ),
     previous_snapshot: like(snapshot_data, "previous"),
     modality: like(snapshot_data, "modality"),
     label_column: like(snapshot_data, "label_column"),
@@ -67,7 +73,9 @@ def fine_tuning(
     The step fine_tune returns the better of the probe and the tuned model on the validation split.
     That model is registered. Both models are measured on the test split.
     """
-    imported = import_encoder(source=encoder, handle=handle, unpinned=unpinned, facts=facts)
+    imported = import_encoder(
+        source=encoder, handle=handle, unpinned=unpinned, facts=facts, follow_links=follow_links
+    )
     snapshot = snapshot_data(
         source=source,
         previous=previous_snapshot,
@@ -84,6 +92,7 @@ def fine_tuning(
         max_rejected_fraction=max_rejected_fraction,
         max_pixels=max_pixels,
         max_seconds=max_seconds,
+        follow_links=follow_links,
     )
     features = extract_features(
         snapshot=snapshot.outputs.snapshot, encoder=imported.outputs.encoder

@@ -29,6 +29,12 @@ def transfer_learning(
     ),
     unpinned: like(import_encoder, "unpinned"),
     facts: like(import_encoder, "facts"),
+    follow_links: like(
+        snapshot_data,
+        "follow_links",
+        description="Read files outside of source and encoder to which links lead, and record "
+        "them; otherwise such links are refused.",
+    ),
     previous_snapshot: like(snapshot_data, "previous"),
     modality: like(snapshot_data, "modality"),
     label_column: like(snapshot_data, "label_column"),
@@ -54,7 +60,9 @@ def transfer_learning(
     trigger_time: like(register_model, "trigger_time"),
 ):
     """Train a head on a frozen encoder, which runs once per item."""
-    imported = import_encoder(source=encoder, handle=handle, unpinned=unpinned, facts=facts)
+    imported = import_encoder(
+        source=encoder, handle=handle, unpinned=unpinned, facts=facts, follow_links=follow_links
+    )
     snapshot = snapshot_data(
         source=source,
         previous=previous_snapshot,
@@ -71,6 +79,7 @@ def transfer_learning(
         max_rejected_fraction=max_rejected_fraction,
         max_pixels=max_pixels,
         max_seconds=max_seconds,
+        follow_links=follow_links,
     )
     features = extract_features(
         snapshot=snapshot.outputs.snapshot,

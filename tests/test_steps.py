@@ -228,3 +228,14 @@ def test_existing_empty_output_folder_is_filled(make, tmp_path):
     assert done.status == 0
     done.open()
     assert (tmp_path / "made").stat().st_ino == inode
+
+
+def test_what_a_person_allowed_is_stated_by_all_that_is_built_from_it(make, tmp_path):
+    first = make('run.facts.update(allowed_operations=["ReadFile", "A"], trusted_code=True)')
+    assert first.status == 0, first.err
+    (tmp_path / "source").rmdir()
+    (tmp_path / "made").rename(tmp_path / "source")
+    (tmp_path / "note").unlink()
+    facts = make().open().lineage.provenance.facts
+    assert facts["allowed_operations"] == ["A", "ReadFile"]
+    assert facts["trusted_code"] is True

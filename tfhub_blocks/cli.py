@@ -32,6 +32,7 @@ from tfhub_blocks.commands import (
     samples,
     schedules,
     serving,
+    withdrawals,
 )
 from tfhub_blocks.commands.missing_packages import missing_package
 from tfhub_blocks.commands.status import DONE, FAILED, INTERRUPTED, WRONG_REQUEST
@@ -52,6 +53,7 @@ GROUPS = (
     locks,
     jobs,
     lineages,
+    withdrawals,
     reproductions,
     promotions,
     serving,

@@ -57,15 +57,27 @@ def import_encoder(
             "allow_op=NAME allows an operation that does more than compute."
         ),
     ) = None,
+    follow_links: Input(
+        type="boolean",
+        description="Read files outside of source to which links lead, and record them; otherwise "
+        "such links are refused.",
+    ) = False,
 ):
     """Copy, verify, load and describe a pretrained encoder."""
     with step(import_encoder, locals()) as run:
-        from tfhub_blocks.compute.encoders.encoder_import import ImportRequest, import_saved_model
+        from tfhub_blocks.compute.encoders.encoder_import import (
+            ImportRequest,
+            import_saved_model,
+            links_out,
+        )
         from tfhub_blocks.compute.encoders.encoder_policy import check_decisions, check_handle
 
         check_handle(handle or "", "import_encoder")
         folder = run.begin_output("encoder", FORMAT)
-        pinned = import_saved_model(ImportRequest(source, handle, pin, unpinned, facts), folder)
+        request = ImportRequest(source, handle, pin, unpinned, facts, follow_links)
+        if source and (links := links_out(source)):
+            run.facts["followed_links"] = links
+        pinned = import_saved_model(request, folder)
         check_handle(pinned.handle, "import_encoder")
         check_decisions(pinned.decisions, "import_encoder")
         run.facts.update(

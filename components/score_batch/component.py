@@ -84,6 +84,11 @@ def score_batch(
         type="boolean",
         description="Limits: run the code of a model that tfhub-blocks did not build.",
     ) = False,
+    follow_links: Input(
+        type="boolean",
+        description="Limits: read files outside of the data to which links lead, and record them; "
+        "otherwise such links are refused.",
+    ) = False,
     engine: Input(
         type="string",
         enum=["auto", *ENGINES],
@@ -130,9 +135,10 @@ def score_batch(
         options = InferenceOptions(
             engine, engine_precision, max_difference=engine_max_difference, batch_size=batch_size
         )
+        limits = Limits(max_pixels, max_seconds)
         scoring = Scoring(
             model=scorer,
-            places=open_places(run.path("data"), scorer.modality, Limits(max_pixels, max_seconds)),
+            places=open_places(run.path("data"), scorer.modality, limits, follow_links),
             model_version=version,
             options=options,
             top_k=top_k,

@@ -9,6 +9,8 @@ import pytest
 from azure.ai.ml.entities import AmlCompute, BatchEndpoint, Model
 from loopback.requests import Fault
 
+from tfhub_blocks.records.formats.withdrawals import VARIABLE
+
 PRICES = f"""format_version = 1
 currency = "USD"
 region = "westeurope"
@@ -123,6 +125,31 @@ def test_batch_inference_is_deployed_with_its_model_and_ends_at_its_date(toy, az
     azure.workspace.get("batchEndpoints/scoring")["tags"][UNTIL] = day(-1)
     assert toy.main("deploy", "reap").status == 0
     assert names(azure) == []
+
+
+def test_withdrawn_data_is_deployed_in_no_pipeline_and_steps_get_the_withdrawals(toy, azure):
+    reason = ("--reason", "Its owner asked")
+    source = ("--set", f"source={toy.words}")
+    assert toy.main("withdraw", toy.words, *reason, anew=False).status == 0
+    for words in (("deploy", "batch"), ("submit",)):
+        more = ("--until", day(3), "--name", "toys") if words[0] == "deploy" else ()
+        outcome = toy.main(*words, "toy", "--profile", "toy", *source, *more)
+        assert outcome.status == 2
+        assert f"depends on data {toy.words.partition(':')[2]}, withdrawn on" in outcome.err
+    assert names(azure) == []
+    put_online(azure, "alive", day(2))
+    listed = toy.main("lineage", "--forward", "azureml:animals:7", "--workspace", anew=False)
+    assert "workspace loopback: online endpoint alive, deployment m1\n" in listed.out
+    listed = toy.main("lineage", "--forward", "azureml:others:1", "--workspace", anew=False)
+    assert listed.status == 0, listed.err
+    assert "endpoints in workspace loopback: none" in listed.out
+    assert toy.main("withdraw", toy.words, *reason, "--restore", anew=False).status == 0
+    assert toy.main("withdraw", "7" * 64, *reason, anew=False).status == 0
+    outcome = deploy(toy, *source)
+    assert outcome.status == 0, outcome.err
+    [component] = azure.workspace.versions("components", "toy_batch")
+    for node in component["properties"]["componentSpec"]["jobs"].values():
+        assert node["environment_variables"][VARIABLE].startswith(f"digest:{'7' * 16}:")
 
 
 def test_cluster_that_stays_up_takes_no_batch_endpoint(toy, azure):

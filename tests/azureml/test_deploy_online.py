@@ -20,6 +20,7 @@ from tfhub_blocks.records.base.digests import files_sha256
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, Provenance
 from tfhub_blocks.records.formats.models import MODEL, PYFUNC
 from tfhub_blocks.records.formats.runtimes import Runtime, Speeds
+from tfhub_blocks.records.formats.withdrawals import Withdrawal
 from tfhub_blocks.records.pins import pins
 
 SIZE = "Standard_DS3_v2"
@@ -335,6 +336,34 @@ def test_model_of_the_workspace_is_read_before_it_is_deployed(served, azure, reg
     assert it["model"].endswith("/models/theirs/versions/1")
     assert "but its registration states" in served("azureml:theirs:2").err
     assert "has no model theirs:3" in served("azureml:theirs:3").err
+
+
+def test_withdrawn_model_is_not_deployed_from_any_registry(served, azure, project, registry):
+    digest = content_digest(registry / "animals")
+    tags = {"model_digest": digest, "latency_digest": "1" * 64, "compute_size": SIZE}
+    named = {f"tfhub_blocks.{key}": value for key, value in tags.items()}
+    theirs = Model(name="theirs", version="1", path=registry / "animals", type="mlflow_model")
+    theirs.tags = named
+    azure.client().models.create_or_update(theirs)
+    folder = project.folder / "pipelines" / "withdrawals"
+    written = Withdrawal("licence", "apache-2.0", (), (), "No", ("ada",), "2026-01-02T03:04:05Z")
+    project.write(f"{folder.relative_to(project.folder)}/{written.file_name}", written.as_text())
+    for model in ("animals", "azureml:theirs:1"):
+        outcome = served(model)
+        assert outcome.status == 2
+        assert "depends on licence apache-2.0, withdrawn on 2026-01-02 by ada: No" in outcome.err
+    shutil.rmtree(folder)
+    # A machine without the statement sees the tag, which another machine sets.
+    outcome = project.main(
+        "withdraw", digest, "--reason", "No", "--workspace", "--runs-dir", "elsewhere", anew=False
+    )
+    assert outcome.status == 0, outcome.err
+    assert "models tagged in workspace loopback: theirs:1" in outcome.out
+    shutil.rmtree(folder)
+    outcome = served("azureml:theirs:1")
+    assert outcome.status == 2
+    assert "which this project does not contain" in outcome.err
+    assert azure.workspace.endpoints("onlineEndpoints") == []
 
 
 @pytest.mark.parametrize(

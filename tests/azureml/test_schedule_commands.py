@@ -94,6 +94,19 @@ def test_frozen_model_is_told_as_a_model(toy, azure, imported_encoder):
     assert f"  model {name}:{version}\n" in outcome.out, outcome.err
 
 
+def test_schedule_of_withdrawn_data_is_listed_and_not_applied(toy, azure):
+    assert toy.main("schedule", "apply").status == 0
+    words = ("lineage", "--forward", toy.words, "--workspace")
+    before = toy.main(*words, anew=False).out
+    assert toy.main("withdraw", toy.words, "--reason", "Old", anew=False).status == 0
+    assert toy.main(*words, anew=False).out == before
+    assert "schedules in pipelines/schedules: weekly\n" in before
+    assert "schedules in workspace loopback: weekly\n" in before
+    outcome = toy.main("schedule", "apply")
+    assert outcome.status == 2
+    assert "withdrawn on" in outcome.err
+
+
 def frozen(azure):
     job = azure.workspace.get("schedules/weekly")["properties"]["action"]["jobDefinition"]
     return {node["componentId"] for node in job["jobs"].values()}

@@ -1,12 +1,14 @@
 """What ways are tried on: each gives what is told when a way is refused."""
 
 import json
+import os
 import re
 import threading
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from toy_pins import toy_pin
@@ -96,6 +98,7 @@ class ModelStand:
         self.folder, self.capture = folder, capture
         self.model, self.evidence = folder / "model", folder / "evidence.json"
         self.champion: Path | None = None
+        self.variables: dict[str, str] = {}
         self.digest = self.make(self.model, "7")
         thresholds = (Threshold("accuracy", 0.9, 0.95, True),)
         Evidence(self.digest, {}, {}, thresholds).write(self.evidence)
@@ -134,9 +137,10 @@ class ModelStand:
         registration = self.folder / "registration.json"
         given = (str(self.model), str(self.evidence), str(registration), "toys", "us")
         try:
-            component.register_model.__wrapped__(
-                *given, champion=self.champion and str(self.champion)
-            )
+            with patch.dict(os.environ, self.variables):
+                component.register_model.__wrapped__(
+                    *given, champion=self.champion and str(self.champion)
+                )
         except SystemExit as end:
             assert not registration.exists()
             return int(end.code or 0)

@@ -62,6 +62,11 @@ def register(commands: Any) -> None:
         metavar="NAME",
         help="operation that does more than compute, which the encoder may contain; repeatable",
     )
+    pin.add_argument(
+        "--follow-links",
+        action="store_true",
+        help="read files outside of the folder HANDLE to which links lead",
+    )
     pin.set_defaults(command=_pin)
     verify = encoder.add_parser("verify", help="Compare encoders with their pins, byte for byte.")
     verify.add_argument(
@@ -124,6 +129,7 @@ def _pin(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         fetched = _asset(options.handle, Path(temporary))
 
+        from tfhub_blocks.compute.encoders.encoder_import import links_out
         from tfhub_blocks.compute.encoders.pinning import pin_encoder
 
         pin = pin_encoder(
@@ -133,8 +139,12 @@ def _pin(options: argparse.Namespace) -> int:
             with_model=not options.without_model,
             facts=_facts(options),
             fetched=fetched,
+            follow_links=options.follow_links,
         )
+        links = links_out(options.handle) if options.follow_links else {}
     print(f"{options.to}: {_summary(pin)}, digest {pin.digest}")
+    for name, target in links.items():
+        _warn(f"{name} was read through a link from outside of the folder, {target}")
     if pin.operations.allowed:
         _warn(f"the pin allows {pin.operations.allowed_text}")
     for name in undecided(decisions):

@@ -3,15 +3,18 @@
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfhub_blocks.commands.publishing import add_workspace
 from tfhub_blocks.commands.status import DONE, FAILED
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import write_file
 
 if TYPE_CHECKING:
     from tfhub_blocks.control.lineage.findings import Verdict
+    from tfhub_blocks.control.lineage.uses import Uses
 
 _SHOWN = 20
 _FORMATS = ("text", "mermaid", "html")
@@ -74,8 +77,15 @@ def register(commands: Any) -> None:
         "--uses",
         metavar="X",
         help="show what was built from X: a snapshot or an encoder (folder, digest, name, "
-        "handle), or an item (its id, its path in the source, or a file with its content)",
+        "handle), an item (its id, its path in the source, or a file with its content), "
+        "licence:NAME, or azureml:NAME:VERSION of a data asset",
     )
+    lineage.add_argument(
+        "--workspace",
+        action="store_true",
+        help="with --forward or --uses, ask the workspace for its endpoints and schedules too",
+    )
+    add_workspace(lineage)
     lineage.add_argument("--format", choices=_FORMATS, help="format of the drawing (default: text)")
     lineage.add_argument(
         "--output", type=Path, metavar="F", help="file for the drawing (default: standard output)"
@@ -182,9 +192,23 @@ def _lineage(options: argparse.Namespace) -> int:
         )
     archive = Archive(options.runs_dir)
     forward, summary = options.forward or options.uses is not None, []
+    if options.workspace and not forward:
+        raise BlocksError(
+            "lineage",
+            "--workspace",
+            "--workspace needs --forward or --uses, which is missing",
+            "",
+            "Add --forward, or leave --workspace out",
+        )
     if forward:
-        uses = find_uses(options.uses or options.what, archive)
-        drawing, summary = draw_uses(uses), list(summary_lines(uses))
+        text = options.uses or options.what
+        uses = find_uses(text, archive)
+        drawing = draw_uses(uses)
+        workspace = options.workspace_config if options.workspace else None
+        summary = [
+            *summary_lines(uses, archive),
+            *used_lines(text, uses, options.workspace, workspace),
+        ]
     else:
         drawing = draw(find_chain(options.what, archive, "lineage"))
     if options.format == "mermaid":
@@ -199,6 +223,42 @@ def _lineage(options: argparse.Namespace) -> int:
         write_file(options.output, text.encode())
         print(options.output)
     return DONE
+
+
+def used_lines(text: str, uses: "Uses", ask: bool, config: Path | None) -> Iterator[str]:
+    """Yield the locks and schedules of the project that use something, and those of a workspace.
+
+    Args:
+        text: The subject, as the user named it.
+        uses: Its uses.
+        ask: True to ask the workspace for its endpoints and schedules.
+        config: The workspace's file, or None for the nearest.
+    """
+    from tfhub_blocks.control.lineage.uses import affected
+
+    signs = affected(text, uses)
+    from tfhub_blocks.control.schedules.affected_schedules import (
+        affected_files,
+        affected_locks,
+        affected_schedules,
+    )
+
+    locks = list(affected_locks(signs))
+    yield f"release locks: {', '.join(locks) or 'none'}"
+    files = ", ".join(affected_files(signs, set(locks)))
+    yield f"schedules in pipelines/schedules: {files or 'none'}"
+    if not ask:
+        yield "endpoints and schedules of a workspace: not asked; --workspace asks"
+        return
+    from tfhub_blocks.control.deployments.affected_endpoints import affected_endpoints
+    from tfhub_blocks.control.workspace.connection import connect
+
+    connection = connect(config)
+    names = {*map(str, (*uses.retrain, *uses.measured)), *locks}
+    schedules = ", ".join(affected_schedules(connection, signs))
+    yield f"schedules in workspace {connection.name}: {schedules or 'none'}"
+    endpoints = "; ".join(affected_endpoints(connection, signs, names))
+    yield f"endpoints in workspace {connection.name}: {endpoints or 'none'}"
 
 
 def _card(options: argparse.Namespace) -> int:

@@ -91,12 +91,15 @@ def _run(options: argparse.Namespace) -> int:
     profile = load_profile(options.profile)
     refuse_remote(profile, f"run `tfhub-blocks submit {options.pipeline} --profile {profile.name}`")
 
+    from tfhub_blocks.control.lineage.run_archive import Archive
+    from tfhub_blocks.control.lineage.withdrawn_outputs import refuse_withdrawn_inputs
     from tfhub_blocks.control.local.local_engine import LocalEngine
     from tfhub_blocks.control.local.run_display import live_table, print_outcome
     from tfhub_blocks.control.project.run_records import CANCELED, COMPLETED
     from tfhub_blocks.control.project.run_requests import prepare_job
 
     _, graph, given = prepare_job(options.pipeline, options.settings, profile)
+    refuse_withdrawn_inputs("run", graph, Archive(options.runs_dir))
     stream = sys.stderr if options.json else sys.stdout
     with ended_as_by_interrupt(), live_table(stream) as on_change:
         engine = LocalEngine(options.runs_dir, profile, on_change, reuse=not options.no_reuse)

@@ -79,6 +79,7 @@ def _serve(options: argparse.Namespace) -> int:
     from tfhub_blocks.compute.serving.server import serve
     from tfhub_blocks.control.lineage.model_folders import find_model_folder
     from tfhub_blocks.control.lineage.run_archive import Archive
+    from tfhub_blocks.control.lineage.withdrawn_outputs import refuse_withdrawn_target
 
     given = {
         "budget_ms": options.budget_ms,
@@ -98,7 +99,9 @@ def _serve(options: argparse.Namespace) -> int:
                 "",
                 f"Pass a number above 0, or leave {option} out",
             )
-    name, folder = find_model_folder(options.what, Archive(options.runs_dir), "serve")
+    archive = Archive(options.runs_dir)
+    name, folder = find_model_folder(options.what, archive, "serve")
+    refuse_withdrawn_target("serve", options.what, archive)
     limits = replace(usual_limits(folder), **{k: v for k, v in given.items() if v is not None})
     serve(
         folder, name, limits, "serve", (options.host, options.port), _announce, options.trust_code

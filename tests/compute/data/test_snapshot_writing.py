@@ -681,6 +681,43 @@ def test_split_without_items_and_column_not_used_are_warned_of(tmp_path, take):
 # Cost
 
 
+SIGNED = "https://ours.blob.core.windows.net/pictures/1.png?sv=2024-01-01&sig=INVENTED%2Fabcdefgh"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_credential_in_a_path_or_a_label_reaches_no_record(tmp_path, take, capfd, suffix):
+    secrets = [SIGNED, "https://me:INVENTED-pw@host/1.png", f"azureml:{SIGNED}"]
+    rows = [{"path": it, "label": "a"} for it in secrets]
+    for number in range(20):
+        (tmp_path / f"{number}.png").write_bytes(png(number))
+        rows.append({"path": f"{number}.png", "label": "ab"[number % 2]})
+    rows[-1]["label"] = "token=INVENTED-token-of-theirs"
+    table = write_table(tmp_path / f"table{suffix}", rows)
+    (tmp_path / "ATTRIBUTION.txt").write_text(f"Pictures from {SIGNED}")
+    taken = take(table, max_rejected_fraction=0.9)
+    assert taken.manifest.rejected == 4
+    assert set(taken.reasons().values()) == {
+        "the path contains a credential",
+        "the label contains a credential",
+    }
+    assert "https://ours.blob.core.windows.net/pictures/1.png?sv=***" in "".join(taken.reasons())
+    kept = b"".join(it.read_bytes() for it in taken.folder.rglob("*") if it.is_file())
+    told = "".join(capfd.readouterr()).encode()
+    assert b"INVENTED" not in kept + told
+    assert "INVENTED" not in str(taken.rejected) + str(taken.sources) + str(taken.manifest)
+
+
+def test_credential_in_the_name_of_a_downloaded_file_reaches_no_record(tmp_path, take):
+    """As wget names a file after its address."""
+    for number in range(20):
+        folder = tmp_path / "source" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.png?sv=1&sig=INVENTED%2F{number}.png").write_bytes(png(number))
+    taken = take(tmp_path / "source")
+    assert taken.manifest.items == 20
+    assert "INVENTED" not in str(taken.sources)
+
+
 def test_progress_counts_items(tmp_path):
     source = write_files(tmp_path / "source", two_classes())
     (tmp_path / "out").mkdir()

@@ -17,6 +17,7 @@ from tfhub_blocks.compute.data.fields import (
     as_path,
     as_split,
     as_text,
+    known_path,
     no_rows,
     printable,
     refusal,
@@ -176,7 +177,7 @@ def _folder_source(
         _modality_of_files(modality, files, "columns text and label"),
         _folder_places(folder, files, depth),
         len(files),
-        tuple(sorted({printable(n.split("/")[depth]) for n in folders if n.count("/") >= depth})),
+        tuple(sorted({known_path(n.split("/")[depth]) for n in folders if n.count("/") >= depth})),
     )
 
 
@@ -189,7 +190,7 @@ def _unlabelled_folder(folder: Path, modality: str, links: SourceLinks) -> DataS
             f"Put files into {folder}, or pass another folder",
         )
     modality = _modality_of_files(modality, files, "column text")
-    places = (ItemPlace(printable(name), None, None, folder / name) for name in files)
+    places = (ItemPlace(known_path(name), None, None, folder / name) for name in files)
     return DataSource(modality, places, len(files))
 
 
@@ -210,7 +211,7 @@ def _folder_places(folder: Path, files: list[str], depth: int) -> Iterator[ItemP
         parts = name.split("/", depth + 1)
         label, fault = as_label(parts[depth])
         split = SPLIT_NAMES[parts[0].lower()] if depth else None
-        yield ItemPlace(printable(name), label, split, folder / name, fault)
+        yield ItemPlace(known_path(name), label, split, folder / name, fault)
 
 
 def _walk(folder: Path, links: SourceLinks) -> tuple[list[str], list[str]]:

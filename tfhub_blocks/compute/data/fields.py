@@ -1,5 +1,7 @@
 """Fields of one place of a source, as users write them: label, split, text and path."""
 
+# decision 70
+
 import math
 import posixpath
 from collections.abc import Mapping
@@ -7,6 +9,7 @@ from typing import Any
 
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.foreign_text import is_utf_8
+from tfhub_blocks.records.base.redaction import has_secret, redacted
 from tfhub_blocks.records.formats.snapshots import SPLITS
 
 STEP_NAME = "snapshot_data"
@@ -47,6 +50,8 @@ def as_label(value: Any) -> tuple[str | None, str | None]:
         return None, "the label is empty"
     if not is_utf_8(label):
         return None, "the label is not valid UTF-8"
+    if has_secret(label):
+        return None, "the label contains a credential"
     return label, None
 
 
@@ -65,11 +70,16 @@ def as_text(value: Any) -> tuple[bytes, str | None]:
 def as_path(place: str, value: Any) -> tuple[str, str | None]:
     """Return a path inside the table's folder; or the row in its place, and the fault.
 
+    A path that contains a credential, such as an address with a signature, is a fault, and is
+    returned without the credential: records keep each path.
+
     Raises:
         BlocksError: The path leaves the table's folder.
     """
     if not isinstance(value, str) or not value:
         return place, "the row has no path"
+    if has_secret(value):
+        return known_path(value), "the path contains a credential"
     path = posixpath.normpath(value)
     if path == ".." or path.startswith(("/", "../")):
         raise refusal(
@@ -85,6 +95,11 @@ def as_path(place: str, value: Any) -> tuple[str, str | None]:
 def printable(text: str) -> str:
     """Escape the parts of a text that are not valid UTF-8, so that any file can contain it."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def known_path(text: str) -> str:
+    """Return a path as records keep it: without a credential, and valid in any file."""
+    return redacted(printable(text))
 
 
 def quoted(names: set[str]) -> str:

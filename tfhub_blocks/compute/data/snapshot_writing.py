@@ -37,6 +37,7 @@ from tfhub_blocks.compute.data.splitting import LEFT_OUT, RULE, SplitFractions
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.modalities.modality import Limits
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.redaction import redacted
 from tfhub_blocks.records.formats.gate_floors import unreachable
 from tfhub_blocks.records.formats.snapshot_writer import write_items
 from tfhub_blocks.records.formats.snapshots import (
@@ -231,7 +232,7 @@ def _attribution(source: Path) -> str:
     if not path.is_file():
         return ""
     text = path.read_text(encoding="utf-8", errors="replace")[:ATTRIBUTION_CHARACTERS]
-    return " ".join(text.partition("\n\n")[0].split())
+    return redacted(" ".join(text.partition("\n\n")[0].split()))
 
 
 def _gather(

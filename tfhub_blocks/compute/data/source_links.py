@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfhub_blocks.compute.data.fields import printable, refusal
+from tfhub_blocks.compute.data.fields import known_path, printable, refusal
 
 if TYPE_CHECKING:
     from tfhub_blocks.compute.data.data_sources import ItemPlace
@@ -74,6 +74,6 @@ class SourceLinks:
             raise refusal(
                 f"{path!r} is a link that leads out of the source, to {printable(target)!r}",
                 "files in the source folder",
-                "Replace the link by the file, or set follow_links of snapshot_data to true",
+                "Replace the link by the file, or set follow_links to true",
             )
-        self.followed[path] = printable(target)
+        self.followed[path] = known_path(target)

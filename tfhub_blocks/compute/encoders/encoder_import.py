@@ -3,6 +3,7 @@
 TensorFlow is imported only to load a SavedModel, so a request can be refused without TensorFlow.
 """
 
+import os
 import re
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 from tfhub_blocks.compute.encoders.encoder_loading import pinned_saved_model
 from tfhub_blocks.compute.sources.fetching import LOCAL_SOURCES, REMOTE_SOURCES, fetch_saved_model
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.redaction import redacted
 from tfhub_blocks.records.pins.handles import canonical_handle
 from tfhub_blocks.records.pins.pins import (
     PIN_NAME,
@@ -33,7 +35,8 @@ class ImportRequest:
     """A request to import an encoder from a folder or an address, with or without a pin.
 
     ``unpinned`` decides about an encoder without a pin: "accept" or "refuse". ``facts`` describes
-    such an encoder, in the form that ``parse_facts`` reads.
+    such an encoder, in the form that ``parse_facts`` reads. ``follow_links`` allows links that lead
+    out of the folder ``source``.
     """
 
     source: str | None
@@ -41,6 +44,7 @@ class ImportRequest:
     pin: str | None
     unpinned: str
     facts: str | None = None
+    follow_links: bool = False
 
 
 def import_saved_model(request: ImportRequest, folder: Path) -> Pin:
@@ -57,6 +61,8 @@ def import_saved_model(request: ImportRequest, folder: Path) -> Pin:
     origins = [bool(request.source), bool(request.handle)]
     if all(origins) or not any([*origins, request.pin]):
         raise _not_one(request)
+    if request.source and not request.follow_links:
+        refuse_links(request.source)
     pin = _given_pin(request)
     saved_model = copy = folder / SAVED_MODEL_FOLDER
     if pin and not pin.decisions.model_travels and _is_pin_alone(request):
@@ -88,6 +94,40 @@ def import_saved_model(request: ImportRequest, folder: Path) -> Pin:
         shutil.rmtree(copy, ignore_errors=True)
     pin.write(folder / PIN_NAME)
     return pin
+
+
+def links_out(source: str) -> dict[str, str]:
+    """Return the targets of the links that lead out of an encoder's folder, by their paths."""
+    root, found = os.path.realpath(source), {}
+    for parent, folders, files in os.walk(source):
+        for name in (*folders, *files):
+            path = Path(parent, name)
+            target = os.path.realpath(path) if path.is_symlink() else root
+            if os.path.commonpath([root, target]) != root:
+                found[known_text(path.relative_to(source).as_posix())] = known_text(target)
+    return dict(sorted(found.items()))
+
+
+def refuse_links(source: str) -> None:
+    """Refuse an encoder's folder with a link that leads out of it.
+
+    Raises:
+        BlocksError: The folder contains such a link.
+    """
+    for name, target in links_out(source).items():
+        raise BlocksError(
+            WHERE,
+            "source",
+            f"{name!r} is a link that leads out of the encoder's folder, to {target!r}",
+            "files in the encoder's folder",
+            "Replace the link by the file, or set follow_links to true (encoder pin:"
+            " --follow-links)",
+        )
+
+
+def known_text(path: str) -> str:
+    """Return a path as records keep it: without a credential, and valid in any file."""
+    return redacted(path.encode("utf-8", "backslashreplace").decode())
 
 
 def _not_one(request: ImportRequest) -> BlocksError:

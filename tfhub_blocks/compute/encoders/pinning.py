@@ -6,7 +6,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from tfhub_blocks.compute.encoders.encoder_import import ImportRequest, import_saved_model
+from tfhub_blocks.compute.encoders.encoder_import import (
+    ImportRequest,
+    import_saved_model,
+    refuse_links,
+)
 from tfhub_blocks.compute.encoders.encoder_loading import pinned_saved_model
 from tfhub_blocks.compute.sources.fetching import LOCAL_SOURCES, REMOTE_SOURCES, fetch_saved_model
 from tfhub_blocks.records.base.errors import BlocksError
@@ -23,6 +27,7 @@ def pin_encoder(
     with_model: bool = True,
     facts: str | None = None,
     fetched: Path | None = None,
+    follow_links: bool = False,
 ) -> Pin:
     """Fetch and inspect an encoder, write it with its pin into a new folder, and return the pin.
 
@@ -35,6 +40,7 @@ def pin_encoder(
         with_model: True to keep the SavedModel next to the pin.
         facts: Facts that the SavedModel does not contain (docs/modalities.md).
         fetched: The folder of the files, if they were fetched for this handle already.
+        follow_links: True to read files outside of a local folder to which links lead.
 
     Raises:
         BlocksError: The folder exists, the handle leads to no encoder, or the decisions do not fit
@@ -65,7 +71,10 @@ def pin_encoder(
         sources = (*LOCAL_SOURCES, *REMOTE_SOURCES)
         source = fetched or fetch_saved_model(handle, Path(temporary) / "fetched", sources, None)
         partial = Path(temporary) / "pinned"
-        seen = import_saved_model(ImportRequest(str(source), None, None, "accept", facts), partial)
+        if Path(handle).is_dir() and not follow_links:
+            refuse_links(handle)
+        request = ImportRequest(str(source), None, None, "accept", facts, follow_links)
+        seen = import_saved_model(request, partial)
         kind = "folder" if Path(handle).is_dir() else "file"
         named = f"{kind}:{Path(handle).name}" if is_local else canonical_handle(handle)
         pin = replace(seen, name=folder.name, handle=named, decisions=decisions)

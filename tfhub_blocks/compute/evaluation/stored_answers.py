@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from tfhub_blocks.records.base.parquet_bounds import MAX_TABLE_BYTES, read_groups
+
 ANSWERS_NAME = "answers.parquet"
 SCHEMA = pa.schema({"id": pa.string(), "probabilities": pa.list_(pa.float32())})
 
@@ -20,6 +22,8 @@ def write_answers(folder: Path, ids: Sequence[str], probabilities: NDArray[np.fl
 
 def read_answers(file: Path) -> dict[str, NDArray[np.float32]]:
     """Return the probabilities of each item, by id."""
-    table = pq.read_table(file, schema=SCHEMA)
-    rows = (np.asarray(row, np.float32) for row in table["probabilities"].to_pylist())
-    return dict(zip(table["id"].to_pylist(), rows, strict=True))
+    found = {}
+    for table in read_groups(file, SCHEMA.names, MAX_TABLE_BYTES):
+        rows = (np.asarray(row, np.float32) for row in table["probabilities"].to_pylist())
+        found.update(zip(table["id"].to_pylist(), rows, strict=True))
+    return found

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tfhub_blocks.records.base.arrow_bounds import open_arrow
 from tfhub_blocks.records.base.digests import copy_file, file_sha256
 from tfhub_blocks.records.base.node_disk import scratch_folder
 from tfhub_blocks.records.formats.features import vector_column, vector_field, vectors_of
@@ -73,8 +74,9 @@ class PartFiles:
 
     def table(self, number: int, on_wait: Callable[[int], None] = lambda _: None) -> pa.Table:
         """Wait for a part, and return its rows, memory-mapped."""
-        with pa.memory_map(str(self.wait(number, on_wait))) as source:
-            return pa.ipc.open_file(source).read_all()
+        path = self.wait(number, on_wait)
+        with pa.memory_map(str(path)) as source:
+            return open_arrow(source, path).read_all()
 
 
 @dataclass(frozen=True)

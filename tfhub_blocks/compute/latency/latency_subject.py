@@ -15,6 +15,7 @@ from tfhub_blocks.compute.latency.latency_check import WHERE, LatencySample
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import Folder, open_folder
+from tfhub_blocks.records.base.lineage import TRUSTED_FACT
 from tfhub_blocks.records.formats.models import open_model
 from tfhub_blocks.records.formats.snapshots import Snapshot
 from tfhub_blocks.records.pins.pins import FORMAT as ENCODER
@@ -57,7 +58,7 @@ def open_subject(
     found = find_answering(model, encoder, WHERE, trust_code)
     path = found.path
     if found.is_pyfunc:
-        return LatencySubject(path, found.digest(), facts={"trusted_code": True})
+        return LatencySubject(path, found.digest(), facts={TRUSTED_FACT: True})
     if encoder:
         folder = open_folder(path, ENCODER, WHERE).check()
         pin = read_pin(path / PIN_NAME)

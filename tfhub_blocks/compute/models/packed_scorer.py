@@ -12,8 +12,10 @@ import io
 import json
 import os
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +53,8 @@ class PackedScorer:
             exec(compile(source, name, "exec"), namespace)  # noqa: S102 - checked bytes
             self._decode = namespace["decode"]
         self._decoder_options = config["decoder_options"]
-        self._model = tf.saved_model.load(str(folder / SAVED_MODEL_NAME))
+        with _without_pattern(folder / SAVED_MODEL_NAME) as place:
+            self._model = tf.saved_model.load(str(place))
         self._serve = self._model.signatures["prepared"]
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
@@ -79,6 +82,18 @@ class PackedScorer:
         if isinstance(prepared[0], np.ndarray):
             return tf.convert_to_tensor(np.stack(prepared))
         return tf.constant(prepared, tf.string)
+
+
+@contextmanager
+def _without_pattern(saved_model: Path) -> Iterator[Path]:
+    """Yield a path of a SavedModel in which TensorFlow sees no pattern, such as ``[v2]``."""
+    if "[" not in str(saved_model.absolute()):
+        yield saved_model
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        link = Path(scratch) / "saved_model"
+        link.symlink_to(saved_model.absolute())
+        yield link
 
 
 class LoadedModel:

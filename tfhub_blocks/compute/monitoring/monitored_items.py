@@ -22,6 +22,7 @@ from tfhub_blocks.records.base.digests import record_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import Folder, open_folder
 from tfhub_blocks.records.base.lineage import read_lineage
+from tfhub_blocks.records.base.parquet_bounds import MAX_TABLE_BYTES, read_groups
 from tfhub_blocks.records.formats.drift_records import (
     LOOKS_NAME,
     MAP_NAME,
@@ -280,7 +281,8 @@ def open_history(path: Path | None, model_digest: str) -> History:
             f"a monitoring of the model with digest {model_digest}",
             "Pass the last monitoring of this model, or leave earlier out after a new training",
         )
-    table = pq.read_table(folder.file(LOOKS_NAME), schema=_LOOKS)
+    groups = read_groups(folder.file(LOOKS_NAME), _LOOKS.names, MAX_TABLE_BYTES)
+    table = pa.concat_tables([_LOOKS.empty_table(), *(it.cast(_LOOKS) for it in groups)])
     with np.load(folder.file(MAP_NAME), allow_pickle=False) as stored:
         drift_map = DriftMap(**{name: stored[name] for name in stored.files})
     return History(

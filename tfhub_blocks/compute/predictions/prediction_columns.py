@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tfhub_blocks.compute.predictions.scoring_rows import WHERE
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.parquet_bounds import read_group, read_groups
 from tfhub_blocks.records.formats.features import ids_of
 from tfhub_blocks.records.formats.predictions import Predictions, answer_schema
 
@@ -86,15 +86,13 @@ class EarlierAnswers:
         self._groups: list[tuple[Path, int]] = []
         ids, rows, start = [np.empty(0, "S64")], [np.empty(0, np.int64)], 0
         for path in self._files:
-            with pq.ParquetFile(path) as file:
-                for group in range(file.num_row_groups):
-                    table = file.read_row_group(group, ["id", "label"])
-                    answered = np.flatnonzero(np.asarray(table["label"].is_valid()))
-                    ids.append(ids_of(table["id"].take(pa.array(answered))))
-                    rows.append(start + answered)
-                    self._starts.append(start)
-                    self._groups.append((path, group))
-                    start += table.num_rows
+            for group, table in enumerate(read_groups(path, ["id", "label"])):
+                answered = np.flatnonzero(np.asarray(table["label"].is_valid()))
+                ids.append(ids_of(table["id"].take(pa.array(answered))))
+                rows.append(start + answered)
+                self._starts.append(start)
+                self._groups.append((path, group))
+                start += table.num_rows
         self._ids, firsts = np.unique(np.concatenate(ids), return_index=True)
         self._rows = np.concatenate(rows)[firsts]
         self._group = lru_cache(GROUPS_HELD)(self._read_group)
@@ -117,5 +115,4 @@ class EarlierAnswers:
 
     def _read_group(self, number: int) -> pa.Table:
         path, group = self._groups[number]
-        with pq.ParquetFile(path) as file:
-            return file.read_row_group(group, self._schema.names).cast(self._schema)
+        return read_group(path, group, self._schema.names).cast(self._schema)

@@ -16,7 +16,9 @@ from tfhub_blocks.compute.inference.shared_work import Progress, Share, run_shar
 from tfhub_blocks.compute.inference.work_plan import WorkPlan
 from tfhub_blocks.compute.predictions.batch_scoring import FAULTS_SHOWN, Scoring
 from tfhub_blocks.compute.predictions.prediction_columns import EarlierAnswers
+from tfhub_blocks.compute.predictions.scorers import ProgramScorer
 from tfhub_blocks.compute.step.step_frame import StepRun
+from tfhub_blocks.records.base.lineage import TRUSTED_FACT
 from tfhub_blocks.records.formats.predictions import (
     FORMAT,
     SUMMARY_NAME,
@@ -91,6 +93,12 @@ def run_scoring(
         model_version=manifest.model_version,
         engine={"kind": plan.kind, **plan.report},
     )
+    if isinstance(scoring.model, ProgramScorer):
+        run.facts[TRUSTED_FACT] = True  # nobody but a person who trusts it lets it run
+    if scoring.places.warnings:
+        run.facts["followed_links"] = scoring.places.warnings
+    for warning in scoring.places.warnings:
+        run.warn(warning)
     for line in plan.told():
         print(line)
     for warning in plan.warnings():

@@ -49,6 +49,8 @@ class ScoringRows(Protocol):
     total: int
     key: str
     """An identifier of the places: other places or another order give another key."""
+    warnings: list[str]
+    """Sentences about files outside of the data that were read through links."""
 
     def read(self, spans: Iterable[range], wanted: Wanted) -> Generator[ScoringRow, None, None]:
         """Yield the places of some rising spans.
@@ -60,13 +62,16 @@ class ScoringRows(Protocol):
         """Return the spans in which the ids of contents differ from the ids passed."""
 
 
-def open_places(path: Path, modality: str, limits: Limits) -> ScoringRows:
+def open_places(
+    path: Path, modality: str, limits: Limits, follow_links: bool = False
+) -> ScoringRows:
     """Open the places of a snapshot, a folder or a table.
 
     Args:
         path: The path of the data.
         modality: The modality of the model; ``bytes`` if the model takes any content.
         limits: The limits on the size of items of a folder or a table.
+        follow_links: True to read files outside of the data to which links lead.
 
     Raises:
         BlocksError: The path is none of these, or contains items of another modality.
@@ -74,7 +79,7 @@ def open_places(path: Path, modality: str, limits: Limits) -> ScoringRows:
     if (path / STATEMENT_NAME).is_file():
         places: ScoringRows = SnapshotPlaces(path)
     else:
-        places = SourcePlaces(path, modality, limits)
+        places = SourcePlaces(path, modality, limits, follow_links)
     if modality not in (places.modality, Modality.name):
         raise BlocksError(
             WHERE,
@@ -93,6 +98,7 @@ class SnapshotPlaces:
     """
 
     def __init__(self, path: Path) -> None:
+        self.warnings: list[str] = []
         self._snapshot = open_snapshot(path, WHERE)
         self._sources = read_bounded(self._snapshot.folder.file(SOURCES_NAME)).combine_chunks()
         found = ids_of(self._sources["id"])
@@ -129,8 +135,11 @@ class SourcePlaces:
     The data are read again each time. A place needs four bytes of memory, and a file its path.
     """
 
-    def __init__(self, path: Path, modality: str, limits: Limits) -> None:
+    def __init__(
+        self, path: Path, modality: str, limits: Limits, follow_links: bool = False
+    ) -> None:
         self._path, self._modality, self._limits = path, modality, limits
+        self._follow_links = follow_links
         source = self._open()
         self.modality = source.modality
         digest, self._marks = hashlib.sha256(), array("I")
@@ -140,6 +149,7 @@ class SourcePlaces:
                 digest.update(mark)
                 self._marks.append(zlib.crc32(mark))
         self.total, self.key = len(self._marks), digest.hexdigest()
+        self.warnings = source.links.warnings()
         if not self.total:
             remedy = "Add rows to the table, or pass another table"
             raise BlocksError(WHERE, PORT, "the table has no rows", "a row for each item", remedy)
@@ -170,7 +180,9 @@ class SourcePlaces:
 
     def _open(self) -> DataSource:
         with _errors_of_this_step():
-            return open_source(self._path, self._modality, is_labelled=False)
+            return open_source(
+                self._path, self._modality, is_labelled=False, follow_links=self._follow_links
+            )
 
     def _chosen(self, places: Iterator[ItemPlace], spans: Iterable[range]) -> Iterator[ItemPlace]:
         """Yield the places of some spans, and check that each is the place found at the start."""

@@ -16,7 +16,7 @@ from tfhub_blocks.compute.step.tracking import tracking_locked
 from tfhub_blocks.records.base.digests import file_sha256
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import Folder
-from tfhub_blocks.records.base.lineage import STATEMENT_NAME
+from tfhub_blocks.records.base.lineage import ALLOWED_FACT, STATEMENT_NAME, TRUSTED_FACT
 from tfhub_blocks.records.formats.evidence import Evidence
 
 TAG = "tfhub_blocks."
@@ -58,6 +58,11 @@ def register(
         "version": str(version.version),
         "digest": model.digest,
         "source": version.source,
+        **{
+            name: version.tags[f"{TAG}{name}"]
+            for name in (ALLOWED_FACT, TRUSTED_FACT)
+            if f"{TAG}{name}" in version.tags
+        },
         **({"untested": json.dumps(list(evidence.untested))} if evidence.untested else {}),
         "owner": version.tags.get(f"{TAG}owner", owner),
     }
@@ -144,6 +149,10 @@ def _tags(
         digests["champion_digest"] = evidence.comparison.champion
     if evidence.items is not None:
         digests["test_items"] = str(evidence.items)
+    if operations := made.facts.get(ALLOWED_FACT):
+        digests[ALLOWED_FACT] = ", ".join(map(str, operations))[:MOST_CHARACTERS]
+    if made.facts.get(TRUSTED_FACT) is True:
+        digests[TRUSTED_FACT] = "true"
     # MLflow stores a tag of at most 5,000 characters.
     for key, texts in (("untested", evidence.untested), ("data_warnings", evidence.warnings)):
         if texts:

@@ -30,6 +30,15 @@ def open_inputs() -> Mapping[str, Mapping[str, str]]:
     return parse_expected(text).open if text else {}
 
 
+def locked_inputs() -> Mapping[str, str]:
+    """Return the digests of the inputs that the release lock of the step pins, by port.
+
+    Call ``check_expected`` first.
+    """
+    text = os.environ.get(VARIABLE)
+    return parse_expected(text).inputs if text else {}
+
+
 def check_expected(
     step_name: str,
     code_files: Mapping[str, str],

@@ -1,10 +1,11 @@
 """The frame around every step: checked parameters, complete or absent outputs, and lineage."""
 
-# decisions 6, 17 and 70
+# decisions 6, 17, 65 and 70
 
+import os
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tfhub_blocks.compute.step.environment_check import accelerator_facts, check_environment
-from tfhub_blocks.compute.step.lock_check import check_expected, open_inputs
+from tfhub_blocks.compute.step.lock_check import check_expected, locked_inputs, open_inputs
 from tfhub_blocks.compute.step.open_inputs import resolve
 from tfhub_blocks.records.base.digests import (
     CACHE_FOLDERS,
@@ -29,7 +30,9 @@ from tfhub_blocks.records.base.folders import (
     work_folder,
 )
 from tfhub_blocks.records.base.lineage import (
+    ALLOWED_FACT,
     STATEMENT_NAME,
+    TRUSTED_FACT,
     Material,
     Provenance,
     output_material,
@@ -48,8 +51,10 @@ from tfhub_blocks.records.base.worker_group import (
 )
 from tfhub_blocks.records.environment.installed_packages import environment_digest
 from tfhub_blocks.records.environment.machine_facts import machine_facts
+from tfhub_blocks.records.formats.champion_comparison import CHAMPION_PORT
 from tfhub_blocks.records.formats.data_versions import CHILD_FACT, DataVersion
-from tfhub_blocks.records.formats.locked_expectations import code_digest
+from tfhub_blocks.records.formats.locked_expectations import LOCKED_FACT, code_digest
+from tfhub_blocks.records.formats.withdrawals import VARIABLE as WITHDRAWN_VARIABLE
 
 T = TypeVar("T")
 
@@ -81,6 +86,7 @@ class StepRun:
     facts: dict[str, Any] = field(default_factory=dict)
     open: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     _outputs: list[tuple[Path, str, Format]] = field(default_factory=list)
+    _partial: dict[str, Path] = field(default_factory=dict)
 
     def path(self, port: str) -> Path:
         """Return the path of an input or an output."""
@@ -111,7 +117,9 @@ class StepRun:
             found = Material(port, version.digest)
             materials = tuple(found if it.name == port else it for it in others)
             self.provenance = replace(self.provenance, materials=materials)
-            return build(path)
+            made = build(path)
+            self._refuse_withdrawn()
+            return made
 
         result, child = resolve(
             self.name, str(self.facts.get("release_lock")), wanted, self.path(port), attempt
@@ -138,7 +146,8 @@ class StepRun:
                 "In component.py, let the other workers write their parts into run.work",
             )
         self._outputs.append((self.path(port), port, folder_format))
-        return begin_folder(self.path(port), self.provenance)
+        self._partial[port] = begin_folder(self.path(port), self.provenance)
+        return self._partial[port]
 
     def work(self, port: str, checked: Collection[str] = ()) -> Path:
         """Return the folder for finished parts of an output, which all workers share.
@@ -187,6 +196,7 @@ class StepRun:
                 "a body that calls run.first_passing",
                 f"Build the outputs in run.first_passing({port!r}, ...), or lock without --open",
             )
+        self._refuse_withdrawn()
         facts = self.facts | {
             "environment": {**self.environment, **accelerator_facts()},
             "machine": machine_facts().as_record(),
@@ -194,6 +204,11 @@ class StepRun:
         finished = replace(self.provenance, finished=_now(), facts=facts)
         for folder, port, folder_format in self._outputs:
             finish_folder(folder, port, folder_format, finished)
+
+    def _refuse_withdrawn(self) -> None:
+        """Refuse outputs that contain something withdrawn, such as an item or an encoder."""
+        for port, folder in self._partial.items():
+            _refuse_withdrawn(self.name, port, folder)
 
 
 @contextmanager
@@ -294,6 +309,8 @@ def _begin(
             parameters[port] = value
         elif value is not None:
             paths[port] = Path(value)
+            if port != CHAMPION_PORT:  # the step only compares with a champion
+                _refuse_withdrawn(name, port, paths[port])
             is_model = declared.type == "mlflow_model"
             materials.append(_material(name, port, paths[port], is_model))
     pinned = environment.get("environment") or ""
@@ -311,8 +328,52 @@ def _begin(
         # Any folder that all workers share is enough.
         port = next(port for port in given if _is_output_folder(ports[port]))
         gather(Path(given[port]), worker, provenance.work, name)
-    facts = {"release_lock": lock} if lock else {}
+    facts: dict[str, Any] = {"release_lock": lock} if lock else {}
+    if inputs := dict(locked_inputs()):
+        facts[LOCKED_FACT] = inputs  # a source has no other digest in the lineage
+    facts |= stated_facts(paths[port] for port in paths if port != CHAMPION_PORT)
     return StepRun(name, given, provenance, environment, worker, facts, open_inputs())
+
+
+def stated_facts(inputs: Iterable[Path]) -> dict[str, Any]:
+    """Return what a person allowed for the inputs of a step, which its outputs state as well.
+
+    These are operations that a pin allows by name, and trust in the code of a third-party model.
+    """
+    operations, is_trusted = set[str](), False
+    for path in inputs:
+        if (path / STATEMENT_NAME).is_file():
+            facts = read_lineage(path).provenance.facts
+            operations |= set(map(str, facts.get(ALLOWED_FACT) or ()))
+            is_trusted = is_trusted or facts.get(TRUSTED_FACT) is True
+    return {
+        **({ALLOWED_FACT: sorted(operations)} if operations else {}),
+        **({TRUSTED_FACT: True} if is_trusted else {}),
+    }
+
+
+def _refuse_withdrawn(step_name: str, port: str, folder: Path) -> None:
+    """Refuse an input or an output that depends on something withdrawn.
+
+    Raises:
+        BlocksError: A withdrawal that the engine passed to the step applies to the folder.
+    """
+    text = os.environ.get(WITHDRAWN_VARIABLE)
+    if not text:
+        return
+    from tfhub_blocks.records.formats.withdrawn import Withdrawn, refuse_withdrawn
+
+    try:
+        withdrawn = Withdrawn.parse(text)
+    except ValueError as error:
+        raise BlocksError(
+            step_name,
+            WITHDRAWN_VARIABLE,
+            f"the value cannot be read ({error})",
+            "the value that the engine wrote",
+            "Submit the job again",
+        ) from error
+    refuse_withdrawn(step_name, port, withdrawn.in_folder(folder))
 
 
 def check_parameter(step_name: str, port: str, declared: Any, value: Any) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tfhub_blocks.records.base.arrow_bounds import open_arrow
 from tfhub_blocks.records.formats.features import vectors_of
 
 # An Arrow batch can only be read completely. A window is a few batches, whose rows are shuffled.
@@ -123,7 +124,7 @@ def open_activations(
     for path in paths:
         # Mapped, so that only the ids of each batch are read.
         with pa.memory_map(str(path)) as source:
-            reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=[0]))
+            reader = open_arrow(source, path, pa.ipc.IpcReadOptions(included_fields=[0]))
             for number in range(reader.num_record_batches):
                 batch = reader.get_batch(number)
                 rows = np.flatnonzero(chosen[start : start + batch.num_rows])

@@ -1,6 +1,6 @@
 """Models that may be deployed online: registered, unchanged, measured, and pinned for real time."""
 
-# decision 68
+# decisions 65 and 68
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,17 @@ from typing import Any
 
 from azure.ai.ml.entities import Model
 
-from tfhub_blocks.control.lineage.local_registrations import find_registration, own_tags, registered
+from tfhub_blocks.control.lineage.local_registrations import (
+    Registration,
+    find_registration,
+    own_tags,
+    registered,
+)
+from tfhub_blocks.control.lineage.run_archive import Archive
+from tfhub_blocks.control.lineage.withdrawn_outputs import (
+    refuse_withdrawn_model,
+    refuse_withdrawn_target,
+)
 from tfhub_blocks.control.project.assets import DIGEST_TAG, VERSION_DIGITS, Asset
 from tfhub_blocks.control.project.output_store import content_digest
 from tfhub_blocks.control.project.profiles import Profile
@@ -68,6 +78,7 @@ def open_candidate(
         found = (
             _of_workspace(text, connection, Path(scratch)) if is_asset else _of_here(text, runs_dir)
         )
+        _refuse_withdrawn(text, found, runs_dir)
         is_foreign = _is_foreign(found.folder)
         if is_foreign:
             remedy = "Review this code, then pass --trust-code"
@@ -110,6 +121,15 @@ def _is_foreign(folder: Path) -> bool:
     """Return True if tfhub-blocks did not build the model, by its statement."""
     statement = folder / STATEMENT_NAME
     return not (statement.is_file() and read_lineage(folder).format == str(MODEL))
+
+
+def _refuse_withdrawn(text: str, found: _Found, runs_dir: Path) -> None:
+    """Refuse a model that depends on something withdrawn, or whose tags state a withdrawal."""
+    if not found.is_there:
+        refuse_withdrawn_target(WHERE, text, Archive(runs_dir))
+        return
+    version = Registration(found.name, found.version, found.folder, found.tags)
+    refuse_withdrawn_model(WHERE, text, version)
 
 
 def _of_here(text: str, runs_dir: Path) -> _Found:

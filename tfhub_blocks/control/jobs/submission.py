@@ -1,6 +1,6 @@
 """Submission: the job of a pipeline and a profile, sent exactly once."""
 
-# decision 18
+# decisions 18 and 65
 
 import uuid
 from collections.abc import Iterator, Mapping
@@ -18,6 +18,13 @@ from tfhub_blocks.control.costs.prices import load_prices
 from tfhub_blocks.control.costs.reuse_forecast import step_keys
 from tfhub_blocks.control.jobs.open_data import open_data
 from tfhub_blocks.control.jobs.release_checks import check_assets
+from tfhub_blocks.control.lineage.local_registrations import Registration, own_tags
+from tfhub_blocks.control.lineage.run_archive import Archive
+from tfhub_blocks.control.lineage.withdrawn_outputs import (
+    refuse_withdrawn_inputs,
+    refuse_withdrawn_lock,
+    refuse_withdrawn_tags,
+)
 from tfhub_blocks.control.project.assets import Asset, component_asset
 from tfhub_blocks.control.project.instance_counts import instance_count
 from tfhub_blocks.control.project.job_furnishing import Furnishing, furnish_job
@@ -26,6 +33,7 @@ from tfhub_blocks.control.project.profiles import SERVERLESS, JobSettings, Profi
 from tfhub_blocks.control.project.run_requests import prepare_draft, prepare_job
 from tfhub_blocks.control.project.step_graph import Graph, Node, refuse_secrets
 from tfhub_blocks.control.project.tags import OPEN_TAG, TAG
+from tfhub_blocks.control.project.withdrawal_files import for_steps
 from tfhub_blocks.control.releases.release_names import replay_settings
 from tfhub_blocks.control.releases.release_replay import check_resolution, expectations
 from tfhub_blocks.control.releases.sent_jobs import check_sent
@@ -45,6 +53,8 @@ from tfhub_blocks.records.formats.releases import ReleaseLock
 # A tag of a workspace: "locks" makes it accept only release locks, whichever profile is used.
 TAKES_TAG = f"{TAG}takes"
 INTENTS_NAME = "intents"
+# The chains of local outputs that are inputs of a job.
+_RUNS = Path(".runs")
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,9 @@ def prepare(connection: Connection, request: SubmissionRequest, profile: Profile
     make = prepare_draft if request.is_open else prepare_job
     job, graph, given = make(request.pipeline, request.settings, profile)
     refuse_secrets(graph)
+    refuse_withdrawn_inputs("submit", graph, Archive(_RUNS))
     if lock:
+        refuse_withdrawn_lock("submit", lock)
         check_resolution(lock, job, graph)
     return prepare_made(connection, request, profile, job, graph, given)
 
@@ -178,6 +190,7 @@ def prepare_made(
         **({"open": True} if request.is_open else {}),
         **({"client_id": settings.client_id} if settings.client_id else {}),
         **({"tags": dict(request.tags)} if request.tags else {}),
+        **({"withdrawn": withdrawn} if (withdrawn := for_steps("submit")) else {}),
     }
     digests = {name: asset.digest for name, asset in assets.items()}
     costs = JobCosts(graph, profile, step_keys(graph, profile, digests, content))
@@ -209,7 +222,7 @@ def _promise(job: Any, lock: ReleaseLock, graph: Graph, profile: Profile) -> Non
         job.tags[OPEN_TAG] = f"{opened.name}:{opened.rule}"
     for name, expected in expectations(lock, graph, profile).items():
         variables = {EXPECTED_VARIABLE: expected.as_text()}
-        job.jobs[name].environment_variables = profile.policies | variables
+        job.jobs[name].environment_variables |= variables
 
 
 def _registered(graph: Graph, request: SubmissionRequest) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -328,7 +341,12 @@ def _check_inputs(connection: Connection, job: Any, given: Mapping[str, Any]) ->
                 f"Set {name} to {value}:VERSION, with a version from Studio > Data or Models",
             )
         operations = client.models if job.inputs[name].type in MODEL_TYPES else client.data
-        if find("submit", name, operations.get, asset, version) is None:
+        found = find("submit", name, operations.get, asset, version)
+        if found is not None and operations is client.models:
+            tags = own_tags(found.tags)
+            model = Registration(asset, version, Path(asset), tags, "", connection.name)
+            refuse_withdrawn_tags("submit", name, model)
+        if found is None:
             raise BlocksError(
                 "submit",
                 name,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from tfhub_blocks.control.lineage.chain_drawing import Box, Drawing, identity, output_box, short
 from tfhub_blocks.control.lineage.local_registrations import Registration
+from tfhub_blocks.control.lineage.run_archive import Archive
 from tfhub_blocks.control.lineage.uses import Uses
 
 
@@ -23,8 +24,8 @@ def draw_uses(uses: Uses) -> Drawing:
     return drawing
 
 
-def summary_lines(uses: Uses) -> Iterator[str]:
-    """Yield lines: where an item was found, and which registered models are affected."""
+def summary_lines(uses: Uses, archive: Archive) -> Iterator[str]:
+    """Yield lines: where an item was found, and which runs and registered models are affected."""
     for held in uses.held:
         yield f"item {held.item} is {held.path} in split {held.split} of {held.snapshot.path}"
     for row in uses.scored:
@@ -36,6 +37,8 @@ def summary_lines(uses: Uses) -> Iterator[str]:
         kinds.setdefault(output.kind, []).append(short(output.digest))
     for kind, digests in kinds.items():
         yield f"{kind}: {', '.join(dict.fromkeys(digests))}"
+    places = (it for output in uses.outputs.values() for it in archive.places(output))
+    yield f"runs: {', '.join(sorted({it.run.run for it in places})) or 'none'}"
     word = "to retrain without the item" if uses.held or uses.scored else "built from it"
     yield f"registered models {word}: {_names(uses.retrain)}"
     if uses.held:

@@ -1,6 +1,7 @@
 """Uses of a snapshot, an encoder or one item: all local outputs that were built from it."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,10 +19,12 @@ from tfhub_blocks.control.lineage.recorded_output import Output, read_output
 from tfhub_blocks.control.lineage.run_archive import Archive
 from tfhub_blocks.records.base.digests import file_sha256
 from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.base.lineage import STATEMENT_NAME
 from tfhub_blocks.records.base.parquet_bounds import read_bounded
 from tfhub_blocks.records.formats.predictions import FORMAT as PREDICTIONS
 from tfhub_blocks.records.formats.predictions import open_predictions
 from tfhub_blocks.records.formats.snapshots import REJECTED_NAME, SOURCES_NAME, open_snapshot
+from tfhub_blocks.records.formats.withdrawn import Mark, Withdrawn
 from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
 
 # Of earlier features and predictions, a step takes over only the items that are input again.
@@ -51,12 +54,16 @@ class Scored:
 class Uses:
     """The outputs and registered versions that were built from something.
 
+    ``starts`` are the outputs that are the subject itself, and ``reached`` are these and all
+    outputs that were built from them; an output that was only compared is not contained.
     ``retrain`` are the versions that learned from it, ``measured`` those that were only evaluated
     on it. ``held`` are the snapshots that contain an item, ``rejected`` those that rejected its
     file, and ``scored`` the rows of predictions about it.
     """
 
     title: str
+    starts: list[Output] = field(default_factory=list)
+    reached: dict[Path, Output] = field(default_factory=dict)
     held: list[Held] = field(default_factory=list)
     rejected: list[tuple[Output, str]] = field(default_factory=list)
     scored: list[Scored] = field(default_factory=list)
@@ -70,15 +77,15 @@ def find_uses(text: str, archive: Archive) -> Uses:
     """Find the outputs that were built from the subject of a text.
 
     The text is a run, a registered model, a folder of an output or its digest, an encoder's name,
-    handle or digest, a snapshot's data digest, an item's id, a file whose content is an item, or
-    an item's path in its source.
+    handle, digest or pin, a snapshot's data digest, ``licence:NAME``, ``azureml:NAME:VERSION`` of a
+    data asset, an item's id, a file whose content is an item, or an item's path in its source.
 
     Raises:
         BlocksError: No local output and no item matches the text.
     """
     starts = list(_outputs(text, archive))
-    if starts:
-        uses = Uses(f"outputs built from {text}")
+    if starts or _marks(text):
+        uses = Uses(f"outputs built from {text}", starts)
         _follow(uses, archive, starts)
         _add_versions(uses, archive, starts)
         return uses
@@ -101,8 +108,31 @@ def find_uses(text: str, archive: Archive) -> Uses:
     return uses
 
 
+def affected(text: str, uses: Uses) -> Withdrawn:
+    """Return the signs by which assets, locks and endpoints show that they use a subject."""
+    marks = _marks(text) or Withdrawn()
+    digests = {it.digest for it in uses.reached.values()}
+    return marks.with_digests({*digests, *_names(uses.starts)}, text)
+
+
+def _names(starts: Iterable[Output]) -> set[str]:
+    return {d for o in starts for d in (encoder_digest(o), snapshot_digest(o)) if d}
+
+
 def _outputs(text: str, archive: Archive) -> Iterator[Output]:
+    marks = _marks(text)
+    if marks is not None:
+        for output in archive.in_order():
+            try:
+                mark = marks.in_folder(output.path)
+            except BlocksError:
+                continue  # verify reports it
+            if mark:
+                yield output
+        return
     path = Path(text)
+    if (path / PIN_NAME).is_file() and not (path / STATEMENT_NAME).is_file():
+        text = read_pin(path / PIN_NAME).digest  # a pin of the project, which no step wrote
     run = next((run for _, run in archive.runs if run.run == text), None)
     if run is not None:
         yield from (output for _, _, output in archive.of_run(run) if output)
@@ -127,6 +157,27 @@ def _outputs(text: str, archive: Archive) -> Iterator[Output]:
             names |= {pin.name, pin.handle}
         if (digest or text) in names - {""}:
             yield output
+
+
+def _marks(text: str) -> Withdrawn | None:
+    """Return the sign to look for if a text names a licence or a version of data, else None."""
+    if licence := licence_of(text):
+        return Withdrawn([Mark("licence", licence, text)])
+    if version := data_version_of(text):
+        return Withdrawn([Mark("data", ":".join(version), text)])
+    return None
+
+
+def licence_of(text: str) -> str:
+    """Return the licence that a text names as ``licence:NAME``, or an empty text."""
+    prefix, _, licence = text.partition(":")
+    return licence.strip() if prefix == "licence" else ""
+
+
+def data_version_of(text: str) -> tuple[str, str] | None:
+    """Return the name and the version in ``azureml:NAME:VERSION``, or None."""
+    match = re.fullmatch(r"azureml:([^/:@]+):([^/:@]+)", text)
+    return (match[1], match[2]) if match else None
 
 
 def _snapshots(archive: Archive) -> Iterator[Output]:
@@ -196,6 +247,7 @@ def _follow(
     uses.outputs |= {output.path: output for output in starts}
     while waiting:
         output = waiting.pop(0)
+        uses.reached[output.path] = output
         if output.digest in reached:
             continue
         reached.add(output.digest)
@@ -227,7 +279,7 @@ def _follow_items(uses: Uses, archive: Archive) -> None:
 
 def _add_versions(uses: Uses, archive: Archive, starts: list[Output]) -> None:
     digests = {output.digest for output in uses.outputs.values()}
-    names = {d for o in starts for d in (encoder_digest(o), snapshot_digest(o)) if d}
+    names = _names(starts)
     for version in registered(archive.folder):
         tags = version.tags
         if tags.get("model_digest") in digests or names & {

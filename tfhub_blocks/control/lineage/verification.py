@@ -12,6 +12,7 @@ from tfhub_blocks.control.lineage.model_tags import check_registration
 from tfhub_blocks.control.lineage.output_contents import check_content
 from tfhub_blocks.control.lineage.promotion_statements import check_promotions
 from tfhub_blocks.control.lineage.run_archive import Archive, StepOfRun
+from tfhub_blocks.control.lineage.withdrawn_outputs import check_withdrawals
 from tfhub_blocks.records.base.digests import files_sha256, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Provenance
@@ -39,6 +40,7 @@ def verify(chain: Chain, archive: Archive) -> Verdict:
     check_evidence(chain, archive, verdict)
     check_registration(chain, archive, verdict)
     check_promotions(chain, archive, verdict)
+    check_withdrawals(chain, verdict)
     return verdict
 
 

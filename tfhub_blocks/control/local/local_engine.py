@@ -39,6 +39,7 @@ from tfhub_blocks.control.project.tracking_store import (
     prepare_tracking,
     tracking_variables,
 )
+from tfhub_blocks.control.project.withdrawal_files import read_withdrawals
 from tfhub_blocks.control.repository.people import local_names
 from tfhub_blocks.records.base.errors import BlocksError
 
@@ -134,7 +135,8 @@ class LocalEngine:
     def _maker(self, record: RunRecord) -> StepMaker:
         variables = tracking_variables(self.folder, record.pipeline, record.run)
         store = Store(self.folder / "store")
-        return StepMaker(record.run, store, self.profile, variables, self.reuse)
+        statements = read_withdrawals("run")
+        return StepMaker(record.run, store, self.profile, variables, self.reuse, statements)
 
     def _begin(self, graph: Graph) -> str:
         """Return the name of a new run, whose folder and database exist."""

@@ -22,6 +22,9 @@ from tfhub_blocks.control.project.step_keys import StepKeys
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.system_errors import system_error
 from tfhub_blocks.records.base.worker_group import VARIABLE, Worker, tf_config
+from tfhub_blocks.records.formats.withdrawals import VARIABLE as WITHDRAWN_VARIABLE
+from tfhub_blocks.records.formats.withdrawals import Withdrawal
+from tfhub_blocks.records.formats.withdrawn import Withdrawn, refuse_withdrawn
 from tfhub_blocks.records.pins.pins import IMAGE_VARIABLE
 
 
@@ -30,6 +33,7 @@ class StepMaker:
     """A runner of the steps of one run, used by several threads at once.
 
     ``variables`` are environment variables for each step, in addition to the engine's own.
+    ``statements`` are the withdrawals of the project: no output that depends on one is reused.
     """
 
     run: str
@@ -37,12 +41,18 @@ class StepMaker:
     profile: Profile
     variables: Mapping[str, str]
     reuse: bool
+    statements: Sequence[Withdrawal] = ()
     keys: StepKeys = field(init=False)
+    _withdrawn: Withdrawn = field(init=False)
+    _policies: Mapping[str, str] = field(init=False)
     _interrupted: threading.Event = field(default_factory=threading.Event)
     _processes: list[StepProcess] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.keys = StepKeys(self.run, self.profile)
+        self._withdrawn = Withdrawn.of(self.statements)
+        text = Withdrawn.for_steps(self.statements).as_text("run")
+        self._policies = self.profile.policies | ({WITHDRAWN_VARIABLE: text} if text else {})
 
     def make(
         self, node: Node, made: Mapping[str, Stored], folder: Path, step: StepRecord
@@ -92,6 +102,7 @@ class StepMaker:
             reusable = self.reuse and node.deterministic
             stored = self.store.find(key, step.warnings.append) if reusable else None
             if stored:
+                self._refuse_withdrawn(node, stored)
                 step.reused = True
                 return stored
             attempt = self.store.begin(key, node.output_types, take_up=reusable)
@@ -131,7 +142,7 @@ class StepMaker:
             port: made[value.node].outputs[value.port] if isinstance(value, OutputOf) else value
             for port, value in node.inputs.items()
         }
-        variables = {**self.profile.policies, **_image(node.environment), **self.variables}
+        variables = {**self._policies, **_image(node.environment), **self.variables}
         addresses = free_addresses(instance_count(node, self.profile))
         workers = [
             StepProcess(
@@ -147,6 +158,12 @@ class StepMaker:
         step.log = str(workers[0].log)
         self._processes += workers
         return workers
+
+    def _refuse_withdrawn(self, node: Node, stored: Stored) -> None:
+        """Refuse a stored output that depends on something withdrawn."""
+        for port, path in stored.outputs.items():
+            found = self._withdrawn.of_digests([stored.digests[port]])
+            refuse_withdrawn(node.name, port, found or self._withdrawn.in_folder(path))
 
     def _end_if_interrupted(self) -> None:
         if self._interrupted.is_set():

@@ -13,6 +13,7 @@ from typing import Any
 from tfhub_blocks.control.project.tags import OPEN_TAG, PROFILE_TAG, TAG
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.locked_expectations import VARIABLE as EXPECTED_VARIABLE
+from tfhub_blocks.records.formats.withdrawals import VARIABLE as WITHDRAWN_VARIABLE
 
 # Every field of a job and of a node that the REST model or the SDK has, in the SDK's spelling.
 JOB_FIELDS = frozenset(
@@ -103,6 +104,7 @@ MAY_DIFFER = {
     },
     "node": {
         f"environment_variables.{EXPECTED_VARIABLE}": "the promise, computed from the lock itself",
+        f"environment_variables.{WITHDRAWN_VARIABLE}": "a withdrawal after the lock only refuses",
     },
 }
 

@@ -213,6 +213,28 @@ def authors_of(path: Path) -> list[str]:
     return sorted(set(done.stdout.split()))
 
 
+def deleted_files(where: str, folder: Path) -> list[str]:
+    """Return the names of all files that a commit of the history deleted from a folder.
+
+    A file that a later commit added again is contained too.
+
+    Raises:
+        BlocksError: The history cannot be read.
+    """
+    full = origin_path(folder)
+    with open_objects(where) as objects:
+        name = full.relative_to(objects.repository.top).as_posix()
+        # With -m, a merge that drops a file of one of its parents counts.
+        words = ("-m", "--no-renames", "--full-history", "--diff-filter=D", "--name-only", "-z")
+        done = objects.git("log", *words, "--format=", objects.head(), "--", name)
+    if done.returncode != 0:
+        problem = f"`git log` fails ({done.stderr.strip().partition(chr(10))[0]})"
+        remedy = "Run `git fsck --full`, and fetch the repository again from its origin"
+        raise BlocksError(where, str(full), problem, "the history of the folder", remedy)
+    paths = {path.strip() for path in done.stdout.split("\0")} - {""}
+    return sorted(path.removeprefix(f"{name}/") for path in paths)
+
+
 def _uncommitted(objects: GitObjects, entries: dict[str, TreeEntry]) -> list[str]:
     """Return each file of the repository that differs from the commit, sorted."""
     top = objects.repository.top

@@ -26,6 +26,9 @@ PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 STEP_URN = "urn:tfhub-blocks:step:"
 FORMAT_URN = "urn:tfhub-blocks:format:"
 PORT_URN = "urn:tfhub-blocks:port:"
+# Facts that each output of a chain states after the first that a person allowed them for: the
+# operations that a pin allows by name, and trust in the code of a third-party model.
+ALLOWED_FACT, TRUSTED_FACT = "allowed_operations", "trusted_code"
 
 
 @dataclass(frozen=True)

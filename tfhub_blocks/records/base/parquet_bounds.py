@@ -5,11 +5,12 @@ a value for many rows. No value is larger than the uncompressed page that contai
 headers of all pages are read first, and rows are then read in batches that fit the bound.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tfhub_blocks.records.base.errors import BlocksError
@@ -26,6 +27,10 @@ _HEADER_BYTES = 2**12
 _LARGEST_HEADER_BYTES = 2**20
 _DATA_PAGES = (0, 3)
 _MAX_NESTING = 16
+# The bytes of a value in memory, by physical type; the texts of a column are counted by its pages.
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12}
+# Levels and offsets of a value in a list, and its number in a dictionary.
+_BESIDE_VALUE = 8
 
 
 class TableBoundError(ValueError):
@@ -53,7 +58,7 @@ def batch_rows(file: pq.ParquetFile, path: Path, columns: Collection[str], most:
             pages = (
                 page
                 for group in range(file.metadata.num_row_groups)
-                for page in _pages(raw, file.metadata.row_group(group).column(index), size)
+                for page, _ in _pages(raw, file.metadata.row_group(group).column(index), size)
             )
             page_bytes = max(pages, default=0)
             if page_bytes > MAX_PAGE_BYTES:
@@ -102,8 +107,114 @@ def _read(path: Path, columns: list[str] | None) -> pa.Table:
         return pa.Table.from_batches(batches, found if not batches else None)
 
 
-def _pages(raw: Any, chunk: Any, size: int) -> Iterator[int]:
-    """Yield the uncompressed size of each page of a column chunk, from the pages' headers."""
+def read_groups(
+    path: Path, columns: Sequence[str] | None = None, most: int = MAX_OPEN_BYTES
+) -> Iterator[pa.Table]:
+    """Yield the row groups of a Parquet file, of which each fits into ``most`` bytes.
+
+    Columns may be lists, whose values the headers of the pages count.
+
+    Raises:
+        BlocksError: A row group needs more memory than the bound.
+        pyarrow.ArrowException: The file is damaged.
+    """
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20) as file:
+        groups = file.num_row_groups
+    for group in range(groups):
+        yield read_group(path, group, columns, most)
+
+
+def read_group(
+    path: Path, group: int, columns: Sequence[str] | None = None, most: int = MAX_OPEN_BYTES
+) -> pa.Table:
+    """Return a row group of a Parquet file, which fits into ``most`` bytes.
+
+    Raises:
+        BlocksError: The row group needs more memory than the bound.
+        pyarrow.ArrowException: The file is damaged.
+    """
+    try:
+        return _read_group(path, group, columns, most)
+    except TableBoundError as error:
+        raise BlocksError(
+            path.name,
+            str(path),
+            f"the table {error}",
+            "a table that fits the bounds on memory",
+            "Run the step that wrote it again; tfhub-blocks wrote no such table",
+        ) from error
+
+
+def _read_group(path: Path, group: int, columns: Sequence[str] | None, most: int) -> pa.Table:
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20) as file:
+        names = list(columns) if columns is not None else file.schema_arrow.names
+        repeated = _check_group(file, path, group, names, most)
+    # A text that a dictionary repeats is one text in memory until its size is known.
+    with pq.ParquetFile(
+        path, pre_buffer=False, buffer_size=2**20, read_dictionary=repeated
+    ) as file:
+        table = file.read_row_group(group, names)
+        plain = _plain(file.schema_arrow)
+    needed = sum(_expanded_bytes(chunk) for it in table.columns for chunk in it.chunks)
+    if needed > most:
+        raise TableBoundError(f"needs {needed:,} bytes for its texts, more than {most:,}")
+    return table.cast(pa.schema([plain.field(name) for name in table.schema.names]))
+
+
+def _check_group(
+    file: pq.ParquetFile, path: Path, group: int, names: Collection[str], most: int
+) -> list[str]:
+    """Check the size of a row group, and return its columns of texts with a dictionary.
+
+    Raises:
+        TableBoundError: The row group needs more memory than the bound.
+    """
+    needed, repeated = 0, []
+    rows = file.metadata.row_group(group)
+    with path.open("rb") as raw:
+        size = path.stat().st_size
+        for index in range(file.metadata.num_columns):
+            column, chunk = file.schema.column(index), rows.column(index)
+            if column.path.partition(".")[0] not in names:
+                continue
+            if column.physical_type == "BYTE_ARRAY" and chunk.has_dictionary_page:
+                repeated.append(column.path)
+            width = _WIDTHS.get(column.physical_type, max(0, column.length)) + _BESIDE_VALUE
+            for page_bytes, values in _pages(raw, chunk, size):
+                needed += page_bytes + values * width
+                if needed > most:
+                    raise TableBoundError(
+                        f"needs more than {most:,} bytes for its row group {group}"
+                    )
+    if rows.num_rows * _BESIDE_VALUE > most:
+        raise TableBoundError(f"claims {rows.num_rows:,} rows in its row group {group}")
+    return repeated
+
+
+def _plain(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([pa.field(it.name, _plain_type(it.type), it.nullable) for it in schema])
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return kind.value_type
+    if pa.types.is_list(kind):
+        return pa.list_(_plain_type(kind.value_type))
+    return kind
+
+
+def _expanded_bytes(values: pa.Array) -> int:
+    """Return the bytes of an array's texts without a dictionary."""
+    if pa.types.is_list(values.type):
+        return _expanded_bytes(values.flatten())
+    if not pa.types.is_dictionary(values.type):
+        return 0
+    sizes = pc.binary_length(values.dictionary).cast(pa.int64())
+    return int(pc.sum(sizes.take(values.indices)).as_py() or 0)
+
+
+def _pages(raw: Any, chunk: Any, size: int) -> Iterator[tuple[int, int]]:
+    """Yield the uncompressed size and the values of each page of a column chunk, from headers."""
     start = chunk.data_page_offset
     if chunk.has_dictionary_page and 0 < (chunk.dictionary_page_offset or 0) < start:
         start = chunk.dictionary_page_offset
@@ -113,7 +224,9 @@ def _pages(raw: Any, chunk: Any, size: int) -> Iterator[int]:
         kind, uncompressed, compressed, values, length = _header(raw, start)
         if uncompressed < 0 or compressed < 0:
             raise TableBoundError("has a page of negative size")
-        yield uncompressed
+        if values < 0:
+            raise TableBoundError("has a page with a negative number of values")
+        yield uncompressed, values if kind in _DATA_PAGES else 0
         seen += values if kind in _DATA_PAGES else 0
         start += length + compressed
 

@@ -6,6 +6,7 @@ from typing import Self
 
 import pyarrow as pa
 
+from tfhub_blocks.records.base.arrow_bounds import open_arrow
 from tfhub_blocks.records.base.folders import Folder
 
 SHARD_BYTES = 128 * 2**20
@@ -70,11 +71,13 @@ def read_batches(
     """Yield the batches of some shards in order, memory-mapped. Each shard is checked on opening.
 
     Raises:
-        BlocksError: A shard is missing, truncated, or has other bytes than its step wrote.
+        BlocksError: A shard is missing, truncated, has other bytes than its step wrote, or may need
+            more memory than its size.
     """
     for name in names:
-        with pa.memory_map(str(folder.file(name))) as source:
-            reader = pa.ipc.open_file(source)
+        path = folder.file(name)
+        with pa.memory_map(str(path)) as source:
+            reader = open_arrow(source, path)
             for index in range(reader.num_record_batches):
                 batch = reader.get_batch(index)
                 yield batch.select(list(columns)) if columns else batch

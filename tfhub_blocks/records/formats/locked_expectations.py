@@ -13,6 +13,8 @@ from tfhub_blocks.records.base.folders import content_sha256
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME
 
 VARIABLE = "TFHUB_BLOCKS_EXPECTED"
+# The fact with the digests of the inputs that the lock pins, in the lineage of a step.
+LOCKED_FACT = "locked_inputs"
 # Azure ML creates these folders next to a step's code while it runs.
 _RUNTIME_FOLDERS = frozenset({"azureml-logs", "logs", "outputs", "system_logs", "user_logs"})
 

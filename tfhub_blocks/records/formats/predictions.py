@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfhub_blocks.records.base.folders import Folder, Format, open_folder
+from tfhub_blocks.records.base.parquet_bounds import read_groups
 from tfhub_blocks.records.base.shards import SHARD_BYTES, SHARDS_FOLDER
 
 FORMAT = Format("predictions", 1)
@@ -109,8 +110,8 @@ class Predictions:
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the rows in the order of the data (``predictions_schema``)."""
         for path in self.files():
-            with pq.ParquetFile(path) as file:
-                yield from file.iter_batches(columns=columns)
+            for table in read_groups(path, columns):
+                yield from table.to_batches()
 
 
 def open_predictions(path: Path, where: str) -> Predictions:

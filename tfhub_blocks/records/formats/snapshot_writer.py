@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tfhub_blocks.records.base.arrow_bounds import open_arrow
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.parquet_bounds import read_bounded
 from tfhub_blocks.records.formats.snapshots import (
@@ -132,7 +133,7 @@ def _checked(
 def _copy_sources(folder: Path, like: Snapshot) -> None:
     """Copy the paths of the items that were kept."""
     with pa.memory_map(str(folder / INDEX_NAME)) as source:
-        kept = pa.ipc.open_file(source).read_all()["id"]
+        kept = open_arrow(source, folder / INDEX_NAME).read_all()["id"]
     table = read_bounded(like.folder.file(SOURCES_NAME))
     table = table.filter(pc.is_in(table["id"], value_set=kept.combine_chunks()))
     pq.write_table(table, folder / SOURCES_NAME, use_dictionary=False)

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tfhub_blocks.records.base.arrow_bounds import open_arrow
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import Folder, Format, open_folder
 from tfhub_blocks.records.base.parquet_bounds import read_bounded
@@ -145,8 +146,9 @@ class Snapshot:
 
     def index(self) -> pa.Table:
         """Return id, label and split of all items in order (``INDEX_SCHEMA``), memory-mapped."""
-        with pa.memory_map(str(self.folder.file(INDEX_NAME))) as source:
-            return pa.ipc.open_file(source).read_all()
+        path = self.folder.file(INDEX_NAME)
+        with pa.memory_map(str(path)) as source:
+            return open_arrow(source, path).read_all()
 
     def twins(self) -> frozenset[str]:
         """Return the ids of test items that have a near duplicate in training or validation."""
@@ -190,7 +192,7 @@ class Snapshot:
             return
         try:
             with pa.memory_map(str(self.folder.path / name)) as source:
-                reader = pa.ipc.open_file(source)
+                reader = open_arrow(source, self.folder.path / name)
                 start = 0
                 for index in range(reader.num_record_batches):
                     batch = reader.get_batch(index).select(["content"])

@@ -16,6 +16,7 @@ from tfhub_blocks.records.base.digests import (
 from tfhub_blocks.records.base.documents import read_document, write_document
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import Format
+from tfhub_blocks.records.base.lineage import ALLOWED_FACT
 
 FORMAT = Format("encoder", 1)
 PIN_NAME = "encoder.toml"
@@ -87,7 +88,7 @@ class Operations:
 
     def facts(self) -> dict[str, list[str]]:
         """Return the facts for the lineage of an output: the allowed operations, if any."""
-        return {"allowed_operations": list(self.allowed)} if self.allowed else {}
+        return {ALLOWED_FACT: list(self.allowed)} if self.allowed else {}
 
 
 @dataclass(frozen=True)
