@@ -81,6 +81,7 @@ def fine_tuning(
         test_fraction=test_fraction,
         min_test_items=min_test_items,
         min_class_test_items=min_class_test_items,
+        min_accuracy_gain=min_accuracy_gain,
         max_rejected_fraction=max_rejected_fraction,
         max_pixels=max_pixels,
         max_seconds=max_seconds,

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -110,22 +111,48 @@ def test_an_item_that_cannot_be_decoded_is_named(
     assert "\n" not in str(caught.value)
 
 
-def test_an_item_whose_features_are_not_finite_is_named(
+def test_items_whose_features_are_not_finite_are_rejected_by_any_number_of_workers(
     encoder: Encoder, write_test_snapshot, jpeg, tmp_path: Path
 ) -> None:
-    file = io.BytesIO()
-    Image.new("RGB", (9, 9), "white").save(file, "PNG")
-    snapshot = write_test_snapshot(tmp_path / "snapshot", [*map(jpeg, range(30)), file.getvalue()])
+    whites = []
+    for side in range(9, 49):
+        file = io.BytesIO()
+        Image.new("RGB", (side, 9), "white").save(file, "PNG")
+        whites.append(file.getvalue())
+    contents = [*map(jpeg, range(560)), *whites]
+    snapshot = write_test_snapshot(tmp_path / "snapshot", contents, rows=50)
 
     def divide_by_darkness(images: tf.Tensor) -> tf.Tensor:
         darkness = 1 - tf.reduce_min(images, [1, 2, 3])
         return tf.ones([1, 24]) / tf.round(darkness * 100)[:, None]
 
     faulty = replace(encoder, loaded=replace(encoder.loaded, call=divide_by_darkness))
-    with pytest.raises(BlocksError, match="NaN or infinite") as caught:
-        extracted(snapshot, faulty, tmp_path / "features")
+    table = extracted(snapshot, faulty, tmp_path / "features")
 
-    assert caught.value.what == f"item {hashlib.sha256(file.getvalue()).hexdigest()}"
+    rejected = {hashlib.sha256(content).hexdigest() for content in whites}
+    everything = open_snapshot(snapshot, "test").index()
+    kept = [row for row in everything.to_pylist() if row["id"] not in rejected]
+    assert table.select(["id", "label", "split"]).to_pylist() == kept
+    rows = pq.read_table(tmp_path / "features/rejected.parquet").to_pylist()
+    assert {row["id"] for row in rows} == rejected
+    assert {row["reason"] for row in rows} == {
+        "the encoder returns float32 features that are NaN or infinite"
+    }
+    manifest = open_features(tmp_path / "features", "test").manifest
+    assert (manifest.items, manifest.rejected) == (560, 40)
+    assert manifest.warnings[0].startswith(
+        "40 items were rejected: the encoder returns float32 features that are NaN or infinite ("
+    )
+    # Workers, an earlier attempt and earlier features change nothing.
+    extracted(snapshot, faulty, tmp_path / "shared", workers=3)
+    assert shards(tmp_path / "shared") == shards(tmp_path / "features")
+    again = extracted(snapshot, faulty, tmp_path / "again", previous=tmp_path / "features")
+    assert again == table
+    # The step ends if nothing is left.
+    none = write_test_snapshot(tmp_path / "none", whites)
+    with pytest.raises(BlocksError, match="NaN or infinite") as caught:
+        extracted(none, faulty, tmp_path / "nothing")
+    assert caught.value.what.removeprefix("item ") in rejected
 
 
 def test_a_flipped_byte_in_a_shard_is_found_before_it_is_used(

@@ -18,23 +18,26 @@ def unreachable(
     min_test_items: int = 0,
     min_class_test_items: int = 0,
     min_gain: float | None = None,
+    twins: int = 0,
 ) -> Iterator[tuple[str, str, str]]:
     """Yield each threshold that a test split cannot reach, even if all answers are right.
 
     Args:
-        counts: The number of test items of each class.
+        counts: The number of test items of each class, without twins.
         min_test_items: The least number of test items.
         min_class_test_items: The least number of test items of each class.
         min_gain: The least gain over a champion.
+        twins: The number of further test items, which have a near duplicate in training.
 
     Yields:
         The threshold, the problem, and the remedy.
     """
     items = sum(counts.values())
+    without = f" without the {twins} near duplicates of training items" if twins else ""
     if items < min_test_items:
         yield (
             MIN_TEST_ITEMS,
-            f"the test split has {items} items, fewer than {min_test_items}",
+            f"the test split has {items} items{without}, fewer than {min_test_items}",
             f"Add data, raise test_fraction, or set {MIN_TEST_ITEMS} to {items} or less",
         )
     few = sorted(label for label, count in counts.items() if count < min_class_test_items)
@@ -42,7 +45,7 @@ def unreachable(
         least = min(counts.values())
         yield (
             MIN_CLASS_TEST_ITEMS,
-            f"the test split has fewer than {min_class_test_items} items of {named(few)}",
+            f"the test split has fewer than {min_class_test_items} items of {named(few)}{without}",
             f"Add items of these classes, or set {MIN_CLASS_TEST_ITEMS} to {least}",
         )
     if not items:
