@@ -61,6 +61,10 @@ def chain(tmp_path_factory, execute_step, imported_encoder) -> Chain:
     made = Chain(folder)
     source = write_images(folder / "source")
     (source / "ATTRIBUTION.txt").write_text("Colours by nobody. CC0\n\nmore\n")
+    with Image.open(source / "red/0.png") as image:
+        image.save(source / "red/again.png", compress_level=0)
+        image.putalpha(200)
+        image.save(source / "red/transparent.png")
     for name, inputs, outputs in [
         ("snapshot_data", {"source": source}, ["snapshot"]),
         (
@@ -241,6 +245,20 @@ def test_evidence_names_digests_and_thresholds(chain, tracking):
     assert figure.read_bytes() == (chain.report / "confusion-matrix.png").read_bytes()
 
 
+def test_warnings_about_the_data_travel_to_evidence_and_report(chain):
+    of_snapshot = open_snapshot(chain.snapshot, "test").manifest.warnings
+    of_features = open_features(chain.features, "test").manifest.warnings
+    assert [it for it in of_snapshot if "transparen" in it]
+    assert of_features == (
+        "2 items have the same features as another item with another content, in 1 group, so no "
+        "model can distinguish them: look at red/0.png and red/again.png",
+    ) or of_features[0].endswith("red/again.png and red/0.png")
+    assert read_evidence(chain.evidence, "test").warnings == (*of_snapshot, *of_features)
+    page = (chain.report / "report.html").read_text()
+    assert "have the same features as another item" in page
+    assert "transparen" in page
+
+
 def test_champion_is_asked_the_same_items(chain, champion, compared):
     contents, labels, _ = items_of(chain, "test")
     import mlflow
@@ -294,6 +312,8 @@ def test_same_model_is_registered_once(chain, execute_step, tmp_path):
     version = mlflow.MlflowClient().get_model_version("colours", "1")
     assert version.tags["tfhub_blocks.model_digest"] == read_lineage(chain.model).digest
     assert version.tags["tfhub_blocks.owner"] == "ada"
+    told = json.loads(version.tags["tfhub_blocks.data_warnings"])
+    assert told == list(read_evidence(chain.evidence, "test").warnings)
     assert len(mlflow.MlflowClient().search_model_versions("name = 'colours'")) == 1
     registered, _ = open_model(Path(version.source), "test")
     assert registered.digest == read_lineage(chain.model).digest

@@ -52,10 +52,11 @@ class FeatureNeighbours:
             first = [item for item, group in self.same.items() if group == largest][:2]
             places = snapshot.places(first)
             shown = " and ".join(places.get(item, [item])[0] for item in first)
+            count = len(set(groups))
             yield (
                 f"{len(groups)} items have the same features as another item with another "
-                f"content, in {len(set(groups))} groups, so no model can distinguish them: look at "
-                f"{shown}"
+                f"content, in {count} group{'' if count == 1 else 's'}, so no model can "
+                f"distinguish them: look at {shown}"
             )
         if self.twins:
             yield (
