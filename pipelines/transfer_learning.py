@@ -41,10 +41,12 @@ def transfer_learning(
     max_rejected_fraction: like(snapshot_data, "max_rejected_fraction"),
     max_pixels: like(snapshot_data, "max_pixels"),
     max_seconds: like(snapshot_data, "max_seconds"),
+    follow_links: like(snapshot_data, "follow_links"),
     champion: like(evaluate, "champion"),
     previous_features: like(extract_features, "previous_features"),
     engine: like(extract_features, "engine"),
     engine_precision: like(extract_features, "engine_precision"),
+    engine_max_difference: like(extract_features, "engine_max_difference"),
     balance_classes: like(train_head, "balance_classes"),
     min_accuracy: like(evaluate, "min_accuracy"),
     min_test_items: like(evaluate, "min_test_items"),
@@ -72,6 +74,7 @@ def transfer_learning(
         max_rejected_fraction=max_rejected_fraction,
         max_pixels=max_pixels,
         max_seconds=max_seconds,
+        follow_links=follow_links,
     )
     features = extract_features(
         snapshot=snapshot.outputs.snapshot,
@@ -79,6 +82,7 @@ def transfer_learning(
         previous_features=previous_features,
         engine=engine,
         engine_precision=engine_precision,
+        engine_max_difference=engine_max_difference,
     )
     head = train_head(
         features=features.outputs.features,

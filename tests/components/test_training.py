@@ -14,13 +14,15 @@ import pytest
 from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
-from tfhub_blocks.records.base.lineage import read_lineage
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import Provenance, read_lineage
 from tfhub_blocks.records.formats.evidence import Threshold, read_evidence
 from tfhub_blocks.records.formats.features import open_features
-from tfhub_blocks.records.formats.models import open_model
+from tfhub_blocks.records.formats.models import MODEL, open_model, write_feature_twins
 from tfhub_blocks.records.formats.snapshots import open_snapshot
 from tfhub_blocks.records.pins.pins import read_pin
 
+PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 COLOURS = {"blue": (60, 90, 200), "green": (70, 180, 60), "red": (210, 60, 60)}
 
 
@@ -257,6 +259,33 @@ def test_warnings_about_the_data_travel_to_evidence_and_report(chain):
     page = (chain.report / "report.html").read_text()
     assert "have the same features as another item" in page
     assert "transparen" in page
+
+
+def test_twins_by_features_do_not_count_in_the_gate(chain, execute_step, tmp_path):
+    model = shutil.copytree(chain.model, tmp_path / "copy", ignore=shutil.ignore_patterns("line*"))
+    lineage = read_lineage(chain.model)
+    _, _, ids = items_of(chain, "test")
+    write_feature_twins(model, ids[:10])
+    shutil.copytree(model, begin_folder(tmp_path / "model", PROVENANCE), dirs_exist_ok=True)
+    finish_folder(tmp_path / "model", "model", MODEL, lineage.provenance)
+    outputs = {port: tmp_path / port for port in ("report", "evidence")}
+    given = {"model": tmp_path / "model", "snapshot": chain.snapshot}
+    run = execute_step("evaluate", given, outputs)
+    assert run.returncode == 0, run.stderr
+    warning = (
+        f"10 of {len(ids)} test items have a near duplicate in training (0 by content, 10 by "
+        "features): thresholds are checked without them"
+    )
+    evidence = read_evidence(tmp_path / "evidence", "test")
+    assert warning in evidence.warnings
+    judged = {threshold.name: threshold for threshold in evidence.thresholds}
+    assert judged["min_test_items"].measured == len(ids) - 10
+    assert not judged["min_test_items"].met or len(ids) - 10 >= 20
+    accuracy = evidence.metrics["accuracy_without_twins"]
+    assert judged["accuracy_low > majority_share"].measured == pytest.approx(accuracy["low"])
+    page = (tmp_path / "report/report.html").read_text()
+    assert "Accuracy without twins" in page
+    assert "10 by features" in page
 
 
 def test_champion_is_asked_the_same_items(chain, champion, compared):

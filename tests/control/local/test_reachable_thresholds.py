@@ -51,7 +51,7 @@ def test_a_threshold_out_of_reach_is_refused_once_the_snapshot_is_there(project)
     assert steps["judged"]["log"] == ""  # no process was started
     assert steps["judged"]["error"] == (
         "[run > judged.min_test_items] the test split has 6 items, fewer than 20. Add data, raise "
-        "test_fraction, or set min_test_items to 6 or less."
+        "test_fraction of snapshot_data, or set min_test_items to 6 or less."
     )
     # The same snapshot as an input of another pipeline is refused before anything is run.
     [made] = project.folder.glob(".runs/store/*/snapshot")

@@ -178,7 +178,9 @@ def _none_passed(
                 f"features of item {parity['worst_item']} in {precision} differ by "
                 f"{parity['largest']:.2g} from the features of the model as served",
                 f"a difference of at most {limit:g}, relative to the length of the vector",
-                "Set another engine or engine_precision=float32, or allow the difference with "
+                "Set engine=tensorflow"
+                if precision == "float32"
+                else "Set engine_precision=float32, or allow the difference with "
                 "engine_max_difference",
             )
     reasons = "; ".join(f"{name}: {record['unfit']}" for name, record in candidates.items())
@@ -187,5 +189,7 @@ def _none_passed(
         f"engine {asked}",
         f"engine {asked} cannot compute this encoder in {precision} on this machine ({reasons})",
         "",
-        "Set engine=auto or engine=tensorflow, and engine_precision=float32",
+        "Set engine=tensorflow"
+        if precision == "float32"
+        else "Set engine=tensorflow, and engine_precision=float32",
     )

@@ -35,10 +35,15 @@ def unreachable(
     items = sum(counts.values())
     without = f" without the {twins} near duplicates of training items" if twins else ""
     if items < min_test_items:
+        remedy = "Add data, raise test_fraction of snapshot_data"
+        if twins:
+            remedy = "Add test items that are no near duplicates of training items"
         yield (
             MIN_TEST_ITEMS,
             f"the test split has {items} items{without}, fewer than {min_test_items}",
-            f"Add data, raise test_fraction, or set {MIN_TEST_ITEMS} to {items} or less",
+            f"{remedy}, or set {MIN_TEST_ITEMS} to {items} or less"
+            if items
+            else f"{remedy}, or set respect_splits of snapshot_data to false",
         )
     few = sorted(label for label, count in counts.items() if count < min_class_test_items)
     if few:
@@ -57,14 +62,14 @@ def unreachable(
             "accuracy_low > majority_share",
             f"with all {items} test items right, the interval of the accuracy begins at {low:.3f}, "
             f"and the majority class has {majority:.3f} of the items",
-            "Add items of the smaller classes, or raise test_fraction",
+            "Add items of the smaller classes, or raise test_fraction of snapshot_data",
         )
     if min_gain is not None and 2 * low - 1 < min_gain:
         yield (
             "min_accuracy_gain",
             f"with all {items} test items right by the model alone, the interval of the gain "
             f"begins at {2 * low - 1:.3f}, below {min_gain:g}",
-            "Add data, raise test_fraction, or set a lower min_accuracy_gain",
+            "Add data, raise test_fraction of snapshot_data, or set a lower min_accuracy_gain",
         )
 
 
