@@ -129,10 +129,10 @@ def answer_split(
             ids += part["id"].to_pylist()
             targets += [index[label] for label in part["label"].to_pylist()]
             progress(len(ids), total)
-    return _finite_answers(tuple(ids), np.array(targets), np.array(rows, np.float32), labels)
+    return finite_answers(tuple(ids), np.array(targets), np.array(rows, np.float32), labels)
 
 
-def _finite_answers(
+def finite_answers(
     ids: tuple[str, ...],
     targets: NDArray[np.int64],
     probabilities: NDArray[np.float32],
