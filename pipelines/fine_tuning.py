@@ -49,15 +49,14 @@ def fine_tuning(
     max_rejected_fraction: like(snapshot_data, "max_rejected_fraction"),
     max_pixels: like(snapshot_data, "max_pixels"),
     max_seconds: like(snapshot_data, "max_seconds"),
+    follow_links: like(snapshot_data, "follow_links"),
+    engine: like(extract_features, "engine"),
     champion: like(evaluate, "champion"),
-    trainable: like(
-        fine_tune,
-        "trainable",
-        description="Part of the encoder to train: a number of blocks from the top, a share of the "
-        "forward pass such as 0.33, or the beginning of a variable's name (tfhub-blocks encoder "
-        "cuts lists them).",
-    ),
+    trainable: like(fine_tune, "trainable"),
+    most_s: like(fine_tune, "most_s"),
+    most_disk_gb: like(fine_tune, "most_disk_gb"),
     epochs: like(fine_tune, "epochs"),
+    batch_size: like(fine_tune, "batch_size"),
     learning_rate: like(fine_tune, "learning_rate"),
     balance_classes: like(train_head, "balance_classes"),
     seed: like(fine_tune, "seed"),
@@ -89,13 +88,14 @@ def fine_tuning(
         test_fraction=test_fraction,
         min_test_items=min_test_items,
         min_class_test_items=min_class_test_items,
+        min_accuracy_gain=min_accuracy_gain,
         max_rejected_fraction=max_rejected_fraction,
         max_pixels=max_pixels,
         max_seconds=max_seconds,
         follow_links=follow_links,
     )
     features = extract_features(
-        snapshot=snapshot.outputs.snapshot, encoder=imported.outputs.encoder
+        snapshot=snapshot.outputs.snapshot, encoder=imported.outputs.encoder, engine=engine
     )
     head = train_head(
         features=features.outputs.features,
@@ -108,7 +108,11 @@ def fine_tuning(
         encoder=imported.outputs.encoder,
         start=head.outputs.model,
         trainable=trainable,
+        most_s=most_s,
+        most_disk_gb=most_disk_gb,
+        engine=engine,
         epochs=epochs,
+        batch_size=batch_size,
         learning_rate=learning_rate,
         balance_classes=balance_classes,
         seed=seed,

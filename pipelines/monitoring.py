@@ -21,6 +21,7 @@ def monitoring(
     snapshot: like(monitor_drift, "snapshot"),
     previous_predictions: like(score_batch, "previous_predictions"),
     max_unreadable_fraction: like(score_batch, "max_unreadable_fraction"),
+    engine: like(score_batch, "engine"),
     alarm_level: like(monitor_drift, "alarm_level"),
     least_accuracy: like(monitor_drift, "least_accuracy"),
     labels_wanted: like(monitor_drift, "labels_wanted"),
@@ -31,6 +32,7 @@ def monitoring(
         model=model,
         previous_predictions=previous_predictions,
         max_unreadable_fraction=max_unreadable_fraction,
+        engine=engine,
         keep_features=True,
     )
     look = monitor_drift(

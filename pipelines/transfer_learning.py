@@ -47,10 +47,12 @@ def transfer_learning(
     max_rejected_fraction: like(snapshot_data, "max_rejected_fraction"),
     max_pixels: like(snapshot_data, "max_pixels"),
     max_seconds: like(snapshot_data, "max_seconds"),
+    follow_links: like(snapshot_data, "follow_links"),
     champion: like(evaluate, "champion"),
     previous_features: like(extract_features, "previous_features"),
     engine: like(extract_features, "engine"),
     engine_precision: like(extract_features, "engine_precision"),
+    engine_max_difference: like(extract_features, "engine_max_difference"),
     balance_classes: like(train_head, "balance_classes"),
     min_accuracy: like(evaluate, "min_accuracy"),
     min_test_items: like(evaluate, "min_test_items"),
@@ -76,6 +78,7 @@ def transfer_learning(
         test_fraction=test_fraction,
         min_test_items=min_test_items,
         min_class_test_items=min_class_test_items,
+        min_accuracy_gain=min_accuracy_gain,
         max_rejected_fraction=max_rejected_fraction,
         max_pixels=max_pixels,
         max_seconds=max_seconds,
@@ -87,6 +90,7 @@ def transfer_learning(
         previous_features=previous_features,
         engine=engine,
         engine_precision=engine_precision,
+        engine_max_difference=engine_max_difference,
     )
     head = train_head(
         features=features.outputs.features,

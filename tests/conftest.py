@@ -215,13 +215,22 @@ def _snapshot_colours(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def write_test_model() -> Callable[..., Path]:
-    """``write_test_model(folder, encoder, snapshot, strength=1.0)`` gives a model as train_head."""
+    """``write_test_model(folder, encoder, snapshot, strength=1.0)`` gives a model as train_head.
 
-    def write(folder: Path, encoder: Path, snapshot: Path, strength: float = 1.0) -> Path:
+    With ``learned``, it states that it learned from these items.
+    """
+
+    def write(
+        folder: Path,
+        encoder: Path,
+        snapshot: Path,
+        strength: float = 1.0,
+        learned: Iterable[str] = (),
+    ) -> Path:
         from tfhub_blocks.compute.encoders.encoder import load_encoder
         from tfhub_blocks.compute.heads.linear_head import Split, fit_head
         from tfhub_blocks.compute.models.model_writing import write_model
-        from tfhub_blocks.records.formats.models import MODEL
+        from tfhub_blocks.records.formats.models import MODEL, write_training_items
 
         loaded, items = load_encoder(encoder, "test"), open_snapshot(snapshot, "test")
         rows = [row for batch in items.batches() for row in batch.to_pylist()]
@@ -237,7 +246,10 @@ def write_test_model() -> Callable[..., Path]:
             "snapshot_digest": items.manifest.digest,
             "preprocessing": dict(loaded.input.describe()),
         }
-        write_model(begin_folder(folder, PROVENANCE), loaded, fit.head, facts)
+        partial = begin_folder(folder, PROVENANCE)
+        write_model(partial, loaded, fit.head, facts)
+        if learned:
+            write_training_items(partial, learned)
         finish_folder(folder, "model", MODEL, replace(PROVENANCE, facts=fit.as_dict()))
         return folder
 

@@ -19,7 +19,12 @@ from tfhub_blocks.records.formats.gate_floors import (
     "metric, and compare it with the champion, item by item. Write a report, and evidence of the "
     "thresholds that the model meets.",
     environment="azureml:tfhub-blocks-gpu:e3ee69387942",
-    tags={"role": "gpu", "category": "evaluate", "needs": "min_accuracy_gain champion"},
+    tags={
+        "role": "gpu",
+        "category": "evaluate",
+        "needs": "min_accuracy_gain champion",
+        "judges_by": "snapshot",
+    },
 )
 def evaluate(
     model: Input(type="mlflow_model", description="Model from train_head or fine_tune."),

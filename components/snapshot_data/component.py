@@ -88,6 +88,14 @@ def snapshot_data(
         min=0,
         description="Limits: least number of test items of each class; the step fails below it.",
     ) = 0,
+    min_accuracy_gain: Input(
+        type="number",
+        optional=True,
+        min=-1.0,
+        max=1.0,
+        description="Limits: accuracy gain that evaluate will require; the step fails if the test "
+        "items are too few to show such a gain.",
+    ) = None,
     max_rejected_fraction: Input(
         type="number",
         min=0.0,
@@ -132,6 +140,7 @@ def snapshot_data(
             previous=Path(previous) if previous else None,
             min_test_items=min_test_items,
             min_class_test_items=min_class_test_items,
+            min_accuracy_gain=min_accuracy_gain,
         )
 
         def take(path):

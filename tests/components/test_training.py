@@ -14,13 +14,15 @@ import pytest
 from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
-from tfhub_blocks.records.base.lineage import read_lineage
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import Provenance, read_lineage
 from tfhub_blocks.records.formats.evidence import Threshold, read_evidence
 from tfhub_blocks.records.formats.features import open_features
-from tfhub_blocks.records.formats.models import open_model
+from tfhub_blocks.records.formats.models import MODEL, open_model, write_feature_twins
 from tfhub_blocks.records.formats.snapshots import open_snapshot
 from tfhub_blocks.records.pins.pins import read_pin
 
+PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 COLOURS = {"blue": (60, 90, 200), "green": (70, 180, 60), "red": (210, 60, 60)}
 
 
@@ -61,6 +63,10 @@ def chain(tmp_path_factory, execute_step, imported_encoder) -> Chain:
     made = Chain(folder)
     source = write_images(folder / "source")
     (source / "ATTRIBUTION.txt").write_text("Colours by nobody. CC0\n\nmore\n")
+    with Image.open(source / "red/0.png") as image:
+        image.save(source / "red/again.png", compress_level=0)
+        image.putalpha(200)
+        image.save(source / "red/transparent.png")
     for name, inputs, outputs in [
         ("snapshot_data", {"source": source}, ["snapshot"]),
         (
@@ -241,6 +247,47 @@ def test_evidence_names_digests_and_thresholds(chain, tracking):
     assert figure.read_bytes() == (chain.report / "confusion-matrix.png").read_bytes()
 
 
+def test_warnings_about_the_data_travel_to_evidence_and_report(chain):
+    of_snapshot = open_snapshot(chain.snapshot, "test").manifest.warnings
+    of_features = open_features(chain.features, "test").manifest.warnings
+    assert [it for it in of_snapshot if "transparen" in it]
+    assert of_features == (
+        "2 items have the same features as another item with another content, in 1 group, so no "
+        "model can distinguish them: look at red/0.png and red/again.png",
+    ) or of_features[0].endswith("red/again.png and red/0.png")
+    assert read_evidence(chain.evidence, "test").warnings == (*of_snapshot, *of_features)
+    page = (chain.report / "report.html").read_text()
+    assert "have the same features as another item" in page
+    assert "transparen" in page
+
+
+def test_twins_by_features_do_not_count_in_the_gate(chain, execute_step, tmp_path):
+    model = shutil.copytree(chain.model, tmp_path / "copy", ignore=shutil.ignore_patterns("line*"))
+    lineage = read_lineage(chain.model)
+    _, _, ids = items_of(chain, "test")
+    write_feature_twins(model, ids[:10])
+    shutil.copytree(model, begin_folder(tmp_path / "model", PROVENANCE), dirs_exist_ok=True)
+    finish_folder(tmp_path / "model", "model", MODEL, lineage.provenance)
+    outputs = {port: tmp_path / port for port in ("report", "evidence")}
+    given = {"model": tmp_path / "model", "snapshot": chain.snapshot}
+    run = execute_step("evaluate", given, outputs)
+    assert run.returncode == 0, run.stderr
+    warning = (
+        f"10 of {len(ids)} test items have a near duplicate in training (0 by content, 10 by "
+        "features): thresholds are checked without them"
+    )
+    evidence = read_evidence(tmp_path / "evidence", "test")
+    assert warning in evidence.warnings
+    judged = {threshold.name: threshold for threshold in evidence.thresholds}
+    assert judged["min_test_items"].measured == len(ids) - 10
+    assert not judged["min_test_items"].met or len(ids) - 10 >= 20
+    accuracy = evidence.metrics["accuracy_without_twins"]
+    assert judged["accuracy_low > majority_share"].measured == pytest.approx(accuracy["low"])
+    page = (tmp_path / "report/report.html").read_text()
+    assert "Accuracy without twins" in page
+    assert "10 by features" in page
+
+
 def test_champion_is_asked_the_same_items(chain, champion, compared):
     contents, labels, _ = items_of(chain, "test")
     import mlflow
@@ -294,6 +341,8 @@ def test_same_model_is_registered_once(chain, execute_step, tmp_path):
     version = mlflow.MlflowClient().get_model_version("colours", "1")
     assert version.tags["tfhub_blocks.model_digest"] == read_lineage(chain.model).digest
     assert version.tags["tfhub_blocks.owner"] == "ada"
+    told = json.loads(version.tags["tfhub_blocks.data_warnings"])
+    assert told == list(read_evidence(chain.evidence, "test").warnings)
     assert len(mlflow.MlflowClient().search_model_versions("name = 'colours'")) == 1
     registered, _ = open_model(Path(version.source), "test")
     assert registered.digest == read_lineage(chain.model).digest

@@ -14,7 +14,11 @@ from toy_project import wait_for
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance, read_lineage
 from tfhub_blocks.records.formats.features import ACTIVATIONS, open_features
-from tfhub_blocks.records.formats.models import open_model
+from tfhub_blocks.records.formats.models import (
+    are_training_items,
+    open_model,
+    read_training_items,
+)
 from tfhub_blocks.records.formats.snapshots import open_snapshot
 from tfhub_blocks.records.pins import pins
 from tfhub_blocks.records.pins.pins import Decisions, read_pin
@@ -26,7 +30,8 @@ PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 def probe(write_test_model, coloured_snapshot, keras_encoder, tmp_path_factory) -> Path:
     """A model as train_head makes it, with so strong a penalty that training can gain."""
     folder = tmp_path_factory.mktemp("probe") / "model"
-    return write_test_model(folder, keras_encoder, coloured_snapshot, strength=300.0)
+    elsewhere = ["f" * 64]  # an item that it learned from in another snapshot
+    return write_test_model(folder, keras_encoder, coloured_snapshot, 300.0, elsewhere)
 
 
 def test_a_model_is_tuned_from_a_head_and_serves_as_it_did(
@@ -57,6 +62,10 @@ def test_a_model_is_tuned_from_a_head_and_serves_as_it_did(
     assert facts["splits"]["salt"] == "splits-1"
     assert folder.lineage.material("start").digest == start.digest
     assert chosen["share"] > 0
+    learned = read_training_items(folder)
+    of_both = ["f" * 64, open_snapshot(coloured_snapshot, "test").index()["id"][0].as_py()]
+    assert are_training_items(learned, of_both)[0]
+    assert len(learned) > 1
     assert metadata.pop("fine_tuned") == {
         "trained_from": "last/kernel",
         "variables": 3,

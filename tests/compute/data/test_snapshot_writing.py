@@ -6,6 +6,7 @@ import random
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, take_sna
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.formats.snapshot_writer import write_snapshot
 from tfhub_blocks.records.formats.snapshots import (
     ITEM_SCHEMA,
     REJECTED_NAME,
@@ -26,8 +28,10 @@ from tfhub_blocks.records.formats.snapshots import (
     SOURCES_NAME,
     ItemWriter,
     SnapshotManifest,
+    open_snapshot,
 )
 
+OPTIONAL = ("twins.parquet", "near_duplicates.parquet")
 Rows = list[dict[str, object]]
 
 
@@ -66,7 +70,7 @@ def take(tmp_path):
         folder = tmp_path / f"snapshot-{taken}"
         folder.mkdir()
         manifest = take_snapshot(source, folder, SnapshotOptions(**options), lambda *_: None)
-        assert sorted(path.name for path in folder.iterdir() if path.name != "twins.parquet") == [
+        assert sorted(path.name for path in folder.iterdir() if path.name not in OPTIONAL) == [
             "items.arrow",
             "manifest.json",
             "rejected.parquet",
@@ -864,6 +868,35 @@ def test_near_duplicates_across_given_splits_are_twins(folder_of_twins, take):
         "6 test items have a near duplicate in training or validation: evaluate checks thresholds "
         "without them"
     )
+
+
+def test_a_derived_snapshot_finds_twins_by_its_own_splits(tmp_path, take):
+    files = {f"{'ab'[n % 2]}/{n}-{crop}.jpg": burst(n, crop) for n in range(24) for crop in (0, 1)}
+    taken = take(write_files(tmp_path / "bursts", files))
+    whole = open_snapshot(finished(taken), "test")
+    assert not whole.twins()
+    assert taken.manifest.warnings == (
+        "48 items are near duplicates of others, in 24 groups: each group is in one split",
+    )
+    items = list(whole.items())
+    moved = [replace(it, split="test" if n % 4 == 0 else it.split) for n, it in enumerate(items)]
+    folder = begin_folder(tmp_path / "derived", PROVENANCE)
+    manifest = write_snapshot(folder, moved, like=whole)
+    finish_folder(tmp_path / "derived", "kept", SNAPSHOT, PROVENANCE)
+    derived = open_snapshot(tmp_path / "derived", "test")
+    groups = dict(
+        pq.read_table(taken.folder / "near_duplicates.parquet").to_pandas().itertuples(index=False)
+    )
+    learned = {groups[it.id] for it in moved if it.split != "test"}
+    expected = {it.id for it in moved if it.split == "test" and groups[it.id] in learned}
+    assert derived.twins() == expected != set()
+    assert manifest.warnings[0] == "48 items are near duplicates of others, in 24 groups"
+    assert manifest.warnings[1].startswith(f"{len(expected)} test items have a near duplicate")
+    # Of what was derived, another one can be derived.
+    again = begin_folder(tmp_path / "again", PROVENANCE)
+    back = write_snapshot(again, items, like=derived)
+    assert not (again / "twins.parquet").exists()
+    assert back.warnings == manifest.warnings[:1]
 
 
 @pytest.fixture

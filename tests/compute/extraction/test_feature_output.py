@@ -3,26 +3,37 @@ import hashlib
 import io
 import re
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from tfhub_blocks.compute.encoders.encoder import Encoder, load_encoder
 from tfhub_blocks.compute.extraction.extraction import CPU_BATCH_SIZE, Extraction
-from tfhub_blocks.compute.extraction.feature_output import write_extraction
+from tfhub_blocks.compute.extraction.feature_output import note_neighbours, write_extraction
 from tfhub_blocks.compute.inference.shared_work import InferenceOptions, Share
+from tfhub_blocks.compute.models.head_training import run_head_training
 from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.records.base.digests import files_sha256
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, Provenance
 from tfhub_blocks.records.formats.features import FEATURES, open_features
-from tfhub_blocks.records.formats.snapshots import open_snapshot
+from tfhub_blocks.records.formats.models import (
+    MODEL,
+    are_training_items,
+    open_model,
+    read_feature_twins,
+)
+from tfhub_blocks.records.formats.snapshot_writer import write_items
+from tfhub_blocks.records.formats.snapshots import SNAPSHOT, open_snapshot
+from tfhub_blocks.records.formats.twins import read_twins
 
 TENSORFLOW = InferenceOptions("tensorflow")
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
@@ -110,22 +121,113 @@ def test_an_item_that_cannot_be_decoded_is_named(
     assert "\n" not in str(caught.value)
 
 
-def test_an_item_whose_features_are_not_finite_is_named(
+def test_items_whose_features_are_not_finite_are_rejected_by_any_number_of_workers(
     encoder: Encoder, write_test_snapshot, jpeg, tmp_path: Path
 ) -> None:
-    file = io.BytesIO()
-    Image.new("RGB", (9, 9), "white").save(file, "PNG")
-    snapshot = write_test_snapshot(tmp_path / "snapshot", [*map(jpeg, range(30)), file.getvalue()])
+    whites = []
+    for side in range(9, 49):
+        file = io.BytesIO()
+        Image.new("RGB", (side, 9), "white").save(file, "PNG")
+        whites.append(file.getvalue())
+    contents = [*map(jpeg, range(560)), *whites]
+    snapshot = write_test_snapshot(tmp_path / "snapshot", contents, rows=50)
 
     def divide_by_darkness(images: tf.Tensor) -> tf.Tensor:
         darkness = 1 - tf.reduce_min(images, [1, 2, 3])
         return tf.ones([1, 24]) / tf.round(darkness * 100)[:, None]
 
     faulty = replace(encoder, loaded=replace(encoder.loaded, call=divide_by_darkness))
-    with pytest.raises(BlocksError, match="NaN or infinite") as caught:
-        extracted(snapshot, faulty, tmp_path / "features")
+    table = extracted(snapshot, faulty, tmp_path / "features")
 
-    assert caught.value.what == f"item {hashlib.sha256(file.getvalue()).hexdigest()}"
+    rejected = {hashlib.sha256(content).hexdigest() for content in whites}
+    everything = open_snapshot(snapshot, "test").index()
+    kept = [row for row in everything.to_pylist() if row["id"] not in rejected]
+    assert table.select(["id", "label", "split"]).to_pylist() == kept
+    rows = pq.read_table(tmp_path / "features/rejected.parquet").to_pylist()
+    assert {row["id"] for row in rows} == rejected
+    assert {row["reason"] for row in rows} == {
+        "the encoder returns float32 features that are NaN or infinite"
+    }
+    manifest = open_features(tmp_path / "features", "test").manifest
+    assert (manifest.items, manifest.rejected) == (560, 40)
+    assert manifest.warnings[0].startswith(
+        "40 items were rejected: the encoder returns float32 features that are NaN or infinite ("
+    )
+    # Workers, an earlier attempt and earlier features change nothing.
+    extracted(snapshot, faulty, tmp_path / "shared", workers=3)
+    assert shards(tmp_path / "shared") == shards(tmp_path / "features")
+    again = extracted(snapshot, faulty, tmp_path / "again", previous=tmp_path / "features")
+    assert again == table
+    # The step ends if nothing is left.
+    none = write_test_snapshot(tmp_path / "none", whites)
+    with pytest.raises(BlocksError, match="NaN or infinite") as caught:
+        extracted(none, faulty, tmp_path / "nothing")
+    assert caught.value.what.removeprefix("item ") in rejected
+
+
+def test_twins_go_with_the_features_into_the_model(
+    encoder: Encoder, coloured_snapshot: Path, imported_encoder: Path, tmp_path: Path
+) -> None:
+    """The views of a picture that this encoder cannot distinguish have other contents."""
+    snapshot = open_snapshot(coloured_snapshot, "test")
+    items = list(snapshot.items())
+    # Each test item has a copy in training, whose content alone differs.
+    copied = {it.id: replace(it, id=hashlib.sha256(it.content + b"\0").hexdigest(),
+                             content=it.content + b"\0", split="train")
+              for it in items if it.split == "test"}  # fmt: skip
+    both = sorted([*items, *copied.values()], key=lambda it: it.id)
+    folder = begin_folder(tmp_path / "snapshot", PROVENANCE)
+    written, digest = write_items(folder, both)
+    counts = {split: dict(Counter(it.label for it in both if it.split == split))
+              for split in snapshot.manifest.counts}  # fmt: skip
+    shards = {"shards": tuple(written.names), "shard_rows": tuple(written.shard_rows)}
+    of_both = {"digest": digest, "items": len(both), "counts": counts}
+    replace(snapshot.manifest, **of_both, **shards).write(folder)
+    finish_folder(tmp_path / "snapshot", "snapshot", SNAPSHOT, PROVENANCE)
+    doubled = open_snapshot(tmp_path / "snapshot", "test")
+
+    partial = begin_folder(tmp_path / "features", PROVENANCE)
+    extraction, share = Extraction(doubled, encoder, TENSORFLOW), Share(tmp_path / "work")
+    manifest = write_extraction(
+        extraction, extraction.compute(share, ignore), share, partial, ignore
+    )
+    noted = note_neighbours(doubled, partial, manifest)
+    finish_folder(tmp_path / "features", "features", FEATURES, PROVENANCE)
+
+    features = open_features(tmp_path / "features", "test")
+    assert features.manifest == noted
+    assert {it: copied[it].id for it in copied} == read_twins(features.folder)
+    assert f"{2 * len(copied)} items have the same features as another item" in noted.warnings[0]
+    assert noted.warnings[1].startswith(f"{len(copied)} test items have features nearly equal")
+
+    run = Run(tmp_path, imported_encoder)
+    run_head_training(run, features, [1.0], False, 100)
+    finish_folder(tmp_path / "model", "model", MODEL, PROVENANCE)
+    model, metadata = open_model(tmp_path / "model", "test")
+    assert are_training_items(read_feature_twins(model), copied).all()
+    assert len(read_feature_twins(model)) == len(copied)
+    assert metadata["data_warnings"] == list(noted.warnings)
+
+    # Whoever does not want to look for near duplicates finds none.
+    rule = {**doubled.manifest.split_rule, "near_duplicates": "off"}
+    off = replace(doubled, manifest=replace(doubled.manifest, split_rule=rule))
+    (tmp_path / "other").mkdir()
+    shutil.copytree(features.folder.path / "shards", tmp_path / "other/shards")
+    assert len(note_neighbours(off, tmp_path / "other", manifest).warnings) == 1
+
+
+class Run:
+    """What train_head asks of its run."""
+
+    def __init__(self, folder: Path, encoder: Path) -> None:
+        self.folder, self.encoder, self.facts = folder, encoder, {}
+
+    def path(self, port: str) -> Path:
+        assert port == "encoder"
+        return self.encoder
+
+    def begin_output(self, port: str, _format: object) -> Path:
+        return begin_folder(self.folder / port, PROVENANCE)
 
 
 def test_a_flipped_byte_in_a_shard_is_found_before_it_is_used(

@@ -5,7 +5,12 @@ import pytest
 
 from tfhub_blocks.compute.cutting.encoder_cuts import Cut, CutEncoder
 from tfhub_blocks.compute.heads.linear_head import Split, fit_head
-from tfhub_blocks.compute.tuning.blend_comparison import SHARES, blended, choose_blend
+from tfhub_blocks.compute.tuning.blend_comparison import (
+    SHARES,
+    blended,
+    changes_between,
+    choose_blend,
+)
 from tfhub_blocks.compute.tuning.classifier import Classifier, feature_scale, features_of
 
 
@@ -58,6 +63,21 @@ def test_a_trained_that_is_better_comes_out_with_an_interval_of_its_gain(classif
 def test_a_blend_lies_between_weight_by_weight() -> None:
     start, trained = [np.float32([0, 1])], [np.float32([1, 3])]
     np.testing.assert_allclose(blended(start, trained, 0.4)[0], [0.4, 1.8], rtol=1e-6)
+
+
+def test_changes_have_an_interval_where_all_answers_are_right() -> None:
+    targets = np.arange(9) % 2
+    start = np.where(np.eye(2)[targets] > 0, 2.0, 0.0)
+    loss, accuracy = changes_between(start, 2 * start, targets)
+    assert loss.low < loss.value < loss.high
+    assert accuracy.value == 0
+    assert accuracy.low < -0.3
+    assert accuracy.high > 0.3
+    wrong = np.where(np.arange(9)[:, None] < 2, start[:, ::-1], start)
+    _, gained = changes_between(wrong, start, targets)
+    # Two of nine differ: McNemar's exact test does not reject equality.
+    assert gained.value == pytest.approx(2 / 9)
+    assert gained.low < 0
 
 
 @pytest.mark.parametrize("factor", [1.0, 1e-3, 300.0])

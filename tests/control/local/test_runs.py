@@ -101,6 +101,10 @@ def test_progress_and_warnings_reach_the_record(project):
     outcome = project.run()
     assert outcome.record["steps"]["joined"]["warnings"] == ["a toy"]
     assert "warning: joined: a toy" in outcome.err
+    again = project.run()
+    assert again.reused()["joined"]
+    assert again.record["steps"]["joined"]["warnings"] == ["a toy"]
+    assert "warning: joined: a toy" in again.err
 
 
 def test_independent_steps_run_side_by_side(project):

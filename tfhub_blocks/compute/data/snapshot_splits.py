@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tfhub_blocks.compute.data.item_places import NO_GROUP, Indexes, ItemPlaces
@@ -29,7 +27,12 @@ from tfhub_blocks.compute.data.splitting import (
     assign_splits,
     joined,
 )
-from tfhub_blocks.records.formats.snapshots import TWINS_NAME, TWINS_SCHEMA
+from tfhub_blocks.records.formats.twins import (
+    IN_ONE_SPLIT,
+    twins_warning,
+    write_groups,
+    write_twins,
+)
 
 LEFT_OUT_REASON = (
     "the item belongs to both a training item and a test item of the earlier snapshot, so it can "
@@ -80,15 +83,18 @@ class ItemSplits:
             if self.codes[item] == TEST and int(self.near[item]) in learned
         ]
 
-    def write_twins(self, folder: Path, places: ItemPlaces) -> int:
-        """Write the table of twins if there are any, and return their number."""
+    def write_tables(self, folder: Path, places: ItemPlaces) -> int:
+        """Write near duplicates and twins if there are any, and return the number of twins."""
         twins = self.twins()
-        if twins:
-            columns = [
-                [places.id(self.items[each]) for each in side] for side in zip(*twins, strict=True)
-            ]
-            table = pa.table([pa.array(each) for each in columns], schema=TWINS_SCHEMA)
-            pq.write_table(table, folder / TWINS_NAME)
+        named = {places.id(self.items[one]): places.id(self.items[other]) for one, other in twins}
+        write_twins(folder, named)
+        sizes = np.bincount(self.near, minlength=1)
+        first: dict[int, str] = {}
+        groups = {}
+        for item in np.flatnonzero((sizes[self.near] > 1) & (self.codes != LEFT_OUT)):
+            name = places.id(self.items[item])
+            groups[name] = first.setdefault(int(self.near[item]), name)
+        write_groups(folder, groups)
         return len(twins)
 
     def warnings(self, twins: int) -> Iterator[str]:
@@ -96,13 +102,10 @@ class ItemSplits:
         sizes = np.bincount(self.near, minlength=1)
         alike, groups = int(sizes[sizes > 1].sum()), int((sizes > 1).sum())
         if alike:
-            end = ": each group is in one split" if self.is_together and not twins else ""
+            end = IN_ONE_SPLIT if self.is_together and not twins else ""
             yield f"{alike} items are near duplicates of others, in {groups} groups{end}"
         if twins:
-            yield (
-                f"{twins} test items have a near duplicate in training or validation: evaluate "
-                "checks thresholds without them"
-            )
+            yield twins_warning(twins)
         if self.templates:
             yield (
                 f"{self.templates} items resemble each other in chains, as if written from one "

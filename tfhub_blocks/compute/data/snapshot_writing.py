@@ -31,6 +31,7 @@ from tfhub_blocks.compute.data.place_contents import read_contents
 from tfhub_blocks.compute.data.snapshot_splits import (
     LEFT_OUT_REASON,
     Earlier,
+    ItemSplits,
     split_items,
 )
 from tfhub_blocks.compute.data.splitting import LEFT_OUT, RULE, SplitFractions
@@ -75,7 +76,7 @@ class SnapshotOptions:
     previous: Path | None = None
     min_test_items: int = 0
     min_class_test_items: int = 0
-    min_gain: float | None = None
+    min_accuracy_gain: float | None = None
 
     def __post_init__(self) -> None:
         choices = ("auto", *MODALITIES)
@@ -177,10 +178,10 @@ def take_snapshot(
         counts = count_classes(labels, places.labels[items], splits)
         if options.respect_splits or options.validation_fraction or options.test_fraction:
             check_splits(counts, options.respect_splits)
-        _check_test_split(counts["test"], options)
+        _check_test_split(labels, places, split, counts["test"], options)
         written, digest = write_items(folder, _items(places, items, splits))
         places.write_sources(folder / SOURCES_NAME, kept)
-        twins = split.write_twins(folder, places)
+        twins = split.write_tables(folder, places)
     warnings = (
         *found.warnings,
         *found.links.warnings(),
@@ -218,11 +219,20 @@ def _earlier(previous: Path | None) -> Earlier | None:
     return np.frombuffer(raw, "S32"), codes, snapshot.manifest.digest
 
 
-def _check_test_split(counts: Mapping[str, int], options: SnapshotOptions) -> None:
-    asked = (options.min_test_items, options.min_class_test_items, options.min_gain)
-    if not any(asked):
+def _check_test_split(
+    labels: tuple[str, ...],
+    places: ItemPlaces,
+    split: ItemSplits,
+    counts: Mapping[str, int],
+    options: SnapshotOptions,
+) -> None:
+    """Check the test items that the gate will judge by: those without a near duplicate."""
+    asked = (options.min_test_items, options.min_class_test_items, options.min_accuracy_gain)
+    if asked == (0, 0, None):
         return
-    for name, problem, remedy in unreachable(counts, *asked):
+    twins = Counter(labels[places.labels[split.items[item]]] for item, _ in split.twins())
+    judged = {label: number - twins[label] for label, number in counts.items()}
+    for name, problem, remedy in unreachable(judged, *asked, twins.total()):
         raise BlocksError(STEP_NAME, name, problem, "", remedy)
 
 

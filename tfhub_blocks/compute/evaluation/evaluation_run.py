@@ -35,7 +35,6 @@ from tfhub_blocks.compute.heads.interval_estimates import IntervalEstimate
 from tfhub_blocks.compute.modalities.modality import Shown
 from tfhub_blocks.compute.tf.pyfunc_loading import load_pyfunc
 from tfhub_blocks.records.base.errors import BlocksError
-from tfhub_blocks.records.base.parquet_bounds import read_bounded
 from tfhub_blocks.records.formats.champion_comparison import MIN_GAIN, ChampionComparison
 from tfhub_blocks.records.formats.evidence import Threshold
 from tfhub_blocks.records.formats.gate_floors import (
@@ -44,7 +43,7 @@ from tfhub_blocks.records.formats.gate_floors import (
     MIN_CLASS_TEST_ITEMS,
     MIN_TEST_ITEMS,
 )
-from tfhub_blocks.records.formats.snapshots import SOURCES_NAME, Snapshot
+from tfhub_blocks.records.formats.snapshots import Snapshot
 
 WHERE = "evaluate"
 BATCH_SIZE = 64
@@ -78,6 +77,8 @@ class Answers:
     targets: NDArray[np.int64]
     probabilities: NDArray[np.float32]
     labels: tuple[str, ...]
+    unanswered: tuple[str, ...] = ()
+    """The items for which the model returns numbers that are NaN or infinite: mistakes."""
 
     def taken(self, kept: NDArray[np.bool_]) -> "Answers":
         """Return the answers of the items where ``kept`` is True."""
@@ -128,7 +129,21 @@ def answer_split(
             ids += part["id"].to_pylist()
             targets += [index[label] for label in part["label"].to_pylist()]
             progress(len(ids), total)
-    return Answers(tuple(ids), np.array(targets), np.array(rows, np.float32), tuple(labels))
+    return finite_answers(tuple(ids), np.array(targets), np.array(rows, np.float32), labels)
+
+
+def finite_answers(
+    ids: tuple[str, ...],
+    targets: NDArray[np.int64],
+    probabilities: NDArray[np.float32],
+    labels: Sequence[str],
+) -> Answers:
+    """Return answers in which an item without a finite answer is answered wrongly."""
+    rows = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
+    probabilities[rows] = 1 / max(len(labels) - 1, 1)
+    probabilities[rows, targets[rows]] = 0
+    unanswered = tuple(ids[row] for row in rows)
+    return Answers(ids, targets, probabilities, tuple(labels), unanswered)
 
 
 def hold_thresholds(
@@ -370,14 +385,14 @@ def _mistakes(
 ) -> list[Mistake]:
     rows = most_confident_mistakes(answers.probabilities, answers.targets, count).tolist()
     contents = _contents(snapshot, [answers.ids[row] for row in rows])
-    places = _places(snapshot)
+    places = snapshot.places(answers.ids[row] for row in rows)
     found = []
     for row in rows:
         item = answers.ids[row]
         predicted = int(answers.probabilities[row].argmax())
         found.append(
             Mistake(
-                places.get(item, item),
+                places.get(item, [item])[0],
                 answers.labels[answers.targets[row]],
                 answers.labels[predicted],
                 float(answers.probabilities[row, predicted]),
@@ -394,13 +409,6 @@ def _contents(snapshot: Snapshot, ids: Sequence[str]) -> dict[str, bytes]:
         chosen = batch.filter(pc.is_in(batch["id"], wanted))
         found |= dict(zip(chosen["id"].to_pylist(), chosen["content"].to_pylist(), strict=True))
     return found
-
-
-def _places(snapshot: Snapshot) -> dict[str, str]:
-    """Return the first path of each item by its id."""
-    table = read_bounded(snapshot.folder.file(SOURCES_NAME))
-    pairs = zip(table["id"].to_pylist(), table["path"].to_pylist(), strict=True)
-    return dict(reversed(list(pairs)))
 
 
 def _file_name(title: str) -> str:

@@ -16,6 +16,7 @@ from tfhub_blocks.compute.evaluation.classification_metrics import Classificatio
 from tfhub_blocks.compute.evaluation.evaluation_report import FORMAT
 from tfhub_blocks.compute.evaluation.evaluation_run import (
     WHERE,
+    Answers,
     answer_split,
     hold_thresholds,
     summary_values,
@@ -28,7 +29,12 @@ from tfhub_blocks.records.base.documents import read_record
 from tfhub_blocks.records.formats.champion_comparison import ChampionComparison
 from tfhub_blocks.records.formats.evidence import Evidence
 from tfhub_blocks.records.formats.gate_floors import named
-from tfhub_blocks.records.formats.models import open_model
+from tfhub_blocks.records.formats.models import (
+    DATA_WARNINGS,
+    are_training_items,
+    open_model,
+    read_feature_twins,
+)
 from tfhub_blocks.records.formats.snapshots import Snapshot, open_snapshot
 from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
 
@@ -69,8 +75,10 @@ def run_evaluation(
     answers = answer_split(tested.path, metadata["labels"], data, "test", progress("items"))
     check_unseen(ours, answers.ids)
     metrics = measure(answers.probabilities, answers.targets, answers.labels, resamples)
-    twins = data.twins()
-    kept = np.array([item not in twins for item in answers.ids])
+    by_content, by_features = data.twins(), read_feature_twins(tested)
+    alike = are_training_items(by_features, answers.ids)
+    twins = [item in by_content for item in answers.ids]
+    kept = ~(np.array(twins) | alike)
     judged: ClassificationMetrics | None = metrics
     if not kept.all():
         left = answers.taken(kept)
@@ -84,7 +92,8 @@ def run_evaluation(
     summary = metrics.summary()
     if judged is not None and judged is not metrics:
         summary["accuracy_without_twins"] = judged.accuracy.as_dict()
-    warnings = tuple(_warnings(data, untested, int((~kept).sum()), len(kept)))
+    counted = (sum(twins), int(alike.sum()), int((~kept).sum()), len(kept))
+    warnings = tuple(_warnings(data, ours, answers, untested, counted))
     proof = Evidence(
         model_digest=tested.digest,
         digests=_digests(run, ours, data),
@@ -115,9 +124,29 @@ def run_evaluation(
         print(f"{threshold.name} {threshold.asked:.4g}: {threshold.measured:.4g}, {verdict}")
 
 
-def _warnings(data: Snapshot, untested: Sequence[str], twins: int, items: int) -> Iterator[str]:
-    """Yield the warnings about the data, of the snapshot and of this evaluation."""
-    yield from data.manifest.warnings
+def _warnings(
+    data: Snapshot,
+    model: Model,
+    answers: Answers,
+    untested: Sequence[str],
+    counted: tuple[int, int, int, int],
+) -> Iterator[str]:
+    """Yield the warnings about the data, of the snapshot, the features and this evaluation.
+
+    Args:
+        data: The snapshot.
+        model: The model, which contains the warnings of its features.
+        answers: The answers.
+        untested: The classes without a test item.
+        counted: The numbers of twins by content, by features, by one of both, and of all items.
+    """
+    by_content, by_features, twins, items = counted
+    yield from dict.fromkeys((*data.manifest.warnings, *model.metadata.get(DATA_WARNINGS, ())))
+    if answers.unanswered:
+        yield (
+            f"{len(answers.unanswered)} of {items} test items have no finite answer, such as "
+            f"{answers.unanswered[0]}: they count as mistakes"
+        )
     if untested:
         yield (
             f"no test item is of the classes {named(list(untested))}: nothing is known about the "
@@ -125,8 +154,8 @@ def _warnings(data: Snapshot, untested: Sequence[str], twins: int, items: int) -
         )
     if twins:
         yield (
-            f"{twins} of {items} test items have a near duplicate in training: thresholds are "
-            "checked without them"
+            f"{twins} of {items} test items have a near duplicate in training ({by_content} by "
+            f"content, {by_features} by features): thresholds are checked without them"
         )
 
 

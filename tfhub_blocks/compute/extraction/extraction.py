@@ -2,7 +2,8 @@
 
 Items without earlier features are computed in parts of a fixed size, in the snapshot's order. Each
 worker computes consecutive parts. A part from an interrupted attempt is not computed again. The
-contents of parts do not depend on the number of workers or on interruptions.
+contents of parts do not depend on the number of workers or on interruptions. A part lacks the items
+whose vectors are not finite.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from tfhub_blocks.compute.extraction.earlier_features import EarlierFeatures
 from tfhub_blocks.compute.heads.ridge import leave_one_out
-from tfhub_blocks.compute.inference.computations import Computation, Item, batched, check_finite
+from tfhub_blocks.compute.inference.computations import Computation, Item, batched, not_finite
 from tfhub_blocks.compute.inference.engine_selection import (
     ParitySample,
     Selected,
@@ -101,8 +102,8 @@ class Extraction:
 
         Raises:
             BlocksError: The modalities differ, the earlier features belong to another encoder, no
-                engine can run and passes, an item cannot be decoded, or its features are not
-                finite.
+                engine can run and passes, an item cannot be decoded, or no item of the sample has
+                finite features.
         """
         self._check()
         size = (
@@ -117,7 +118,8 @@ class Extraction:
         )
 
         def answers(numbers: list[int]) -> Answers:
-            return computation.vectors(self._batches(plan, numbers, size), selected.forward)
+            batches = self._batches(plan, numbers, size)
+            return computation.vectors(batches, selected.forward, computation.refuse_undecodable)
 
         parts = self.parts(share)
         compute_missing(
@@ -169,10 +171,21 @@ class Extraction:
             self.previous.check_encoder(self.encoder.digest, self.where)
 
     def _sample(self, computation: Computation) -> ParitySample:
-        """Return the first items: ids are digests, so these items are a random sample."""
+        """Return the first items: ids are digests, so these items are a random sample.
+
+        Raises:
+            BlocksError: No item of the sample has features that are finite in the dtype.
+        """
         wanted = PARITY_ITEMS if self.options.precision == "float32" else PROBE_ITEMS
         rows = np.arange(min(wanted, self.snapshot.manifest.items))
-        return take_sample(computation, list(self.snapshot.contents(rows)))
+        sample = take_sample(computation, list(self.snapshot.contents(rows)))
+        if not len(_finite_rows(self._stored(sample.reference))):
+            raise not_finite(sample.ids[0], self.options.dtype, self.where)
+        return sample
+
+    def _stored(self, vectors: NDArray[np.float32]) -> NDArray[np.floating]:
+        with np.errstate(over="ignore"):
+            return vectors.astype(self.options.dtype)
 
     def _select(self, planned: str | None, sample: ParitySample) -> Selected:
         """Return the engine of the plan, or the one to plan for."""
@@ -222,7 +235,7 @@ class Extraction:
 
     def _probe(self, sample: ParitySample, selected: Selected) -> dict[str, Any]:
         """Return the leave-one-out accuracy of a head on the sample, with all and fewer bits."""
-        targets = self.snapshot.targets(np.arange(len(sample.ids)))
+        targets = self.snapshot.targets(sample.rows)
         if len(np.unique(targets)) < 2:
             return {}
         return {
@@ -236,9 +249,12 @@ class Extraction:
     def _kept(
         self, computed: Iterable[tuple[list[str], NDArray[np.float32]]]
     ) -> Iterator[IdsAndVectors]:
-        """Yield ids and vectors, with vectors in the dtype of the output."""
+        """Yield ids and vectors in the dtype of the output, of items with finite vectors."""
         for ids, vectors in computed:
-            with np.errstate(over="ignore"):
-                kept = vectors.astype(self.options.dtype)
-            check_finite(ids, kept, self.where)
-            yield ids, kept
+            kept = self._stored(vectors)
+            rows = _finite_rows(kept)
+            yield [ids[row] for row in rows], kept[rows]
+
+
+def _finite_rows(vectors: NDArray[np.floating]) -> NDArray[np.intp]:
+    return np.flatnonzero(np.isfinite(vectors).all(axis=1))

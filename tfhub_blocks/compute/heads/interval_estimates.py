@@ -83,6 +83,32 @@ def gain(gained: int, lost: int, items: int) -> IntervalEstimate:
     return IntervalEstimate(value, min(low, value), max(high, value))
 
 
+def mean_difference(
+    differences: NDArray[np.floating], reach: float, resamples: int = 2000, seed: int = 0
+) -> IntervalEstimate:
+    """Return the mean of paired differences with its interval; equal arguments, equal numbers.
+
+    The interval has no width of zero unless no item can differ.
+
+    Args:
+        differences: ``[items]``, at least one.
+        reach: The largest difference that one item can have, in either direction.
+        resamples: Random weightings of the items.
+        seed: The seed of the weightings.
+    """
+    random = np.random.default_rng(seed)
+    means, margins = np.empty((2, resamples))
+    for index in range(resamples):
+        weights = random.standard_exponential(len(differences) + 1)
+        whole = weights.sum()
+        means[index] = weights[:-1] @ differences / whole
+        margins[index] = weights[-1] * reach / whole
+    value = float(differences.mean())
+    low = min(float(np.quantile(means - margins, TAIL)), value)
+    high = max(float(np.quantile(means + margins, 1 - TAIL)), value)
+    return IntervalEstimate(value, low, high)
+
+
 @cache
 def _quadrature() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)

@@ -130,14 +130,27 @@ class Computation:
     def _undecodable(self, batch: Sequence[Item], error: Exception) -> Exception:
         """Return the error that names the failed item, or the error itself if none fails alone."""
         for item, problem in self._faults(batch):
-            return BlocksError(
-                self.where,
-                f"item {item}",
-                problem,
-                f"content of modality {self.input.name}",
-                "Convert or remove the file (sources.parquet names it), and take a new snapshot",
-            )
+            return self.undecodable(item, problem)
         return error
+
+    def undecodable(self, item: str, problem: str) -> BlocksError:
+        """Return the error for an item that cannot be decoded."""
+        return BlocksError(
+            self.where,
+            f"item {item}",
+            problem,
+            f"content of modality {self.input.name}",
+            "Convert or remove the file (sources.parquet names it), and take a new snapshot",
+        )
+
+    def refuse_undecodable(self, item: str, reason: str) -> None:
+        """Pass over an item without a finite vector, as an ``OnFault``.
+
+        Raises:
+            BlocksError: The item has another fault: it cannot be decoded.
+        """
+        if reason != NOT_FINITE:
+            raise self.undecodable(item, reason)
 
 
 def filled(prepared: Any, missing: int) -> Any:
@@ -193,11 +206,16 @@ def check_finite(ids: Sequence[str], vectors: NDArray[np.floating], where: str) 
     """
     faulty = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if faulty.size:
-        raise BlocksError(
-            where,
-            f"item {ids[int(faulty[0])]}",
-            f"the encoder returns {vectors.dtype} features that are NaN or infinite",
-            "",
-            "Check the item (the snapshot's sources.parquet names its file) and the range in the "
-            f"pin, or set a dtype with larger numbers than {vectors.dtype}",
-        )
+        raise not_finite(ids[int(faulty[0])], str(vectors.dtype), where)
+
+
+def not_finite(item: str, dtype: str, where: str) -> BlocksError:
+    """Return the error for an item whose vector is not finite."""
+    return BlocksError(
+        where,
+        f"item {item}",
+        f"the encoder returns {dtype} features that are NaN or infinite",
+        "",
+        "Check the item (the snapshot's sources.parquet names its file) and the range in the "
+        f"pin, or set a dtype with larger numbers than {dtype}",
+    )

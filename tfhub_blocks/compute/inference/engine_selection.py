@@ -28,7 +28,8 @@ WORTHWHILE = 1.1
 class ParitySample:
     """Some real items, prepared, with the vectors of the model as served.
 
-    ``counts`` are the numbers of items in each batch; other rows fill the batch.
+    ``counts`` are the numbers of items in each batch; other rows fill the batch. ``rows`` are the
+    rows of the sample's items among these.
     """
 
     computation: Computation
@@ -36,12 +37,13 @@ class ParitySample:
     batches: Sequence[Any]
     counts: Sequence[int]
     reference: NDArray[np.float32]
+    rows: NDArray[np.intp]
 
     def vectors(self, forward: Forward) -> NDArray[np.float32]:
         """Return the vectors of a forward pass for the sample, [items, dimension]."""
         pairs = zip(self.batches, self.counts, strict=True)
         given = [self.computation.flat(forward(batch))[:count] for batch, count in pairs]
-        return np.concatenate(given)
+        return np.concatenate(given)[self.rows]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +61,10 @@ class Selected:
 
 
 def take_sample(computation: Computation, items: Sequence[Item]) -> ParitySample:
-    """Return a sample of one item or more.
+    """Return a sample of one item or more; items without finite features are left out.
 
     Raises:
-        BlocksError: An item cannot be decoded, or its features are not finite.
+        BlocksError: An item cannot be decoded, or no item has finite features.
     """
     return sample_of(
         computation,
@@ -76,21 +78,26 @@ def take_sample(computation: Computation, items: Sequence[Item]) -> ParitySample
 def sample_of(computation: Computation, held: Sequence[tuple[Sequence[str], Any]]) -> ParitySample:
     """Return a sample of one or more prepared batches, each with the ids of its items.
 
+    Items without finite features are left out.
+
     Raises:
-        BlocksError: The features of an item are not finite.
+        BlocksError: No item has finite features.
     """
     ids = [item for items, _ in held for item in items]
     batches, counts = [prepared for _, prepared in held], [len(items) for items, _ in held]
     none = np.empty((0, computation.dimension), np.float32)
-    sample = ParitySample(computation, ids, batches, counts, none)
+    sample = ParitySample(computation, ids, batches, counts, none, np.arange(len(ids)))
 
     def reference(batch: Any) -> NDArray[np.float32]:
         given = tf.nest.map_structure(tf.convert_to_tensor, batch)
         return np.asarray(tf.nest.flatten(computation.forward(given))[0])
 
     served = sample.vectors(reference)
-    check_finite(ids, served, computation.where)
-    return replace(sample, reference=served)
+    rows = np.flatnonzero(np.isfinite(served).all(axis=1))
+    if not rows.size:
+        check_finite(ids, served, computation.where)
+    kept = [ids[row] for row in rows]
+    return replace(sample, ids=kept, reference=served[rows], rows=rows)
 
 
 def select_engine(asked: str, precision: str, limit: float, sample: ParitySample) -> Selected:
@@ -171,7 +178,9 @@ def _none_passed(
                 f"features of item {parity['worst_item']} in {precision} differ by "
                 f"{parity['largest']:.2g} from the features of the model as served",
                 f"a difference of at most {limit:g}, relative to the length of the vector",
-                "Set another engine or engine_precision=float32, or allow the difference with "
+                "Set engine=tensorflow"
+                if precision == "float32"
+                else "Set engine_precision=float32, or allow the difference with "
                 "engine_max_difference",
             )
     reasons = "; ".join(f"{name}: {record['unfit']}" for name, record in candidates.items())
@@ -180,5 +189,7 @@ def _none_passed(
         f"engine {asked}",
         f"engine {asked} cannot compute this encoder in {precision} on this machine ({reasons})",
         "",
-        "Set engine=auto or engine=tensorflow, and engine_precision=float32",
+        "Set engine=tensorflow"
+        if precision == "float32"
+        else "Set engine=tensorflow, and engine_precision=float32",
     )

@@ -10,7 +10,13 @@ from tfhub_blocks.compute.heads.linear_head import SweepRecord, fit_head
 from tfhub_blocks.compute.models.model_writing import write_model
 from tfhub_blocks.compute.step.step_frame import StepRun
 from tfhub_blocks.records.formats.features import Features
-from tfhub_blocks.records.formats.models import MODEL, write_training_items
+from tfhub_blocks.records.formats.models import (
+    DATA_WARNINGS,
+    MODEL,
+    write_feature_twins,
+    write_training_items,
+)
+from tfhub_blocks.records.formats.twins import read_twins
 
 
 def run_head_training(
@@ -58,10 +64,12 @@ def run_head_training(
             "precision": cached.manifest.precision,
             "dtype": cached.manifest.dtype,
         },
+        **({DATA_WARNINGS: list(cached.manifest.warnings)} if cached.manifest.warnings else {}),
     }
     folder = run.begin_output("model", MODEL)
     write_model(folder, loaded, fit.head, facts)
     write_training_items(folder, _learned_from(cached))
+    write_feature_twins(folder, read_twins(cached.folder))
 
 
 def _learned_from(features: Features) -> Iterator[str]:

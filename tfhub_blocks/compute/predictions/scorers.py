@@ -254,14 +254,15 @@ def open_scorer(
             file was changed, the model cannot be loaded on this machine, or features are to be kept
             of what is no model of tfhub-blocks.
     """
-    folder = find_answering(model, encoder, WHERE, trust_code)
+    # A third-party model is refused below, so nobody needs to trust its code.
+    folder = find_answering(model, encoder, WHERE, trust_code or keep_features)
     if keep_features and (folder.is_pyfunc or encoder is not None):
         raise BlocksError(
             WHERE,
             "keep_features",
             "only a model of tfhub-blocks has features next to its probabilities",
             "a model of train_head or fine_tune",
-            "Set keep_features=false, or pass such a model",
+            "Pass such a model, or set keep_features=false",
         )
     if folder.is_pyfunc:
         digest = folder.digest()  # before any code runs

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tfhub_blocks.records.base.arrow_bounds import open_arrow
-from tfhub_blocks.records.formats.features import vectors_of
+from tfhub_blocks.records.formats.features import ids_of, vectors_of
 
 # An Arrow batch can only be read completely. A window is a few batches, whose rows are shuffled.
 WINDOW_BYTES = 128 * 2**20
@@ -100,6 +100,17 @@ class Activations:
             found.append(chosen.reshape(-1, *self.shape))
             targets.append(chunk.targets)
         return np.concatenate(found), np.concatenate(targets)
+
+
+def stored_ids(paths: Sequence[Path]) -> NDArray[np.bytes_]:
+    """Return the ids in some files, in order. Nothing else is read."""
+    found = [np.empty(0, "S64")]
+    for path in paths:
+        with pa.memory_map(str(path)) as source:
+            reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=[0]))
+            numbers = range(reader.num_record_batches)
+            found += [ids_of(reader.get_batch(number)["id"]) for number in numbers]
+    return np.concatenate(found)
 
 
 def open_activations(

@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from tfhub_blocks.compute.cutting.encoder_cuts import Cut, CutEncoder
 from tfhub_blocks.compute.cutting.graph_halves import lower_function
 from tfhub_blocks.compute.extraction.extraction import Extraction
-from tfhub_blocks.compute.inference.computations import Computation
+from tfhub_blocks.compute.inference.computations import Computation, not_finite
 from tfhub_blocks.compute.inference.shared_work import InferenceOptions, Share
 from tfhub_blocks.compute.modalities.images import Images
 from tfhub_blocks.compute.modalities.modality import Modality
 from tfhub_blocks.compute.tuning import views
-from tfhub_blocks.compute.tuning.activations import Activations, open_activations
+from tfhub_blocks.compute.tuning.activations import Activations, open_activations, stored_ids
 from tfhub_blocks.records.base.digests import record_digest
 from tfhub_blocks.records.base.errors import BlocksError
-from tfhub_blocks.records.formats.features import Features
+from tfhub_blocks.records.formats.features import Features, ids_of
 from tfhub_blocks.records.formats.snapshots import Snapshot
 
 SPLITS = ("train", "validation")
@@ -97,6 +97,8 @@ class Examples:
     views: tuple[Activations, ...]
     validation: Activations
     engine: str = ""
+    rejected: int = 0
+    """The number of items to learn from without finite activations, which are left out."""
 
     @property
     def train(self) -> Activations:
@@ -163,7 +165,8 @@ class Cache:
             others += augmented
             done += train // self.share.count
         computer = engine if given is None or others else ""
-        return Examples((made[0], *others), made[1], computer)
+        rejected = train + validation - len(made[0]) - len(made[1])
+        return Examples((made[0], *others), made[1], computer, rejected)
 
     def _computed(
         self, splits: Sequence[str], view: int, engine: str, progress: Callable[[int, int], None]
@@ -210,8 +213,17 @@ class Cache:
     def _opened(
         self, paths: Sequence[Path], rows: NDArray[np.int64], dtype: str, splits: Sequence[str]
     ) -> list[Activations]:
-        """Return the activations of each split, from files with snapshot rows in order."""
-        of_rows = np.asarray(self.snapshot.index()["split"].take(pa.array(rows)))
+        """Return the activations of each split, from files with snapshot rows in order.
+
+        The files lack the items whose activations are not finite.
+        """
+        index = self.snapshot.index()
+        stored = stored_ids(paths)
+        if len(rows) and not len(stored):
+            raise not_finite(index["id"][int(rows[0])].as_py(), dtype, self.where)
+        if len(stored) < len(rows):
+            rows = rows[np.isin(ids_of(index["id"].combine_chunks())[rows], stored)]
+        of_rows = np.asarray(index["split"].take(pa.array(rows)))
         targets, shape = self.snapshot.targets(rows), self.lower.cut.shape
         return [open_activations(paths, shape, dtype, targets, of_rows == s) for s in splits]
 

@@ -67,6 +67,8 @@ class Tuned:
     trained: Trained
     comparison: BlendComparison
     engine: str
+    rejected: int = 0
+    """The number of items without finite activations, which were left out."""
 
     def told_cut(self) -> dict[str, Any] | None:
         """Return the trained part and its share in the result, for a model's metadata.
@@ -88,6 +90,7 @@ class Tuned:
             "epochs": len(self.trained.epochs),
             "best_epoch": self.trained.best + 1,
             "temperature": self.head.temperature,
+            "rejected": self.rejected,
             "comparison": self.comparison.as_dict(),
         }
 
@@ -180,7 +183,7 @@ def fine_tune(
     comparison = choose_blend(classifier, probe, trained.values, examples.validation)
     if comparison.chosen.share > 0:
         head = classifier.head(comparison.chosen.temperature)
-    return Tuned(head, cut, schedule, trained, comparison, examples.engine)
+    return Tuned(head, cut, schedule, trained, comparison, examples.engine, examples.rejected)
 
 
 def _classifiers(

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pyarrow.compute as pc
 
@@ -16,12 +17,20 @@ from tfhub_blocks.compute.tuning.replicas import Replicas, replicas_here
 from tfhub_blocks.compute.tuning.tuning_inputs import TuningInputs
 from tfhub_blocks.compute.tuning.tuning_run import (
     WHERE,
+    Tuned,
     TuningOptions,
     fine_tune,
     planned_cut,
     threading_facts,
 )
-from tfhub_blocks.records.formats.models import MODEL, write_training_items
+from tfhub_blocks.records.formats.models import (
+    DATA_WARNINGS,
+    FEATURE_TWINS_NAME,
+    MODEL,
+    read_feature_twins,
+    read_training_items,
+    write_training_items,
+)
 from tfhub_blocks.records.formats.snapshots import Snapshot
 
 
@@ -71,12 +80,39 @@ def run_tuning(
             "snapshot_digest": items.manifest.digest,
             "preprocessing": dict(loaded.input.describe()),
             "fine_tuned": tuned.told_cut(),
+            **_data_warnings(run, inputs, tuned),
         }
         write_model(output, loaded, tuned.head, facts)
-        write_training_items(output, _learned_from(items))
+        # The head of the start learned from its items too, whatever snapshot they came from.
+        earlier = read_training_items(inputs.start[0]) if inputs.start else None
+        write_training_items(output, _learned_from(items), earlier)
+        _copy_feature_twins(output, inputs)
         costs = {"whole_s": time.monotonic() - inputs.begun, "training_s": tuned.trained.seconds}
         training_log.write_record(run.begin_output("record", training_log.FORMAT), tuned, costs)
     replicas.wait()
+
+
+def _data_warnings(run: StepRun, inputs: TuningInputs, tuned: Tuned) -> dict[str, list[str]]:
+    """Return the warnings about the data, of the start too, for the model's metadata."""
+    found = list(inputs.start[1].get(DATA_WARNINGS, ())) if inputs.start else []
+    if tuned.rejected:
+        text = (
+            f"{tuned.rejected} items to learn from were left out: their activations at the cut are "
+            "NaN or infinite"
+        )
+        run.warn(text)
+        found.append(text)
+    return {DATA_WARNINGS: found} if found else {}
+
+
+def _copy_feature_twins(output: Path, inputs: TuningInputs) -> None:
+    """Copy the twins by features of the start, if it learned from the same snapshot."""
+    if inputs.start:
+        folder, metadata = inputs.start
+        if metadata["snapshot_digest"] == inputs.snapshot.manifest.digest:
+            twins = read_feature_twins(folder)
+            if twins.size:
+                (output / FEATURE_TWINS_NAME).write_bytes(twins.tobytes())
 
 
 def _learned_from(items: Snapshot) -> list[str]:

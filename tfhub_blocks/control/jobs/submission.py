@@ -30,6 +30,7 @@ from tfhub_blocks.control.project.instance_counts import instance_count
 from tfhub_blocks.control.project.job_furnishing import Furnishing, furnish_job
 from tfhub_blocks.control.project.output_store import content_digest
 from tfhub_blocks.control.project.profiles import SERVERLESS, JobSettings, Profile
+from tfhub_blocks.control.project.reachable_thresholds import check_given_snapshots
 from tfhub_blocks.control.project.run_requests import prepare_draft, prepare_job
 from tfhub_blocks.control.project.step_graph import Graph, Node, refuse_secrets
 from tfhub_blocks.control.project.tags import OPEN_TAG, TAG
@@ -145,6 +146,7 @@ def prepare_made(
     if lock:
         settings = _settings_of(lock, settings)
     refuse_above_budget(graph, profile)
+    check_given_snapshots(graph, "submit")
     # Before the nodes get their resources, because these may show up in their components.
     steps = {node.component: node.entity for node in graph.nodes.values()}
     assets = {name: component_asset(step) for name, step in steps.items()}

@@ -17,6 +17,11 @@ from tfhub_blocks.control.project.instance_counts import instance_count
 from tfhub_blocks.control.project.interrupted_runs import settle_runs
 from tfhub_blocks.control.project.output_store import Store, Stored
 from tfhub_blocks.control.project.profiles import Profile
+from tfhub_blocks.control.project.reachable_thresholds import (
+    check_given_snapshots,
+    check_reachable,
+    gates,
+)
 from tfhub_blocks.control.project.run_folders import check_folder_name, sqlite_uri
 from tfhub_blocks.control.project.run_records import (
     CANCELED,
@@ -32,7 +37,7 @@ from tfhub_blocks.control.project.run_records import (
     read_metrics,
 )
 from tfhub_blocks.control.project.run_terms import Terms
-from tfhub_blocks.control.project.step_graph import Graph, Node, told_inputs
+from tfhub_blocks.control.project.step_graph import Graph, Node, OutputOf, told_inputs
 from tfhub_blocks.control.project.tracking_store import (
     DATABASE_NAME,
     end_killed_runs,
@@ -76,6 +81,7 @@ class LocalEngine:
         Returns:
             The record, with a final status: Completed, Failed, or Canceled by an interrupt.
         """
+        check_given_snapshots(graph, "run")
         name = self._begin(graph)
         with held_run(self.folder / "runs" / name):
             return self._run(name, graph, given)
@@ -125,6 +131,7 @@ class LocalEngine:
                         name = running.pop(future)
                         if stored := future.result():
                             made[name] = stored
+                            _refuse_unreachable(graph, record, name, stored)
                         record.write()
                     record.seconds = time.monotonic() - started
                     self.on_change(record)
@@ -212,6 +219,17 @@ class LocalEngine:
         link.symlink_to(record.run)
         link.replace(self.folder / "runs" / "latest")
         self.on_change(record)
+
+
+def _refuse_unreachable(graph: Graph, record: RunRecord, made: str, stored: Stored) -> None:
+    """Fail each gate whose thresholds cannot be reached with a snapshot that a step has made."""
+    for node, source in gates(graph):
+        if isinstance(source, OutputOf) and source.node == made:
+            try:
+                check_reachable(node, stored.outputs[source.port], "run")
+            except BlocksError as error:
+                step = record.steps[node.name]
+                step.status, step.error = FAILED, str(error)
 
 
 def _step_folder(record: RunRecord, node: Node) -> Path:

@@ -104,6 +104,7 @@ class StepMaker:
             if stored:
                 self._refuse_withdrawn(node, stored)
                 step.reused = True
+                step.warnings += stored.warnings
                 return stored
             attempt = self.store.begin(key, node.output_types, take_up=reusable)
             try:
@@ -111,8 +112,8 @@ class StepMaker:
                 self._end_if_interrupted()
                 started = time.monotonic()
                 index, step.exit_status = run_together(workers)
-                warnings = (warning for worker in workers for warning in worker.warnings)
-                step.warnings += dict.fromkeys(warnings)
+                warnings = list(dict.fromkeys(it for worker in workers for it in worker.warnings))
+                step.warnings += warnings
                 if step.exit_status or workers[index].stopped:
                     step.log = str(workers[index].log)
                     step.error = workers[index].error or _ending(step.exit_status)
@@ -120,7 +121,8 @@ class StepMaker:
                         step.error = f"{Worker(index, len(workers))}: {step.error}"
                     return None
                 seconds = time.monotonic() - started
-                return self.store.finish(key, attempt, node.name, node.output_types, seconds)
+                finished = (node.name, node.output_types, seconds, warnings)
+                return self.store.finish(key, attempt, *finished)
             finally:
                 self.store.discard(attempt, keep_work=node.deterministic)
 

@@ -8,10 +8,11 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tfhub_blocks.records.base.digests import file_sha256, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
@@ -53,11 +54,12 @@ def _digests(path: Path) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Stored:
-    """The finished outputs of one step: path and digest by port, and how long it took."""
+    """The finished outputs of one step: path and digest by port, how long it took, its warnings."""
 
     outputs: Mapping[str, Path]
     digests: Mapping[str, str]
     seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Store:
                 damaged = port
                 if _digests(path) != (record["digests"][port], record["whole"][port]):
                     raise ValueError(port)
-            return Stored(outputs, record["digests"], record["seconds"])
+            return _stored(outputs, record)
         except (OSError, ValueError, KeyError, TypeError, BlocksError):
             on_damage(
                 f"{folder / damaged} was changed after the step wrote it; the step runs again"
@@ -114,7 +116,7 @@ class Store:
         try:
             record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
             outputs = {port: folder / port for port in record["digests"]}
-            return Stored(outputs, record["digests"], record["seconds"])
+            return _stored(outputs, record)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -142,9 +144,15 @@ class Store:
         return attempt
 
     def finish(
-        self, key: str, attempt: Path, step: str, output_types: Mapping[str, str], seconds: float
+        self,
+        key: str,
+        attempt: Path,
+        step: str,
+        output_types: Mapping[str, str],
+        seconds: float,
+        warnings: Sequence[str] = (),
     ) -> Stored:
-        """Store the outputs of a successful attempt under its key.
+        """Store the outputs of a successful attempt under its key, with the step's warnings.
 
         Raises:
             BlocksError: The step ended with status 0, but an output is absent or incomplete.
@@ -173,17 +181,29 @@ class Store:
             # The last worker that looked into this folder may have created it again.
             shutil.rmtree(path / WORK_NAME, ignore_errors=True)
             digests[port], with_lineage[port] = _digests(path)
-        record = {"step": step, "digests": digests, "whole": with_lineage, "seconds": seconds}
+        record = {
+            "step": step,
+            "digests": digests,
+            "whole": with_lineage,
+            "seconds": seconds,
+            "warnings": list(warnings),
+        }
         write_file(attempt / RECORD_NAME, json.dumps(record, indent=1).encode())
         final = self.folder / key
         shutil.rmtree(final, ignore_errors=True)
         attempt.rename(final)
-        return Stored({port: final / port for port in digests}, digests, seconds)
+        return _stored({port: final / port for port in digests}, record)
 
     def discard(self, attempt: Path, keep_work: bool) -> None:
         """Remove a failed attempt, unless it kept work for the next attempt at the same key."""
         if not keep_work or not any(_kept_work(attempt)):
             shutil.rmtree(attempt, ignore_errors=True)
+
+
+def _stored(outputs: Mapping[str, Path], record: Mapping[str, Any]) -> Stored:
+    # Records of earlier releases have no warnings.
+    warnings = tuple(map(str, record.get("warnings", ())))
+    return Stored(outputs, record["digests"], record["seconds"], warnings)
 
 
 def _kept_work(attempt: Path) -> Iterator[Path]:

@@ -24,6 +24,8 @@ _PLACEHOLDER = re.compile(r"\$\{\{(inputs|outputs)\.(\w+)\}\}")
 # A tag of a step: an optional port, a space, and the other port that the first one requires. The
 # step checks this too, but it may be the last to run.
 _NEEDS_TAG = "needs"
+# A tag of a step: its input with the snapshot whose test items must suffice for its thresholds.
+_JUDGES_TAG = "judges_by"
 # The value of an input that Azure ML itself fills in, in the job of a schedule.
 TRIGGER_TIME = "${{creation_context.trigger_time}}"
 _ODD = re.compile(r"'|\n|\r|\$(?=\{\{|\[\[)")
@@ -49,6 +51,7 @@ class Node:
     optional port without a source is absent. ``shares_work`` is True if the step can run on several
     workers; ``instance_count`` is the number that the pipeline sets, if any.
     ``registers`` maps an output to the name of the asset that Azure ML registers from it.
+    ``judges_by`` is the input with the snapshot that the step judges a model by, if any.
     ``services`` lists the kinds of access that the pipeline opens into the running step, such as
     ``ssh``.
     """
@@ -70,6 +73,7 @@ class Node:
     registers: Mapping[str, str] = field(default_factory=dict)
     services: tuple[str, ...] = ()
     environment_variables: Mapping[str, str] = field(default_factory=dict)
+    judges_by: str = ""
 
     @property
     def needs(self) -> set[str]:
@@ -299,6 +303,7 @@ def _read_node(
         registers=dict(_registered(entry, outputs)),
         services=tuple(str(it.get("type")) for it in (entry.get("services") or {}).values()),
         environment_variables=entry.get("environment_variables") or {},
+        judges_by=str(tags.get(_JUDGES_TAG, "")),
     )
 
 

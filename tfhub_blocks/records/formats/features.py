@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tfhub_blocks.records.base.errors import BlocksError
@@ -24,6 +25,10 @@ from tfhub_blocks.records.formats.snapshots import INDEX_SCHEMA, Snapshot
 FEATURES = Format("features", 2)
 ACTIVATIONS = Format("activations", 1)
 MANIFEST_NAME = "manifest.json"
+REJECTED_NAME = "rejected.parquet"
+# The items without finite features, each with a path at which the snapshot found it.
+REJECTED_SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "path", "label", "reason")])
+SHOWN = 3
 DTYPES = {"float32": pa.float32(), "float16": pa.float16()}
 
 
@@ -91,6 +96,10 @@ class FeatureManifest:
     precision: str
     dtype: str
     shards: tuple[str, ...]
+    rejected: int = 0
+    """The number of items of the snapshot without finite features (``rejected.parquet``)."""
+    warnings: tuple[str, ...] = ()
+    """Warnings about the data, for everybody who relies on the features."""
 
     def write(self, folder: Path) -> None:
         """Write the manifest into the features' folder."""
@@ -186,7 +195,9 @@ def open_features(
     """
     folder = open_folder(path, expected, where)
     record = json.loads(folder.file(MANIFEST_NAME).read_text(encoding="utf-8"))
-    sequences = {key: tuple(record[key]) for key in ("labels", "shards")}
+    # Features of earlier releases have no warnings.
+    names = ("labels", "shards", "warnings")
+    sequences = {key: tuple(record.get(key, ())) for key in names}
     return Features(folder, FeatureManifest(**record | sequences))
 
 
@@ -201,6 +212,9 @@ def write_features(
     precision: str = "float32",
 ) -> FeatureManifest:
     """Write one vector for each item of a snapshot. Memory does not grow with their number.
+
+    An item whose vector contains a number that is NaN or infinite is left out, and rejected with
+    its path and the reason.
 
     A step of your own calls::
 
@@ -219,9 +233,11 @@ def write_features(
         precision: The precision of its products.
 
     Raises:
-        BlocksError: There are more or fewer vectors than items, or their shapes differ.
+        BlocksError: There are more or fewer vectors than items, their shapes differ, or no vector
+            is finite.
     """
     index, start, dimension = snapshot.index(), 0, 0
+    rejected: list[int] = []
     writer: ShardWriter | None = None
     with ExitStack() as stack:
         for block in vectors:
@@ -233,18 +249,24 @@ def write_features(
             start += len(block)
             if rows.num_rows < len(block) or block.shape[1] != dimension:
                 break
-            (batch,) = rows.combine_chunks().to_batches()
-            columns = [*batch.columns, vector_column(block.astype(dtype, copy=False))]
-            writer.write(pa.record_batch(columns, schema=schema))
-    if writer is None or writer.rows != index.num_rows:
+            block = block.astype(dtype, copy=False)
+            finite = np.isfinite(block).all(axis=1)
+            if not finite.all():
+                rejected += (start - len(block) + np.flatnonzero(~finite)).tolist()
+                rows, block = rows.filter(pa.array(finite)), block[finite]
+            for batch in rows.combine_chunks().to_batches():
+                columns = [*batch.columns, vector_column(block)]
+                writer.write(pa.record_batch(columns, schema=schema))
+    if writer is None or start != index.num_rows or block.shape[1] != dimension:
         raise BlocksError(
             "write_features",
             "vectors",
-            f"vectors of dimension {dimension} were written for {writer.rows if writer else 0} "
+            f"vectors of dimension {dimension} were written for {start} "
             f"items, and the snapshot has {index.num_rows}",
             "one vector of the same dimension for each item",
             "Yield the vectors in the order of snapshot.items()",
         )
+    warnings = _reject(folder, snapshot, index, rejected, dtype)
     manifest = FeatureManifest(
         items=writer.rows,
         dimension=dimension,
@@ -256,6 +278,39 @@ def write_features(
         precision=precision,
         dtype=dtype,
         shards=tuple(writer.names),
+        rejected=len(rejected),
+        warnings=warnings,
     )
     manifest.write(folder)
     return manifest
+
+
+def _reject(
+    folder: Path, snapshot: Snapshot, index: pa.Table, rows: list[int], dtype: str
+) -> tuple[str, ...]:
+    """Write the items at some rows to the table of rejected items, and return the warning."""
+    if not rows:
+        return ()
+    chosen = index.take(pa.array(rows))
+    reason = f"the encoder returns {dtype} features that are NaN or infinite"
+    if len(rows) == index.num_rows:
+        raise BlocksError(
+            "write_features",
+            f"item {chosen['id'][0].as_py()}",
+            f"{reason}, as for each of the {len(rows)} items",
+            "",
+            "Check the range in the encoder's pin, or set a dtype with larger numbers than "
+            f"{dtype}",
+        )
+    labels = dict(zip(chosen["id"].to_pylist(), chosen["label"].to_pylist(), strict=True))
+    places = snapshot.places(labels)
+    table = [
+        {"id": item, "path": path, "label": label, "reason": reason}
+        for item, label in labels.items()
+        for path in places.get(item, [""])
+    ]
+    pq.write_table(pa.Table.from_pylist(table, REJECTED_SCHEMA), folder / REJECTED_NAME)
+    shown = ", ".join(row["path"] or row["id"] for row in table[:SHOWN])
+    more = f" and {len(table) - SHOWN} more" if len(table) > SHOWN else ""
+    items = "1 item was" if len(rows) == 1 else f"{len(rows)} items were"
+    return (f"{items} rejected: {reason} ({shown}{more})",)

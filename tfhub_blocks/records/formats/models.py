@@ -18,6 +18,10 @@ MODEL = Format("model", 1)
 PYFUNC = Format("pyfunc", 1)
 # The items that the model learned from or was chosen on: the first eight bytes of each id, sorted.
 TRAINING_ITEMS_NAME = "training_items.bin"
+# Test items whose features nearly equal those of a training item, in the same form.
+FEATURE_TWINS_NAME = "feature_twins.bin"
+# Of the metadata: warnings about the data that the model learned from.
+DATA_WARNINGS = "data_warnings"
 _PREFIX = np.dtype(">u8")
 SAVED_MODEL_NAME = "artifacts/saved_model"
 
@@ -33,9 +37,19 @@ def open_model(path: Path, where: str) -> tuple[Folder, dict[str, Any]]:
     return folder, record["metadata"]
 
 
-def write_training_items(folder: Path, ids: Iterable[str]) -> None:
-    """Write the training items of a model into its folder."""
+def write_training_items(
+    folder: Path, ids: Iterable[str], earlier: NDArray[np.uint64] | None = None
+) -> None:
+    """Write the training items of a model into its folder.
+
+    Args:
+        folder: The model's unfinished folder.
+        ids: The items that the model learned from or was chosen on.
+        earlier: The training items of the model that the training started from.
+    """
     items = np.unique(_prefixes(ids))
+    if earlier is not None:
+        items = np.union1d(items, earlier).astype(_PREFIX)
     (folder / TRAINING_ITEMS_NAME).write_bytes(items.tobytes())
 
 
@@ -46,8 +60,21 @@ def read_training_items(folder: Folder) -> NDArray[np.uint64] | None:
     return np.frombuffer(folder.file(TRAINING_ITEMS_NAME).read_bytes(), _PREFIX)
 
 
+def write_feature_twins(folder: Path, ids: Iterable[str]) -> None:
+    """Write the test items with a twin by features into a model's folder, if there are any."""
+    if len(items := np.unique(_prefixes(ids))):
+        (folder / FEATURE_TWINS_NAME).write_bytes(items.tobytes())
+
+
+def read_feature_twins(folder: Folder) -> NDArray[np.uint64]:
+    """Read the test items of a model that have a twin by features."""
+    if FEATURE_TWINS_NAME not in folder.lineage.files:
+        return np.empty(0, _PREFIX)
+    return np.frombuffer(folder.file(FEATURE_TWINS_NAME).read_bytes(), _PREFIX)
+
+
 def are_training_items(items: NDArray[np.uint64], ids: Iterable[str]) -> NDArray[np.bool_]:
-    """Return True for each id that is in the training items of a model."""
+    """Return True for each id that is in the training items, or in the twins, of a model."""
     return np.isin(_prefixes(ids), items)
 
 

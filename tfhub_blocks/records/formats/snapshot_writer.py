@@ -24,6 +24,11 @@ from tfhub_blocks.records.formats.snapshots import (
     SnapshotItem,
     SnapshotManifest,
 )
+from tfhub_blocks.records.formats.twins import (
+    derive_twins,
+    twins_warning,
+    without_twin_warnings,
+)
 
 # An Arrow batch is the least that a reader loads at once.
 BATCH_BYTES = 4 * 2**20
@@ -69,7 +74,8 @@ def write_snapshot(
     """Write a snapshot of some or all items of another snapshot.
 
     Labels and splits may differ from the other snapshot. Equal items give equal shards and an equal
-    digest. A step of your own calls::
+    digest. Near duplicates of the other snapshot stay known, and twins are found by the new splits.
+    A step of your own calls::
 
         kept = (item for item in snapshot.items() if is_wanted(item))
         write_snapshot(run.begin_output("kept", SNAPSHOT), kept, like=snapshot)
@@ -89,7 +95,11 @@ def write_snapshot(
     labels = sorted({label for of in counts.values() for label in of})
     if not labels:
         raise _bad_item("items", "no item is left", "one or more items")
-    _copy_sources(folder, like)
+    index = _index(folder)
+    _copy_sources(folder, like, index["id"])
+    splits = dict(zip(index["id"].to_pylist(), index["split"].to_pylist(), strict=True))
+    twins = derive_twins(folder, like.folder, splits)
+    kept = [*without_twin_warnings(like.manifest.warnings), *warnings]
     pq.write_table(REJECTED_SCHEMA.empty_table(), folder / REJECTED_NAME)
     manifest = SnapshotManifest(
         digest=digest,
@@ -104,7 +114,7 @@ def write_snapshot(
         shard_rows=tuple(writer.shard_rows),
         duplicates=0,
         rejected=0,
-        warnings=(*like.manifest.warnings, *warnings),
+        warnings=(*kept, *([twins_warning(twins)] if twins else [])),
         attribution=like.manifest.attribution,
     )
     manifest.write(folder)
@@ -130,10 +140,13 @@ def _checked(
         yield item
 
 
-def _copy_sources(folder: Path, like: Snapshot) -> None:
-    """Copy the paths of the items that were kept."""
+def _index(folder: Path) -> pa.Table:
     with pa.memory_map(str(folder / INDEX_NAME)) as source:
-        kept = open_arrow(source, folder / INDEX_NAME).read_all()["id"]
+        return open_arrow(source, folder / INDEX_NAME).read_all()
+
+
+def _copy_sources(folder: Path, like: Snapshot, kept: pa.ChunkedArray) -> None:
+    """Copy the paths of the items that were kept."""
     table = read_bounded(like.folder.file(SOURCES_NAME))
     table = table.filter(pc.is_in(table["id"], value_set=kept.combine_chunks()))
     pq.write_table(table, folder / SOURCES_NAME, use_dictionary=False)

@@ -4,13 +4,14 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tfhub_blocks.records.base.arrow_bounds import open_arrow
@@ -18,16 +19,13 @@ from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import Folder, Format, open_folder
 from tfhub_blocks.records.base.parquet_bounds import read_bounded
 from tfhub_blocks.records.base.shards import SHARD_BYTES, ShardWriter, read_batches
+from tfhub_blocks.records.formats.twins import read_twins
 
 SNAPSHOT = Format("snapshot", 2)
 MANIFEST_NAME = "manifest.json"
 INDEX_NAME = "items.arrow"
 REJECTED_NAME = "rejected.parquet"
 SOURCES_NAME = "sources.parquet"
-
-# Test items that have a near duplicate in training or validation, each with one of them.
-TWINS_NAME = "twins.parquet"
-TWINS_SCHEMA = pa.schema([("id", pa.string()), ("twin", pa.string())])
 
 SPLITS = ("train", "validation", "test")
 
@@ -152,9 +150,19 @@ class Snapshot:
 
     def twins(self) -> frozenset[str]:
         """Return the ids of test items that have a near duplicate in training or validation."""
-        if TWINS_NAME not in self.folder.lineage.files:
-            return frozenset()  # a snapshot of release 0.1, or nothing was found
-        return frozenset(read_bounded(self.folder.file(TWINS_NAME))["id"].to_pylist())
+        return frozenset(read_twins(self.folder))
+
+    def places(self, ids: Iterable[str]) -> dict[str, list[str]]:
+        """Return the paths at which the source had some items, by their ids."""
+        if SOURCES_NAME not in self.folder.lineage.files:
+            return {}
+        wanted = pa.array(ids, pa.string())
+        table = read_bounded(self.folder.file(SOURCES_NAME))
+        table = table.filter(pc.is_in(table["id"], value_set=wanted))
+        found: dict[str, list[str]] = {}
+        for item, path in zip(table["id"].to_pylist(), table["path"].to_pylist(), strict=True):
+            found.setdefault(item, []).append(path)
+        return found
 
     def targets(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the label indices, [n], of the items at some positions."""
