@@ -49,7 +49,6 @@ def fine_tuning(
     max_rejected_fraction: like(snapshot_data, "max_rejected_fraction"),
     max_pixels: like(snapshot_data, "max_pixels"),
     max_seconds: like(snapshot_data, "max_seconds"),
-    follow_links: like(snapshot_data, "follow_links"),
     engine: like(extract_features, "engine"),
     champion: like(evaluate, "champion"),
     trainable: like(fine_tune, "trainable"),

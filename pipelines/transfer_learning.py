@@ -47,7 +47,6 @@ def transfer_learning(
     max_rejected_fraction: like(snapshot_data, "max_rejected_fraction"),
     max_pixels: like(snapshot_data, "max_pixels"),
     max_seconds: like(snapshot_data, "max_seconds"),
-    follow_links: like(snapshot_data, "follow_links"),
     champion: like(evaluate, "champion"),
     previous_features: like(extract_features, "previous_features"),
     engine: like(extract_features, "engine"),

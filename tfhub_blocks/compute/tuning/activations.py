@@ -107,7 +107,7 @@ def stored_ids(paths: Sequence[Path]) -> NDArray[np.bytes_]:
     found = [np.empty(0, "S64")]
     for path in paths:
         with pa.memory_map(str(path)) as source:
-            reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=[0]))
+            reader = open_arrow(source, path, pa.ipc.IpcReadOptions(included_fields=[0]))
             numbers = range(reader.num_record_batches)
             found += [ids_of(reader.get_batch(number)["id"]) for number in numbers]
     return np.concatenate(found)
