@@ -22,7 +22,7 @@ def write_answers(folder: Path, ids: Sequence[str], probabilities: NDArray[np.fl
 
 def read_answers(file: Path) -> dict[str, NDArray[np.float32]]:
     """Return the probabilities of each item, by id."""
-    found = {}
+    found: dict[str, NDArray[np.float32]] = {}
     for table in read_groups(file, SCHEMA.names, MAX_TABLE_BYTES):
         rows = (np.asarray(row, np.float32) for row in table["probabilities"].to_pylist())
         found.update(zip(table["id"].to_pylist(), rows, strict=True))
