@@ -24,6 +24,7 @@ from tfhub_blocks.commands import (
     lineages,
     locks,
     monitorings,
+    owners,
     pipelines,
     promotions,
     publishing,
@@ -57,6 +58,7 @@ GROUPS = (
     monitorings,
     schedules,
     deployments,
+    owners,
     costs,
 )
 
