@@ -11,7 +11,11 @@ from tfhub_blocks.records.environment.code_snapshots import step_modules
 from tfhub_blocks.records.environment.installed_packages import definition_version
 
 ROOT = Path(__file__).parents[1]
-COMPONENTS = sorted((ROOT / "components").glob("*/component.py"))
+COMPONENTS = sorted(
+    path
+    for pattern in ("*/component.py", "operations/*/component.py")
+    for path in (ROOT / "components").glob(pattern)
+)
 
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=lambda path: path.parent.name)
@@ -58,7 +62,12 @@ def locked(name):
 
 # Imported only where it is asked for, which then says that it is not there; and by engines, which
 # compute on no role of a step in the environment "cpu".
-LEFT_OUT = {"serving": {"kagglehub"}, "gpu": {"kagglehub"}, "cpu": {"kagglehub", "openvino"}}
+LEFT_OUT = {
+    "serving": {"kagglehub"},
+    "gpu": {"kagglehub"},
+    "cpu": {"kagglehub", "openvino"},
+    "operations": set(),
+}
 SCORING = ROOT / "tfhub_blocks/compute/serving/azure_entry.py"
 PROGRAMS = [("serving", SCORING)]
 PROGRAMS += [(re.search(r"tfhub-blocks-(\w+):", it.read_text())[1], it) for it in COMPONENTS]

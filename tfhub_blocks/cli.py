@@ -25,6 +25,7 @@ from tfhub_blocks.commands import (
     lineages,
     locks,
     monitorings,
+    owners,
     pipelines,
     promotions,
     publishing,
@@ -60,6 +61,7 @@ GROUPS = (
     monitorings,
     schedules,
     deployments,
+    owners,
     costs,
     completions,
 )

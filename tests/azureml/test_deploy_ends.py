@@ -245,6 +245,34 @@ def test_reap_of_one_that_is_refused_goes_on_with_the_others(toy, azure, quick_r
     assert names(azure) == ["strange"]
 
 
+@pytest.mark.parametrize("fault", [Fault.CHANGED, Fault.THROTTLED])
+def test_reap_and_deploy_survive_another_change_at_the_same_time(
+    toy, azure, quick_retries, monkeypatch, fault
+):
+    monkeypatch.setenv("AZUREML_RUN_POLLING_INTERVAL_MIN", "0.05")
+    for command in (lambda: deploy(toy), lambda: toy.main("deploy", "reap")):
+        if names(azure):
+            azure.workspace.get("batchEndpoints/toys")["tags"][UNTIL] = day(-1)
+        resources = copy.deepcopy(azure.workspace.resources)
+        azure.recorder.clear()
+        assert command().status == 0
+        writes = [r.index for r in azure.recorder.requests if r.method in ("PUT", "DELETE")]
+        # A component is written once under its version, so nobody else can have changed it.
+        kept = [index for index in writes if "component" not in requested(azure, index)]
+        for index in kept:
+            azure.workspace.resources = copy.deepcopy(resources)
+            azure.recorder.clear()
+            azure.recorder.inject(fault, at=index)
+            outcome = command()
+            assert (outcome.status, azure.recorder.faults) == (0, {}), outcome.err
+    assert names(azure) == []
+
+
+def requested(azure, index):
+    """What a request was about."""
+    return next(r.path for r in azure.recorder.requests if r.index == index)
+
+
 def test_endpoint_that_got_more_time_meanwhile_is_kept(toy, azure, monkeypatch):
     from tfhub_blocks.control.deployments import endpoints
 

@@ -4,12 +4,12 @@ import copy
 import re
 import shutil
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import mlflow
 import pytest
-from azure.ai.ml.entities import ManagedOnlineEndpoint, Model
+from azure.ai.ml.entities import AmlCompute, ManagedOnlineEndpoint, Model
 from loopback.requests import Fault
 from loopback.resources import NO_QUOTA
 from release_project import git
@@ -266,7 +266,11 @@ def test_refused_before_anything_is_made(served, azure, golden, registry):
     text = re.sub(r"is \d+ days away", "is N days away", text)
     golden(
         "deploy_online_refused",
-        re.sub(r"costs [\d.]+ USD until (\S+) \(\d+ hours", r"costs N USD until \1 (N hours", text),
+        re.sub(
+            r"costs [\d.]+ USD until it is deleted after (\S+) \(\d+ hours",
+            r"costs N USD until it is deleted after \1 (N hours",
+            text,
+        ),
     )
 
 
@@ -417,6 +421,43 @@ def test_size_without_quota_leaves_nothing_that_is_paid_for(served, azure):
     assert azure.workspace.deployments("onlineEndpoints", endpoint["name"]) == []
     azure.workspace.refused_sizes.clear()
     assert served().status == 0
+
+
+def test_deployment_that_fails_is_deleted_and_its_endpoint_keeps_its_end(served, azure, registry):
+    name = f"m{content_digest(registry / 'animals')[:11]}"
+    azure.workspace.failing.add(name)
+    outcome = served()
+    assert outcome.status == 2
+    assert f"  deployment {name}: failed, and deleted\n" in outcome.out
+    assert "User container has crashed or terminated" in outcome.err
+    endpoint = only(azure.workspace.endpoints("onlineEndpoints"))
+    assert endpoint["tags"]["tfhub_blocks.until"] == day(3)
+    assert azure.workspace.deployments("onlineEndpoints", endpoint["name"]) == []
+    azure.workspace.failing.clear()
+    assert served().status == 0
+
+
+def test_schedule_that_ends_endpoints_is_offered_and_installed(served, azure, project):
+    profile = project.read("pipelines/profiles/toy.toml")
+    reaps = '[deployments]\nreap = "17 2 * * *"\n'
+    role = '[roles.operations]\ncompute = "cpu-cluster"\ntimeout_s = 900\n[budget]'
+    text = profile.replace("[deployments]\n", reaps).replace("[budget]", role)
+    # The cluster is priced where the workspace is.
+    text = text.replace("max_nodes = 2", 'max_nodes = 2\nlocation = "westeurope"')
+    project.write("pipelines/profiles/toy.toml", text)
+    project.main("publish", "reap_endpoints")
+    cluster = AmlCompute(name="cpu-cluster", size=SIZE, max_instances=2)
+    azure.client().compute.begin_create_or_update(cluster).result()
+    outcome = served("animals", "--install-reap")
+    assert outcome.status == 0, outcome.err
+    assert "  schedule tfhub-blocks-reap: created\n" in outcome.out
+    assert "deploy reap --install" not in outcome.out
+    # "At most" counts until the schedule has fired after the end, and its step had its limit.
+    assert "a night on which Azure ML starts no job that reaps" in outcome.out
+    hours = float(re.search(r"([\d.,]+) hours at", outcome.out)[1])
+    midnight = datetime.combine(datetime.now(UTC).date() + timedelta(4), time(), UTC)
+    left = (midnight - datetime.now(UTC)).total_seconds() / 3600
+    assert hours == pytest.approx(left + 2 + 17 / 60 + 0.5, abs=1)
 
 
 @pytest.mark.parametrize(

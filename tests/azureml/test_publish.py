@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from azure.ai.ml import load_component
-from azure.ai.ml.entities import Environment
+from azure.ai.ml import load_component, load_environment
+from azure.ai.ml.entities import AmlCompute, Environment
 from loopback.contract import ROOT
 from loopback.requests import Fault
 from release_project import git
@@ -210,9 +210,11 @@ def files(folder: Path) -> list[Path]:
 
 
 def test_files_of_the_steps_are_as_reviewed(own_components, golden, tmp_path):
-    from tfhub_blocks.control.workspace.component_files import write_component_files
+    from tfhub_blocks.control.workspace.component_files import write_files
 
-    for path in write_component_files(tmp_path):
+    for path in write_files(tmp_path, [step.name for step in own_components]):
+        if path.parent != tmp_path:
+            continue
         text = re.sub(r"-[0-9a-f]{12}\b", "-DIGEST", path.read_text())
         text = re.sub(r"(azureml:[\w-]+:)[0-9a-f]{12}", r"\1VERSION", text)
         golden(f"components/{path.stem}", re.sub(r"[0-9a-f]{64}", "DIGEST", text))
@@ -221,9 +223,14 @@ def test_files_of_the_steps_are_as_reviewed(own_components, golden, tmp_path):
 def test_az_takes_the_files_and_makes_what_publish_makes(project, azure, tmp_path):
     project.publish()
     before = project.versions()
-    for name in ("make", "join"):
-        azure.workspace.forget(f"components/{name}")
-    project.main("publish", "--files", str(tmp_path / "dist"))
+    for key in ("components/make", "components/join", "environments/toy"):
+        azure.workspace.forget(key)
+    outcome = project.main("publish", "make", "join", "--files", str(tmp_path / "dist"))
+    written = [Path(line).relative_to(tmp_path / "dist") for line in outcome.out.splitlines()]
+    assert [str(path) for path in written] == ["environments/toy.yaml", "make.yaml", "join.yaml"]
+    # What `az ml environment create --file` does.
+    environment = load_environment(tmp_path / "dist" / written[0])
+    azure.client().environments.create_or_update(environment)
     for name in ("make", "join"):
         # What `az ml component create --file` does.
         component = load_component(tmp_path / "dist" / f"{name}.yaml")
@@ -238,6 +245,65 @@ def test_az_takes_the_files_and_makes_what_publish_makes(project, azure, tmp_pat
         "min": 1,
         "max": 9,
     }
+
+
+def test_own_step_and_its_environment_are_files_that_az_takes(ml_client, azure, tmp_path):
+    from tfhub_blocks.control.workspace.component_files import write_files
+
+    environment, step = write_files(tmp_path, ["reap_endpoints"])
+    ml_client.environments.create_or_update(load_environment(environment))
+    made = ml_client.components.create_or_update(load_component(step))
+    assert made.environment.endswith(load_environment(environment).version)
+    assert made.tags["docs"].endswith("docs/steps.md")
+    assert made.tags["licence"] == "MIT"
+    context = sorted(it.name for it in (tmp_path / "environments").rglob("*") if it.is_file())
+    assert context == [
+        "Dockerfile",
+        "environment.yaml",
+        "requirements.in",
+        "requirements.lock",
+        "tfhub-blocks-operations.yaml",
+    ]
+
+
+def test_names_of_published_steps_have_the_prefix_of_the_profile(project, azure):
+    profile = project.read("pipelines/profiles/toy.toml")
+    settings = 'prefix = "pets_"\ndocs = "https://example.org/pets"\nlicence = "Apache-2.0"\n'
+    project.write("pipelines/profiles/toy.toml", f"{profile}[publish]\n{settings}")
+    outcome = project.publish("--profile", "toy")
+    assert outcome.status == 0, outcome.err
+    for name in ("pets_make", "pets_join"):
+        [found] = azure.workspace.versions("components", name)
+        assert (
+            found["properties"]["tags"].items()
+            >= {
+                "docs": "https://example.org/pets",
+                "licence": "Apache-2.0",
+            }.items()
+        )
+    assert set(states(project.publish("--profile", "toy")).values()) == {"already exists"}
+    assert azure.workspace.versions("components", "make") == []
+    cluster = AmlCompute(name="cpu-cluster", size="Standard_DS3_v2", max_instances=2)
+    azure.client().compute.begin_create_or_update(cluster).result()
+    assert project.submit().status == 0
+    [job] = project.jobs()
+    used = {node["componentId"] for node in job["properties"]["jobs"].values()}
+    assert {it.split("/components/")[1].split("/")[0] for it in used} == {"pets_make", "pets_join"}
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('prefix = "Pets/"', "prefix is 'Pets/'"),
+        ('docs = "http://x.org"', "docs is 'http://x.org'"),
+    ],
+)
+def test_wrong_prefix_or_link_is_refused(project, line, problem):
+    profile = project.read("pipelines/profiles/toy.toml")
+    project.write("pipelines/profiles/toy.toml", f"{profile}[publish]\n{line}\n")
+    outcome = project.publish("--profile", "toy")
+    assert outcome.status == 2
+    assert problem in outcome.err
 
 
 def test_workspace_that_takes_locks_alone_gets_the_steps_of_the_commit(project, azure, monkeypatch):

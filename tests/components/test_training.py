@@ -346,6 +346,9 @@ def test_same_model_is_registered_once(chain, execute_step, tmp_path):
     assert len(mlflow.MlflowClient().search_model_versions("name = 'colours'")) == 1
     registered, _ = open_model(Path(version.source), "test")
     assert registered.digest == read_lineage(chain.model).digest
+    # The version stores a copy of its own, whose size is recorded.
+    stored = sum(it.stat().st_size for it in Path(version.source).rglob("*") if it.is_file())
+    assert version.tags["tfhub_blocks.stored_bytes"] == records[0]["stored_bytes"] == str(stored)
     contents, _, _ = items_of(chain, "test")
     assert len(mlflow.pyfunc.load_model("models:/colours/1").predict(contents[:3])) == 3
 

@@ -259,7 +259,13 @@ def test_show(env, project, registry, golden):
 
 def test_show_tells_of_the_installed_ones_too(env, project):
     out = project.main("env", "show").out
-    assert [line for line in out.splitlines() if line[0] != " "] == ["cpu", "gpu", "serving", "toy"]
+    assert [line for line in out.splitlines() if line[0] != " "] == [
+        "cpu",
+        "gpu",
+        "operations",
+        "serving",
+        "toy",
+    ]
 
 
 @pytest.fixture

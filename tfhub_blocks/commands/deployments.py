@@ -63,6 +63,12 @@ def register(commands: Any) -> None:
         action="store_true",
         help="run the code of a model that tfhub-blocks did not build",
     )
+    online.add_argument(
+        "--install-reap",
+        action="store_true",
+        help="install the schedule that deletes endpoints past their end date, as `deploy reap"
+        " --install` does",
+    )
     online.set_defaults(command=_online)
     batch = group.add_parser(
         "batch",
@@ -103,11 +109,23 @@ def register(commands: Any) -> None:
         "reap",
         help="Delete endpoints that are past their end date.",
         description="Delete each endpoint whose end date, set by tfhub-blocks, has passed, with "
-        "its deployments. Endpoints without such a date stay. Meant for a nightly schedule. The "
-        "exit status is 1 if an endpoint could not be deleted or its end date cannot be read.",
+        "its deployments, and each failed deployment of the others. Endpoints without such a date "
+        "stay. With --install, Azure ML does the same at the times in the profile. The exit status "
+        "is 1 if an endpoint could not be deleted or its end date cannot be read.",
     )
     reap.add_argument(
         "--dry-run", action="store_true", help="print the endpoints to delete, delete nothing"
+    )
+    reap.add_argument(
+        "--install",
+        action="store_true",
+        help="create or update a schedule that reaps in Azure ML, and delete nothing now",
+    )
+    reap.add_argument(
+        "--profile",
+        default="experiment",
+        help="profile of the schedule, with deployments.reap and role operations (default:"
+        " experiment)",
     )
     reap.set_defaults(command=_reap)
     for parser in group.choices.values():
@@ -168,12 +186,42 @@ def _deploy_online(options: argparse.Namespace) -> int:
         )
         print(f"{request.endpoint}: {candidate.label} until {end}, {candidate.runtime.name}")
         _print_cost(online_cost(connection, request, now))
+        if options.install_reap:
+            _install_reap(connection, profile)
         deploy_online(connection, request, _print_state)
+    _offer_reap(connection, profile)
     return DONE
 
 
+def _install_reap(connection: Any, profile: Any) -> None:
+    from tfhub_blocks.control.costs.prices import money
+    from tfhub_blocks.control.schedules.reap_schedule import install, reap_cost, schedule_name
+    from tfhub_blocks.control.schedules.schedule_budgets import check_budgets
+
+    check_budgets((), [profile])
+    cost = reap_cost(profile)
+    _print_state(f"schedule {schedule_name(profile)}", install(connection, profile))
+    if cost.run is not None and cost.month is not None:
+        print(
+            f"  at most {money(cost.month)} {cost.run.currency} in 31 days: {cost.runs} runs of"
+            f" {money(cost.run.total or 0.0)}"
+        )
+
+
+def _offer_reap(connection: Any, profile: Any) -> None:
+    """Print how to install the schedule that ends endpoints, if the workspace has none."""
+    from tfhub_blocks.control.schedules.reap_schedule import is_installed
+
+    if not is_installed(connection):
+        print(
+            "  note: no schedule of this workspace deletes endpoints past their end date, and they"
+            f" cost money until then: run `tfhub-blocks deploy reap --install --profile"
+            f" {profile.name}`"
+        )
+
+
 def _print_cost(cost: "EndpointCost") -> None:
-    from tfhub_blocks.control.costs.cost_budgets import money
+    from tfhub_blocks.control.costs.prices import money
 
     others = f", plus {money(cost.beside)} for other endpoints" if cost.beside else ""
     print(
@@ -181,6 +229,7 @@ def _print_cost(cost: "EndpointCost") -> None:
         f"{money(cost.price_per_hour)}{others}; the budget is {money(cost.most)}",
         flush=True,
     )
+    print(f"  not included: {'; '.join(cost.unbounded)}", flush=True)
 
 
 def _check_share(where: str, share: int | None) -> None:
@@ -271,27 +320,50 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _reap(options: argparse.Namespace) -> int:
+    if options.install:
+        return _reap_by_schedule(options)
     from datetime import UTC, datetime
 
-    from tfhub_blocks.control.costs.prices import load_prices
     from tfhub_blocks.control.deployments.endpoints import read_endpoints
     from tfhub_blocks.control.deployments.reaping import reap
     from tfhub_blocks.control.workspace.connection import connect
 
     connection, now = connect(options.workspace_config), datetime.now(UTC)
-    endpoints = list(read_endpoints(connection, load_prices()))
+    endpoints = list(read_endpoints(connection, None))
     failed, count = False, 0
     for it in reap(connection, endpoints, now, options.dry_run):
         count += 1
         failed = failed or it.problem is not None
-        kind, name, end = it.endpoint.kind, it.endpoint.name, it.endpoint.end
         if it.problem is not None:
             print(f"{ERROR_PREFIX}{it.problem}", file=sys.stderr)
         else:
-            print(f"{kind} endpoint {name}, until {end}: {it.state}", flush=True)
+            print(it, flush=True)
     if not count:
         print("no endpoint is past its end date")
     for endpoint in endpoints:
         if not endpoint.is_ours:
             print(f"{endpoint.kind} endpoint {endpoint.name} has no end date: not touched")
     return FAILED if failed else DONE
+
+
+def _reap_by_schedule(options: argparse.Namespace) -> int:
+    from tfhub_blocks.control.project.committed_sources import production_sources
+    from tfhub_blocks.control.project.profiles import load_profile
+
+    if options.dry_run:
+        raise BlocksError(
+            "deploy reap",
+            "--dry-run",
+            "--dry-run and --install were both passed",
+            "one of the two",
+            "Pass --install to let Azure ML reap, or --dry-run to see what would be deleted",
+        )
+    with production_sources("deploy reap", [options.profile], acts=True):
+        profile = load_profile(options.profile)
+        warn_of_prices([profile])
+        from tfhub_blocks.control.schedules.reap_schedule import reap_trigger
+        from tfhub_blocks.control.workspace.connection import connect
+
+        reap_trigger(profile)  # a profile without the time is refused before Azure is asked
+        _install_reap(connect(options.workspace_config), profile)
+    return DONE

@@ -44,15 +44,17 @@ def register(commands: Any) -> None:
     )
     publish.add_argument(
         "--profile",
-        help="profile whose baked environments the published steps use, and whose owner owns the"
-        " published data (default: no baked environments, and the owner of experiment)",
+        help="profile whose baked environments the published steps use, whose table [publish] sets"
+        " the prefix of their names, and whose owner owns the published data (default: no baked"
+        " environments, no prefix, and the owner of experiment)",
     )
     publish.add_argument("--dry-run", action="store_true", help="print the plan, publish nothing")
     publish.add_argument(
         "--files",
         type=Path,
         metavar="DIR",
-        help="write the steps to DIR as files for `az ml component create`, and publish nothing",
+        help="write the steps with their environments to DIR as files for `az ml environment"
+        " create` and `az ml component create`, and publish nothing",
     )
     publish.set_defaults(command=_publish)
 
@@ -76,10 +78,13 @@ def _publish(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.project.committed_sources import production_sources
 
     if options.files:
-        from tfhub_blocks.control.workspace.component_files import write_component_files
+        from tfhub_blocks.control.project.profiles import Publishing, read_profile
+        from tfhub_blocks.control.workspace.component_files import write_files
 
         with production_sources("publish", profiles):
-            for path in write_component_files(options.files):
+            chosen = read_profile(options.profile) if options.profile else None
+            moves, names = (chosen.environments, chosen.publish) if chosen else ({}, Publishing())
+            for path in write_files(options.files, options.names, moves, names):
                 print(path)
         return DONE
     from tfhub_blocks.control.workspace.connection import connect
@@ -112,7 +117,8 @@ def _publish_assets(
     profile = load_profile(options.profile) if options.profile else read_profile("experiment")
     environments = profile.environments if options.profile else None
     owner = owner_in(profile)
-    assets = defined_assets(options.names, options.encoders, data, environments, owner)
+    publishing = profile.publish if options.profile else None
+    assets = defined_assets(options.names, options.encoders, data, environments, owner, publishing)
     # After the assets: wrong requests are found before the workspace is asked.
     if not is_taken and options.registry is None and takes_locks(connection, "publish"):
         return None

@@ -18,6 +18,8 @@ class _Operation:
 
     polls_left: int
     finish: Callable[[], Any]
+    # Azure's reason if the operation ended without success.
+    problem: str = ""
 
 
 @dataclass
@@ -52,13 +54,15 @@ class Operations:
             operation.polls_left -= 1
             done = operation.polls_left <= 0
             if done:
-                operation.finish()
+                operation.problem = operation.finish() or ""
         if kind == "mfeOperationResults":
             again = {"Location": _location(key, kind)} | _SOON
             return Answer(200) if done else Answer(202, None, again)
-        return Answer(
-            200, {"name": key, "status": "Succeeded" if done else "InProgress"}, dict(_SOON)
-        )
+        body: dict[str, Any] = {"name": key, "status": "Succeeded" if done else "InProgress"}
+        if operation.problem:
+            error = {"code": "ResourceNotReady", "message": operation.problem}
+            body |= {"status": "Failed", "error": error}
+        return Answer(200, body, dict(_SOON))
 
     def _add(self, finish: Callable[[], Any]) -> str:
         key = uuid.uuid4().hex

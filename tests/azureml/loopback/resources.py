@@ -52,6 +52,8 @@ class Workspace:
     tags: dict[str, str] = field(default_factory=dict)
     # Sizes of machines that cannot be had, in small letters, each with Azure's reason.
     refused_sizes: dict[str, str] = field(default_factory=dict)
+    # Names of deployments that fail after they were accepted; Azure keeps and bills these.
+    failing: set[str] = field(default_factory=set)
     # What runs did that are no jobs of their own, by run id.
     step_runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     # The schedule of each job that was fired by one.
@@ -349,8 +351,10 @@ class Workspace:
         resource["properties"]["provisioningState"] = "Creating"
         shown = json.loads(json.dumps(resource))
 
-        def finish() -> None:
-            resource["properties"]["provisioningState"] = "Succeeded"
+        def finish() -> str:
+            fails = resource["name"] in self.failing
+            resource["properties"]["provisioningState"] = "Failed" if fails else "Succeeded"
+            return "User container has crashed or terminated." if fails else ""
 
         return self.operations.begin(Answer(status, shown), finish)
 

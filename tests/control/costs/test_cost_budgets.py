@@ -3,7 +3,7 @@
 import pytest
 
 from tfhub_blocks.control.costs.ceilings import ceiling
-from tfhub_blocks.control.costs.cost_budgets import budget_findings
+from tfhub_blocks.control.costs.cost_budgets import budget_findings, month_findings
 from tfhub_blocks.control.costs.prices import Prices, RegionPrices, SizePrices
 from tfhub_blocks.control.project.profiles import (
     Cluster,
@@ -54,6 +54,38 @@ def test_ceiling_is_time_by_machines_by_price_with_idle_nodes_apart():
     assert most.of_starts == pytest.approx(900 / 3600 * 2.0 * 5)
     assert most.total == pytest.approx(9.5)
     assert [name for name, _ in most.dearest()] == ["wide", "one"]
+
+
+def test_disks_and_load_balancers_are_counted_while_the_run_may_last():
+    extras = {"load_balancer_day": 0.24, "disk_month": 73.0}
+    region = RegionPrices("2026-01-31", "a test", {"S": SizePrices(2.0, 0.5)}, **extras)
+    prices = Prices("USD", "eastus", {"eastus": region}, path="prices.toml")
+    wide = node("wide", timeout_s=1800, shares_work=True, instance_count=4)
+    steps = graph(node("one"), wide)
+    most = ceiling(steps, profile(cluster=Cluster("S", 120, idle_s=360)), prices)
+    # A node starts for 900 s and idles for 360 s; a disk costs 0.1 an hour.
+    one_s, wide_s = 900 + 3600 + 360, 900 + 1800 + 360
+    assert most.of_disks == pytest.approx((one_s + 4 * wide_s) / 3600 * 0.1)
+    # A cluster of 120 nodes has three load balancers.
+    assert most.of_balancers == pytest.approx(3 * 0.24 * (one_s + wide_s) / 86_400)
+    assert most.total == pytest.approx(9.5 + most.of_disks + most.of_balancers)
+    assert "load balancers of clusters between runs, 0.7200 a day until they are deleted" in (
+        most.unbounded
+    )
+    bare = ceiling(steps, profile(), PRICES)
+    assert (bare.of_disks, bare.of_balancers) == (0.0, 0.0)
+    assert "load balancers of clusters" in bare.unbounded
+    serverless = ceiling(graph(node("one")), profile(compute="serverless", size="S"), prices)
+    assert serverless.of_balancers == 0.0
+
+
+def test_month_counts_load_balancers_once_and_not_for_each_run():
+    most = ceiling(graph(node("one")), profile(), PRICES)
+    budget = SpendingBudget("USD", month=31 * most.total + 10.0)
+    scheduled = [("nightly", most, 31)]
+    assert list(month_findings(scheduled, profile(budget), 9.9)) == []
+    [found] = month_findings(scheduled, profile(budget), 10.23)
+    assert "load balancers 10.23" in found.problem
 
 
 @pytest.mark.parametrize(("restarts", "attempts"), [(0, 1), (1, 2), (3, 4)])

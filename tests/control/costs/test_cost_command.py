@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tfhub_blocks.control.costs.cost_budgets import money
+from tfhub_blocks.control.costs.prices import money
 
 PRICES = """format_version = 1
 currency = "USD"

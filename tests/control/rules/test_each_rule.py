@@ -29,6 +29,11 @@ ENVIRONMENT = 'environment="azureml:toy-env:VERSION"'
 MAKES = 'endpoint = ManagedOnlineEndpoint(name="e"{})'
 DATED = ', tags={"tfhub_blocks.until": until}'
 DEPLOYS = "client.online_endpoints.begin_create_or_update(endpoint)"
+ENDPOINTS = "endpoints = 5.0\n"
+REAPS = (
+    ENDPOINTS
+    + '[deployments]\nreap = "17 2 * * *"\n[roles.operations]\ncompute = "{}"\ntimeout_s = 60\n'
+)
 AZ = "az ml online-endpoint create"
 BAKED = replace(DECIDED, loading="baked")
 MOVES = '[environments]\ntoy-env = "tfhub-blocks-lite"\n'
@@ -85,6 +90,7 @@ GOOD = {
             (WORDS, "    pass", f"    {MAKES.format(DATED)}\n    {DEPLOYS}"),
         )
     ),
+    "cost-reap": Spoiled(edits=((PROFILE, "", REAPS.format("own")),)),
     "team-names": Spoiled(
         edits=(
             (PROFILE, "cpus", "toy-cpus"),
@@ -206,6 +212,7 @@ BAD = {
             (TOY, "    imported", "    lambda: load_batch_endpoint('e.yaml')\n    imported"),
         )
     ),
+    "cost-reap": Spoiled(edits=((PROFILE, "", REAPS.format("cpus")),)),
     "team-owner": Spoiled(
         edits=((PROFILE, '"us"', '" "'), (PROFILE, '"42"', '"$NOBODY_SETS_THIS"'))
     ),
@@ -266,6 +273,18 @@ def test_encoder_that_is_baked_needs_an_environment_that_holds_it(project):
     [finding] = only("encoder-loading", subject(project, Spoiled(decisions=BAKED))).findings
     assert finding.node == "imported"
     assert finding.problem.endswith("is baked, and no environment of strict contains it")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (ENDPOINTS, "deployments.reap: no time is set"),
+        (REAPS.partition("[roles")[0], "roles: no role operations is set"),
+    ],
+)
+def test_endpoints_that_no_schedule_ends_are_found(project, text, problem):
+    [finding] = only("cost-reap", subject(project, Spoiled(edits=((PROFILE, "", text),)))).findings
+    assert finding.problem.startswith(problem)
 
 
 def test_encoder_that_only_a_schedule_names_is_looked_at(project):

@@ -1,8 +1,9 @@
 """Parts: finished work, kept next to an unfinished output until the output is complete."""
 
-# decisions 15, 17 and 94
+# decisions 15, 17, 89 and 94
 
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,39 +29,61 @@ class PartFiles:
     """A folder of numbered parts, shared by all workers of a step.
 
     The name of a part contains the digest of its bytes, so a truncated or changed file is no part.
+    A part exists once its marker does, in a folder next to the parts. No worker looks at a part
+    before: on a mount of Azure, a node that has seen an unfinished file reads it as empty from then
+    on, even in a listing. For the same reason each writing has a name of its own.
     """
 
     folder: Path
+
+    @property
+    def _markers(self) -> Path:
+        """The folder with an empty file for each finished part, of the part's name."""
+        return self.folder.with_name(f"{self.folder.name}-ready")
 
     def write_batches(
         self, number: int, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
     ) -> None:
         """Write a part. The part is complete or absent."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._markers.mkdir(parents=True, exist_ok=True)
         scratch = scratch_folder(self.folder)
         scratch.mkdir(parents=True, exist_ok=True)
         partial = scratch / f".{number:06d}.partial"
         with pa.ipc.new_file(str(partial), schema) as writer:
             for batch in batches:
                 writer.write_batch(batch)
-        part = self.folder / f"{number:06d}-{file_sha256(partial)}.arrow"
+        name = f"{number:06d}-{file_sha256(partial)}-{uuid.uuid4().hex[:8]}"
+        part = self.folder / f"{name}.arrow"
         if scratch == self.folder:
             partial.rename(part)
         else:  # A truncated copy has another digest than its name, so it is no part.
             copy_file(partial, part)
             partial.unlink()
+        (self._markers / name).touch()
 
     def count(self) -> int:
         """Return the number of parts, without checking their bytes."""
-        return sum(1 for _ in self.folder.glob("*.arrow"))
+        return sum(1 for _ in self._markers.glob("*"))
 
     def find(self, number: int) -> Path | None:
-        """Return the file of a part, every byte checked, or None. Damaged files are removed."""
-        for path in self.folder.glob(f"{number:06d}-*.arrow"):
-            if file_sha256(path) == path.stem.partition("-")[2]:
+        """Return the file of a part, every byte checked, or None without an undamaged one."""
+        for path in self._written(number):
+            if path.is_file() and file_sha256(path) == path.stem.split("-")[1]:
                 return path
-            path.unlink()
         return None
+
+    def drop(self, number: int) -> None:
+        """Remove a part of this worker's own share, damaged files too."""
+        for path in self._written(number):
+            (self._markers / path.stem).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+
+    def _written(self, number: int) -> list[Path]:
+        return [
+            self.folder / f"{marker.name}.arrow"
+            for marker in sorted(self._markers.glob(f"{number:06d}-*"))
+        ]
 
     def wait(self, number: int, on_wait: Callable[[int], None] = lambda _: None) -> Path:
         """Wait until a worker has written a part, and return its file.

@@ -5,7 +5,7 @@ worker computes the missing parts of its share, and the first worker waits for a
 the output. The contents of parts do not depend on the number of workers or on interruptions.
 """
 
-# decisions 15 and 17
+# decisions 15, 17 and 89
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -145,6 +145,8 @@ def compute_missing(
     """
     mine = plan.share(share.index, share.count)
     missing = [number for number in mine if parts.find(number) is None]
+    for number in missing:
+        parts.drop(number)  # what is damaged
     total = sum(len(plan.part(number)) for number in mine)
     done = total - sum(len(plan.part(number)) for number in missing)
 

@@ -207,13 +207,13 @@ class Scoring:
     def _drop_changed(self, parts: PartFiles, plan: WorkPlan, share: Share) -> None:
         """Remove the parts whose contents have changed; the first worker checks all parts."""
         numbers = plan.numbers if share.index == 0 else plan.share(share.index, share.count)
-        found = {n: path for n in numbers if (path := parts.find(n)) is not None}
+        found = [number for number in numbers if parts.find(number) is not None]
         spans = {number: self._span(plan, number) for number in found}
         ids = (parts.table(number)["id"].to_pylist() for number in found)
         changed = self.places.changed(list(spans.values()), ids)
-        for number, path in found.items():
+        for number in found:
             if spans[number] in changed:
-                path.unlink(missing_ok=True)
+                parts.drop(number)
 
     def _span(self, plan: WorkPlan, number: int) -> range:
         rows = plan.part(number)

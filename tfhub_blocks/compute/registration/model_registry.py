@@ -49,6 +49,9 @@ def register(
         tags |= _speed_tags(latency)
     if trigger_time:
         tags[f"{TAG}trigger_time"] = trigger_time
+    # The version keeps a copy of its own, so that it stays when the job's outputs are deleted.
+    stored = sum((model.path / it).stat().st_size for it in (*model.lineage.files, STATEMENT_NAME))
+    tags[f"{TAG}stored_bytes"] = str(stored)
     client = MlflowClient()
     with tracking_locked():
         _check_owner(client, name, owner)
@@ -65,6 +68,7 @@ def register(
         },
         **({"untested": json.dumps(list(evidence.untested))} if evidence.untested else {}),
         "owner": version.tags.get(f"{TAG}owner", owner),
+        "stored_bytes": version.tags.get(f"{TAG}stored_bytes", str(stored)),
     }
 
 

@@ -1,13 +1,13 @@
 """The proven ceiling: the terms of each step of a graph, and the highest possible cost."""
 
-# decisions 26 and 84
+# decisions 26, 84 and 88
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tfhub_blocks.control.costs.prices import Prices, Tier
+from tfhub_blocks.control.costs.prices import Prices, RegionPrices, Tier, money
 from tfhub_blocks.control.project.instance_counts import instance_count, role_of
-from tfhub_blocks.control.project.profiles import SERVERLESS, Profile, Role, SpendingBudget
+from tfhub_blocks.control.project.profiles import SERVERLESS, Cluster, Profile, Role, SpendingBudget
 from tfhub_blocks.control.project.run_terms import Terms, total
 from tfhub_blocks.control.project.step_graph import Graph, Node
 from tfhub_blocks.records.base.errors import BlocksError
@@ -17,11 +17,15 @@ LOCAL = "local"
 # ceiling allows the first for each node of each attempt; the second is expected.
 START_ALLOWANCE_S = 900
 EXPECTED_START_S = 300
+_DAY_S = 86_400.0
 
 
 @dataclass(frozen=True)
 class Ceiling:
-    """The highest possible cost of a run, in a currency: starts, steps, and idle nodes."""
+    """The highest possible cost of a run, in a currency.
+
+    It counts starts, steps, idle nodes, disks of nodes, and load balancers while the run lasts.
+    """
 
     currency: str
     steps: Mapping[str, Terms]
@@ -44,20 +48,49 @@ class Ceiling:
         )
 
     @property
+    def of_disks(self) -> float:
+        """The highest possible cost of the nodes' disks; 0 where no price of disks is known."""
+        return sum(terms.disk_cost(_longest_s(terms)) for terms in self.steps.values())
+
+    @property
+    def of_balancers(self) -> float:
+        """The highest possible cost of the clusters' load balancers while the run lasts.
+
+        The steps of a run may follow each other, so the run may last as long as all of them.
+        """
+        longest_s = sum(_longest_s(terms) for terms in self.steps.values())
+        return self.balancers_per_day * longest_s / _DAY_S
+
+    @property
+    def balancers_per_day(self) -> float:
+        """The price of a day of the load balancers of all clusters of the run."""
+        clusters = {it.compute: it.balancers_per_day or 0.0 for it in self.steps.values()}
+        return sum(clusters.values())
+
+    @property
     def total(self) -> float | None:
-        """The highest possible cost of starts, steps and idle nodes together."""
-        return total([self.of_starts, self.of_steps, self.of_idle_nodes])
+        """The highest possible cost of all parts together."""
+        return total(
+            [self.of_starts, self.of_steps, self.of_idle_nodes, self.of_disks, self.of_balancers]
+        )
 
     @property
     def unbounded(self) -> tuple[str, ...]:
         """What Azure bills beside the total, which no limit of a run bounds, in words."""
         if not self.currency:
             return ()
+        steps = self.steps.values()
+        balancers = "load balancers of clusters"
+        if all(it.balancers_per_day is not None for it in steps):
+            balancers += " between runs"
+            if self.balancers_per_day:
+                balancers += f", {money(self.balancers_per_day)} a day until they are deleted"
+        disks = "disks of nodes, " if any(it.disk_per_hour is None for it in steps) else ""
         return (
             f"a node that starts for longer than {START_ALLOWANCE_S} s",
             "more restarts than budget.restarts",
-            "load balancers, about 0.33 USD a day for 50 nodes of a cluster until it is deleted",
-            "disks of nodes, storage, traffic, and images that are built",
+            balancers,
+            f"{disks}storage, traffic, and images that are built",
         )
 
     def dearest(self, count: int = 3) -> list[tuple[str, Terms]]:
@@ -103,9 +136,11 @@ def step_terms(node: Node, profile: Profile, prices: Prices | None) -> Terms:
         return Terms(LOCAL, "", "", count, timeout_s, price_per_hour=0.0)
     cluster = profile.clusters.get(role.compute)
     size, tier = _machine(node, role, profile, must_be_known=prices is not None)
-    price = None
+    price, region = None, None
     if prices is not None:
-        price = prices.price_per_hour(size, tier, cluster.location if cluster else None)
+        location = cluster.location if cluster else None
+        price = prices.price_per_hour(size, tier, location)
+        region = prices.region_prices(location)
     return Terms(
         compute=role.compute,
         size=size,
@@ -115,12 +150,26 @@ def step_terms(node: Node, profile: Profile, prices: Prices | None) -> Terms:
         attempts=low_priority_attempts(profile.budget) if tier == "low_priority" else 1,
         idle_s=cluster.idle_s if cluster else 0,
         price_per_hour=price,
+        disk_per_hour=region.disk_per_hour if region else None,
+        balancers_per_day=_balancers(cluster, region),
     )
+
+
+def _longest_s(terms: Terms) -> float:
+    """Return the longest time for which nodes of a step are billed: starts, attempts, idling."""
+    return (START_ALLOWANCE_S + terms.timeout_s) * terms.attempts + terms.idle_s
 
 
 def low_priority_attempts(budget: SpendingBudget | None) -> int:
     """Return the number of attempts counted for a step whose nodes Azure may reclaim."""
     return 1 + (budget or SpendingBudget("")).restarts
+
+
+def _balancers(cluster: Cluster | None, region: RegionPrices | None) -> float | None:
+    """Return the price of a day of a cluster's load balancers; serverless compute has none."""
+    if cluster is None:
+        return 0.0
+    return region.balancers_per_day(cluster.max_nodes) if region else None
 
 
 def _machine(node: Node, role: Role, profile: Profile, must_be_known: bool) -> tuple[str, Tier]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tfhub_blocks.control.costs.ceilings import Ceiling, ceiling
-from tfhub_blocks.control.costs.prices import Prices, load_prices
+from tfhub_blocks.control.costs.prices import Prices, load_prices, money
 from tfhub_blocks.control.project.profiles import Profile
 from tfhub_blocks.control.project.run_terms import Terms
 from tfhub_blocks.control.project.step_graph import Graph
@@ -87,24 +87,32 @@ def refuse_above_budget(
 
 
 def month_findings(
-    scheduled: Sequence[tuple[str, Ceiling, int]], profile: Profile
+    scheduled: Sequence[tuple[str, Ceiling, int]], profile: Profile, balancers: float = 0.0
 ) -> Iterator[BudgetFinding]:
     """Yield the monthly budget if schedules could exceed it together.
 
     Args:
         scheduled: The name of each schedule, the ceiling of one run, and its runs in a month.
         profile: The profile of all schedules.
+        balancers: The cost of a month of all load balancers of the profile's clusters, which exist
+            between runs too.
     """
     budget = profile.budget
     if budget is None or budget.month is None:
         return
-    costs = [(name, runs * (most.total or 0.0), runs) for name, most, runs in scheduled]
-    together = sum(cost for _, cost, _ in costs)
+    # The month counts the load balancers once, and not for each run again.
+    costs = [
+        (name, runs * ((most.total or 0.0) - most.of_balancers), runs)
+        for name, most, runs in scheduled
+    ]
+    together = sum(cost for _, cost, _ in costs) + balancers
     if together > budget.month:
         costs.sort(key=lambda item: -item[1])
         largest = ", ".join(
             f"{name} {money(cost)} in {runs} runs" for name, cost, runs in costs[:3]
         )
+        if balancers:
+            largest += f", load balancers {money(balancers)}"
         yield BudgetFinding(
             "budget.month",
             tuple(name for name, _, _ in costs),
@@ -114,6 +122,15 @@ def month_findings(
             "Let schedules fire less often, lower timeout_s, use smaller machine sizes, or raise"
             " budget.month",
         )
+
+
+def month_of_balancers(profile: Profile, prices: Prices) -> float:
+    """Return the cost of 31 days of the load balancers of a profile's clusters; 0 if unknown."""
+    total = 0.0
+    for cluster in profile.clusters.values():
+        region = prices.region_prices(cluster.location)
+        total += (region.balancers_per_day(cluster.max_nodes) or 0.0) if region else 0.0
+    return 31 * total
 
 
 def _findings(
@@ -159,10 +176,3 @@ def _findings(
 def _step_cost(name: str, terms: Terms) -> str:
     attempts = f", {terms.attempts} times" if terms.attempts > 1 else ""
     return f"{name} {money(terms.ceiling or 0.0)} ({terms.timeout_s} s on {terms.place}{attempts})"
-
-
-def money(amount: float) -> str:
-    """Return an amount as text: two decimal places, or four for amounts below 1."""
-    if 0 < amount < 0.00005:
-        return "<0.0001"
-    return f"{amount:,.2f}" if amount >= 1 or amount == 0 else f"{amount:.4f}"

@@ -1,6 +1,6 @@
 """The cost of a run before it starts: highest possible, expected, and saved by reuse, by step."""
 
-# decision 84
+# decisions 84 and 88
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +15,8 @@ from tfhub_blocks.control.costs.reuse_forecast import made_steps
 from tfhub_blocks.control.project.profiles import Profile, SpendingBudget
 from tfhub_blocks.control.project.run_terms import Terms, total
 from tfhub_blocks.control.project.step_graph import Graph
+
+_DAY_S = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,25 @@ class CostEstimate:
         """The expected cost of nodes that start: once on each cluster."""
         return self._once_a_cluster(lambda terms: terms.cost(EXPECTED_START_S))
 
+    @property
+    def expected_disks(self) -> float:
+        """The expected cost of the nodes' disks: while they start, work and idle."""
+        clusters: dict[str, float] = {}
+        cost = 0.0
+        for terms in (step.terms for step in self.steps.values() if not step.made_by):
+            cost += terms.disk_cost(_expected_s(terms))
+            once = terms.disk_cost(EXPECTED_START_S + terms.idle_s)
+            clusters[terms.compute] = max(once, clusters.get(terms.compute, 0.0))
+        return cost + sum(clusters.values())
+
+    @property
+    def expected_balancers(self) -> float:
+        """The expected cost of load balancers, if the steps follow each other."""
+        left = [step.terms for step in self.steps.values() if not step.made_by]
+        clusters = {it.compute: it.balancers_per_day or 0.0 for it in left}
+        seconds = sum(map(_expected_s, left)) + EXPECTED_START_S * len(clusters)
+        return sum(clusters.values()) * seconds / _DAY_S
+
     def _once_a_cluster(self, cost: Callable[[Terms], float | None]) -> float | None:
         """Return the sum over all clusters of the largest cost among a cluster's steps."""
         clusters: dict[str, list[float | None]] = {}
@@ -83,8 +104,16 @@ class CostEstimate:
 
     @property
     def expected_total(self) -> float | None:
-        """The expected cost of starts, steps and idle nodes."""
-        return total([self.expected_starts, self.expected, self.expected_idle])
+        """The expected cost of all parts together."""
+        return total(
+            [
+                self.expected_starts,
+                self.expected,
+                self.expected_idle,
+                self.expected_disks,
+                self.expected_balancers,
+            ]
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the estimate, JSON-ready; amounts in ``currency``, None where unknown."""
@@ -97,9 +126,13 @@ class CostEstimate:
             "ceiling_of_starts": self.most.of_starts,
             "ceiling_of_steps": self.most.of_steps,
             "ceiling_of_idle_nodes": self.most.of_idle_nodes,
+            "ceiling_of_disks": self.most.of_disks,
+            "ceiling_of_load_balancers": self.most.of_balancers,
             "expected_of_starts": self.expected_starts,
             "expected_of_steps": self.expected,
             "expected_of_idle_nodes": self.expected_idle,
+            "expected_of_disks": self.expected_disks,
+            "expected_of_load_balancers": self.expected_balancers,
             "expected": self.expected_total,
             "not_bounded": list(self.most.unbounded),
             "saved_by_reuse": self.saved,
@@ -118,6 +151,11 @@ class CostEstimate:
                 for name, step in self.steps.items()
             },
         }
+
+
+def _expected_s(terms: Terms) -> float:
+    """Return the expected seconds of a step; its limits if no duration is expected."""
+    return terms.timeout_s * terms.attempts if terms.expected_s is None else terms.expected_s
 
 
 def estimate(

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from tfhub_blocks.control.costs.accounts import Account, Spending
-from tfhub_blocks.control.costs.cost_budgets import money
 from tfhub_blocks.control.costs.cost_estimates import CostEstimate
+from tfhub_blocks.control.costs.prices import money
 from tfhub_blocks.control.project.run_terms import Terms, total
 
 UNKNOWN = "?"
@@ -30,6 +30,12 @@ def estimate_lines(it: CostEstimate) -> Iterator[str]:
         rows.append(["nodes start", *blank, *starts])
         idle = [_amount(most.of_idle_nodes), _amount(it.expected_idle), "", ""]
         rows.append(["idle nodes", *blank, *idle])
+        for title, highest, expected in (
+            ("disks", most.of_disks, it.expected_disks),
+            ("load balancers", most.of_balancers, it.expected_balancers),
+        ):
+            if highest:
+                rows.append([title, *blank, _amount(highest), _amount(expected), "", ""])
         rows.append(["total", *blank, _amount(most.total), _amount(it.expected_total), "", ""])
     yield from justified(rows, left=(0, 1, 7))
     if most.unbounded:

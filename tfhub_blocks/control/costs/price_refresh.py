@@ -58,7 +58,16 @@ def refresh(
                 "Azure's name of a region, such as eastus or westeurope",
                 "Pass an existing region with --region. The price file is unchanged",
             )
-        found[name] = RegionPrices(str(datetime.now(UTC).date()), source.url, prices)
+        others = old.regions.get(name) if is_same else None
+        found[name] = RegionPrices(
+            str(datetime.now(UTC).date()),
+            source.url,
+            prices,
+            # The prices of machines alone are queried; these are entered by hand.
+            load_balancer_day=others.load_balancer_day if others else None,
+            disk_month=others.disk_month if others else None,
+            storage_gb_month=others.storage_gb_month if others else None,
+        )
         unknown += [(name, size) for size in wanted if size not in prices]
     default = region if region and is_default else old.region
     prices_now = replace(old, currency=source.currency, region=default, regions=found)

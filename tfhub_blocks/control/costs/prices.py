@@ -21,6 +21,11 @@ from tfhub_blocks.records.base.project_folders import origin_path, project_folde
 FORMAT_VERSION = 1
 FILE_NAME = "prices.toml"
 Tier = Literal["dedicated", "low_priority"]
+# Azure's: https://learn.microsoft.com/azure/machine-learning/concept-plan-manage-cost, and the
+# hours that Azure counts in a month of a price.
+NODES_PER_BALANCER = 50
+HOURS_PER_MONTH = 730.0
+_HOURS_PER_DAY = 24.0
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
 
@@ -34,11 +39,37 @@ class SizePrices:
 
 @dataclass(frozen=True)
 class RegionPrices:
-    """The prices of one region, their date (``YYYY-MM-DD``) and their source."""
+    """The prices of one region, their date (``YYYY-MM-DD``) and their source.
+
+    ``load_balancer_day`` is the price of one load balancer for a day: a cluster has one for every
+    50 nodes until it is deleted. ``disk_month`` is the price of the disk of one node for a month.
+    ``storage_gb_month`` is the price of a gigabyte of blob storage for a month. Without a price,
+    the ceiling names what it does not include.
+    """
 
     date: str
     source: str
     sizes: Mapping[str, SizePrices]
+    load_balancer_day: float | None = None
+    disk_month: float | None = None
+    storage_gb_month: float | None = None
+
+    @property
+    def disk_per_hour(self) -> float | None:
+        """The price of the disk of one node for an hour; None if it is unknown."""
+        return None if self.disk_month is None else self.disk_month / HOURS_PER_MONTH
+
+    def storage_per_day(self, size_bytes: int) -> float | None:
+        """Return the price of a day of stored bytes; None if it is unknown."""
+        price = self.storage_gb_month
+        return (
+            None if price is None else price * size_bytes / 1e9 * _HOURS_PER_DAY / HOURS_PER_MONTH
+        )
+
+    def balancers_per_day(self, max_nodes: int) -> float | None:
+        """Return the price of a day of all load balancers of a cluster; None if it is unknown."""
+        price = self.load_balancer_day
+        return None if price is None else price * max(1, -(-max_nodes // NODES_PER_BALANCER))
 
 
 @dataclass(frozen=True)
@@ -61,8 +92,8 @@ class Prices:
         Raises:
             BlocksError: The region has no price for that size and tier.
         """
-        region = (region or self.region).replace(" ", "").lower()  # West Europe is westeurope
-        found = self.regions.get(region)
+        found = self.region_prices(region)
+        region = _region_name(region or self.region)
         sizes = {name.casefold(): prices for name, prices in found.sizes.items()} if found else {}
         prices = sizes.get(size.casefold())
         price: float | None = getattr(prices, tier, None)
@@ -84,6 +115,10 @@ class Prices:
             f"{hint} Otherwise run {refresh}" if hint else f"Run {refresh}",
         )
 
+    def region_prices(self, region: str | None = None) -> RegionPrices | None:
+        """Return the prices of a region, by default of that for clusters without a location."""
+        return self.regions.get(_region_name(region or self.region))
+
     def day(self, region: str | None = None) -> str:
         """Return the date of a region's prices; empty without prices."""
         found = self.regions.get(region or self.region)
@@ -100,6 +135,13 @@ class Prices:
                 yield f"{dated}, in the future; check the clock of this machine"
             elif age > self.stale_days:
                 yield f"{dated}, {age} days ago; run `tfhub-blocks cost refresh`"
+
+
+def money(amount: float) -> str:
+    """Return an amount as text: two decimal places, or four for amounts below 1."""
+    if 0 < amount < 0.00005:
+        return "<0.0001"
+    return f"{amount:,.2f}" if amount >= 1 or amount == 0 else f"{amount:.4f}"
 
 
 def prices_path() -> Path:
@@ -151,6 +193,10 @@ def _faults(prices: Prices) -> Iterator[tuple[str, str, str]]:
     for name, region in prices.regions.items():
         if not _is_day(region.date):
             yield f"regions.{name}.date", f"date is {region.date!r}", "a day such as 2026-01-31"
+        for key in ("load_balancer_day", "disk_month", "storage_gb_month"):
+            price = getattr(region, key)
+            if price is not None and not (math.isfinite(price) and price > 0):
+                yield f"regions.{name}.{key}", f"the price is {price}", "more than 0"
         for size, found in region.sizes.items():
             for tier, price in (
                 ("dedicated", found.dedicated),
@@ -159,6 +205,11 @@ def _faults(prices: Prices) -> Iterator[tuple[str, str, str]]:
                 if price is not None and not (math.isfinite(price) and price > 0):
                     key = f"regions.{name}.sizes.{size}.{tier}"
                     yield key, f"the price is {price}", "more than 0"
+
+
+def _region_name(region: str) -> str:
+    """Return the short name of a region: West Europe is westeurope."""
+    return region.replace(" ", "").lower()
 
 
 def _is_day(text: str) -> bool:

@@ -157,10 +157,15 @@ def _bound_to(value: Any) -> str:
 def _bring_endpoint(connection: Connection, name: str, tags: dict[str, str], found: Any) -> str:
     if found is not None and tags.items() <= (found.tags or {}).items():
         return "up to date"
-    entity = found or BatchEndpoint(name=name)
-    entity.tags = {**(entity.tags or {}), **tags}
+    operations = connection.client.batch_endpoints
+
+    def change() -> None:
+        current = find(WHERE, name, operations.get, name) or found or BatchEndpoint(name=name)
+        current.tags = {**(current.tags or {}), **tags}
+        operations.begin_create_or_update(current).result()
+
     with told(WHERE, f"endpoint {name}"):
-        connection.client.batch_endpoints.begin_create_or_update(entity).result()
+        again_on_conflict(change)
     return "created" if found is None else "changed"
 
 
@@ -193,7 +198,7 @@ def _bring_deployment(connection: Connection, entity: Any, digest: str) -> str:
     if is_so(found, digest):
         return "up to date"
     with told(WHERE, what):
-        operations.begin_create_or_update(entity).result()
+        again_on_conflict(lambda: operations.begin_create_or_update(entity).result())
     return "created" if found is None else "changed"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from tfhub_blocks.control.costs.cost_budgets import money
+from tfhub_blocks.control.costs.prices import money
 from tfhub_blocks.control.deployments.endpoints import Deployment, Endpoint
 
 _UNKNOWN = "?"

@@ -24,6 +24,7 @@ class Deployment:
 
     ``what`` is the name of the model or the pipeline. ``price_per_hour`` is the price of all its
     instances; None if the price is unknown, and 0 for batch endpoints, which are billed per job.
+    ``state`` is Azure's provisioning state. A failed deployment is billed like any other.
     """
 
     name: str
@@ -33,6 +34,12 @@ class Deployment:
     traffic: int
     made: datetime
     price_per_hour: float | None
+    state: str = ""
+
+    @property
+    def is_failed(self) -> bool:
+        """True if Azure could not bring the deployment up, and no request is sent to it."""
+        return self.state == "Failed" and not self.traffic
 
     def cost_so_far(self, now: datetime) -> float | None:
         """Return the cost since the creation, as if the number of instances had never changed."""
@@ -77,9 +84,11 @@ class Endpoint:
 
 
 def read_endpoints(
-    connection: Connection, prices: Prices, kinds: tuple[Kind, ...] = ("online", "batch")
+    connection: Connection, prices: Prices | None, kinds: tuple[Kind, ...] = ("online", "batch")
 ) -> Iterator[Endpoint]:
     """Yield every endpoint of a workspace by name, including third-party endpoints.
+
+    Without prices, every price is unknown.
 
     Raises:
         BlocksError: Azure refused a request.
@@ -100,7 +109,7 @@ def operations(connection: Connection, kind: Kind) -> tuple[Any, Any]:
     return client.batch_endpoints, client.batch_deployments
 
 
-def _endpoint(connection: Connection, kind: Kind, it: Any, prices: Prices) -> Endpoint:
+def _endpoint(connection: Connection, kind: Kind, it: Any, prices: Prices | None) -> Endpoint:
     _, of_deployments = operations(connection, kind)
     with told("deploy list", it.name):
         deployments = list(of_deployments.list(it.name))
@@ -130,7 +139,7 @@ def _traffic(kind: Kind, endpoint: Any) -> Mapping[str, int]:
 
 
 def _deployment(
-    kind: Kind, it: Any, endpoint: Any, traffic: Mapping[str, int], prices: Prices
+    kind: Kind, it: Any, endpoint: Any, traffic: Mapping[str, int], prices: Prices | None
 ) -> Deployment:
     size, count = ("", 0) if kind == "batch" else (str(it.instance_type), int(it.instance_count))
     tags = it.tags or {}
@@ -142,6 +151,7 @@ def _deployment(
         traffic=int(traffic.get(it.name, 0)),
         made=_time(getattr(it.creation_context, "created_at", None)) or datetime.now(UTC),
         price_per_hour=0.0 if kind == "batch" else price_of(prices, size, count, endpoint.location),
+        state=state_of(it),
     )
 
 
@@ -150,8 +160,10 @@ def state_of(it: Any) -> str:
     return str(getattr(it.provisioning_state, "value", it.provisioning_state) or "")
 
 
-def price_of(prices: Prices, size: str, instances: int, region: str) -> float | None:
+def price_of(prices: Prices | None, size: str, instances: int, region: str) -> float | None:
     """Return the hourly price of a number of instances; None if the size has no price."""
+    if prices is None:
+        return None
     try:
         return instances * prices.price_per_hour(size, "dedicated", region)
     except BlocksError:

@@ -20,6 +20,7 @@ from tfhub_blocks.control.deployments.endpoint_requests import OnlineRequest
 from tfhub_blocks.control.deployments.endpoint_settings import OnlineSettings, online_settings
 from tfhub_blocks.control.deployments.endpoints import WHAT_TAG
 from tfhub_blocks.control.deployments.ownership import check_ours, endpoint_tags, is_so
+from tfhub_blocks.control.deployments.reaping import delete_failed
 from tfhub_blocks.control.deployments.traffic import share_traffic
 from tfhub_blocks.control.environments.environment_catalog import find_environments
 from tfhub_blocks.control.project.assets import DIGEST_TAG, Asset, environment_asset
@@ -163,8 +164,15 @@ def _bring_deployment(
         on_change(what, "up to date")
         return
     on_change(what, "in progress, which takes some minutes")
-    with told(WHERE, what):
-        operations.begin_create_or_update(_entity(prepared)).result()
+    try:
+        with told(WHERE, what):
+            entity = _entity(prepared)
+            again_on_conflict(lambda: operations.begin_create_or_update(entity).result())
+    except BlocksError:
+        # Azure bills a failed deployment until it is deleted (decision 88).
+        if delete_failed(connection, request.endpoint, request.deployment):
+            on_change(what, "failed, and deleted")
+        raise
     on_change(what, "created" if found is None else "changed")
 
 

@@ -33,8 +33,9 @@ from tfhub_blocks.records.environment.package_locks import (
 )
 from tfhub_blocks.records.pins.pins import SAVED_MODEL_FOLDER
 
-# The package that no step may have, because a step with it could call the workspace.
+# The package that only operating steps may have, because a step with it could call the workspace.
 FORBIDDEN = "azure-ai-ml"
+_OPERATIONS = "operations"
 _LOCK = "Run `tfhub-blocks env lock`"
 _THEN_LOCK = "then run `tfhub-blocks env lock`"
 
@@ -106,6 +107,12 @@ def _image_findings(environment: Environment) -> Iterator[BlocksError]:
         )
 
 
+def _only_operates(environment: Environment) -> bool:
+    """Return True if steps name the environment, and all of them are operating steps."""
+    folders = [reference.component.parents[1].name for reference in environment.references]
+    return bool(folders) and set(folders) == {_OPERATIONS}
+
+
 def _dockerfile_findings(environment: Environment) -> Iterator[BlocksError]:
     yield from dockerfile_findings(environment.definition)
 
@@ -130,7 +137,7 @@ def _lock_findings(environment: Environment) -> Iterator[BlocksError]:
         if not package.is_hashed:
             problem = f"package {package.name} has no hash"
             yield BlocksError(where, package.name, problem, "--hash=sha256:...", _LOCK)
-        if package.name == FORBIDDEN:
+        if package.name == FORBIDDEN and not _only_operates(environment):
             yield BlocksError(
                 where,
                 package.name,

@@ -21,7 +21,9 @@ _PUBLISH = {
 }
 
 
-def check_assets(connection: Connection, lock: ReleaseLock, steps: Mapping[str, Any]) -> None:
+def check_assets(
+    connection: Connection, lock: ReleaseLock, steps: Mapping[str, Any], prefix: str = ""
+) -> None:
     """Check that the workspace has every version in a lock, with exactly the locked content.
 
     A tag proves nothing by itself, because anyone can write one: an environment must be built from
@@ -31,15 +33,17 @@ def check_assets(connection: Connection, lock: ReleaseLock, steps: Mapping[str, 
         connection: The workspace.
         lock: The release.
         steps: The local components by name, which were checked against the lock before.
+        prefix: The prefix of the names of published steps.
 
     Raises:
         BlocksError: A version is missing or differs; the message lists all of these.
     """
     problems, remedy = [], ""
     for kind, name, version, digest in _named(lock):
-        found = _find(connection, "submit", kind, name, version)
+        published = f"{prefix}{name}" if kind == "component" else name
+        found = _find(connection, "submit", kind, published, version)
         if problem := _problem(connection, kind, found, digest, steps.get(name)):
-            problems.append(f"{kind} {name}:{version} {problem}")
+            problems.append(f"{kind} {published}:{version} {problem}")
             is_model = (kind, name) in {("model", it.name) for it in _models(lock)}
             remedy = remedy or ("`tfhub-blocks promote`" if is_model else _PUBLISH[kind])
     if problems:

@@ -75,7 +75,8 @@ def missing_there(
 
 
 def _missing_for(connection: Connection, component: Any, profile: Profile) -> Iterator[str]:
-    asset, environments = component_asset(component), connection.client.environments
+    asset = component_asset(component, profile.publish)
+    environments = connection.client.environments
     digest = published_digest(connection, asset)
     is_inline = profile.job is not None and profile.job.components == "inline"
     if digest is None and not is_inline:

@@ -149,7 +149,7 @@ def prepare_made(
     check_given_snapshots(graph, "submit")
     # Before the nodes get their resources, because these may show up in their components.
     steps = {node.component: node.entity for node in graph.nodes.values()}
-    assets = {name: component_asset(step) for name, step in steps.items()}
+    assets = {name: component_asset(step, profile.publish) for name, step in steps.items()}
     registered = dict(_registered(graph, request))
     tags = request.tags
     furnish_job(job, graph, Furnishing(request.pipeline, profile, settings, request.reuse, tags))
@@ -166,7 +166,7 @@ def prepare_made(
         asset_kind = "model" if kind in MODEL_TYPES else "data"
         check_asset_owner(connection, "submit", asset_kind, name, settings.owner)
     if lock:
-        check_assets(connection, lock, steps)
+        check_assets(connection, lock, steps, profile.publish.prefix)
         published = dict.fromkeys(assets, True)
     else:
         _check_inputs(connection, job, given)
@@ -191,6 +191,7 @@ def prepare_made(
         "lock": lock.digest if lock else "",
         **({"open": True} if request.is_open else {}),
         **({"client_id": settings.client_id} if settings.client_id else {}),
+        **({"prefix": profile.publish.prefix} if profile.publish.prefix else {}),
         **({"tags": dict(request.tags)} if request.tags else {}),
         **({"withdrawn": withdrawn} if (withdrawn := for_steps("submit")) else {}),
     }

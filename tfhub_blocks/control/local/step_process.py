@@ -4,6 +4,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -21,9 +22,13 @@ from tfhub_blocks.records.base.foreign_text import printable, printable_lines
 from tfhub_blocks.records.base.redaction import environment_secrets, redacted
 from tfhub_blocks.records.base.step_messages import VARIABLE as MESSAGES
 from tfhub_blocks.records.base.worker_group import VARIABLE as TF_CONFIG
+from tfhub_blocks.records.environment.package_locks import step_lock_path
 
 # The folder whose modules step_site/sitecustomize.py compiles from source.
 CODE_VARIABLE = "TFHUB_BLOCKS_STEP_CODE"
+# Set for a step whose package lock contains azure-ai-ml, which is then not hidden from it.
+AZURE_VARIABLE = "TFHUB_BLOCKS_STEP_AZURE"
+_AZURE_LINE = re.compile(r"^azure-ai-ml==", re.MULTILINE)
 # The time between a request to end and the kill of a step.
 GRACE_S = 10.0
 
@@ -42,6 +47,12 @@ def step_environment(extra: Mapping[str, str]) -> dict[str, str]:
     )
     variables.update(extra)
     return variables
+
+
+def _locks_azure(code: Path) -> bool:
+    """Return True if the environment of a step's code snapshot contains azure-ai-ml."""
+    lock = step_lock_path(code / "tfhub_blocks")
+    return lock.is_file() and bool(_AZURE_LINE.search(lock.read_text(encoding="utf-8")))
 
 
 @dataclass
@@ -79,6 +90,7 @@ class StepProcess:
                     env={
                         **self.variables,
                         CODE_VARIABLE: str(self.code.resolve()),
+                        AZURE_VARIABLE: "1" if _locks_azure(self.code) else "",
                         MESSAGES: str(sender),
                     },
                     stdin=subprocess.DEVNULL,

@@ -13,6 +13,8 @@ from azure.ai.ml.entities import BuildContext, Data, Environment, Model
 from tfhub_blocks.control.environments.environment_bakes import ENCODERS
 from tfhub_blocks.control.environments.environment_catalog import Environment as DefinedEnvironment
 from tfhub_blocks.control.project.output_store import content_digest
+from tfhub_blocks.control.project.profiles import Publishing
+from tfhub_blocks.control.repository.catalog import component_files, installed_folder
 from tfhub_blocks.records.base.digests import (
     CACHE_FOLDERS,
     file_sha256,
@@ -36,6 +38,10 @@ from tfhub_blocks.records.pins.pins import (
     read_pin,
 )
 
+# The metadata of a published step; those of the steps of tfhub-blocks.
+DOCS_TAG, LICENCE_TAG = "docs", "licence"
+_DOCS = "https://github.com/tfhub-blocks/tfhub-blocks/blob/main/docs/steps.md"
+_LICENCE = "MIT"
 ENCODERS_FOLDER = Path("encoders")
 DIGEST_TAG = "tfhub_blocks.digest"
 # The ports and paths of the inference server, in an environment that contains it.
@@ -241,24 +247,42 @@ def load_components(names: Iterable[str]) -> list[Any]:
     return [getattr(package, name) for name in names]
 
 
-def component_asset(component: Any) -> Asset:
-    """Return a step as a component, with a version from its semantic version, code and ports."""
+def component_asset(component: Any, publishing: Publishing | None = None) -> Asset:
+    """Return a step as a component, with a version from its semantic version, code and ports.
+
+    Args:
+        component: The step.
+        publishing: The prefix of its name, and its metadata, which is no part of its version.
+    """
+    settings = publishing or Publishing()
+    name = f"{settings.prefix}{component.name}"
     code = component_code_digest(component)
     digest = record_digest({"code": code, "interface": component_interface(component)})
     version = f"{component.version}-{digest[:VERSION_DIGITS]}"
 
     def entity(registry: str | None) -> Any:
         published = copy.copy(component)
-        published.version = version
-        published.tags = dict(component.tags) | {DIGEST_TAG: digest}
+        published.name, published.version = name, version
+        published.tags = component_tags(component, settings) | {DIGEST_TAG: digest}
         if registry is not None:
-            name, _, pinned = component.environment.removeprefix("azureml:").partition(":")
+            pinned = component.environment.removeprefix("azureml:").partition(":")
             published.environment = (
-                f"azureml://registries/{registry}/environments/{name}/versions/{pinned}"
+                f"azureml://registries/{registry}/environments/{pinned[0]}/versions/{pinned[2]}"
             )
         return published
 
-    return Asset("component", component.name, version, digest, entity)
+    return Asset("component", name, version, digest, entity)
+
+
+def component_tags(component: Any, publishing: Publishing) -> dict[str, str]:
+    """Return the tags of a published step: its own, the link to its documentation, its licence."""
+    found = component_files().get(component.name)
+    installed = installed_folder("components")
+    if found is not None and found.path.resolve().is_relative_to(installed):
+        facts = {DOCS_TAG: _DOCS, LICENCE_TAG: _LICENCE}
+    else:
+        facts = {DOCS_TAG: publishing.docs, LICENCE_TAG: publishing.licence}
+    return {key: text for key, text in facts.items() if text} | dict(component.tags)
 
 
 def component_code_digest(component: Any) -> str:

@@ -25,10 +25,13 @@ from tfhub_blocks.records.pins import encoder_decisions
 from tfhub_blocks.records.pins.encoder_decisions import EncoderPolicy
 
 FORMAT_VERSION = 1
+_PREFIX = re.compile(r"(?:[a-z][a-z0-9_]{0,29})?")
 _VARIABLE = re.compile(r"\$(\w+|\{\w+\})")
 
 
 SERVERLESS = "serverless"
+# The role of steps that operate on the workspace, whose compute has an identity of its own.
+OPERATIONS = "operations"
 Loading = Literal["mounted", "baked", "downloaded"]
 LOADINGS: tuple[Loading, ...] = get_args(Loading)
 
@@ -102,9 +105,28 @@ class SpendingBudget:
 
 @dataclass(frozen=True)
 class Deployments:
-    """The longest lifetime of an endpoint, in days from its deployment."""
+    """The longest lifetime of an endpoint, in days from its deployment, and who ends it.
+
+    ``reap`` is the time at which Azure ML deletes endpoints past their end date, as five fields of
+    cron in UTC. The step runs on the compute of role ``operations``, as that compute's identity.
+    """
 
     longest_days: int = 30
+    reap: str | None = None
+
+
+@dataclass(frozen=True)
+class Publishing:
+    """The names and the metadata of published steps.
+
+    ``prefix`` is put before each step's name, so that several projects share a workspace or a
+    registry. ``docs`` is a link to the documentation of the project's own steps, and ``licence``
+    their licence, as an SPDX identifier; steps of tfhub-blocks have their own.
+    """
+
+    prefix: str = ""
+    docs: str = ""
+    licence: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,7 +160,8 @@ class Profile:
 
     ``rules`` sets the severity of each rule of ``check``, ``exceptions`` lists tolerated findings,
     ``encoder_loading`` lists the permitted loading decisions, and ``promotion`` is the target of
-    ``promote``. These four do not change the run itself.
+    ``promote``. ``publish`` sets the names and the metadata of published steps. These five do not
+    change the run itself.
     """
 
     description: str
@@ -158,6 +181,7 @@ class Profile:
     exceptions: tuple[RuleException, ...] = field(default=(), repr=False)
     promotion: Promotions = field(default=Promotions(), repr=False)
     deployments: Deployments = field(default=Deployments(), repr=False)
+    publish: Publishing = field(default=Publishing(), repr=False)
     name: str = ""
     path: Path = field(default=Path(), repr=False)
 
@@ -297,6 +321,16 @@ def _faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
     if profile.promotion.registry and profile.promotion.workspace:
         problem = "table [promotion] sets both registry and workspace"
         yield "promotion", problem, "at most one of registry and workspace"
+    if not _PREFIX.fullmatch(profile.publish.prefix):
+        problem = f"prefix is {profile.publish.prefix!r}"
+        yield (
+            "publish.prefix",
+            problem,
+            "at most 30 small letters, digits and '_', beginning with a letter",
+        )
+    docs = profile.publish.docs
+    if docs and not docs.startswith("https://"):
+        yield "publish.docs", f"docs is {docs!r}", "an https address"
     if profile.deployments.longest_days < 1:
         longest = profile.deployments.longest_days
         yield "deployments.longest_days", f"longest_days is {longest}", "at least 1"

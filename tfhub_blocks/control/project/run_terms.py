@@ -16,6 +16,8 @@ class Terms:
     ``price_per_hour`` is the price of one of the ``instances``, or None if the price is unknown.
     The step may take ``timeout_s`` in each of its ``attempts``, and afterwards its nodes idle for
     ``idle_s`` at most. ``expected_s`` is the duration in earlier runs, or None without such runs.
+    ``disk_per_hour`` is the price of the disk of one node, and ``balancers_per_day`` that of the
+    cluster's load balancers; None if the price is unknown.
     """
 
     compute: str
@@ -27,12 +29,18 @@ class Terms:
     idle_s: int = 0
     price_per_hour: float | None = None
     expected_s: float | None = None
+    disk_per_hour: float | None = None
+    balancers_per_day: float | None = None
 
     def cost(self, seconds: float) -> float | None:
         """Return the cost of a duration on all nodes of the step, or None without a price."""
         if self.price_per_hour is None:
             return None
         return seconds * self.instances * self.price_per_hour / SECONDS_PER_HOUR
+
+    def disk_cost(self, seconds: float) -> float:
+        """Return the cost of the disks of all nodes for a duration; 0 without a price."""
+        return seconds * self.instances * (self.disk_per_hour or 0.0) / SECONDS_PER_HOUR
 
     @property
     def ceiling(self) -> float | None:

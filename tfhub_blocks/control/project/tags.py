@@ -9,3 +9,5 @@ UNTIL_TAG = f"{TAG}until"
 PROFILE_TAG = f"{TAG}profile"
 # The data asset of a job's open input and the rule that chooses its version, as NAME:RULE.
 OPEN_TAG = f"{TAG}open"
+# The step that deletes endpoints past their end date, and the pipeline of its schedule's jobs.
+REAP_STEP = "reap_endpoints"

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tfhub_blocks.control.costs.cost_budgets import budget_findings
+from tfhub_blocks.control.project.profiles import OPERATIONS
 from tfhub_blocks.control.project.tags import UNTIL_TAG
 from tfhub_blocks.control.rules.effects import effects
 from tfhub_blocks.control.rules.rule import Finding, rule
@@ -93,7 +94,6 @@ def cost_endpoint(subject: Subject) -> Iterator[Finding]:
     The profile must also limit the life of endpoints to at most a year.
     """
     remedy = f"Deploy with `tfhub-blocks deploy online --until DATE`, or set the tag {UNTIL_TAG}"
-    remedy = f"deploy with tfhub-blocks deploy --until, or give it the tag {UNTIL_TAG}"
     for node in subject.nodes:
         if (found := _AZ.search(node.command)) and UNTIL_TAG not in node.command:
             yield subject.at_node(node, _made_by(found[0]), remedy)
@@ -107,6 +107,44 @@ def cost_endpoint(subject: Subject) -> Iterator[Finding]:
         problem = f"{days} days are as good as no end date"
         remedy = f"Set at most {_LONGEST_DAYS}; a new deployment of the endpoint sets a new date"
         yield subject.at_profile("deployments.longest_days", problem, remedy)
+
+
+@rule(
+    "cost-reap",
+    demand="Azure ML itself deletes endpoints past their end date, as an identity of its own",
+    why="an endpoint costs money until it is deleted, also where nobody runs `deploy reap`",
+    trial="note",
+)
+def cost_reap(subject: Subject) -> Iterator[Finding]:
+    """Find a profile that may deploy online endpoints, and does not end them by a schedule."""
+    profile = subject.profile
+    if not subject.is_remote or profile.budget is None or profile.budget.endpoints is None:
+        return
+    if profile.deployments.reap is None:
+        yield subject.at_profile(
+            "deployments.reap",
+            "no time is set at which Azure ML deletes endpoints past their end date",
+            'Set reap = "17 2 * * *", and run `tfhub-blocks deploy reap --install'
+            f" --profile {profile.name}`",
+        )
+        return
+    role = profile.roles.get(OPERATIONS)
+    if role is None:
+        yield subject.at_profile(
+            "roles",
+            f"no role {OPERATIONS} is set, on whose compute the step runs that deletes endpoints",
+            f"Add [roles.{OPERATIONS}] with compute and timeout_s",
+        )
+        return
+    others = [name for name, it in profile.roles.items() if it.compute == role.compute]
+    others.remove(OPERATIONS)
+    if others:
+        yield subject.at_profile(
+            f"roles.{OPERATIONS}.compute",
+            f"{role.compute} also runs the steps of {', '.join(others)}, which could then delete"
+            " endpoints",
+            f"Set a cluster of its own in roles.{OPERATIONS}.compute",
+        )
 
 
 def _made_by(name: str) -> str:

@@ -8,12 +8,14 @@ from typing import Any
 
 from azure.ai.ml.entities import JobSchedule, UserIdentityConfiguration
 
-from tfhub_blocks.control.jobs.submission import SubmissionRequest, prepare
+from tfhub_blocks.control.jobs.submission import Prepared, SubmissionRequest, prepare
 from tfhub_blocks.control.project.assets import DIGEST_TAG
+from tfhub_blocks.control.project.profiles import Profile
 from tfhub_blocks.control.project.run_requests import pipeline_ports
 from tfhub_blocks.control.project.schedule_files import ScheduleDefinition
 from tfhub_blocks.control.project.step_graph import TRIGGER_TIME
 from tfhub_blocks.control.project.tags import OPEN_TAG
+from tfhub_blocks.control.project.triggers import Trigger
 from tfhub_blocks.control.releases.release_names import find_lock
 from tfhub_blocks.control.releases.release_replay import read_release
 from tfhub_blocks.control.releases.rule_standing import check_rules
@@ -41,19 +43,39 @@ def apply(connection: Connection, definition: ScheduleDefinition) -> tuple[str, 
         BlocksError: An asset is not published, the schedule belongs to another owner, or Azure
             refused a request.
     """
-    name, file = definition.name, definition.file
-    request = schedule_request(definition)
-    prepared = prepare(connection, request, definition.profile)
-    digest = record_digest({"job": prepared.digest, "trigger": repr(definition.trigger)})
+    prepared = prepare(connection, schedule_request(definition), definition.profile)
+    text = definition.file.description
+    return bring(
+        connection, definition.name, prepared, definition.trigger, definition.profile, text
+    )
+
+
+def bring(
+    connection: Connection,
+    name: str,
+    prepared: Prepared,
+    trigger: Trigger,
+    profile: Profile,
+    description: str,
+) -> tuple[str, tuple[str, ...]]:
+    """Create or update a schedule of a prepared job, as ``apply`` does.
+
+    Returns:
+        "created", "changed" or "up to date", and the versions that the schedule has frozen.
+
+    Raises:
+        BlocksError: The schedule belongs to another owner, or Azure refused a request.
+    """
+    digest = record_digest({"job": prepared.digest, "trigger": repr(trigger)})
     found = _get(connection, name)
-    check_owner("schedule apply", f"schedule {name}", found, owner_in(definition.profile))
+    check_owner("schedule apply", f"schedule {name}", found, owner_in(profile))
     if found is not None and (found.tags or {}).get(DIGEST_TAG) == digest:
         return "up to date", frozen_versions(found.create_job)
     schedule = JobSchedule(
         name=name,
-        trigger=definition.trigger.entity(),
+        trigger=trigger.entity(),
         create_job=prepared.with_outputs(None),
-        description=file.description,
+        description=description,
         tags=prepared.job.tags | {DIGEST_TAG: digest},
     )
     with told("schedule", name):
@@ -201,10 +223,11 @@ def delete(connection: Connection, name: str, owner: str) -> bool:
     if found is None:
         return False
     check_owner("schedule", f"schedule {name}", found, owner)
+    operations = connection.client.schedules
     with told("schedule", name):
         if found.is_enabled:  # Azure does not delete an enabled schedule
-            connection.client.schedules.begin_disable(name).result()
-        connection.client.schedules.begin_delete(name).result()
+            again_on_conflict(lambda: operations.begin_disable(name).result())
+        again_on_conflict(lambda: operations.begin_delete(name).result())
     return True
 
 

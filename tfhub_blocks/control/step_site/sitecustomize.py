@@ -1,10 +1,10 @@
 """Import hooks of a step: one hides azure-ai-ml, one compiles the step's code from its source.
 
 A component that imports azure-ai-ml fails locally as on Azure ML, whose environment does not
-contain the package. mldesigner imports the package if it can; without it a step starts in 0.2 s
-instead of 2 s. Below the step's code folder, Python neither reads nor writes bytecode: the digest
-of the code covers the source, so only the source may run. The module also ends a step when its
-engine is killed.
+contain the package. Operating steps can import it: their package lock contains it. mldesigner
+imports the package if it can; without it a step starts in 0.2 s instead of 2 s. Below the step's
+code folder, Python neither reads nor writes bytecode: the digest of the code covers the source, so
+only the source may run. The module also ends a step when its engine is killed.
 """
 
 import os
@@ -46,7 +46,8 @@ def _finder_of_code(path: str) -> FileFinder:
     return FileFinder(path, *loaders)
 
 
-sys.meta_path.insert(0, _AzureIsAbsent)
+if not os.environ.get("TFHUB_BLOCKS_STEP_AZURE"):  # the engine sets it for operating steps
+    sys.meta_path.insert(0, _AzureIsAbsent)
 sys.path_hooks.insert(0, _finder_of_code)
 
 if sys.platform == "linux" and os.environ.get("TFHUB_BLOCKS_ENGINE_PID") == str(os.getppid()):

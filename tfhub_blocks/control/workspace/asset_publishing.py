@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_blocks.control.environments.environment_bakes import moved
-from tfhub_blocks.control.environments.environment_catalog import find_environments
+from tfhub_blocks.control.environments.environment_catalog import Environment, find_environments
 from tfhub_blocks.control.project.assets import (
     DIGEST_TAG,
     Asset,
@@ -20,6 +20,7 @@ from tfhub_blocks.control.project.assets import (
     load_components,
     pin_files,
 )
+from tfhub_blocks.control.project.profiles import Publishing
 from tfhub_blocks.control.repository.catalog import component_files
 from tfhub_blocks.control.workspace.azure_errors import find, told
 from tfhub_blocks.control.workspace.connection import Connection
@@ -54,6 +55,7 @@ def defined_assets(
     data: Mapping[str, Path],
     environments: Mapping[str, str] | None = None,
     owner: str = "",
+    publishing: Publishing | None = None,
 ) -> list[Asset]:
     """Return the assets that can be published from here, each after the assets that it needs.
 
@@ -65,9 +67,35 @@ def defined_assets(
         environments: Maps the name of an environment to one with an encoder baked in, in which the
             steps run instead and for which they are published.
         owner: The owner of the data, which becomes a tag of new versions.
+        publishing: The prefix of the names of steps, and their metadata.
 
     Raises:
         BlocksError: A step is unknown, or an asset is incomplete or differs from its pin.
+    """
+    components, defined = published_steps(steps, environments)
+    folders = list(encoders)
+    if not steps:
+        folders += [
+            folder if (folder / PIN_NAME).is_file() else file.parent
+            for folder, file in pin_files().items()
+        ]
+    for folder in folders:
+        check_pin(folder)
+    return [
+        *map(environment_asset, defined),
+        *map(encoder_asset, dict.fromkeys(folders)),
+        *(data_asset(name, path, owner) for name, path in data.items()),
+        *(component_asset(component, publishing) for component in components),
+    ]
+
+
+def published_steps(
+    steps: Sequence[str], environments: Mapping[str, str] | None = None
+) -> tuple[list[Any], list[Environment]]:
+    """Return the named steps with the environments that they need; without names, all of both.
+
+    Raises:
+        BlocksError: A step is unknown.
     """
     known = component_files()
     for name in steps:
@@ -79,24 +107,14 @@ def defined_assets(
                 "one of " + ", ".join(known),
                 nearest(name, known) or "Run `tfhub-blocks list` to see the names of all steps",
             )
-    moves, defined, folders = environments or {}, find_environments(), list(encoders)
-    components = [moved(component, moves) for component in load_components(steps or known)]
+    defined = find_environments()
+    components = [
+        moved(component, environments or {}) for component in load_components(steps or known)
+    ]
     if steps:
         needed = {c.environment.removeprefix("azureml:").partition(":")[0] for c in components}
         defined = [found for found in defined if found.definition.name in needed]
-    else:
-        folders += [
-            folder if (folder / PIN_NAME).is_file() else file.parent
-            for folder, file in pin_files().items()
-        ]
-    for folder in folders:
-        check_pin(folder)
-    return [
-        *map(environment_asset, defined),
-        *map(encoder_asset, dict.fromkeys(folders)),
-        *(data_asset(name, path, owner) for name, path in data.items()),
-        *map(component_asset, components),
-    ]
+    return components, defined
 
 
 def plan(connection: Connection, assets: Iterable[Asset], owner: str = "") -> Iterator[Planned]:

@@ -12,6 +12,13 @@ from tfhub_blocks.records.base.errors import BlocksError
 
 CONFIG_NAME = "config.json"
 _KEYS = ("subscription_id", "resource_group", "workspace_name")
+# Azure ML sets them for each step: where the step runs, and the client ID of its managed identity.
+_JOB_VARIABLES = (
+    "AZUREML_ARM_SUBSCRIPTION",
+    "AZUREML_ARM_RESOURCEGROUP",
+    "AZUREML_ARM_WORKSPACE_NAME",
+)
+_JOB_CLIENT_ID = "DEFAULT_IDENTITY_CLIENT_ID"
 _STUDIO = "Studio: the workspace's name at the top right > Download config file"
 
 
@@ -49,9 +56,7 @@ def connect(config: Path | None = None, registry: str | None = None) -> Connecti
     from azure.ai.ml import MLClient
     from azure.identity import DefaultAzureCredential
 
-    # The SDK logs a line for each kind of login that it did not find; our error is enough.
-    logging.getLogger("azure.identity").setLevel(logging.CRITICAL)
-    logging.getLogger("azure.ai.ml").setLevel(logging.ERROR)
+    _quieten()
     credential = DefaultAzureCredential()
     if registry is not None:
         from tfhub_blocks.control.workspace.azure_errors import told
@@ -64,6 +69,38 @@ def connect(config: Path | None = None, registry: str | None = None) -> Connecti
     # With show_progress=False azure-ai-ml 1.35 waits forever for a file that could not be sent.
     client = MLClient(credential, *(names[key] for key in _KEYS))
     return Connection(client, names["workspace_name"], credential=credential)
+
+
+def connect_in_job(where: str) -> Connection:
+    """Return a connection to the workspace in which this step runs, with the step's identity.
+
+    Raises:
+        BlocksError: The process is not a step of an Azure ML job.
+    """
+    from azure.ai.ml import MLClient
+    from azure.identity import DefaultAzureCredential
+
+    _quieten()
+    names = [os.environ.get(variable, "") for variable in _JOB_VARIABLES]
+    if missing := [key for key, name in zip(_JOB_VARIABLES, names, strict=True) if not name]:
+        raise BlocksError(
+            where,
+            "environment",
+            f"{', '.join(missing)} is not set, so the step does not know its workspace",
+            "a job on Azure ML, which sets the variables",
+            "Submit the step to a workspace; `tfhub-blocks deploy reap` does the same locally",
+        )
+    client_id = os.environ.get(_JOB_CLIENT_ID)
+    credential = DefaultAzureCredential(
+        **({"managed_identity_client_id": client_id} if client_id else {})
+    )
+    return Connection(MLClient(credential, *names), names[2], credential=credential)
+
+
+def _quieten() -> None:
+    """Silence the SDK's line for each kind of login that it did not find: our error is enough."""
+    logging.getLogger("azure.identity").setLevel(logging.CRITICAL)
+    logging.getLogger("azure.ai.ml").setLevel(logging.ERROR)
 
 
 def _find(config: Path | None) -> Path:

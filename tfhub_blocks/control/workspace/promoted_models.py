@@ -22,6 +22,7 @@ from tfhub_blocks.control.workspace.asset_publishing import NEW, THERE, Planned,
 from tfhub_blocks.control.workspace.azure_errors import find, told
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.control.workspace.owners import check_asset_owner
+from tfhub_blocks.control.workspace.patience import again_on_conflict
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.promotions import Promotion
 
@@ -180,7 +181,11 @@ def _model_asset(
 def _tag(place: ModelDestination, asset: Asset) -> None:
     """Add the promotion to the tags of an existing version."""
     models = place.connection.client.models
-    with told(WHERE, f"model {place}"):
+
+    def change() -> None:
         there = models.get(place.name, place.version)
         there.tags = {**(there.tags or {}), **asset.entity("").tags}
         models.create_or_update(there)
+
+    with told(WHERE, f"model {place}"):
+        again_on_conflict(change)
