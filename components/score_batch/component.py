@@ -123,9 +123,8 @@ def score_batch(
         from tfhub_blocks.compute.predictions.scorers import open_scorer
         from tfhub_blocks.compute.predictions.scoring_rows import open_places
 
-        known = previous_predictions and Path(previous_predictions)
-        earlier = known and open_predictions(known, "score_batch")
-        files = [given and Path(given) for given in (model, encoder)]
+        before, *files = [it and Path(it) for it in (previous_predictions, model, encoder)]
+        earlier = before and open_predictions(before, "score_batch")
         scorer = open_scorer(*files, trust_code, keep_features)
         version = scorer.digest
         if model_name:

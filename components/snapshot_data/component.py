@@ -144,11 +144,10 @@ def snapshot_data(
         )
 
         def take(path):
-            folder = run.begin_output("snapshot", SNAPSHOT)
-            return take_snapshot(path, folder, options, Progress("items"))
+            output = run.begin_output("snapshot", SNAPSHOT)
+            return take_snapshot(path, output, options, Progress("items"))
 
         manifest = run.first_passing("source", take)
         run.facts.update(snapshot_digest=manifest.digest, items=manifest.items)
-        for warning in manifest.warnings:
-            run.warn(warning)
+        run.warn(*manifest.warnings)
         print(manifest.summary())

@@ -13,7 +13,7 @@ from tfhub_blocks.compute.step.step_frame import step
     description="Delete each endpoint of this workspace that tfhub-blocks deployed and that is "
     "past its end date, and each failed deployment. Endpoints without an end date stay. The step "
     "needs an identity that may read and delete endpoints.",
-    environment="azureml:tfhub-blocks-operations:13c8edd5b3fc",
+    environment="azureml:tfhub-blocks-operations:d7dffee1feb5",
     tags={"role": "operations", "category": "operate"},
     is_deterministic=False,
 )

@@ -81,7 +81,7 @@ def test_modules_are_exactly_what_is_imported_transitively(source, expected, mod
     assert modules(source) == expected
 
 
-def test_modules_of_the_real_steps_import_nothing_else(tmp_path):
+def test_modules_of_a_snapshot_import_nothing_else(tmp_path):
     """A module's own imports are followed with the same eyes as Python's."""
     import os
     import subprocess
@@ -90,7 +90,7 @@ def test_modules_of_the_real_steps_import_nothing_else(tmp_path):
 
     root = Path(__file__).parents[3]
     component = tmp_path / "component.py"
-    component.write_text("from tfhub_blocks.compute.step.step_frame import step\n")
+    component.write_text("from tfhub_blocks.records.formats.snapshots import open_snapshot\n")
     write_step_package(component, root / "tfhub_blocks", tmp_path)
     script = (
         "import sys, component; "

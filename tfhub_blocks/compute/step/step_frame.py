@@ -177,9 +177,10 @@ class StepRun:
                 )
         return work_folder(self.path(port), self.provenance)
 
-    def warn(self, text: str) -> None:
-        """Report a warning to the engine, which records and prints it."""
-        send_message("warning", text)
+    def warn(self, *texts: str) -> None:
+        """Report warnings to the engine, which records and prints them."""
+        for text in texts:
+            send_message("warning", text)
 
     def finish(self) -> None:
         """Complete every output that the run began.

@@ -4,7 +4,7 @@ A snapshot contains its groups of near duplicates, so that a snapshot with other
 own twins.
 """
 
-# decision 81
+# decisions 81 and 120
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
