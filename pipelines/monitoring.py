@@ -22,6 +22,7 @@ def monitoring(
     previous_predictions: like(score_batch, "previous_predictions"),
     max_unreadable_fraction: like(score_batch, "max_unreadable_fraction"),
     engine: like(score_batch, "engine"),
+    follow_links: like(score_batch, "follow_links"),
     alarm_level: like(monitor_drift, "alarm_level"),
     least_accuracy: like(monitor_drift, "least_accuracy"),
     labels_wanted: like(monitor_drift, "labels_wanted"),
@@ -33,6 +34,7 @@ def monitoring(
         previous_predictions=previous_predictions,
         max_unreadable_fraction=max_unreadable_fraction,
         engine=engine,
+        follow_links=follow_links,
         keep_features=True,
     )
     look = monitor_drift(

@@ -10,7 +10,7 @@ import pytest
 
 import tfhub_blocks
 from tfhub_blocks import components
-from tfhub_blocks.cli import _parser
+from tfhub_blocks.cli import command_parser
 from tfhub_blocks.control.project.profiles import load_profile
 from tfhub_blocks.control.project.run_requests import prepare_draft
 from tfhub_blocks.control.repository.catalog import pipeline_files
@@ -134,7 +134,7 @@ def test_exceptions_are_needed(remedies):
 
 def test_options_of_commands_in_instructions_exist():
     """A text may name an option alone, or in a whole command in backticks."""
-    commands = dict(known_commands(_parser(), ()))
+    commands = dict(known_commands(command_parser(), ()))
     options = {option for of in commands.values() for option in of}
     lacking = []
     for path in sorted(PACKAGE.rglob("*.py")):
