@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests/compute/data"))
-from test_snapshots import snapshot_in_a_process, write_large_table  # noqa: E402
+from test_snapshot_writing import snapshot_in_a_process, write_large_table  # noqa: E402
 
 ROWS, QUICK_ROWS, MOST_S = 1_000_000, 100_000, 120.0
 

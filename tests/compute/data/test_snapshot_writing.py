@@ -71,6 +71,8 @@ def take(tmp_path):
         folder.mkdir()
         manifest = take_snapshot(source, folder, SnapshotOptions(**options), lambda *_: None)
         assert sorted(path.name for path in folder.iterdir() if path.name not in OPTIONAL) == [
+            "inspection.html",
+            "inspection.json",
             "items.arrow",
             "manifest.json",
             "rejected.parquet",
@@ -491,7 +493,7 @@ NO_ROWS = (
             {"rows.csv": b"text,LABEL,n\n1,2,3\n"},
             {},
             SOURCE + "the table rows.csv has no column label; its columns are text, LABEL, n"
-            f"{COLUMNS}. Did you mean 'LABEL'?",
+            f"{COLUMNS}. Set label_column to LABEL.",
         ),
         (
             {"rows.csv": b"text;label\n1;2\n"},
@@ -531,7 +533,9 @@ NO_ROWS = (
         (
             {"rows.csv": "text,label\n1,a\n".encode("utf-16")},
             {},
-            SOURCE + "the table rows.csv is UTF-16. Expected UTF-8. Correct rows.csv.",
+            SOURCE
+            + "the table rows.csv is UTF-16. Expected UTF-8. Run `iconv -f UTF-16LE -t UTF-8`, or "
+            "save rows.csv as UTF-8.",
         ),
         ({"rows.csv": b"text,label\n"}, {}, NO_ROWS),
         ({"rows.csv": b"path,label\n"}, {}, NO_ROWS),
@@ -678,7 +682,7 @@ def test_split_without_items_and_column_not_used_are_warned_of(tmp_path, take):
         "the source has no validation split: validation items were drawn from train",
     )
     assert take(path).manifest.warnings == (
-        "the column split of the table is ignored: set respect_splits to use it",
+        "the column split of the table is ignored: set respect_splits to true to use it",
     )
 
 
@@ -723,12 +727,12 @@ def test_credential_in_the_name_of_a_downloaded_file_reaches_no_record(tmp_path,
 
 
 def test_progress_counts_items(tmp_path):
-    source = write_files(tmp_path / "source", two_classes())
+    source = write_files(tmp_path / "source", two_classes(200))
     (tmp_path / "out").mkdir()
     seen: list[tuple[int, int | None]] = []
     options = SnapshotOptions(modality="bytes")
     take_snapshot(source, tmp_path / "out", options, lambda *done: seen.append(done))
-    assert seen == [(n, 40) for n in range(1, 41)]
+    assert seen == [(64, 200), (128, 200), (192, 200), (200, 200)]
 
 
 MEASURE = """

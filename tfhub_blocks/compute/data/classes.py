@@ -1,14 +1,12 @@
 """Classes of a data set: their sizes, their counts in each split, and warnings about them."""
 
-import unicodedata
-from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tfhub_blocks.compute.data.fields import quoted, refusal
+from tfhub_blocks.compute.data.fields import refusal
 from tfhub_blocks.records.formats.snapshots import SPLITS
 
 MIN_CLASS_ITEMS = 3
@@ -91,24 +89,10 @@ def count_classes(
     }
 
 
-def label_warnings(labels: tuple[str, ...]) -> list[str]:
-    """Return a warning for each group of labels that are nearly equal."""
-    groups = defaultdict(set)
-    for label in labels:
-        folded = unicodedata.normalize("NFKC", label).casefold()
-        groups["".join(folded.split())].add(label)
-    return [
-        f"the labels {quoted(group)} differ only in case or white space: use one label if they "
-        "mean one class"
-        for _, group in sorted(groups.items())
-        if len(group) > 1
-    ]
-
-
 def split_warnings(
-    counts: Mapping[str, Mapping[str, int]], fractions: Mapping[str, float], remedy: str
+    counts: Mapping[str, Mapping[str, int]], fractions: Mapping[str, float]
 ) -> list[str]:
-    """Return a warning for each split that lacks items, or items of some class.
+    """Return a problem for each split that lacks items, or items of some class.
 
     A split whose fraction is zero needs no items.
     """
@@ -116,12 +100,10 @@ def split_warnings(
     for split, fraction in fractions.items():
         missing = {repr(label) for label, number in counts[split].items() if not number}
         if len(missing) == len(counts[split]) and fraction:
-            warnings.append(f"the split {split} has no items: {remedy}")
+            warnings.append(f"the split {split} has no items")
         elif missing and fraction:
             classes = "class" if len(missing) == 1 else "classes"
-            warnings.append(
-                f"the split {split} has no item of the {classes} {_shown(missing)}: {remedy}"
-            )
+            warnings.append(f"the split {split} has no item of the {classes} {_shown(missing)}")
     return warnings
 
 

@@ -4,38 +4,60 @@ A source yields the places of its items, in its own order. A place that cannot b
 reason. This module raises only if the layout as a whole cannot be used.
 """
 
-import os
-import posixpath
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from tfhub_blocks.compute.data.fields import (
-    SPLIT_NAMES,
     as_label,
     as_path,
     as_split,
     as_text,
     known_path,
     no_rows,
-    printable,
     refusal,
+)
+from tfhub_blocks.compute.data.folder_structure import (
+    check_class_folders,
+    check_split_folders,
+    loose_files,
+    structure_findings,
+    structure_of,
 )
 from tfhub_blocks.compute.data.grouping import FOLDER, PATTERN, column_of, group_of
 from tfhub_blocks.compute.data.item_tables import ItemTable, is_table, open_table
+from tfhub_blocks.compute.data.source_files import (
+    ATTRIBUTION_NAME,
+    SourceFiles,
+    extension_of,
+    is_ignored,
+    listed,
+    listed_names,
+    walk,
+)
 from tfhub_blocks.compute.data.source_links import SourceLinks
+from tfhub_blocks.compute.data.split_names import split_of
+from tfhub_blocks.compute.data.table_checks import (
+    list_file_findings,
+    missing_column,
+    table_findings,
+)
 from tfhub_blocks.compute.modalities import MODALITIES
-from tfhub_blocks.records.base.errors import nearest
-from tfhub_blocks.records.formats.snapshots import SPLITS
+from tfhub_blocks.records.base.errors import BlocksError
+from tfhub_blocks.records.formats.inspections import Finding
 
-# At the top of a source: the text that must accompany its items wherever they are shown.
-ATTRIBUTION_NAME = "ATTRIBUTION.txt"
-_IGNORED_NAMES = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX", "__pycache__"})
+__all__ = ["ATTRIBUTION_NAME", "DataSource", "ItemPlace", "open_source"]
+
+CLASS_FOLDERS = "a folder for each class"
+SPLIT_FOLDERS = "folders of splits, each with a folder for each class"
+TEXT_TABLE, PATH_TABLE = "a table of texts", "a table of paths"
+NOT_NAMED = "no row of the table names the file"
+BESIDE_TABLE = "the file is beside a table of texts"
 
 
-@dataclass(frozen=True, slots=True)
-class ItemPlace:
+class ItemPlace(NamedTuple):
     """The place of one item: a file, or a row of text; ``fault`` states why it cannot be used.
 
     ``path`` is relative to the source, or ``rows.csv:17`` for the 17th row of text.
@@ -50,18 +72,39 @@ class ItemPlace:
 
 
 @dataclass(frozen=True)
+class TextRows:
+    """The rows of a table that has a text and a label in each row, to be read many at once.
+
+    ``read`` yields text and label of each row, and ``place_of`` returns the place of a row by its
+    number, from 1, and its values: the place that ``DataSource.places`` yields.
+    """
+
+    name: str
+    read: Callable[[], Iterator[Sequence[Any]]]
+    place_of: Callable[[int, Sequence[Any]], ItemPlace]
+
+
+@dataclass(frozen=True)
 class DataSource:
     """A source with a known layout; ``places`` can be read once.
 
-    ``labels`` are the names of the class folders, including empty folders.
+    ``labels`` are the names of the class folders, including empty folders. ``column`` is the column
+    of a table that contains the labels, and ``is_typed`` is False if it contains strings only.
     """
 
     modality: str
     places: Iterator[ItemPlace]
     total: int | None = None
     labels: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     links: SourceLinks = field(default_factory=lambda: SourceLinks(Path(), False))
+    layout: str = CLASS_FOLDERS
+    table: Path | None = None
+    column: str | None = None
+    is_typed: bool = True
+    text_rows: TextRows | None = None
+    files: SourceFiles | None = None
+    """The files of class folders; None for a table."""
 
 
 def open_source(
@@ -91,7 +134,9 @@ def open_source(
     links = SourceLinks(path if path.is_dir() else path.parent, follow_links)
     columns = (label_column, column_of(group_by))
     found = _open(path, modality, respect_splits, is_labelled, links, *columns)
-    checked = replace(found, places=links.checked(found.places), links=links)
+    checked = replace(found, links=links)
+    if found.layout != TEXT_TABLE:
+        checked = replace(checked, places=links.checked(found.places))
     return _grouped(checked, group_by)
 
 
@@ -121,7 +166,7 @@ def _open(
             "a folder, or a table (.csv, .jsonl, .parquet)",
             "Pass the path of a folder or of a table",
         )
-    top = [entry for entry in sorted(path.iterdir()) if not _is_ignored(entry.name)]
+    top = [entry for entry in sorted(path.iterdir()) if not is_ignored(entry.name)]
     tables = [entry for entry in top if is_table(entry) and entry.is_file()]
     if len(tables) == 1:
         return _table_source(open_table(tables[0]), *of_table)
@@ -135,13 +180,7 @@ def _open(
     if top and not is_labelled:
         return _unlabelled_folder(path, modality, links)
     if not any(entry.is_dir() for entry in top):
-        raise refusal(
-            f"the folder contains {_seen(entry.name for entry in top)}, but no table and no folders"
-            if top
-            else "the folder is empty",
-            "a folder for each class, or one table (.csv, .jsonl, .parquet)",
-            "Put the files of each class into a separate folder",
-        )
+        raise _no_folders(path, [entry.name for entry in top])
     if group_column:
         raise refusal(
             f"group_by names the column {group_column!r}, but the source is a folder of classes",
@@ -151,38 +190,66 @@ def _open(
     return _folder_source(path, modality, respect_splits, links)
 
 
+def _no_folders(folder: Path, names: list[str]) -> BlocksError:
+    remedy = "Put the files of each class into a separate folder"
+    if any(list_file_findings(folder, names)):
+        remedy += ", or write the list as a CSV file with the header path,label"
+    elif sum("\\" in name for name in names) * 2 > len(names):
+        remedy = (
+            "The names contain backslashes, as archives of Windows do: unpack the archive with a "
+            "program that turns them into folders"
+        )
+    return refusal(
+        f"the folder contains {listed_names(names)}, but no table and no folders"
+        if names
+        else "the folder is empty",
+        "a folder for each class, or one table (.csv, .jsonl, .parquet)",
+        remedy,
+    )
+
+
 def _folder_source(
     folder: Path, modality: str, respect_splits: bool, links: SourceLinks
 ) -> DataSource:
-    files, folders = _walk(folder, links)
-    tops = [name for name in folders if "/" not in name]
+    found = walk(folder, links)
+    structure = structure_of(found.files)
     if respect_splits:
-        _require_splits(tops)
-    elif all(name.lower() in SPLIT_NAMES for name in tops):
-        raise refusal(
-            f"the folders have names of splits, not of classes: {', '.join(tops)}",
-            "a folder for each class, or respect_splits with folders split/class",
-            "Set respect_splits to true",
-        )
+        check_split_folders(found.folders)
+    else:
+        check_class_folders(structure, found.folders)
     depth = 1 if respect_splits else 0
-    # Files above the class folders are a licence, an attribution or similar.
-    files = [name for name in files if name.count("/") > depth]
-    if not files:
+    inside = [name for name in found.files if name.count("/") > depth]
+    if not inside:
         raise refusal(
             "the class folders contain no files",
             "files in the class folders",
             f"Put files into the class folders of {folder}, or pass another folder",
         )
+    modality = _modality_of_files(modality, inside, "columns text and label")
+    inside, warnings = loose_files(found, depth, MODALITIES[modality].extensions)
+    deep = sum(name.count("/") > depth + 1 for name in inside)
+    loose = [name for name in found.files if "/" not in name]
     return DataSource(
-        _modality_of_files(modality, files, "columns text and label"),
-        _folder_places(folder, files, depth),
-        len(files),
-        tuple(sorted({known_path(n.split("/")[depth]) for n in folders if n.count("/") >= depth})),
+        modality,
+        _folder_places(folder, inside, depth),
+        len(inside),
+        tuple(
+            sorted(
+                {known_path(n.split("/")[depth]) for n in found.folders if n.count("/") >= depth}
+            )
+        ),
+        findings=(
+            *warnings,
+            *structure_findings(structure, depth, deep, len(inside)),
+            *list_file_findings(folder, loose),
+        ),
+        layout=SPLIT_FOLDERS if depth else CLASS_FOLDERS,
+        files=found,
     )
 
 
 def _unlabelled_folder(folder: Path, modality: str, links: SourceLinks) -> DataSource:
-    files = [name for name in _walk(folder, links)[0] if name != ATTRIBUTION_NAME]
+    files = [name for name in walk(folder, links).files if name != ATTRIBUTION_NAME]
     if not files:
         raise refusal(
             "the folder contains no files",
@@ -196,7 +263,7 @@ def _unlabelled_folder(folder: Path, modality: str, links: SourceLinks) -> DataS
 
 def _modality_of_files(modality: str, files: list[str], columns: str) -> str:
     if modality == "auto":
-        return _modality_by_extension(Counter(map(_extension, files)))
+        return _modality_by_extension(Counter(map(extension_of, files)))
     if MODALITIES[modality].column == "text":
         raise refusal(
             f"the folder contains files, but modality is {modality}",
@@ -210,42 +277,8 @@ def _folder_places(folder: Path, files: list[str], depth: int) -> Iterator[ItemP
     for name in files:
         parts = name.split("/", depth + 1)
         label, fault = as_label(parts[depth])
-        split = SPLIT_NAMES[parts[0].lower()] if depth else None
+        split = split_of(parts[0]) if depth else None
         yield ItemPlace(known_path(name), label, split, folder / name, fault)
-
-
-def _walk(folder: Path, links: SourceLinks) -> tuple[list[str], list[str]]:
-    """Return the POSIX paths of files and of folders below a folder, each list sorted."""
-    files, folders = [], []
-    walked = os.walk(folder, onerror=_refuse_unreadable, followlinks=links.is_followed)
-    for parent, names, file_names in walked:
-        names[:] = [name for name in names if not _is_ignored(name)]
-        prefix = os.path.relpath(parent, folder).replace(os.sep, "/") + "/"
-        prefix = "" if prefix == "./" else prefix
-        for name in names:
-            if Path(parent, name).is_symlink():
-                links.check_folder(prefix + name)
-            folders.append(prefix + name)
-        files += [prefix + name for name in file_names if not _is_ignored(name)]
-    return sorted(files), sorted(folders)
-
-
-def _refuse_unreadable(error: OSError) -> None:
-    raise refusal(
-        f"the folder {error.filename!r} cannot be read: {error.strerror}",
-        "folders that this step may read",
-        "Allow the step's user to read this folder",
-    ) from error
-
-
-def _require_splits(folders: list[str]) -> None:
-    others = [name for name in folders if name.lower() not in SPLIT_NAMES]
-    if others:
-        raise refusal(
-            f"respect_splits is true, but the folder {others[0]!r} is not a split",
-            f"folders split/class with the splits {', '.join(SPLITS)}",
-            "Rename the folder, or set respect_splits to false",
-        )
 
 
 def _grouped(source: DataSource, group_by: str) -> DataSource:
@@ -253,7 +286,9 @@ def _grouped(source: DataSource, group_by: str) -> DataSource:
         return source
     rule = group_of(group_by)
     return replace(
-        source, places=(replace(place, group=rule(place.path)) for place in source.places)
+        source,
+        text_rows=None,
+        places=(place._replace(group=rule(place.path)) for place in source.places),
     )
 
 
@@ -272,56 +307,71 @@ def _table_source(
     further |= {"split": "split"} if respect_splits else {}
     further |= {"group": group_column} if group_column else {}
     _require_columns(table, content, modality, list(further.values()))
-    warnings = []
-    if "split" in table.columns and is_labelled and not respect_splits:
-        warnings.append("the column split of the table is ignored: set respect_splits to use it")
+    findings = table_findings(table, {content, *further.values()}, respect_splits)
     if modality == "auto":
         paths = (str(value or "") for (value,) in table.read(["path"]))
-        modality = _modality_by_extension(Counter(map(_extension, paths)))
-    places = _table_places(table, content, further)
-    return DataSource(modality, places, table.rows, warnings=tuple(warnings))
+        modality = _modality_by_extension(Counter(map(extension_of, paths)))
+    return DataSource(
+        modality,
+        _table_places(table, content, further),
+        table.rows,
+        findings=tuple(findings) if is_labelled else (),
+        layout=TEXT_TABLE if content == "text" else PATH_TABLE,
+        table=table.path,
+        column=further.get("label"),
+        text_rows=_text_rows(table, further) if content == "text" else None,
+        is_typed=table.is_typed,
+    )
 
 
 def _require_columns(table: ItemTable, content: str, modality: str, further: list[str]) -> None:
     missing = [name for name in (content, *further) if name not in table.columns]
-    if not missing:
-        return
-    name = missing[0]
-    # If both columns are missing and the modality is open, the user may have meant either.
-    meant = ("text", "path") if name == content and modality == "auto" else (name,)
-    near = next(filter(None, (nearest(word, table.columns) for word in meant)), "")
-    shown = [printable(column) for column in table.columns]
-    remedy = near or f"Add the column {' or '.join(meant)}, or rename a column"
-    if len(shown) == 1 and any(mark in shown[0] for mark in ";\t|"):
-        remedy = "Separate the columns by commas"
-    raise refusal(
-        f"the table {table.path.name} has no column {' or '.join(meant)}; its columns are "
-        + ", ".join(shown),
-        ", and ".join(
-            ["the columns path or text" if further else "a column path or text", *further]
-        ),
-        remedy,
-    )
+    if missing:
+        # If both columns are missing and the modality is open, the user may have meant either.
+        is_open = missing[0] == content and modality == "auto"
+        raise missing_column(table, ("text", "path") if is_open else (missing[0],), further)
+
+
+def _text_rows(table: ItemTable, further: Mapping[str, str]) -> "TextRows | None":
+    if tuple(further) != ("label",):
+        return None
+    columns = ("text", further["label"])
+    place_of = _row_reader(table, "text", ("label",))
+    return TextRows(table.path.name, lambda: table.read(columns), place_of)
 
 
 def _table_places(
     table: ItemTable, content: str, further: Mapping[str, str]
 ) -> Iterator[ItemPlace]:
+    place_of = _row_reader(table, content, tuple(further))
+    for row, values in enumerate(table.read([content, *further.values()]), start=1):
+        yield place_of(row, values)
+
+
+def _row_reader(
+    table: ItemTable, content: str, further: tuple[str, ...]
+) -> Callable[[int, Sequence[Any]], ItemPlace]:
+    """Return the function from a row's number and its values to the place of its item."""
     name, folder = table.path.name, table.path.parent
-    columns = [content, *further.values()]
-    for row, (value, *rest) in enumerate(table.read(columns), start=1):
-        fields = dict(zip(further, rest, strict=True))
-        split = as_split(f"row {row} of {name}", fields["split"]) if "split" in fields else None
-        label, label_fault = as_label(fields["label"]) if "label" in fields else (None, None)
+    at = {field: number for number, field in enumerate(further, start=1)}
+    label_at, split_at, group_at = at.get("label"), at.get("split"), at.get("group")
+
+    def place_of(row: int, values: Sequence[Any]) -> ItemPlace:
         path = f"{name}:{row}"
-        found: bytes | Path
+        label = label_fault = split = group = None
+        if split_at:
+            split = as_split(f"row {row} of {name}", values[split_at])
+        if label_at:
+            label, label_fault = as_label(values[label_at])
+        if group_at:
+            group = as_label(values[group_at])[0]
         if content == "text":
-            found, fault = as_text(value)
-        else:
-            path, fault = as_path(path, value)
-            found = folder / path
-        group = as_label(fields["group"])[0] if "group" in fields else None
-        yield ItemPlace(path, label, split, found, label_fault or fault, group)
+            text, fault = as_text(values[0])
+            return ItemPlace(path, label, split, text, label_fault or fault, group)
+        path, fault = as_path(path, values[0])
+        return ItemPlace(path, label, split, folder / path, label_fault or fault, group)
+
+    return place_of
 
 
 def _modality_by_extension(seen: Counter[str]) -> str:
@@ -337,26 +387,7 @@ def _modality_by_extension(seen: Counter[str]) -> str:
         for name, extensions in of_files.items()
     )
     raise refusal(
-        f"modality is auto, but most files have no known extension: {_listed(seen)}",
+        f"modality is auto, but most files have no known extension: {listed(seen)}",
         f"a table with the column text, or files of {' or '.join(named)}",
         f"Set modality to {', '.join(of_files)} or bytes",
     )
-
-
-def _seen(names: Iterator[str]) -> str:
-    return _listed(Counter(map(_extension, names)))
-
-
-def _listed(seen: Counter[str]) -> str:
-    # By number, then by name, so that the message does not depend on the files' order.
-    first = sorted(seen.items(), key=lambda item: (-item[1], item[0]))[:5]
-    more = f" and {len(seen) - 5} other extensions" if len(seen) > 5 else ""
-    return ", ".join(f"{number} {name or 'without extension'}" for name, number in first) + more
-
-
-def _extension(path: str) -> str:
-    return printable(posixpath.splitext(path)[1].lower())
-
-
-def _is_ignored(name: str) -> bool:
-    return name.startswith(".") or name in _IGNORED_NAMES

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from tfhub_blocks.compute.data.data_sources import ItemPlace, open_source
 from tfhub_blocks.compute.data.place_contents import read_contents
-from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions
+from tfhub_blocks.compute.data.snapshot_options import SnapshotOptions
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance

@@ -4,19 +4,23 @@
 
 import math
 import posixpath
-from collections.abc import Mapping
+import re
 from typing import Any
 
+from tfhub_blocks.compute.data.split_names import split_of
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.foreign_text import is_utf_8
 from tfhub_blocks.records.base.redaction import has_secret, redacted
 from tfhub_blocks.records.formats.snapshots import SPLITS
 
 STEP_NAME = "snapshot_data"
-# The names that users give to splits; compared in lower case.
-SPLIT_NAMES: Mapping[str, str] = {name: name for name in SPLITS} | dict.fromkeys(
-    ("val", "valid", "dev"), "validation"
-)
+# Reasons that stand for more than one row; findings count them.
+A_FLOAT = "the label is of type float, not a string, a whole number or a boolean"
+A_LIST = "the label is a list, but an item has one label"
+AN_ADDRESS = "not a file: download the files, and write their paths"
+BACKSLASHES = "the path has backslashes, and there is no such file: write / between folders"
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://|(data):|//[\w.-]+\.[a-z]+/|www\.")
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
 def as_split(place: str, value: Any) -> str:
@@ -25,7 +29,7 @@ def as_split(place: str, value: Any) -> str:
     Raises:
         BlocksError: The value names no split. The message contains the place.
     """
-    split = SPLIT_NAMES.get(value.strip().lower()) if isinstance(value, str) else None
+    split = split_of(value) if isinstance(value, str) else None
     if split is None:
         raise refusal(
             f"{place} has the split {value!r}",
@@ -42,9 +46,10 @@ def as_label(value: Any) -> tuple[str | None, str | None]:
         value = int(value)
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None, "the item has no label"
+    if isinstance(value, list | tuple | dict):
+        return None, A_LIST
     if not isinstance(value, str | int):
-        kind = type(value).__name__
-        return None, f"the label is of type {kind}, not a string, a whole number or a boolean"
+        return None, A_FLOAT.replace("float", type(value).__name__)
     label = str(value)
     if not label or label.isspace():
         return None, "the label is empty"
@@ -80,6 +85,11 @@ def as_path(place: str, value: Any) -> tuple[str, str | None]:
         return place, "the row has no path"
     if has_secret(value):
         return known_path(value), "the path contains a credential"
+    if address := _ADDRESS.match(value):
+        scheme = address[1] or address[2] or "https"
+        return place, f"the path is an address ({scheme}:), {AN_ADDRESS}"
+    if _DRIVE.match(value):
+        return place, "the path is one of Windows: write it relative to the table's folder, with /"
     path = posixpath.normpath(value)
     if path == ".." or path.startswith(("/", "../")):
         raise refusal(

@@ -6,12 +6,15 @@ surrogates (PEP 383), so that one bad row does not make the whole table unreadab
 
 import codecs
 import csv
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,6 +29,10 @@ PARQUET_BUFFER_BYTES = 2**20
 MAX_FIELD_CHARACTERS = 2**25
 # The longest row of a CSV or JSON Lines file.
 MAX_RECORD_CHARACTERS = 2**26
+# A bounded table is read in blocks of so many characters.
+BLOCK_CHARACTERS = 2**16
+# The bytes at the start of a table by which its encoding is known.
+HEAD_BYTES = 2**12
 
 Rows = Iterator[Sequence[Any]]
 
@@ -37,6 +44,11 @@ class ItemTable:
     path: Path
     columns: tuple[str, ...]
     rows: int | None
+
+    @property
+    def is_typed(self) -> bool:
+        """False for CSV, whose values are all strings."""
+        return self.path.suffix.lower() != ".csv"
 
     def read(self, columns: Sequence[str]) -> Rows:
         """Yield the values of some columns, row by row, in constant memory.
@@ -63,14 +75,12 @@ def open_table(path: Path) -> ItemTable:
     suffix = path.suffix.lower()
     rows: int | None = None
     with path.open("rb") as file:
-        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-            raise malformed(path, "is UTF-16", "UTF-8")
+        _check_head(path, file.read(HEAD_BYTES))
     if suffix == ".parquet":
         with _parquet(path) as parquet:
             columns, rows = list(parquet.schema_arrow.names), parquet.metadata.num_rows
     elif suffix == ".csv":
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-            columns = next(_csv_records(path, lines), (0, []))[1]
+        columns = _csv_header(path)
     else:
         # A row may omit keys, so only all rows together define the columns.
         rows, found = 0, dict[str, None]()
@@ -91,61 +101,143 @@ def malformed(path: Path, problem: str, expected: str) -> BlocksError:
     return refusal(f"the table {path.name} {problem}", expected, f"Correct {path.name}")
 
 
+def _check_head(path: Path, head: bytes) -> None:
+    """Refuse a table that is no text in UTF-8, and pointers to files that were not fetched."""
+    if is_pointer(head):
+        raise refusal(
+            f"the table {path.name} is a Git LFS pointer, not the table",
+            "the content of the table",
+            "Run `git lfs pull` in its repository",
+        )
+    if path.suffix.lower() == ".parquet":
+        return
+    if encoding := _wide_encoding(head):
+        mark = "" if head.startswith(_MARKS) else " without a byte-order mark"
+        name = encoding.removesuffix("-LE").removesuffix("-BE")
+        raise refusal(
+            f"the table {path.name} is {name}{mark}",
+            "UTF-8",
+            f"Run `iconv -f {encoding.replace('-LE', 'LE').replace('-BE', 'BE')} -t UTF-8`, or "
+            f"save {path.name} as UTF-8",
+        )
+
+
+_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+
+
+def is_pointer(head: bytes) -> bool:
+    """Return True if a file begins like a pointer of Git LFS to another file."""
+    return head.startswith((b"version https://git-lfs.", b"version https://hawser."))
+
+
+def _wide_encoding(head: bytes) -> str | None:
+    """Return the encoding of a text whose characters have two or four bytes, or None."""
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "UTF-32-LE" if head.startswith(codecs.BOM_UTF32_LE) else "UTF-32-BE"
+    if head.startswith(codecs.BOM_UTF16_LE):
+        return "UTF-16-LE"
+    if head.startswith(codecs.BOM_UTF16_BE):
+        return "UTF-16-BE"
+    # A table begins with ASCII: a header, or a brace. Every other byte of it is zero in UTF-16.
+    first = head[:4].ljust(4, b"x")
+    shape = bytes(byte != 0 for byte in first)
+    return {
+        b"\1\0\0\0": "UTF-32-LE",
+        b"\0\0\0\1": "UTF-32-BE",
+        b"\1\0\1\0": "UTF-16-LE",
+        b"\0\1\0\1": "UTF-16-BE",
+    }.get(shape)
+
+
 def _csv_rows(path: Path, columns: Sequence[str]) -> Rows:
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-        records = _csv_records(path, lines)
-        _, header = next(records)
-        indexes = [header.index(name) if name in header else None for name in columns]
-        for line, record in records:
-            if len(record) != len(header):
-                problem = f"has {len(record)} fields in line {line}"
-                raise malformed(path, problem, f"{len(header)}, as in its header")
-            yield [None if index is None else record[index] for index in indexes]
-
-
-def _csv_records(path: Path, lines: Any) -> Iterator[tuple[int, list[str]]]:
-    csv.field_size_limit(MAX_FIELD_CHARACTERS)
-    bounded = _BoundedLines(path, lines)
-    records = csv.reader(bounded, strict=True)
-    while True:
-        bounded.characters = 0
-        line = records.line_num + 1
+        bounded, records = _csv_records(path, lines)
+        line = 1
         try:
-            record = next(records, None)
+            header = next(filter(None, records))
+            width = len(header)
+            chosen = _chooser(header, columns)
+            for record in records:
+                bounded.characters = 0
+                if len(record) == width:
+                    yield chosen(record)
+                elif record:
+                    problem = f"has {len(record)} fields in line {line}"
+                    raise malformed(path, problem, f"{width}, as in its header")
+                line = records.line_num + 1
         except csv.Error as error:
-            raise malformed(path, f"is malformed in line {line}: {error}", "CSV") from error
-        if record is None:
-            return
-        if record:
-            yield line, record
+            raise _malformed_csv(path, line, error) from error
+
+
+def _chooser(
+    header: list[str], columns: Sequence[str]
+) -> Callable[[Sequence[str]], Sequence[str | None]]:
+    """Return the function from a record to the values of some columns; None for a missing one."""
+    if len(columns) > 1 and all(name in header for name in columns):
+        return itemgetter(*map(header.index, columns))
+    indexes = [header.index(name) if name in header else None for name in columns]
+    return lambda record: [None if index is None else record[index] for index in indexes]
+
+
+def _csv_header(path: Path) -> list[str]:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
+        try:
+            return next(filter(None, _csv_records(path, lines)[1]), [])
+        except csv.Error as error:
+            raise _malformed_csv(path, 1, error) from error
+
+
+def _csv_records(path: Path, lines: TextIO) -> tuple["_BoundedLines", Any]:
+    csv.field_size_limit(MAX_FIELD_CHARACTERS)
+    bounded = _BoundedLines(path, lines, "")
+    return bounded, csv.reader(bounded.lines(), strict=True)
+
+
+def _malformed_csv(path: Path, line: int, error: csv.Error) -> BlocksError:
+    return malformed(path, f"is malformed in line {line}: {error}", "CSV")
 
 
 class _BoundedLines:
-    """The lines of a table, of which no record may have more than a number of characters."""
+    """The lines of a table, of which no record may have more than a number of characters.
 
-    def __init__(self, path: Path, lines: Any) -> None:
-        self._path, self._lines = path, lines
+    The reader of records sets ``characters`` to 0 after each record. Blocks are read at once, so
+    that a line costs no Python code; a record may exceed the bound by the size of a block.
+    """
+
+    def __init__(self, path: Path, lines: TextIO, newline: str) -> None:
+        self._path, self._lines, self._newline = path, lines, newline
         self.characters = 0
 
-    def __iter__(self) -> "_BoundedLines":
-        return self
+    def lines(self) -> Iterator[str]:
+        """Return the lines with their ends."""
+        return chain.from_iterable(self._blocks())
 
-    def __next__(self) -> str:
-        line: str = self._lines.readline(MAX_RECORD_CHARACTERS + 1)
-        self.characters += len(line)
-        if self.characters > MAX_RECORD_CHARACTERS:
-            problem = f"has a row of more than {MAX_RECORD_CHARACTERS:,} characters"
-            raise malformed(self._path, problem, "shorter rows")
-        if not line:
-            raise StopIteration
-        return line
+    def _blocks(self) -> Iterator[TextIO]:
+        # Pieces of a line that is longer than a block, which are joined once.
+        pieces: list[str] = []
+        while block := self._lines.read(BLOCK_CHARACTERS):
+            self.characters += len(block)
+            if self.characters > MAX_RECORD_CHARACTERS:
+                problem = f"has a row of more than {MAX_RECORD_CHARACTERS:,} characters"
+                raise malformed(self._path, problem, "shorter rows")
+            end = block.rfind("\n") + 1
+            if not end and not self._newline:
+                # Lines may end in \r alone; one at the end of the block may be part of \r\n.
+                end = block.rfind("\r", 0, -1) + 1
+            if not end:
+                pieces.append(block)
+                continue
+            yield io.StringIO("".join([*pieces, block[:end]]), newline=self._newline)
+            pieces = [block[end:]]
+        if any(pieces):
+            yield io.StringIO("".join(pieces), newline=self._newline)
 
 
-def _bounded(path: Path, lines: Any) -> Iterator[str]:
-    bounded = _BoundedLines(path, lines)
-    for line in bounded:
-        yield line
+def _bounded(path: Path, lines: TextIO) -> Iterator[str]:
+    bounded = _BoundedLines(path, lines, "\n")
+    for line in bounded.lines():
         bounded.characters = 0
+        yield line
 
 
 def _json_rows(path: Path, columns: Sequence[str]) -> Rows:

@@ -10,10 +10,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tfhub_blocks.compute.data.fields import STEP_NAME
 from tfhub_blocks.compute.data.item_places import NO_GROUP, Indexes, ItemPlaces
 from tfhub_blocks.compute.data.near_duplicates import (
+    Pairs,
+    Signatures,
     groups_of,
-    near_duplicate_pairs,
     without_templates,
 )
 from tfhub_blocks.compute.data.splitting import (
@@ -27,6 +29,7 @@ from tfhub_blocks.compute.data.splitting import (
     assign_splits,
     joined,
 )
+from tfhub_blocks.records.formats.snapshots import SPLITS, open_snapshot
 from tfhub_blocks.records.formats.twins import (
     IN_ONE_SPLIT,
     twins_warning,
@@ -40,6 +43,17 @@ LEFT_OUT_REASON = (
 )
 Earlier = tuple[NDArray[np.bytes_], Codes, str]
 """The ids of an earlier snapshot, their splits, and its digest."""
+
+
+def earlier_splits(previous: Path | None) -> Earlier | None:
+    """Return ids, split codes and digest of an earlier snapshot, in the order of its ids."""
+    if previous is None:
+        return None
+    snapshot = open_snapshot(previous, STEP_NAME)
+    index = snapshot.index()
+    raw = b"".join(map(bytes.fromhex, index["id"].to_pylist()))
+    codes = np.array([SPLITS.index(split) for split in index["split"].to_pylist()], np.int8)
+    return np.frombuffer(raw, "S32"), codes, snapshot.manifest.digest
 
 
 class SplitOptions(Protocol):
@@ -66,6 +80,7 @@ class ItemSplits:
     codes: Codes
     near: NDArray[np.int64]
     templates: int
+    pairs: Pairs
     is_together: bool
     drew_validation: bool
 
@@ -122,10 +137,9 @@ def split_items(
     places: ItemPlaces,
     kept: Indexes,
     items: Indexes,
-    modality: str,
     options: SplitOptions,
     earlier: Earlier | None,
-    folder: Path,
+    signatures: Signatures | None,
 ) -> ItemSplits:
     """Return the splits of items.
 
@@ -133,26 +147,25 @@ def split_items(
         places: The places of the source.
         kept: The usable places.
         items: The first place of each content, in the order of ids.
-        modality: The modality of the items.
         options: The options.
         earlier: The earlier snapshot.
-        folder: A folder for temporary files.
+        signatures: The signatures of all places, or None to find no near duplicates.
     """
     count = len(items)
     near, templates = np.arange(count), 0
-    if options.near_duplicates != "off":
-        pairs = near_duplicate_pairs(
-            lambda number: places.content(int(items[number])), count, modality, folder
+    pairs: Pairs = np.empty((0, 2), np.int64)
+    if signatures is not None:
+        pairs = signatures.pairs(
+            places.added[items], lambda number: places.content(int(items[number]))
         )
         pairs, templates = without_templates(pairs, count)
         near = groups_of(pairs, count)
     is_together = options.near_duplicates == "together"
     groups = _user_groups(places, kept, items)
     if is_together:
-        is_grouped = len(np.unique(groups)) < count
+        is_grouped = not (groups == np.arange(count)).all()
         groups = joined(groups, near) if is_grouped else near
-    # In hexadecimal, as the ids of a snapshot; as strings they would take twice the memory.
-    ids = np.frombuffer(places.ids[items].tobytes().hex().encode(), "S64")
+    ids = places.ids[items]
     labels = places.labels[items]
     drew_validation = False
     if options.respect_splits:
@@ -165,7 +178,7 @@ def split_items(
     else:
         known = _known(places.ids[items], earlier) if earlier else None
         codes = assign_splits(ids, labels, groups, options.fractions, known)
-    return ItemSplits(items, codes, near, templates, is_together, drew_validation)
+    return ItemSplits(items, codes, near, templates, pairs, is_together, drew_validation)
 
 
 def _user_groups(places: ItemPlaces, kept: Indexes, items: Indexes) -> NDArray[np.int64]:

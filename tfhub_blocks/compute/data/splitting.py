@@ -8,9 +8,9 @@ and the reverse.
 
 # decision 80
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ Codes = NDArray[np.int8]
 
 TRAIN, VALIDATION, TEST = range(len(SPLITS))
 UNKNOWN = -1
+DIGEST_BYTES, NAMES_AT_ONCE = 32, 2**16
 LEFT_OUT = -2
 RULE = "stratified-groups"
 # From so many groups on, a class has a group in the split; fewer are too few for it.
@@ -58,7 +59,7 @@ def assign_splits(
     The result does not depend on the order of the items.
 
     Args:
-        ids: The ids of the items.
+        ids: The ids of the items: in hexadecimal, or digests of 32 bytes.
         classes: The class of each item, [items].
         groups: The group of each item, [items].
         fractions: The salt and the fractions of groups.
@@ -68,7 +69,7 @@ def assign_splits(
         earlier = np.full(len(ids), UNKNOWN, np.int8)
     if not len(ids):
         return np.empty(0, np.int8)
-    of_item = np.unique(groups, return_inverse=True)[1]
+    of_item = _numbered(groups)
     count = int(of_item.max()) + 1
     splits = _kept(of_item, earlier, count)
     names = _names(ids, of_item)
@@ -96,9 +97,13 @@ def _names(
 ) -> NDArray[np.bytes_]:
     """Return the name of each group: the lowest id of its items."""
     encoded = ids if isinstance(ids, np.ndarray) else np.array([item.encode() for item in ids])
+    if _is_counting(of_item):
+        return encoded
     order = np.argsort(encoded, kind="stable")
-    firsts = np.unique(of_item[order], return_index=True)[1]
-    found: NDArray[np.bytes_] = encoded[order[firsts]]
+    firsts = np.empty(int(of_item.max()) + 1, np.int64)
+    # The last assignment of several counts, so the first item of a group is assigned last.
+    firsts[of_item[order[::-1]]] = order[::-1]
+    found: NDArray[np.bytes_] = encoded[firsts]
     return found
 
 
@@ -111,12 +116,16 @@ def _fill(
 ) -> None:
     """Assign each group that has no split yet."""
     salt = f"{fractions.salt}\n".encode()
-    places = (hashlib.sha256(salt + bytes(name)).digest() for name in names)
-    # A digest may end in zeros, which fixed-width bytes drop; the order stays the same.
-    position = np.argsort(np.argsort(np.fromiter(places, "S32", len(names)), kind="stable"))
+    digests = np.empty(len(names), "S32")
+    for start in range(0, len(names), NAMES_AT_ONCE):
+        part = slice(start, start + NAMES_AT_ONCE)
+        hashed = b"".join([sha256(salt + name).digest() for name in _in_hex(names[part])])
+        digests[part] = np.frombuffer(hashed, "S32")
+    position = np.empty(len(names), np.int64)
+    position[order_of_digests(digests)] = np.arange(len(names))
     ordered = {}
-    for label in np.unique(classes).tolist():
-        of = np.unique(of_item[classes == label])
+    for label in _distinct(classes).tolist():
+        of = _distinct(of_item[classes == label])
         of = of[splits[of] != LEFT_OUT]
         if of.size:
             ordered[label] = of[np.argsort(position[of])]
@@ -134,6 +143,46 @@ def _fill(
                 wanted = min(quota, 1) if is_least else quota
                 _take(splits, of, split, wanted - int((splits[of] == split).sum()))
     splits[splits == UNKNOWN] = TRAIN
+
+
+def order_of_digests(digests: NDArray[np.bytes_]) -> NDArray[np.int64]:
+    """Return the order of digests of 32 bytes each; equal digests keep their order."""
+    # The first eight bytes nearly always decide, and numbers sort much faster.
+    first = digests.view(">u8")[::4].astype(np.uint64)
+    order: NDArray[np.int64] = np.argsort(first, kind="stable")
+    same = np.flatnonzero(first[order[1:]] == first[order[:-1]])
+    if (digests[order[same]] != digests[order[same + 1]]).any():
+        order = np.argsort(digests, kind="stable")
+    return order
+
+
+def _in_hex(names: NDArray[np.bytes_]) -> list[bytes]:
+    """Return names in hexadecimal; those of 32 bytes are digests."""
+    if names.itemsize != DIGEST_BYTES:
+        found: list[bytes] = names.tolist()
+        return found
+    text = names.tobytes().hex().encode()
+    size = 2 * DIGEST_BYTES
+    return [text[start : start + size] for start in range(0, len(text), size)]
+
+
+def _is_counting(values: NDArray[np.integer]) -> bool:
+    """Return True for 0, 1, 2, ..."""
+    return bool((values == np.arange(len(values))).all())
+
+
+def _numbered(values: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return the number of each value among the different values, in their order."""
+    is_dense = values.min() == 0 and values.max() < len(values) and np.bincount(values).all()
+    return values if is_dense else np.unique(values, return_inverse=True)[1]
+
+
+def _distinct(values: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return the different values, sorted; faster than np.unique, which hashes."""
+    ordered = np.sort(values)
+    is_first = np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)]
+    found: NDArray[np.integer] = ordered[is_first]
+    return found
 
 
 def _take(splits: Codes, groups: NDArray[np.integer], split: int, number: int) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tfhub_blocks.compute.modalities.modality import Shown
 from tfhub_blocks.records.base.folders import Format
-from tfhub_blocks.records.base.templates import read_beside, render
+from tfhub_blocks.records.base.templates import render, shared_style
 
 FORMAT = Format("report", 1)
 
@@ -117,4 +117,4 @@ def render_report(report: EvaluationPage) -> str:
 
 def report_style() -> str:
     """Return the style of reports, for a page of another template too."""
-    return read_beside(__file__, ".css")
+    return shared_style()

@@ -20,6 +20,8 @@ DEFAULT_SIZE_PX = 224
 DEFAULT_RANGE = (0.0, 1.0)
 THUMBNAIL_PX = 160
 MOST_LEVEL = 255
+# A note, as those of ``pictures``.
+CONSTANT = "are of one colour throughout"
 
 _FOREIGN_IMAGES = {
     b"8BPS": "PSD",
@@ -64,8 +66,10 @@ class Images(Modality):
     background: tuple[int, int, int] = (255, 255, 255)
 
     @classmethod
-    def examined(cls, content: bytes, limits: Limits) -> tuple[str | None, tuple[str, ...]]:
-        """Return the reason why the content cannot be decoded, or None, and the notes of ``read``.
+    def examine(
+        cls, content: bytes, limits: Limits, detail_px: int = 1
+    ) -> tuple[str | None, tuple[str, ...], Any]:
+        """Return the fault, the notes of ``read`` and one about constant images, and the pixels.
 
         All frames of a GIF are decoded.
         """
@@ -82,16 +86,20 @@ class Images(Modality):
             if foreign := _foreign_image(content):
                 raise ValueError(foreign)
             # At an eighth of its size a JPEG's decoder still reads every coefficient.
-            pictures.read(content, (0, 0, 0), (1, 1), _size_check(limits), notes)
+            least = (detail_px, detail_px)
+            pixels = pictures.read(content, pictures.WHITE, least, _size_check(limits), notes)
             pictures.check_frames(content, check_frame)
         except ValueError as error:
-            return str(error), ()
-        return None, tuple(notes)
+            return str(error), (), None
+        # Most pictures differ in a few pixels already.
+        if np.ptp(pixels[::16, ::16], axis=(0, 1)).max() == 0 and (pixels == pixels[0, 0]).all():
+            notes.append(CONSTANT)
+        return None, tuple(notes), pixels
 
     @classmethod
     def content_fault(cls, content: bytes, limits: Limits) -> str | None:
         """Return the reason why the content cannot be decoded, or None."""
-        return cls.examined(content, limits)[0]
+        return cls.examine(content, limits)[0]
 
     @classmethod
     def header_fault(cls, content: bytes, limits: Limits) -> str | None:
@@ -128,6 +136,11 @@ class Images(Modality):
         small = Image.fromarray(levels.round().clip(0, MOST_LEVEL).astype(np.uint8))
         small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
         return Shown(media=_png(small), media_type="image/png")
+
+    @classmethod
+    def previewed(cls, content: bytes) -> Shown:
+        """Return the image as an encoder of 224 by 224 pixels gets it."""
+        return cls((DEFAULT_SIZE_PX, DEFAULT_SIZE_PX), DEFAULT_RANGE).seen(content)
 
     @classmethod
     def samples(cls) -> tuple[bytes, ...]:

@@ -70,13 +70,32 @@ class Modality:
     again."""
 
     @classmethod
-    def examined(cls, content: bytes, limits: Limits) -> tuple[str | None, tuple[str, ...]]:
-        """Return the reason why a content cannot be an item, or None, and notes about the item.
+    def examine(
+        cls,
+        content: bytes,
+        limits: Limits,
+        detail_px: int = 1,  # noqa: ARG003
+    ) -> tuple[str | None, tuple[str, ...], Any]:
+        """Decode a content once, and return what that shows.
 
         A note is a predicate that users should know, such as "are clipped". It becomes a warning of
         the snapshot with the number of items.
+
+        Args:
+            content: The content, which is not empty.
+            limits: The limits on its size.
+            detail_px: The least size at which a JPEG is decoded.
+
+        Returns:
+            The reason why the content cannot be an item, or None; notes; and what was decoded, if
+            anything was: the pixels of an image, or the samples of a sound and their rate.
         """
-        return cls.content_fault(content, limits), ()
+        return cls.content_fault(content, limits), (), None
+
+    @classmethod
+    def examined(cls, content: bytes, limits: Limits) -> tuple[str | None, tuple[str, ...]]:
+        """Return the fault and the notes of ``examine``."""
+        return cls.examine(content, limits)[:2]
 
     @classmethod
     def content_fault(cls, content: bytes, limits: Limits) -> str | None:  # noqa: ARG003
@@ -99,6 +118,11 @@ class Modality:
     def shown(cls, content: bytes) -> Shown:
         """Return the item as a page shows it."""
         return Shown(text=content[:SNIPPET_BYTES].decode("utf-8", "replace"))
+
+    @classmethod
+    def previewed(cls, content: bytes) -> Shown:
+        """Return the item about as an encoder gets it, for a page, before an encoder is chosen."""
+        return cls.shown(content)
 
     @classmethod
     def samples(cls) -> tuple[bytes, ...]:

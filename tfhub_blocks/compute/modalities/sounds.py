@@ -18,6 +18,8 @@ FREE = -1
 LEAST_SECONDS = 1.0
 SHOWN_SECONDS, SHOWN_RATE_HZ = 5, 16000
 HIGHEST_RATE_HZ = 384_000
+# A note, as those of ``waveforms``.
+CONSTANT = "have one value throughout, so nothing is heard"
 
 _FOREIGN = (
     "the file is not WAV, FLAC, MP3, OGG, AIFF, AU, CAF or W64: convert it to one of these formats"
@@ -51,23 +53,32 @@ class Sounds(Modality):
     dtype: Literal["float32"] = "float32"
 
     @classmethod
-    def examined(cls, content: bytes, limits: Limits) -> tuple[str | None, tuple[str, ...]]:
-        """Return the reason why the content cannot be used, or None, and notes about the sound."""
+    def examine(
+        cls,
+        content: bytes,
+        limits: Limits,
+        detail_px: int = 1,  # noqa: ARG003
+    ) -> tuple[str | None, tuple[str, ...], Any]:
+        """Return the reason why the content cannot be used, notes, and the samples and rate."""
         from tfhub_blocks.compute.modalities import waveforms
 
         if not waveforms.is_audio(content):
-            return _FOREIGN, ()
+            return _FOREIGN, (), None
         try:
-            samples, _ = waveforms.read(content, limits.max_seconds)
+            samples, rate_hz = waveforms.read(content, limits.max_seconds)
         except ValueError as error:
-            return str(error), ()
-        fault = waveforms.silence_fault(samples)
-        return fault, () if fault else waveforms.notes(samples)
+            return str(error), (), None
+        if fault := waveforms.silence_fault(samples):
+            return fault, (), None
+        notes = waveforms.notes(samples)
+        if (samples == samples[0]).all():
+            notes = (*notes, CONSTANT)
+        return None, notes, (samples, rate_hz)
 
     @classmethod
     def content_fault(cls, content: bytes, limits: Limits) -> str | None:
         """Return the reason why the content cannot be used as a sound, or None."""
-        return cls.examined(content, limits)[0]
+        return cls.examine(content, limits)[0]
 
     @classmethod
     def header_fault(cls, content: bytes, limits: Limits) -> str | None:

@@ -1,9 +1,18 @@
 """Texts: rows of a table, in UTF-8."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from tfhub_blocks.compute.modalities.modality import Limits, Modality
+
+# About 512 tokens of English, the most that common encoders read.
+LONG_CHARACTERS = 2500
+# The notes, as a warning about several texts states them.
+LONG = f"have more than {LONG_CHARACTERS:,} characters, of which encoders may read only the first"
+MISREAD = "contain characters of a wrong decoding, such as U+FFFD"
+# U+FFFD, and the bytes of UTF-8 that were read as Latin-1 and written as UTF-8 again.
+_WRONG = ("\ufffd".encode(), "é".encode().decode("latin-1").encode()[:3], "â€".encode())
 
 
 @dataclass(frozen=True)
@@ -15,6 +24,37 @@ class Texts(Modality):
     served_as: ClassVar[Literal["binary", "string"]] = "string"
 
     dtype: Literal["string"] = "string"
+
+    @classmethod
+    def examine(
+        cls,
+        content: bytes,
+        limits: Limits,
+        detail_px: int = 1,  # noqa: ARG003
+    ) -> tuple[str | None, tuple[str, ...], Any]:
+        """Return a fault if the text is only white space, and notes about length and encoding."""
+        # No white space: an ASCII character above the blank, which almost every text begins with.
+        if not 32 < content[0] < 127:
+            fault = cls.content_fault(content, limits)
+            if fault is not None:
+                return fault, (), None
+        if len(content) < LONG_CHARACTERS and not any(map(content.__contains__, _WRONG)):
+            return None, (), None
+        notes = (LONG,) if len(content.decode()) > LONG_CHARACTERS else ()
+        if any(map(content.__contains__, _WRONG)):
+            notes = (*notes, MISREAD)
+        return None, notes, None
+
+    @classmethod
+    def are_plain(cls, contents: Sequence[bytes]) -> bool:
+        """Return True if ``examine`` finds nothing in any of several texts, each of its bytes."""
+        lengths = list(map(len, contents))
+        if min(lengths) == 0 or max(lengths) >= LONG_CHARACTERS:
+            return False
+        if not all(32 < content[0] < 127 for content in contents):
+            return False
+        joined = b" ".join(contents)
+        return joined.isascii() or not any(map(joined.__contains__, _WRONG))
 
     @classmethod
     def content_fault(cls, content: bytes, limits: Limits) -> str | None:  # noqa: ARG003

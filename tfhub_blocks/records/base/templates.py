@@ -1,8 +1,8 @@
 """Pages from templates: ``NAME.html``, ``NAME.css`` and ``NAME.js`` next to the module ``NAME.py``.
 
 The code snapshot of a step contains the templates of each of its modules. A template cannot include
-another module's template, which the snapshot might lack. What pages share is in ``templates.html``,
-next to this module, and is imported as ``shared``.
+another module's template, which the snapshot might lack. What pages share is in ``templates.html``
+and ``templates.css``, next to this module; the first is imported as ``shared``.
 """
 
 import base64
@@ -33,6 +33,11 @@ def render(module: str, /, **values: object) -> str:
 def read_beside(module: str, suffix: str) -> str:
     """Return the text of a module's ``.css`` or ``.js`` file, without changes."""
     return Path(module).with_suffix(suffix).read_text(encoding="utf-8")
+
+
+def shared_style() -> str:
+    """Return the style that pages share."""
+    return read_beside(__file__, ".css")
 
 
 def data_uri(content: bytes, media_type: str) -> str:
