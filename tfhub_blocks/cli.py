@@ -19,6 +19,7 @@ from tfhub_blocks.commands import (
     compute,
     costs,
     deployments,
+    doctor,
     encoders,
     environments,
     jobs,
@@ -63,6 +64,7 @@ GROUPS = (
     deployments,
     owners,
     costs,
+    doctor,
     completions,
 )
 
