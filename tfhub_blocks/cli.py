@@ -20,6 +20,7 @@ from tfhub_blocks.commands import (
     costs,
     data,
     deployments,
+    doctor,
     encoders,
     environments,
     jobs,
@@ -65,6 +66,7 @@ GROUPS = (
     deployments,
     owners,
     costs,
+    doctor,
     completions,
 )
 

@@ -22,6 +22,7 @@ from loopback.control_plane import ControlPlane
 from loopback.storage import missing_program
 from toy_project import JOIN, MAKE, TOY, Outcome, ToyProject, forget_project
 
+from tfhub_blocks.commands.doctor import all_needs
 from tfhub_blocks.records.environment.installed_packages import definition_version
 
 AZURITE = ROOT / ".azurite"
@@ -274,11 +275,31 @@ class Published:
 _PUBLISHED: dict[str, Published] = {}
 
 
+def declared_actions(command: str, action: str = "", *_: str) -> set[str] | None:
+    """What the module of a command declares, with all its options; None if it declares nothing."""
+    found: set[str] = set()
+    for needs in all_needs():
+        name, _, rest = needs.command.partition(" ")
+        is_action = rest[:1].islower() and rest.partition(" ")[0] != action
+        if name == command and not is_action:
+            found |= set(needs.actions)
+    return found or None
+
+
 @dataclass
 class Project(ToyProject):
     """A toy project in a folder with the workspace's ``config.json``."""
 
     plane: ControlPlane
+
+    def main(self, *words: str, anew: bool = True) -> Outcome:
+        """Run a command; an action of Azure that its module does not declare fails the test."""
+        surroundings = self.plane.workspace.surroundings
+        surroundings.declared = declared_actions(*words)
+        try:
+            return super().main(*words, anew=anew)
+        finally:
+            surroundings.declared = None
 
     def copy(self, source: Path, target: Path) -> None:
         shutil.copytree(source, target)

@@ -8,9 +8,15 @@ from loopback.requests import Fault
 def test_cluster_is_made_as_the_profile_says(project, azure):
     outcome = project.main("compute", "apply", "--profile", "toy")
     assert outcome.status == 0
-    assert outcome.out.endswith("dedicated, released after 120 s: created\n")
+    lines = outcome.out.splitlines()
+    assert lines[0].endswith("dedicated, released after 120 s: created")
     it = azure.workspace.get("computes/cpu-cluster")
     assert it["identity"]["type"] == "SystemAssigned"
+    identity = it["identity"]["principalId"]
+    assert lines[1:] == [
+        f"  identity {identity}",
+        "  its steps need no grant: the datastores have keys",
+    ]
     assert it["tags"] == {"owner": "tester", "cost_centre": "toys"}
     made = it["properties"]["properties"]
     assert made["scaleSettings"] == {
@@ -23,14 +29,31 @@ def test_cluster_is_made_as_the_profile_says(project, azure):
     assert made["remoteLoginPortPublicAccess"] == "Disabled"
 
 
-def test_apply_again_asks_once_and_changes_only_what_differs(project, azure):
+def test_grants_that_a_cluster_needs_are_printed(project, azure):
+    azure.workspace.surroundings.registry = {"adminUserEnabled": False}
+    edit_profile(project, "[job]", '[job]\nidentity = "managed"')
+    outcome = project.main("compute", "apply", "--profile", "toy")
+    identity = azure.workspace.get("computes/cpu-cluster")["identity"]["principalId"]
+    storage = azure.workspace.document()["properties"]["storageAccount"]
+    grant = f"az role assignment create --role %s --assignee {identity} --scope %s"
+    assert outcome.out.splitlines()[1:] == [
+        f"  identity {identity}",
+        "  needs Storage Blob Data Contributor on storage account loopbackstore",
+        "    " + grant % ('"Storage Blob Data Contributor"', storage),
+        "  needs AcrPull on container registry loopback",
+        "    " + grant % ('"AcrPull"', azure.workspace.registry_id),
+    ]
+
+
+def test_apply_again_only_reads_and_changes_only_what_differs(project, azure):
     project.main("compute", "apply", "--profile", "toy")
     azure.recorder.clear()
     outcome = project.main("compute", "apply", "--profile", "toy")
-    assert outcome.out.endswith(": up to date\n")
-    assert len(azure.recorder.requests) == 1
+    assert outcome.out.splitlines()[0].endswith(": up to date")
+    assert {r.method for r in azure.recorder.requests} == {"GET"}
     edit_profile(project, "max_nodes = 2", "max_nodes = 3")
-    assert project.main("compute", "apply", "--profile", "toy").out.endswith(": changed\n")
+    changed = project.main("compute", "apply", "--profile", "toy").out
+    assert changed.splitlines()[0].endswith(": changed")
     scale = azure.workspace.get("computes/cpu-cluster")["properties"]["properties"]["scaleSettings"]
     assert scale["maxNodeCount"] == 3
 

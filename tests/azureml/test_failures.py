@@ -4,7 +4,12 @@ import json
 import re
 
 import pytest
+from azure.core.exceptions import HttpResponseError
+from loopback.identity import OBJECT
 from loopback.requests import Fault
+
+from tfhub_blocks.control.workspace.azure_errors import told
+from tfhub_blocks.records.base.errors import BlocksError
 
 QUOTA = (
     "Operation could not be completed as it results in exceeding approved standardNCASv3Family "
@@ -42,6 +47,32 @@ def test_no_login_is_told_once_and_not_once_for_each_kind(project, azure, golden
 def test_refusal_says_what_helps(project, azure, golden, name, fault):
     azure.recorder.inject(fault)
     golden(f"error_{name}", failing(project, "publish", "join"))
+
+
+@pytest.mark.parametrize(
+    ("action", "words", "role"),
+    [
+        ("components/versions/write", ("publish", "join"), "AzureML Data Scientist"),
+        (
+            "computes/write",
+            ("compute", "apply", "--profile", "toy"),
+            "AzureML Compute Operator",
+        ),
+    ],
+)
+def test_action_that_is_not_permitted_is_told_with_its_role(project, azure, action, words, role):
+    action = f"Microsoft.MachineLearningServices/workspaces/{action}"
+    azure.workspace.surroundings.permissions = [{"actions": ["*"], "notActions": [action]}]
+    told = failing(project, *words)
+    assert f"may not do {action}" in told
+    assert f'--role "{role}" --assignee {project.normal(OBJECT)} --scope' in told
+    assert told.endswith("/workspaces/loopback`.\n")
+
+
+def test_storage_that_refuses_is_told_with_its_role():
+    refused = HttpResponseError("not authorized. ErrorCode:AuthorizationPermissionMismatch")
+    with pytest.raises(BlocksError, match='"Storage Blob Data Contributor"'), told("x", "y"):
+        raise refused
 
 
 def test_workspace_that_is_not_there_is_told(project, azure, golden):

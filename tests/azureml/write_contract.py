@@ -38,6 +38,9 @@ USED: Mapping[str, tuple[str, ...]] = {
         *("workspaces/batchEndpoints", "workspaces/components", "workspaces/jobs"),
         "workspaces/schedules",
     ),
+    "2024-04-01": (
+        *("workspaces", "workspaces/datastores", "locations/usages", "locations/vmSizes"),
+    ),
     # Stands in for later ones (contract.STAND_INS).
     "2024-04-01-preview": ("workspaces", "workspaces/datastores", "workspaces/jobs"),
 }

@@ -5,7 +5,12 @@ from typing import Any
 
 from tfhub_blocks.commands.publishing import add_workspace
 from tfhub_blocks.commands.status import DONE
+from tfhub_blocks.control.workspace.azure_roles import AzureNeeds
 from tfhub_blocks.records.base.errors import BlocksError
+
+NEEDS = (
+    AzureNeeds("compute apply", ("read", "computes/read", "computes/write", "datastores/read")),
+)
 
 
 def register(commands: Any) -> None:
@@ -47,10 +52,13 @@ def _apply_clusters(options: argparse.Namespace) -> int:
             "Add the table to the profile's file, or pass another profile with --profile",
         )
 
+    from tfhub_blocks.control.doctor.checkup import Subject
+    from tfhub_blocks.control.doctor.identity_grants import identity_lines
     from tfhub_blocks.control.workspace.connection import connect
     from tfhub_blocks.control.workspace.workspace_clusters import apply
 
     connection = connect(options.workspace_config)
+    subject = Subject(connection, profile)
     for name, cluster in profile.clusters.items():
         state = apply(connection, profile, name)
         tier = "low priority" if cluster.low_priority else "dedicated"
@@ -59,4 +67,6 @@ def _apply_clusters(options: argparse.Namespace) -> int:
             f"{cluster.idle_s} s: {state}",
             flush=True,
         )
+        for line in identity_lines(subject, name):
+            print(f"  {line}", flush=True)
     return DONE

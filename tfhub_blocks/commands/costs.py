@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from tfhub_blocks.commands.publishing import add_workspace
 from tfhub_blocks.commands.status import DONE
+from tfhub_blocks.control.workspace.azure_roles import AzureNeeds
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 
 if TYPE_CHECKING:
@@ -28,6 +29,14 @@ _OPTIONS = {
     REFRESH: ("region", "currency", "sizes", "default", "url"),
     "a run or a job": ("workspace_config",),
 }
+
+
+NEEDS = (
+    AzureNeeds("cost JOB", ("read", "jobs/read", "computes/read", "experiments/runs/read")),
+    AzureNeeds(
+        "cost history --collect", ("read", "jobs/read", "computes/read", "experiments/runs/read")
+    ),
+)
 
 
 def register(commands: Any) -> None:

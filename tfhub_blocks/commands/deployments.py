@@ -9,11 +9,45 @@ from typing import TYPE_CHECKING, Any
 from tfhub_blocks.commands.costs import warn_of_prices
 from tfhub_blocks.commands.publishing import add_workspace
 from tfhub_blocks.commands.status import DONE, FAILED
+from tfhub_blocks.control.workspace.azure_roles import AzureNeeds
 from tfhub_blocks.records.base.errors import ERROR_PREFIX, BlocksError
 
 if TYPE_CHECKING:
     from tfhub_blocks.control.deployments.endpoint_budgets import EndpointCost
 
+_READ_ENDPOINTS = tuple(
+    f"{kind}Endpoints/{it}" for kind in ("online", "batch") for it in ("read", "deployments/read")
+)
+NEEDS = (
+    AzureNeeds(
+        "deploy online",
+        (
+            *("read", "onlineEndpoints/read", "onlineEndpoints/write"),
+            *("onlineEndpoints/deployments/read", "onlineEndpoints/deployments/write"),
+            *(
+                f"{kind}/versions/{verb}"
+                for kind in ("models", "environments", "codes")
+                for verb in ("read", "write")
+            ),
+            *("codes/versions/startPendingUpload/action", "datastores/read"),
+            "datastores/listSecrets/action",
+        ),
+        blobs="write",
+    ),
+    AzureNeeds(
+        "deploy batch",
+        (
+            *("read", "batchEndpoints/read", "batchEndpoints/write"),
+            *("batchEndpoints/deployments/read", "batchEndpoints/deployments/write"),
+            *("components/versions/read", "components/versions/write", "computes/read"),
+            *("data/versions/read", "models/versions/read"),
+        ),
+    ),
+    AzureNeeds("deploy list", _READ_ENDPOINTS),
+    AzureNeeds(
+        "deploy reap", (*_READ_ENDPOINTS, "onlineEndpoints/delete", "batchEndpoints/delete")
+    ),
+)
 _RUNS_DIR = Path(".runs")
 
 

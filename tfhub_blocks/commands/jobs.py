@@ -12,6 +12,7 @@ from tfhub_blocks.commands.costs import warn_of_prices
 from tfhub_blocks.commands.pipelines import add_settings, is_local_run, show_run
 from tfhub_blocks.commands.publishing import add_workspace
 from tfhub_blocks.commands.status import DONE, FAILED, INTERRUPTED
+from tfhub_blocks.control.workspace.azure_roles import AzureNeeds
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 
 if TYPE_CHECKING:
@@ -21,6 +22,35 @@ if TYPE_CHECKING:
 _RUNS_DIR = Path(".runs")
 # The steps' own lines show these; in any other state a job prints a line of its own.
 _STATES_OF_STEPS = ("NotStarted", "Running", "Completed", "Failed", "Canceled")
+
+
+_LOOK = ("read", "jobs/read", "experiments/runs/read")
+_FETCH = (*_LOOK, "datastores/read", "datastores/listSecrets/action")
+NEEDS = (
+    AzureNeeds(
+        "submit",
+        (
+            *("read", "computes/read", "datastores/read", "datastores/listSecrets/action"),
+            *("jobs/read", "jobs/write", "environments/versions/read"),
+            *(
+                f"{kind}/versions/{verb}"
+                for kind in ("codes", "components", "data")
+                for verb in ("read", "write")
+            ),
+            *("codes/versions/startPendingUpload/action", "models/versions/read"),
+            # learn.microsoft.com/azure/machine-learning/how-to-assign-roles: to submit any run.
+            *("environments/build/action", "environments/readSecrets/action"),
+            *("experiments/runs/write", "experiments/runs/submit/action"),
+            *("metadata/artifacts/write", "metadata/snapshots/write"),
+        ),
+        blobs="write",
+    ),
+    AzureNeeds("status", _LOOK),
+    AzureNeeds("logs", (*_LOOK, "datastores/read"), blobs="read"),
+    AzureNeeds("cancel", ("read", "jobs/read", "jobs/cancel/action")),
+    AzureNeeds("download", _FETCH, blobs="read"),
+    AzureNeeds("compare", _FETCH, blobs="read"),
+)
 
 
 def register(commands: Any) -> None:

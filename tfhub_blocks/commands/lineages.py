@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfhub_blocks.commands.publishing import add_workspace
 from tfhub_blocks.commands.status import DONE, FAILED
+from tfhub_blocks.control.workspace.azure_roles import AzureNeeds
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import write_file
 
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
     from tfhub_blocks.control.lineage.findings import Verdict
     from tfhub_blocks.control.lineage.uses import Uses
 
+_ENDPOINTS = ("onlineEndpoints", "batchEndpoints")
+NEEDS = (
+    AzureNeeds(
+        "lineage --workspace",
+        (
+            *("read", "schedules/read"),
+            *(f"{kind}/{it}" for kind in _ENDPOINTS for it in ("read", "deployments/read")),
+        ),
+    ),
+)
 _SHOWN = 20
 _FORMATS = ("text", "mermaid", "html")
 _TARGET = "run, registered model (MODEL or MODEL:VERSION), or folder of an output"

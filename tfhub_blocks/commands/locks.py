@@ -9,12 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 from tfhub_blocks.commands.publishing import add_workspace
 from tfhub_blocks.commands.status import DONE, FAILED
+from tfhub_blocks.control.workspace.azure_roles import AzureNeeds
 from tfhub_blocks.records.base.errors import BlocksError
 
 if TYPE_CHECKING:
     from tfhub_blocks.control.releases.run_proofs import Proof
     from tfhub_blocks.control.workspace.connection import Connection
 
+NEEDS = (
+    AzureNeeds(
+        "lock --from-run",
+        (
+            *("read", "jobs/read", "datastores/read", "datastores/listSecrets/action"),
+            *("data/versions/read", "models/versions/read", "components/versions/read"),
+            *("environments/versions/read", "experiments/runs/read"),
+        ),
+        blobs="read",
+    ),
+)
 DIFF = "diff"
 
 

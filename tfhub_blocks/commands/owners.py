@@ -6,6 +6,20 @@ from typing import Any
 
 from tfhub_blocks.commands.publishing import add_workspace
 from tfhub_blocks.commands.status import DONE, FAILED
+from tfhub_blocks.control.workspace.azure_roles import AzureNeeds
+
+NEEDS = (
+    AzureNeeds(
+        "owners",
+        (
+            *("read", "computes/read", "schedules/read"),
+            *(f"{kind}Endpoints/read" for kind in ("online", "batch")),
+            *(f"{kind}Endpoints/deployments/read" for kind in ("online", "batch")),
+            *(f"{kind}/read" for kind in ("environments", "data", "models")),
+            *(f"{kind}/versions/read" for kind in ("environments", "data", "models")),
+        ),
+    ),
+)
 
 
 def register(commands: Any) -> None:

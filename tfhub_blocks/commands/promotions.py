@@ -8,11 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 from tfhub_blocks.commands.publishing import add_workspace
 from tfhub_blocks.commands.status import DONE, FAILED
+from tfhub_blocks.control.workspace.azure_roles import AzureNeeds
 from tfhub_blocks.records.base.errors import BlocksError
 
 if TYPE_CHECKING:
     from tfhub_blocks.control.lineage.local_registrations import Registration
     from tfhub_blocks.control.promotion.promoting import Proposal
+
+
+_VERSIONS = ("models", "environments")
+NEEDS = (
+    AzureNeeds(
+        "promote",
+        (
+            *("read", "jobs/read", "datastores/read", "datastores/listSecrets/action"),
+            *(f"{kind}/versions/{verb}" for kind in _VERSIONS for verb in ("read", "write")),
+            *("models/read", "data/versions/read", "components/versions/read"),
+        ),
+        blobs="write",
+    ),
+)
 
 
 def register(commands: Any) -> None:

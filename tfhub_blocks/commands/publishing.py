@@ -6,6 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_blocks.commands.status import DONE, FAILED
+from tfhub_blocks.control.workspace.azure_roles import AzureNeeds
+
+_VERSIONS = ("environments", "models", "data", "codes", "components")
+NEEDS = (
+    AzureNeeds(
+        "publish",
+        (
+            *("read", "datastores/read", "datastores/listSecrets/action"),
+            *(f"{kind}/versions/{verb}" for kind in _VERSIONS for verb in ("read", "write")),
+            "codes/versions/startPendingUpload/action",
+        ),
+        blobs="write",
+    ),
+)
 
 
 def register(commands: Any) -> None:

@@ -11,6 +11,7 @@ from tfhub_blocks.commands.lineages import refuse_faults
 from tfhub_blocks.commands.pipelines import ended_as_by_interrupt
 from tfhub_blocks.commands.publishing import add_workspace
 from tfhub_blocks.commands.status import DONE, FAILED, INTERRUPTED
+from tfhub_blocks.control.workspace.azure_roles import AzureNeeds
 from tfhub_blocks.records.base.errors import BlocksError
 
 if TYPE_CHECKING:
@@ -20,6 +21,19 @@ if TYPE_CHECKING:
     from tfhub_blocks.control.reproduction.reproduction_plan import ReproductionPlan
     from tfhub_blocks.control.reproduction.reproduction_report import After, Before
     from tfhub_blocks.control.workspace.connection import Connection
+
+
+NEEDS = (
+    AzureNeeds(
+        "reproduce --profile",
+        (
+            *("read", "computes/read", "datastores/read", "datastores/listSecrets/action"),
+            *("components/versions/read", "environments/versions/read", "data/versions/read"),
+            *("models/versions/read", "jobs/read", "jobs/write"),
+        ),
+        blobs="write",
+    ),
+)
 
 
 def register(commands: Any) -> None:

@@ -9,7 +9,27 @@ from typing import Any
 from tfhub_blocks.commands.costs import warn_of_prices
 from tfhub_blocks.commands.publishing import add_workspace
 from tfhub_blocks.commands.status import DONE
+from tfhub_blocks.control.workspace.azure_roles import AzureNeeds
 
+_READ = ("read", "schedules/read")
+_WRITE = (*_READ, "schedules/write")
+NEEDS = (
+    AzureNeeds(
+        "schedule apply",
+        (
+            *_WRITE,
+            *(f"{kind}/versions/read" for kind in ("components", "data", "environments", "models")),
+            *("computes/read", "components/versions/write", "codes/versions/read"),
+            *("codes/versions/write", "codes/versions/startPendingUpload/action"),
+        ),
+        blobs="write",
+    ),
+    AzureNeeds("schedule list", (*_READ, "jobs/read")),
+    AzureNeeds("schedule pause", _WRITE),
+    AzureNeeds("schedule resume", _WRITE),
+    AzureNeeds("schedule trigger", (*_READ, "schedules/trigger/action")),
+    AzureNeeds("schedule delete", (*_WRITE, "schedules/delete")),
+)
 _INTENTS = Path(".runs") / "intents"
 
 

@@ -6,9 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from tfhub_blocks.commands.publishing import add_workspace
 from tfhub_blocks.commands.status import DONE
+from tfhub_blocks.control.workspace.azure_roles import AzureNeeds
 
 if TYPE_CHECKING:
     from tfhub_blocks.control.lineage.withdrawing import Subject
+
+
+NEEDS = (
+    AzureNeeds(
+        "withdraw --workspace",
+        ("read", "models/read", "models/versions/read", "models/versions/write"),
+    ),
+)
 
 
 def register(commands: Any) -> None:

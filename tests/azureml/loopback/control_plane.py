@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loopback import registries, rules, runs
+from loopback import registries, rules, runs, surroundings
 from loopback.certificates import Certificates, make_certificates
 from loopback.contract import Contract
 from loopback.egress import EgressGuard
@@ -28,6 +28,8 @@ from loopback.tracking import Tracking
 
 HOSTS = [
     "management.azure.com",
+    *surroundings.PUBLIC_HOSTS,
+    f"*{surroundings.SCORING}",
     "*.api.azureml.ms",
     "*.experiments.azureml.net",
     "*.blob.core.windows.net",
@@ -177,10 +179,16 @@ class ControlPlane:
         unknown = [f"unknown: {request}" for request in self.recorder.unknown]
         if self.executor is not None:
             unknown += self.executor.faults
+        unknown += [f"undeclared: {it}" for it in self.workspace.surroundings.undeclared]
         return refused + unknown + [f"our answer: {text}" for text in self.recorder.broken_answers]
 
     def answer(self, request: Request, body: bytes) -> Answer:
         """The answer to a request that has a good token."""
+        if request.host in surroundings.PUBLIC_HOSTS:
+            return self._known(request, surroundings.public_answer(self.workspace, request))
+        if request.host.endswith(surroundings.SCORING):
+            return self._known(request, surroundings.score(self.workspace, request, body))
+        self.workspace.surroundings.refuse_forbidden(request)
         if found := self.tracking.answer(request, body):
             return found
         content = json.loads(body) if body else None
@@ -192,13 +200,17 @@ class ControlPlane:
             return self._known(request, runs.answer(self.workspace, request, content))
         if poll := re.search(r"/(mfeOperation\w+)/(\w+)$", path):
             return self.workspace.operations.poll(*poll.groups())
+        if found := surroundings.answer(self.workspace, request):
+            return found
         operation = self.contract.operation(request.method, path, request.api_version)
         if operation is None:
             return self._known(request, None)
         if problems := self.contract.request_problems(operation, request.query, content):
             raise Refusal(400, "InvalidRequest", "; ".join(problems))
         try:
-            found = self._place_of(path).handle(request.method, path, request.query, content)
+            found = surroundings.location_answer(self.workspace, path) or self._place_of(
+                path
+            ).handle(request.method, path, request.query, content)
         except Refusal as error:
             found = error.answer
         answer = self._known(request, found)

@@ -14,6 +14,7 @@ from loopback.identity import OBJECT, TENANT
 from loopback.lists import page, selected, selected_jobs
 from loopback.operations import Operations
 from loopback.storage import ACCOUNT, HOST, Storage
+from loopback.surroundings import Surroundings, identity_of
 
 GROUP = "tests"
 WORKSPACE = "loopback"
@@ -66,6 +67,10 @@ class Workspace:
     name: str = WORKSPACE
     # How many reads miss each new resource of a kind, as Azure's reads may miss what is just made.
     late: dict[str, int] = field(default_factory=dict)
+    # What is beside it in Azure: roles, storage account, registry, vault, sizes, quota.
+    surroundings: Surroundings = field(default_factory=Surroundings)
+    # What of its own description differs from that of an ordinary workspace.
+    settings: dict[str, Any] = field(default_factory=dict)
     _missed: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -159,9 +164,16 @@ class Workspace:
                 "publicNetworkAccess": "Enabled",
                 "systemDatastoresAuthMode": "accesskey",
                 "tenantId": TENANT,
+                **({"containerRegistry": self.registry_id} if self.surroundings.registry else {}),
+                **self.settings,
             },
             "systemData": _system_data(self.person()),
         }
+
+    @property
+    def registry_id(self) -> str:
+        """The id of its container registry."""
+        return f"{self.group_id}/providers/Microsoft.ContainerRegistry/registries/loopback"
 
     def find(self, short_id: str) -> dict[str, Any] | None:
         """A resource by its id below the workspace, such as ``computes/gpu``."""
@@ -434,6 +446,8 @@ def _system_data(person: str) -> dict[str, str]:
 def _complete(workspace_id: str, collection: str, resource: dict[str, Any]) -> None:
     """Add what Azure adds to a resource and the SDK then reads."""
     properties = resource["properties"]
+    if "SystemAssigned" in str((resource.get("identity") or {}).get("type")):
+        resource["identity"] |= {"principalId": identity_of(resource["id"]), "tenantId": TENANT}
     if collection == "jobs":
         properties.setdefault("status", "NotStarted")
         properties.setdefault("tags", {})

@@ -16,6 +16,7 @@ from loopback.identity import claims_of
 from loopback.requests import Fault, Request
 from loopback.resources import Answer, Refusal
 from loopback.storage import tls_context
+from loopback.surroundings import PUBLIC_HOSTS
 
 if TYPE_CHECKING:
     from loopback.control_plane import ControlPlane
@@ -98,7 +99,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer_to(self, request: Request, body: bytes) -> Answer:
         try:
-            refusal = None if request.path == "/discovery" else self._check_token(request)
+            is_open = request.path == "/discovery" or request.host in PUBLIC_HOSTS
+            refusal = None if is_open else self._check_token(request)
             return refusal or self.server.plane.answer(request, body)
         except Refusal as error:
             return error.answer

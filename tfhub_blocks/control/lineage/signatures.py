@@ -134,6 +134,19 @@ def sign_chain(chain: Chain, signer: Signer) -> list[Path]:
     return written
 
 
+def sign_file(path: Path, signer: Signer) -> Path:
+    """Sign a statement in a file of its own, and return the envelope next to it."""
+    target = envelope_path(path)
+    envelope = _envelope(path.read_bytes(), signer)
+    write_file(target, (json.dumps(envelope, indent=1) + "\n").encode())
+    return target
+
+
+def check_file(path: Path, key: PublicKey) -> str:
+    """Return why an envelope is no valid signature of a file by a key, or an empty text."""
+    return _problem(envelope_path(path), path.read_bytes(), key)
+
+
 def check_signatures(chain: Chain, key: PublicKey, verdict: Verdict) -> None:
     """Add a fault for each statement of a chain that the key did not sign in its present form."""
     for knot in _own(chain):

@@ -19,6 +19,7 @@ from azure.core.exceptions import (
 )
 from marshmallow.exceptions import ValidationError
 
+from tfhub_blocks.control.workspace.azure_roles import grant_command, role_for
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.redaction import redacted
 
@@ -121,6 +122,10 @@ _CAUSES = (
         "or set AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_CERTIFICATE_PATH",
     ),
 )
+# Azure's words for an action that the caller has no permission for.
+_ACTION = re.compile(
+    r"(?:object id '([\w-]+)')?[^']*perform action '([\w./*-]+)' over scope '([^']+)'"
+)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _NO_WORKSPACE = ("ResourceNotFound", "ResourceGroupNotFound", "SubscriptionNotFound")
 _AGAIN = f"{_CONTINUE.capitalize()} and creates nothing twice"
@@ -164,6 +169,8 @@ def _explained(error: Exception, where: str, what: str) -> BlocksError:
     message = _message(error)
     code = getattr(getattr(error, "error", None), "code", "")
     known = f"{type(error).__name__} {code} {message}"
+    if refused := _ACTION.search(_whole(error)):
+        return _without_permission(where, what, *refused.groups())
     for cause in _CAUSES:
         if re.search(cause.sign, known):
             problem = f"{cause.problem}: {_short(message)}"
@@ -190,10 +197,38 @@ def _explained(error: Exception, where: str, what: str) -> BlocksError:
     return BlocksError(where, what, f"{problem}: {_short(message)}", expected, remedy)
 
 
+def _without_permission(
+    where: str, what: str, caller: str | None, action: str, scope: str
+) -> BlocksError:
+    role = role_for([action])
+    grant = grant_command(role, caller or "USER", _scope_of(scope))
+    return BlocksError(
+        where,
+        what,
+        f"the current login may not do {action}",
+        f"the role {role}, or a role of your own that permits this action",
+        f"Ask an owner to run `{grant}`",
+    )
+
+
+def _scope_of(scope: str) -> str:
+    """Return the resource on which a role is granted: the workspace, not one of its parts."""
+    if match := re.match(r"(?i)(.+/workspaces/[^/]+)(?:/|$)", scope):
+        return match[1]
+    if match := re.match(r"(?i)(.+)/providers/Microsoft\.Authorization/", scope):
+        return match[1]
+    return scope.partition("/providers/")[0] if "/locations/" in scope else scope
+
+
+def _whole(error: Exception) -> str:
+    """Return Azure's whole message in one line, without secrets."""
+    text = redacted(_COLOUR.sub("", str(getattr(error, "message", None) or error)))
+    return " ".join(text.split())
+
+
 def _message(error: Exception) -> str:
     """Return Azure's message in one line, without secrets and without repetition."""
-    text = redacted(_COLOUR.sub("", str(getattr(error, "message", None) or error)))
-    line = " ".join(text.split()).partition(" Code: ")[0]
+    line = _whole(error).partition(" Code: ")[0]
     if isinstance(error, HttpResponseError) and getattr(error, "response", None) is not None:
         return line
     # The identity library appends advice about each kind of login after the first sentence.

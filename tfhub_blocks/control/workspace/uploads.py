@@ -99,6 +99,18 @@ class Uploads:
                 on_progress(done, total)
         return f"azureml://datastores/{self._datastore.name}/paths/{folder}"
 
+    def remove(self, digest: str) -> int:
+        """Delete an upload by its digest, and return the number of its files.
+
+        Raises:
+            BlocksError: Storage refused a request.
+        """
+        with told("upload", digest):
+            names = [blob.name for blob in self._container.list_blobs(f"{PREFIX}/{digest}/")]
+            for name in names:
+                self._container.delete_blob(name)
+        return len(names)
+
     @property
     def root(self) -> str:
         """The address of the folder that contains all uploads and the versions of data."""

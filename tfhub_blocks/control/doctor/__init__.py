@@ -1,0 +1,1 @@
+"""Checks a workspace: everything that commands need there, read-only or with a trial run."""
