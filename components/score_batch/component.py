@@ -123,8 +123,8 @@ def score_batch(
         from tfhub_blocks.compute.predictions.scorers import open_scorer
         from tfhub_blocks.compute.predictions.scoring_rows import open_places
 
-        before, *files = [it and Path(it) for it in (previous_predictions, model, encoder)]
-        earlier = before and open_predictions(before, "score_batch")
+        known = previous_predictions and Path(previous_predictions)
+        files = [given and Path(given) for given in (model, encoder)]
         scorer = open_scorer(*files, trust_code, keep_features)
         version = scorer.digest
         if model_name:
@@ -141,7 +141,7 @@ def score_batch(
             model_version=version,
             options=options,
             top_k=top_k,
-            previous=earlier,
+            previous=known and open_predictions(known, "score_batch"),
             max_unreadable=max_unreadable_fraction,
         )
         run_scoring(run, "predictions", scoring, Progress)

@@ -8,6 +8,9 @@ from ways import surface
 
 from tfhub_blocks.compute.data.data_sources import open_source
 from tfhub_blocks.compute.data.item_tables import open_table
+from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, take_snapshot
+from tfhub_blocks.records.base.arrow_bounds import open_arrow
+from tfhub_blocks.records.base.parquet_bounds import read_groups
 from tfhub_blocks.records.formats.foreign_code import check_trusted
 
 way = surface("Foreign programs and data", "foreign")
@@ -114,6 +117,53 @@ def foreign_expanding_table(stand):
         table, path, compression="zstd", store_schema=False, dictionary_pagesize_limit=2**31 - 1
     )
     return lambda: list(open_table(path).read(["text"]))
+
+
+@way("give a compressed shard of a snapshot that expands to gigabytes")
+def foreign_compressed_shard(stand):
+    path = stand.folder / "00000.arrow"
+    table = pa.table({"content": pa.array([b"0" * 2**26], pa.binary())})
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(str(path), table.schema, options=options) as writer:
+        writer.write_table(table)
+
+    def take():
+        with pa.memory_map(str(path)) as source:
+            open_arrow(source, path)
+
+    return take
+
+
+@way("give predictions of some kilobytes whose lists expand to gigabytes")
+def foreign_expanding_list(stand):
+    path = stand.folder / "00000.parquet"
+    label = pa.DictionaryArray.from_arrays(pa.array([0] * 5000, pa.int32()), ["a" * 2**20])
+    lists = pa.ListArray.from_arrays(pa.array([0, 5000], pa.int32()), label)
+    table = pa.table({"top_labels": lists})
+    pq.write_table(
+        table, path, compression="zstd", store_schema=False, dictionary_pagesize_limit=2**31 - 1
+    )
+    return lambda: list(read_groups(path))
+
+
+@way("link from the folder of an encoder to a file outside of it")
+def foreign_encoder_link(stand):
+    pin = stand.graph("MatMul")
+    (stand.folder / "secret.txt").write_text("secret")
+    (stand.encoder / "assets").mkdir()
+    (stand.encoder / "assets" / "vocabulary").symlink_to("../../secret.txt")
+    return pin
+
+
+@way("write an address with a signature into the path column of a table")
+def foreign_signed_path(stand):
+    table = stand.folder / "table.csv"
+    signed = "https://ours.blob.core.windows.net/a/1.png?sv=1&sig=INVENTEDINVENTED"
+    table.write_text(f"path,label\n{signed},a\n")
+    (stand.folder / "snapshot").mkdir()
+    return lambda: take_snapshot(
+        table, stand.folder / "snapshot", SnapshotOptions(modality="image"), lambda *_: None
+    )
 
 
 @way("link from a class folder to a file outside of the source")

@@ -53,6 +53,11 @@ def register(encoder: Any) -> None:
     compare.add_argument(
         "--currency", default="EUR", metavar="C", help="currency of the price (default: EUR)"
     )
+    compare.add_argument(
+        "--follow-links",
+        action="store_true",
+        help="read files outside of the source to which links lead",
+    )
     compare.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     compare.set_defaults(command=_compare)
 
@@ -70,6 +75,7 @@ def _compare(options: argparse.Namespace) -> int:
             Path(temporary) / "draw",
             "encoder compare",
             Progress("items read"),
+            options.follow_links,
         )
         trials = _tried(options.folders, drawn)
     if options.json:

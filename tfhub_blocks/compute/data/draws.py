@@ -47,6 +47,7 @@ def draw(
     folder: Path,
     where: str,
     progress: Callable[[int, int | None], None],
+    follow_links: bool = False,
 ) -> Drawn:
     """Write a snapshot of a sample of a source into a new folder; all items are in ``train``.
 
@@ -62,13 +63,14 @@ def draw(
         folder: The folder of the snapshot; absent or empty.
         where: The command or step, for messages.
         progress: Called with the number of places read, and their total if known.
+        follow_links: True to read files outside of the source to which links lead.
 
     Raises:
         BlocksError: The source has an unknown layout, or the sample has fewer than two classes
             with two items each.
     """
     options = SnapshotOptions()
-    found = open_source(source, options.modality, options.respect_splits)
+    found = open_source(source, options.modality, options.respect_splits, follow_links=follow_links)
     smallest: Smallest = defaultdict(lambda: ([], set()))
     rejected = 0
     for number, (place, content, fault) in enumerate(read_contents(found, options.limits), 1):

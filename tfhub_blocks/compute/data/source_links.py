@@ -74,6 +74,7 @@ class SourceLinks:
             raise refusal(
                 f"{path!r} is a link that leads out of the source, to {printable(target)!r}",
                 "files in the source folder",
-                "Replace the link by the file, or set follow_links to true",
+                "Replace the link by the file, or set follow_links to true (`encoder compare`: pass"
+                " --follow-links)",
             )
         self.followed[path] = known_path(target)

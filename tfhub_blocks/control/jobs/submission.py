@@ -34,7 +34,7 @@ from tfhub_blocks.control.project.reachable_thresholds import check_given_snapsh
 from tfhub_blocks.control.project.run_requests import prepare_draft, prepare_job
 from tfhub_blocks.control.project.step_graph import Graph, Node, refuse_secrets
 from tfhub_blocks.control.project.tags import OPEN_TAG, TAG
-from tfhub_blocks.control.project.withdrawal_files import for_steps
+from tfhub_blocks.control.project.withdrawal_files import withdrawn_variables
 from tfhub_blocks.control.releases.release_names import replay_settings
 from tfhub_blocks.control.releases.release_replay import check_resolution, expectations
 from tfhub_blocks.control.releases.sent_jobs import check_sent
@@ -193,7 +193,7 @@ def prepare_made(
         **({"client_id": settings.client_id} if settings.client_id else {}),
         **({"prefix": profile.publish.prefix} if profile.publish.prefix else {}),
         **({"tags": dict(request.tags)} if request.tags else {}),
-        **({"withdrawn": withdrawn} if (withdrawn := for_steps("submit")) else {}),
+        **({"withdrawn": it} if (it := withdrawn_variables("submit")) else {}),
     }
     digests = {name: asset.digest for name, asset in assets.items()}
     costs = JobCosts(graph, profile, step_keys(graph, profile, digests, content))
@@ -223,9 +223,10 @@ def _promise(job: Any, lock: ReleaseLock, graph: Graph, profile: Profile) -> Non
     job.tags |= {f"{TAG}commit": lock.commit}
     for opened in (lock.open or {}).values():
         job.tags[OPEN_TAG] = f"{opened.name}:{opened.rule}"
+    withdrawn = withdrawn_variables("submit")
     for name, expected in expectations(lock, graph, profile).items():
         variables = {EXPECTED_VARIABLE: expected.as_text()}
-        job.jobs[name].environment_variables |= variables
+        job.jobs[name].environment_variables = {**profile.policies, **withdrawn, **variables}
 
 
 def _registered(graph: Graph, request: SubmissionRequest) -> Iterator[tuple[str, tuple[str, str]]]:

@@ -19,9 +19,8 @@ from tfhub_blocks.control.project.instance_counts import instance_count, role_of
 from tfhub_blocks.control.project.profiles import SERVERLESS, JobSettings, Profile
 from tfhub_blocks.control.project.step_graph import Graph, Node
 from tfhub_blocks.control.project.tags import PROFILE_TAG, TAG
-from tfhub_blocks.control.project.withdrawal_files import for_steps
+from tfhub_blocks.control.project.withdrawal_files import withdrawn_variables
 from tfhub_blocks.records.base.errors import BlocksError
-from tfhub_blocks.records.formats.withdrawals import VARIABLE as WITHDRAWN_VARIABLE
 
 VERSION_TAG = f"{TAG}version"
 PIPELINE_TAG = f"{TAG}pipeline"
@@ -61,12 +60,12 @@ def furnish_job(job: Any, graph: Graph, furnishing: Furnishing) -> None:
         VERSION_TAG: tfhub_blocks.__version__,
         **furnishing.tags,
     }
-    withdrawn = for_steps("submit")
-    variables = {WITHDRAWN_VARIABLE: withdrawn} if withdrawn else {}
+    withdrawn = withdrawn_variables("submit")
     for name, node in graph.nodes.items():
         _furnish(job.jobs[name], node, profile, settings)
-        if profile.policies or variables:
-            job.jobs[name].environment_variables = {**profile.policies, **variables}
+        if withdrawn:
+            own = job.jobs[name].environment_variables or {}
+            job.jobs[name].environment_variables = own | withdrawn
 
 
 def _furnish(job_node: Any, node: Node, profile: Profile, settings: JobSettings) -> None:
@@ -86,6 +85,8 @@ def _furnish(job_node: Any, node: Node, profile: Profile, settings: JobSettings)
     job_node.set_limits(timeout=node.timeout_s or role.timeout_s)
     if settings.identity:
         job_node.identity = _identity(node, role.compute == SERVERLESS, profile, settings)
+    if profile.policies:
+        job_node.environment_variables = profile.policies
 
 
 def _identity(node: Node, is_serverless: bool, profile: Profile, settings: JobSettings) -> Any:

@@ -9,7 +9,7 @@ from tfhub_blocks.control.repository.git_state import deleted_files
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import write_file
 from tfhub_blocks.records.base.project_folders import project_folder, taken_commit
-from tfhub_blocks.records.formats.withdrawals import Withdrawal, parse_withdrawal
+from tfhub_blocks.records.formats.withdrawals import VARIABLE, Withdrawal, parse_withdrawal
 from tfhub_blocks.records.formats.withdrawn import Withdrawn
 
 _MAX_BYTES = 64 * 2**20
@@ -54,13 +54,14 @@ def in_force(where: str) -> Withdrawn:
     return Withdrawn.of(read_withdrawals(where))
 
 
-def for_steps(where: str) -> str:
-    """Return the text of the variable in which steps get the withdrawals, or an empty text.
+def withdrawn_variables(where: str) -> dict[str, str]:
+    """Return the environment variable in which steps get the withdrawals, if there are any.
 
     Raises:
         BlocksError: A file is not an unchanged withdrawal, or the text is too long.
     """
-    return Withdrawn.for_steps(read_withdrawals(where)).as_text(where)
+    text = Withdrawn.for_steps(read_withdrawals(where)).as_text(where)
+    return {VARIABLE: text} if text else {}
 
 
 def keep_withdrawal(withdrawal: Withdrawal) -> Path:
