@@ -56,6 +56,8 @@ def test_job_keeps_its_terms_when_it_is_sent_and_its_times_when_it_ended(toy, az
         "idle_s": 120,
         "price_per_hour": 0.36,
         "expected_s": None,
+        "disk_per_hour": None,
+        "balancers_per_day": None,
     }
     assert record["steps"]["left"]["seconds"] == 0
     toy.main("status", job, "--wait")

@@ -1,6 +1,7 @@
 """Endpoints end by themselves: a schedule of Azure ML, whose step runs with nobody's login."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from loopback.resources import GROUP, WORKSPACE
@@ -57,7 +58,6 @@ INSTALL = ("deploy", "reap", "--install", "--profile", "ops")
 @pytest.fixture
 def ops(project, azure):
     """A project with a profile that reaps, in a workspace that has its clusters and environment."""
-    project.furnish(run=False)
     project.write("pipelines/profiles/ops.toml", PROFILE)
     project.write("pipelines/prices.toml", PRICES)
     assert project.main("compute", "apply", "--profile", "ops").status == 0
@@ -74,6 +74,12 @@ def test_schedule_deletes_what_has_ended_in_a_real_job(ops, azure, tmp_path):
         "  schedule tfhub-blocks-reap: created",
         "  at most 3.47 USD in 31 days: 31 runs of 0.1120",
     ]
+    made = azure.workspace.get("schedules/tfhub-blocks-reap")["systemData"]
+    for key in ("createdAt", "lastModifiedAt"):
+        made[key] = (datetime.now(UTC) - timedelta(days=2, minutes=30)).isoformat()
+    listed = ops.main("schedule", "list").out
+    assert "tfhub-blocks-reap: fires\n" in listed  # it is defined, by the profile
+    assert listed.count("Missed") >= 2
     azure.recorder.clear()
     again = ops.main(*INSTALL)
     assert again.out == installed.out.replace("created", "up to date")

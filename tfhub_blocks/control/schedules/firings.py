@@ -1,15 +1,21 @@
 """Schedules in the workspace: their frozen versions, and their started, failed and missed jobs."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tfhub_blocks.control.project.job_furnishing import PIPELINE_TAG
+from tfhub_blocks.control.project.profiles import read_profile
 from tfhub_blocks.control.project.schedule_files import read_definition, schedule_files
+from tfhub_blocks.control.project.tags import PROFILE_TAG, REAP_STEP
 from tfhub_blocks.control.project.triggers import Trigger
+from tfhub_blocks.control.schedules.reap_schedule import reap_trigger
 from tfhub_blocks.control.schedules.workspace_schedules import frozen_versions, job_identity
 from tfhub_blocks.control.workspace.azure_errors import told
 from tfhub_blocks.control.workspace.connection import Connection
+from tfhub_blocks.records.base.errors import BlocksError
 
 # The period that is searched for missed firings, and the permitted delay of a firing.
 LOOKED_BACK = timedelta(days=7)
@@ -52,25 +58,37 @@ def scheduled(connection: Connection, now: datetime) -> Iterator[Scheduled]:
     with told("schedule", "list"):
         found = list(connection.client.schedules.list())
     for schedule in sorted(found, key=lambda schedule: str(schedule.name)):
-        definition = read_definition(schedule.name) if schedule.name in known else None
+        defined = _defined_trigger(schedule, known)
         made = schedule.creation_context.last_modified_at or schedule.creation_context.created_at
         with told("schedule", schedule.name):
             jobs = list(connection.client.jobs.list(scheduled_job_name=schedule.name))
         fired = [_firing(schedule.name, job) for job in jobs]
         missed = (
-            _missed(definition.trigger, fired, max(made, now - LOOKED_BACK), now)
-            if definition is not None and schedule.is_enabled
+            _missed(defined, fired, max(made, now - LOOKED_BACK), now)
+            if defined is not None and schedule.is_enabled
             else []
         )
         newest = sorted([*fired, *missed], key=lambda firing: firing.time, reverse=True)
         yield Scheduled(
             schedule.name,
             bool(schedule.is_enabled),
-            definition is not None,
+            defined is not None,
             frozen_versions(schedule.create_job),
             tuple(firing for firing in newest if firing.time > now - LOOKED_BACK),
             job_identity(schedule),
         )
+
+
+def _defined_trigger(schedule: Any, known: Collection[str]) -> Trigger | None:
+    """Return when the project lets a schedule fire; None for a schedule that is not its own."""
+    if schedule.name in known:
+        return read_definition(schedule.name).trigger
+    tags = schedule.tags or {}
+    if tags.get(PIPELINE_TAG) != REAP_STEP:
+        return None
+    with suppress(BlocksError):  # the schedule was installed from a profile of another project
+        return reap_trigger(read_profile(str(tags.get(PROFILE_TAG, ""))))
+    return None
 
 
 def _firing(schedule: str, job: Any) -> Firing:
