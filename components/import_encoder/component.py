@@ -86,6 +86,7 @@ def import_encoder(
             name=pinned.name,
             loading=pinned.decisions.loading,
             **pinned.operations.facts(),
+            **pinned.assumed_facts(),
         )
         print((folder / PIN_NAME).read_text(encoding="utf-8"))
         print(
