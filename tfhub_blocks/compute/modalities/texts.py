@@ -1,5 +1,7 @@
 """Texts: rows of a table, in UTF-8."""
 
+# decision 95
+
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal

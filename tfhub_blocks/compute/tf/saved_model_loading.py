@@ -1,5 +1,7 @@
 """SavedModels in memory, in the four classes of object that loading returns."""
 
+# decision 95
+
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
