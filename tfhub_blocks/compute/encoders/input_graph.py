@@ -19,7 +19,7 @@ _UNCHANGED = frozenset(
     {"Identity", "Cast", "StopGradient", "Transpose", "ResizeBilinear", "ResizeNearestNeighbor"}
     | {"ResizeBicubic", "Reshape", "PreventGradient", "CheckNumerics", "EnsureShape", "Bitcast"}
 )
-_REVERSING = frozenset({"ReverseV2"})
+_REVERSING = frozenset({"ReverseV2", "StridedSlice", "GatherV2"})
 _ENDS = frozenset({"Identity", "Cast", "Reshape", "Squeeze"})
 _SLICES = frozenset({"StridedSlice", "Slice"})
 # The values that the first real layers of networks get, as (lowest, highest).
@@ -98,7 +98,7 @@ class EncoderGraph:
                 break
             (node,) = after
             inputs = [source.partition(":")[0] for source in data_inputs(node)]
-            if node.op in _REVERSING or (node.op in _UNCHANGED and inputs[0] == current):
+            if node.op in _REVERSING | _UNCHANGED and inputs[0] == current:
                 if node.op in _REVERSING and scale.size > 1:
                     scale, offset = scale[::-1], offset[::-1]
             else:
