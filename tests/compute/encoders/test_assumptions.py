@@ -12,12 +12,14 @@ from PIL import Image
 from tfhub_blocks.compute.encoders.encoder import load_pinned
 from tfhub_blocks.compute.encoders.pinning import pin_encoder
 from tfhub_blocks.compute.encoders.publisher_families import FAMILIES, find_family
+from tfhub_blocks.compute.extraction.extraction import Extraction
 from tfhub_blocks.compute.extraction.input_trials import (
     PINNED,
     clearly_better,
     could_be_better,
     input_trials,
 )
+from tfhub_blocks.compute.inference.engine_selection import take_sample
 from tfhub_blocks.compute.modalities.images import CAFFE, TORCH, Images
 from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.records.pins.pins import Decisions
@@ -142,6 +144,34 @@ def test_a_test_that_cannot_find_anything_is_left_out() -> None:
     targets = np.arange(40) % 2
     assert not could_be_better(np.eye(2)[targets], targets)
     assert could_be_better(np.random.default_rng(0).normal(size=(40, 3)), targets)
+
+
+class Labelled:
+    """As a snapshot: the contents and the classes of its items."""
+
+    def __init__(self, kind: str) -> None:
+        self.items, self.classes = stripes(kind)
+
+    def contents(self, rows: np.ndarray) -> list[tuple[str, bytes]]:
+        return [self.items[row] for row in rows]
+
+    def targets(self, rows: np.ndarray) -> np.ndarray:
+        return self.classes[rows]
+
+
+def test_extraction_warns_of_an_assumed_range_that_is_clearly_worse(tmp_path: Path) -> None:
+    save_network(tmp_path / "saved", "bytes", 0)
+    snapshot: Any = Labelled("bytes")
+    told = []
+    for name, facts in (("assumed", None), ("passed", "range=0:1"), ("right", "range=0:255")):
+        pin_encoder(str(tmp_path / "saved"), tmp_path / name, Decisions(), facts=facts)
+        encoder = load_pinned(tmp_path / name, "test")
+        sample = take_sample(encoder.computation(8, "test"), snapshot.items[:64])
+        told.append(Extraction(snapshot, encoder)._worse_assumption(sample))
+    assert told[1:] == [None, None]
+    assert told[0] is not None
+    assert "clearly worse than range=0:255: leave-one-out accuracy 0" in told[0]
+    assert told[0].endswith("pin the encoder again with --facts range=0:255")
 
 
 def test_alternatives_differ_from_the_pin_and_fit_the_channels() -> None:
