@@ -45,16 +45,18 @@ def import_encoder(
     unpinned: Input(
         type="string",
         enum=["accept", "refuse"],
+        optional=True,
         description="Treatment of an encoder without a pin: refuse it, or accept it and pin the "
-        "files as they are.",
-    ) = "refuse",
+        "files as they are. Without a value, the profile's encoder_policy decides: experiment "
+        "accepts it, production refuses it.",
+    ) = None,
     facts: Input(
         type="string",
         optional=True,
         description=(
             "Facts that a SavedModel without a pin does not contain, as NAME=VALUE separated by "
-            "commas: size_px=96:96, range=-1:1, rate_hz=16000, output=NAME, pooling=mean; "
-            "allow_op=NAME allows an operation that does more than compute."
+            "commas: size_px=96:96, range=-1:1, rate_hz=16000, signature=NAME, output=NAME, "
+            "pooling=mean; allow_op=NAME allows an operation that does more than compute."
         ),
     ) = None,
     follow_links: Input(
@@ -65,28 +67,28 @@ def import_encoder(
 ):
     """Copy, verify, load and describe a pretrained encoder."""
     with step(import_encoder, locals()) as run:
-        from tfhub_blocks.compute.encoders.encoder_import import (
-            ImportRequest,
-            import_saved_model,
-            links_out,
-        )
-        from tfhub_blocks.compute.encoders.encoder_policy import check_decisions, check_handle
+        from tfhub_blocks.compute.encoders import encoder_import, encoder_policy
 
-        check_handle(handle or "", "import_encoder")
+        where = "import_encoder"
+        encoder_policy.check_handle(handle or "", where)
         folder = run.begin_output("encoder", FORMAT)
-        request = ImportRequest(source, handle, pin, unpinned, facts, follow_links)
-        if source and (links := links_out(source)):
+        if source and (links := encoder_import.links_out(source)):
             run.facts["followed_links"] = links
-        pinned = import_saved_model(request, folder)
-        check_handle(pinned.handle, "import_encoder")
-        check_decisions(pinned.decisions, "import_encoder")
+        unpinned = unpinned or encoder_policy.treatment(where)
+        request = encoder_import.ImportRequest(source, handle, pin, unpinned, facts, follow_links)
+        pinned = encoder_import.import_saved_model(request, folder)
+        encoder_policy.check_handle(pinned.handle, where)
+        encoder_policy.check_decisions(pinned.decisions, where)
         run.facts.update(
             digest=pinned.digest,
             handle=pinned.handle,
             name=pinned.name,
             loading=pinned.decisions.loading,
             **pinned.operations.facts(),
+            **pinned.assumed_facts(),
         )
+        for note in pinned.notes or ():
+            run.warn(note)
         print((folder / PIN_NAME).read_text(encoding="utf-8"))
         print(
             f"{pinned.name}: {pinned.modality} encoder, {pinned.output.dimension} features, "

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from tfhub_blocks.compute.encoders.encoder_policy import treatment
 from tfhub_blocks.records.pins.pins import Decisions, read_pin
 
 PRODUCTION = {"TFHUB_BLOCKS_ENCODER_POLICY": "production"}
@@ -73,3 +74,9 @@ def test_an_unknown_policy_is_told(imported):
         "error: [import_encoder > TFHUB_BLOCKS_ENCODER_POLICY] 'prodction' is not a known policy. "
         "Expected one of experiment, production. Did you mean 'production'?\n",
     )
+
+
+def test_a_profile_gives_one_answer_about_an_encoder_without_a_pin(monkeypatch):
+    for policy, answer in (("experiment", "accept"), ("production", "refuse"), ("", "refuse")):
+        monkeypatch.setenv("TFHUB_BLOCKS_ENCODER_POLICY", policy)
+        assert treatment("import_encoder") == answer

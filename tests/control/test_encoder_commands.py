@@ -41,6 +41,18 @@ def test_pin_writes_what_the_encoder_is_and_what_was_decided(project, small, gol
     assert [path.name for path in Path("encoders").iterdir()] == ["lite"]
 
 
+def test_repeated_facts_add_up(project, small):
+    facts = ["--facts", "range=-1:1", "--facts", "licence=MIT, background=0:0:0"]
+    assert project.main("encoder", "pin", "small", "--to", "encoders/x", *facts).status == 0
+    pin = read_pin(Path("encoders/x/encoder.toml"))
+    assert (pin.input["range"], pin.input["background"], pin.licence) == ([-1, 1], [0, 0, 0], "MIT")
+    outcome = project.main(
+        "encoder", "pin", "small", "--to", "encoders/y", *facts, "--facts", "range=0:1"
+    )
+    assert outcome.status == 2
+    assert "[facts > range] the fact range is [-1, 1] and [0, 1]" in outcome.err
+
+
 def test_what_is_not_decided_is_told_and_stays_open(project, small, golden):
     with tarfile.open("small.tar.gz", "w:gz") as tar:
         tar.add(small, "small")

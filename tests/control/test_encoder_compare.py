@@ -95,6 +95,15 @@ def test_ranks_encoders_and_says_what_each_costs(compare, golden):
     golden("encoder_compare", normal(outcome.out) + normal(outcome.err))
 
 
+def test_assumptions_about_the_input_are_tried(compare):
+    outcome = compare("colours", "--assumptions")
+    assert outcome.status == 0
+    assert "encoders/colours, by the assumption about its input:\n" in outcome.out
+    assert re.search(r"\n  as pinned +1\.000 \[", outcome.out)
+    assert "\n  range=0:255,channels=bgr,mean=103.939:116.779:123.68 " in outcome.out
+    assert outcome.out.endswith("no other assumption is clearly better\n")
+
+
 def test_record_agrees_with_itself(compare):
     outcome = compare("brightness", "colours", "--json", price_per_hour=0.9, currency="USD")
     record = json.loads(outcome.out)

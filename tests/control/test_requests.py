@@ -7,6 +7,7 @@ WRONG = {
     "unknown_setting": ["run", "toy", "--set", "source=src", "--set", "cuont=3"],
     "setting_without_value": ["run", "toy", "--set", "source"],
     "missing_input": ["run", "toy"],
+    "setting_twice": ["run", "toy", "--set", "count=3", "--set", "count=4"],
     "input_not_there": ["run", "toy", "--set", "source=nowhere"],
     "input_is_a_file": ["run", "toy", "--set", "source=src/word"],
     "no_such_home": ["run", "toy", "--set", "source=~nobody-of-that-name/x"],

@@ -58,6 +58,11 @@ def register(encoder: Any) -> None:
         action="store_true",
         help="read files outside of the source to which links lead",
     )
+    compare.add_argument(
+        "--assumptions",
+        action="store_true",
+        help="try other assumptions about the input of each encoder as well",
+    )
     compare.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     compare.set_defaults(command=_compare)
 
@@ -77,7 +82,7 @@ def _compare(options: argparse.Namespace) -> int:
             Progress("items read"),
             options.follow_links,
         )
-        trials = _tried(options.folders, drawn)
+        trials = _tried(options.folders, drawn, options.assumptions)
     if options.json:
         print(json.dumps(_record(drawn, trials, options), indent=1, ensure_ascii=False))
     elif trials:
@@ -97,7 +102,7 @@ def _check(options: argparse.Namespace) -> None:
             raise BlocksError("encoder compare", option, problem, expected, remedy)
 
 
-def _tried(folders: Sequence[Path], drawn: "Drawn") -> list["EncoderTrial"]:
+def _tried(folders: Sequence[Path], drawn: "Drawn", with_assumptions: bool) -> list["EncoderTrial"]:
     """Try each encoder, and return the trials in the order of their ranks.
 
     An encoder that cannot be tried is left out, and its error is printed.
@@ -113,7 +118,7 @@ def _tried(folders: Sequence[Path], drawn: "Drawn") -> list["EncoderTrial"]:
     for folder in folders:
         print(f"{folder}:")
         try:
-            trials.append(tried(folder, drawn, Progress("items")))
+            trials.append(tried(folder, drawn, Progress("items"), with_assumptions))
         except BlocksError as error:
             print(f"{ERROR_PREFIX}{error}", file=sys.stderr)
     return ranked(trials)
@@ -160,6 +165,24 @@ def _lines(
             f"{manifest.items} items are too few to decide between {first.encoder} and "
             f"{', '.join(close)}"
         )
+    for trial in trials if options.assumptions else ():
+        lines += _assumption_lines(trial)
+    return lines
+
+
+def _assumption_lines(trial: "EncoderTrial") -> list[str]:
+    """Return the accuracy under each assumption about an encoder's input."""
+    from tfhub_blocks.compute.extraction.input_trials import worse_text
+
+    if len(trial.inputs) < 2:
+        return [f"{trial.encoder}: no other assumption about the input is common"]
+    width = max(len(each.name) for each in trial.inputs)
+    lines = [f"{trial.encoder}, by the assumption about its input:"]
+    lines += [
+        f"  {each.name.ljust(width)}  {_interval(each.answer.accuracy, 3)}" for each in trial.inputs
+    ]
+    worse = worse_text(trial.inputs)
+    lines.append(f"warning: {worse}" if worse else "  no other assumption is clearly better")
     return lines
 
 
@@ -187,10 +210,22 @@ def _record(
                 "price_per_1000_items": (
                     None if options.price_per_hour is None else _money(trial, options)
                 ),
+                **_assumptions(trial),
             }
             for number, trial in enumerate(trials)
         ],
     }
+
+
+def _assumptions(trial: "EncoderTrial") -> dict[str, Any]:
+    from tfhub_blocks.compute.extraction.input_trials import worse_text
+
+    if not trial.inputs:
+        return {}
+    ranks = [
+        {"facts": each.name, "accuracy": each.answer.accuracy.as_dict()} for each in trial.inputs
+    ]
+    return {"assumptions": ranks, "worse_assumption": worse_text(trial.inputs)}
 
 
 def _money(trial: "EncoderTrial", options: argparse.Namespace) -> float:

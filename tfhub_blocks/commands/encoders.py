@@ -3,7 +3,7 @@
 import argparse
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -52,8 +52,11 @@ def register(commands: Any) -> None:
     )
     pin.add_argument(
         "--facts",
+        action="append",
+        default=[],
         metavar="F",
-        help="facts that the SavedModel does not contain, such as size_px=96:96, range=-1:1",
+        help="facts that the SavedModel does not contain, such as size_px=96:96, range=-1:1; "
+        "repeatable",
     )
     pin.add_argument(
         "--allow-op",
@@ -122,7 +125,7 @@ def _pin(options: argparse.Namespace) -> int:
     from tfhub_blocks.records.pins.encoder_decisions import undecided
     from tfhub_blocks.records.pins.handles import is_mutable
 
-    _refuse_secrets({"HANDLE": options.handle, "--facts": options.facts or ""})
+    _refuse_secrets({"HANDLE": options.handle, "--facts": ",".join(options.facts)})
     given = {name: getattr(options, name) for name in _DECISIONS if getattr(options, name)}
     given["latency_budget_ms"] = options.latency_budget_ms
     decisions = Decisions(**(_asked(given) if sys.stdin.isatty() else given))
@@ -145,6 +148,9 @@ def _pin(options: argparse.Namespace) -> int:
     print(f"{options.to}: {_summary(pin)}, digest {pin.digest}")
     for name, target in links.items():
         _warn(f"{name} was read through a link from outside of the folder, {target}")
+    print("\n".join(_input_lines(pin)))
+    for note in pin.notes or ():
+        _warn(note)
     if pin.operations.allowed:
         _warn(f"the pin allows {pin.operations.allowed_text}")
     for name in undecided(decisions):
@@ -156,11 +162,19 @@ def _pin(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _input_lines(pin: Pin) -> Iterator[str]:
+    """Yield the way in which an encoder is called, and each assumption about its input."""
+    if pin.calling and pin.calling.signature:
+        yield f"  {'signature':<11} {pin.calling.signature}"
+    for name, value in ((pin.calling and pin.calling.switches) or {}).items():
+        yield f"  {name:<11} {value} (turns training off)"
+    for name, each in (pin.assumptions or {}).items():
+        yield f"  {name:<11} {each.text}"
+
+
 def _facts(options: argparse.Namespace) -> str | None:
-    if not options.allow_op:
-        facts: str | None = options.facts
-        return facts
-    return ",".join([*filter(None, [options.facts]), f"allow_op={':'.join(options.allow_op)}"])
+    allowed = [f"allow_op={':'.join(options.allow_op)}"] if options.allow_op else []
+    return ",".join([*filter(None, options.facts), *allowed]) or None
 
 
 def _asset(handle: str, folder: Path) -> Path | None:
@@ -226,6 +240,13 @@ def _show(options: argparse.Namespace) -> int:
         print(f"  {title:<11} {text}")
     if pin.operations.allowed:
         print(f"  {'allowed':<11} {pin.operations.allowed_text}")
+    for note in pin.notes or ():
+        print(f"  {'note':<11} {note}")
+    print("assumptions about the input")
+    if pin.assumptions is None:
+        told = ", ".join(f"{name} {value}" for name, value in pin.input.items())
+        print(f"  {told}; an early version wrote the pin without sources")
+    print("\n".join(_input_lines(pin)))
     for name, value, meaning in explained(pin.decisions, _size(pin), _load(options.folder, pin)):
         print(f"{name} = {value}")
         print(f"  start-up    {meaning.start_up}")

@@ -142,7 +142,7 @@ def _sent(options: argparse.Namespace) -> "Job":
     # Before the slow import of azure-ai-ml: most wrong requests are found without it.
     from tfhub_blocks.control.project.profiles import load_profile
     from tfhub_blocks.control.releases.release_names import find_lock
-    from tfhub_blocks.control.repository.catalog import find_pipeline, pipeline_files, split_word
+    from tfhub_blocks.control.repository.catalog import find_pipeline, pipeline_files, split_words
 
     path = None if options.pipeline in pipeline_files() else find_lock(options.pipeline)
     if path is None:
@@ -153,7 +153,7 @@ def _sent(options: argparse.Namespace) -> "Job":
         _refuse_beside_lock(options)
         profile = load_profile(options.profile)
     warn_of_prices([profile])
-    register = dict(split_word("submit", "--register", word) for word in options.register)
+    register = split_words("submit", "--register", options.register)
 
     from tfhub_blocks.control.jobs.submission import SubmissionRequest, prepare, submit
     from tfhub_blocks.control.jobs.submitted_jobs import Job

@@ -114,11 +114,11 @@ def _lock(options: argparse.Namespace) -> int:
 def _write(options: argparse.Namespace) -> int:
     from tfhub_blocks.control.project.profiles import load_profile
     from tfhub_blocks.control.releases.release_names import check_name
-    from tfhub_blocks.control.repository.catalog import find_pipeline, split_word
+    from tfhub_blocks.control.repository.catalog import find_pipeline, split_words
 
     find_pipeline(options.what)
     check_name(options.name)
-    names = dict(split_word("lock", "--data", word) for word in options.data)
+    names = split_words("lock", "--data", options.data)
     if options.from_run is None:
         profile = load_profile(options.profile or "local")
 

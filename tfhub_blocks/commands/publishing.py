@@ -84,10 +84,10 @@ def add_workspace(parser: argparse.ArgumentParser) -> None:
 
 
 def _publish(options: argparse.Namespace) -> int:
-    from tfhub_blocks.control.repository.catalog import split_word
+    from tfhub_blocks.control.repository.catalog import split_words
 
-    words = (split_word("publish", "--data", word) for word in options.data)
-    data = {name: Path(path) for name, path in words}
+    words = split_words("publish", "--data", options.data)
+    data = {name: Path(path) for name, path in words.items()}
     profiles = [options.profile] if options.profile else []
     from tfhub_blocks.control.project.committed_sources import production_sources
 

@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
-from tfhub_blocks.compute.tf.saved_model_loading import PREPROCESSOR_FOLDER
 from tfhub_blocks.compute.tf.saved_model_writing import save_module
 from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.records.base.errors import BlocksError
-from tfhub_blocks.records.pins.pins import Pin
+from tfhub_blocks.records.pins.pins import PREPROCESSOR_FOLDER, Pin
 from tfhub_blocks.samples.pinned_samples import write_pinned
 from tfhub_blocks.samples.wordpiece import WordPiece
 

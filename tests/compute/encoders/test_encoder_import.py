@@ -200,15 +200,10 @@ def unfit_models() -> dict[str, tuple]:
             ids,
             ids,
         ),
-        "one channel": (
+        "four channels": (
             lambda x: tf.reduce_mean(x, [1, 2]),
-            r"inputs float32\[None, 32, 32, 1\]",
-            tf.TensorSpec([None, 32, 32, 1], tf.float32),
-        ),
-        "one at a time": (
-            lambda x: tf.reduce_mean(x, [1, 2]),
-            r"float32\[1, 32, 32, 3\]",
-            tf.TensorSpec([1, 32, 32, 3], tf.float32),
+            r"inputs float32\[None, 32, 32, 4\]",
+            tf.TensorSpec([None, 32, 32, 4], tf.float32),
         ),
     }
 

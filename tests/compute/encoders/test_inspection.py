@@ -126,7 +126,10 @@ def test_frame_outputs_of_images_are_pooled_if_that_is_told(tmp_path: Path) -> N
             frames,
             WAVEFORM,
             None,
-            "rate_hz] this SavedModel takes audio, but does not state its rate",
+            "rate_hz, output] this SavedModel takes audio, but does not state its rate_hz; and "
+            "this SavedModel has several outputs (0 float32[None, 5], 1 float32[None, 2]), and "
+            "none has a usual name. Expected the facts rate_hz and output. Pass the facts rate_hz "
+            "and output: rate_hz=VALUE",
         ),
         (
             frames,
@@ -188,12 +191,6 @@ def test_frame_outputs_of_images_are_pooled_if_that_is_told(tmp_path: Path) -> N
             IMAGES,
             "range",
             "range] 'range' has no name or no value. Expected NAME=VALUE",
-        ),
-        (
-            lambda x: tf.reduce_mean(tf.cast(x, tf.float32), [1, 2]),
-            tf.TensorSpec([None, 32, 32, 3], tf.uint8),
-            None,
-            "serve as an encoder: it has inputs uint8[None, 32, 32, 3]. Expected an input of",
         ),
         (
             lambda x: tf.reduce_mean(x, [1]),
@@ -322,6 +319,12 @@ def test_facts_are_numbers_words_and_pairs() -> None:
         "rate_hz": 16000,
     }
     assert parse_facts(None) == {}
+    assert parse_facts("allow_op=A:B,output=x,allow_op=B:C,output=x") == {
+        "allow_op": ["A", "B", "C"],
+        "output": "x",
+    }
+    with pytest.raises(BlocksError, match=r"range\] the fact range is \[0, 1\] and \[0, 255\]"):
+        parse_facts("range=0:1,range=0:255")
 
 
 def test_an_encoder_need_not_take_an_empty_text_to_be_pinned() -> None:

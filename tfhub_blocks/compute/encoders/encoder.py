@@ -1,7 +1,7 @@
 """Encoders: pretrained SavedModels, which are verified, loaded and called here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,18 @@ class Encoder:
         """
         return self.input.describe()
 
+    def alternatives(self) -> dict[str, "Encoder"]:
+        """Return the encoder under other assumptions about its input, by their facts."""
+        return {name: replace(self, input=it) for name, it in self.input.alternatives().items()}
+
+    @property
+    def is_input_assumed(self) -> bool:
+        """True if nobody declared how pixels are scaled, and the graph does not show it."""
+        made = self.pin.assumptions
+        return self.pin.modality == "image" and (
+            made is not None and "range" in made and made["range"].source == "assumed"
+        )
+
     def prepare(self, contents: Sequence[bytes]) -> Any:
         """Return the argument of ``features`` for the contents of items.
 
@@ -132,11 +144,20 @@ def load_pinned(folder: Path, where: str) -> Encoder:
     saved_model = pinned_saved_model(pin, folder, where)
     import_packages(pin.operations.packages, where)
     encoder_input = read_input(pin.modality, pin.input, str(folder / PIN_NAME))
-    encoder = Encoder(
-        pin, encoder_input, load_object(saved_model, where, pin.operations.allowed or ())
-    )
+    encoder = Encoder(pin, encoder_input, load_as_pinned(pin, saved_model, where))
     check_golden(pin.golden, golden_outputs(encoder.encode(encoder_input.samples())), where)
     return encoder
+
+
+def load_as_pinned(pin: Pin, saved_model: Path, where: str) -> SavedObject:
+    """Load the SavedModel of a pin with the signature and the sample rate that the pin states."""
+    return load_object(
+        saved_model,
+        where,
+        pin.operations.allowed or (),
+        signature=pin.calling.signature if pin.calling else None,
+        rate_hz=pin.input.get("rate_hz"),
+    )
 
 
 def read_input(name: str, record: Mapping[str, Any], where: str) -> Modality:

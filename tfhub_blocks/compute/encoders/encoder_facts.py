@@ -11,6 +11,8 @@ from tfhub_blocks.records.base.redaction import has_secret
 from tfhub_blocks.records.pins.pins import PIN_NAME, Pin
 
 LONGEST_TOLD = 200
+# Facts of which each value counts.
+ADDING = ("allow_op",)
 
 
 def check_facts(pin: Pin, inspected: Pin, where: str) -> None:
@@ -38,10 +40,12 @@ def check_facts(pin: Pin, inspected: Pin, where: str) -> None:
 def parse_facts(text: str | None) -> dict[str, Any]:
     """Parse facts about an encoder: ``NAME=VALUE`` or ``NAME=VALUE:VALUE``, separated by commas.
 
-    A value that looks like a number is a number: ``size_px=96:96, range=-1:1, output=note``.
+    A value that looks like a number is a number: ``size_px=96:96, range=-1:1, output=note``. The
+    values of a repeated ``allow_op`` add up.
 
     Raises:
-        BlocksError: A part has no name or no value, or contains a credential.
+        BlocksError: A part has no name or no value, contains a credential, or sets a fact again to
+            another value.
     """
     facts: dict[str, Any] = {}
     for part in filter(None, (part.strip() for part in (text or "").split(","))):
@@ -59,17 +63,27 @@ def parse_facts(text: str | None) -> dict[str, Any]:
                 f"Leave the credential out of {name}",
             )
         values = [_number(word) for word in value.split(":")]
-        facts[name] = values if len(values) > 1 else values[0]
+        given = values if len(values) > 1 else values[0]
+        if name in ADDING and name in facts:
+            before = facts[name] if isinstance(facts[name], list) else [facts[name]]
+            given = list(dict.fromkeys([*before, *values]))
+        elif facts.get(name, given) != given:
+            problem = f"the fact {name} is {_short(facts[name])} and {_short(given)}"
+            remedy = f"Pass {name} once"
+            raise BlocksError("facts", name, problem, "one value", remedy)
+        facts[name] = given
     return facts
 
 
 def told_facts(pin: Pin) -> dict[str, Any]:
     """Return the facts of a pin that its SavedModel does not contain, or must not contradict."""
     output = {"output": pin.output.key} if pin.output.key is not None else {}
+    calling = {"signature": pin.calling.signature} if pin.calling and pin.calling.signature else {}
     allowed = {"allow_op": list(pin.operations.allowed)} if pin.operations.allowed else {}
     return {
         **pin.input,
         **output,
+        **calling,
         "pooling": pin.output.pooling,
         "licence": pin.licence,
         **allowed,
@@ -81,6 +95,7 @@ def _facts(pin: Pin) -> dict[str, Any]:
     facts = {key: record[key] for key in ("loaded_class", "modality")}
     for table in ("input", "output", "training", "operations"):
         facts |= {f"{table}.{key}": value for key, value in record[table].items()}
+    facts |= {f"calling.{key}": value for key, value in record.get("calling", {}).items()}
     return facts
 
 

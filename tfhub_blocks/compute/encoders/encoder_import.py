@@ -18,6 +18,7 @@ from tfhub_blocks.records.base.redaction import redacted
 from tfhub_blocks.records.pins.handles import canonical_handle
 from tfhub_blocks.records.pins.pins import (
     PIN_NAME,
+    PREPROCESSOR_FOLDER,
     SAVED_MODEL_FOLDER,
     SAVED_MODEL_NAME,
     Pin,
@@ -28,6 +29,8 @@ from tfhub_blocks.records.pins.pins import (
 )
 
 WHERE = "import_encoder"
+# Names of inputs by which an encoder of tokens is known.
+TOKEN_NAMES = (b"input_word_ids", b"input_ids", b"input_mask", b"attention_mask", b"token_ids")
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def import_saved_model(request: ImportRequest, folder: Path) -> Pin:
                 LOCAL_SOURCES if request.source else REMOTE_SOURCES,
                 pin,
             )
-            files = copy_files(fetched, copy)
+            files = {**copy_files(fetched, copy), **_preprocessor(fetched, copy, request)}
     if pin is None:
         pin = _new_pin(request, saved_model, files)
         pin.write(folder / PIN_NAME)
@@ -128,6 +131,30 @@ def refuse_links(source: str) -> None:
 def known_text(path: str) -> str:
     """Return a path as records keep it: without a credential, and valid in any file."""
     return redacted(path.encode("utf-8", "backslashreplace").decode())
+
+
+def _preprocessor(fetched: Path, copy: Path, request: ImportRequest) -> dict[str, PinnedFile]:
+    """Copy the preprocessor that lies beside an encoder of tokens, and return its files."""
+    inside = copy / PREPROCESSOR_FOLDER
+    if inside.exists() or not (copy / SAVED_MODEL_NAME).is_file():
+        return {}
+    content = (copy / SAVED_MODEL_NAME).read_bytes()
+    if not any(name in content for name in TOKEN_NAMES):
+        return {}
+    near = [*fetched.iterdir(), *fetched.resolve().parent.iterdir()]
+    found = sorted(
+        path
+        for path in near
+        if re.search(r"pre_?process|tokeni[sz]er", path.name, re.IGNORECASE)
+        and (path / SAVED_MODEL_NAME).is_file()
+        and path.resolve() != fetched.resolve()
+    )
+    if len(found) != 1:
+        return {}
+    if not request.follow_links:
+        refuse_links(str(found[0]))
+    files = copy_files(found[0], inside)
+    return {f"{PREPROCESSOR_FOLDER}/{name}": file for name, file in files.items()}
 
 
 def _not_one(request: ImportRequest) -> BlocksError:

@@ -34,6 +34,15 @@ def check_handle(handle: str, where: str) -> None:
         )
 
 
+def treatment(where: str) -> str:
+    """Return the treatment of an encoder without a pin, if the request does not state it.
+
+    Raises:
+        BlocksError: The policy is unknown.
+    """
+    return "accept" if _is_experiment(where) else "refuse"
+
+
 def check_decisions(decisions: Decisions, where: str) -> None:
     """Refuse an encoder with an open decision, except in an experiment.
 

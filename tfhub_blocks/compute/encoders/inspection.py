@@ -1,23 +1,41 @@
 """Inspection: from a SavedModel to a pin that states its input, output and needs."""
 
-from collections.abc import Mapping
-from dataclasses import MISSING, fields, replace
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 
+from tfhub_blocks.compute.encoders import item_check
 from tfhub_blocks.compute.encoders.encoder import Encoder, output_of, read_input, vectors_of
 from tfhub_blocks.compute.encoders.golden import TOLERANCE, golden_outputs
+from tfhub_blocks.compute.encoders.input_facts import (
+    MissingFact,
+    SeenInput,
+    check_missing,
+    input_facts,
+)
+from tfhub_blocks.compute.encoders.input_graph import EncoderGraph
+from tfhub_blocks.compute.encoders.item_check import HALF_TOLERANCE, item_fault
 from tfhub_blocks.compute.encoders.licences import find_licence
+from tfhub_blocks.compute.encoders.publisher_families import Family, find_family
+from tfhub_blocks.compute.encoders.refused_forms import (
+    failure_remedy,
+    reason_line,
+    refusal_remedy,
+)
 from tfhub_blocks.compute.modalities import MODALITIES
 from tfhub_blocks.compute.modalities.modality import Modality
+from tfhub_blocks.compute.modalities.sounds import Sounds
+from tfhub_blocks.compute.modalities.texts import FILE_OPERATIONS
 from tfhub_blocks.compute.tf.flat_graph import trainable_order
+from tfhub_blocks.compute.tf.graph_causes import dependence_causes
 from tfhub_blocks.compute.tf.model_check import check_saved_model
 from tfhub_blocks.compute.tf.operations import read_operations
 from tfhub_blocks.compute.tf.saved_model_loading import (
+    SIGNATURES,
     SavedObject,
-    first_line,
     load_object,
     told_tensor,
     unfit,
@@ -26,6 +44,7 @@ from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 from tfhub_blocks.records.pins.pins import (
     SAVED_MODEL_NAME,
+    Calling,
     EncoderOutput,
     Golden,
     Pin,
@@ -38,7 +57,8 @@ from tfhub_blocks.records.pins.pins import (
 # The outputs of TF Hub's common signatures that are meant for transfer learning.
 OUTPUT_KEYS = ("default", "pooled_output", "embedding", "embeddings")
 # The facts of any encoder, in addition to the keys of its modality's input.
-OUTPUT_FACTS = ("output", "pooling", "licence", "allow_op")
+OUTPUT_FACTS = ("output", "pooling", "licence", "allow_op", "signature")
+_SAMPLES = "sample items"
 
 
 def inspect_encoder(
@@ -59,31 +79,46 @@ def inspect_encoder(
 
     Raises:
         BlocksError: TensorFlow cannot load the SavedModel, the SavedModel returns no vector for
-            each item of any modality, or the facts do not fit.
+            each item of any modality, an item's features depend on other items, or the facts do
+            not fit.
     """
     allowed = _allowed(told)
     for path in sorted(saved_model.rglob(SAVED_MODEL_NAME)):
         check_saved_model(path.parent, name, allowed)
     operations = replace(read_operations(saved_model, name), allowed=allowed or None)
-    loaded = load_object(saved_model, name, allowed)
-    modality, spec, record = _recognised(loaded, told, name)
-    key, training = _traced(loaded, spec, told.get("output"), name)
-    output = EncoderOutput(1, key, _pooling(told, modality, name))
+    known = find_family(handle, ())
+    rate_hz = told.get("rate_hz", known.facts.get("rate_hz") if known else None)
+    signature = str(told["signature"]) if "signature" in told else None
+    loaded = load_object(saved_model, name, allowed, signature, rate_hz)
+    family = find_family(handle, [variable.name for variable in loaded.variables])
+    seen = _recognised(loaded, operations.used, name)
+    facts, missing = input_facts(seen, told, family, OUTPUT_FACTS, name)
+    if not missing:
+        encoder_input = read_input(seen.modality.name, facts.record, name)
+    key = None
+    if not (missing and loaded.takes_rate):
+        key, open_output = _output_key(seen.outputs, told.get("output"), family, name)
+        missing += open_output
+    check_missing(missing, name)
+    output = EncoderOutput(1, key, _pooling(told, seen.modality, name))
     pin = Pin(
         name=name,
         handle=handle,
         digest=files_digest(files),
         loaded_class=loaded.loaded_class,
-        modality=modality.name,
+        modality=seen.modality.name,
         licence=str(told.get("licence", find_licence(saved_model))),
-        input=record,
+        input=facts.record,
         output=output,
-        training=training,
+        training=_training(loaded, seen.spec, encoder_input, key),
         operations=operations,
         golden=Golden((), TOLERANCE, tf.__version__),
         files=files,
+        calling=_calling(loaded),
+        assumptions=facts.assumptions,
     )
-    return _tried(pin, loaded, saved_model)
+    tensors = tf.nest.pack_sequence_as(seen.outputs, list(seen.function.outputs))
+    return _tried(pin, loaded, saved_model, EncoderGraph(seen.function, output_of(tensors, key)))
 
 
 def _allowed(told: Mapping[str, Any]) -> tuple[str, ...]:
@@ -91,51 +126,40 @@ def _allowed(told: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(map(str, given if isinstance(given, list | tuple) else (given,)))
 
 
-def _recognised(
-    loaded: SavedObject, told: Mapping[str, Any], where: str
-) -> tuple[type[Modality], Any, dict[str, Any]]:
-    """Return the modality of an encoder, the spec of its input, and the pin's table ``input``."""
+def _calling(loaded: SavedObject) -> Calling | None:
+    """Return the way in which an encoder is called, or None for the way of early versions."""
+    switches = {
+        name: value.numpy().item() if tf.is_tensor(value) else value
+        for name, value in loaded.switches.items()
+        if name != "training"
+    }
+    if loaded.signature is None and not switches:
+        return None
+    return Calling(loaded.signature, switches or None)
+
+
+def _recognised(loaded: SavedObject, used: Collection[str], where: str) -> SeenInput:
+    """Return the modality of an encoder with its input and outputs."""
     for spec in loaded.specs:
+        function = None
+        operations: Collection[str] = ()
+        if spec.dtype == tf.string and FILE_OPERATIONS.intersection(used):
+            function = traced(loaded.call).get_concrete_function(spec)
+            operations = EncoderGraph(function, None).operations
         for modality in MODALITIES.values():
-            found = modality.recognise(spec)
+            found = modality.recognise(spec, operations)
             if found is not None:
-                return modality, spec, _input(modality, *found, told, where)
-    raise unfit(where, loaded.told)
+                function = function or traced(loaded.call).get_concrete_function(spec)
+                return SeenInput(modality, spec, *found, function)
+        if operations:
+            raise unfit(where, f"a string input {_files_text(operations)}")
+    raise unfit(where, loaded.told, refusal_remedy(loaded))
 
 
-def _input(
-    modality: type[Modality],
-    stated: Mapping[str, Any],
-    usual: Mapping[str, Any],
-    told: Mapping[str, Any],
-    where: str,
-) -> dict[str, Any]:
-    own = {field.name: field.default for field in fields(modality)}
-    for key, value in told.items():
-        known = [*own, *OUTPUT_FACTS]
-        if key not in known:
-            problem, expected = f"{key} is no fact of {modality.name}", f"one of {', '.join(known)}"
-            remedy = nearest(key, known) or f"Leave {key} out of the facts"
-            raise BlocksError(where, key, problem, expected, remedy)
-        if key in stated and value != stated[key]:
-            expected = f"{stated[key]}, as the SavedModel states"
-            remedy = f"Leave {key} out of the facts"
-            raise BlocksError(where, key, f"the fact {key} is {value}", expected, remedy)
-    given = {**usual, **{key: told[key] for key in own if key in told}, **stated}
-    for key, default in own.items():
-        if key not in given and default is MISSING:
-            raise BlocksError(
-                where,
-                key,
-                f"this SavedModel takes {modality.name}, but does not state its {key}",
-                f"the fact {key}",
-                f"Pass the fact {key}=VALUE, with the value from the publisher's page",
-            )
-        # Pins of earlier versions lack newer facts, and stay equal.
-        if key not in modality.implied:
-            given.setdefault(key, default)
-    read_input(modality.name, given, where)
-    return given
+def _files_text(operations: Collection[str]) -> str:
+    if any(name.startswith("Parse") for name in operations):
+        return "of serialized tf.Example records"
+    return "of encoded sounds or records" if "DecodeWav" in operations else "of encoded records"
 
 
 def _pooling(told: Mapping[str, Any], modality: type[Modality], where: str) -> Pooling:
@@ -147,22 +171,23 @@ def _pooling(told: Mapping[str, Any], modality: type[Modality], where: str) -> P
     return pooling
 
 
-def _traced(
-    loaded: SavedObject, spec: Any, told_key: Any, where: str
-) -> tuple[str | None, Training]:
-    """Trace the encoder: find its feature output, its ordered trainable variables, and its cuts."""
-    given = traced(loaded.call).get_concrete_function(spec).structured_outputs
-    key = _output_key(given, None if told_key is None else str(told_key), where)
+def _training(loaded: SavedObject, spec: Any, encoder_input: Modality, key: str | None) -> Training:
+    """Return the ordered trainable variables and the cuts; none if a call takes a fixed batch."""
     trainable = loaded.trainable_variables
-    if not trainable:
-        return key, Training(len(loaded.variables))
+    is_fixed = spec.shape.rank == 0 or spec.shape[0] is not None
+    if not trainable or (is_fixed and not isinstance(encoder_input, Sounds)):
+        return Training(len(loaded.variables))
     one = traced(lambda x: output_of(loaded.call(x), key)).get_concrete_function(spec)
     ordered, cuts = trainable_order(one, trainable)
     names = tuple(variable.name.removesuffix(":0") for variable in ordered)
-    return key, Training(len(loaded.variables), names, tuple(cuts))
+    return Training(len(loaded.variables), names, tuple(cuts))
 
 
-def _output_key(given: Any, told: str | None, where: str) -> str | None:
+def _output_key(
+    given: Any, told: Any, family: Family | None, where: str
+) -> tuple[str | None, list[MissingFact]]:
+    """Return the name of the feature output, and the fact output if it has to be passed."""
+    told = None if told is None else str(told)
     if isinstance(given, Mapping):
         outputs = dict(given)
     elif isinstance(given, list | tuple):
@@ -178,42 +203,77 @@ def _output_key(given: Any, told: str | None, where: str) -> str | None:
         problem = f"this SavedModel has no output {told!r}"
         raise BlocksError(where, "output", problem, expected, remedy)
     if told is not None or not outputs:
-        return told
-    key = next((key for key in OUTPUT_KEYS if key in vectors), None)
+        return told, []
+    usual = [*OUTPUT_KEYS, family.facts.get("output") if family else None]
+    key = next((key for key in usual if key in vectors), None)
     if key is None and len(vectors) != 1:
         shapes = ", ".join(f"{k} {told_tensor(v)}" for k, v in sorted(vectors.items()))
-        raise BlocksError(
-            where,
-            "output",
-            f"this SavedModel has several outputs ({shapes}), and none has a usual name",
-            "the fact output",
-            "Pass the fact output=NAME with one of these names",
-        )
-    return key or next(iter(vectors))
+        problem = f"this SavedModel has several outputs ({shapes}), and none has a usual name"
+        return None, [MissingFact("output", problem, "output=NAME with one of these names")]
+    return key or next(iter(vectors)), []
 
 
-def _tried(pin: Pin, loaded: SavedObject, saved_model: Path) -> Pin:
-    """Run the encoder on a few items, and add dimension and golden outputs to the pin."""
+def _tried(pin: Pin, loaded: SavedObject, saved_model: Path, graph: EncoderGraph) -> Pin:
+    """Run the encoder on a few items, and add dimension, golden outputs and notes to the pin."""
     encoder_input = read_input(pin.modality, pin.input, pin.name)
+    samples = encoder_input.samples()
+    rows = 0
     try:
-        inputs = tf.convert_to_tensor(encoder_input.prepare(encoder_input.samples()[:1]))
+        inputs = tf.convert_to_tensor(encoder_input.prepare(samples[:1]))
         vectors = vectors_of(loaded, encoder_input, pin.output, inputs)
         if vectors.shape.rank == 2:
             pin = replace(pin, output=replace(pin.output, dimension=int(vectors.shape[1])))
-            given = Encoder(pin, encoder_input, loaded).encode(encoder_input.samples())
+            given = Encoder(pin, encoder_input, loaded).encode(samples)
+            rows = len(given)
     except Exception as error:
         raise BlocksError(
             pin.name,
             str(saved_model),
-            f"the encoder fails on sample items of {pin.modality} ({first_line(error)})",
+            f"the encoder fails on {_SAMPLES} of {pin.modality} ({reason_line(error)})",
             "features for every item",
-            "Look up on the publisher's page how the encoder is called",
+            failure_remedy(pin, loaded),
         ) from error
     if vectors.shape.rank != 2:
         raise unfit(
             pin.name,
             f"output {told_tensor(vectors)} for one item, with pooling {pin.output.pooling}",
         )
-    if not np.isfinite(given).all():
-        raise unfit(pin.name, "features that are NaN or infinite for sample items")
-    return replace(pin, golden=golden_outputs(given))
+    if rows == len(samples) and not np.isfinite(given).all():
+        raise unfit(pin.name, f"features that are NaN or infinite for {_SAMPLES}")
+    _check_items(pin, encoder_input, loaded, graph)
+    note = graph.classes(given, pin.output.key)
+    return replace(pin, golden=golden_outputs(given), notes=(note,) if note else None)
+
+
+def _check_items(
+    pin: Pin, encoder_input: Modality, loaded: SavedObject, graph: EncoderGraph
+) -> None:
+    """Check that each sample has the same features in any company, order and call."""
+    encode = Encoder(pin, encoder_input, loaded).encode
+    halves = any(each.dtype in (tf.float16, tf.bfloat16) for each in loaded.variables)
+    is_half = halves or encoder_input.describe().get("dtype") in ("float16", "bfloat16")
+    tolerance = HALF_TOLERANCE if is_half else item_check.TOLERANCE
+    try:
+        fault = item_fault(encode, encoder_input.samples(), encoder_input.edges(), tolerance)
+    except Exception as error:
+        fault = f"the encoder fails on some batches of {_SAMPLES} ({reason_line(error)})"
+    if fault is None:
+        return
+    causes = dependence_causes(graph.definition)
+    seen_in = f"; the graph has {', '.join(causes[:3])}" if causes else ""
+    called = pin.calling.signature if pin.calling else None
+    # The usual signature is the function that was called.
+    others = [name for name in loaded.others if name not in (called, *SIGNATURES)]
+    ways = [f"pass the fact signature=NAME for inference ({', '.join(others)})"] if others else []
+    ways.append(
+        "save the model again for inference (training=False), with one row for each item, or "
+        "choose another encoder"
+    )
+    remedy = ", or ".join(ways)
+    raise BlocksError(
+        pin.name,
+        "features",
+        f"{fault}{seen_in}",
+        "features that depend on one item only",
+        remedy[0].upper() + remedy[1:],
+    )

@@ -102,11 +102,11 @@ def verify_encoder(folder: Path) -> Pin:
 
 def measured_load_s(folder: Path, pin: Pin) -> float:
     """Measure the seconds to verify and load an encoder, without the start of TensorFlow."""
+    from tfhub_blocks.compute.encoders.encoder import load_as_pinned
     from tfhub_blocks.compute.tf.operations import import_packages
-    from tfhub_blocks.compute.tf.saved_model_loading import load_object
 
     where = "encoder show"
     import_packages(pin.operations.packages, where)
     begun = time.monotonic()
-    load_object(pinned_saved_model(pin, folder, where), where, pin.operations.allowed or ())
+    load_as_pinned(pin, pinned_saved_model(pin, folder, where), where)
     return time.monotonic() - begun

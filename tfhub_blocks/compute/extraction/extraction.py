@@ -8,6 +8,7 @@ whose vectors are not finite.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +17,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tfhub_blocks.compute.extraction.earlier_features import EarlierFeatures
+from tfhub_blocks.compute.extraction.input_trials import (
+    PINNED,
+    could_be_better,
+    input_trials,
+    worse_text,
+)
 from tfhub_blocks.compute.heads.ridge import leave_one_out
 from tfhub_blocks.compute.inference.computations import Computation, Item, batched, not_finite
 from tfhub_blocks.compute.inference.engine_selection import (
@@ -214,6 +221,8 @@ class Extraction:
         }
         if why_not:
             report["not_reused"] = why_not
+        if worse := self._worse_assumption(sample):
+            report["assumptions"] = worse
         if self.options.precision != "float32":
             report["probe"] = self._probe(sample, selected)
         engine = selected.engine
@@ -245,6 +254,25 @@ class Extraction:
                 (self.options.precision, selected.vectors),
             )
         }
+
+    def _worse_assumption(self, sample: ParitySample) -> str | None:
+        """Return a sentence if another assumption about the input is clearly better.
+
+        The test runs only for a scaling of pixels that nobody declared, and only if the accuracy on
+        the sample leaves room for a better one.
+        """
+        if not getattr(self.encoder, "is_input_assumed", False):
+            return None
+        targets = self.snapshot.targets(sample.rows)
+        if len(np.unique(targets)) < 2 or not could_be_better(sample.reference, targets):
+            return None
+        size = sample.computation.batch_size
+        others: dict[str, VectorSource] = self.encoder.alternatives()  # type: ignore[attr-defined]
+        tried = {PINNED: lambda: sample.computation} | {
+            name: partial(other.computation, size, self.where) for name, other in others.items()
+        }
+        items = list(self.snapshot.contents(sample.rows))
+        return worse_text(input_trials(tried, items, targets, sample.reference))
 
     def _kept(
         self, computed: Iterable[tuple[list[str], NDArray[np.float32]]]

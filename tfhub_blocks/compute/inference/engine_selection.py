@@ -1,9 +1,9 @@
 """Selection of the engine: the parity and the speed of each candidate are measured first."""
 
-# decision 14
+# decisions 14 and 96
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, cast
@@ -20,6 +20,8 @@ from tfhub_blocks.records.base.errors import BlocksError
 
 AUTO = "auto"
 TIMED_S = 1.0
+# Other kernels and half types cause less; dropout and statistics of a batch cause more.
+COMPANY_LIMIT = 0.03
 # Another engine must be faster by more than equal engines differ on a busy machine.
 WORTHWHILE = 1.1
 
@@ -93,11 +95,55 @@ def sample_of(computation: Computation, held: Sequence[tuple[Sequence[str], Any]
         return np.asarray(tf.nest.flatten(computation.forward(given))[0])
 
     served = sample.vectors(reference)
+    _check_company(replace(sample, reference=served), reference)
     rows = np.flatnonzero(np.isfinite(served).all(axis=1))
     if not rows.size:
         check_finite(ids, served, computation.where)
     kept = [ids[row] for row in rows]
     return replace(sample, ids=kept, reference=served[rows], rows=rows)
+
+
+def _check_company(sample: ParitySample, reference: Callable[[Any], NDArray[np.float32]]) -> None:
+    """Check that vectors of real items depend on the item only.
+
+    The first batch is computed again, in the reverse order, and with its first item in each row.
+
+    Raises:
+        BlocksError: A vector depends on the other items, on their order, or on the call.
+    """
+    computation, count = sample.computation, sample.counts[0]
+    batch, before = sample.batches[0], sample.reference[:count]
+    size = computation.batch_size
+
+    def seen(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        chosen = (
+            batch[rows]
+            if isinstance(batch, np.ndarray)
+            else tf.nest.map_structure(lambda each: tf.gather(each, rows), batch)
+        )
+        return computation.flat(reference(chosen))
+
+    forwards = np.arange(size)
+    for problem, rows in (
+        ("the vector of item {} is another at each call", forwards),
+        ("the vector of item {} depends on the order of its batch", forwards[::-1]),
+        ("the vector of item {} depends on the other items of its batch", forwards * 0),
+    ):
+        again = seen(rows)
+        for row, vector in zip(rows, again, strict=True):
+            if row >= count or not np.isfinite(before[row]).all():
+                continue
+            largest = max(float(np.abs(before[row]).max(initial=0)), 1e-12)
+            # False for a NaN.
+            if not float(np.abs(vector - before[row]).max(initial=0)) <= COMPANY_LIMIT * largest:
+                raise BlocksError(
+                    computation.where,
+                    "encoder",
+                    problem.format(sample.ids[row]),
+                    "a vector that depends on one item only",
+                    "Pin the encoder again with a signature for inference, or choose another "
+                    "encoder",
+                )
 
 
 def select_engine(asked: str, precision: str, limit: float, sample: ParitySample) -> Selected:

@@ -67,7 +67,9 @@ class WorkPlan:
             )
 
     def warnings(self) -> Iterator[str]:
-        """Yield a sentence if earlier features could not be reused."""
+        """Yield a sentence for a clearly worse assumption, and for features not reused."""
+        if "assumptions" in self.report:
+            yield self.report["assumptions"]
         if "not_reused" in self.report:
             earlier = self.report.get("earlier", "features")
             yield f"earlier {earlier} are not reused: their {self.report['not_reused']}"

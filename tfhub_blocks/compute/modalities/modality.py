@@ -2,7 +2,7 @@
 
 # decision 9
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -130,13 +130,27 @@ class Modality:
         return ()
 
     @classmethod
-    def recognise(cls, spec: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:  # noqa: ARG003
+    def edges(cls) -> tuple[bytes, ...]:
+        """Return fixed items that an encoder may refuse, but must not answer with other rows."""
+        return ()
+
+    @classmethod
+    def recognise(
+        cls,
+        spec: Any,  # noqa: ARG003
+        operations: Collection[str] = (),  # noqa: ARG003
+    ) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """Return the facts that a TensorSpec states about the input, and the usual other facts.
 
         Return None if the spec is no input of this modality. The user must pass every fact that
-        neither result contains.
+        neither result contains. ``operations`` are the operations of the encoder's graph, for an
+        input of strings.
         """
         return None
+
+    def alternatives(self) -> Mapping[str, "Modality"]:
+        """Return inputs under other assumptions that are common, by the facts that state them."""
+        return {}
 
     def faults(self) -> Iterator[tuple[str, str, str]]:
         """Yield key, problem and expectation of each value that is wrong despite its type."""

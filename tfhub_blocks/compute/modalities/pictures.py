@@ -72,10 +72,11 @@ def check_decodable(width: int, height: int) -> None:
 
 def decode(
     content: bytes,
-    size_px: Sequence[int],
-    value_range: Sequence[float],
+    size_px: Sequence[int] = (0, 0),
+    value_range: Sequence[float] = (0.0, 1.0),
     background: Sequence[int] = WHITE,
-) -> NDArray[np.float32]:
+    as_file: bool = False,
+) -> NDArray[np.float32] | bytes:
     """Return a picture as an encoder's input, float32 [height, width, 3]. See ``read``.
 
     The picture is stretched to the size: bilinear filtering with antialiasing.
@@ -85,10 +86,14 @@ def decode(
         size_px: Height and width.
         value_range: The values of black and of white.
         background: The colour behind transparent pixels.
+        as_file: True to return a file for an encoder that decodes by itself: an upright JPEG
+            unchanged, and any other picture as a PNG of all its pixels.
 
     Raises:
         ValueError: The content cannot be decoded; the message is the reason.
     """
+    if as_file:
+        return _file(content, background)
     height, width = size_px
     low, high = value_range
     image = resized(read(content, background, (height, width)), height, width)
@@ -96,6 +101,17 @@ def decode(
     if low:
         image += np.float32(low)
     return image
+
+
+def _file(content: bytes, background: Sequence[int]) -> bytes:
+    notes: list[str] = []
+    pixels = read(content, background, notes=notes)
+    is_plain = not notes and format_of(content) == "JPEG" and _jpeg_frame(content).components == 3
+    if is_plain:
+        return content
+    written = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(written, "PNG")
+    return written.getvalue()
 
 
 def read(

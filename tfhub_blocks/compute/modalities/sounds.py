@@ -1,9 +1,9 @@
 """Sounds: files that libsndfile reads, such as WAV, FLAC, MP3 and AIFF."""
 
-# decisions 8 and 77
+# decisions 8, 77 and 95
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -16,6 +16,10 @@ from tfhub_blocks.records.pins.pins import Pooling
 FREE = -1
 # A little more than networks for speech and sounds need for their first frame.
 LEAST_SECONDS = 1.0
+# A fixed vector of fewer numbers is no window of sound.
+LEAST_WINDOW = 256
+DTYPES = ("float32", "float16", "bfloat16", "float64", "int16")
+INT16_SCALE = 32767.0
 SHOWN_SECONDS, SHOWN_RATE_HZ = 5, 16000
 HIGHEST_RATE_HZ = 384_000
 # A note, as those of ``waveforms``.
@@ -35,7 +39,11 @@ class Sounds(Modality):
     - ``[-1]``: one waveform of any length;
     - ``[-1, -1]``: waveforms of any length;
     - ``[-1, samples]`` or ``[-1, samples, 1]``: windows. A waveform is cut into consecutive
-      windows, and the last window is padded with silence.
+      windows, and the last window is padded with silence;
+    - ``[samples]``, ``[1, samples]``, ``[1, samples, 1]`` and ``[1, -1]``: one window or waveform
+      a call.
+
+    An encoder with ``dtype`` int16 gets the same waveform times 32767, rounded.
 
     A waveform of any length is padded to at least one second. Frames of padding are not pooled.
     """
@@ -50,7 +58,7 @@ class Sounds(Modality):
 
     shape: tuple[int, ...]
     rate_hz: int
-    dtype: Literal["float32"] = "float32"
+    dtype: Literal["float32", "float16", "bfloat16", "float64", "int16"] = "float32"
 
     @classmethod
     def examine(
@@ -125,28 +133,31 @@ class Sounds(Modality):
         return _wav(click, 16000), _wav(rising, 16000), _wav(chord, 22050)
 
     @classmethod
-    def recognise(cls, spec: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """Recognise float32 [None], [None, samples or None], or the latter with one channel.
+    def recognise(
+        cls,
+        spec: Any,
+        operations: Collection[str] = (),  # noqa: ARG003
+    ) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Recognise waveforms in one of the shapes of the class.
 
         A SavedModel does not state its rate, and no rate is usual, so the user must pass it.
         """
-        if spec.dtype.name != "float32" or spec.shape.rank not in (1, 2, 3):
+        if spec.dtype.name not in DTYPES or spec.shape.rank not in (1, 2, 3):
             return None
-        batch, *rest = spec.shape.as_list()
-        if batch is not None or rest[1:] not in ([], [1]):
+        shape = [FREE if side is None else side for side in spec.shape.as_list()]
+        if not _is_shape(tuple(shape)):
             return None
-        return {"shape": [FREE if side is None else side for side in (batch, *rest)]}, {}
+        stated = {"shape": shape}
+        return (
+            stated if spec.dtype.name == "float32" else {**stated, "dtype": spec.dtype.name}
+        ), {}
 
     def faults(self) -> Iterator[tuple[str, str, str]]:
         """Yield a fault for an unknown shape, and for a rate outside the range."""
-        if not (
-            len(self.shape) in (1, 2, 3)
-            and self.shape[0] == FREE
-            and all(side == FREE or side > 0 for side in self.shape[1:2])
-            and self.shape[2:] in ((), (1,))
-        ):
+        if not _is_shape(self.shape):
             problem = f"{list(self.shape)} is no shape of waveforms"
-            yield "shape", problem, "[-1], [-1, samples] or [-1, samples, 1]"
+            expected = "[-1], [-1, samples] or [-1, samples, 1], or one window a call"
+            yield "shape", problem, expected
         if not 1000 <= self.rate_hz <= HIGHEST_RATE_HZ:
             yield "rate_hz", f"{self.rate_hz} is out of range", f"1000 to {HIGHEST_RATE_HZ}"
 
@@ -174,7 +185,8 @@ class Sounds(Modality):
         from tfhub_blocks.compute.modalities.pooling import pooled
         from tfhub_blocks.compute.tf.tensorflow_setup import tf
 
-        window = self.shape[1] if self.shape[1:] else FREE
+        window = self.shape[1] if self.shape[1:] else self.shape[0]
+        is_single = self.shape[0] != FREE
 
         def vector(content: Any) -> Any:
             waveform = tf.io.decode_raw(content, tf.float32)
@@ -184,7 +196,17 @@ class Sounds(Modality):
             if window != FREE:
                 filled = -(-heard // window) * window
             waveform = tf.pad(waveform, [[0, filled - heard]])
-            frames = call(tf.reshape(waveform, self._shape_of_one()))
+            waveform = self._taken(waveform)
+            if is_single and window != FREE:
+                windows = tf.reshape(waveform, [-1, window])
+                frames = tf.map_fn(
+                    lambda one: call(tf.reshape(one, self.shape)),
+                    windows,
+                    fn_output_signature=tf.float32,
+                    parallel_iterations=1,
+                )
+            else:
+                frames = call(tf.reshape(waveform, self._shape_of_one()))
             frames = tf.reshape(frames, [-1, frames.shape[-1]])
             # Integer arithmetic: a frame counts if any of its samples is not padding.
             heard, filled = tf.cast(heard, tf.int64), tf.cast(filled, tf.int64)
@@ -196,6 +218,7 @@ class Sounds(Modality):
 
     def describe(self) -> dict[str, Any]:
         """Return everything that decides the encoder's input besides the contents."""
+        number_type = {} if self.dtype == "float32" else {"dtype": self.dtype}
         return {
             "modality": self.name,
             "preparation": self.preparation,
@@ -203,13 +226,34 @@ class Sounds(Modality):
             "resample": "soxr, HQ",
             "rate_hz": self.rate_hz,
             "shape": list(self.shape),
+            **number_type,
         }
+
+    def _taken(self, waveform: Any) -> Any:
+        """Return a waveform in the encoder's number type."""
+        from tfhub_blocks.compute.tf.tensorflow_setup import tf
+
+        if self.dtype == "int16":
+            return tf.saturate_cast(tf.round(waveform * INT16_SCALE), tf.int16)
+        return waveform if self.dtype == "float32" else tf.cast(waveform, self.dtype)
 
     def _shape_of_one(self) -> tuple[int, ...]:
         """Return the shape of the input for all samples of one item."""
         if self.shape[1:2] == (FREE,):
             return (1, FREE, *self.shape[2:])
         return self.shape
+
+
+def _is_shape(shape: tuple[int, ...]) -> bool:
+    """Return True if waveforms can have this shape."""
+    if len(shape) == 1:
+        return shape[0] == FREE or shape[0] >= LEAST_WINDOW
+    return (
+        len(shape) in (2, 3)
+        and shape[0] in (FREE, 1)
+        and (shape[1] == FREE or shape[1] > 0)
+        and shape[2:] in ((), (1,))
+    )
 
 
 def _wav(samples: Any, rate_hz: int) -> bytes:

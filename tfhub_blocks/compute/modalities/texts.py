@@ -1,10 +1,30 @@
 """Texts: rows of a table, in UTF-8."""
 
-from collections.abc import Sequence
+# decision 95
+
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from tfhub_blocks.compute.modalities.batches import ANY, UNBATCHED, in_batches, one_vector
 from tfhub_blocks.compute.modalities.modality import Limits, Modality
+from tfhub_blocks.records.pins.pins import Pooling
+
+FREE = -1
+# Operations that read other contents than texts from strings.
+FILE_OPERATIONS = frozenset(
+    {"DecodeJpeg", "DecodePng", "DecodeImage", "DecodeAndCropJpeg", "DecodeBmp", "DecodeGif"}
+    | {"DecodeWebP", "DecodeWav", "ParseExample", "ParseExampleV2", "ParseSingleExample"}
+    | {"ParseSingleSequenceExample", "ParseSequenceExampleV2", "ParseTensor", "DecodeProtoV2"}
+)
+# The shapes of strings that an encoder may take, with the number of items in each call.
+SHAPES = {
+    (FREE,): ANY,
+    (FREE, 1): ANY,
+    (1,): 1,
+    (1, 1): 1,
+    (): UNBATCHED,
+}
 
 # About 512 tokens of English, the most that common encoders read.
 LONG_CHARACTERS = 2500
@@ -17,13 +37,20 @@ _WRONG = ("\ufffd".encode(), "é".encode().decode("latin-1").encode()[:3], "â�
 
 @dataclass(frozen=True)
 class Texts(Modality):
-    """Texts, unchanged: string [n]. The encoder or its preprocessor contains the tokenizer."""
+    """Texts, unchanged: string [n]. The encoder or its preprocessor contains the tokenizer.
+
+    ``shape`` is the shape of the encoder's input, with -1 for any number of items: ``[-1]``,
+    ``[-1, 1]`` (a column), ``[1]`` or ``[1, 1]`` (one text a call), or ``[]`` (a single text).
+    """
 
     name: ClassVar[str] = "text"
     column: ClassVar[Literal["path", "text"]] = "text"
     served_as: ClassVar[Literal["binary", "string"]] = "string"
 
+    implied: ClassVar[frozenset[str]] = frozenset({"shape"})
+
     dtype: Literal["string"] = "string"
+    shape: tuple[int, ...] = (FREE,)
 
     @classmethod
     def examine(
@@ -71,10 +98,41 @@ class Texts(Modality):
         return tuple(text.encode() for text in texts)
 
     @classmethod
-    def recognise(cls, spec: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """Recognise a vector of strings."""
-        is_text = spec.dtype.name == "string" and spec.shape.rank == 1 and spec.shape[0] is None
-        return ({}, {}) if is_text else None
+    def edges(cls) -> tuple[bytes, ...]:
+        """Return texts from which tokenizers keep nothing, and the same text twice."""
+        return (b"", b" ", b"!?", b"text")
+
+    @classmethod
+    def recognise(
+        cls, spec: Any, operations: Collection[str] = ()
+    ) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Recognise strings in one of the shapes that ``SHAPES`` lists."""
+        if spec.dtype.name != "string" or spec.shape.rank is None:
+            return None
+        shape = tuple(FREE if side is None else side for side in spec.shape.as_list())
+        if shape not in SHAPES or FILE_OPERATIONS & set(operations):
+            return None
+        return ({} if shape == (FREE,) else {"shape": list(shape)}), {}
+
+    def faults(self) -> Iterator[tuple[str, str, str]]:
+        """Yield a fault for an unknown shape."""
+        if self.shape not in SHAPES:
+            expected = ", ".join(str(list(shape)) for shape in SHAPES)
+            yield "shape", f"{list(self.shape)} is no shape of texts", f"one of {expected}"
+
+    def encode(self, call: Callable[[Any], Any], inputs: Any, pooling: Pooling) -> Any:
+        """Return the vectors; the texts are passed in the encoder's shape."""
+        from tfhub_blocks.compute.modalities.pooling import pooled
+        from tfhub_blocks.compute.tf.tensorflow_setup import tf
+
+        batch = SHAPES[self.shape]
+
+        def vectors(texts: Any) -> Any:
+            given = call(texts if self.shape in ((FREE,), ()) else tf.reshape(texts, self.shape))
+            is_one = batch == UNBATCHED
+            return one_vector(given, pooling) if is_one else pooled(given, pooling)
+
+        return in_batches(vectors, inputs, batch)
 
     def preprocess(self, contents: Any) -> Any:
         """Return the contents unchanged."""

@@ -1,9 +1,9 @@
 """Self-contained MLflow models: preprocessing, encoder and head in one SavedModel."""
 
-# decisions 5, 58 and 75
+# decisions 5, 58, 75 and 96
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array
 
 from tfhub_blocks.compute.encoders.encoder import Encoder
+from tfhub_blocks.compute.encoders.item_check import HALF_TOLERANCE, item_fault
 from tfhub_blocks.compute.heads.linear_head import Head
 from tfhub_blocks.compute.models import packed_scorer
 from tfhub_blocks.compute.models.program_archive import program_name, write_archive
 from tfhub_blocks.compute.tf.saved_model_writing import save_module
 from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced
 from tfhub_blocks.records.base.digests import folder_files
+from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import Folder
 from tfhub_blocks.records.formats.models import SAVED_MODEL_NAME
 from tfhub_blocks.records.pins.pins import PIN_NAME, copy_files
@@ -93,6 +95,7 @@ def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, 
     """
     module = ServingModule(encoder, head)
     signatures = module.trace()
+    _check_answers(module, encoder)
     signature = ModelSignature(
         Schema([ColSpec(DataType[encoder.input.served_as])]),
         Schema(
@@ -133,6 +136,27 @@ def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, 
         copy_files(saved_model, folder / SAVED_MODEL_NAME)
     encoder.pin.write(folder / PIN_NAME)
     _name_program(folder)
+
+
+def _check_answers(module: ServingModule, encoder: Encoder) -> None:
+    """Check that the model's probabilities for an item do not depend on other items.
+
+    Raises:
+        BlocksError: A probability depends on the other items of a batch, or on the call.
+    """
+
+    def probabilities(contents: Sequence[bytes]) -> Any:
+        prepared = tf.convert_to_tensor(encoder.prepare(contents))
+        return module.prepared(prepared)["probabilities"].numpy()
+
+    if fault := item_fault(probabilities, encoder.input.samples(), tolerance=HALF_TOLERANCE):
+        raise BlocksError(
+            "model",
+            encoder.name,
+            fault.replace("the encoder", "the model").replace("features", "probabilities"),
+            "probabilities that depend on one item only",
+            "Choose another encoder, or pin this one with a signature for inference",
+        )
 
 
 def read_head(folder: Folder, metadata: Mapping[str, Any]) -> Head:

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,12 @@ from numpy.typing import NDArray
 from tfhub_blocks.compute.data.draws import Drawn
 from tfhub_blocks.compute.encoders.encoder import Encoder, load_pinned
 from tfhub_blocks.compute.extraction.extraction import Extraction
+from tfhub_blocks.compute.extraction.input_trials import (
+    BATCH_SIZE,
+    PINNED,
+    InputTrial,
+    input_trials,
+)
 from tfhub_blocks.compute.heads import interval_estimates
 from tfhub_blocks.compute.heads.interval_estimates import IntervalEstimate
 from tfhub_blocks.compute.heads.ridge import LeaveOneOut, leave_one_out
@@ -33,6 +40,7 @@ class EncoderTrial:
     dimension: int
     answer: LeaveOneOut
     items_per_s: float  # without the start
+    inputs: tuple[InputTrial, ...] = ()  # with other assumptions, if they were tried
 
     @property
     def seconds_per_1000(self) -> float:
@@ -50,13 +58,16 @@ def lead(first: EncoderTrial, other: EncoderTrial) -> IntervalEstimate:
     return interval_estimates.paired_difference(first.answer.hits, other.answer.hits)
 
 
-def tried(folder: Path, drawn: Drawn, progress: Progress) -> EncoderTrial:
+def tried(
+    folder: Path, drawn: Drawn, progress: Progress, with_assumptions: bool = False
+) -> EncoderTrial:
     """Run one encoder on the sample, and measure the accuracy of its features.
 
     Args:
         folder: The folder of a pinned encoder.
         drawn: The sample.
         progress: Called with the number of items done, and their total.
+        with_assumptions: True to try other assumptions about the input as well.
 
     Raises:
         BlocksError: The encoder is not as pinned, cannot be loaded, or does not take the items.
@@ -64,7 +75,19 @@ def tried(folder: Path, drawn: Drawn, progress: Progress) -> EncoderTrial:
     encoder = load_pinned(folder, f"{WHERE} {folder}")
     vectors, targets, rate = _extracted(encoder, drawn, progress)
     answer = leave_one_out(vectors, targets)
-    return EncoderTrial(str(folder), encoder.digest, vectors.shape[1], answer, rate)
+    inputs: tuple[InputTrial, ...] = ()
+    if with_assumptions:
+        others = {PINNED: encoder, **encoder.alternatives()}
+        rows = np.arange(drawn.snapshot.manifest.items)
+        inputs = tuple(
+            input_trials(
+                {name: partial(it.computation, BATCH_SIZE, WHERE) for name, it in others.items()},
+                list(drawn.snapshot.contents(rows)),
+                drawn.snapshot.targets(rows),
+                progress=progress,
+            )
+        )
+    return EncoderTrial(str(folder), encoder.digest, vectors.shape[1], answer, rate, inputs)
 
 
 @dataclass

@@ -23,6 +23,13 @@ REMOTE_SOURCES: tuple[EncoderSource, ...] = (
     AssetSource(),
 )
 NO_CERTIFICATES = "TFHUB_DISABLE_CERT_VALIDATION"
+# Files of models that are no SavedModel.
+OTHER_FILES = {
+    **dict.fromkeys((".keras", ".h5", ".hdf5"), "a Keras file"),
+    **dict.fromkeys((".tflite", ".lite"), "a TensorFlow Lite model"),
+    ".onnx": "an ONNX model",
+    **dict.fromkeys((".pt", ".pth", ".safetensors"), "a file of weights for PyTorch"),
+}
 # An archive may contain a few files that the pin does not list; the comparison reports them.
 _SLACK_BYTES = 2**26
 
@@ -50,6 +57,8 @@ def fetch_saved_model(
             "an environment without this variable",
             f"Unset {NO_CERTIFICATES}; for a private certificate authority set SSL_CERT_FILE",
         )
+    if Path(handle).suffix.lower() in OTHER_FILES:
+        raise _other_file(handle, Path(handle))
     source = next((source for source in sources if source.matches(handle)), None)
     if source is None:
         raise BlocksError(
@@ -65,8 +74,23 @@ def fetch_saved_model(
     return saved_model_below(source.fetch(handle, folder, max_bytes), handle)
 
 
+def _other_file(where: str, path: Path) -> BlocksError:
+    kind = OTHER_FILES[path.suffix.lower()]
+    remedy = "Download or export the model as a SavedModel"
+    if kind == "a Keras file":
+        load = f"keras.models.load_model('{path}', compile=False)"
+        remedy = (
+            "Convert the file if you trust it, because loading may run its code: "
+            f"python -c \"import keras; {load}.export('saved_model')\". Then pass saved_model"
+        )
+    problem = f"{path.name} is {kind}, which is no SavedModel"
+    return BlocksError(where, str(path), problem, "the folder of a SavedModel", remedy)
+
+
 def saved_model_below(folder: Path, where: str) -> Path:
     """Return the folder of the only SavedModel: at the top, in ``saved_model``, or below.
+
+    Of folders with numbers as names, as TensorFlow Serving has them, the highest is returned.
 
     Raises:
         BlocksError: The folder contains no SavedModel, or several.
@@ -79,6 +103,13 @@ def saved_model_below(folder: Path, where: str) -> Path:
     found = sorted(path.parent for path in folder.rglob(SAVED_MODEL_NAME))
     if len(found) == 1:
         return found[0]
+    versions = [path for path in found if path.parent == folder and path.name.isdecimal()]
+    if versions and len(versions) == len(found):
+        # A folder of TensorFlow Serving: it serves the highest version.
+        return max(versions, key=lambda path: int(path.name))
+    others = sorted(path for path in folder.glob("*.*") if path.suffix.lower() in OTHER_FILES)
+    if others and not found:
+        raise _other_file(where, others[0])
     names = ", ".join(str(path.relative_to(folder)) for path in found[:3])
     raise BlocksError(
         where,

@@ -82,6 +82,11 @@ def _encoder(facts: ModelFacts) -> Iterator[str]:
         )
         if pin.operations.allowed:
             yield f"The pin of {pin.name} allows {pin.operations.allowed_text}."
+        if pin.assumptions:
+            told = "; ".join(f"{name} {each.text}" for name, each in pin.assumptions.items())
+            yield f"Assumptions about the input of {pin.name}: {told}."
+        for note in pin.notes or ():
+            yield f"{pin.name}: {note}."
 
 
 def _training(facts: ModelFacts) -> Iterator[str | TextTable]:

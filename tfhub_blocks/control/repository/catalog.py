@@ -158,6 +158,10 @@ def _load_module(path: Path) -> ModuleType:
     return module
 
 
+# Inputs whose values add up if they are passed several times.
+ADDING = ("facts",)
+
+
 def split_word(where: str, option: str, word: str) -> tuple[str, str]:
     """Return the two sides of a ``NAME=VALUE`` word.
 
@@ -179,6 +183,28 @@ def split_word(where: str, option: str, word: str) -> tuple[str, str]:
             " or a Key Vault",
         )
     return name, value
+
+
+def split_words(where: str, option: str, words: Iterable[str]) -> dict[str, str]:
+    """Return the values of ``NAME=VALUE`` words by their names.
+
+    Raises:
+        BlocksError: A word has another form, its value contains a credential, or a name has two
+            values.
+    """
+    values: dict[str, str] = {}
+    for word in words:
+        name, value = split_word(where, option, word)
+        _check_once(where, option, name, values.get(name, value), value)
+        values[name] = value
+    return values
+
+
+def _check_once(where: str, option: str, name: str, before: str, value: str) -> None:
+    if before != value:
+        problem = f"{option} passes {name} twice, as {before!r} and as {value!r}"
+        remedy = f"Pass {option} {name}=VALUE once"
+        raise BlocksError(where, f"{option} {name}", problem, "one value", remedy)
 
 
 def parse_settings(
@@ -207,6 +233,7 @@ def parse_settings(
         BlocksError: A name is unknown, a value does not fit its port, or an input is missing.
     """
     given = {name: value for name, value in defaults.items() if name in ports}
+    passed: dict[str, str] = {}
     for word in settings:
         name, equals, text = word.partition("=")
         if not equals or name not in ports:
@@ -218,7 +245,10 @@ def parse_settings(
                 (equals and nearest(name, ports))
                 or f"Run `tfhub-blocks show {pipeline}` to see the inputs",
             )
-        given[name] = text
+        if name in ADDING and name in passed:
+            text = passed[name] = f"{passed[name]},{text}"
+        _check_once(pipeline, "--set", name, passed.get(name, text), text)
+        given[name] = passed[name] = text
     missing = [
         name
         for name, port in ports.items()

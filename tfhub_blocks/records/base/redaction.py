@@ -28,7 +28,10 @@ _NAMED = re.compile(
     r"(?i)(\b(?:sig|sv|se|skoid|sktid|ske|account_?key|shared_?access_?(?:key|signature)"
     r"|access_?token|refresh_?token|id_?token|auth_?token|token|client_?secret|secret"
     r"|api_?key|access_?key|secret_?key|subscription-key|password|passwd|pwd"
-    r"|x-(?:amz|goog)-[\w-]+|awsaccesskeyid|signature|credential)=)(?!\*\*\*)[^&;,\s\"'<>]+"
+    r"|x-(?:amz|goog)-[\w-]+|awsaccesskeyid|signature|credential)=)(?!\*\*\*)"
+    # The name of a SavedModel's signature is words in lower case, and no secret.
+    r"(?!(?<=\bsignature=)(?-i:NAME|[a-z]{1,24}(?:_[a-z0-9]{1,16}){0,6})(?:[\s,.;:'\")]|$))"
+    r"[^&;,\s\"'<>]+"
 )
 _HEADER = re.compile(r"(?i)\b(bearer\s+|basic\s+(?=[\w+/-]{12,}={0,2}))[\w+/.~-]{6,}=*")
 # Tokens that are known by their form: JWTs, and those of widely used services.

@@ -23,12 +23,22 @@ PIN_NAME = "encoder.toml"
 PIN_VERSION = 1
 SAVED_MODEL_FOLDER = "saved_model"
 SAVED_MODEL_NAME = "saved_model.pb"
+# Inside an encoder's folder: a SavedModel whose output is the input of the encoder.
+PREPROCESSOR_FOLDER = "preprocessor"
 # The folder of baked encoders in an image; each is in a subfolder named after its digest.
 IMAGE_FOLDER = "/opt/tfhub-blocks/encoders"
 IMAGE_VARIABLE = "TFHUB_BLOCKS_ENCODERS"
 
 LoadedClass = Literal["reusable", "keras_export", "signature", "tf1_hub"]
 Pooling = Literal["none", "mean", "max", "mean_std"]
+FactSource = Literal["stated", "passed", "graph", "family", "assumed"]
+SOURCE_TEXTS: Mapping[FactSource, str] = {
+    "stated": "declared by the publisher",
+    "passed": "declared with --facts",
+    "graph": "read from the graph",
+    "family": "known for the publisher's family",
+    "assumed": "assumed",
+}
 # A pin makes steps import these packages, so a pin may name no others.
 OperationPackage = Literal["tensorflow_text"]
 
@@ -92,6 +102,32 @@ class Operations:
 
 
 @dataclass(frozen=True)
+class Calling:
+    """The way in which an encoder is called, if it is not the usual one.
+
+    ``signature`` is the name of the signature. ``switches`` are the arguments that turn training
+    off, with their values.
+    """
+
+    signature: str | None = None
+    switches: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """A fact about an encoder's input that decides its features, with its source and the reason."""
+
+    value: str
+    source: FactSource
+    because: str
+
+    @property
+    def text(self) -> str:
+        """The value with its source, for people."""
+        return f"{self.value} ({SOURCE_TEXTS[self.source]}: {self.because})"
+
+
+@dataclass(frozen=True)
 class Golden:
     """The encoder's output for fixed items of its modality, recorded when it was pinned.
 
@@ -135,7 +171,9 @@ class Pin:
 
     ``digest`` is the ``tree_digest`` of ``files``, whose POSIX paths are relative to the
     SavedModel. The modality's adapter in ``compute.modalities`` reads ``input``. ``licence`` is an
-    SPDX identifier, the first line of the licence file, or "unknown". Example::
+    SPDX identifier, the first line of the licence file, or "unknown". ``assumptions`` are the facts
+    about the input by name, and ``notes`` are sentences about the output; pins of early versions
+    have neither. Example::
 
         pin = read_pin(Path("encoders/lite0/encoder.toml"))
         print(pin.name, pin.output.dimension)
@@ -154,6 +192,14 @@ class Pin:
     golden: Golden
     files: Mapping[str, PinnedFile]
     decisions: Decisions = Decisions()
+    calling: Calling | None = None
+    assumptions: Mapping[str, Assumption] | None = None
+    notes: tuple[str, ...] | None = None
+
+    def assumed_facts(self) -> dict[str, dict[str, str]]:
+        """Return the assumptions for the lineage of an output, if any."""
+        told = {name: each.text for name, each in (self.assumptions or {}).items()}
+        return {"assumptions": told} if told else {}
 
     def write(self, path: Path) -> None:
         """Write the pin as TOML."""
