@@ -4,6 +4,8 @@ BIN := $(VENV)/bin
 SAMPLES := .samples
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
+# The project without TensorFlow, of which uv reads the pyproject.toml in a folder of its own.
+CONTROL = $(BIN)/python requirements/distributions.py --pyproject > $(1)/pyproject.toml
 LOCKED := --extra samples --group dev --group sample-encoders
 # Later ones may want a newer node than 20.
 AZURITE_VERSION := 3.35.0
@@ -52,6 +54,8 @@ check: setup lock-check
 
 lock: setup
 	$(COMPILE) $(LOCKED) pyproject.toml -o requirements/dev.lock
+	@scratch=$$(mktemp -d) && trap 'rm -rf '$$scratch EXIT && $(call CONTROL,$$scratch) \
+		&& $(COMPILE) $$scratch/pyproject.toml -o requirements/control.lock
 	$(COMPILE) requirements/node.in -o requirements/node.lock
 	$(COMPILE) requirements/mount.in -o requirements/mount.lock
 	$(BIN)/tfhub-blocks env lock
@@ -70,13 +74,14 @@ docs: setup
 # Compiling onto a copy keeps its versions, so it differs only if what is asked for changed.
 lock-check: setup
 	@copy=$$(mktemp -d) && trap 'rm -rf '$$copy EXIT \
-		&& cp requirements/dev.lock requirements/node.lock requirements/mount.lock $$copy \
+		&& cp requirements/*.lock $$copy && $(call CONTROL,$$copy) \
 		&& { $(COMPILE) $(LOCKED) pyproject.toml -o $$copy/dev.lock \
+		&& $(COMPILE) $$copy/pyproject.toml -o $$copy/control.lock \
 		&& $(COMPILE) requirements/node.in -o $$copy/node.lock \
 		&& $(COMPILE) requirements/mount.in -o $$copy/mount.lock || { \
 		echo "error: [make > lock-check] the locks cannot be resolved again. Expected an" \
 		"answer of the package registry. See the message of uv above." >&2; exit 1; }; } \
-		&& for lock in dev node mount; do cmp -s requirements/$$lock.lock $$copy/$$lock.lock \
+		&& for lock in control dev node mount; do cmp -s requirements/$$lock.lock $$copy/$$lock.lock \
 		|| { echo "error: [make > lock-check] requirements/$$lock.lock does not match its input." \
 		"Expected the output of \`make lock\`. Run \`make lock\` and commit the result." >&2; \
 		exit 1; }; done

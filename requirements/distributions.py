@@ -62,7 +62,10 @@ def build_distribution(name: str, target: Path) -> None:
 
 
 def main() -> None:
-    """Build both wheels and print their names."""
+    """Build both wheels and print their names, or print the project without TensorFlow."""
+    if sys.argv[1:] == ["--pyproject"]:
+        sys.stdout.write(control_project((ROOT / "pyproject.toml").read_text("utf-8")))
+        return
     target = ROOT / "dist"
     shutil.rmtree(target, ignore_errors=True)
     for name in ("tfhub-blocks", CONTROL):

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from tfhub_blocks import __version__
 from tfhub_blocks.commands import (
+    automation,
     checks,
     completions,
     compute,
@@ -32,6 +33,7 @@ from tfhub_blocks.commands import (
     promotions,
     publishing,
     reproductions,
+    reviews,
     samples,
     schedules,
     serving,
@@ -48,6 +50,7 @@ from tfhub_blocks.records.base.system_errors import system_error
 GROUPS = (
     pipelines,
     checks,
+    reviews,
     samples,
     data,
     encoders,
@@ -67,6 +70,7 @@ GROUPS = (
     owners,
     costs,
     doctor,
+    automation,
     completions,
 )
 

@@ -1,10 +1,10 @@
 """``check``: findings of the rules about pipelines and their profile, before a step runs."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
+from tfhub_blocks.commands.report_files import add_also, also_files, write_reports
 from tfhub_blocks.commands.status import DONE, FAILED
 from tfhub_blocks.records.base.errors import BlocksError
 
@@ -51,6 +51,7 @@ def register(commands: Any) -> None:
         metavar="FILE",
         help="file for the report (default: standard output)",
     )
+    add_also(check, FORMATS)
     check.set_defaults(command=_check)
 
 
@@ -84,6 +85,7 @@ def _report(options: argparse.Namespace) -> int:
     if options.pipeline and options.pipeline not in pipeline_files():
         asked = locked_request("check", options.pipeline, options.settings)
         options.pipeline, options.settings = asked
+    also = also_files("check", options.also, FORMATS)
     names = list(pipeline_files()) if options.all else [find_pipeline(options.pipeline).name]
     profile = read_profile(options.profile)
 
@@ -95,11 +97,11 @@ def _report(options: argparse.Namespace) -> int:
     repository = Repository(profile)
     pipelines = [repository.subject(name, options.settings) for name in names]
     report = check(profile, pipelines, load_rules())
-    text = origin_text(REPORTS[options.format](report))
-    if options.output is None:
-        sys.stdout.write(text)
-    else:
-        _write(options.output, text)
+
+    def text(name: str) -> str:
+        return origin_text(REPORTS[name](report))
+
+    write_reports("check", options.format, options.output, also, text)
     return FAILED if report.has_failed else DONE
 
 
@@ -107,16 +109,3 @@ def _problem(options: argparse.Namespace) -> str:
     if options.pipeline:
         return f"pipeline {options.pipeline!r} and --all exclude each other"
     return "--set and --all exclude each other" if options.all else "no pipeline is named"
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise BlocksError(
-            "check",
-            f"--output {path}",
-            f"the report cannot be written: {error}",
-            "",
-            "Pass --output with a file in an existing directory that you may write",
-        ) from error

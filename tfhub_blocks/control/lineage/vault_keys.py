@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from tfhub_blocks.control.project.federated_login import find_credential
 from tfhub_blocks.records.base.errors import BlocksError
 
 SCHEME = "azurekeyvault://"
@@ -80,7 +81,6 @@ def open_key(address: str) -> VaultSigner:
             f"Pass --key {SCHEME}VAULT/KEY, with the names of your vault and key",
         )
     try:
-        from azure.identity import DefaultAzureCredential
         from azure.keyvault.keys import KeyClient
         from azure.keyvault.keys.crypto import CryptographyClient
     except ImportError as error:
@@ -94,7 +94,7 @@ def open_key(address: str) -> VaultSigner:
     logging.getLogger("azure.identity").setLevel(logging.CRITICAL)
     vault, name, version = match.groups()
     host = vault if "." in vault else f"{vault}.{DOMAIN}"
-    credential = DefaultAzureCredential()
+    credential = find_credential()
     with _azure_errors(address):
         key = KeyClient(f"https://{host}", credential).get_key(name, version)
         client = CryptographyClient(key, credential)

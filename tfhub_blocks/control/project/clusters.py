@@ -1,11 +1,14 @@
 """The rules that release a cluster's nodes after each step."""
 
+import re
 from collections.abc import Iterator
 
 from tfhub_blocks.control.project.profiles import Cluster
 
 # Beyond this, idle time costs more than the wait for a new node.
 MAX_IDLE_S = 1800
+# Azure's names of machines with a GPU.
+GPU_SIZE = re.compile(r"Standard_N[A-Z]", re.I)
 
 
 def would_stay_up(cluster: Cluster) -> Iterator[tuple[str, str, str]]:

@@ -1,6 +1,6 @@
 """Production's sources: a private copy of the commit stands for the project during a command."""
 
-# decision 60
+# decisions 60 and 107
 
 import sys
 import tomllib
@@ -77,6 +77,19 @@ def production_sources(
             print(f"note: {text}", file=sys.stderr)
         with commit_copy(objects, Path.cwd()) as copy, _taken(where, copy):
             yield True
+
+
+@contextmanager
+def commit_sources(where: str, objects: GitObjects, commit: str) -> Iterator[TakenCommit]:
+    """Let a command read and run a private copy of any commit, as ``production_sources`` does.
+
+    Raises:
+        BlocksError: The commit cannot be read, contains a submodule or a link that leads out of
+            it, or loads code from elsewhere.
+    """
+    check_interpreter(where, objects.repository.top)
+    with commit_copy(objects, Path.cwd(), commit) as copy, _taken(where, copy):
+        yield copy
 
 
 def _is_unreviewed(name: str) -> bool:

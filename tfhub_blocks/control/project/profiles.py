@@ -12,6 +12,7 @@ from pathlib import Path
 from string import Template
 from typing import Literal, get_args
 
+from tfhub_blocks.control.project.guardrails import Guardrails
 from tfhub_blocks.control.project.rule_exceptions import RuleException, Severity, faults
 from tfhub_blocks.control.repository.catalog import installed_folder
 from tfhub_blocks.control.repository.people import login_name
@@ -160,8 +161,8 @@ class Profile:
 
     ``rules`` sets the severity of each rule of ``check``, ``exceptions`` lists tolerated findings,
     ``encoder_loading`` lists the permitted loading decisions, and ``promotion`` is the target of
-    ``promote``. ``publish`` sets the names and the metadata of published steps. These five do not
-    change the run itself.
+    ``promote``. ``publish`` sets the names and the metadata of published steps, and ``review`` the
+    guardrails of ``review``. These six do not change the run itself.
     """
 
     description: str
@@ -182,6 +183,7 @@ class Profile:
     promotion: Promotions = field(default=Promotions(), repr=False)
     deployments: Deployments = field(default=Deployments(), repr=False)
     publish: Publishing = field(default=Publishing(), repr=False)
+    review: Guardrails = field(default=Guardrails(), repr=False)
     name: str = ""
     path: Path = field(default=Path(), repr=False)
 
@@ -334,6 +336,7 @@ def _faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
     if profile.deployments.longest_days < 1:
         longest = profile.deployments.longest_days
         yield "deployments.longest_days", f"longest_days is {longest}", "at least 1"
+    yield from profile.review.faults()
     if profile.takes == "locks":
         yield from _lock_faults(profile)
     yield from faults(profile.rules, profile.exceptions)

@@ -28,8 +28,8 @@ _LINKS = 40
 
 
 @contextmanager
-def commit_copy(objects: GitObjects, folder: Path) -> Iterator[TakenCommit]:
-    """Write a copy of the commit that is checked out, which only this user can read.
+def commit_copy(objects: GitObjects, folder: Path, commit: str = "") -> Iterator[TakenCommit]:
+    """Write a copy of a commit, which only this user can read.
 
     The copy contains exactly the files of the commit, each compared with its name in the commit.
     Nothing of the working folder is read.
@@ -37,12 +37,13 @@ def commit_copy(objects: GitObjects, folder: Path) -> Iterator[TakenCommit]:
     Args:
         objects: The repository.
         folder: The folder of the project, inside the repository.
+        commit: The name of the commit; the one that is checked out without a name.
 
     Raises:
         BlocksError: The commit contains a submodule, a link that leads out of it, or Git LFS
             pointers in place of steps and pipelines; or an object is damaged.
     """
-    commit, top = objects.head(), objects.repository.top
+    commit, top = commit or objects.head(), objects.repository.top
     entries = {entry.path: entry for entry in objects.entries(objects.tree(commit))}
     prefix = "" if folder.resolve() == top else f"{folder.resolve().relative_to(top).as_posix()}/"
     links = check_entries(objects, entries, commit)

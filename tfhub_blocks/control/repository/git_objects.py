@@ -167,6 +167,40 @@ class GitObjects:
             "the repository has no commit", "Commit the project", "a repository with a commit"
         )
 
+    def resolve(self, word: str) -> str:
+        """Return the name of the commit that a branch, a tag, a remote branch or a name stands for.
+
+        The look-up reads references and starts nothing; the commit is compared with its name when
+        it is read.
+
+        Raises:
+            BlocksError: No commit is called so, or the clone lacks the commit.
+        """
+        variables = self.variables() | {"GIT_DIR": str(self.repository.head)}
+        command = [self._git, "rev-parse", "--verify", "--quiet", "--end-of-options"]
+        done = subprocess.run(
+            [*command, f"{word}^{{commit}}"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=variables,
+            cwd=self.folder,
+        )
+        name = done.stdout.strip()
+        if "\0" not in word and _NAME.fullmatch(name) and self._has(name):
+            return name
+        raise self._refuse(
+            f"no commit is called {word!r} in this clone",
+            f"Run `git fetch origin {word}`, or pass a commit that `git log` lists",
+            "a branch, a tag or the name of a commit",
+        )
+
+    def merge_base(self, one: str, other: str) -> str:
+        """Return the newest common ancestor of two commits, or an empty text without one."""
+        done = self.git("merge-base", one, other)
+        name = done.stdout.strip()
+        return name if _NAME.fullmatch(name) else ""
+
     def variables(self) -> dict[str, str]:
         """Return the environment of git: nothing of the user's but the place of programs."""
         return {

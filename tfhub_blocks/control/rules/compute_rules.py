@@ -4,12 +4,11 @@ import re
 from collections.abc import Iterator
 
 from tfhub_blocks.control.environments.environment_catalog import CUDA
-from tfhub_blocks.control.project.clusters import would_stay_up
+from tfhub_blocks.control.project.clusters import GPU_SIZE, would_stay_up
 from tfhub_blocks.control.project.profiles import SERVERLESS
 from tfhub_blocks.control.rules.rule import Finding, rule
 from tfhub_blocks.control.rules.subject import Subject
 
-_GPU_SIZE = re.compile(r"Standard_N[A-Z]", re.I)
 _KEEPS_WORK = re.compile(r"(^|\.)run\.work$")
 
 
@@ -141,7 +140,7 @@ def compute_gpu(subject: Subject) -> Iterator[Finding]:
             continue
         cluster = subject.profile.clusters.get(role.compute)
         size = cluster.size if cluster else role.size or ""
-        if _GPU_SIZE.match(size) and not subject.repository.locks_package(definition, CUDA):
+        if GPU_SIZE.match(size) and not subject.repository.locks_package(definition, CUDA):
             yield subject.at_node(
                 node,
                 f"{size} has a GPU, and environment {definition.name} has no CUDA",

@@ -98,10 +98,12 @@ def cost_endpoint(subject: Subject) -> Iterator[Finding]:
         if (found := _AZ.search(node.command)) and UNTIL_TAG not in node.command:
             yield subject.at_node(node, _made_by(found[0]), remedy)
     for step in subject.steps.values():
-        for made, line in _endpoints(subject.sources, step.path) if step.path else ():
-            yield subject.at_step(step.name, _made_by(made), remedy, line=line)
-    for made, line in _endpoints(subject.sources, subject.path):
-        yield subject.at_pipeline(_made_by(made), remedy, line)
+        for made, line, ends in created_endpoints(subject.sources, step.path) if step.path else ():
+            if not ends:
+                yield subject.at_step(step.name, _made_by(made), remedy, line=line)
+    for made, line, ends in created_endpoints(subject.sources, subject.path):
+        if not ends:
+            yield subject.at_pipeline(_made_by(made), remedy, line)
     days = subject.profile.deployments.longest_days
     if days > _LONGEST_DAYS:
         problem = f"{days} days are as good as no end date"
@@ -151,15 +153,14 @@ def _made_by(name: str) -> str:
     return f"{name} creates an endpoint without an end date"
 
 
-def _endpoints(sources: Sources, path: Path) -> Iterator[tuple[str, int]]:
-    """Yield each call in a source that creates an endpoint without an end date, and its line."""
+def created_endpoints(sources: Sources, path: Path) -> Iterator[tuple[str, int, bool]]:
+    """Yield each call in a source that creates an endpoint: name, line, True with an end date."""
     calls = sources.calls(path)
     made = [it for it in calls if _ENDPOINTS.search(it.name)]
     # An endpoint that is sent was created in the same file, or comes from elsewhere.
     for call in made or [it for it in calls if _SENDS.search(it.name)]:
-        if UNTIL_TAG not in call.texts:
-            yield call.name, call.line
+        yield call.name, call.line, UNTIL_TAG in call.texts
     for call in sources.commands(path):
         command = " ".join(call.texts)
-        if (found := _AZ.search(command)) and UNTIL_TAG not in command:
-            yield found[0], call.line
+        if found := _AZ.search(command):
+            yield found[0], call.line, UNTIL_TAG in command

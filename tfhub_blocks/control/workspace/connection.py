@@ -54,10 +54,11 @@ def connect(config: Path | None = None, registry: str | None = None) -> Connecti
             answer.
     """
     from azure.ai.ml import MLClient
-    from azure.identity import DefaultAzureCredential
+
+    from tfhub_blocks.control.project.federated_login import find_credential
 
     _quieten()
-    credential = DefaultAzureCredential()
+    credential = find_credential()
     if registry is not None:
         from tfhub_blocks.control.workspace.azure_errors import told
 

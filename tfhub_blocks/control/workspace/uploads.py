@@ -16,9 +16,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from azure.identity import DefaultAzureCredential
 from azure.storage.blob import ContainerClient, ContentSettings
 
+from tfhub_blocks.control.project.federated_login import find_credential
 from tfhub_blocks.control.workspace.azure_errors import told
 from tfhub_blocks.control.workspace.connection import Connection
 from tfhub_blocks.records.base.digests import source_files, tree_digest
@@ -169,7 +169,7 @@ class Uploads:
         return ContainerClient(
             f"{store.protocol}://{store.account_name}.blob.{store.endpoint}",
             store.container_name,
-            credential=key or DefaultAzureCredential(),
+            credential=key or find_credential(),
         )
 
 

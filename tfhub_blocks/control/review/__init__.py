@@ -1,0 +1,1 @@
+"""The review of a change: two commits compared without running a step."""
