@@ -251,7 +251,9 @@ def _promise(job: Any, lock: ReleaseLock, graph: Graph, profile: Profile) -> Non
     withdrawn = withdrawn_variables("submit")
     for name, expected in expectations(lock, graph, profile).items():
         variables = {EXPECTED_VARIABLE: expected.as_text()}
-        job_nodes(job)[name].environment_variables = {**profile.policies, **withdrawn, **variables}
+        own = dict(graph.nodes[name].environment_variables)
+        given = {**own, **profile.policies, **withdrawn, **variables}
+        job_nodes(job)[name].environment_variables = given
 
 
 def _registered(graph: Graph, request: SubmissionRequest) -> Iterator[tuple[str, tuple[str, str]]]:

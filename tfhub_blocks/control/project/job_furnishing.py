@@ -87,7 +87,8 @@ def _furnish(job_node: Any, node: Node, profile: Profile, settings: JobSettings)
     if settings.identity:
         job_node.identity = _identity(node, role.compute == SERVERLESS, profile, settings)
     if profile.policies:
-        job_node.environment_variables = profile.policies
+        own = dict(node.environment_variables)
+        job_node.environment_variables = own | dict(profile.policies)
 
 
 def _identity(node: Node, is_serverless: bool, profile: Profile, settings: JobSettings) -> Any:

@@ -13,7 +13,10 @@ from types import FrameType
 from typing import Any
 
 from azure.ai.ml.dsl import _dynamic, _pipeline_decorator
-from azure.ai.ml.dsl._pipeline_component_builder import PipelineComponentBuilder
+from azure.ai.ml.dsl._pipeline_component_builder import (
+    PipelineComponentBuilder,
+    _is_inside_dsl_pipeline_func,
+)
 from azure.ai.ml.entities._component.component import Component
 from azure.ai.ml.entities._job.pipeline._io.attr_dict import OutputsAttrDict
 
@@ -25,6 +28,8 @@ from tfhub_blocks.control.repository.faults import (
     raise_all,
 )
 from tfhub_blocks.records.base.errors import BlocksError, nearest
+
+_BUILT = "_tfhub_blocks_building"
 
 
 @dataclass
@@ -69,6 +74,26 @@ def building(pipeline: str) -> Iterator[Building]:
         for target, name, value in originals:
             setattr(target, name, value)
     raise_all(found.faults)
+
+
+def checked_call(function: Any, values: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """Call a pipeline function, and keep the lines of its nodes for ``lines_of``.
+
+    Raises:
+        BlocksError: The call or the function contains mistakes.
+    """
+    if _is_inside_dsl_pipeline_func():  # a part of a pipeline, whose own call is checked
+        return function(*values, **named)
+    with building(function.__name__) as built:
+        job = function(*values, **named)
+    job.__dict__[_BUILT] = built
+    return job
+
+
+def lines_of(job: Any) -> Building | None:
+    """Return the lines of the nodes of a job that ``checked_call`` returned, or None."""
+    found: Building | None = job.__dict__.get(_BUILT)
+    return found
 
 
 def _patches(found: Building) -> Iterator[tuple[Any, str, Callable[..., Any]]]:

@@ -53,6 +53,19 @@ def function_ports(function: Any, name: str) -> Mapping[str, Any]:
     return ports
 
 
+def job_ports(job: Any) -> Mapping[str, Any]:
+    """Return the inputs of a built job, by name; one without a type is like what it feeds."""
+    fed = dict(reversed(list(_bound_ports(job, {}))))
+    ports = {}
+    for key, port in job.component.inputs.items():
+        found = copy.copy(fed.get(key) if _is_untyped(port) else port) or Input(type="string")
+        if _is_untyped(port):
+            found.type = found.type if key in fed else UNKNOWN
+            found.default, found.optional = None, None
+        ports[key] = found
+    return ports
+
+
 def _is_untyped(port: Any) -> bool:
     return port.type in (None, UNKNOWN)
 

@@ -232,6 +232,8 @@ def _typed(pipeline: str, name: str, port: Any, value: Any, remote: bool) -> Any
         return BlocksError(pipeline, name, problem, expected, f"Pass --set {name}=VALUE")
 
     text = str(value)
+    if port.type == "unknown":  # an input without a type that feeds no step
+        return Path(text).absolute() if Path(text).exists() else text
     if has_secret(text):
         raise BlocksError(
             pipeline,
