@@ -128,8 +128,8 @@ def test_unbound_input_is_refused(graph):
     with pytest.raises(BlocksError) as refusal:
         graph("a = make(text='a')")
     assert str(refusal.value) == (
-        "[pipeline > a.source] input source of step a has no value. Expected a value of type "
-        "uri_folder. Pass source=... where the pipeline calls make."
+        "[pipelines/drawn.py:5 > a.source] input source of step a has no value. Expected a value "
+        "of type uri_folder. Pass source=... where the pipeline calls make."
     )
 
 

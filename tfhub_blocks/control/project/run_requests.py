@@ -130,15 +130,16 @@ def _build(
         BlocksError: The pipeline contains mistakes. The error contains all of them.
     """
     pipeline = load_pipeline(name)
-    with _components_unchanged(), building(name) as built:
-        job = pipeline(
-            **{
-                key: Input(type=ports[key].type, path=str(value))
-                if ports[key].type in DATA_TYPES
-                else value
-                for key, value in given.items()
-            }
-        )
+    with building(name) as built:
+        with _components_unchanged():
+            job = pipeline(
+                **{
+                    key: Input(type=ports[key].type, path=str(value))
+                    if ports[key].type in DATA_TYPES
+                    else value
+                    for key, value in given.items()
+                }
+            )
         if profile and profile.environments:
             move_steps(job, profile.environments)
         graph = read_graph(job, name, told, built)
