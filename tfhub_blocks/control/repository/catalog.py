@@ -52,9 +52,11 @@ def pipeline_files() -> dict[str, SourceFile]:
         named = {path: pipeline_functions(path) for path in paths}
         own = [(name, path) for path, names in named.items() for name in names]
         # A function in the file of its name comes last, and so wins.
-        for name, path in sorted(own, key=lambda it: it[0] == _stem(it[1])):
+        of_names = dict(sorted(own, key=lambda it: it[0] == _stem(it[1])))
+        for name, path in sorted(of_names.items()):
+            found.pop(name, None)
             found[name] = SourceFile(name, path)
-    return dict(sorted(found.items()))
+    return found
 
 
 def _stem(path: Path) -> str:
