@@ -54,7 +54,6 @@ def pipeline_files() -> dict[str, SourceFile]:
         # A function in the file of its name comes last, and so wins.
         of_names = dict(sorted(own, key=lambda it: it[0] == _stem(it[1])))
         for name, path in sorted(of_names.items()):
-            found.pop(name, None)
             found[name] = SourceFile(name, path)
     return found
 
