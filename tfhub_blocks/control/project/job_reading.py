@@ -145,7 +145,7 @@ def _read(
                 _read(scope.inner(name, _inputs(scope, entry, job_node)), nodes, faults, built)
                 continue
             node = _read_node(scope, name, entry, job_node)
-            check_node(node, entry["component"], line, built.misspelt)
+            check_node(node, entry["component"], line, built.misspelt, built.is_draft)
             nodes[node.name] = replace(node, line=str(line or ""))
         except BlocksError as error:
             faults += getattr(error, "faults", (error,))

@@ -91,6 +91,7 @@ def check_node(
     component: Mapping[str, Any],
     line: UserLine | None,
     misspelt: Collection[tuple[str, str]] = (),
+    is_draft: bool = False,
 ) -> None:
     """Check that each port of a step has a value that fits.
 
@@ -99,6 +100,7 @@ def check_node(
         component: The dictionary of its component.
         line: The line that created the node.
         misspelt: Inputs of a line that were passed under an unknown name, which was reported.
+        is_draft: True to leave types, choices and limits to the rules of ``check``.
 
     Raises:
         BlocksError: Values are missing or do not fit. The error contains each of them.
@@ -111,7 +113,8 @@ def check_node(
             if has_secret(value):
                 continue  # refuse_secrets says so, whatever else is wrong with the value
             faults += _odd_texts(node, port, value, where)
-        problem, expected = _misfit(value, spec) if value is not None else ("", "")
+        is_checked = value is not None and not is_draft
+        problem, expected = _misfit(value, spec) if is_checked else ("", "")
         if problem:
             text = f"{port} of step {node.name} is {problem}"
             remedy = f"Change {port} in the pipeline, or the input that it comes from"

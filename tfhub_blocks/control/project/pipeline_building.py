@@ -36,13 +36,15 @@ _BUILT = "_tfhub_blocks_building"
 class Building:
     """The mistakes that were found so far, and the line that created each node of the job.
 
-    ``misspelt`` contains the inputs that the unknown ones of a line seem to mean.
+    ``misspelt`` contains the inputs that the unknown ones of a line seem to mean. ``is_draft`` is
+    True if the values of the job are stand-ins, or are left to the rules of ``check``.
     """
 
     pipeline: str
     faults: list[BlocksError] = field(default_factory=list)
     lines: dict[str, UserLine] = field(default_factory=dict)
     misspelt: set[tuple[str, str]] = field(default_factory=set)
+    is_draft: bool = False
 
     def line(self, job_node: Any) -> UserLine | None:
         """Return the line that created a node, or None for a node from a YAML file."""

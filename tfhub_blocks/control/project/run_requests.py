@@ -82,7 +82,7 @@ def prepare_draft(
     remote = profile.engine == "azureml"
     given = parse_settings(settings, ports, profile.inputs, name, remote, whole=False)
     lacking = _placeholders(ports, given)
-    told = given | {key: NotGiven(key) for key in lacking}
+    told = {**given, **{key: NotGiven(key) for key in lacking}}
     job, graph = _build(name, ports, given | lacking, told, profile)
     if remote:
         quote_texts(job)
@@ -131,6 +131,7 @@ def _build(
     """
     pipeline = load_pipeline(name)
     with building(name) as built:
+        built.is_draft = told is not given
         with _components_unchanged():
             job = pipeline(
                 **{
