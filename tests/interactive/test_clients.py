@@ -95,7 +95,7 @@ def test_mistake_in_a_call_of_an_installed_pipeline_is_one_sentence(letters):
 
     with pytest.raises(BlocksError, match=r"test_clients\.py:\d+ > .*Did you mean 'source'\?"):
         transfer_learning(sorce="texts")
-    job = transfer_learning(source="texts", head_penalty="much")
+    job = transfer_learning(source="texts", validation_fraction=2.0)
     with pytest.raises(BlocksError, match=r"\[transfer_learning > "):
         tfhub_blocks.LocalClient().jobs.create_or_update(job)
 
