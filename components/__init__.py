@@ -19,6 +19,7 @@ from typing import Any
 from tfhub_blocks.records.base.import_frames import know_import_frames
 from tfhub_blocks.records.base.port_texts import port_limits
 from tfhub_blocks.records.base.project_folders import package_folder, project_folder
+from tfhub_blocks.records.base.quiet_libraries import quiet_libraries
 from tfhub_blocks.records.base.source_imports import import_from_source
 from tfhub_blocks.records.environment.code_snapshots import write_step_package
 
@@ -67,6 +68,7 @@ def __dir__() -> list[str]:
 def __getattr__(name: str) -> Any:
     if name.startswith("__") or name not in names():
         raise AttributeError(f"no step is named {name!r}. The steps are {', '.join(names())}.")
+    quiet_libraries()
     know_import_frames()
     group = __name__
     if _files()[name].parents[1].name == "operations":

@@ -4,12 +4,14 @@ One file defines one ``@dsl.pipeline`` function, which has the file's name.
 """
 
 import sys
+from functools import wraps
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from tfhub_blocks.records.base.project_folders import package_folder
+from tfhub_blocks.records.base.quiet_libraries import quiet_libraries
 from tfhub_blocks.records.base.source_imports import import_from_source
 
 
@@ -38,6 +40,18 @@ def _folder() -> Path:
     return folder
 
 
+def _checked(function: Any) -> Any:
+    """Return a pipeline function whose mistakes in a call are errors of tfhub-blocks."""
+    from tfhub_blocks.control.project.pipeline_building import checked_call
+
+    @wraps(function)
+    def call(*values: Any, **named: Any) -> Any:
+        return checked_call(function, values, named)
+
+    call.__wrapped__ = function.__wrapped__  # type: ignore[attr-defined]  # as azure-ai-ml sets it
+    return call
+
+
 def __dir__() -> list[str]:
     return names()
 
@@ -47,7 +61,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(
             f"no pipeline is named {name!r}. The pipelines are {', '.join(names())}."
         )
-    function = getattr(import_module(f"{__name__}.{name}"), name)
+    quiet_libraries()
+    function = _checked(getattr(import_module(f"{__name__}.{name}"), name))
     globals()[name] = function
     return function
 

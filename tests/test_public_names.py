@@ -8,8 +8,10 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import tfhub_blocks
 from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, take_snapshot
@@ -88,10 +90,12 @@ def test_snapshot_does_not_follow_names_of_other_modules(tmp_path):
 
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 EXAMPLE = ROOT / "tests" / "examples" / "drop_duplicates" / "component.py"
+PICTURES = ROOT / "tests" / "examples" / "drop_near_duplicates" / "component.py"
 
 
-def test_example_step_imports_public_names_only():
-    tree = ast.parse(EXAMPLE.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("example", [EXAMPLE, PICTURES])
+def test_example_step_imports_public_names_only(example):
+    tree = ast.parse(example.read_text(encoding="utf-8"))
     imported = {
         (node.module, alias.name)
         for node in ast.walk(tree)
@@ -113,25 +117,20 @@ def test_homes_define_the_names():
         assert name in defined, (name, module)
 
 
-def test_example_step_runs_from_its_snapshot_alone(tmp_path):
-    texts = [f"{word}{end}" for word in ("a", "b") for end in ("x", "X ", "y", "z")]
-    (tmp_path / "source").mkdir()
-    rows = "".join(f"{text},{text[0]}\n" for text in texts)
-    (tmp_path / "source" / "table.csv").write_text(f"text,label\n{rows}")
+def kept_by(example, tmp_path):
+    """The snapshot that an example step writes of the data in ``source``."""
     snapshot = tmp_path / "snapshot"
     options = SnapshotOptions(validation_fraction=0.0, test_fraction=0.0)
     take_snapshot(tmp_path / "source", begin_folder(snapshot, PROVENANCE), options, lambda *_: None)
     finish_folder(snapshot, "snapshot", tfhub_blocks.SNAPSHOT, PROVENANCE)
     code = tmp_path / "code"
-    modules = step_modules(EXAMPLE, PACKAGE)
+    modules = step_modules(example, PACKAGE)
     for relative, path in modules.items():
         (code / relative).parent.mkdir(parents=True, exist_ok=True)
         (code / relative).write_bytes(path.read_bytes())
-    (code / "component.py").write_bytes(EXAMPLE.read_bytes())
-    script = (
-        "import sys; from component import drop_duplicates;"
-        "drop_duplicates.__wrapped__(*sys.argv[1:])"
-    )
+    (code / "component.py").write_bytes(example.read_bytes())
+    name = example.parent.name
+    script = f"import sys; from component import {name}; {name}.__wrapped__(*sys.argv[1:])"
     done = subprocess.run(
         [sys.executable, "-c", script, snapshot, tmp_path / "kept"],
         cwd=code,
@@ -140,7 +139,27 @@ def test_example_step_runs_from_its_snapshot_alone(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    kept = tfhub_blocks.open_snapshot(tmp_path / "kept")
+    return tfhub_blocks.open_snapshot(tmp_path / "kept")
+
+
+def test_example_step_drops_pictures_that_look_the_same(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        levels = np.stack([rng.permutation(9) for _ in range(8)]).astype(np.uint8) * 30
+        picture = Image.fromarray(levels).resize((90, 80), Image.Resampling.NEAREST)
+        (tmp_path / "source" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        for quality in (95, 85):
+            path = tmp_path / "source" / "ab"[number % 2] / f"{number}-{quality}.jpg"
+            picture.save(path, quality=quality)
+    assert sum(kept_by(PICTURES, tmp_path).manifest.counts["train"].values()) == 4
+
+
+def test_example_step_runs_from_its_snapshot_alone(tmp_path):
+    texts = [f"{word}{end}" for word in ("a", "b") for end in ("x", "X ", "y", "z")]
+    (tmp_path / "source").mkdir()
+    rows = "".join(f"{text},{text[0]}\n" for text in texts)
+    (tmp_path / "source" / "table.csv").write_text(f"text,label\n{rows}")
+    kept = kept_by(EXAMPLE, tmp_path)
     assert sorted(item.content.decode().strip().lower() for item in kept.items()) == [
         f"{word}{end}" for word in ("a", "b") for end in ("x", "y", "z")
     ]

@@ -6,6 +6,8 @@ from tfhub_blocks.compute.encoders.encoder import load_encoder as load_encoder
 from tfhub_blocks.compute.heads.linear_head import Head as Head
 from tfhub_blocks.compute.models.model_writing import write_model as write_model
 from tfhub_blocks.compute.step.step_frame import step as step
+from tfhub_blocks.interactive.clients import LocalClient as LocalClient
+from tfhub_blocks.interactive.clients import client as client
 from tfhub_blocks.records.base.errors import BlocksError as BlocksError
 from tfhub_blocks.records.base.folders import Format as Format
 from tfhub_blocks.records.base.folders import open_folder as open_folder

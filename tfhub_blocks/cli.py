@@ -96,7 +96,8 @@ def _main(arguments: Sequence[str] | None) -> int:
         status: int = options.command(options)
         sys.stdout.flush()
     except BlocksError as error:
-        print(f"{ERROR_PREFIX}{error}", file=sys.stderr)
+        for fault in getattr(error, "faults", (error,)):  # a file may contain several mistakes
+            print(f"{ERROR_PREFIX}{fault}", file=sys.stderr)
         return WRONG_REQUEST
     except ModuleNotFoundError as error:
         if (hint := missing_package(error.name or "")) is None:

@@ -270,3 +270,26 @@ def test_model_asset_is_looked_for_among_models(idle_toy, tmp_path, imported_enc
     assert idle_toy.submit("--set", f"source={reference}").status == 0
     outcome = idle_toy.submit("--set", f"source={idle_toy.words}")
     assert f"has no {idle_toy.words}" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ("a = make(source=source)\n    return {'x': a.outputs.made, 'y': a.outputs.made}",
+         "returns an output of a step twice, and Azure ML writes it under the last name only"),
+        ("a = part(source=source)", "a of pipeline drawn is a pipeline itself"),
+    ],
+)  # fmt: skip
+def test_pipeline_that_azure_ml_would_not_run_so_is_refused(body, problem, project):
+    project.furnish(run=False)
+    folder = "source: Input(type='uri_folder')"
+    project.write(
+        "pipelines/drawn.py",
+        "from azure.ai.ml import Input, dsl\nfrom tfhub_blocks.components import make\n"
+        f"@dsl.pipeline\ndef part({folder}):\n    make(source=source)\n"
+        f"@dsl.pipeline\ndef drawn({folder}):\n    {body}\n",
+    )
+    done = project.main("submit", "drawn", "--profile", "toy", "--set", f"source={project.words}")
+    assert done.status == 2
+    assert problem in done.err
+    assert project.jobs() == []

@@ -21,7 +21,7 @@ from loopback.runs import output_of_run
 from loopback.storage import HOST
 from tfhub_blocks.control.project.profiles import Profile, Role
 from tfhub_blocks.control.project.run_records import NOT_STARTED, RUNNING, RunRecord, StepRecord
-from tfhub_blocks.control.project.step_graph import Graph, Node, OutputOf, _ordered
+from tfhub_blocks.control.project.step_graph import Graph, Node, OutputOf, ordered_nodes
 
 _NODE_INPUT = re.compile(r"^\$\{\{parent\.(?:inputs\.(\w+)|jobs\.(\w+)\.outputs\.(\w+))\}\}$")
 _OUTPUT = re.compile(r"^\$\{\{parent\.outputs\.(\w+)\}\}$")
@@ -147,7 +147,7 @@ class _JobRun:
                 if match := _OUTPUT.match(str(value.get("value", ""))):
                     outputs[match[1]] = OutputOf(name, port)
         title = re.sub(r"\W", "_", self.job.get("experimentName") or "Default")
-        return Graph(title, _ordered(nodes), outputs)
+        return Graph(title, ordered_nodes(nodes), outputs)
 
     def _node(self, name: str, entry: Mapping[str, Any]) -> Node:
         component = self.workspace.find_by_id(entry["componentId"])

@@ -94,7 +94,8 @@ def _code(workspace: Workspace, short_id: str, it: Mapping[str, Any]) -> Iterato
 def _component(workspace: Workspace, short_id: str, it: Mapping[str, Any]) -> Iterator[str]:
     spec = it.get("componentSpec") or {}
     _, name, _, version = short_id.split("/")
-    for key in ("name", "version", "type"):
+    # Inner pipelines and commands that the SDK builds have no version.
+    for key in ("name", "type") if it.get("isAnonymous") else ("name", "version", "type"):
         if not spec.get(key):
             yield f"componentSpec.{key}: it is missing"
     if not it.get("isAnonymous") and (spec.get("name"), str(spec.get("version"))) != (

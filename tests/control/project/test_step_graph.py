@@ -128,8 +128,8 @@ def test_unbound_input_is_refused(graph):
     with pytest.raises(BlocksError) as refusal:
         graph("a = make(text='a')")
     assert str(refusal.value) == (
-        "[pipeline > a.source] input source of step a has no value. Expected a value of type "
-        "uri_folder. Pass source=... where the pipeline calls make."
+        "[pipelines/drawn.py:5 > a.source] input source of step a has no value. Expected a value "
+        "of type uri_folder. Pass source=... where the pipeline calls make."
     )
 
 
@@ -188,3 +188,35 @@ def test_snapshot_is_the_component_and_the_modules_it_imports(graph, tmp_path):
     assert "a/tfhub_blocks/cli.py" not in written
     assert "b/tfhub_blocks/records/base/step_messages.py" in written
     assert not [name for name in written if name.startswith("b/tfhub_blocks/compute")]
+
+
+def test_output_under_two_names_is_read_under_both(graph, project):
+    found = graph("a = make(source=source)\nreturn {'x': a.outputs.made, 'y': a.outputs.made}")
+    assert dict(found.outputs) == {"y": OutputOf("a", "made"), "x": OutputOf("a", "made")}
+
+
+def test_pipeline_without_a_step_is_refused(graph):
+    with pytest.raises(BlocksError, match="pipeline drawn creates no step"):
+        graph("pass")
+
+
+def test_pipelines_own_data_is_found_from_the_working_folder(graph, project):
+    found = graph("a = make(source=Input(type='uri_folder', path='src'))")
+    assert found.nodes["a"].inputs["source"] == project.folder / "src"
+
+
+def test_file_may_define_a_pipeline_of_another_name(project):
+    body = (
+        "from azure.ai.ml import Input, dsl\nfrom tfhub_blocks.components import make\n"
+        "@dsl.pipeline()\ndef {}(source: Input(type='uri_folder')):\n    make(source=source)\n"
+    )
+    project.write("pipelines/file_of_its_own.py", body.format("training"))
+    project.write("pipelines/packed/__init__.py", body.format("packed"))
+    project.write("pipelines/helpers/__init__.py", "WORDS = 1\n")
+    listed = project.main("list").out
+    assert "\n  training " in listed
+    assert "\n  packed " in listed
+    assert "file_of_its_own" not in listed
+    assert "helpers" not in listed
+    assert project.main("show", "training").status == 0
+    assert project.main("show", "packed").status == 0

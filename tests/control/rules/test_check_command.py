@@ -65,7 +65,8 @@ def test_all_tells_of_each_pipeline_and_of_one_that_is_broken(project):
     assert found["team-ports"]["pipeline"] == "toy"
     assert (found["pipeline-compiles"]["file"], found["pipeline-compiles"]["problem"]) == (
         "pipelines/gone.py",
-        "ModuleNotFoundError: No module named 'nothing_of_this'",
+        "[pipelines/gone.py:1 > nothing_of_this] no module is called 'nothing_of_this'. Install"
+        " nothing_of_this, or remove line 1.",
     )
 
 

@@ -137,7 +137,10 @@ def move_steps(job: Any, moves: Mapping[str, str]) -> None:
         BlocksError: A baked environment is not defined, or does not extend a step's environment.
     """
     for node in job.jobs.values():
-        node._component = moved(node.component, moves)
+        if hasattr(node.component, "jobs"):  # an inner pipeline
+            move_steps(node.component, moves)
+        else:
+            node._component = moved(node.component, moves)
 
 
 def moved(component: Any, moves: Mapping[str, str]) -> Any:

@@ -17,9 +17,10 @@ from tfhub_blocks.control.project.assets import (
     load_components,
     typed,
 )
+from tfhub_blocks.control.project.job_reading import read_graph
 from tfhub_blocks.control.project.profiles import SERVERLESS, Profile
 from tfhub_blocks.control.project.run_records import COMPLETED, RunRecord
-from tfhub_blocks.control.project.step_graph import OutputOf, quote_texts, read_graph
+from tfhub_blocks.control.project.step_graph import OutputOf, quote_texts
 from tfhub_blocks.control.project.tags import TAG
 from tfhub_blocks.control.repository.catalog import component_files
 from tfhub_blocks.control.reproduction.reproduction_plan import ReproductionPlan, Work

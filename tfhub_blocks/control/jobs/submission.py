@@ -28,11 +28,12 @@ from tfhub_blocks.control.lineage.withdrawn_outputs import (
 from tfhub_blocks.control.project.assets import Asset, component_asset
 from tfhub_blocks.control.project.instance_counts import instance_count
 from tfhub_blocks.control.project.job_furnishing import Furnishing, furnish_job
+from tfhub_blocks.control.project.job_reading import lost_outputs
 from tfhub_blocks.control.project.output_store import content_digest
 from tfhub_blocks.control.project.profiles import SERVERLESS, JobSettings, Profile
 from tfhub_blocks.control.project.reachable_thresholds import check_given_snapshots
 from tfhub_blocks.control.project.run_requests import prepare_draft, prepare_job
-from tfhub_blocks.control.project.step_graph import Graph, Node, refuse_secrets
+from tfhub_blocks.control.project.step_graph import Graph, Node, job_nodes, refuse_secrets
 from tfhub_blocks.control.project.tags import OPEN_TAG, TAG
 from tfhub_blocks.control.project.withdrawal_files import withdrawn_variables
 from tfhub_blocks.control.releases.release_names import replay_settings
@@ -143,6 +144,7 @@ def prepare_made(
         BlocksError: The profile does not fit, or the workspace lacks an asset or a cluster.
     """
     lock, settings = request.lock, _job_settings(profile)
+    _refuse_unsent(job, request.pipeline)
     if lock:
         settings = _settings_of(lock, settings)
     refuse_above_budget(graph, profile)
@@ -200,6 +202,29 @@ def prepare_made(
     return Prepared(request.pipeline, job, registered, record_digest(record), costs, given)
 
 
+def _refuse_unsent(job: Any, pipeline: str) -> None:
+    """Check that Azure ML gets the whole pipeline, and writes each of its outputs."""
+    inner = sorted({name.partition(".")[0] for name in job_nodes(job) if "." in name})
+    if inner:
+        raise BlocksError(
+            "submit",
+            pipeline,
+            f"{', '.join(inner)} of pipeline {pipeline} is a pipeline itself, which tfhub-blocks"
+            " runs locally and does not submit yet",
+            "a pipeline of steps",
+            f"Run it with `tfhub-blocks run {pipeline}`, or submit it with azure-ai-ml",
+        )
+    if lost := lost_outputs(job):
+        raise BlocksError(
+            "submit",
+            ", ".join(lost),
+            f"pipeline {pipeline} returns an output of a step twice, and Azure ML writes it under"
+            f" the last name only, so {', '.join(lost)} would be empty",
+            "one name for each output of a step",
+            f"Remove {', '.join(lost)} from what {pipeline} returns",
+        )
+
+
 def _job_settings(profile: Profile) -> JobSettings:
     if profile.engine != "azureml" or profile.job is None:
         raise BlocksError(
@@ -226,7 +251,9 @@ def _promise(job: Any, lock: ReleaseLock, graph: Graph, profile: Profile) -> Non
     withdrawn = withdrawn_variables("submit")
     for name, expected in expectations(lock, graph, profile).items():
         variables = {EXPECTED_VARIABLE: expected.as_text()}
-        job.jobs[name].environment_variables = {**profile.policies, **withdrawn, **variables}
+        own = dict(graph.nodes[name].environment_variables)
+        given = {**own, **profile.policies, **withdrawn, **variables}
+        job_nodes(job)[name].environment_variables = given
 
 
 def _registered(graph: Graph, request: SubmissionRequest) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -371,7 +398,7 @@ def _name_components(
     """Replace nodes' components by references to published ones; others travel with the job."""
     for name, node in graph.nodes.items():
         if published[node.component]:
-            job.jobs[name]._component = assets[node.component].reference
+            job_nodes(job)[name]._component = assets[node.component].reference
     pinned = {node.environment for node in graph.nodes.values() if not published[node.component]}
     for environment in sorted(pinned):
         name, _, version = environment.removeprefix("azureml:").partition(":")

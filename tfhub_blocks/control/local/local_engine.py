@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -54,13 +56,15 @@ class LocalEngine:
     """An engine that runs graphs below one folder.
 
     ``store/`` contains outputs by content, ``runs/`` a folder for each run, ``mlflow.db`` and
-    ``mlflow/`` the tracking data and models of the steps.
+    ``mlflow/`` the tracking data and models of the steps. Once ``canceled`` is set, the run ends as
+    by Ctrl-C.
     """
 
     folder: Path
     profile: Profile
     on_change: Callable[[RunRecord], None] = lambda _: None
     reuse: bool = True
+    canceled: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self.folder = self.folder.absolute()
@@ -81,13 +85,23 @@ class LocalEngine:
         Returns:
             The record, with a final status: Completed, Failed, or Canceled by an interrupt.
         """
+        with self.started(graph, given) as record:
+            return self.finished(graph, record)
+
+    @contextmanager
+    def started(self, graph: Graph, given: Mapping[str, Any]) -> Iterator[RunRecord]:
+        """Create a run and copy the code of its steps; the run is alive inside this context.
+
+        Raises:
+            BlocksError: The profile lacks a role, or the folder of the runs cannot be written.
+        """
         check_given_snapshots(graph, "run")
         name = self._begin(graph)
         with held_run(self.folder / "runs" / name):
-            return self._run(name, graph, given)
+            yield self._record(name, graph, given)
 
-    def _run(self, name: str, graph: Graph, given: Mapping[str, Any]) -> RunRecord:
-        record = self._record(name, graph, given)
+    def finished(self, graph: Graph, record: RunRecord) -> RunRecord:
+        """Run the steps of a started run to the end, in any thread; return its record."""
         started = time.monotonic()
         made: dict[str, Stored] = {}
         try:
@@ -115,6 +129,8 @@ class LocalEngine:
         with ThreadPoolExecutor(most) as pool:
             try:
                 while True:
+                    if self.canceled.is_set():
+                        raise KeyboardInterrupt
                     # No step waits in the pool, because it would start even after a failure.
                     starting = _ready(graph, record, made)[: most - len(running)]
                     for node in starting:

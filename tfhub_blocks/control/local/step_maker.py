@@ -91,7 +91,8 @@ class StepMaker:
     def _reuse_or_run(
         self, node: Node, made: Mapping[str, Stored], folder: Path, step: StepRecord
     ) -> Stored | None:
-        key = self.keys.key(node, made, folder / "code")
+        step.parts = self.keys.parts(node, made, folder / "code")
+        key = self.keys.key_of(node, step.parts)
 
         def on_wait() -> None:
             step.progress = "waiting for another run of the same step"
@@ -144,7 +145,12 @@ class StepMaker:
             port: made[value.node].outputs[value.port] if isinstance(value, OutputOf) else value
             for port, value in node.inputs.items()
         }
-        variables = {**self._policies, **_image(node.environment), **self.variables}
+        variables = {
+            **{name: str(text) for name, text in node.environment_variables.items()},
+            **self._policies,
+            **_image(node.environment),
+            **self.variables,
+        }
         addresses = free_addresses(instance_count(node, self.profile))
         workers = [
             StepProcess(

@@ -12,16 +12,16 @@ from azure.ai.ml.entities import BuildContext, Data, Environment, Model
 
 from tfhub_blocks.control.environments.environment_bakes import ENCODERS
 from tfhub_blocks.control.environments.environment_catalog import Environment as DefinedEnvironment
+from tfhub_blocks.control.project.code_files import snapshot_files
 from tfhub_blocks.control.project.output_store import content_digest
 from tfhub_blocks.control.project.profiles import Publishing
 from tfhub_blocks.control.repository.catalog import component_files, installed_folder
 from tfhub_blocks.records.base.digests import (
-    CACHE_FOLDERS,
     file_sha256,
     files_sha256,
     folder_files,
+    paths_sha256,
     record_digest,
-    sources_sha256,
     tree_digest,
 )
 from tfhub_blocks.records.base.errors import BlocksError
@@ -287,10 +287,8 @@ def component_tags(component: Any, publishing: Publishing) -> dict[str, str]:
 
 def component_code_digest(component: Any) -> str:
     """Return the digest of a step's code snapshot, as Azure ML receives it."""
-    with component._build_code() as built:
-        if not built:
-            return ""
-        return tree_digest(sources_sha256(Path(built.path), omit=CACHE_FOLDERS))
+    with snapshot_files(component) as files:
+        return tree_digest(paths_sha256(files)) if files else ""
 
 
 def component_interface(component: Any) -> Mapping[str, Any]:

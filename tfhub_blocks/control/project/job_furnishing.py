@@ -17,7 +17,7 @@ from azure.ai.ml.entities import (
 import tfhub_blocks
 from tfhub_blocks.control.project.instance_counts import instance_count, role_of
 from tfhub_blocks.control.project.profiles import SERVERLESS, JobSettings, Profile
-from tfhub_blocks.control.project.step_graph import Graph, Node
+from tfhub_blocks.control.project.step_graph import Graph, Node, job_nodes
 from tfhub_blocks.control.project.tags import PROFILE_TAG, TAG
 from tfhub_blocks.control.project.withdrawal_files import withdrawn_variables
 from tfhub_blocks.records.base.errors import BlocksError
@@ -61,11 +61,12 @@ def furnish_job(job: Any, graph: Graph, furnishing: Furnishing) -> None:
         **furnishing.tags,
     }
     withdrawn = withdrawn_variables("submit")
+    job_node = job_nodes(job)
     for name, node in graph.nodes.items():
-        _furnish(job.jobs[name], node, profile, settings)
+        _furnish(job_node[name], node, profile, settings)
         if withdrawn:
-            own = job.jobs[name].environment_variables or {}
-            job.jobs[name].environment_variables = own | withdrawn
+            own = job_node[name].environment_variables or {}
+            job_node[name].environment_variables = own | withdrawn
 
 
 def _furnish(job_node: Any, node: Node, profile: Profile, settings: JobSettings) -> None:
@@ -86,7 +87,8 @@ def _furnish(job_node: Any, node: Node, profile: Profile, settings: JobSettings)
     if settings.identity:
         job_node.identity = _identity(node, role.compute == SERVERLESS, profile, settings)
     if profile.policies:
-        job_node.environment_variables = profile.policies
+        own = dict(node.environment_variables)
+        job_node.environment_variables = own | dict(profile.policies)
 
 
 def _identity(node: Node, is_serverless: bool, profile: Profile, settings: JobSettings) -> Any:

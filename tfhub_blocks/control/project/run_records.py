@@ -41,7 +41,8 @@ class StepRecord:
 
     ``key`` is the digest of everything that a step on Azure ML depends on, by which it is reused.
     ``inputs`` contains the source of each port: ``{"step": S, "port": P}``, ``{"path": P}`` or
-    ``{"value": V}``, with V as written in the command.
+    ``{"value": V}``, with V as written in the command. ``parts`` is everything that the outputs of
+    a local step depend on, by which it is reused.
     """
 
     component: str
@@ -58,6 +59,7 @@ class StepRecord:
     terms: Terms | None = None
     key: str = ""
     inputs: dict[str, dict[str, str]] = field(default_factory=dict)
+    parts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass

@@ -10,11 +10,14 @@ from typing import Any
 
 from azure.ai.ml import Input
 from azure.ai.ml.entities import CommandComponent
-from azure.ai.ml.entities._inputs_outputs import _get_param_with_standard_annotation
 
 from tfhub_blocks.control.environments.environment_bakes import move_steps
+from tfhub_blocks.control.project.job_reading import read_graph
+from tfhub_blocks.control.project.node_checks import check_local_data
+from tfhub_blocks.control.project.pipeline_building import building
+from tfhub_blocks.control.project.pipeline_inputs import function_ports
 from tfhub_blocks.control.project.profiles import Profile
-from tfhub_blocks.control.project.step_graph import Graph, quote_texts, read_graph, refuse_secrets
+from tfhub_blocks.control.project.step_graph import Graph, quote_texts, refuse_secrets
 from tfhub_blocks.control.repository.catalog import DATA_TYPES, load_pipeline, parse_settings
 
 
@@ -28,12 +31,14 @@ class NotGiven:
 def pipeline_ports(name: str) -> Mapping[str, Any]:
     """Return the declared inputs of a pipeline, by name, as azure-ai-ml ``Input`` objects.
 
-    An input declared as ``epochs: int = 3`` counts as well.
+    An input declared as ``epochs: int = 3`` counts as well. An input without a type is like the
+    input of the step that it feeds. Inputs that the decorator lists in ``non_pipeline_inputs`` are
+    plain values of Python, and count as well.
+
+    Raises:
+        BlocksError: The pipeline cannot be loaded, or contains mistakes.
     """
-    ports: Mapping[str, Any] = _get_param_with_standard_annotation(
-        load_pipeline(name).__wrapped__, is_func=True
-    )
-    return ports
+    return function_ports(load_pipeline(name), name)
 
 
 def prepare_job(
@@ -48,11 +53,10 @@ def prepare_job(
     given = parse_settings(
         settings, ports, profile.inputs, name, remote=profile.engine == "azureml"
     )
-    job = _build(name, ports, given)
-    if profile.environments:
-        move_steps(job, profile.environments)
-    graph = read_graph(job, name, given)
+    job, graph = _build(name, ports, given, given, profile)
     refuse_secrets(graph)
+    if profile.engine == "local":
+        check_local_data(graph)
     if profile.engine == "azureml":
         quote_texts(job)
     return job, graph, given
@@ -62,7 +66,8 @@ def draft_graph(name: str) -> Graph:
     """Return the graph of a pipeline for inspection, before its data inputs are known."""
     ports = pipeline_ports(name)
     lacking = _placeholders(ports, {})
-    return read_graph(_build(name, ports, lacking), name, lacking)
+    _, graph = _build(name, ports, lacking, {key: NotGiven(key) for key in lacking})
+    return graph
 
 
 def prepare_draft(
@@ -77,10 +82,8 @@ def prepare_draft(
     remote = profile.engine == "azureml"
     given = parse_settings(settings, ports, profile.inputs, name, remote, whole=False)
     lacking = _placeholders(ports, given)
-    job = _build(name, ports, given | lacking)
-    if profile.environments:
-        move_steps(job, profile.environments)
-    graph = read_graph(job, name, given | {key: NotGiven(key) for key in lacking})
+    told = {**given, **{key: NotGiven(key) for key in lacking}}
+    job, graph = _build(name, ports, given | lacking, told, profile)
     if remote:
         quote_texts(job)
     return job, graph, given
@@ -107,17 +110,41 @@ def _placeholder(name: str, port: Any) -> Any:
     )
 
 
-def _build(name: str, ports: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
+def _build(
+    name: str,
+    ports: Mapping[str, Any],
+    given: Mapping[str, Any],
+    told: Mapping[str, Any],
+    profile: Profile | None = None,
+) -> tuple[Any, Graph]:
+    """Return the job of a pipeline and its graph.
+
+    Args:
+        name: The name of the pipeline.
+        ports: The inputs of the pipeline.
+        given: The value or stand-in of each input, to build the job with.
+        told: The same for the graph, which may have no value.
+        profile: The profile whose environments the steps run in.
+
+    Raises:
+        BlocksError: The pipeline contains mistakes. The error contains all of them.
+    """
     pipeline = load_pipeline(name)
-    with _components_unchanged():
-        return pipeline(
-            **{
-                key: Input(type=ports[key].type, path=str(value))
-                if ports[key].type in DATA_TYPES
-                else value
-                for key, value in given.items()
-            }
-        )
+    with building(name) as built:
+        built.is_draft = told is not given
+        with _components_unchanged():
+            job = pipeline(
+                **{
+                    key: Input(type=ports[key].type, path=str(value))
+                    if ports[key].type in DATA_TYPES
+                    else value
+                    for key, value in given.items()
+                }
+            )
+        if profile and profile.environments:
+            move_steps(job, profile.environments)
+        graph = read_graph(job, name, told, built)
+    return job, graph
 
 
 @contextmanager

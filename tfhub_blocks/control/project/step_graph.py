@@ -10,29 +10,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tfhub_blocks.control.repository.catalog import DATA_TYPES
-from tfhub_blocks.records.base import worker_group
+from tfhub_blocks.control.project.code_files import snapshot_files
+from tfhub_blocks.records.base.digests import copy_file
 from tfhub_blocks.records.base.errors import BlocksError
-from tfhub_blocks.records.base.foreign_text import is_utf_8
 from tfhub_blocks.records.base.redaction import has_secret
-from tfhub_blocks.records.environment.code_snapshots import copy_code
 
-_BINDING = re.compile(r"^\$\{\{parent\.(?:inputs\.(\w+)|jobs\.(\w+)\.outputs\.(\w+))\}\}$")
-_OUTPUT_BINDING = re.compile(r"^\$\{\{parent\.outputs\.(\w+)\}\}$")
-_OPTIONAL = re.compile(r"\$\[\[(.*?)\]\]")
-_PLACEHOLDER = re.compile(r"\$\{\{(inputs|outputs)\.(\w+)\}\}")
-# A tag of a step: an optional port, a space, and the other port that the first one requires. The
-# step checks this too, but it may be the last to run.
-_NEEDS_TAG = "needs"
-# A tag of a step: its input with the snapshot whose test items must suffice for its thresholds.
-_JUDGES_TAG = "judges_by"
+# A part of a command that is left out if its ports have no value, and the place of a value.
+OPTIONAL = re.compile(r"\$\[\[(.*?)\]\]")
+PLACEHOLDER = re.compile(r"\$\{\{(inputs|outputs)\.(\w+)\}\}")
 # The value of an input that Azure ML itself fills in, in the job of a schedule.
 TRIGGER_TIME = "${{creation_context.trigger_time}}"
 _ODD = re.compile(r"'|\n|\r|\$(?=\{\{|\[\[)")
 _QUOTED = {"'": r"'\''", "\n": r"'$'\n''", "\r": r"'$'\r''", "$": "$''"}
 _UNQUOTED = {quoted: odd for odd, quoted in _QUOTED.items()}
 _QUOTED_ODD = re.compile(r"'\\''|'\$'\\[nr]''|\$''(?=\{\{|\[\[)")
-_MLDESIGNER = "mldesigner execute "
+MLDESIGNER = "mldesigner execute "
 
 
 @dataclass(frozen=True)
@@ -53,7 +45,8 @@ class Node:
     ``registers`` maps an output to the name of the asset that Azure ML registers from it.
     ``judges_by`` is the input with the snapshot that the step judges a model by, if any.
     ``services`` lists the kinds of access that the pipeline opens into the running step, such as
-    ``ssh``.
+    ``ssh``. A step of an inner pipeline is named ``OUTER.INNER``. ``line`` is the line of the
+    user's file that created the node, as FILE:LINE, or an empty text.
     """
 
     name: str
@@ -74,6 +67,7 @@ class Node:
     services: tuple[str, ...] = ()
     environment_variables: Mapping[str, str] = field(default_factory=dict)
     judges_by: str = ""
+    line: str = ""
 
     @property
     def needs(self) -> set[str]:
@@ -99,7 +93,7 @@ class Node:
     @property
     def is_mldesigner(self) -> bool:
         """True if mldesigner runs the step, and so quotes each placeholder in the command."""
-        return self.command.startswith(_MLDESIGNER)
+        return self.command.startswith(MLDESIGNER)
 
     def _texts(
         self, inputs: Mapping[str, Any], outputs: Mapping[str, Path]
@@ -112,10 +106,10 @@ class Node:
         """Return the command without the optional parts whose ports have no value."""
 
         def keep(match: re.Match[str]) -> str:
-            wanted = _PLACEHOLDER.findall(match[1])
+            wanted = PLACEHOLDER.findall(match[1])
             return match[1] if all(key in texts for key in wanted) else ""
 
-        return _OPTIONAL.sub(keep, self.command)
+        return OPTIONAL.sub(keep, self.command)
 
     def text(self, port: str, value: Any) -> str:
         """Return a port's value as Azure ML writes it into a command line."""
@@ -124,13 +118,19 @@ class Node:
         return str(bool(value) if boolean else value)
 
     def write_code(self, folder: Path) -> None:
-        """Copy the code snapshot that Azure ML would receive into a new folder."""
-        with self.entity._build_code() as code:
-            copy_code(Path(code.path), folder)
+        """Copy the code snapshot that Azure ML would receive into a new folder.
+
+        Raises:
+            BlocksError: The code contains a link to a folder, a broken link or a device.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        with snapshot_files(self.entity) as files:
+            for name, path in files.items():
+                copy_file(path, folder / name)
 
 
 def _filled(text: str, texts: Mapping[tuple[str, str], str]) -> str:
-    return _PLACEHOLDER.sub(lambda match: texts[match[1], match[2]], text)
+    return PLACEHOLDER.sub(lambda match: texts[match[1], match[2]], text)
 
 
 @dataclass(frozen=True)
@@ -162,162 +162,16 @@ def told_inputs(node: Node) -> dict[str, dict[str, str]]:
     return sources
 
 
-def read_graph(job: Any, name: str, given: Mapping[str, Any]) -> Graph:
-    """Return the graph of a pipeline job.
-
-    Args:
-        job: The azure-ai-ml ``PipelineJob``.
-        name: The pipeline's name.
-        given: The pipeline's inputs by name: paths for data, primitives for the rest.
-
-    Raises:
-        BlocksError: A node is not a command step, or an input of a node has no valid source.
-    """
-    record = job._to_dict()
-    _check_resources(job)
-    given = _defaults(record, given)
-    nodes: dict[str, Node] = {}
-    outputs: dict[str, OutputOf] = {}
-    for node, entry in record["jobs"].items():
-        nodes[node] = _read_node(node, entry, job.jobs[node], given, record.get("outputs") or {})
-        for port, value in (entry.get("outputs") or {}).items():
-            text = value if isinstance(value, str) else (value or {}).get("path", "")
-            if match := _OUTPUT_BINDING.match(str(text)):
-                outputs[match[1]] = OutputOf(node, port)
-    return Graph(name, _ordered(nodes), outputs)
-
-
-def _check_resources(job: Any) -> None:
-    """Check that no node shares the resources of another node.
-
-    azure-ai-ml copies the resources of ``set_resources`` from a node into its component, and from
-    there into nodes that are created later.
-    """
-    owners: dict[int, str] = {}
+def job_nodes(job: Any, prefix: str = "") -> dict[str, Any]:
+    """Return each node of a job by its name, and each of an inner pipeline as ``OUTER.INNER``."""
+    found: dict[str, Any] = {}
     for name, node in job.jobs.items():
-        resources = getattr(node, "resources", None)
-        if resources is None or resources == getattr(node.component, "resources", None):
-            continue
-        owner = owners.setdefault(id(resources), name)
-        if owner != name:
-            raise BlocksError(
-                "pipeline",
-                f"{name}.resources",
-                f"steps {name} and {owner} share one resources object, because azure-ai-ml copies"
-                " it after set_resources",
-                "separate resources for each step",
-                f"Replace {owner}.set_resources(...) in the pipeline with {owner}.resources ="
-                ' {"instance_count": ...}',
-            )
-
-
-def _defaults(record: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the pipeline's inputs, with the pipeline's own defaults where none was passed."""
-    primitives = {
-        name: value
-        for name, value in record.get("inputs", {}).items()
-        if not isinstance(value, dict)
-    }
-    return primitives | dict(given)
-
-
-def _registered(entry: Mapping[str, Any], outputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield each output of a node that Azure ML registers as an asset, with the asset's name.
-
-    If the output is also an output of the pipeline, the SDK moves the name there.
-    """
-    for port, value in (entry.get("outputs") or {}).items():
-        match = _OUTPUT_BINDING.match(value) if isinstance(value, str) else None
-        found = outputs.get(match[1]) if match else value
-        if isinstance(found, dict) and found.get("name"):
-            yield port, str(found["name"])
-
-
-def _read_node(
-    name: str,
-    entry: Mapping[str, Any],
-    job_node: Any,
-    given: Mapping[str, Any],
-    outputs: Mapping[str, Any],
-) -> Node:
-    component = entry.get("component")
-    if entry.get("type") != "command" or not isinstance(component, dict):
-        raise BlocksError(
-            "pipeline",
-            name,
-            f"node {name} is a {entry.get('type')} of {component!r}",
-            "a command component with local code",
-            "Submit pipelines with other kinds of nodes to Azure ML with azure-ai-ml",
-        )
-    ports = component.get("inputs") or {}
-    inputs = {port: spec["default"] for port, spec in ports.items() if "default" in spec}
-    for port, value in (entry.get("inputs") or {}).items():
-        text = value["path"] if isinstance(value, dict) else value
-        match = _BINDING.match(text) if isinstance(text, str) else None
-        if match is None:
-            inputs[port] = Path(text) if ports[port]["type"] in DATA_TYPES else text
-        elif match[1] is None:
-            inputs[port] = OutputOf(match[2], match[3])
-        elif match[1] in given:
-            inputs[port] = given[match[1]]
-        elif ports[port].get("optional"):
-            inputs.pop(port, None)
-    for port, spec in ports.items():
-        literal = inputs.get(port)
-        if isinstance(literal, str):
-            _check_text(name, port, literal, component["command"])
-        if port not in inputs and not spec.get("optional"):
-            raise BlocksError(
-                "pipeline",
-                f"{name}.{port}",
-                f"input {port} of step {name} has no value",
-                f"a value of type {spec['type']}",
-                f"Pass {port}=... where the pipeline calls {component['name']}",
-            )
-    limits, resources = getattr(job_node, "limits", None), getattr(job_node, "resources", None)
-    tags = component.get("tags") or {}
-    port, _, needed = str(tags.get(_NEEDS_TAG, "")).partition(" ")
-    if port in inputs and needed not in inputs:
-        raise BlocksError(
-            "pipeline",
-            f"{name}.{port}",
-            f"{port} is {inputs[port]}, but {needed} is missing",
-            f"{needed} together with {port}",
-            f"Set {needed} too, or leave {port} out",
-        )
-    return Node(
-        name=name,
-        component=component["name"],
-        version=str(component.get("version", "")),
-        role=tags.get("role", "cpu"),
-        environment=str(component.get("environment", "")),
-        command=component["command"],
-        deterministic=component.get("is_deterministic") is not False,
-        timeout_s=limits.timeout if limits is not None else None,
-        input_types={port: spec["type"] for port, spec in ports.items()},
-        output_types={p: s["type"] for p, s in (component.get("outputs") or {}).items()},
-        inputs=inputs,
-        entity=job_node.component,
-        shares_work=tags.get(worker_group.TAG) == worker_group.MANY,
-        instance_count=resources.instance_count if resources is not None else None,
-        registers=dict(_registered(entry, outputs)),
-        services=tuple(str(it.get("type")) for it in (entry.get("services") or {}).values()),
-        environment_variables=entry.get("environment_variables") or {},
-        judges_by=str(tags.get(_JUDGES_TAG, "")),
-    )
-
-
-def _check_text(name: str, port: str, text: str, command: str) -> None:
-    """Check that a command can contain a text that a pipeline or a caller passes to a step."""
-    odd = ("\0",) if command.startswith(_MLDESIGNER) else ("'", "\n", "${{", "\0")
-    if any(character in text for character in odd) or not is_utf_8(text):
-        raise BlocksError(
-            "pipeline",
-            f"{name}.{port}",
-            f"{text!r} contains a character that the command of the step cannot contain",
-            "a value that a command line can contain",
-            f"Change {port} of step {name} in the pipeline, or the input that it comes from",
-        )
+        inner = getattr(node, "component", None)
+        if getattr(node, "type", "") == "pipeline" and hasattr(inner, "jobs"):
+            found |= job_nodes(inner, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = node
+    return found
 
 
 def refuse_secrets(graph: Graph) -> None:
@@ -359,14 +213,14 @@ def quote_texts(job: Any) -> None:
         text = getattr(value, "_data", None)
         if isinstance(text, str) and text != TRIGGER_TIME:
             value._data = quoted_text(text)
-    for node in job.jobs.values():
+    for node in job_nodes(job).values():
         for value in node.inputs.values():
             text = getattr(value, "_data", None)
-            if isinstance(text, str) and not _BINDING.match(text):
+            if isinstance(text, str) and not text.startswith("${{parent."):
                 value._data = quoted_text(text)
 
 
-def _ordered(nodes: Mapping[str, Node]) -> dict[str, Node]:
+def ordered_nodes(nodes: Mapping[str, Node]) -> dict[str, Node]:
     """Return the nodes, each after those that it needs; otherwise in the pipeline's own order."""
     names, places = list(nodes), {name: place for place, name in enumerate(nodes)}
     missing = {name: len(node.needs) for name, node in nodes.items()}

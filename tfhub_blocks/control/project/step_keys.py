@@ -5,6 +5,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tfhub_blocks.control.project.output_store import Stored, content_digest
 from tfhub_blocks.control.project.profiles import Profile
@@ -28,11 +29,8 @@ class StepKeys:
     _digests: dict[Path, str] = field(default_factory=dict)
     _digests_lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def key(self, node: Node, made: Mapping[str, Stored], code: Path) -> str:
-        """Return the cache key of a step: a digest of code, environment, command and inputs.
-
-        The key of a non-deterministic step includes the run's name.
-        """
+    def parts(self, node: Node, made: Mapping[str, Stored], code: Path) -> dict[str, Any]:
+        """Return everything that the outputs of a step depend on, JSON-ready."""
         contents = {}
         for port, value in node.inputs.items():
             if isinstance(value, OutputOf):
@@ -43,15 +41,27 @@ class StepKeys:
                 contents[port] = node.text(port, value)
         # A strict policy must not reuse an output from a run in which it was not in force.
         strict = [policy for policy in self._policies() if policy in ("refuse", "production")]
-        key = record_digest(
-            {
-                "code": tree_digest(files_sha256(code)),
-                "environment": [node.environment, self._environment, *strict],
-                "command": node.command,
-                "inputs": contents,
-                "outputs": dict(node.output_types),
-            }
-        )[:40]
+        parts: dict[str, Any] = {
+            "code": tree_digest(files_sha256(code)),
+            "environment": [node.environment, self._environment, *strict],
+            "command": node.command,
+            "inputs": contents,
+            "outputs": dict(node.output_types),
+        }
+        if node.environment_variables:
+            parts["variables"] = dict(node.environment_variables)
+        return parts
+
+    def key(self, node: Node, made: Mapping[str, Stored], code: Path) -> str:
+        """Return the cache key of a step: a digest of code, environment, command and inputs.
+
+        The key of a non-deterministic step includes the run's name.
+        """
+        return self.key_of(node, self.parts(node, made, code))
+
+    def key_of(self, node: Node, parts: Mapping[str, Any]) -> str:
+        """Return the cache key of a step from its parts."""
+        key = record_digest(dict(parts))[:40]
         return key if node.deterministic else f"{key}-{self.run}"
 
     def _input_digest(self, path: Path) -> str:

@@ -151,6 +151,14 @@ def _form(job: Any, where: str, free: Mapping[str, Mapping[str, str]]) -> JobFor
     _check_known(record, JOB_FIELDS, where, "the job")
     nodes = {}
     for name, node in (record.get("jobs") or {}).items():
+        if node.get("type") == "pipeline":
+            raise BlocksError(
+                where,
+                name,
+                f"step {name} is a pipeline itself, whose steps a release lock cannot pin",
+                "a pipeline of steps",
+                f"Call the steps of {name} in the pipeline directly",
+            )
         _check_known(node, NODE_FIELDS, where, f"step {name}")
         unsent = {key: getattr(job.jobs[name], key, None) for key in UNSENT_FIELDS}
         nodes[name] = _table("node", {**node, **unsent}, free["node"])

@@ -3,22 +3,18 @@
 # decision 70
 
 import ast
-import importlib
-import importlib.util
 import math
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+from tfhub_blocks.control.repository.loaded_files import load_file
+from tfhub_blocks.control.repository.pipeline_functions import pipeline_functions
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 from tfhub_blocks.records.base.foreign_text import is_utf_8
-from tfhub_blocks.records.base.import_frames import know_import_frames
 from tfhub_blocks.records.base.project_folders import package_folder, project_folder
 from tfhub_blocks.records.base.redaction import has_secret
-from tfhub_blocks.records.base.source_imports import SourceLoader, import_from_source
 
 MODEL_TYPES = {"mlflow_model", "custom_model", "triton_model"}
 DATA_TYPES = {"uri_folder", "uri_file", "mltable"} | MODEL_TYPES
@@ -45,9 +41,26 @@ class SourceFile:
 
 
 def pipeline_files() -> dict[str, SourceFile]:
-    """Return each pipeline by name. A project's pipeline hides an installed one of that name."""
-    paths = [path for folder in _folders("pipelines") for path in sorted(folder.glob("[!_]*.py"))]
-    return {path.stem: SourceFile(path.stem, path) for path in paths}
+    """Return each pipeline by name. A project's pipeline hides an installed one of that name.
+
+    The name is that of the function, as Python calls it: the function with the name of its file,
+    or else each ``@dsl.pipeline`` function of the file.
+    """
+    found: dict[str, SourceFile] = {}
+    for folder in _folders("pipelines"):
+        paths = [*sorted(folder.glob("[!_]*.py")), *sorted(folder.glob("[!_]*/__init__.py"))]
+        named = {path: pipeline_functions(path) for path in paths}
+        own = [(name, path) for path, names in named.items() for name in names]
+        # A function in the file of its name comes last, and so wins.
+        of_names = dict(sorted(own, key=lambda it: it[0] == _stem(it[1])))
+        for name, path in sorted(of_names.items()):
+            found[name] = SourceFile(name, path)
+    return found
+
+
+def _stem(path: Path) -> str:
+    """Return the name of a module: of its file, or of the folder of a package."""
+    return path.parent.name if path.name == "__init__.py" else path.stem
 
 
 def component_files() -> dict[str, SourceFile]:
@@ -109,11 +122,11 @@ def load_pipeline(name: str) -> Any:
     """Return the ``@dsl.pipeline`` function of the named pipeline.
 
     Raises:
-        BlocksError: The pipeline does not exist, or its file does not define the function.
+        BlocksError: The pipeline does not exist, its file cannot be imported, or the file does not
+            define the function.
     """
     path = find_pipeline(name).path
-    module = sys.modules.get(module_name(path)) or _load_module(path)
-    function = getattr(module, name, None)
+    function = getattr(load_file(module_name(path), path), name, None)
     if not getattr(function, "_is_dsl_func", False):
         raise BlocksError(
             "pipelines",
@@ -131,31 +144,7 @@ def module_name(path: Path) -> str:
     A project's own pipeline keeps the name that its neighbours import it by, ``pipelines.NAME``.
     """
     shipped = path.parent.resolve() == installed_folder("pipelines")
-    return f"tfhub_blocks.pipelines.{path.stem}" if shipped else f"pipelines.{path.stem}"
-
-
-def _load_module(path: Path) -> ModuleType:
-    name = module_name(path)
-    know_import_frames()
-    import_from_source()
-    if name.startswith("tfhub_blocks."):
-        return importlib.import_module(name)
-    # As Python does for a script: its neighbours and their parent folder can be imported.
-    for folder in (path.parent, path.parent.parent):
-        if str(folder) in sys.path:
-            sys.path.remove(str(folder))
-        sys.path.insert(0, str(folder))
-    spec = importlib.util.spec_from_file_location(name, path, loader=SourceLoader(name, str(path)))
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]  # no later import may find an incomplete module
-        raise
-    return module
+    return f"tfhub_blocks.pipelines.{_stem(path)}" if shipped else f"pipelines.{_stem(path)}"
 
 
 # Inputs whose values add up if they are passed several times.
@@ -274,6 +263,8 @@ def _typed(pipeline: str, name: str, port: Any, value: Any, remote: bool) -> Any
         return BlocksError(pipeline, name, problem, expected, f"Pass --set {name}=VALUE")
 
     text = str(value)
+    if port.type == "unknown":  # an input without a type that feeds no step
+        return Path(text).absolute() if Path(text).exists() else text
     if has_secret(text):
         raise BlocksError(
             pipeline,

@@ -32,11 +32,12 @@ from tfhub_blocks.records.pins.pins import PIN_NAME, Pin, read_pin
 
 @dataclass(frozen=True)
 class Uncompiled:
-    """A pipeline that does not compile, and the reason."""
+    """A pipeline that does not compile, and the reason; ``others`` are further reasons."""
 
     pipeline: str
     place: SourceLine
     problem: str
+    others: tuple["Uncompiled", ...] = ()
 
 
 class Repository:
@@ -153,6 +154,9 @@ class Repository:
         )
 
     def _uncompiled(self, pipeline: str, path: Path, error: Exception) -> Uncompiled:
+        if faults := getattr(error, "faults", ()):
+            first, *others = (self._uncompiled(pipeline, path, fault) for fault in faults)
+            return replace(first, others=tuple(others))
         message = (
             str(error) if isinstance(error, BlocksError) else f"{type(error).__name__}: {error}"
         )
@@ -163,6 +167,10 @@ class Repository:
         what = error.what.partition(".")[0] if isinstance(error, BlocksError) else ""
         place = self.sources.node(path, what)
         place = replace(place, line=lines[-1]) if lines else place
+        where = error.where if isinstance(error, BlocksError) else ""
+        file, _, line = where.rpartition(":")
+        if line.isdigit():  # the error names its line itself
+            place = SourceLine(Path(file), int(line))
         return Uncompiled(pipeline, place, " ".join(origin_text(message).split()))
 
     def _step(self, component: Any) -> DeclaredStep:

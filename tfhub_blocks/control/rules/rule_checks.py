@@ -132,7 +132,7 @@ def check(profile: Profile, pipelines: Iterable[Subject | Uncompiled], rules: Ru
     for pipeline in pipelines:
         names.append(pipeline.pipeline)
         if isinstance(pipeline, Uncompiled):
-            found.append(_uncompiled(pipeline))
+            found += map(_uncompiled, (pipeline, *pipeline.others))
             continue
         for one in asked:
             try:

@@ -14,8 +14,9 @@ from tfhub_blocks.control.environments.environment_bakes import move_steps
 from tfhub_blocks.control.jobs.submission import Prepared, SubmissionRequest, prepare_made
 from tfhub_blocks.control.project.assets import load_components
 from tfhub_blocks.control.project.job_furnishing import PIPELINE_TAG
+from tfhub_blocks.control.project.job_reading import read_graph
 from tfhub_blocks.control.project.profiles import Profile
-from tfhub_blocks.control.project.step_graph import Graph, read_graph
+from tfhub_blocks.control.project.step_graph import Graph
 from tfhub_blocks.control.project.tags import REAP_STEP
 from tfhub_blocks.control.project.triggers import Trigger, make_trigger
 from tfhub_blocks.control.schedules.workspace_schedules import bring

@@ -5,7 +5,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,6 +16,8 @@ from tfhub_blocks.records.base.foreign_text import is_utf_8
 # Python writes these folders next to source code. Copies of code leave them out.
 CACHE_FOLDERS = frozenset({"__pycache__"})
 _CHUNK_BYTES = 1 << 20
+# Takes a path and True for a folder, and returns True if it is to be left out.
+LeaveOut = Callable[[Path, bool], bool]
 
 
 def file_sha256(path: Path) -> str:
@@ -48,14 +50,17 @@ def folder_files(folder: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def source_files(folder: Path, omit: Collection[str] = ()) -> dict[str, Path]:
+def source_files(
+    folder: Path, omit: Collection[str] = (), leave_out: LeaveOut | None = None
+) -> dict[str, Path]:
     """Return each file below a folder that no step wrote, by its POSIX path, sorted.
 
     A link to a file counts as that file, and empty folders are allowed.
 
     Args:
         folder: A folder from outside, such as data, a downloaded encoder, or code.
-        omit: Names of folders to leave out.
+        omit: Names of files and folders to leave out.
+        leave_out: Called with a path and True for a folder; returns True to leave it out.
 
     Raises:
         BlocksError: An entry is a link to a folder, a broken link or a device, or its name cannot
@@ -63,7 +68,7 @@ def source_files(folder: Path, omit: Collection[str] = ()) -> dict[str, Path]:
         OSError: A folder cannot be listed.
     """
     found = {}
-    for name, entry in _entries(folder, "", omit):
+    for name, entry in _entries(folder, "", omit, leave_out):
         if entry.is_dir(follow_symlinks=False):
             continue
         if not entry.is_file():
@@ -110,11 +115,17 @@ def copy_file(source: Path, target: Path) -> tuple[str, int]:
 
 
 def _entries(
-    folder: Path, prefix: str, omit: Collection[str] = ()
+    folder: Path, prefix: str, omit: Collection[str] = (), leave_out: LeaveOut | None = None
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield every file, link, special file and empty folder below a folder, with its path."""
     with os.scandir(folder) as scan:
         entries = [entry for entry in scan if entry.name not in omit]
+    if leave_out is not None:
+        entries = [
+            entry
+            for entry in entries
+            if not leave_out(Path(entry.path), entry.is_dir(follow_symlinks=False))
+        ]
     for entry in entries:
         name = prefix + entry.name
         if not is_safe_relative_path(name):
@@ -127,7 +138,7 @@ def _entries(
             )
         below = None
         if entry.is_dir(follow_symlinks=False):
-            below = _entries(Path(entry.path), f"{name}/", omit)
+            below = _entries(Path(entry.path), f"{name}/", omit, leave_out)
         first = next(below, None) if below else None
         if below is None or first is None:
             yield name, entry

@@ -1,0 +1,1 @@
+"""Clients that run pipelines from Python and notebooks."""
