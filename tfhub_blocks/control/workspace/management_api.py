@@ -1,5 +1,7 @@
 """Reads of Azure Resource Manager that azure-ai-ml does not offer, with the same login."""
 
+# decision 86
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
