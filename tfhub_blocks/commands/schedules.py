@@ -21,6 +21,7 @@ NEEDS = (
             *(f"{kind}/versions/read" for kind in ("components", "data", "environments", "models")),
             *("computes/read", "components/versions/write", "codes/versions/read"),
             *("codes/versions/write", "codes/versions/startPendingUpload/action"),
+            *("datastores/read", "datastores/listSecrets/action"),
         ),
         blobs="write",
     ),

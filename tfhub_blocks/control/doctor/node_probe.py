@@ -4,6 +4,8 @@ The program imports nothing of tfhub-blocks, so it shows the platform and not th
 is one line of the log, ``FACT NAME JSON``. No value of an environment variable is printed.
 """
 
+# decision 87
+
 import argparse
 import json
 import os
