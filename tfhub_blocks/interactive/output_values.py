@@ -150,7 +150,7 @@ def features_frame(batch: Any) -> "pd.DataFrame":
 
     if batch is None:
         return pd.DataFrame({"id": [], "label": [], "split": [], "features": []})
-    table = batch.select(["id", "label", "split"]).to_pandas()
+    table: pd.DataFrame = batch.select(["id", "label", "split"]).to_pandas()
     vectors = features.vectors_of(batch.column("vector")).astype(np.float32)
     table["features"] = list(vectors)
     return table

@@ -47,7 +47,8 @@ def refuse_kinds(job: Any, built: Building) -> None:
 
 
 def _refuse_kind(name: str, node: Any, where: str) -> None:
-    component, kind = getattr(node, "component", None), str(getattr(node, "type", ""))
+    component: Any = getattr(node, "component", None)
+    kind = str(getattr(node, "type", ""))
     if isinstance(component, str) and kind in ("command", "pipeline"):
         raise BlocksError(
             where,

@@ -117,7 +117,7 @@ def _bound_ports(owner: Any, outer: Mapping[str, str]) -> Iterator[tuple[str, An
         outer: The input of the outermost pipeline behind each input of an inner one.
     """
     for node in owner.jobs.values():
-        component = getattr(node, "component", None)
+        component: Any = getattr(node, "component", None)
         passed = {}
         for port, value in getattr(node, "inputs", {}).items():
             binding = getattr(value._data, "_data_binding", None)
