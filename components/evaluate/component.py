@@ -76,8 +76,8 @@ def evaluate(
     min_test_items: Input(
         type="integer",
         min=0,
-        description="Thresholds: least number of test items. With all of 20 items right, the 95 % "
-        "interval of the accuracy begins at 0.83.",
+        description="Thresholds: least number of test items. With all of 10 items right, the 95 % "
+        "interval of the accuracy begins at 0.69.",
     ) = DEFAULT_TEST_ITEMS,
     min_class_test_items: Input(
         type="integer",
