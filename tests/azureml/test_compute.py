@@ -64,12 +64,12 @@ def edit_profile(project, old, new):
     project.write("pipelines/profiles/toy.toml", text.replace(old, new))
 
 
-@pytest.mark.parametrize("profile", ["experiment", "production"])
-def test_clusters_of_our_own_profiles_can_be_made(project, azure, monkeypatch, profile):
+@pytest.mark.parametrize(("profile", "clusters"), [("experiment", 2), ("production", 3)])
+def test_clusters_of_our_own_profiles_can_be_made(project, azure, monkeypatch, profile, clusters):
     monkeypatch.setenv("BLOCKS_OWNER", "someone")
     monkeypatch.setenv("BLOCKS_COST_CENTRE", "products")
     assert project.main("compute", "apply", "--profile", profile).status == 0
-    assert len(azure.workspace.versions("computes")) == 2
+    assert len(azure.workspace.versions("computes")) == clusters
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,11 @@ def test_mistakes_end_a_step_with_one_line_and_no_output(
         file.write(b"\0")
     texts = write_test_snapshot(tmp_path / "texts", [b"a text"], modality="text")
     cases = [
-        ("import_encoder", {"source": saved_encoder}, "set unpinned=accept once"),
+        (
+            "import_encoder",
+            {"source": saved_encoder, "unpinned": "refuse"},
+            "set unpinned=accept once",
+        ),
         ("import_encoder", {"source": damaged}, "> saved_model.pb] file saved_model.pb has sha256"),
         (
             "import_encoder",

@@ -29,7 +29,7 @@ NEEDS = (
                 for kind in ("models", "environments", "codes")
                 for verb in ("read", "write")
             ),
-            *("codes/versions/startPendingUpload/action", "datastores/read"),
+            *("codes/versions/startPendingUpload/action", "datastores/read", "schedules/read"),
             "datastores/listSecrets/action",
         ),
         blobs="write",

@@ -5,7 +5,6 @@ import threading
 import traceback
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,9 +36,14 @@ class _UploadedCode:
 
     folder: Path
 
-    @contextmanager
-    def _build_code(self) -> Any:
-        yield SimpleNamespace(path=self.folder)
+    def _get_origin_code_in_str(self) -> str:
+        return str(self.folder)
+
+    def _get_base_path_for_code(self) -> str:
+        return str(self.folder)
+
+    def _generate_additional_includes_obj(self) -> Any:
+        return SimpleNamespace(with_includes=False)
 
 
 @dataclass
