@@ -154,7 +154,7 @@ def test_wrong_request_is_told_before_anything_is_sent(alive, azure, words, mess
 def test_whole_trial_on_the_loopback(alive, azure, monkeypatch):
     encoder = ROOT / ".samples" / "encoder"
     if not encoder.is_dir():
-        pytest.skip("make samples writes the encoder")
+        pytest.skip("The sample encoder is missing. Run `make samples`, which writes the encoder")
     monkeypatch.setattr(trial_parts, "_handles", lambda _: {})
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     words = ("--profile", "toy", "--key", "key.pem", "--encoder", str(encoder))

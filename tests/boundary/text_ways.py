@@ -7,7 +7,8 @@ SECRET = "https://user:INVENTED-PASSWORD@127.0.0.1:9/x/1?token=INVENTED-TOKEN"
 
 
 def run(*settings):
-    return ("run", "judged", "--set", "source=src", "--set", "owner=us", *settings)
+    owner = () if any(it.startswith("owner=") for it in settings) else ("--set", "owner=us")
+    return ("run", "judged", "--set", "source=src", *owner, *settings)
 
 
 @way("pass a password and a token in the address of an input")

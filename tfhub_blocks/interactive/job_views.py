@@ -3,11 +3,11 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from tfhub_blocks.control.project.run_records import StepRecord
+from tfhub_blocks.records.base.templates import render
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,7 @@ class Explanation(dict[str, str]):
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        rows = (f"<tr><td>{escape(k)}</td><td>{escape(v)}</td></tr>" for k, v in self.items())
-        return f"<table>{''.join(rows)}</table>"
+        return render(__file__, rows=self.items())
 
 
 def show_progress(job: Any, has_ended: Callable[[], bool], poll_s: float) -> None:
