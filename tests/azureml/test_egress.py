@@ -11,9 +11,9 @@ from toy_project import PATIENCE_S
 
 def test_unknown_host_is_refused_and_kept(azure):
     with pytest.raises(requests.exceptions.ProxyError):
-        requests.get("https://example.org/", timeout=PATIENCE_S)
-    assert azure.problems() == ["refused: CONNECT example.org:443"]
-    assert azure.guard.take_refused() == ["CONNECT example.org:443"]
+        requests.get("https://example.com/", timeout=PATIENCE_S)
+    assert azure.problems() == ["refused: CONNECT example.com:443"]
+    assert azure.guard.take_refused() == ["CONNECT example.com:443"]
 
 
 def test_plain_http_and_other_ports_are_refused(azure):

@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 _READ_ENDPOINTS = tuple(
     f"{kind}Endpoints/{it}" for kind in ("online", "batch") for it in ("read", "deployments/read")
 )
+_INSTALL_REAP = (
+    *("read", "schedules/read", "schedules/write", "computes/read"),
+    *("components/versions/read", "environments/versions/read"),
+)
 NEEDS = (
     AzureNeeds(
         "deploy online",
         (
             *("read", "onlineEndpoints/read", "onlineEndpoints/write"),
             *("onlineEndpoints/deployments/read", "onlineEndpoints/deployments/write"),
+            "onlineEndpoints/deployments/delete",
             *(
                 f"{kind}/versions/{verb}"
                 for kind in ("models", "environments", "codes")
@@ -47,6 +52,8 @@ NEEDS = (
     AzureNeeds(
         "deploy reap", (*_READ_ENDPOINTS, "onlineEndpoints/delete", "batchEndpoints/delete")
     ),
+    AzureNeeds("deploy online --install-reap", _INSTALL_REAP),
+    AzureNeeds("deploy reap --install", _INSTALL_REAP),
 )
 _RUNS_DIR = Path(".runs")
 

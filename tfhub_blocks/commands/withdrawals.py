@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 NEEDS = (
     AzureNeeds(
         "withdraw --workspace",
-        ("read", "models/read", "models/versions/read", "models/versions/write"),
+        (
+            *("read", "models/read", "models/versions/read", "models/versions/write"),
+            *("schedules/read", "onlineEndpoints/read", "onlineEndpoints/deployments/read"),
+            *("batchEndpoints/read", "batchEndpoints/deployments/read"),
+        ),
     ),
 )
 

@@ -78,7 +78,8 @@ def make_lock(
         resolved = resolve_graph(job, graph)
         evidence = proof.check(Here(job, graph, resolved, profile))
     if wanted.owner and _OWNER_INPUT in ports:
-        settings = (*settings, f"{_OWNER_INPUT}={wanted.owner}")
+        others = (it for it in settings if not it.startswith(f"{_OWNER_INPUT}="))
+        settings = (*others, f"{_OWNER_INPUT}={wanted.owner}")
     job, graph, given = prepare_job(
         wanted.pipeline, settings, replace(profile, inputs={}) if proof else profile
     )
