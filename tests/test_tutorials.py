@@ -8,16 +8,10 @@ from tutorial_pages import agrees, play, read_blocks
 
 ROOT = Path(__file__).parents[1]
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
-QUICK = "first-model"
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(path, id=path.stem, marks=[] if path.stem == QUICK else [pytest.mark.slow])
-        for path in TUTORIALS
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda path: path.stem)
 def test_tutorial_prints_what_its_page_shows(page, tmp_path):
     text = page.read_text(encoding="utf-8")
     variables = {

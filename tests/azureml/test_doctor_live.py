@@ -58,6 +58,7 @@ def left(azure):
     return [*found.versions("schedules"), *found.versions("onlineEndpoints"), *going, *models]
 
 
+@pytest.mark.slow
 def test_parts_ask_the_workspace_and_leave_nothing(alive, azure):
     outcome = live(alive, "probe", "cancel", "two-nodes", "schedule")
     # Five nodes for 900 s, with their starts and idle times, at 0.36 an hour.
@@ -104,6 +105,7 @@ def test_interruption_removes_what_was_created(alive, azure, monkeypatch):
     assert left(azure) == []
 
 
+@pytest.mark.slow
 def test_what_a_killed_trial_left_is_removed_by_the_next_call(alive, azure, monkeypatch):
     def die(_):
         raise SystemExit(9)
