@@ -344,8 +344,9 @@ class Project(ToyProject):
         return f"azureml:words:{published[0]['name'] if published else 1}"
 
     def submit(self, *words: str, anew: bool = True) -> Outcome:
-        source = ("--profile", "toy", "--set", f"source={self.words}")
-        return self.main("submit", "toy", *source, *words, anew=anew)
+        own = any(word.startswith("source=") for word in words)
+        source = () if own else ("--set", f"source={self.words}")
+        return self.main("submit", "toy", "--profile", "toy", *source, *words, anew=anew)
 
     def submitted(self, *words: str) -> str:
         """Submit the toy pipeline, wait, and give the job's name."""

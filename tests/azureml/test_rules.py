@@ -182,7 +182,7 @@ CHANGES = {
         "snapshot.inputs.max_rejected_fraction: 1.5 is above 1.0",
     ),
     "enum": (
-        lambda b: b["inputs"]["unpinned"].update(value="perhaps"),
+        lambda b: b["inputs"].update(unpinned={"job_input_type": "literal", "value": "perhaps"}),
         "imported.inputs.unpinned: 'perhaps' is none of",
     ),
     "literal": (

@@ -45,6 +45,7 @@ NEEDS = (
             *("read", "batchEndpoints/read", "batchEndpoints/write"),
             *("batchEndpoints/deployments/read", "batchEndpoints/deployments/write"),
             *("components/versions/read", "components/versions/write", "computes/read"),
+            *("codes/versions/read", "environments/versions/read"),
             *("data/versions/read", "models/versions/read"),
         ),
     ),

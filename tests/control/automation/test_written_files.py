@@ -1,5 +1,6 @@
 """`tfhub-blocks ci write` and `ci check`: the files pass their linters, and stay up to date."""
 
+import os
 import re
 import subprocess
 import sys
@@ -43,7 +44,10 @@ def written(request, project):
 def lint(folder, *words):
     program = BIN / words[0]
     assert program.exists(), f"{words[0]} is missing: run `make setup`"
-    done = subprocess.run([program, *words[1:]], cwd=folder, capture_output=True, text=True)
+    plain = {key: it for key, it in os.environ.items() if key != "CI"} | {"NO_COLOR": "1"}
+    done = subprocess.run(
+        [program, *words[1:]], cwd=folder, capture_output=True, text=True, env=plain
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
