@@ -182,8 +182,8 @@ CHANGES = {
         "snapshot.inputs.max_rejected_fraction: 1.5 is above 1.0",
     ),
     "enum": (
-        lambda b: b["inputs"].update(unpinned={"job_input_type": "literal", "value": "perhaps"}),
-        "imported.inputs.unpinned: 'perhaps' is none of",
+        lambda b: b["inputs"]["near_duplicates"].update(value="perhaps"),
+        "snapshot.inputs.near_duplicates: 'perhaps' is none of",
     ),
     "literal": (
         node("evaluation", "inputs", "resamples", value="many", job_input_type="literal"),
