@@ -49,7 +49,7 @@ NEEDS = (
     AzureNeeds("logs", (*_LOOK, "datastores/read"), blobs="read"),
     AzureNeeds("cancel", ("read", "jobs/read", "jobs/cancel/action")),
     AzureNeeds("download", _FETCH, blobs="read"),
-    AzureNeeds("compare", (*_FETCH, "codes/versions/read"), blobs="read"),
+    AzureNeeds("compare", _FETCH, blobs="read"),
 )
 
 

@@ -22,6 +22,7 @@ NEEDS = (
         (
             *("read", "jobs/read", "datastores/read", "datastores/listSecrets/action"),
             *("data/versions/read", "models/versions/read", "components/versions/read"),
+            "codes/versions/read",
             *("environments/versions/read", "experiments/runs/read"),
         ),
         blobs="read",
