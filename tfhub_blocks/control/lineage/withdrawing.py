@@ -23,7 +23,7 @@ from tfhub_blocks.control.repository.people import local_names
 from tfhub_blocks.records.base.digests import file_sha256
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 from tfhub_blocks.records.base.redaction import has_secret
-from tfhub_blocks.records.formats.withdrawals import TAG, Withdrawal
+from tfhub_blocks.records.formats.withdrawals import TAG, Withdrawal, in_force
 from tfhub_blocks.records.pins.pins import PIN_NAME, read_pin
 
 WHERE = "withdraw"
@@ -182,13 +182,7 @@ def restore(subject: Subject, reason: str) -> list[tuple[Withdrawal, Path]]:
         BlocksError: It is not withdrawn, or the reason is not one line.
     """
     text = check_reason(reason)
-    statements = read_withdrawals(WHERE)
-    ended = {it.restores for it in statements}
-    found = [
-        it
-        for it in statements
-        if it.digest not in ended and not it.restores and _is_about(it, subject)
-    ]
+    found = [it for it in in_force(read_withdrawals(WHERE)) if _is_about(it, subject)]
     if not found:
         raise BlocksError(
             WHERE,
@@ -217,20 +211,9 @@ def _is_about(it: Withdrawal, subject: Subject) -> bool:
 
 def _present(subject: Subject) -> Withdrawal | None:
     """Return the withdrawal in force that covers something completely, or None."""
-    statements = read_withdrawals(WHERE)
-    ended = {it.restores for it in statements}
     needed = {*subject.digests, *_built(subject.uses)}
-    return next(
-        (
-            it
-            for it in statements
-            if it.digest not in ended
-            and not it.restores
-            and _is_about(it, subject)
-            and needed <= {*it.digests, *it.affected}
-        ),
-        None,
-    )
+    about = (it for it in in_force(read_withdrawals(WHERE)) if _is_about(it, subject))
+    return next((it for it in about if needed <= {*it.digests, *it.affected}), None)
 
 
 def affected_versions(subject: Subject) -> list[Registration]:

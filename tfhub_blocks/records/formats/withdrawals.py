@@ -3,6 +3,7 @@
 # decision 65
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -83,3 +84,10 @@ def parse_withdrawal(text: str) -> Withdrawal:
     if found.kind not in KINDS:
         raise ValueError(f"the kind {found.kind!r} is unknown")
     return found
+
+
+def in_force(statements: Iterable[Withdrawal]) -> list[Withdrawal]:
+    """Return the withdrawals that no later statement ends, without the statements that end some."""
+    known = list(statements)
+    ended = {it.restores for it in known}
+    return [it for it in known if not it.restores and it.digest not in ended]

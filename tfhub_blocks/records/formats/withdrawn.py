@@ -25,7 +25,7 @@ from tfhub_blocks.records.formats.locked_expectations import LOCKED_FACT
 from tfhub_blocks.records.formats.predictions import FORMAT as PREDICTIONS
 from tfhub_blocks.records.formats.predictions import open_predictions
 from tfhub_blocks.records.formats.snapshots import INDEX_NAME, MANIFEST_NAME
-from tfhub_blocks.records.formats.withdrawals import NAME_DIGITS, VARIABLE, Withdrawal
+from tfhub_blocks.records.formats.withdrawals import NAME_DIGITS, VARIABLE, Withdrawal, in_force
 
 # records/pins/pins.py
 _PIN_NAME = "encoder.toml"
@@ -61,9 +61,7 @@ class Withdrawn:
         self._marks = tuple(dict.fromkeys(marks))
         self._by_value: dict[tuple[str, str], Mark] = {}
         for mark in self._marks:
-            is_digest = mark.kind in ("digest", "item")
-            value = mark.value[:_DIGITS] if is_digest else mark.value
-            self._by_value.setdefault((mark.kind, value), mark)
+            self._by_value.setdefault((mark.kind, _shortened(mark)), mark)
             version = mark.value.rpartition(":")[2] if mark.kind == "data" else ""
             if _VERSION.fullmatch(version):
                 self._by_value.setdefault(("version", version), mark)
@@ -71,24 +69,18 @@ class Withdrawn:
     @classmethod
     def of(cls, statements: Iterable[Withdrawal]) -> "Withdrawn":
         """Return the set of some statements, without those that a later statement ends."""
-        known = list(statements)
-        ended = {it.restores for it in known}
         return cls(
             mark
-            for it in known
-            if not it.restores and it.digest not in ended
+            for it in in_force(statements)
             for mark in _marks(it, (*it.digests, *it.affected), str(it))
         )
 
     @classmethod
     def for_steps(cls, statements: Iterable[Withdrawal]) -> "Withdrawn":
         """Return the set that steps get: without affected outputs, and with digests for reasons."""
-        known = list(statements)
-        ended = {it.restores for it in known}
         return cls(
             mark
-            for it in known
-            if not it.restores and it.digest not in ended
+            for it in in_force(statements)
             for mark in _marks(it, it.digests, it.digest[:NAME_DIGITS])
         )
 
