@@ -62,6 +62,13 @@ class Case:
     refused: tuple[str, ...] = ()
 
 
+# For cases that are about something else than the pipeline.
+ONE_NODE = """
+@dsl.pipeline
+def mine(source: Input(type="uri_folder")):
+    node = make(source=source)
+    return {"made": node.outputs.made}
+"""
 CASES: list[Case] = []
 REFUSED: list[Case] = []
 
@@ -159,12 +166,7 @@ case(
 case(
     "yaml-includes",
     "A step from YAML that adds files of other folders to its code.",
-    """
-    @dsl.pipeline
-    def mine(source: Input(type="uri_folder")):
-        node = make(source=source)
-        return {"made": node.outputs.made}
-    """,
+    ONE_NODE,
     files={
         "steps/make/make.yaml": MAKE_YAML + "additional_includes:\n  - ../../library\n",
         "library/shared.py": "SHARED = 1\n",
@@ -234,12 +236,7 @@ case(
 case(
     "amlignore",
     "Files that .amlignore names are no part of the code; .gitignore does not count beside it.",
-    """
-    @dsl.pipeline
-    def mine(source: Input(type="uri_folder")):
-        node = make(source=source)
-        return {"made": node.outputs.made}
-    """,
+    ONE_NODE,
     files={
         "steps/make/src/.amlignore": "*.csv\ncache/\n# a comment\n/top.txt\n",
         "steps/make/src/.gitignore": "*.py\n",
@@ -253,12 +250,7 @@ case(
 case(
     "gitignore",
     "Files that .gitignore names are no part of the code, and a later line takes one back.",
-    """
-    @dsl.pipeline
-    def mine(source: Input(type="uri_folder")):
-        node = make(source=source)
-        return {"made": node.outputs.made}
-    """,
+    ONE_NODE,
     files={
         "steps/make/src/.gitignore": "data/*\n!data/keep.txt\n**/temp\n",
         "steps/make/src/data/large.bin": "1\n",
