@@ -21,7 +21,7 @@ from tfhub_blocks import components
 from tfhub_blocks.cli import command_parser
 from tfhub_blocks.control.local.run_display import mermaid
 from tfhub_blocks.control.project.run_requests import draft_graph, pipeline_ports
-from tfhub_blocks.control.repository.catalog import pipeline_files
+from tfhub_blocks.control.repository.catalog import component_files, pipeline_files
 from tfhub_blocks.records.base.folders import Format
 from tfhub_blocks.records.base.port_texts import port_limits
 
@@ -75,26 +75,20 @@ def _cell(value: object) -> str:
 @page("Steps", "each step: ports, limits, defaults, role, environment, an example call")
 def steps() -> Iterator[str]:
     """Yield the page of the steps."""
-    names = _installed_steps()
+    summaries = {name: component_files()[name].summary for name in _installed_steps()}
     yield "`tfhub-blocks show NAME` prints the same for one step. A data input takes the output of"
     yield "another step; a parameter takes a value."
     yield ""
     yield from table(
         ("step", "purpose"),
-        ((f"[`{name}`](#{name})", _first(getattr(components, name))) for name in names),
+        ((f"[`{name}`](#{name})", summary) for name, summary in summaries.items()),
     )
-    for name in names:
+    for name in summaries:
         yield from _step(name, getattr(components, name))
 
 
 def _installed_steps() -> list[str]:
     return sorted(path.parent.name for path in (ROOT / "components").rglob("component.py"))
-
-
-def _first(component: Any) -> str:
-    path = next((ROOT / "components").rglob(f"{component.name}/component.py"))
-    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return text.partition("\n")[0].partition(": ")[2]
 
 
 def _step(name: str, component: Any) -> Iterator[str]:
@@ -354,7 +348,7 @@ def errors() -> Iterator[str]:
     yield "A message reads `[WHERE > WHAT] PROBLEM. Expected EXPECTED. REMEDY.` Words in braces"
     yield "stand for values. Search this page for a part of a message that you saw."
     yield ""
-    for folder in ("records", "compute", "control", "commands"):
+    for folder in ("records", "compute", "control", "interactive", "samples", "commands"):
         rows = set()
         for path in sorted((PACKAGE / folder).rglob("*.py")):
             rows |= set(_errors(path))

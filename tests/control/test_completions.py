@@ -26,6 +26,14 @@ complete_words GIVEN
     "fish": "source ./script; complete -C 'TYPED' | string split -f 1 \\t",
 }
 
+TWO_PIPELINES = """
+from azure.ai.ml.dsl import pipeline
+@pipeline()
+def nightly_birds(): ...
+@pipeline()
+def nightly_plants(): ...
+"""
+
 
 @pytest.fixture
 def asked(project, tmp_path):
@@ -33,7 +41,10 @@ def asked(project, tmp_path):
     project.write("pipelines/mine.py", "")
     project.write("components/my_step/component.py", "")
     project.write("encoders/lite/encoder.toml", "")
+    project.write("pipelines/two.py", TWO_PIPELINES)
+    project.write("pipelines/packed/__init__.py", "from parts import packed")
     project.write(".runs/runs/toy-20260101T000000Z/run.json", "{}")
+    project.write(".runs/jobs/quiet_fox_123/run.json", "{}")
     with closing(sqlite3.connect(project.folder / ".runs/mlflow.db")) as database:
         database.execute("CREATE TABLE model_versions (name, version)")
         database.execute("INSERT INTO model_versions VALUES ('birds', 2)")
@@ -69,6 +80,9 @@ def test_shell_offers_commands_options_and_names(shell, asked):
     assert asked(shell, "run", "mi") == ["mine"]
     assert asked(shell, "run", "mine", "--no-r") == ["--no-reuse"]
     assert "local" in asked(shell, "run", "mine", "--profile", "")
+    assert asked(shell, "run", "ni") == ["nightly_birds", "nightly_plants"]
+    assert asked(shell, "run", "pa") == ["packed"]
+    assert asked(shell, "cost", "qui") == ["quiet_fox_123"]
     assert asked(shell, "show", "my") == ["my_step"]
     assert asked(shell, "show", "toy-") == ["toy-20260101T000000Z"]
     assert asked(shell, "encoder", "show", "encoders/l") == ["encoders/lite"]
@@ -94,13 +108,13 @@ def test_zsh_reads_its_script(project):
 def test_names_come_without_any_installed_package(asked, project):
     """The shell waits for them at each press of a key."""
     program = (
-        f"import runpy, sys; sys.argv[1:] = ['models', 'runs'];"
+        f"import runpy, sys; sys.argv[1:] = ['models', 'jobs'];"
         f"runpy.run_path({completion_names.__file__!r}, run_name='__main__');"
         f"print(sorted(m for m in sys.modules if 'tfhub' in m))"
     )
     command = [sys.executable, "-ISB", "-c", program]
     done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, check=True)
-    assert done.stdout.split("\n") == ["birds:2", "toy-20260101T000000Z", "[]", ""]
+    assert done.stdout.split("\n") == ["birds:2", "quiet_fox_123", "[]", ""]
 
 
 def test_name_that_a_shell_would_run_is_not_offered(asked, project):

@@ -5,6 +5,7 @@ runs it at each press of the Tab key, so it imports neither tfhub_blocks nor a p
 installed: it answers in less time than a person notices.
 """
 
+import runpy
 import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -16,8 +17,11 @@ _RUNS = Path(".runs")
 
 
 def _pipelines() -> Iterator[str]:
-    for path in _project_files("pipelines", "[!_]*.py"):
-        yield path.stem
+    # That file, too, needs the standard library alone.
+    found = runpy.run_path(str(_PACKAGE / "control/repository/pipeline_functions.py"))
+    for pattern in ("[!_]*.py", "[!_]*/__init__.py"):
+        for path in _project_files("pipelines", pattern):
+            yield from found["pipeline_functions"](path)
 
 
 def _steps() -> Iterator[str]:
@@ -47,8 +51,8 @@ def _runs() -> Iterator[str]:
 
 
 def _jobs() -> Iterator[str]:
-    for path in (_RUNS / "jobs").glob("*.json"):
-        yield path.stem
+    for path in (_RUNS / "jobs").glob("*/run.json"):
+        yield path.parent.name
 
 
 def _encoders() -> Iterator[str]:

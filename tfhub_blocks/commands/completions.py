@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tfhub_blocks.commands import completion_names
 from tfhub_blocks.commands.status import DONE
 
+# Importing it would load SQLite at the start of each command.
+_NAMES = Path(__file__).with_name("completion_names.py")
 SHELLS = ("bash", "zsh", "fish")
 PLACES = {
     "bash": "~/.local/share/bash-completion/completions/tfhub-blocks",
@@ -121,7 +122,7 @@ def _kinds(command: str, action: argparse.Action) -> str | None:
 
 def _functions(shell: str, all_kinds: list[str]) -> Iterator[str]:
     """Yield a function of the shell for each combination of kinds."""
-    program = shlex.join((sys.executable, "-ISB", completion_names.__file__))
+    program = shlex.join((sys.executable, "-ISB", str(_NAMES)))
     for kinds in all_kinds:
         name = _function(kinds)
         ask = f"{program} {kinds}" if kinds else "true"

@@ -17,7 +17,7 @@ from tfhub_blocks.control.project.step_graph import (
     OutputOf,
     job_nodes,
 )
-from tfhub_blocks.control.repository.catalog import DATA_TYPES
+from tfhub_blocks.control.repository.catalog import DATA_TYPES, REMOTE_PREFIXES
 from tfhub_blocks.control.repository.faults import UserLine, raise_all
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 from tfhub_blocks.records.base.foreign_text import is_utf_8
@@ -231,6 +231,10 @@ def _number(value: Any, kind: str) -> float | str | None:
     return text
 
 
+# A path that was once a Path has one slash after the scheme.
+_REMOTE_PATHS = tuple(it.rstrip("/") for it in REMOTE_PREFIXES)
+
+
 def check_local_data(graph: Graph) -> None:
     """Check that the data that a pipeline itself names exists on this machine.
 
@@ -243,7 +247,7 @@ def check_local_data(graph: Graph) -> None:
             if not isinstance(value, Path) or value.exists():
                 continue
             text = str(value)
-            remote = text.startswith(("azureml:", "https:", "wasbs:", "abfss:"))
+            remote = text.startswith(_REMOTE_PATHS)
             problem = "is in a workspace or at an address" if remote else "does not exist"
             faults.append(
                 BlocksError(

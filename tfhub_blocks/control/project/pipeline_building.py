@@ -27,7 +27,7 @@ from tfhub_blocks.control.repository.faults import (
     error_text,
     raise_all,
 )
-from tfhub_blocks.records.base.errors import BlocksError, nearest
+from tfhub_blocks.records.base.errors import BlocksError, nearest, nearest_word
 
 _BUILT = "_tfhub_blocks_building"
 
@@ -107,9 +107,7 @@ def _patches(found: Building) -> Iterator[tuple[Any, str, Callable[..., Any]]]:
         folded = {name.lower() for name in known}
         for name in [it for it in given if it.lower() not in folded]:
             del given[name]
-            near = nearest(name, known)
-            if near:
-                meant = near.removeprefix("Did you mean '").removesuffix("'?")
+            if (meant := nearest_word(name, known)) is not None:
                 found.misspelt.add((str(calling_line()), meant))
             found.faults.append(_unknown("input", step, name, list(known), name))
 

@@ -71,6 +71,12 @@ def unforeseen(where: str, error: BaseException, place: str) -> BlocksError:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a question that names the known word nearest to a mistyped one, or an empty text."""
+    word = nearest_word(name, known)
+    return f"Did you mean {word!r}?" if word is not None else ""
+
+
+def nearest_word(name: str, known: Iterable[str]) -> str | None:
+    """Return the known word nearest to a mistyped one, or None if none is near."""
     folded = {word.casefold(): word for word in known}
     near = difflib.get_close_matches(name.casefold(), folded, n=1)
-    return f"Did you mean {folded[near[0]]!r}?" if near else ""
+    return folded[near[0]] if near else None
