@@ -32,9 +32,21 @@ fi
 
 rm -f "$venv/installed.lock"
 echo "Installing $(grep -c '^[a-z0-9].*==' requirements/dev.lock) locked packages into $venv (once, a few minutes)"
-# The lock is complete, so nothing is left to resolve: --no-deps saves pip the reading of metadata.
-"$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --require-hashes \
-    -r requirements/dev.lock || fail "pip could not install the lock. Expected each package with its hash from the registry. See the message of pip above"
+# The lock is complete, so nothing is left to resolve: --no-deps saves the reading of metadata.
+# uv unpacks and compiles on all cores; pip takes over where uv does not reach the registry that
+# only pip is configured for.
+install() {
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r "$1"
+}
+only_uv=$(mktemp)
+trap 'rm -f "$only_uv"' EXIT
+awk '/^uv==/ { found = 1 } found { print } found && !/\\$/ { exit }' requirements/dev.lock > "$only_uv"
+install "$only_uv" || fail "pip could not install uv from the lock. Expected each package with its hash from the registry. See the message of pip above"
+"$venv/bin/uv" pip install -q --python "$venv/bin/python" --compile-bytecode --no-deps --require-hashes \
+    -r requirements/dev.lock || {
+    echo "warning: [make > setup] uv could not install the lock (see above), so pip does" >&2
+    install requirements/dev.lock || fail "pip could not install the lock. Expected each package with its hash from the registry. See the message of pip above"
+}
 "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 cp pyproject.toml "$venv/installed.toml"
 cp requirements/dev.lock "$venv/installed.lock"
