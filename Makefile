@@ -88,11 +88,12 @@ lock-check: setup
 
 # Three at a time keep two cores busy: those beside Azure ML wait a good deal, and what they wait for
 # goes before what computes. What several of them need is made once, in a folder that they share.
-test: check samples test-tools
+test: setup
+	@$(MAKE) --no-print-directory -j2 samples test-tools
 	@echo "Testing in $(words $(TEST_PARTS)) parts, at most 14 minutes on two cores; each prints" \
 		"when it is done"
 	@shared=$$(mktemp -d) && trap 'rm -rf '$$shared EXIT && export BLOCKS_TESTS_SHARED=$$shared \
-		&& $(MAKE) --no-print-directory --keep-going -j3 $(TOGETHER) $(TEST_PARTS:%=test-%)
+		&& $(MAKE) --no-print-directory --keep-going -j3 $(TOGETHER) check $(TEST_PARTS:%=test-%)
 
 $(TEST_PARTS:%=test-%): test-%:
 	@$(if $(filter-out azureml,$*),nice -n 5) \
