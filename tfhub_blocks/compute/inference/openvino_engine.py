@@ -61,6 +61,9 @@ class OpenVinoEngine(Engine):
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
         import openvino
 
+        # The first conversion initializes the bindings. Two threads that do so at once deadlock:
+        # one waits for the interpreter's lock, and the other for the end of the initialization.
+        _ = openvino.Tensor(np.zeros(1, np.float32), shared_memory=True).data
         core = openvino.Core()
         options = {
             "NUM_STREAMS": self.streams or core_count(),
