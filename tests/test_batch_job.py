@@ -26,6 +26,7 @@ def blocks(folder: Path, *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_day_is_added_to_the_predictions_and_an_item_is_found_in_them(
     colours_model: Path, coloured_snapshot: Path, tmp_path: Path
 ) -> None:

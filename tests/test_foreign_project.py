@@ -108,8 +108,10 @@ class ForeignProject:
 
 # How tfhub-blocks is installed, whether the folders have an __init__.py, and PYTHONPATH.
 @pytest.fixture(
-    params=[("wheel", True, "."), ("editable", False, "")],
-    ids=["wheel, packages on the path", "editable, plain folders"],
+    params=[
+        pytest.param(("wheel", True, "."), id="wheel, packages on the path"),
+        pytest.param(("editable", False, ""), id="editable, plain folders", marks=pytest.mark.slow),
+    ],
 )
 def project(request, wheel_environment: Path, tmp_path: Path) -> ForeignProject:
     """The project of a stranger, with 40 texts."""

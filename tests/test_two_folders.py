@@ -57,6 +57,7 @@ def digests(record: dict) -> dict[str, str]:
     return {name: read_lineage(Path(path)).digest for name, path in outputs if name == "model"}
 
 
+@pytest.mark.slow
 def test_toy_in_two_folders_gives_the_same_model(images_run, tmp_path, imported_encoder):
     """Also by another pipeline, which is given the encoder that the first one imported."""
     folder = tmp_path / "second of them"

@@ -50,17 +50,24 @@ def azure(control_plane: ControlPlane, monkeypatch: Any) -> Iterator[ControlPlan
     for name, value in control_plane.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(tempfile, "tempdir", str(control_plane.temporary))
+    _shorten_waits(monkeypatch, 1.0)
     yield control_plane
     control_plane.end_jobs()
     assert control_plane.problems() == []
 
 
 @pytest.fixture
-def quick_retries(monkeypatch: Any) -> None:
+def quick_retries(azure: ControlPlane, monkeypatch: Any) -> None:
     """The SDK's retries, which wait up to a minute, wait at most 50 ms."""
+    _shorten_waits(monkeypatch, 0.05)
+
+
+def _shorten_waits(monkeypatch: Any, longest_s: float) -> None:
+    """Bound what the SDK waits before it asks again, which is up to a minute on a busy machine."""
     sleep = time.sleep
     for transport in (RequestsTransport, TransportWrapper):
-        monkeypatch.setattr(transport, "sleep", lambda _, s: sleep(min(s, 0.05)), raising=False)
+        wait = lambda _, s: sleep(min(s, longest_s))  # noqa: E731
+        monkeypatch.setattr(transport, "sleep", wait, raising=False)
 
 
 @pytest.fixture
@@ -397,6 +404,7 @@ def project(azure: ControlPlane, tmp_path: Path, monkeypatch: Any, capfd: Any) -
     # An edit within a second leaves a .pyc that looks current.
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     yield project
+    azure.end_jobs()  # before their folders are deleted
     forget_project()
 
 

@@ -97,6 +97,7 @@ def publish(project, word):
     commit(project, word)
 
 
+@pytest.mark.slow
 def test_each_firing_learns_from_the_newest_version_that_passes(opened):
     lock = read_lock(opened.folder / lock_file())
     outcome = opened.main("schedule", "apply", "nightly")

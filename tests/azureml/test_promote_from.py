@@ -121,6 +121,7 @@ def working(furnished, elsewhere):
     return elsewhere
 
 
+@pytest.mark.slow
 def test_model_of_a_job_is_promoted_with_its_chain_and_not_without(working, golden):
     working.submit(ADA, strength="9")
     outcome = working.promote("--dry-run")

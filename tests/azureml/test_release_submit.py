@@ -106,6 +106,7 @@ def test_lock_is_submitted_by_its_name_or_its_path(released):
         assert expected["policies"]["TFHUB_BLOCKS_ENVIRONMENT_POLICY"] == "refuse"
 
 
+@pytest.mark.slow
 def test_replayed_release_makes_what_its_run_made(project, tmp_path, golden):
     release(project, run=True)
     outcome = send(project, "--wait")

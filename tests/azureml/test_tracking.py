@@ -143,6 +143,7 @@ def test_step_tracks_into_its_own_run(toys, tracked, tmp_path):
     assert log.read_text().endswith(f"tracked into {child.name} {child.name}\n")
 
 
+@pytest.mark.slow
 def test_submitted_pipeline_registers_its_model(furnished, tracked, saved_encoder, tmp_path):
     random = np.random.default_rng(0)
     for label, level in (("dark", 40), ("light", 200)):

@@ -7,6 +7,7 @@ import shutil
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
 from toy_project import wait_for
 
 from tfhub_blocks.records.base.lineage import read_lineage
@@ -96,6 +97,7 @@ def test_mistakes_end_a_step_with_one_line_and_no_output(
         assert not (output / "lineage.json").exists()
 
 
+@pytest.mark.slow
 def test_workers_share_an_extraction_and_what_a_killed_one_finished_is_not_lost(
     imported_encoder: Path, write_test_snapshot, jpeg, start_step, execute_step, tmp_path: Path
 ) -> None:

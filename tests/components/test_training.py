@@ -261,6 +261,7 @@ def test_warnings_about_the_data_travel_to_evidence_and_report(chain):
     assert "transparen" in page
 
 
+@pytest.mark.slow
 def test_twins_by_features_do_not_count_in_the_gate(chain, execute_step, tmp_path):
     model = shutil.copytree(chain.model, tmp_path / "copy", ignore=shutil.ignore_patterns("line*"))
     lineage = read_lineage(chain.model)
@@ -288,6 +289,7 @@ def test_twins_by_features_do_not_count_in_the_gate(chain, execute_step, tmp_pat
     assert "10 by features" in page
 
 
+@pytest.mark.slow
 def test_champion_is_asked_the_same_items(chain, champion, compared):
     contents, labels, _ = items_of(chain, "test")
     import mlflow

@@ -121,6 +121,7 @@ def test_record_agrees_with_itself(compare):
         assert low <= value <= high
 
 
+@pytest.mark.slow
 def test_encoders_that_differ_by_chance_alone_are_named(compare):
     outcome = compare("colours", "colours")
     assert f"{TOLD} encoders/colours and encoders/colours\n" in outcome.out

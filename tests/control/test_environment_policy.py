@@ -102,6 +102,7 @@ def test_refusal_fails_the_step(project, pin, profile):
     )
 
 
+@pytest.mark.slow
 def test_environment_variable_counts_where_the_profile_is_silent(
     project, pin, monkeypatch, profile
 ):
@@ -112,6 +113,7 @@ def test_environment_variable_counts_where_the_profile_is_silent(
     assert project.run(*profile("record")).status == 0
 
 
+@pytest.mark.slow
 def test_what_was_not_held_to_the_lock_is_not_reused_where_it_is(project, pin, profile):
     pin()
     assert project.run().status == 0

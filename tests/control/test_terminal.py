@@ -44,7 +44,7 @@ def on_terminal(project, columns, *arguments, awaited=b""):
     return written.decode(), process.wait(PATIENCE_S)
 
 
-@pytest.mark.parametrize("columns", [50, 120])
+@pytest.mark.parametrize("columns", [50, pytest.param(120, marks=pytest.mark.slow)])
 def test_live_table_shows_steps_and_how_they_end(columns, project):
     project.effect(
         'send_message("progress", "3/4 images, 2/s")\n'

@@ -108,6 +108,7 @@ def test_a_text_does_not_depend_on_its_batch_and_any_text_has_a_vector(sentences
         np.testing.assert_allclose(sentences([text])[0], vector, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_pin_says_what_it_is(folder: Path) -> None:
     pin = read_pin(folder / "encoder.toml")
 

@@ -98,7 +98,8 @@ def test_devices_of_one_process_give_the_losses_of_one(
     hold_to(alone, told(started(tmp_path, coloured_snapshot, keras_encoder, devices, 30)), devices)
 
 
-@pytest.mark.parametrize("workers", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [2, 3])
 def test_workers_give_the_losses_of_one(
     workers: int, alone: dict, coloured_snapshot: Path, keras_encoder: Path, tmp_path: Path
 ) -> None:

@@ -247,6 +247,7 @@ def test_interrupt_ends_the_whole_process_groups(number, project):
     assert not list(project.folder.glob(".runs/store/*.attempt-*"))
 
 
+@pytest.mark.slow
 def test_second_interrupt_does_not_wait_for_a_step_that_does_not_listen(project):
     project.effect(
         "asked = Path(source).parent / f'asked-{os.getpid()}'\n"
@@ -334,6 +335,7 @@ def test_next_run_records_that_the_one_before_was_killed(project):
     assert ended == {"KILLED"}
 
 
+@pytest.mark.slow
 def test_eight_runs_that_start_at_once_in_an_empty_folder_complete(project):
     project.effect(
         "import mlflow\nfrom tfhub_blocks.compute.step.tracking import track\n"

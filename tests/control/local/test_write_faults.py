@@ -86,7 +86,13 @@ def test_the_count_is_that_of_a_run(faulty):
     assert count >= FEWEST
 
 
-@pytest.mark.parametrize(("at", "error"), [(at, ERRORS[index]) for index, at in enumerate(IN_TEST)])
+@pytest.mark.parametrize(
+    ("at", "error"),
+    [
+        pytest.param(at, ERRORS[index], marks=pytest.mark.slow if index % 2 else ())
+        for index, at in enumerate(IN_TEST)
+    ],
+)
 def test_failed_write_is_told_and_the_next_run_is_whole(project, faulty, at, error):
     check(project, faulty, at, error)
 
