@@ -55,7 +55,7 @@ def test_the_bare_signature_equals_preparation_on_ordinary_files() -> None:
     ordinary = [FILES[name] for name in FILES if name != "cmyk jpeg"]
     bare = IMAGES.preprocess(tf.constant(ordinary)).numpy()
     assert np.abs(bare - IMAGES.prepare(ordinary)).max() < 7e-6
-    assert "rejects WebP" in IMAGES.bare_limits
+    assert "rejects AVIF" in IMAGES.bare_limits
 
 
 def test_eager_traced_and_saved_bare_signatures_agree_to_the_bit(tmp_path) -> None:

@@ -46,7 +46,7 @@ def test_a_file_or_a_text_comes_as_it_is():
 @pytest.mark.parametrize(
     ("body", "kind", "is_text", "status", "told"),
     [
-        (b"", "image/png", False, 400, "empty"),
+        (b"", "application/json", False, 400, "the body is empty"),
         (A, "", False, 415, "image/jpeg, image/png"),
         (A, "image/x-icon", False, 415, "content type"),
         (b"a", "text/plain", False, 415, "content type"),

@@ -176,7 +176,7 @@ def test_what_one_sends_is_in_no_log_and_each_request_is(server, items):
     secret = b"a-very-private-thing"
     time.sleep(1.1)  # the requests of other tests count for the lines of a second
     before = len(server.events("request"))
-    server.score({"inputs": [secret.decode()]})
+    server.score({"inputs": [secret.decode() + "?"]})
     server.score(b"\x89PNG" + secret, "image/png")
     server.ask("POST", f"/{secret.decode()}", secret, secret.decode())
     server.score(items[0])

@@ -43,16 +43,6 @@ DECODING = frozenset(
     | {"DecodeWebP"}
 )
 
-_FOREIGN_IMAGES = {
-    b"8BPS": "PSD",
-    b"%PDF": "PDF",
-    b"\0\0\1\0": "ICO",
-    b"<svg": "SVG",
-    b"<?xml": "SVG or another XML",
-    b"\xff\x0a": "JPEG XL",
-    b"\0\0\0\x0cJXL ": "JPEG XL",
-    b"\0\0\0\x0cjP  ": "JPEG 2000",
-}
 
 # The limit is ``max_pixels``, which is checked below for each frame before it is decoded.
 Image.MAX_IMAGE_PIXELS = None
@@ -122,8 +112,6 @@ class Images(Modality):
                 raise pictures.RejectedError(fault)
 
         try:
-            if foreign := _foreign_image(content):
-                raise ValueError(foreign)
             # At an eighth of its size a JPEG's decoder still reads every coefficient.
             least = (detail_px, detail_px)
             pixels = pictures.read(content, pictures.WHITE, least, _size_check(limits), notes)
@@ -151,8 +139,6 @@ class Images(Modality):
         if content.startswith(b"GIF"):
             return cls.content_fault(content, limits)
         try:
-            if foreign := _foreign_image(content):
-                raise ValueError(foreign)
             _size_check(limits)(*pictures.size_of(content))
         except ValueError as error:
             return str(error)
@@ -336,10 +322,10 @@ class Images(Modality):
                 "MLflow model, for the answers that were evaluated."
             )
         return (
-            "It decodes JPEG, PNG, GIF and BMP files in TensorFlow. It ignores the orientation "
-            "tag, leaves out transparency (the colours behind transparent pixels appear), keeps "
-            "the highest 8 bits of 16, and rejects WebP, AVIF, HEIC and TIFF. Use the signature "
-            "'prepared', or the MLflow model, for the answers that were evaluated."
+            "It decodes JPEG, PNG, GIF, BMP and WebP files in TensorFlow. It ignores the "
+            "orientation tag, leaves out transparency (the colours behind transparent pixels "
+            "appear), keeps the highest 8 bits of 16, and rejects AVIF, HEIC and TIFF. Use the "
+            "signature 'prepared', or the MLflow model, for the answers that were evaluated."
         )
 
     def preprocess(self, contents: Any) -> Any:
@@ -474,10 +460,3 @@ def _size_fault(width: int, height: int, pixels: int, limits: Limits, frame: int
     frames = f" in each of {frame + 1} frames or more" if frame else ""
     size = f"{width} x {height} pixels{frames}"
     return f"the image has {size}, more than {limits.max_pixels} pixels"
-
-
-def _foreign_image(content: bytes) -> str | None:
-    for start, name in _FOREIGN_IMAGES.items():
-        if content.startswith(start):
-            return f"the file is {name}, which encoders do not decode: convert it to JPEG or PNG"
-    return None

@@ -195,14 +195,14 @@ class Modality:
 
     @property
     def bare_limits(self) -> str:
-        """The differences of ``preprocess`` from ``decode`` and ``stacked``; empty if none."""
+        """How a SavedModel's signature for strings differs from the model; empty if it is equal."""
         return ""
 
     def preprocess(self, contents: Any) -> Any:
         """Return the encoder's input for strings [n], in any graph.
 
-        A SavedModel's signature for items begins with this. The strings are contents if
-        ``bare_limits`` is set, and decoded items otherwise.
+        A SavedModel's signature for strings begins with this. Each modality states which strings:
+        contents, or decoded items.
         """
         raise NotImplementedError(f"no encoder takes {self.name}")
 

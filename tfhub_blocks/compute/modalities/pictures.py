@@ -43,6 +43,16 @@ TRANSPARENT = "are transparent in part, and are put on the background of the enc
 DEEP = "have more than 8 bits in a value; each is scaled by its own largest value"
 MOVING = "have several frames, of which the first is used"
 
+_FOREIGN_IMAGES = {
+    b"8BPS": "PSD",
+    b"%PDF": "PDF",
+    b"\0\0\1\0": "ICO",
+    b"<svg": "SVG",
+    b"<?xml": "SVG or another XML",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+}
 _ORIENTATION_TAG = 0x0112
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=\"|>)([1-8])")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -141,7 +151,7 @@ def read(
     notes = [] if notes is None else notes
     kind = format_of(content)
     if kind is None:
-        raise ValueError("the file is not an image")
+        raise ValueError(_no_picture(content))
     try:
         if kind == "JPEG":
             return _read_jpeg(content, least_px, check_size, notes)
@@ -166,7 +176,7 @@ def size_of(content: bytes) -> tuple[int, int]:
     """
     kind = format_of(content)
     if kind is None:
-        raise ValueError("the file is not an image")
+        raise ValueError(_no_picture(content))
     try:
         if kind == "JPEG":
             frame = _jpeg_frame(content)
@@ -199,6 +209,13 @@ def format_of(content: bytes) -> str | None:
             return "AVIF"
         return "HEIF" if any(brand in _HEIF_BRANDS for brand in brands) else None
     return None
+
+
+def _no_picture(content: bytes) -> str:
+    for start, name in _FOREIGN_IMAGES.items():
+        if content.startswith(start):
+            return f"the file is {name}, which encoders do not decode: convert it to JPEG or PNG"
+    return "the file is not an image"
 
 
 def opened(content: bytes, kind: str) -> ImageFile.ImageFile:

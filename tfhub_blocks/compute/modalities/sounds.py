@@ -25,10 +25,6 @@ HIGHEST_RATE_HZ = 384_000
 # A note, as those of ``waveforms``.
 CONSTANT = "have one value throughout, so nothing is heard"
 
-_FOREIGN = (
-    "the file is not WAV, FLAC, MP3, OGG, AIFF, AU, CAF or W64: convert it to one of these formats"
-)
-
 
 @dataclass(frozen=True)
 class Sounds(Modality):
@@ -70,8 +66,6 @@ class Sounds(Modality):
         """Return the reason why the content cannot be used, notes, and the samples and rate."""
         from tfhub_blocks.compute.modalities import waveforms
 
-        if not waveforms.is_audio(content):
-            return _FOREIGN, (), None
         try:
             samples, rate_hz = waveforms.read(content, limits.max_seconds)
         except ValueError as error:
@@ -96,7 +90,7 @@ class Sounds(Modality):
         from tfhub_blocks.compute.modalities import waveforms
 
         if not waveforms.is_audio(content):
-            return _FOREIGN
+            return waveforms.FOREIGN
         try:
             header = soundfile.info(io.BytesIO(content))
         except soundfile.LibsndfileError as error:
@@ -173,6 +167,14 @@ class Sounds(Modality):
         from tfhub_blocks.compute.modalities.waveforms import decode
 
         return decode(content, self.rate_hz)
+
+    @property
+    def bare_limits(self) -> str:
+        """``preprocess`` takes decoded waveforms."""
+        return (
+            f"It takes decoded waveforms: mono, {self.rate_hz} Hz, float32 as little-endian bytes."
+            " Bytes of a file give a wrong answer there. Use the MLflow model for files."
+        )
 
     def preprocess(self, contents: Any) -> Any:
         """Return the waveforms unchanged, as strings, because their lengths differ."""

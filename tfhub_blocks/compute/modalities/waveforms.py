@@ -25,6 +25,9 @@ LOUD = "exceed full scale, and are scaled so that their peak is 1"
 CLIPPED = "are clipped: their waves are cut off at full scale"
 CANCELLED = "lose most of their sound when channels are averaged, because the channels cancel out"
 
+FOREIGN = (
+    "the file is not WAV, FLAC, MP3, OGG, AIFF, AU, CAF or W64: convert it to one of these formats"
+)
 _W64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 
 
@@ -36,9 +39,11 @@ def decode(content: bytes, rate_hz: int) -> bytes:
     contents give equal bytes.
 
     Raises:
-        ValueError: The content cannot be decoded; the message is the reason.
+        ValueError: The content cannot be decoded, or is silent; the message is the reason.
     """
     samples, from_hz = read(content)
+    if fault := silence_fault(samples):
+        raise ValueError(fault)
     mono = _limited(mixed(samples))
     if from_hz != rate_hz:
         mono = _limited(soxr.resample(mono, from_hz, rate_hz, quality="HQ"))
@@ -100,6 +105,8 @@ def read(content: bytes, max_seconds: float | None = None) -> tuple[np.ndarray, 
         ValueError: The content cannot be decoded, ends early, or has no samples or samples that
             are not finite; or it is longer than ``max_seconds``, which is checked before decoding.
     """
+    if not is_audio(content):
+        raise ValueError(FOREIGN)
     if _stated_bytes(content) > len(content) + 1:
         raise ValueError("the audio is truncated: its header states more bytes")
     try:

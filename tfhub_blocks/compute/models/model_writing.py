@@ -13,12 +13,12 @@ import pandas as pd
 import yaml
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
-from mlflow.types.schema import Array
+from mlflow.types.schema import AnyType, Array
 
 from tfhub_blocks.compute.encoders.encoder import Encoder
 from tfhub_blocks.compute.encoders.item_check import HALF_TOLERANCE, item_fault
 from tfhub_blocks.compute.heads.linear_head import Head
-from tfhub_blocks.compute.models import packed_scorer
+from tfhub_blocks.compute.models import item_contents, packed_scorer
 from tfhub_blocks.compute.models.program_archive import program_name, write_archive
 from tfhub_blocks.compute.tf.saved_model_writing import save_module
 from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced
@@ -96,8 +96,10 @@ def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, 
     module = ServingModule(encoder, head)
     signatures = module.trace()
     _check_answers(module, encoder)
+    is_text = encoder.input.served_as == "string"
     signature = ModelSignature(
-        Schema([ColSpec(DataType[encoder.input.served_as])]),
+        # A column of type binary would be decoded by MLflow's server in some shapes of JSON only.
+        Schema([ColSpec(DataType.string if is_text else AnyType())]),
         Schema(
             [
                 ColSpec(DataType.string, "label"),
@@ -108,7 +110,8 @@ def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, 
     )
     decoder = encoder.input.decoder
     packages = (*REQUIREMENTS, *encoder.input.requirements, *encoder.pin.operations.packages)
-    sources = {"scorer": Path(packed_scorer.__file__).read_bytes()}
+    modules = {"scorer": packed_scorer, "contents": item_contents}
+    sources = {kind: Path(str(it.__file__)).read_bytes() for kind, it in modules.items()}
     if decoder:
         sources["decoder"] = decoder.program.read_bytes()
     names = {kind: program_name(kind, source) for kind, source in sources.items()}
@@ -116,6 +119,8 @@ def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, 
         str(folder),
         loader_module=names["scorer"],
         model_config={
+            "contents": f"{names['contents']}.py",
+            "is_text": is_text,
             "decoder": f"{names['decoder']}.py" if decoder else None,
             "decoder_options": dict(decoder.options) if decoder else {},
             "imports": list(encoder.pin.operations.packages),

@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,23 +46,25 @@ class PackedScorer:
         """Load the SavedModel once, and its decoding program if the model has one."""
         for package in config["imports"]:  # they register operations
             importlib.import_module(package)
-        self._decode = None
+        archive = zipfile.ZipFile(io.BytesIO(program))
+        self._contents_of = _program(archive, config["contents"])["contents_of"]
+        self._is_text, self._decode = config["is_text"], None
         if name := config["decoder"]:
-            source = zipfile.ZipFile(io.BytesIO(program)).read(name)
-            namespace: dict[str, Any] = {"__name__": name}
-            exec(compile(source, name, "exec"), namespace)  # noqa: S102 - checked bytes
-            self._decode = namespace["decode"]
+            self._decode = _program(archive, name)["decode"]
         self._decoder_options = config["decoder_options"]
         with _without_pattern(folder / SAVED_MODEL_NAME) as place:
             self._model = tf.saved_model.load(str(place))
         self._serve = self._model.signatures["prepared"]
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
-        """Return for each item the label, its probability, and all probabilities by label order."""
-        items = np.asarray(model_input)
-        items = items[:, 0] if items.ndim == 2 else items
+        """Return for each item the label, its probability, and all probabilities by label order.
+
+        Raises:
+            ValueError: An item cannot be read or decoded. The message names its place and reason.
+        """
+        items = self._contents_of(model_input, self._is_text)
         answers = [
-            self._serve(items=self._prepared(items[start : start + BATCH_SIZE]))
+            self._serve(items=self._prepared(items, range(len(items))[start : start + BATCH_SIZE]))
             for start in range(0, len(items), BATCH_SIZE)
         ]
         labels = [label.decode() for answer in answers for label in answer["label"].numpy()]
@@ -75,13 +77,31 @@ class PackedScorer:
             }
         )
 
-    def _prepared(self, items: Iterable[Any]) -> tf.Tensor:
-        if self._decode is not None:
-            items = [self._decode(item, **self._decoder_options) for item in items]
-        prepared = list(items)
+    def _prepared(self, items: Sequence[Any], batch: range) -> tf.Tensor:
+        prepared = []
+        for index in batch:
+            try:
+                prepared.append(self._decoded(items[index]))
+            except ValueError as error:
+                place = f"item {index}: " if len(items) > 1 else ""
+                raise ValueError(f"{place}{error}") from error
         if isinstance(prepared[0], np.ndarray):
             return tf.convert_to_tensor(np.stack(prepared))
         return tf.constant(prepared, tf.string)
+
+    def _decoded(self, item: Any) -> Any:
+        if not item:
+            raise ValueError("the item is empty")
+        if self._is_text and item.isspace():
+            raise ValueError("the text is empty")
+        return item if self._decode is None else self._decode(item, **self._decoder_options)
+
+
+def _program(archive: zipfile.ZipFile, name: str) -> dict[str, Any]:
+    """Return the names that a file of the model's program defines."""
+    namespace: dict[str, Any] = {"__name__": name}
+    exec(compile(archive.read(name), name, "exec"), namespace)  # noqa: S102 - checked bytes
+    return namespace
 
 
 @contextmanager

@@ -5,12 +5,16 @@ JSON, in the shapes of MLflow's scoring server and of Azure ML's no-code deploym
 models.
 """
 
-import base64
-import binascii
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tfhub_blocks.compute.models.item_contents import (
+    FILE_WANTED,
+    TEXT_WANTED,
+    ContentError,
+    content_of,
+)
 from tfhub_blocks.compute.serving.limits import ServingLimits
 from tfhub_blocks.compute.serving.refusals import Refusal
 
@@ -69,10 +73,10 @@ def read_body(
     accepted = body_types(modality, is_text)
     if kind not in accepted:
         raise Refusal(415, f"the content type must be one of {', '.join(accepted)}")
-    if not body:
-        raise Refusal(400, "the body is empty")
     if kind != JSON_TYPE:
         return [_text(body, limits) if is_text else body]
+    if not body:
+        raise Refusal(400, "the body is empty")
     values = _items(_parsed(body))
     if not values:
         raise Refusal(400, "the request has no items: send one or more")
@@ -128,15 +132,9 @@ def _only(row: Any) -> Any:
 
 def _content(value: Any, index: int, is_text: bool, limits: ServingLimits) -> "Content":
     if not isinstance(value, str):
-        expected = "a text" if is_text else "a string: the bytes of its file in base64"
-        raise Refusal(400, f"the item must be {expected}", index)
+        raise Refusal(400, TEXT_WANTED if is_text else FILE_WANTED, index)
     try:
-        if is_text:
-            return _text(value.encode(), limits, index)
-        return base64.b64decode(value, validate=True)
-    except UnicodeEncodeError as error:
-        raise Refusal(
-            400, "the text has half of a surrogate pair, which is no character", index
-        ) from error
-    except (binascii.Error, ValueError) as error:
-        raise Refusal(400, "the item is not valid base64", index) from error
+        content = content_of(value, is_text)
+    except ContentError as error:
+        raise Refusal(400, error.reason, index) from error
+    return _text(value.encode(), limits, index) if is_text else content
