@@ -358,16 +358,20 @@ def test_withdrawn_model_is_not_deployed_from_any_registry(served, azure, projec
         assert "depends on licence apache-2.0, withdrawn on 2026-01-02 by ada: No" in outcome.err
     shutil.rmtree(folder)
     # A machine without the statement sees the tag, which another machine sets.
-    outcome = project.main(
-        "withdraw", digest, "--reason", "No", "--workspace", "--runs-dir", "elsewhere", anew=False
-    )
+    words = ("withdraw", digest, "--reason", "No", "--workspace", "--runs-dir", "elsewhere")
+    outcome = project.main(*words, anew=False)
     assert outcome.status == 0, outcome.err
     assert "models tagged in workspace loopback: theirs:1" in outcome.out
-    shutil.rmtree(folder)
+    folder.rename(project.folder / "kept")
     outcome = served("azureml:theirs:1")
     assert outcome.status == 2
     assert "which this project does not contain" in outcome.err
     assert azure.workspace.endpoints("onlineEndpoints") == []
+    (project.folder / "kept").rename(folder)
+    outcome = project.main(*words, "--restore", anew=False)
+    assert "tags removed from models of workspace loopback: theirs:1" in outcome.out
+    shutil.rmtree(folder)
+    assert served("azureml:theirs:1").status == 0
 
 
 @pytest.mark.parametrize(

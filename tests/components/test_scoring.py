@@ -102,7 +102,18 @@ def test_an_encoder_scores_and_is_known_by_its_digest(
     ]
 
 
-def test_mistakes_end_a_step_with_one_line_and_no_output(
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        pytest.param("unreadable", marks=pytest.mark.slow),
+        pytest.param("texts", marks=pytest.mark.slow),
+        "no data",
+        pytest.param("no answers", marks=pytest.mark.slow),
+        "two models",
+    ],
+)
+def test_mistake_ends_a_step_with_one_line_and_no_output(
+    mistake: str,
     colours_model: Path,
     loose_folder: Path,
     coloured_snapshot: Path,
@@ -113,26 +124,21 @@ def test_mistakes_end_a_step_with_one_line_and_no_output(
     texts = tmp_path / "texts"
     texts.mkdir()
     (texts / "rows.csv").write_text("words\nhello\n")
-    cases = [
-        {"data": loose_folder},
-        {"data": texts},
-        {"data": colours_model},
-        {"data": coloured_snapshot, "top_k": 0},
-        {"data": loose_folder, "encoder": colours_model},
-    ]
-    told = []
-    for inputs in cases:
-        output = tmp_path / "output"
+    inputs = {
+        "unreadable": {"data": loose_folder},
+        "texts": {"data": texts},
+        "no data": {"data": colours_model},
+        "no answers": {"data": coloured_snapshot, "top_k": 0},
+        "two models": {"data": loose_folder, "encoder": colours_model},
+    }[mistake]
+    output = tmp_path / "output"
 
-        done = execute_step(
-            "score_batch", {**inputs, "model": colours_model}, {"predictions": output}
-        )
+    done = execute_step("score_batch", {**inputs, "model": colours_model}, {"predictions": output})
 
-        assert done.returncode == 1, done.stdout
-        assert not (output / "lineage.json").exists()
-        shutil.rmtree(output, ignore_errors=True)
-        told.append(done.stderr.replace(str(colours_model), "MODEL"))
-    golden("score_batch_errors", "".join(told))
+    assert done.returncode == 1, done.stdout
+    assert not (output / "lineage.json").exists()
+    told = done.stderr.replace(str(colours_model), "MODEL")
+    golden(f"score_batch_{mistake.replace(' ', '_')}", told)
 
 
 def has_parts(process, folder, count):

@@ -364,52 +364,62 @@ def flipped(folder: Path, name: str, to: Path) -> Path:
     return to
 
 
-def test_mistakes_end_the_steps_with_one_line(
-    chain, champion, compared, imported_encoder, execute_step, tmp_path
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "strengths",
+        *(pytest.param(it, marks=pytest.mark.slow) for it in ("strength", "flipped features")),
+        *(pytest.param(it, marks=pytest.mark.slow) for it in ("a snapshot", "edited evidence")),
+        "failed evidence",
+        *(pytest.param(it, marks=pytest.mark.slow) for it in ("another model", "flipped model")),
+    ],
+)
+def test_mistake_ends_a_step_with_one_line(
+    mistake, chain, champion, compared, imported_encoder, execute_step, tmp_path
 ):
-    other, failed = champion, compared.evidence
     edited = tmp_path / "edited.json"
     edited.write_text(chain.evidence.read_text().replace('"asked": 0.5', '"asked": 0.1'))
-    registered = {"model": chain.model, "evidence": chain.evidence} | {
+    training = {"encoder": imported_encoder, "features": chain.features}
+    registration = {
+        "model": chain.model,
+        "evidence": chain.evidence,
         "model_name": "refused",
         "owner": "ada",
     }
-    cases = [
-        ("train_head", {"features": chain.features}, {"strengths": "1,x"}, "'1,x' contains a val"),
-        ("train_head", {"features": chain.features}, {"strengths": "-1"}, "-1"),
-        (
-            "train_head",
-            {"features": flipped(chain.features, "shards/00000.arrow", tmp_path / "f")},
-            {},
+
+    def features():
+        return flipped(chain.features, "shards/00000.arrow", tmp_path / "f")
+
+    def model():
+        return flipped(chain.model, "program.zip", tmp_path / "m")
+
+    changed, message = {
+        "strengths": ({"strengths": "1,x"}, "'1,x' contains a val"),
+        "strength": ({"strengths": "-1"}, "-1"),
+        "flipped features": (
+            {"features": features},
             "> shards/00000.arrow] file shards/00000.arrow has sha256",
         ),
-        (
-            "train_head",
+        "a snapshot": (
             {"features": chain.snapshot},
-            {},
             "the folder has format snapshot/2. Expected format features/2",
         ),
-        ("register_model", registered, {"evidence": failed}, "required 0.0001. Expected"),
-        ("register_model", registered, {"evidence": edited}, "is not valid evidence"),
-        ("register_model", registered, {"model": other}, "the evidence is about the model with"),
-        (
-            "register_model",
-            registered,
-            {"model": flipped(chain.model, "program.zip", tmp_path / "m")},
-            "> program.zip] file program.zip has sha256",
-        ),
-    ]
-    ports = {"train_head": "model", "register_model": "registration"}
-    for number, (name, given, changed, message) in enumerate(cases):
-        inputs = ({"encoder": imported_encoder} if name == "train_head" else {}) | given | changed
-        output = tmp_path / f"output-{number}"
-        run = execute_step(name, inputs, {ports[name]: output})
-        assert run.returncode == 1, (name, message, run.stdout)
-        error = run.stderr.splitlines()[-1]
-        assert error.startswith("error: [")
-        assert message in error
-        assert not (output / "lineage.json").exists()
-        assert not output.is_file()
+        "failed evidence": ({"evidence": compared.evidence}, "required 0.0001. Expected"),
+        "edited evidence": ({"evidence": edited}, "is not valid evidence"),
+        "another model": ({"model": champion}, "the evidence is about the model with"),
+        "flipped model": ({"model": model}, "> program.zip] file program.zip has sha256"),
+    }[mistake]
+    is_training = {"features", "strengths"} & changed.keys()
+    name, port = ("train_head", "model") if is_training else ("register_model", "registration")
+    values = {key: value() if callable(value) else value for key, value in changed.items()}
+    output = tmp_path / "output"
+    run = execute_step(name, (training if is_training else registration) | values, {port: output})
+    assert run.returncode == 1, run.stdout
+    error = run.stderr.splitlines()[-1]
+    assert error.startswith("error: [")
+    assert message in error
+    assert not (output / "lineage.json").exists()
+    assert not output.is_file()
 
 
 def test_features_of_another_encoder_are_refused(chain, execute_step, tmp_path, saved_encoder):

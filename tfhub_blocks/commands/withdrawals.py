@@ -51,7 +51,8 @@ def register(commands: Any) -> None:
     withdraw.add_argument(
         "--workspace",
         action="store_true",
-        help="tag the affected models of the workspace too, so that each machine sees it",
+        help="tag the affected models of the workspace too, so that each machine sees it, or remove"
+        " the tags with --restore",
     )
     withdraw.add_argument(
         "--runs-dir",
@@ -73,8 +74,11 @@ def _withdraw(options: argparse.Namespace) -> int:
     archive = Archive(options.runs_dir)
     subject = find_subject(options.what, archive)
     if options.restore:
-        for it, path in restore(subject, options.reason):
+        ended = restore(subject, options.reason)
+        for it, path in ended:
             print(f"{it.kind} {it.name} may be used again: {path}")
+        if options.workspace:
+            _untag(options.workspace_config, {it.restores for it, _ in ended})
         print("commit the statement, so that production reads it")
         return DONE
     found, path = withdraw(subject, options.reason, archive)
@@ -88,6 +92,15 @@ def _withdraw(options: argparse.Namespace) -> int:
         _tag(options.workspace_config, subject, found.digest)
     print("commit the statement, so that production reads it")
     return DONE
+
+
+def _untag(config: Path | None, withdrawals: set[str]) -> None:
+    from tfhub_blocks.control.workspace.connection import connect
+    from tfhub_blocks.control.workspace.withdrawn_models import untag_models
+
+    connection = connect(config)
+    changed = ", ".join(untag_models(connection, withdrawals))
+    print(f"tags removed from models of workspace {connection.name}: {changed or 'none'}")
 
 
 def _tag(config: Path | None, subject: "Subject", digest: str) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 import pytest
+from doors import Doors, as_json, in_base64, json_body
 from frozen import frozen_vectors
 
 from tfhub_blocks.compute.cutting.encoder_cuts import cut_encoder
@@ -15,11 +15,12 @@ from tfhub_blocks.compute.encoders.encoder import load_pinned
 from tfhub_blocks.compute.encoders.pinning import pin_encoder, verify_encoder
 from tfhub_blocks.compute.heads.linear_head import Head
 from tfhub_blocks.compute.models.model_writing import write_model
-from tfhub_blocks.compute.models.served_model import load_served
 from tfhub_blocks.compute.tf.tensorflow_setup import tf
+from tfhub_blocks.compute.tuning.tuning_run import TuningOptions, fine_tune
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
 from tfhub_blocks.records.base.lineage import Provenance
 from tfhub_blocks.records.formats.models import MODEL
+from tfhub_blocks.records.formats.snapshots import open_snapshot
 from tfhub_blocks.records.pins.pins import Decisions
 
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
@@ -327,11 +328,49 @@ def test_an_encoder_of_a_publisher_passes_every_door(name: str, tmp_path: Path) 
     finish_folder(tmp_path / "model", "model", MODEL, PROVENANCE)
     logits = features @ head.weights
     exact = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    served = load_served(tmp_path / "model", "test")
-    np.testing.assert_allclose(served.answered(served.prepare(samples)), exact, atol=1e-4)
-    items = [it.decode() for it in samples] if pin.modality == "text" else list(samples)
-    answers = mlflow.pyfunc.load_model(str(tmp_path / "model")).predict(items)
-    np.testing.assert_allclose(np.stack(answers["probabilities"]), exact, atol=1e-4)
+    doors = Doors(tmp_path / "model", tmp_path / "pinned", tmp_path)
+    items = [it.decode() for it in samples] if doors.is_text else list(samples)
+    sent = items if doors.is_text else [in_base64(it) for it in samples]
+    names = {str(number): content for number, content in enumerate(samples)}
+    answers = {
+        "served": doors.served.answered(doors.served.prepare(samples)),
+        "pyfunc": doors.predict(items),
+        "serve": doors.entry(*json_body(sent)),
+        "MLflow's server": doors.mlflow_server(as_json(sent)),
+        "score_batch": [doors.score_batch(names)[name] for name in names],
+    }
+    for door, answer in answers.items():
+        assert not isinstance(answer, str), (door, answer)
+        np.testing.assert_allclose(np.stack(answer), exact, atol=1e-4, err_msg=door)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [name for name, (_, _, wanted) in PUBLISHERS.items() if "range" in wanted]
+)
+def test_a_part_of_a_publishers_encoder_is_tuned(
+    name: str, coloured_snapshot: Path, tmp_path: Path
+) -> None:
+    save, facts, _ = PUBLISHERS[name]
+    save(tmp_path / "saved")
+    pin_encoder(str(tmp_path / "saved"), tmp_path / "pinned", Decisions(), facts=facts or None)
+    encoder = load_pinned(tmp_path / "pinned", "test")
+    cut = cut_encoder(encoder, "test")
+    before = [variable.numpy() for variable in cut.variables_above(cut.cuts[-1])]
+
+    tuned = fine_tune(
+        open_snapshot(coloured_snapshot, "test"),
+        cut,
+        cut.cuts[-1],
+        None,
+        TuningOptions(epochs=1),
+        tmp_path / "work",
+        lambda _: lambda *_: None,
+    )
+
+    assert tuned is not None
+    assert np.isfinite(tuned.comparison.chosen.log_loss)
+    assert len(before) > 0
 
 
 @pytest.mark.slow

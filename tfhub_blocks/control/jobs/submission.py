@@ -122,8 +122,6 @@ def prepare(connection: Connection, request: SubmissionRequest, profile: Profile
         profile = replace(profile, inputs={})
     make = prepare_draft if request.is_open else prepare_job
     job, graph, given = make(request.pipeline, request.settings, profile)
-    refuse_secrets(graph)
-    refuse_withdrawn_inputs("submit", graph, Archive(_RUNS))
     if lock:
         refuse_withdrawn_lock("submit", lock)
         check_resolution(lock, job, graph)
@@ -145,6 +143,8 @@ def prepare_made(
     """
     lock, settings = request.lock, _job_settings(profile)
     _refuse_unsent(job, request.pipeline)
+    refuse_secrets(graph)
+    refuse_withdrawn_inputs("submit", graph, Archive(_RUNS))
     if lock:
         settings = _settings_of(lock, settings)
     refuse_above_budget(graph, profile)
