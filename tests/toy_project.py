@@ -2,11 +2,15 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +174,23 @@ class Outcome:
         return {name: step["status"] for name, step in self.record["steps"].items()}
 
 
+@cache
+def copy_databases() -> None:
+    """From now on, this process copies a new database of MLflow, which takes a second to build."""
+    from tfhub_blocks.control.project import tracking_store
+
+    build, template = tracking_store._build, Path(tempfile.mkdtemp()) / "mlflow.db"
+    building = threading.Lock()
+
+    def copy(path: Path) -> None:
+        with building:
+            if not template.exists():
+                build(template)
+        shutil.copyfile(template, path)
+
+    tracking_store._build = copy
+
+
 @dataclass
 class ToyProject:
     """A folder in which commands run; ``capture`` is pytest's ``capfd``."""
@@ -193,6 +214,7 @@ class ToyProject:
         """
         from tfhub_blocks.cli import main
 
+        copy_databases()
         if anew:
             forget_project()
         self.capture.readouterr()
