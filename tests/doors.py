@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ class Doors:
         self.saved = tf.saved_model.load(str(model / SAVED_MODEL_NAME))
         runtime = Runtime(threads=1, concurrency=1, largest_batch=4)
         answerer = open_answerer(model, where="test", runtime=runtime)
-        self.program = Program(answerer, usual_limits(model))
+        # On a busy machine, a large encoder answers later than a person would wait.
+        self.program = Program(answerer, replace(usual_limits(model), budget_ms=600_000.0))
 
     def extraction(self, contents: dict[str, bytes]) -> dict[str, Outcome]:
         """A snapshot of all contents, its features, and the head that `evaluate` applies."""

@@ -92,3 +92,30 @@ def test_normalization_that_is_more_than_numbers_for_a_channel_stays(kind):
     *_, operations = parts(kind)
     assert operations["BiasAdd"] == 0
     assert operations["FusedBatchNormV3"] == 1
+
+
+def test_swish_of_a_saved_model_is_differentiated_in_a_part(tmp_path):
+    """Its own gradient captures a tensor of the graph that was saved."""
+
+    class Swish(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.gain = tf.Variable([0.5, 2.0])
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 2])])
+        def __call__(self, values):
+            return tf.nn.silu(tf.nn.silu(values * self.gain, beta=1.5))
+
+    tf.saved_model.save(Swish(), str(tmp_path / "saved"))
+    loaded = tf.saved_model.load(str(tmp_path / "saved"))
+    function = loaded.__call__.concrete_functions[0]
+    flat = flat_graph(function, [loaded.gain])
+    part = trainable_upper_function(flat, flat.input, tf.TensorSpec([None, 2]))
+    values = tf.constant([[0.3, -1.0], [2.0, 0.7]])
+
+    def gradient(call):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.sin(call(values)))
+        return tape.gradient(loss, loaded.gain)
+
+    np.testing.assert_allclose(gradient(part), gradient(loaded), rtol=1e-5)

@@ -87,7 +87,27 @@ def _trimmed(definition: Any, start: str, end: str) -> Any:
             kept.input.extend(data_inputs(node))
             kept.attr.pop("_class", None)
             kept.device = ""
+            if _is_swish(node, nodes):
+                kept.attr.pop("_gradient_op_type", None)
     return trimmed
+
+
+def _is_swish(node: Any, nodes: Mapping[str, Any]) -> bool:
+    """Return True for the result of ``tf.nn.silu``, x * sigmoid(beta * x).
+
+    It has a gradient of its own, which saves memory and captures ``beta`` from the graph that was
+    saved. A part is another graph, where that tensor does not exist. The operations before this one
+    have the same gradient without it.
+    """
+    if node.op != "IdentityN" or not node.attr["_gradient_op_type"].s.startswith(b"CustomGradient"):
+        return False
+    product = nodes.get(node.input[0].partition(":")[0])
+    factors = [nodes.get(it.partition(":")[0]) for it in product.input] if product else []
+    return (
+        product is not None
+        and product.op == "Mul"
+        and any(it is not None and it.op == "Sigmoid" for it in factors)
+    )
 
 
 def _full(tensor: str) -> str:
