@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 from foreign_stand import ForeignStand
+from registry_stand import RegisteredStand
 from release_project import STRICT, commit, write_release_project
 from stands import ModelStand, Outside, ReleaseStand
+from toy_chain import Chain
 from toy_project import ROOT, ToyProject, forget_project
 
 AZUREML = ROOT / "tests/azureml"
@@ -127,6 +129,12 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> ModelS
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setenv("TFHUB_BLOCKS_ENVIRONMENT_POLICY", "record")
     return ModelStand(tmp_path, capfd)
+
+
+@pytest.fixture
+def registered(chain: Chain) -> RegisteredStand:
+    """A registry with two models and their chains, to be tampered with."""
+    return RegisteredStand(chain)
 
 
 @pytest.fixture
