@@ -60,6 +60,7 @@ class Promoting(Chain):
         person = object_of(self.plane.identity.person)
         text = (outcome.out + outcome.err).replace(person, "OBJECT")
         text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME", self.normal(text))
+        text = re.sub(r"withdrawn on \d{4}-\d\d-\d\d", "withdrawn on DAY", text)
         return re.sub(r"promotion-[0-9a-f]{12}|\b[0-9a-f]{40}\b", "promotion-DIGEST", text)
 
     def refused(self, condition, *words, also=(), **what):
@@ -246,6 +247,13 @@ def edited_file(promoting):
     return "chain"
 
 
+def withdrawn_encoder(promoting):
+    encoder = promoting.output("encoder", "encoder")
+    words = ("withdraw", str(encoder), "--reason", "Its owner asked")
+    assert promoting.main(*words, anew=False).status == 0
+    return "chain"
+
+
 def part_is_gone(promoting):
     shutil.rmtree(promoting.output("snapshot", "snapshot").parent)
     return
@@ -364,6 +372,7 @@ takes = "locks"
 """
 WAYS = [
     edited_file,
+    withdrawn_encoder,
     part_is_gone,
     better_evidence,
     edited_evidence,
