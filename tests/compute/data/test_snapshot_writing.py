@@ -854,6 +854,22 @@ def test_near_duplicate_texts_are_in_one_split(tmp_path, take):
     assert len(sides) == 30
 
 
+def test_near_duplicate_texts_without_spaces_are_in_one_split(tmp_path, take):
+    """Each letter of a script that puts no space between words counts as a word."""
+    letters = "".join(map(chr, range(0x4E00, 0x4E00 + 400)))
+    rng, rows = random.Random(0), []
+    for number in range(40):
+        text = "".join(rng.choices(letters, k=60))
+        edited = f"{text[:30]}的{text[31:]}。"
+        rows += [(it, "even" if number % 2 else "odd") for it in (text, edited)]
+    path = tmp_path / "texts.parquet"
+    texts, labels = zip(*rows, strict=True)
+    pq.write_table(pa.table({"text": texts, "label": labels}), path)
+    splits = take(path).splits()
+    for first, second in zip(texts[::2], texts[1::2], strict=True):
+        assert splits[first.encode()] == splits[second.encode()]
+
+
 def test_templates_are_no_near_duplicates(tmp_path, take):
     filler = " of one long form letter that everybody gets in the same words every week"
     rows = [{"text": f"{n}{filler}", "label": "ab"[n % 2]} for n in range(60)]

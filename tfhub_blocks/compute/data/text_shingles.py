@@ -18,6 +18,12 @@ from numpy.typing import NDArray
 # The part of a text that is compared, about two thousand words.
 MOST_BYTES = 2**14
 _NOT_WORDS = re.compile(r"\W+")
+# Letters of scripts that put no space between words, such as Thai, Khmer, Burmese, Japanese and
+# Chinese. Each counts as a word, and two of them as a pair.
+_UNSPACED = re.compile(
+    "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uf900-\ufaff\U00020000-\U0003ffff])"
+)
 
 # Bytes of words in lower case; every other byte becomes zero.
 _WORD_BYTES = bytes(
@@ -87,7 +93,7 @@ def _words(
 def _plain(content: bytes) -> bytes:
     """Return a text of other characters than ASCII in lower case, its words separated by spaces."""
     text = content[:MOST_BYTES].decode("utf-8", "ignore").casefold()
-    return _NOT_WORDS.sub(" ", text).encode()
+    return _UNSPACED.sub(r" \1 ", _NOT_WORDS.sub(" ", text)).encode()
 
 
 def _mixed(values: NDArray[np.uint32]) -> NDArray[np.uint32]:
