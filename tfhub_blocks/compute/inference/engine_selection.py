@@ -15,7 +15,8 @@ from tfhub_blocks.compute.inference.computations import Computation, Item, batch
 from tfhub_blocks.compute.inference.engine_interface import Engine, Forward, Precision, UnfitError
 from tfhub_blocks.compute.inference.engine_list import ENGINES, REFERENCE
 from tfhub_blocks.compute.inference.parity import Parity, measure_parity
-from tfhub_blocks.compute.tf.tensorflow_setup import core_count, tf
+from tfhub_blocks.compute.tf.tensorflow_setup import tf
+from tfhub_blocks.records.base.cores import core_count
 from tfhub_blocks.records.base.errors import BlocksError
 
 AUTO = "auto"

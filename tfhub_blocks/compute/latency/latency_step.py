@@ -28,7 +28,7 @@ from tfhub_blocks.compute.latency.measurements import ServingPlan
 from tfhub_blocks.compute.latency.trials import TrialPlan
 from tfhub_blocks.compute.step.step_frame import StepRun
 from tfhub_blocks.compute.step.tracking import track
-from tfhub_blocks.compute.tf.tensorflow_setup import core_count
+from tfhub_blocks.records.base.cores import core_count
 from tfhub_blocks.records.environment.machine_facts import machine_facts
 from tfhub_blocks.records.formats.evidence import Evidence
 from tfhub_blocks.records.formats.runtimes import OWN, Speeds

@@ -148,15 +148,15 @@ def _trial(
     reference: NDArray[np.float32] | None,
     task: dict[str, Any],
 ) -> tuple[RuntimeTrial, NDArray[np.float32]]:
-    from tfhub_blocks.compute.answering.answerers import apply_threads
     from tfhub_blocks.compute.answering.opener import open_answerer
     from tfhub_blocks.records.formats.runtimes import read_runtime
 
     plan = TrialPlan(**task["plan"])
     runtime = read_runtime(request) or Runtime()
-    apply_threads(runtime)
     try:
-        answerer = open_answerer(model, where="check_latency", runtime=runtime, trust_code=True)
+        answerer = open_answerer(
+            model, where="check_latency", runtime=runtime, trust_code=True, sets_threads=True
+        )
     except BlocksError as error:
         return RuntimeTrial(runtime, unfit=error.problem), np.empty((0, 0), np.float32)
     first = [_timed(answerer, contents[0])]
