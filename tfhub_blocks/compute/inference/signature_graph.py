@@ -16,7 +16,7 @@ from tfhub_blocks.compute.inference.engine_interface import UnfitError
 # OpenVINO reads this signature only.
 _READ = b"serving_default"
 # Numbers of fields in saved_model.proto and meta_graph.proto, and of a map's entry.
-_META_GRAPH, _SIGNATURE, _KEY, _VALUE = 2, 5, 1, 2
+_META_GRAPH, _SIGNATURE, _OUTPUT, _KEY, _VALUE = 2, 5, 2, 1, 2
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # Their bodies run step by step; TensorFlow's engine path unrolls them for a fixed batch.
 _LOOPS = {"Loop", "TensorIterator", "If"}
@@ -44,7 +44,7 @@ def read_signature(saved_model: Path, signature: str, output: str) -> Any:
     """
     openvino = openvino_package()
     try:
-        with _only(saved_model, signature) as folder:
+        with _only(saved_model, signature, output) as folder:
             whole = openvino.Core().read_model(str(folder))
         graph = openvino.Model([whole.output(output)], whole.get_parameters())
     except UnfitError:
@@ -66,23 +66,24 @@ def reason_of(error: Exception) -> str:
 
 
 @contextmanager
-def _only(saved_model: Path, signature: str) -> Iterator[Path]:
-    """Yield a folder with the same SavedModel, whose only signature is the one that is passed."""
+def _only(saved_model: Path, signature: str, output: str) -> Iterator[Path]:
+    """Yield a folder with the same SavedModel, which has only one signature with one output."""
     with TemporaryDirectory(prefix="tfhub-blocks-") as folder:
         place = Path(folder)
         content = (saved_model / "saved_model.pb").read_bytes()
         with (place / "saved_model.pb").open("wb") as file:
-            file.writelines(_renamed(memoryview(content), signature.encode()))
+            file.writelines(renamed_parts(memoryview(content), signature.encode(), output.encode()))
         for other in saved_model.iterdir():
             if other.is_dir():
                 (place / other.name).symlink_to(other.absolute())
         yield place
 
 
-def _renamed(content: memoryview, signature: bytes) -> list[bytes | memoryview]:
+def renamed_parts(content: memoryview, signature: bytes, output: bytes) -> list[bytes | memoryview]:
     """Return the parts of a SavedModel that calls a signature ``serving_default``.
 
-    Other signatures are left out, and everything else is unchanged.
+    Other signatures, and other outputs of this one, are left out: OpenVINO would convert all
+    operations that they need. Everything else is unchanged.
 
     Raises:
         UnfitError: The content is not a SavedModel with one graph and this signature.
@@ -99,18 +100,31 @@ def _renamed(content: memoryview, signature: bytes) -> list[bytes | memoryview]:
             for inner, entry, whole in _fields(value):
                 if inner != _SIGNATURE:
                     parts.append(whole)
-                    continue
-                pair = {key: bytes(each) for key, each, _ in _fields(entry)}
-                if pair.get(_KEY) == signature:
+                elif _entry(entry)[_KEY] == signature:
                     found += 1
-                    renamed = _message(_KEY, _READ) + _message(_VALUE, pair[_VALUE])
-                    parts.append(_message(_SIGNATURE, renamed))
+                    definition = _with_output(_entry(entry)[_VALUE], output)
+                    pair = _message(_KEY, _READ) + _message(_VALUE, definition)
+                    parts.append(_message(_SIGNATURE, pair))
             given += [_header(_META_GRAPH, sum(map(len, parts))), *parts]
     except (IndexError, KeyError, ValueError) as error:
         raise UnfitError("saved_model.pb is not a SavedModel") from error
     if (graphs, found) != (1, 1):
         raise UnfitError(f"the SavedModel has no signature {signature.decode()!r} in one graph")
     return given
+
+
+def _with_output(definition: memoryview, output: bytes) -> bytes:
+    """Return the definition of a signature with one of its outputs."""
+    return b"".join(
+        field
+        for number, entry, field in _fields(definition)
+        if number != _OUTPUT or _entry(entry)[_KEY] == output
+    )
+
+
+def _entry(content: memoryview) -> dict[int, memoryview]:
+    """Return the key and the value of an entry of a protobuf map, by the numbers of the fields."""
+    return {number: value for number, value, _ in _fields(content)}
 
 
 def _fields(content: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:
@@ -163,4 +177,5 @@ def _header(number: int, size: int) -> bytes:
 
 
 def _message(number: int, value: bytes) -> bytes:
+    """Return a field with a value of bytes."""
     return _header(number, len(value)) + value

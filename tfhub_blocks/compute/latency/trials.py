@@ -7,7 +7,6 @@ and memory belong to a process.
 # decision 45
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from tfhub_blocks.compute.latency.percentiles import STEADY_CALLS, steady_from
 from tfhub_blocks.compute.latency.request_load import closed_loop
+from tfhub_blocks.compute.latency.server_process import peak_memory_mb
 from tfhub_blocks.records.base.child_process import command
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.runtimes import Runtime
@@ -188,9 +188,7 @@ def _trial(
         throughput={str(n): closed_loop(send, n, share_s) for n in plan.concurrency},
         batches={str(n): rate(n) for n in plan.batch_sizes},
     )
-    # Linux reports kibibytes.
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return replace(trial, memory_mb=peak_kib * 1024 / 1e6), answers
+    return replace(trial, memory_mb=peak_memory_mb("self")), answers
 
 
 def _timed(answerer: Any, content: bytes) -> tuple[float, ...]:

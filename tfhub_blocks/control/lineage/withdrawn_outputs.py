@@ -44,7 +44,7 @@ def refuse_withdrawn_target(where: str, text: str, archive: Archive) -> None:
     Raises:
         BlocksError: The target's chain contains something withdrawn, or its registry says so.
     """
-    # Only a name can be that of a registered model, and reading the registry imports MLflow.
+    # Only a name can be that of a registered model.
     if not in_force(where) and ("/" in text or not _is_registered(archive)):
         return
     try:
