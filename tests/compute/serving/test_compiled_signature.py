@@ -3,8 +3,10 @@
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 
 import numpy as np
 import pytest
@@ -62,8 +64,13 @@ def test_azures_entry_answers_like_the_savedmodel_without_tensorflow(
         for each in json.loads(line)["predictions"]
     ]
     near(given, answers[:40])
-    heavy = {"tensorflow", "keras", "tf_keras", "mlflow", "pandas", "scipy", "pyarrow", "azure"}
-    assert not heavy & set(json.loads(loaded))
+    lock = ROOT / "components/environments/serving-openvino/requirements.lock"
+    locked = set(re.findall(r"^([\w.-]+)==", lock.read_text(), re.M)) | {"tfhub-blocks"}
+    known = packages_distributions()
+    # OpenVINO imports these if they are installed.
+    for package in set(json.loads(loaded)) - {"absl", "packaging"}:
+        names = {name.lower().replace("_", "-") for name in known.get(package, ())}
+        assert names <= locked, f"{package} is imported, and the environment's lock has no {names}"
     assert int(peak_kib) < MOST_MEMORY_KIB
 
 
@@ -99,6 +106,15 @@ def test_model_that_openvino_cannot_read_answers_through_tensorflow(
     assert converted.runtime == compiled.runtime
     for answerer in (compiled, converted):
         near(answerer(items[:5]), answers[:5])
+
+
+@pytest.mark.parametrize("runtime", [Runtime(), Runtime("openvino")], ids=lambda it: it.engine)
+def test_environment_without_tensorflow_refuses_what_needs_it(
+    monkeypatch, runtime, imported_encoder
+):
+    monkeypatch.setattr(opener, "find_spec", lambda _: None)
+    with pytest.raises(BlocksError, match="it needs TensorFlow, which is not installed"):
+        open_answerer(encoder=imported_encoder, where="test", runtime=runtime)
 
 
 def test_threads_and_batches_are_those_of_the_runtime(compiled_model, items, answers):

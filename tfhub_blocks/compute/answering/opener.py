@@ -1,9 +1,10 @@
 """The opener of each folder that answers: a tfhub-blocks model, an encoder, or an MLflow pyfunc."""
 
-# decision 68
+# decisions 68 and 121
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,11 +173,14 @@ def open_answerer(
     """
     folder = find_answering(model, encoder, where, trust_code)
     runtime = runtime or folder.runtime() or Runtime()
+    reason = "it needs TensorFlow, which is not installed"
     if runtime.engine == "openvino" and folder.format == models.MODEL:
         try:
             return open_compiled(folder.path, runtime, where)
-        except UnfitError:
-            pass  # TensorFlow may convert the graph nevertheless, or say why not
+        except UnfitError as error:
+            reason = str(error)  # TensorFlow may convert the graph nevertheless
+    if find_spec("tensorflow") is None:
+        raise _unfit(where, runtime, reason)
     from tfhub_blocks.compute.answering.graph_answerers import (
         EngineAnswerer,
         OwnAnswerer,

@@ -1,5 +1,7 @@
 """OpenVINO: Intel's inference runtime, on a CPU."""
 
+# decision 121
+
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -97,7 +97,12 @@ def run_latency_check(
         lambda line: print(line, flush=True),
     )
     size = settings.compute_size
-    runtime = replace(checked.served.runtime, compute_size=size, budget=budget)
+    runtime = replace(
+        checked.served.runtime,
+        tensorflow=checked.chosen.tensorflow,
+        compute_size=size,
+        budget=budget,
+    )
     machine = {"compute_size": size or "", **machine_facts().as_texts()}
     folder = run.begin_output("report", FORMAT)
     facts = [("Model", subject.digest), ("Snapshot", data.manifest.digest), *machine.items()]

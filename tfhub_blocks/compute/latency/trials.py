@@ -4,7 +4,7 @@ Each runtime gets a process of its own, because threads are set once per process
 and memory belong to a process.
 """
 
-# decision 45
+# decisions 45 and 122
 
 import json
 import subprocess
@@ -49,8 +49,8 @@ class RuntimeTrial:
 
     ``calls_ms`` are the times of successive calls with one item, by stage; the first calls are the
     warm-up. ``cpu_ms`` is the processor time of a later call, which other work on the machine
-    hardly changes. ``throughput`` and ``batches`` are items per second by concurrency and by batch
-    size.
+    hardly changes. ``tensorflow`` is True if TensorFlow was imported. ``throughput`` and
+    ``batches`` are items per second by concurrency and by batch size.
     """
 
     runtime: Runtime
@@ -60,6 +60,7 @@ class RuntimeTrial:
     cold_start_s: float = 0.0
     memory_mb: float = 0.0
     cpu_ms: float = 0.0
+    tensorflow: bool = True
     calls_ms: dict[str, list[float]] = field(default_factory=dict)
     throughput: dict[str, float] = field(default_factory=dict)
     batches: dict[str, float] = field(default_factory=dict)
@@ -162,7 +163,7 @@ def _trial(
     first = [_timed(answerer, contents[0])]
     cold_start_s = time.time() - task["begun"]
     answers = np.concatenate([answerer([content]) for content in contents])
-    trial = RuntimeTrial(runtime, cold_start_s=cold_start_s)
+    trial = RuntimeTrial(runtime, cold_start_s=cold_start_s, tensorflow="tensorflow" in sys.modules)
     if reference is not None:
         trial = replace(trial, **_compared(answers, reference, plan.tolerance))
     if not trial.passed:
