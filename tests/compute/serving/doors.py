@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import mlflow
 import numpy as np
 from mlflow.pyfunc import scoring_server
 
+from tfhub_blocks.compute.answering.compiled_signature import open_compiled
 from tfhub_blocks.compute.answering.opener import open_answerer
 from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, take_snapshot
 from tfhub_blocks.compute.encoders.encoder import load_encoder
@@ -53,6 +55,10 @@ class Doors:
         runtime = Runtime(threads=1, concurrency=1, largest_batch=4)
         answerer = open_answerer(model, where="test", runtime=runtime)
         self.program = Program(answerer, usual_limits(model))
+        self.compiled = None
+        if self.served.input.name == "image":
+            fast = open_compiled(model, replace(runtime, engine="openvino"), "test")
+            self.compiled = Program(fast, usual_limits(model))
 
     def extraction(self, contents: dict[str, bytes]) -> dict[str, Outcome]:
         """A snapshot of all contents, its features, and the head that `evaluate` applies."""
@@ -101,9 +107,11 @@ class Doors:
             name: rows[name]["error"] or np.array(rows[name]["probabilities"]) for name in contents
         }
 
-    def entry(self, body: bytes, kind: str) -> Outcome | list[Outcome]:
+    def entry(
+        self, body: bytes, kind: str, program: Program | None = None
+    ) -> Outcome | list[Outcome]:
         """Ask the entry script of Azure ML's server, which runs the program of `serve`."""
-        azure_entry._program = self.program  # as `init` sets it
+        azure_entry._program = program or self.program  # as `init` sets it
         return _outcomes(azure_entry.run(Request(body, kind)))
 
     def mlflow_server(self, body: bytes) -> Outcome | list[Outcome]:
