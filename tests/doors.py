@@ -12,6 +12,7 @@ import mlflow
 import numpy as np
 from mlflow.pyfunc import scoring_server
 
+from tfhub_blocks.compute.answering.compiled_signature import open_compiled
 from tfhub_blocks.compute.answering.opener import open_answerer
 from tfhub_blocks.compute.data.snapshot_writing import SnapshotOptions, take_snapshot
 from tfhub_blocks.compute.encoders.encoder import load_encoder
@@ -54,7 +55,12 @@ class Doors:
         runtime = Runtime(threads=1, concurrency=1, largest_batch=4)
         answerer = open_answerer(model, where="test", runtime=runtime)
         # On a busy machine, a large encoder answers later than a person would wait.
-        self.program = Program(answerer, replace(usual_limits(model), budget_ms=600_000.0))
+        limits = replace(usual_limits(model), budget_ms=600_000.0)
+        self.program = Program(answerer, limits)
+        self.compiled = None
+        if self.served.input.name == "image":
+            fast = open_compiled(model, replace(runtime, engine="openvino"), "test")
+            self.compiled = Program(fast, limits)
 
     def extraction(self, contents: dict[str, bytes]) -> dict[str, Outcome]:
         """A snapshot of all contents, its features, and the head that `evaluate` applies."""
@@ -103,9 +109,11 @@ class Doors:
             name: rows[name]["error"] or np.array(rows[name]["probabilities"]) for name in contents
         }
 
-    def entry(self, body: bytes, kind: str) -> Outcome | list[Outcome]:
+    def entry(
+        self, body: bytes, kind: str, program: Program | None = None
+    ) -> Outcome | list[Outcome]:
         """Ask the entry script of Azure ML's server, which runs the program of `serve`."""
-        azure_entry._program = self.program  # as `init` sets it
+        azure_entry._program = program or self.program  # as `init` sets it
         return _outcomes(azure_entry.run(Request(body, kind)))
 
     def mlflow_server(self, body: bytes) -> Outcome | list[Outcome]:

@@ -14,8 +14,9 @@ from loopback.requests import Fault
 from loopback.resources import NO_QUOTA
 from release_project import git
 
-from tfhub_blocks.control.deployments.online_endpoints import TRUST_VARIABLE
+from tfhub_blocks.control.deployments.online_endpoints import TRUST_VARIABLE, serving_environment
 from tfhub_blocks.control.project.output_store import content_digest
+from tfhub_blocks.control.project.profiles import Profile
 from tfhub_blocks.records.base.digests import files_sha256
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME, Lineage, Provenance
 from tfhub_blocks.records.formats.models import MODEL, PYFUNC
@@ -203,6 +204,21 @@ def test_model_is_deployed_as_it_was_measured(served, azure, project):
     files = azure.storage.names(uri)
     assert any(name.endswith(it["codeConfiguration"]["scoringScript"]) for name in files)
     assert not any("/control/" in name or "/commands/" in name for name in files)
+
+
+@pytest.mark.parametrize(
+    ("tensorflow", "extended", "chosen"),
+    [
+        (True, (), "tfhub-blocks-serving"),
+        (False, (), "tfhub-blocks-serving-openvino"),
+        # Somebody extended the environment with TensorFlow, so that is the one to use.
+        (False, ("tfhub-blocks-serving",), "tfhub-blocks-serving"),
+    ],
+)
+def test_model_without_tensorflow_gets_an_environment_without_it(tensorflow, extended, chosen):
+    profile = Profile("toy", "azureml", {}, environments={name: name for name in extended})
+    runtime = replace(RUNTIME, tensorflow=tensorflow)
+    assert serving_environment(profile, runtime).name == chosen
 
 
 def test_model_of_others_is_deployed_if_its_code_is_trusted(served, azure):

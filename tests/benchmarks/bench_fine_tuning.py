@@ -140,8 +140,9 @@ def run_ours(work: Path, network: str, epochs: int) -> dict[str, float]:
     """As the step does it."""
     from tfhub_blocks.compute.cutting.encoder_cuts import chosen_cut, cut_encoder
     from tfhub_blocks.compute.encoders.encoder import load_encoder
-    from tfhub_blocks.compute.tf.tensorflow_setup import core_count, use_threads
+    from tfhub_blocks.compute.tf.tensorflow_setup import use_threads
     from tfhub_blocks.compute.tuning.tuning_run import TuningOptions, fine_tune
+    from tfhub_blocks.records.base.cores import core_count
 
     use_threads(core_count())
     cut = cut_encoder(load_encoder(work / network / "encoder", "bench"), "bench")

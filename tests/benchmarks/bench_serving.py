@@ -8,6 +8,7 @@ not hidden by waiting. Load and server share the machine. Exit status 1 if a bou
 import argparse
 import io
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -36,6 +37,8 @@ BUDGET_MS = 500.0
 # Of the first start: what a killed server may take until it is ready again.
 COLD_START_SLACK = 1.5
 RECOVERY_S = 5.0
+# Where OpenVINO answers without TensorFlow; memory is that of a server that is ready.
+MOST_READY_S, MOST_MEMORY_MIB = 1.5, 350.0
 # Of those refused at twice the capacity, 99 of 100 hear of it so soon.
 MOST_SHED_MS = 100.0
 
@@ -105,6 +108,10 @@ def measure(server: Server, files: list[bytes], seconds: float) -> list[str]:
     return missed
 
 
+def _memory_mib(server: Server) -> float:
+    return server.metric("process_resident_memory_bytes") / 2**20
+
+
 def main() -> int:
     """Print the figures; 1 if a bound is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -118,14 +125,21 @@ def main() -> int:
         arguments = (str(model), "--budget-ms", str(BUDGET_MS))
         with serving(*arguments) as server:
             first = server.events("ready")[0]["seconds"]
+            memory_mib = _memory_mib(server)
             missed = measure(server, files, options.seconds)
-            print(f"memory {server.metric('process_resident_memory_bytes') / 1e6:.0f} MB")
+            print(
+                f"memory {memory_mib:.0f} MiB when it was ready, {_memory_mib(server):.0f} MiB "
+                f"after these loads; load of the machine {os.getloadavg()[0]:.2f}"
+            )
             server.end(signal.SIGKILL)
         with serving(*arguments) as server:
             again = server.events("ready")[0]["seconds"]
         print(f"ready after {first:.1f} s; killed and started again, after {again:.1f} s")
         if again > COLD_START_SLACK * first:
             missed.append("cold start")
+        if options.engine == "openvino":
+            missed += ["ready"] if min(first, again) >= MOST_READY_S else []
+            missed += ["memory"] if memory_mib > MOST_MEMORY_MIB else []
     print("missed: " + ", ".join(missed) if missed else "all bounds are met")
     return int(bool(missed))
 

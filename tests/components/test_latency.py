@@ -69,6 +69,7 @@ def test_gate_registers_the_fastest_runtime_which_is_back_after_a_kill(
     assert bare_digest(model) == read_lineage(colours_model).digest != model.digest
     runtime = read_runtime(made["model"])
     assert (runtime.compute_size, runtime.budget.p99_ms) == (size, 60000)
+    assert runtime.tensorflow == (runtime.engine != "openvino")
     assert model.provenance.facts["temperature"] > 0  # fine_tune starts from it
     evidence = read_evidence(made["latency"], "test")
     assert evidence.passed

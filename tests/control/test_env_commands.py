@@ -264,6 +264,7 @@ def test_show_tells_of_the_installed_ones_too(env, project):
         "gpu",
         "operations",
         "serving",
+        "serving-openvino",
         "toy",
     ]
 

@@ -108,6 +108,23 @@ def test_auto_takes_the_fastest_of_those_that_are_right(
     assert selected.candidates["other"]["parity"]["largest"] == pytest.approx(factor - 1, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("pause_s", "rounds"),
+    [(0.12, 1), (0.15, 2), (0.19, 3), (2.0, 1)],
+    ids=["clear", "less clear", "unclear", "slow"],
+)
+def test_engines_are_timed_until_one_is_clearly_faster(
+    pause_s: float, rounds: int, engines, sample: ParitySample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines(tensorflow=(1.0, 0.2), other=(1.0, pause_s))
+    timed, asked = engine_selection._timed, []
+    monkeypatch.setattr(
+        engine_selection, "_timed", lambda *given: asked.append(given[0]) or timed(*given)
+    )
+    select_engine("auto", "float32", 1e-4, sample)
+    assert len(asked) == 2 * rounds
+
+
 def test_an_engine_that_differs_is_refused_with_the_worst_item(
     engines, sample: ParitySample
 ) -> None:

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tfhub_blocks.compute.encoders.encoder import read_input
 from tfhub_blocks.compute.modalities import MODALITIES
+from tfhub_blocks.compute.modalities.encoder_inputs import read_input
 from tfhub_blocks.compute.modalities.images import Images
 from tfhub_blocks.compute.modalities.modality import Limits, Modality
 from tfhub_blocks.compute.modalities.sounds import Sounds

@@ -13,7 +13,7 @@ import yaml
 from tfhub_blocks.compute.inference.computations import batched
 from tfhub_blocks.compute.inference.engine_list import ENGINES
 from tfhub_blocks.compute.modalities import pictures
-from tfhub_blocks.compute.models import served_model
+from tfhub_blocks.compute.models.carried_program import carried_decode
 from tfhub_blocks.compute.models.served_model import load_served
 from tfhub_blocks.compute.tf.tensorflow_setup import tf
 from tfhub_blocks.records.base.errors import BlocksError
@@ -66,7 +66,7 @@ def test_a_model_with_another_program_prepares_items_with_that_program(colours_m
     name = record["flavors"]["python_function"]["config"]["decoder"]
     with zipfile.ZipFile(model / "program.zip", "w") as archive:
         archive.writestr(name, program)
-    decode = served_model._carried_decode(model, encoder_input)
+    decode = carried_decode(model, encoder_input)
     assert decode(b"x") == (b"x", ["background", "size_px", "value_range"])
 
 

@@ -161,6 +161,12 @@ def asked(doors: Doors, contents: dict[str, bytes]) -> dict[str, dict[str, Outco
     def each(ask: Callable[[bytes], Any]) -> dict[str, Outcome]:
         return {name: one(ask(content)) for name, content in contents.items()}
 
+    fast = doors.compiled
+    alone = {
+        "`serve` with OpenVINO alone": each(
+            lambda it: doors.entry(*body_of(it, doors.is_text), program=fast)
+        )
+    }
     return {
         "snapshot, features, `evaluate`": doors.extraction(contents),
         "`score_batch`": doors.score_batch(contents),
@@ -168,6 +174,7 @@ def asked(doors: Doors, contents: dict[str, bytes]) -> dict[str, dict[str, Outco
             lambda it: doors.entry(*body_of(it, doors.is_text))
         ),
         "`serve`, Azure's server: JSON": each(lambda it: doors.entry(*json_body([text(it)]))),
+        **(alone if fast else {}),
         "MLflow's server": each(
             lambda it: doors.mlflow_server(as_json([text(it)], "dataframe_split"))
         ),

@@ -75,6 +75,27 @@ def change(folder, *statements):
             database.execute(statement)
 
 
+def test_registered_versions_are_those_that_mlflow_lists(runs):
+    registry = client(runs)
+    registry.create_registered_model("animals", description="of zoos")
+    for description in ("", "the second", "the third"):
+        tags = {"tfhub_blocks.owner": "ada", "other": "x"}
+        registry.create_model_version("animals", "/m", tags=tags, description=description)
+    registry.create_registered_model("birds")
+    registry.create_model_version("birds", "file:///b%20c")
+    registry.delete_model_version("animals", "2")
+    listed = sorted(registry.search_model_versions(), key=lambda it: (it.name, int(it.version)))
+
+    found = tracking_store.model_versions(runs, "test")
+
+    assert [(it.name, it.version, it.source, it.tags) for it in found] == [
+        (it.name, int(it.version), it.source, it.tags) for it in listed
+    ]
+    assert [it.description for it in found] == ["of zoos", "the third", ""]
+    assert [str(it) for it in registered(runs)] == ["animals:1", "animals:3", "birds:1"]
+    assert registered(runs)[0].tags == {"owner": "ada"}
+
+
 def test_revisions_are_those_that_mlflow_names():
     newest, known = tracking_store._revisions()
     assert newest == utils._get_latest_schema_revision()

@@ -1,18 +1,19 @@
-"""Answerers: from contents to probabilities, with the runtime of a served model."""
+"""Answerers: from contents to probabilities, with the runtime of a served model.
+
+This module does not import TensorFlow.
+"""
+
+# decision 121
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tfhub_blocks.compute.inference.computations import Computation, filled
-from tfhub_blocks.compute.inference.engine_interface import Forward, Precision
-from tfhub_blocks.compute.inference.engine_list import ENGINES
+from tfhub_blocks.compute.inference.engine_interface import Forward
 from tfhub_blocks.compute.modalities.modality import Modality
-from tfhub_blocks.compute.tf.saved_model_loading import first_line
-from tfhub_blocks.compute.tf.tensorflow_setup import tf, use_threads
 from tfhub_blocks.records.formats.runtimes import Runtime
 
 Content = bytes | str
@@ -101,16 +102,6 @@ def answered_at_once(
         raise (error.__cause__ or error) from None
 
 
-def apply_threads(runtime: Runtime) -> None:
-    """Set TensorFlow's threads as the runtime states; OpenVINO's threads are set elsewhere.
-
-    Raises:
-        RuntimeError: TensorFlow has already computed something in this process.
-    """
-    # With OpenVINO, TensorFlow only decodes, one item in each of the caller's threads.
-    use_threads(1 if runtime.engine == "openvino" else runtime.threads)
-
-
 def batch_sizes(largest: int) -> list[int]:
     """Return the batch sizes to compile: powers of two below the largest size, and the largest."""
     sizes = [1]
@@ -119,94 +110,49 @@ def batch_sizes(largest: int) -> list[int]:
     return sizes
 
 
-class EngineAnswerer(Answerer):
-    """An answerer that prepares items one by one, and runs batches in an engine.
+class BatchAnswerer(Answerer):
+    """An answerer that prepares items one by one, and runs batches of compiled sizes.
 
     A batch is padded with its last item to the next compiled size.
+
+    Args:
+        labels: The names of the columns of the answers.
+        encoder_input: The description of the items.
+        prepare: Returns the input of a forward pass for the contents of items; see
+            ``Modality.prepare``.
+        forwards: The forward pass for each batch size, the smallest first.
+        runtime: The runtime of the forward passes.
     """
-
-    def __init__(self, labels: Sequence[str], computations: Sequence[Computation]) -> None:
-        self.labels = tuple(labels)
-        self.input = computations[0].input
-        self._smallest = computations[0]
-        self._computations = computations
-        self._forwards: list[Forward] = []
-
-    def compile(self, runtime: Runtime) -> "EngineAnswerer":
-        """Compile each computation for the runtime's engine, and return the answerer.
-
-        Raises:
-            UnfitError: The engine cannot run the computation on this machine.
-        """
-        self.runtime = runtime
-        threads = runtime.threads * runtime.concurrency
-        engine = ENGINES[runtime.engine].divided(threads, runtime.concurrency)
-        precision = cast(Precision, runtime.precision)
-        self._forwards = [engine.compiled(c.forward, precision) for c in self._computations]
-        return self
-
-    def prepared(self, content: Content) -> Any:
-        """Return the engine's input for one item, a batch of one."""
-        return _prepared(self._smallest.prepare, content)
-
-    def answered(self, prepared: Sequence[Any]) -> NDArray[np.float32]:
-        """Return answers, computed in batches of the largest size and a last batch."""
-        largest = self._computations[-1].batch_size
-        starts = range(0, len(prepared), largest)
-        return np.concatenate([self._batch(prepared[s : s + largest]) for s in starts])
-
-    def _batch(self, prepared: Sequence[Any]) -> NDArray[np.float32]:
-        pairs = zip(self._computations, self._forwards, strict=True)
-        computation, forward = next(p for p in pairs if p[0].batch_size >= len(prepared))
-        given = filled(_joined(prepared), computation.batch_size - len(prepared))
-        return computation.flat(forward(given))[: len(prepared)]
-
-
-class OwnAnswerer(Answerer):
-    """An answerer that prepares items one by one, and calls an unchanged SavedModel."""
 
     def __init__(
         self,
         labels: Sequence[str],
         encoder_input: Modality,
         prepare: Callable[[Sequence[bytes]], Any],
-        call: Callable[[Any], Any],
+        forwards: Mapping[int, Forward],
         runtime: Runtime,
     ) -> None:
         self.labels, self.input, self.runtime = tuple(labels), encoder_input, runtime
-        self._prepare, self._call = prepare, call
+        self._prepare, self._forwards = prepare, forwards
 
     def prepared(self, content: Content) -> Any:
-        """Return the graph's input for one item, a batch of one."""
-        return _prepared(self._prepare, content)
+        """Return the input of a forward pass for one item, a batch of one."""
+        try:
+            return self._prepare([content.encode() if isinstance(content, str) else content])
+        except ValueError as error:
+            raise UndecodableError(str(error)) from error
 
     def answered(self, prepared: Sequence[Any]) -> NDArray[np.float32]:
-        """Return answers, computed in one call."""
-        return answered_at_once(self._ask, prepared)
+        """Return answers, computed in batches of the largest size and a last batch."""
+        largest = max(self._forwards)
+        starts = range(0, len(prepared), largest)
+        return np.concatenate([self._batch(prepared[s : s + largest]) for s in starts])
 
-    def _ask(self, prepared: Sequence[Any]) -> NDArray[np.float32]:
-        try:
-            given = tf.convert_to_tensor(_joined(prepared))
-            rows: NDArray[np.float32] = self._call(given).numpy()
-        except tf.errors.InvalidArgumentError as error:
-            raise UndecodableError(first_line(error)) from error
-        return rows
+    def _batch(self, prepared: Sequence[Any]) -> NDArray[np.float32]:
+        size = next(size for size in self._forwards if size >= len(prepared))
+        given = self._joined([*prepared, *[prepared[-1]] * (size - len(prepared))])
+        return self._forwards[size](given).reshape(size, -1)[: len(prepared)]
 
-
-def _prepared(prepare: Callable[[Sequence[bytes]], Any], content: Content) -> Any:
-    given = content.encode() if isinstance(content, str) else content
-    try:
-        return prepare([given])
-    except ValueError as error:
-        raise UndecodableError(str(error)) from error
-    except tf.errors.InvalidArgumentError as error:  # a model of an earlier version
-        raise UndecodableError(first_line(error)) from error
-
-
-def _joined(prepared: Sequence[Any]) -> Any:
-    """Return prepared items, each a batch of one, as one batch."""
-    if len(prepared) == 1:
-        return prepared[0]
-    if isinstance(prepared[0], np.ndarray):
-        return np.concatenate(prepared)
-    return tf.concat(prepared, 0)
+    def _joined(self, prepared: Sequence[Any]) -> Any:
+        """Return prepared items, each a batch of one, as one batch."""
+        return np.concatenate(prepared) if len(prepared) > 1 else prepared[0]

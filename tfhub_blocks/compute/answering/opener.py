@@ -1,22 +1,16 @@
 """The opener of each folder that answers: a tfhub-blocks model, an encoder, or an MLflow pyfunc."""
 
-# decision 68
+# decisions 68 and 121
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfhub_blocks.compute.answering.answerers import (
-    Answerer,
-    EngineAnswerer,
-    OwnAnswerer,
-    batch_sizes,
-)
-from tfhub_blocks.compute.encoders.encoder import Encoder, load_encoder
+from tfhub_blocks.compute.answering.answerers import Answerer, batch_sizes
+from tfhub_blocks.compute.answering.compiled_signature import open_compiled
 from tfhub_blocks.compute.inference.engine_interface import UnfitError
-from tfhub_blocks.compute.models.served_model import ServedModel, load_served
-from tfhub_blocks.compute.tf.tensorflow_setup import traced
 from tfhub_blocks.records.base.digests import sources_sha256, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import Format, open_folder
@@ -28,6 +22,8 @@ from tfhub_blocks.records.pins import pins
 
 if TYPE_CHECKING:
     from tfhub_blocks.compute.answering.pyfuncs import PyfuncAnswerer
+    from tfhub_blocks.compute.encoders.encoder import Encoder
+    from tfhub_blocks.compute.models.served_model import ServedModel
 
 
 @dataclass(frozen=True)
@@ -68,12 +64,15 @@ class AnsweringFolder:
                 opened.file(RUNTIME_NAME)
         return read_runtime(self.path)
 
-    def load(self) -> ServedModel | Encoder:
+    def load(self) -> "ServedModel | Encoder":
         """Load a model or an encoder in two halves; every byte is checked before loading.
 
         Raises:
             BlocksError: A file was changed, or the model cannot be loaded on this machine.
         """
+        from tfhub_blocks.compute.encoders.encoder import load_encoder
+        from tfhub_blocks.compute.models.served_model import load_served
+
         if self.format == pins.FORMAT:
             return load_encoder(self.path, self.where)
         return load_served(self.path, self.where)
@@ -148,8 +147,12 @@ def open_answerer(
     where: str,
     runtime: Runtime | None = None,
     trust_code: bool = False,
+    sets_threads: bool = False,
 ) -> Answerer:
     """Open the answerer of a model or of an encoder; every byte is checked before loading.
+
+    A model with the engine OpenVINO is opened without TensorFlow, if OpenVINO can convert its
+    SavedModel. Then this function does not import TensorFlow.
 
     The answers of an encoder are its output, such as the scores of a pretrained classifier. Its
     labels are the numbers of the columns.
@@ -161,6 +164,8 @@ def open_answerer(
         runtime: The runtime. None selects the runtime of the folder's ``runtime.toml``, or without
             this file the model's own program.
         trust_code: True if a person trusts the code of an MLflow pyfunc.
+        sets_threads: True in a process that only answers: TensorFlow's threads are then set as the
+            runtime states. TensorFlow must not have computed anything before.
 
     Raises:
         BlocksError: The arguments are not exactly one such folder, a file was changed, or the
@@ -168,6 +173,22 @@ def open_answerer(
     """
     folder = find_answering(model, encoder, where, trust_code)
     runtime = runtime or folder.runtime() or Runtime()
+    reason = "it needs TensorFlow, which is not installed"
+    if runtime.engine == "openvino" and folder.format == models.MODEL:
+        try:
+            return open_compiled(folder.path, runtime, where)
+        except UnfitError as error:
+            reason = str(error)  # TensorFlow may convert the graph nevertheless
+    if find_spec("tensorflow") is None:
+        raise _unfit(where, runtime, reason)
+    from tfhub_blocks.compute.answering.graph_answerers import (
+        EngineAnswerer,
+        OwnAnswerer,
+        apply_threads,
+    )
+
+    if sets_threads:
+        apply_threads(runtime)
     if folder.is_pyfunc:
         if runtime.engine != OWN:
             raise _unfit(where, runtime, "no engine can convert a third-party pyfunc")
@@ -178,7 +199,7 @@ def open_answerer(
         return OwnAnswerer(source.labels, source.input, source.prepare, _own(source), runtime)
     computations = [source.computation(n, where) for n in batch_sizes(runtime.largest_batch)]
     try:
-        return EngineAnswerer(source.labels, computations).compile(runtime)
+        return EngineAnswerer(source.labels, computations, runtime)
     except UnfitError as error:
         raise _unfit(where, runtime, str(error)) from error
 
@@ -199,8 +220,11 @@ def load_model(path: Path, trust_code: bool = False) -> Answerer:
     return open_answerer(path, where="load_model", trust_code=trust_code)
 
 
-def _own(source: ServedModel | Encoder) -> Callable[[Any], Any]:
+def _own(source: "ServedModel | Encoder") -> Callable[[Any], Any]:
     """Return the graph of a model or an encoder as it was saved, for prepared items."""
+    from tfhub_blocks.compute.models.served_model import ServedModel
+    from tfhub_blocks.compute.tf.tensorflow_setup import traced
+
     if isinstance(source, ServedModel):
         return source.answered
     graph: Callable[[Any], Any] = traced(source.features, input_signature=[source.input.spec(None)])

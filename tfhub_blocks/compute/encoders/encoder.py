@@ -10,13 +10,11 @@ import numpy as np
 from tfhub_blocks.compute.encoders.encoder_loading import pinned_saved_model
 from tfhub_blocks.compute.encoders.golden import check_golden, golden_outputs
 from tfhub_blocks.compute.inference.computations import Computation
-from tfhub_blocks.compute.modalities import MODALITIES
+from tfhub_blocks.compute.modalities.encoder_inputs import read_input
 from tfhub_blocks.compute.modalities.modality import Modality
 from tfhub_blocks.compute.tf.operations import import_packages
 from tfhub_blocks.compute.tf.saved_model_loading import SavedObject, load_object
 from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced
-from tfhub_blocks.records.base.documents import read_record
-from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import open_folder
 from tfhub_blocks.records.pins.pins import (
     FORMAT,
@@ -158,24 +156,6 @@ def load_as_pinned(pin: Pin, saved_model: Path, where: str) -> SavedObject:
         signature=pin.calling.signature if pin.calling else None,
         rate_hz=pin.input.get("rate_hz"),
     )
-
-
-def read_input(name: str, record: Mapping[str, Any], where: str) -> Modality:
-    """Return an encoder's input, from a pin's ``modality`` and its table ``input``.
-
-    Raises:
-        BlocksError: No encoder takes this modality, or a key is missing, unknown or mistyped.
-    """
-    kinds = {each: kind for each, kind in MODALITIES.items() if kind is not Modality}
-    if name not in kinds:
-        remedy = "Correct modality in the pin, or update tfhub-blocks"
-        expected = f"one of {', '.join(kinds)}"
-        raise BlocksError(where, "modality", f"no encoder takes {name!r}", expected, remedy)
-    read = read_record(record, kinds[name], where, "input")
-    for key, problem, expected in read.faults():
-        remedy = f"Correct {key} in the pin, or in the facts that you pass"
-        raise BlocksError(where, f"input.{key}", problem, expected, remedy)
-    return read
 
 
 def vectors_of(

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import numpy as np
 
 from tfhub_blocks.compute.encoders import item_check
-from tfhub_blocks.compute.encoders.encoder import Encoder, output_of, read_input, vectors_of
+from tfhub_blocks.compute.encoders.encoder import Encoder, output_of, vectors_of
 from tfhub_blocks.compute.encoders.golden import TOLERANCE, golden_outputs
 from tfhub_blocks.compute.encoders.input_facts import (
     MissingFact,
@@ -26,6 +26,7 @@ from tfhub_blocks.compute.encoders.refused_forms import (
     refusal_remedy,
 )
 from tfhub_blocks.compute.modalities import MODALITIES
+from tfhub_blocks.compute.modalities.encoder_inputs import read_input
 from tfhub_blocks.compute.modalities.modality import Modality
 from tfhub_blocks.compute.modalities.sounds import Sounds
 from tfhub_blocks.compute.modalities.texts import FILE_OPERATIONS

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from tfhub_blocks.compute.inference.engine_interface import Forward
 from tfhub_blocks.compute.modalities.modality import Modality
 from tfhub_blocks.compute.tf.saved_model_loading import first_line
-from tfhub_blocks.compute.tf.tensorflow_setup import core_count, tf
+from tfhub_blocks.compute.tf.tensorflow_setup import tf
+from tfhub_blocks.records.base.cores import core_count
 from tfhub_blocks.records.base.errors import BlocksError
 
 Item = tuple[str, bytes]

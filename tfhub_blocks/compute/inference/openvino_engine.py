@@ -1,7 +1,9 @@
 """OpenVINO: Intel's inference runtime, on a CPU."""
 
-import sys
+# decision 121
+
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -10,6 +12,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tfhub_blocks.compute.inference.engine_interface import Engine, Forward, Precision, UnfitError
+from tfhub_blocks.compute.inference.signature_graph import (
+    openvino_package,
+    read_signature,
+    reason_of,
+)
+from tfhub_blocks.records.base.cores import core_count
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -48,7 +56,7 @@ class OpenVinoEngine(Engine):
 
     def compiled(self, forward: Any, precision: Precision) -> Forward:
         """Return the function as compiled by OpenVINO, which does not accept strings."""
-        from tfhub_blocks.compute.tf.tensorflow_setup import core_count, frozen, is_freezable
+        from tfhub_blocks.compute.tf.tensorflow_setup import frozen, is_freezable
 
         assert self.version  # noqa: S101 - raises if openvino is not installed
         if precision not in PRECISIONS:
@@ -57,14 +65,57 @@ class OpenVinoEngine(Engine):
             raise UnfitError("OpenVINO does not accept strings, which this encoder takes")
         if not is_freezable(forward):
             raise UnfitError("the encoder's variables or tables cannot become constants")
-        # OpenVINO reports its use to an internet address with this module, and nothing without it.
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-        import openvino
+        core = openvino_package().Core()
+        graph = frozen(forward).graph.as_graph_def()
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "graph.pb"
+                path.write_bytes(graph.SerializeToString())
+                model = core.read_model(str(path))
+        except RuntimeError as error:
+            raise UnfitError(f"OpenVINO cannot run the graph ({reason_of(error)})") from error
+        return self._run(model, precision)
 
-        # The first conversion initializes the bindings. Two threads that do so at once deadlock:
-        # one waits for the interpreter's lock, and the other for the end of the initialization.
-        _ = openvino.Tensor(np.zeros(1, np.float32), shared_memory=True).data
-        core = openvino.Core()
+    def compiled_signature(
+        self,
+        saved_model: Path,
+        signature: str,
+        output: str,
+        batch_sizes: Sequence[int],
+        precision: Precision,
+    ) -> list[Forward]:
+        """Return the function of a SavedModel's signature for each batch size, without TensorFlow.
+
+        Args:
+            saved_model: The folder of the SavedModel.
+            signature: The name of the signature, which takes one tensor.
+            output: The name of the output in the signature.
+            batch_sizes: The numbers of items in a batch.
+            precision: The number type of products.
+
+        Raises:
+            UnfitError: OpenVINO cannot convert the graph, or compute this precision on this CPU.
+        """
+        assert self.version  # noqa: S101 - raises if openvino is not installed
+        if precision not in PRECISIONS:
+            raise UnfitError(f"OpenVINO does not compute {precision} on a CPU")
+        graph = read_signature(saved_model, signature, output)
+        sides = list(graph.inputs[0].get_partial_shape())[1:]
+        forwards = []
+        for size in batch_sizes:
+            try:
+                graph.reshape([size, *sides])
+            except RuntimeError as error:
+                raise UnfitError(f"OpenVINO cannot run the graph ({reason_of(error)})") from error
+            forwards.append(self._run(graph, precision))
+        return forwards
+
+    def _run(self, graph: Any, precision: Precision) -> Forward:
+        """Return a function that runs a graph of OpenVINO.
+
+        Raises:
+            UnfitError: OpenVINO cannot compile the graph, or compute this precision on this CPU.
+        """
         options = {
             "NUM_STREAMS": self.streams or core_count(),
             "INFERENCE_NUM_THREADS": self.threads or core_count(),
@@ -72,14 +123,10 @@ class OpenVinoEngine(Engine):
             # Without pinning, threads can move away from cores that other processes use.
             "ENABLE_CPU_PINNING": False,
         }
-        graph = frozen(forward).graph.as_graph_def()
         try:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "graph.pb"
-                path.write_bytes(graph.SerializeToString())
-                model = core.compile_model(core.read_model(str(path)), "CPU", options)
+            model = openvino_package().Core().compile_model(graph, "CPU", options)
         except RuntimeError as error:
-            raise UnfitError(f"OpenVINO cannot run the graph ({_reason(error)})") from error
+            raise UnfitError(f"OpenVINO cannot run the graph ({reason_of(error)})") from error
         if model.get_property("INFERENCE_PRECISION_HINT").to_string() != PRECISIONS[precision]:
             raise UnfitError(f"this CPU does not compute {precision}")
         # Requests are reused by all threads: the first call of a request takes several times as
@@ -99,10 +146,3 @@ class OpenVinoEngine(Engine):
             return vectors
 
         return run
-
-
-def _reason(error: RuntimeError) -> str:
-    """Return the first informative line of OpenVINO's message."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    known = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
-    return (known or lines or ["without a reason"])[0][:200]

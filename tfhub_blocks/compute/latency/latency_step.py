@@ -28,7 +28,7 @@ from tfhub_blocks.compute.latency.measurements import ServingPlan
 from tfhub_blocks.compute.latency.trials import TrialPlan
 from tfhub_blocks.compute.step.step_frame import StepRun
 from tfhub_blocks.compute.step.tracking import track
-from tfhub_blocks.compute.tf.tensorflow_setup import core_count
+from tfhub_blocks.records.base.cores import core_count
 from tfhub_blocks.records.environment.machine_facts import machine_facts
 from tfhub_blocks.records.formats.evidence import Evidence
 from tfhub_blocks.records.formats.runtimes import OWN, Speeds
@@ -97,7 +97,12 @@ def run_latency_check(
         lambda line: print(line, flush=True),
     )
     size = settings.compute_size
-    runtime = replace(checked.served.runtime, compute_size=size, budget=budget)
+    runtime = replace(
+        checked.served.runtime,
+        tensorflow=checked.chosen.tensorflow,
+        compute_size=size,
+        budget=budget,
+    )
     machine = {"compute_size": size or "", **machine_facts().as_texts()}
     folder = run.begin_output("report", FORMAT)
     facts = [("Model", subject.digest), ("Snapshot", data.manifest.digest), *machine.items()]

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlparse
 
 import numpy as np
@@ -66,9 +66,17 @@ class Server:
     @property
     def memory_mb(self) -> float:
         """The peak memory of the process, in 10**6 bytes."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e6
+        return peak_memory_mb(self.process.pid)
+
+
+def peak_memory_mb(process: int | Literal["self"]) -> float:
+    """Return the peak memory of a process, in 10**6 bytes.
+
+    ``getrusage`` would count the memory of the process that started this one.
+    """
+    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024 / 1e6
 
 
 @contextmanager

@@ -4,10 +4,9 @@ Each runtime gets a process of its own, because threads are set once per process
 and memory belong to a process.
 """
 
-# decision 45
+# decisions 45 and 122
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from tfhub_blocks.compute.latency.percentiles import STEADY_CALLS, steady_from
 from tfhub_blocks.compute.latency.request_load import closed_loop
+from tfhub_blocks.compute.latency.server_process import peak_memory_mb
 from tfhub_blocks.records.base.child_process import command
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.formats.runtimes import Runtime
@@ -49,8 +49,8 @@ class RuntimeTrial:
 
     ``calls_ms`` are the times of successive calls with one item, by stage; the first calls are the
     warm-up. ``cpu_ms`` is the processor time of a later call, which other work on the machine
-    hardly changes. ``throughput`` and ``batches`` are items per second by concurrency and by batch
-    size.
+    hardly changes. ``tensorflow`` is True if TensorFlow was imported. ``throughput`` and
+    ``batches`` are items per second by concurrency and by batch size.
     """
 
     runtime: Runtime
@@ -60,6 +60,7 @@ class RuntimeTrial:
     cold_start_s: float = 0.0
     memory_mb: float = 0.0
     cpu_ms: float = 0.0
+    tensorflow: bool = True
     calls_ms: dict[str, list[float]] = field(default_factory=dict)
     throughput: dict[str, float] = field(default_factory=dict)
     batches: dict[str, float] = field(default_factory=dict)
@@ -148,21 +149,21 @@ def _trial(
     reference: NDArray[np.float32] | None,
     task: dict[str, Any],
 ) -> tuple[RuntimeTrial, NDArray[np.float32]]:
-    from tfhub_blocks.compute.answering.answerers import apply_threads
     from tfhub_blocks.compute.answering.opener import open_answerer
     from tfhub_blocks.records.formats.runtimes import read_runtime
 
     plan = TrialPlan(**task["plan"])
     runtime = read_runtime(request) or Runtime()
-    apply_threads(runtime)
     try:
-        answerer = open_answerer(model, where="check_latency", runtime=runtime, trust_code=True)
+        answerer = open_answerer(
+            model, where="check_latency", runtime=runtime, trust_code=True, sets_threads=True
+        )
     except BlocksError as error:
         return RuntimeTrial(runtime, unfit=error.problem), np.empty((0, 0), np.float32)
     first = [_timed(answerer, contents[0])]
     cold_start_s = time.time() - task["begun"]
     answers = np.concatenate([answerer([content]) for content in contents])
-    trial = RuntimeTrial(runtime, cold_start_s=cold_start_s)
+    trial = RuntimeTrial(runtime, cold_start_s=cold_start_s, tensorflow="tensorflow" in sys.modules)
     if reference is not None:
         trial = replace(trial, **_compared(answers, reference, plan.tolerance))
     if not trial.passed:
@@ -188,9 +189,7 @@ def _trial(
         throughput={str(n): closed_loop(send, n, share_s) for n in plan.concurrency},
         batches={str(n): rate(n) for n in plan.batch_sizes},
     )
-    # Linux reports kibibytes.
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return replace(trial, memory_mb=peak_kib * 1024 / 1e6), answers
+    return replace(trial, memory_mb=peak_memory_mb("self")), answers
 
 
 def _timed(answerer: Any, content: bytes) -> tuple[float, ...]:

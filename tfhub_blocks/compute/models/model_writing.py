@@ -25,14 +25,15 @@ from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced
 from tfhub_blocks.records.base.digests import folder_files
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.folders import Folder
-from tfhub_blocks.records.formats.models import SAVED_MODEL_NAME
+from tfhub_blocks.records.formats.models import (
+    PREPARED,
+    PROBABILITIES,
+    PROGRAM_NAME,
+    SAVED_MODEL_NAME,
+)
 from tfhub_blocks.records.pins.pins import PIN_NAME, copy_files
 
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "tensorflow")
-
-
-# The signature of the SavedModel for prepared items, which the model's scoring program calls.
-PREPARED = "prepared"
 
 
 class ServingModule(tf.Module):  # type: ignore[misc]
@@ -74,7 +75,7 @@ class ServingModule(tf.Module):  # type: ignore[misc]
     def _answer(self, items: Any) -> dict[str, tf.Tensor]:
         probabilities = self._classify(items)
         best = tf.argmax(probabilities, axis=-1)
-        return {"label": tf.gather(self._labels, best), "probabilities": probabilities}
+        return {"label": tf.gather(self._labels, best), PROBABILITIES: probabilities}
 
     def _classify(self, items: Any) -> tf.Tensor:
         features = self._encoder.features(items)
@@ -104,7 +105,7 @@ def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, 
             [
                 ColSpec(DataType.string, "label"),
                 ColSpec(DataType.double, "probability"),
-                ColSpec(Array(DataType.double), "probabilities"),
+                ColSpec(Array(DataType.double), PROBABILITIES),
             ]
         ),
     )
@@ -133,7 +134,7 @@ def write_model(folder: Path, encoder: Encoder, head: Head, facts: Mapping[str, 
         mlflow_model=Model(model_uuid="0" * 32, utc_time_created="1970-01-01 00:00:00.000000"),
     )
     archive = {f"{names[kind]}.py": source for kind, source in sources.items()}
-    write_archive(folder / packed_scorer.PROGRAM_NAME, archive)
+    write_archive(folder / PROGRAM_NAME, archive)
     # TensorFlow writes temporary files, which belong on the local disk and not into the output.
     with tempfile.TemporaryDirectory() as scratch:
         saved_model = Path(scratch) / "saved_model"
@@ -152,7 +153,7 @@ def _check_answers(module: ServingModule, encoder: Encoder) -> None:
 
     def probabilities(contents: Sequence[bytes]) -> Any:
         prepared = tf.convert_to_tensor(encoder.prepare(contents))
-        return module.prepared(prepared)["probabilities"].numpy()
+        return module.prepared(prepared)[PROBABILITIES].numpy()
 
     if fault := item_fault(probabilities, encoder.input.samples(), tolerance=HALF_TOLERANCE):
         raise BlocksError(
@@ -197,7 +198,7 @@ def _name_program(folder: Path) -> None:
     """Write the zip file with the program, and the size of all files, into MLmodel."""
     path = folder / "MLmodel"
     record = yaml.safe_load(path.read_text(encoding="utf-8"))
-    record["flavors"]["python_function"]["code"] = packed_scorer.PROGRAM_NAME
+    record["flavors"]["python_function"]["code"] = PROGRAM_NAME
     others = (file for name, file in folder_files(folder).items() if name != path.name)
     record["model_size_bytes"] = sum(file.stat().st_size for file in others)
     path.write_text(yaml.safe_dump(record, sort_keys=True), encoding="utf-8")

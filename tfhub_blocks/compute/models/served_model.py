@@ -2,21 +2,18 @@
 
 # decision 75
 
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from tfhub_blocks.compute.encoders.encoder import read_input
 from tfhub_blocks.compute.inference.computations import Computation
+from tfhub_blocks.compute.modalities.encoder_inputs import read_input
 from tfhub_blocks.compute.modalities.modality import Modality
+from tfhub_blocks.compute.models.carried_program import carried_decode
 from tfhub_blocks.compute.models.feature_cut import with_features
-from tfhub_blocks.compute.models.packed_scorer import PROGRAM_NAME
 from tfhub_blocks.compute.tf.operations import import_packages
 from tfhub_blocks.compute.tf.saved_model_loading import load_checked
 from tfhub_blocks.compute.tf.tensorflow_setup import tf, traced
@@ -105,29 +102,5 @@ def load_served(path: Path, where: str) -> ServedModel:
             "Train the model again with this version",
         )
     encoder_input = read_input(pin.modality, pin.input, str(path / PIN_NAME))
-    decode = _carried_decode(path, encoder_input)
+    decode = carried_decode(path, encoder_input)
     return ServedModel(pin, tuple(metadata["labels"]), encoder_input, decode, loaded, folder.digest)
-
-
-def _carried_decode(path: Path, encoder_input: Modality) -> Callable[[bytes], Any]:
-    """Return the decoding function of the program that a model carries; every byte was checked.
-
-    The program of an earlier version prepares items as that version did.
-    """
-    record = yaml.safe_load((path / "MLmodel").read_text(encoding="utf-8"))
-    flavor = record["flavors"]["python_function"]
-    config = flavor["config"]
-    if name := config.get("decoder"):
-        with zipfile.ZipFile(path / PROGRAM_NAME) as archive:
-            source = archive.read(name)
-    elif carried := (flavor.get("artifacts") or {}).get("decoder"):
-        # Models of release 0.1 have the program as an artifact.
-        name, source = carried["path"], (path / carried["path"]).read_bytes()
-    else:
-        return lambda content: content
-    ours = encoder_input.decoder
-    if ours is not None and source == ours.program.read_bytes():
-        return encoder_input.decode
-    namespace: dict[str, Any] = {"__name__": name}
-    exec(compile(source, name, "exec"), namespace)  # noqa: S102 - checked bytes
-    return partial(namespace["decode"], **config["decoder_options"])

@@ -14,7 +14,6 @@ from tfhub_blocks.compute.answering.answerers import (
     Answerer,
     Content,
     UndecodableError,
-    apply_threads,
 )
 from tfhub_blocks.compute.answering.opener import find_answering, open_answerer
 from tfhub_blocks.compute.modalities.modality import Limits, Modality
@@ -22,7 +21,7 @@ from tfhub_blocks.compute.serving.bodies import body_types, read_body
 from tfhub_blocks.compute.serving.limits import ServingLimits
 from tfhub_blocks.compute.serving.refusals import Refusal
 from tfhub_blocks.compute.serving.request_batches import Batcher, Batching
-from tfhub_blocks.compute.tf.tensorflow_setup import core_count
+from tfhub_blocks.records.base.cores import core_count
 from tfhub_blocks.records.formats.runtimes import Runtime
 
 # For a model without a measured runtime. Larger batches would hardly increase the throughput.
@@ -184,8 +183,9 @@ def open_program(
             machine.
     """
     runtime = find_answering(path, None, where, trust_code).runtime() or _unmeasured()
-    apply_threads(runtime)
-    answerer = open_answerer(path, where=where, runtime=runtime, trust_code=trust_code)
+    answerer = open_answerer(
+        path, where=where, runtime=runtime, trust_code=trust_code, sets_threads=True
+    )
     _warm_up(answerer)
     return Program(answerer, limits, seen)
 

@@ -112,7 +112,7 @@ def serve(
 
     def load() -> None:
         try:
-            # Imports TensorFlow, which takes seconds.
+            # May import TensorFlow, which takes seconds.
             from tfhub_blocks.compute.serving.scoring_program import open_program
 
             service.program = open_program(

@@ -13,7 +13,6 @@ from typing import Any
 
 __all__ = [
     "checkpoint_shapes",
-    "core_count",
     "frozen",
     "function_pb2",
     "has_gpu",
@@ -161,11 +160,6 @@ def rewritten(function: Any, rewriter: str) -> Any:
 def has_gpu() -> bool:
     """Return True if TensorFlow computes on a GPU in this process."""
     return bool(tf.config.list_logical_devices("GPU"))
-
-
-def core_count() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def use_one_thread_per_operation() -> None:

@@ -11,7 +11,7 @@ from tfhub_blocks.compute.cutting.encoder_cuts import Cut, CutEncoder, chosen_cu
 from tfhub_blocks.compute.encoders.encoder import load_encoder
 from tfhub_blocks.compute.models.model_writing import read_head, write_model
 from tfhub_blocks.compute.step.step_frame import StepRun
-from tfhub_blocks.compute.tf.tensorflow_setup import core_count, use_threads
+from tfhub_blocks.compute.tf.tensorflow_setup import use_threads
 from tfhub_blocks.compute.tuning import training_log
 from tfhub_blocks.compute.tuning.replicas import Replicas, replicas_here
 from tfhub_blocks.compute.tuning.tuning_inputs import TuningInputs
@@ -23,6 +23,7 @@ from tfhub_blocks.compute.tuning.tuning_run import (
     planned_cut,
     threading_facts,
 )
+from tfhub_blocks.records.base.cores import core_count
 from tfhub_blocks.records.formats.models import (
     DATA_WARNINGS,
     FEATURE_TWINS_NAME,

@@ -33,8 +33,11 @@ from tfhub_blocks.control.workspace.patience import again_on_conflict, patiently
 from tfhub_blocks.records.base.digests import files_sha256, record_digest, tree_digest
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.environment.code_snapshots import write_program
+from tfhub_blocks.records.formats.runtimes import Runtime
 
 SERVING = "tfhub-blocks-serving"
+# For models whose runtime needs no TensorFlow (decision 122).
+SERVING_OPENVINO = "tfhub-blocks-serving-openvino"
 # Read by the entry script, in compute.serving.azure_entry.
 TRUST_VARIABLE = "TFHUB_BLOCKS_TRUST_CODE"
 _PACKAGE = Path(tfhub_blocks.__file__).parent
@@ -53,22 +56,28 @@ class _Prepared:
     digest: str = field(default="")
 
 
-def serving_environment(profile: Profile) -> Asset:
+def serving_environment(profile: Profile, runtime: Runtime) -> Asset:
     """Return the environment of endpoints: the one shipped, or the profile's extension of it.
+
+    A model that needs no TensorFlow gets the environment without TensorFlow, unless the profile
+    extends only the other one.
 
     Raises:
         BlocksError: The environment does not exist, or it extends another one.
     """
-    [environment] = find_environments([profile.environments.get(SERVING, SERVING)])
+    extended = profile.environments
+    is_heavy = runtime.tensorflow or (SERVING in extended and SERVING_OPENVINO not in extended)
+    shipped = SERVING if is_heavy else SERVING_OPENVINO
+    [environment] = find_environments([extended.get(shipped, shipped)])
     definition = environment.definition
     continues = definition.description.continues.rpartition(":")[0]
-    if definition.name != SERVING and continues != SERVING:
+    if shipped not in (definition.name, continues):
         raise BlocksError(
             "profile",
-            f"{profile.name} > environments.{SERVING}",
+            f"{profile.name} > environments.{shipped}",
             f"environment {definition.name} extends {continues or 'no environment'}",
-            f"an environment that extends {SERVING}",
-            f"Run `tfhub-blocks env bake ENCODER --onto {SERVING}`, and set its name in the"
+            f"an environment that extends {shipped}",
+            f"Run `tfhub-blocks env bake ENCODER --onto {shipped}`, and set its name in the"
             " profile",
         )
     return environment_asset(environment)
@@ -109,7 +118,7 @@ def deploy_online(
 
 def _prepare(request: OnlineRequest, folder: Path) -> _Prepared:
     script = write_program(_ENTRY, _PACKAGE, folder)
-    environment = serving_environment(request.profile)
+    environment = serving_environment(request.profile, request.candidate.runtime)
     settings = online_settings(request.candidate.runtime)
     record = {
         "model": request.candidate.reference,

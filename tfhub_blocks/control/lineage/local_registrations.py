@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from tfhub_blocks.control.project.run_folders import sqlite_uri
-from tfhub_blocks.control.project.tracking_store import DATABASE_NAME, check_tracking
+from tfhub_blocks.control.project.tracking_store import DATABASE_NAME, model_versions
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 
 # The prefix that compute/registration/model_registry.py writes.
@@ -46,28 +46,12 @@ def own_tags(tags: Mapping[str, Any] | None) -> dict[str, str]:
 
 def registered(folder: Path) -> list[Registration]:
     """Return each version of each model that is registered below a folder ``.runs``, in order."""
-    database = folder.absolute() / DATABASE_NAME
-    if not database.is_file():
-        return []
-    check_tracking(folder, "registry")
-    client = _client(database)
-    described = {model.name: model.description for model in client.search_registered_models()}
-    found, token = [], None
-    while True:
-        page = client.search_model_versions(page_token=token)
-        for version in page:
-            found.append(
-                Registration(
-                    version.name,
-                    int(version.version),
-                    _path(str(version.source), folder),
-                    own_tags(version.tags),
-                    version.description or described.get(version.name) or "",
-                )
-            )
-        token = page.token
-        if not token:
-            return sorted(found, key=lambda it: (it.name, int(it.version)))
+    return [
+        Registration(
+            it.name, it.version, _path(it.source, folder), own_tags(it.tags), it.description
+        )
+        for it in model_versions(folder, "registry")
+    ]
 
 
 def find_registration(folder: Path, text: str, where: str) -> Registration | None:

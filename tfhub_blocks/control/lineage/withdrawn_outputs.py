@@ -4,6 +4,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfhub_blocks.control.lineage.chains import Chain, Knot
 from tfhub_blocks.control.lineage.findings import Verdict
@@ -11,7 +12,6 @@ from tfhub_blocks.control.lineage.lineage_targets import find_chain
 from tfhub_blocks.control.lineage.local_registrations import Registration, registered
 from tfhub_blocks.control.lineage.run_archive import Archive
 from tfhub_blocks.control.lineage.uses import data_version_of
-from tfhub_blocks.control.project.step_graph import Graph
 from tfhub_blocks.control.project.withdrawal_files import in_force, read_withdrawals
 from tfhub_blocks.records.base.errors import BlocksError
 from tfhub_blocks.records.base.lineage import STATEMENT_NAME
@@ -19,6 +19,9 @@ from tfhub_blocks.records.formats.champion_comparison import CHAMPION_PORT
 from tfhub_blocks.records.formats.releases import ReleaseLock
 from tfhub_blocks.records.formats.withdrawals import NAME_DIGITS, TAG
 from tfhub_blocks.records.formats.withdrawn import Mark, Withdrawn, refuse_withdrawn
+
+if TYPE_CHECKING:  # step graphs import azure-ai-ml, which takes seconds
+    from tfhub_blocks.control.project.step_graph import Graph
 
 
 def check_withdrawals(chain: Chain, verdict: Verdict) -> None:
@@ -41,7 +44,7 @@ def refuse_withdrawn_target(where: str, text: str, archive: Archive) -> None:
     Raises:
         BlocksError: The target's chain contains something withdrawn, or its registry says so.
     """
-    # Only a name can be that of a registered model, and reading the registry imports MLflow.
+    # Only a name can be that of a registered model.
     if not in_force(where) and ("/" in text or not _is_registered(archive)):
         return
     try:
@@ -76,7 +79,7 @@ def refuse_withdrawn_tags(where: str, what: str, version: Registration) -> None:
     refuse_withdrawn(where, what, _registered(version, in_force(where)))
 
 
-def refuse_withdrawn_inputs(where: str, graph: Graph, archive: Archive) -> None:
+def refuse_withdrawn_inputs(where: str, graph: "Graph", archive: Archive) -> None:
     """Refuse a graph with an input that depends on something withdrawn.
 
     A champion is no such input, because steps only compare with it.

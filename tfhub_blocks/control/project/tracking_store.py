@@ -13,8 +13,10 @@ import json
 import logging
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,8 @@ ARTIFACTS_NAME = "mlflow"
 RUN_TAG = "tfhub_blocks.run"
 # Names the lock for the steps, which wait for each other before they write.
 LOCK_VARIABLE = "TFHUB_BLOCKS_TRACKING_LOCK"
+# MLflow's names of its default workspace, and of the stage of deleted versions.
+_WORKSPACE, _DELETED_STAGE = "default", "Deleted_Internal"
 _PARTIAL_NAME = ".mlflow.db.partial"
 _REVISION = re.compile(r"^(revision|down_revision)\s*(?::[^=]*)?=\s*[\"'](\w+)[\"']", re.MULTILINE)
 
@@ -276,6 +280,51 @@ def end_killed_runs(folder: Path, run: str) -> None:
         client = MlflowClient(sqlite_uri(database), sqlite_uri(database))
         for (identity,) in found:
             client.set_terminated(identity, "KILLED")
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A version of a registered model, as the database describes it; all tags by their keys."""
+
+    name: str
+    version: int
+    source: str
+    description: str
+    tags: Mapping[str, str]
+
+
+def model_versions(folder: Path, where: str) -> list[ModelVersion]:
+    """Return each version of each registered model below a folder ``.runs``, in order.
+
+    A version without a description has that of its model. The database is read without MLflow,
+    whose import takes longer than a server needs to start.
+
+    Raises:
+        BlocksError: The database is of a newer MLflow, cannot be read, or cannot be upgraded.
+    """
+    database = folder.absolute() / DATABASE_NAME
+    if not database.is_file():
+        return []
+    check_tracking(folder, where)
+    tags: dict[tuple[str, int], dict[str, str]] = defaultdict(dict)
+    for name, version, key, value in _rows(
+        database,
+        "SELECT name, version, key, value FROM model_version_tags WHERE workspace = ?",
+        _WORKSPACE,
+    ):
+        tags[name, version][key] = value
+    rows = _rows(
+        database,
+        "SELECT v.name, v.version, v.source, coalesce(nullif(v.description, ''), m.description, '')"
+        " FROM model_versions AS v JOIN registered_models AS m USING (workspace, name)"
+        " WHERE workspace = ? AND v.current_stage != ? ORDER BY v.name, v.version",
+        _WORKSPACE,
+        _DELETED_STAGE,
+    )
+    return [
+        ModelVersion(name, version, source, description, tags[name, version])
+        for name, version, source, description in rows
+    ]
 
 
 def tracking_variables(folder: Path, experiment: str, run: str) -> dict[str, str]:

@@ -24,6 +24,10 @@ FEATURE_TWINS_NAME = "feature_twins.bin"
 DATA_WARNINGS = "data_warnings"
 _PREFIX = np.dtype(">u8")
 SAVED_MODEL_NAME = "artifacts/saved_model"
+PROGRAM_NAME = "program.zip"
+# The signature of the SavedModel for prepared items, which the model's scoring program calls.
+PREPARED = "prepared"
+PROBABILITIES = "probabilities"
 
 
 def open_model(path: Path, where: str) -> tuple[Folder, dict[str, Any]]:

@@ -4,7 +4,7 @@ A runtime is ``runtime.toml`` in the folder of a model. A model without a runtim
 reference program.
 """
 
-# decision 43
+# decisions 43 and 122
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from tfhub_blocks.records.base.documents import read_document, write_document
 from tfhub_blocks.records.base.errors import BlocksError
 
 RUNTIME_NAME = "runtime.toml"
-RUNTIME_VERSION = 1
+RUNTIME_VERSION = 2
 
 OWN = "own"
 RuntimeEngine = Literal["own", "tensorflow", "openvino"]
@@ -46,6 +46,7 @@ class Runtime:
     pyfunc. Another engine computes the part after preprocessing. ``threads`` work on one
     computation, and ``concurrency`` computations run at once; others wait. Requests that arrive
     within ``batch_window_ms`` of the first are computed together, at most ``largest_batch`` items.
+    ``tensorflow`` is False if check_latency saw that answering imports no TensorFlow.
     ``compute_size`` is the machine size on which the runtime met the ``budget``. Measurements are
     in the evidence only, so the same choice always gives the same model.
     """
@@ -56,6 +57,7 @@ class Runtime:
     concurrency: int = 1
     batch_window_ms: float = 0.0
     largest_batch: int = 1
+    tensorflow: bool = True
     compute_size: str | None = None
     budget: Speeds = Speeds()
 
