@@ -857,7 +857,7 @@ def test_near_duplicate_texts_are_in_one_split(tmp_path, take):
 def test_near_duplicate_texts_without_spaces_are_in_one_split(tmp_path, take):
     """Each letter of a script that puts no space between words counts as a word."""
     letters = "".join(map(chr, range(0x4E00, 0x4E00 + 400)))
-    rng, rows = random.Random(0), []
+    rng, rows = random.Random(0), []  # noqa: S311
     for number in range(40):
         text = "".join(rng.choices(letters, k=60))
         edited = f"{text[:30]}的{text[31:]}。"
