@@ -4,6 +4,7 @@ UPDATE_GOLDENS=1 writes what each door does into docs/doors.md.
 """
 
 import io
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -260,7 +261,10 @@ def test_each_form_of_a_content_gives_the_answer_of_its_bytes(doors: Doors, tmp_
             # MLflow's server knows four of the shapes; the fifth is Azure ML's.
             assert isinstance(given, str) == (shape == "input_data"), (name, shape)
             assert shape == "input_data" or are_equal(given, expected), (name, shape)
-        rows.append(f"| {name} | taken | taken in each shape of JSON |")
+        rows.append(f"| {name} | taken | taken in each shape of JSON that the server knows |")
+    column = json.dumps({"inputs": {"contents": [digits]}}).encode()
+    assert are_equal(one(doors.entry(column, bodies.JSON_TYPE)), expected)
+    assert "un-named" in str(doors.mlflow_server(column))
     local = {
         "bytes": [png],
         "a `pathlib.Path`": [tmp_path / "a.png"],
