@@ -96,6 +96,41 @@ def test_labelled_sample_covers_the_accuracy_however_the_model_is_calibrated(sha
     assert abs(np.mean(errors)) < 3 * np.std(errors) / np.sqrt(150)
 
 
+@pytest.mark.parametrize("kind", ["all wrong", "all right", "half right", "the sure ones wrong"])
+@pytest.mark.parametrize("labels", [12, 30])
+def test_interval_covers_the_accuracy_of_a_model_that_is_sure_of_mistakes(kind, labels):
+    random = np.random.default_rng(8)
+    covered = []
+    for _ in range(150):
+        doubt = random.uniform(0.6, 0.99, 300)
+        right = {
+            "all wrong": np.zeros(300, bool),
+            "all right": np.ones(300, bool),
+            "half right": random.random(300) < 0.5,
+            "the sure ones wrong": random.random(300) < 0.95,
+        }[kind]
+        top = np.where(right, doubt, 0.995) if kind == "the sure ones wrong" else doubt
+        probabilities = np.stack([top, 1 - top], axis=1)
+        request = request_labels(probabilities, labels, random)
+        found = measure_accuracy(probabilities, request, right[request.rows])
+        assert found.low <= found.value <= found.high
+        covered.append(found.low <= right.mean() <= found.high)
+    assert np.mean(covered) >= 0.95 - 2 * np.sqrt(0.95 * 0.05 / 150)
+
+
+def test_interval_of_equal_chances_without_a_mistake_is_that_of_a_plain_sample():
+    probabilities = np.full((100, 2), [0.9, 0.1])
+    request = request_labels(probabilities, 20, np.random.default_rng(9))
+    wrong = measure_accuracy(probabilities, request, np.zeros(20, bool))
+    assert wrong.value == pytest.approx(0, abs=1e-9)
+    assert wrong.low == 0
+    assert wrong.high == pytest.approx(1 - 0.025 ** (1 / 20))
+    right = measure_accuracy(probabilities, request, np.ones(20, bool))
+    assert right.value == pytest.approx(1)
+    assert right.high == 1
+    assert right.low == pytest.approx(0.025 ** (1 / 20))
+
+
 def test_request_has_each_item_once_prefers_doubt_and_states_chances_that_add_up():
     random = np.random.default_rng(6)
     top = np.array([0.5] * 20 + [1.0] * 180)

@@ -1,13 +1,13 @@
 """A sample to label: the items to label, and the accuracy that their labels show."""
 
-# decision 91
+# decisions 91 and 117
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t
+from scipy.stats import beta, t
 
 # The share of the sample that is drawn without regard to confidence.
 FLOOR = 0.2
@@ -86,8 +86,10 @@ def measure_accuracy(
 ) -> MeasuredAccuracy:
     """Return the accuracy over all current items, from the labels of some.
 
-    The difference estimator: the mean confidence of all items, corrected by the weighted errors of
-    the confidence on labelled items. It is unbiased for any calibration.
+    The value is the difference estimator: the mean confidence of all items, corrected by the
+    weighted errors of the confidence on labelled items. The value is unbiased for any calibration.
+    The interval is exact for a plain sample of a smaller size (``_interval``), so the interval
+    covers the accuracy also if the confident answers are wrong, or all labels agree.
 
     Args:
         probabilities: The probabilities of all current items, [m, classes].
@@ -95,14 +97,41 @@ def measure_accuracy(
         right: For each row of the request, True if the answer is right.
     """
     top = probabilities.max(axis=1).astype(np.float64)
-    errors = (np.asarray(right, np.float64) - top[request.rows]) / request.chances
-    count, items = len(errors), len(top)
-    value = top.mean() + errors.sum() / items
-    # Labels that all agree with the confidence leave no variance, and some errors all the same: the
-    # interval is at least half as wide as that of a plain sample.
-    variance = count * errors.var(ddof=1) / items**2 if count > 1 else 0.25
-    share = min(max(value, 1 / (count + 4)), 1 - 1 / (count + 4))
-    least = share * (1 - share) / count / 4
-    half = float(t.ppf(0.975, max(count - 1, 1)) * np.sqrt(max(variance, least)))
+    correct, weights = np.asarray(right, np.float64), 1 / request.chances
+    value = top.mean() + ((correct - top[request.rows]) * weights).sum() / len(top)
     value = float(min(max(value, 0.0), 1.0))
-    return MeasuredAccuracy(value, max(value - half, 0.0), min(value + half, 1.0), count)
+    low, high = _interval(top, top[request.rows], correct, weights / weights.sum())
+    return MeasuredAccuracy(value, min(low, value), max(high, value), len(correct))
+
+
+def _interval(
+    top: NDArray[np.float64],
+    labelled: NDArray[np.float64],
+    correct: NDArray[np.float64],
+    weights: NDArray[np.float64],
+) -> tuple[float, float]:
+    """Return the interval of Clopper and Pearson for the effective number of labels.
+
+    That number follows from the variance of the regression of right answers on the confidence
+    (Korn and Graubard, 1998). Without a variance, it is Kish's number, 1 over the sum of squared
+    weights.
+    """
+    middle = float(weights @ labelled)
+    spread = float(weights @ (labelled - middle) ** 2)
+    slope = float(weights @ ((labelled - middle) * (correct - weights @ correct)))
+    # The answer may not depend on the confidence more strongly than in a calibrated model.
+    slope = min(max(slope / spread, 0.0), 1.0) if spread > 1e-12 else 0.0
+    residuals = correct - slope * labelled
+    level = float(weights @ residuals)
+    share = min(max(level + slope * float(top.mean()), 0.0), 1.0)
+    count = len(correct)
+    variance = count / max(count - 1, 1) * float(((weights * (residuals - level)) ** 2).sum())
+    number = 1 / float((weights**2).sum())
+    if variance > 1e-12 and 0 < share < 1:
+        # Few labels hide confident mistakes: they never count for more than a plain sample.
+        number = min(share * (1 - share) / variance, count)
+        number *= float(t.ppf(0.975, 1e6) / t.ppf(0.975, count - 1)) ** 2
+    right, wrong = share * number, (1 - share) * number
+    low = float(beta.ppf(0.025, right, wrong + 1)) if right > 1e-9 else 0.0
+    high = float(beta.ppf(0.975, right + 1, wrong)) if wrong > 1e-9 else 1.0
+    return low, high

@@ -321,11 +321,11 @@ def write_history(
 
 def new_items(
     found: Items, known: set[str], history: History, time: str
-) -> tuple[Items, History, str]:
-    """Return the items that are compared, the looks before, and the digest of the items.
+) -> tuple[Items, History, str, str]:
+    """Return the items that are compared, the looks before, the items' digest and their time.
 
     Items of the training data and of earlier looks are left out, because they are not new. If the
-    last look had the same items, it is taken back and repeated.
+    last look had the same items, it is taken back and repeated, with the time that it had.
 
     Raises:
         BlocksError: Too few items are left, or the items are older than those of the last look.
@@ -334,7 +334,7 @@ def new_items(
     if history.looks:
         last = set(history.ids[history.number == len(history.looks) - 1].tolist())
         if set(found.ids) - known - set(before.ids.tolist()) == last:
-            history = before
+            time, history = history.looks[-1].time, before
     seen = known | set(history.ids.tolist())
     new = found.take(np.flatnonzero([item not in seen for item in found.ids]))
     if history.looks and time < history.looks[-1].time:
@@ -353,4 +353,4 @@ def new_items(
             f"at least {LEAST_ITEMS} items that are neither training items nor in an earlier look",
             "Collect more items, and run the step again",
         )
-    return new, history, items_digest(new)
+    return new, history, items_digest(new), time

@@ -131,7 +131,7 @@ def run_monitoring(
     history = open_history(earlier, model.digest)
     found, time = open_current(run.path("current"), model, features, head)
     known = {*held.ids, *train.ids}
-    new, history, digest = new_items(found, known, history, time)
+    new, history, digest, time = new_items(found, known, history, time)
     random = _random(model.digest, digest, str(len(history.looks)))
 
     used = history.map or fit_drift_map(train.vectors, train.scores)
