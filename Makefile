@@ -48,6 +48,11 @@ check: setup lock-check
 	@$(BIN)/python tests/house/package_graph.py
 	@$(BIN)/python tests/house/language.py --check .
 	@$(MAKE) --no-print-directory docs
+	@for kind in profile:pipelines/profiles/*.toml prices:pipelines/prices.toml \
+		ci:pipelines/ci.toml; do \
+		$(BIN)/check-jsonschema -q --schemafile tfhub_blocks/schemas/$${kind%%:*}.schema.json \
+			$${kind#*:} || exit 1; \
+	done
 	@$(BIN)/tfhub-blocks env check
 	@report=$$(BLOCKS_OWNER=make BLOCKS_COST_CENTRE=make $(BIN)/tfhub-blocks check --all \
 		--profile production) || { echo "$$report" >&2; exit 1; }

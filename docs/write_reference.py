@@ -7,6 +7,7 @@ tests/test_reference.py compares the pages with the code.
 import argparse
 import ast
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,7 @@ import pyarrow as pa
 import tfhub_blocks
 from tfhub_blocks import components
 from tfhub_blocks.cli import command_parser
+from tfhub_blocks.commands.schemas import KINDS, schema_of, schema_text
 from tfhub_blocks.control.local.run_display import mermaid
 from tfhub_blocks.control.project.run_requests import draft_graph, pipeline_ports
 from tfhub_blocks.control.repository.catalog import component_files, pipeline_files
@@ -28,6 +30,8 @@ from tfhub_blocks.records.base.port_texts import port_limits
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "reference"
 PACKAGE = ROOT / "tfhub_blocks"
+# The schemas of TOML files, which are installed with the package.
+SCHEMAS = PACKAGE / "schemas"
 # What a reader finds where, in the order of the index.
 PAGES: dict[str, tuple[str, str, Callable[[], Iterator[str]]]] = {}
 
@@ -342,6 +346,78 @@ def formats() -> Iterator[str]:
                 )
 
 
+@page("TOML files", "each TOML file that people write: keys, types, defaults")
+def toml() -> Iterator[str]:
+    """Yield the page of the TOML files."""
+    yield "The tables below come from the code that reads the files: a key that is missing here is"
+    yield "refused. The same tables are JSON Schemas: an editor completes and checks a file while"
+    yield "you write. Write a schema next to a file, and name it in the first line of the file:"
+    yield ""
+    yield "    tfhub-blocks schema profile > profile.schema.json"
+    yield ""
+    yield "```toml"
+    yield "#:schema ./profile.schema.json"
+    yield "```"
+    yield ""
+    yield "The editor extensions Tombi and Even Better TOML read this line. `check-jsonschema"
+    yield "--schemafile profile.schema.json FILE` checks a file in CI. A schema checks keys and"
+    yield "types; tfhub-blocks also checks the values, when it reads the file."
+    yield ""
+    for kind, (files, _, _) in KINDS.items():
+        schema = schema_of(kind)
+        yield f"## {kind}"
+        yield ""
+        yield f"`{files}`. {_introduction(schema)}"
+        yield ""
+        yield from _keys(schema)
+        for name, part in schema["$defs"].items():
+            yield f"### {kind}: {name}"
+            yield ""
+            yield _introduction(part)
+            yield ""
+            yield from _keys(part)
+
+
+def _introduction(schema: dict[str, Any]) -> str:
+    """Return the description of a table without the sentences that its keys repeat."""
+    text: str = schema["description"]
+    summary, _, rest = text.partition(". ")
+    for part in schema["properties"].values():
+        rest = rest.replace(part.get("description") or "\0", "")
+    return " ".join(f"{summary.rstrip('.')}. {rest}".split())
+
+
+def _keys(schema: dict[str, Any]) -> Iterator[str]:
+    yield from table(
+        ("key", "type", "default", "meaning"),
+        (
+            (
+                f"`{key}`",
+                _key_type(part),
+                "required"
+                if key in schema["required"]
+                else f"`{json.dumps(part['default'])}`"
+                if "default" in part
+                else "",
+                part.get("description", ""),
+            )
+            for key, part in schema["properties"].items()
+        ),
+    )
+
+
+def _key_type(part: dict[str, Any]) -> str:
+    if "$ref" in part:
+        return f"table {part['$ref'].rpartition('/')[2]}"
+    if "enum" in part:
+        return ", ".join(f"`{value}`" for value in part["enum"])
+    if part.get("type") == "array":
+        return f"list of {_key_type(part['items'])}" if "items" in part else "list"
+    if "additionalProperties" in part:
+        return f"table of {_key_type(part['additionalProperties'])} by name"
+    return str(part.get("format") or part.get("type") or "any")
+
+
 @page("Errors", "each message: the problem, the expected value, the remedy")
 def errors() -> Iterator[str]:
     """Yield the page of the errors."""
@@ -396,7 +472,11 @@ def main() -> int:
             old.unlink()
     for name, text in made.items():
         (FOLDER / name).write_text(text, encoding="utf-8")
+    SCHEMAS.mkdir(exist_ok=True)
+    for kind in KINDS:
+        (SCHEMAS / f"{kind}.schema.json").write_text(schema_text(kind), encoding="utf-8")
     print(f"Wrote {len(made)} pages to {FOLDER.relative_to(ROOT)}")
+    print(f"Wrote {len(KINDS)} schemas to {SCHEMAS.relative_to(ROOT)}")
     return 0
 
 

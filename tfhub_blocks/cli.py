@@ -36,6 +36,7 @@ from tfhub_blocks.commands import (
     reviews,
     samples,
     schedules,
+    schemas,
     serving,
     withdrawals,
 )
@@ -72,6 +73,7 @@ GROUPS = (
     doctor,
     automation,
     completions,
+    schemas,
 )
 
 

@@ -28,11 +28,12 @@ _OF_LOGIN = ("USER", "LOGNAME")
 class CiSettings:
     """What a team decides about its CI; every key has a default.
 
-    ``branch`` is the branch that changes are merged into, and ``comment`` the mode of the review's
-    comment. ``install`` lists the commands that install tfhub-blocks without TensorFlow, and
-    ``tests`` those that test the project; a folder ``tests`` has none without them. ``cache`` names
-    the files whose content decides about the cache of packages. ``merge`` and ``night`` name the
-    pipelines that run after a merge and each night, with their inputs. ``nightly`` is a time as
+    ``python`` is the version of Python in CI. ``experiment`` and ``production`` are the names of
+    profiles. ``branch`` is the branch that changes are merged into, and ``comment`` the mode of the
+    review's comment. ``install`` lists the commands that install tfhub-blocks without TensorFlow,
+    and ``tests`` those that test the project; a folder ``tests`` has none without them. ``cache``
+    names the files whose content decides about the cache of packages. ``merge`` and ``night`` name
+    the pipelines that run after a merge and each night, with their inputs. ``nightly`` is a time as
     cron writes it, in UTC. ``code_owners`` review locks and profiles.
     """
 

@@ -5,7 +5,7 @@
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ from typing import Literal
 import tomli_w
 
 from tfhub_blocks.control.repository.catalog import installed_folder
-from tfhub_blocks.records.base.documents import VERSION_KEY, as_record, read_document
+from tfhub_blocks.records.base.documents import SET_BY_READER, VERSION_KEY, as_record, read_document
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 from tfhub_blocks.records.base.folders import write_file
 from tfhub_blocks.records.base.project_folders import origin_path, project_folder
@@ -31,7 +31,11 @@ _CURRENCY = re.compile(r"[A-Z]{3}")
 
 @dataclass(frozen=True)
 class SizePrices:
-    """The prices per hour of one machine; None for a tier that is not sold."""
+    """The prices per hour of one machine; None for a tier that is not sold.
+
+    ``dedicated`` is the price of a node that Azure does not reclaim, and ``low_priority`` that of a
+    node that Azure may reclaim.
+    """
 
     dedicated: float | None = None
     low_priority: float | None = None
@@ -39,8 +43,10 @@ class SizePrices:
 
 @dataclass(frozen=True)
 class RegionPrices:
-    """The prices of one region, their date (``YYYY-MM-DD``) and their source.
+    """The prices of one region, with their date and their source.
 
+    ``date`` is the day on which the prices were read, as YYYY-MM-DD. ``source`` names their
+    source. ``sizes`` contains the prices of each machine size.
     ``load_balancer_day`` is the price of one load balancer for a day: a cluster has one for every
     50 nodes until it is deleted. ``disk_month`` is the price of the disk of one node for a month.
     ``storage_gb_month`` is the price of a gigabyte of blob storage for a month. Without a price,
@@ -76,15 +82,16 @@ class RegionPrices:
 class Prices:
     """A file of prices, read and checked.
 
-    ``region`` applies to clusters without a location. Prices older than ``stale_days`` cause a
-    warning.
+    ``currency`` is the currency of all prices, as three capital letters. ``regions`` contains the
+    prices of each region. ``region`` applies to clusters without a location. Prices older than
+    ``stale_days`` cause a warning.
     """
 
     currency: str
     region: str
     regions: Mapping[str, RegionPrices]
     stale_days: int = 30
-    path: str = field(default="", compare=False)
+    path: str = field(default="", compare=False, metadata=SET_BY_READER)
 
     def price_per_hour(self, size: str, tier: Tier, region: str | None = None) -> float:
         """Return the price per hour of one machine. Azure ignores case in the names of sizes.
@@ -165,8 +172,7 @@ def load_prices(path: Path | None = None) -> Prices:
     prices = read_document(path, Prices, FORMAT_VERSION)
     for key, problem, expected in _faults(prices):
         raise BlocksError("prices", f"{path} > {key}", problem, expected, f"Edit {key} in {path}")
-    # The path comes last, so that the file cannot set it.
-    return Prices(prices.currency, prices.region, prices.regions, prices.stale_days, str(path))
+    return replace(prices, path=str(path))
 
 
 def write_prices(prices: Prices, path: Path) -> None:
@@ -180,8 +186,6 @@ def write_prices(prices: Prices, path: Path) -> None:
 
 def _faults(prices: Prices) -> Iterator[tuple[str, str, str]]:
     """Yield key, problem and expectation of each value that its type alone does not exclude."""
-    if prices.path:
-        yield "path", "key path is unknown", "currency, region, stale_days or regions"
     if not _CURRENCY.fullmatch(prices.currency):
         problem = f"currency is {prices.currency!r}"
         yield "currency", problem, "three capital letters, such as USD"

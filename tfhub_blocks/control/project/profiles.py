@@ -16,7 +16,7 @@ from tfhub_blocks.control.project.guardrails import Guardrails
 from tfhub_blocks.control.project.rule_exceptions import RuleException, Severity, faults
 from tfhub_blocks.control.repository.catalog import installed_folder
 from tfhub_blocks.control.repository.people import login_name
-from tfhub_blocks.records.base.documents import read_document
+from tfhub_blocks.records.base.documents import SET_BY_READER, read_document
 from tfhub_blocks.records.base.errors import BlocksError, nearest
 from tfhub_blocks.records.base.project_folders import project_folder, taken_path
 from tfhub_blocks.records.base.redaction import secret_paths
@@ -41,8 +41,9 @@ LOADINGS: tuple[Loading, ...] = get_args(Loading)
 class Role:
     """The machines for the steps of one role, and the time limit of a step.
 
-    ``compute`` is the name of a cluster, or ``serverless``; then ``size`` is the machine size.
-    ``instance_count`` is the number of nodes for a step that can share its work.
+    ``compute`` is the name of a cluster, or ``serverless``. ``size`` is the machine size of
+    serverless compute. ``timeout_s`` is the time limit of a step in seconds. ``instance_count`` is
+    the number of nodes for a step that can share its work.
     """
 
     compute: str
@@ -55,8 +56,11 @@ class Role:
 class Cluster:
     """A cluster that ``compute apply`` creates, whose nodes exist only while a step runs.
 
-    ``size`` is Azure's machine name, such as ``Standard_NC4as_T4_v3``. Azure releases a node that
-    has been idle for ``idle_s`` seconds.
+    ``size`` is Azure's machine name, such as ``Standard_NC4as_T4_v3``. The cluster has at least
+    ``min_nodes`` and at most ``max_nodes`` nodes. Azure releases a node that has been idle for
+    ``idle_s`` seconds. With ``low_priority`` the nodes are cheap, and Azure may reclaim them.
+    ``location`` is the cluster's region, if it is not the workspace's. With ``identity`` "system"
+    the cluster has a managed identity.
     """
 
     size: str
@@ -72,11 +76,13 @@ class Cluster:
 class JobSettings:
     """Settings that every job on Azure ML carries.
 
-    ``tier`` is the tier of a serverless queue. With ``components = "inline"`` a step whose code is
-    not published may travel with the job; otherwise the step must be published first.
-    ``client_id`` is the managed identity of steps on serverless compute, which has none of its own.
-    The names
-    of everything that the team creates in the workspace begin with ``name_prefix``.
+    ``owner`` is the user or team that is responsible for the jobs. ``cost_centre`` pays for the
+    jobs. ``experiment`` is the name under which Azure ML groups the jobs. ``tier`` is the tier of a
+    serverless queue. ``identity`` is the identity of the steps: the compute's or the user's.
+    With ``components`` "inline" a step whose code is not published may travel with the job;
+    otherwise the step must be published first. ``client_id`` is the managed identity of steps on
+    serverless compute, which has none of its own. The names of everything that the team creates in
+    the workspace begin with ``name_prefix``.
     """
 
     owner: str
@@ -93,6 +99,7 @@ class JobSettings:
 class SpendingBudget:
     """Spending limits: for one ``run``, and for everything scheduled in a ``month``.
 
+    ``currency`` is the currency of all limits, as three capital letters.
     A step on nodes that Azure may reclaim is counted as restarted ``restarts`` times.
     ``endpoints`` limits the total cost of all online endpoints until their end dates.
     """
@@ -106,8 +113,9 @@ class SpendingBudget:
 
 @dataclass(frozen=True)
 class Deployments:
-    """The longest lifetime of an endpoint, in days from its deployment, and who ends it.
+    """The longest lifetime of an endpoint, and who ends it.
 
+    ``longest_days`` is the longest lifetime, in days from the deployment.
     ``reap`` is the time at which Azure ML deletes endpoints past their end date, as five fields of
     cron in UTC. The step runs on the compute of role ``operations``, as that compute's identity.
     """
@@ -134,6 +142,7 @@ class Publishing:
 class Promotions:
     """The target of promotions with a profile, and the number of people that they require.
 
+    With ``two_persons`` the promoter must not be one of the model's makers.
     Models are promoted to the ``registry``, or without one to the configured workspace. If
     ``workspace`` is set, the configured workspace must have that name.
     """
@@ -147,6 +156,12 @@ class Promotions:
 class Profile:
     """A profile, read and checked.
 
+    ``description`` is one sentence for people. ``engine`` is the place where steps run: this
+    machine or Azure ML. ``roles`` maps each role of steps, such as cpu and gpu, to its machines.
+    ``job`` contains the settings of each job on Azure ML. ``clusters`` contains the clusters that
+    ``compute apply`` creates. ``max_parallel_steps`` is the number of local steps that may run at
+    the same time.
+
     ``environment_policy`` decides about steps that run in another environment than the pinned one.
     Without a value the environment variable of that policy decides, and without that ``warn``.
     ``encoder_policy`` decides if an encoder without decisions or without a version may be tried;
@@ -159,10 +174,10 @@ class Profile:
     ``inputs`` sets the inputs of these names in each pipeline that has them, in the syntax of
     ``--set``. In inputs and in job settings ``$NAME`` is replaced by an environment variable.
 
-    ``rules`` sets the severity of each rule of ``check``, ``exceptions`` lists tolerated findings,
-    ``encoder_loading`` lists the permitted loading decisions, and ``promotion`` is the target of
-    ``promote``. ``publish`` sets the names and the metadata of published steps, and ``review`` the
-    guardrails of ``review``. These six do not change the run itself.
+    The tables that follow do not change the run itself. ``rules`` sets the severity of each rule
+    of ``check``. ``exceptions`` lists tolerated findings. ``encoder_loading`` lists the permitted
+    loading decisions. ``promotion`` is the target of ``promote``. ``publish`` sets the names and
+    the metadata of published steps. ``review`` contains the guardrails of ``review``.
     """
 
     description: str
@@ -184,8 +199,8 @@ class Profile:
     deployments: Deployments = field(default=Deployments(), repr=False)
     publish: Publishing = field(default=Publishing(), repr=False)
     review: Guardrails = field(default=Guardrails(), repr=False)
-    name: str = ""
-    path: Path = field(default=Path(), repr=False)
+    name: str = field(default="", metadata=SET_BY_READER)
+    path: Path = field(default=Path(), repr=False, metadata=SET_BY_READER)
 
     @property
     def is_for_trials(self) -> bool:

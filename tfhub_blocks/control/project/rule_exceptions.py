@@ -15,7 +15,9 @@ Severity = Literal["error", "warning", "note", "off"]
 class RuleException:
     """An exception to a rule: its owner, its reason, and its last day.
 
-    An exception that names a pipeline or a node covers only the findings there.
+    ``rule`` is the name of the rule. ``owner`` is responsible for the exception. ``reason`` is a
+    sentence for people. ``expires`` is the last day. An exception that names a ``pipeline`` or a
+    ``node`` covers only the findings there.
     """
 
     rule: str

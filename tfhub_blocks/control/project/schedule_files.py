@@ -17,7 +17,14 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class ScheduleFile:
-    """The content of ``pipelines/schedules/NAME.toml``: a pipeline, its trigger and its inputs."""
+    """The content of ``pipelines/schedules/NAME.toml``: a pipeline, its trigger and its inputs.
+
+    ``pipeline`` is the name of a pipeline or of a release. ``profile`` is the name of a profile.
+    ``time_zone`` is an IANA name, such as Europe/Berlin. The trigger is either ``cron``, five
+    fields as cron writes them, or the table ``recurrence``. ``description`` is one sentence for
+    people. ``inputs`` sets inputs of the pipeline, in the syntax of ``--set``. ``register`` maps an
+    output to the name of the asset that it becomes.
+    """
 
     pipeline: str
     profile: str

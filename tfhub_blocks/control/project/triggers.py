@@ -29,7 +29,11 @@ _FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12),
 
 @dataclass(frozen=True)
 class Recurrence:
-    """A recurrence: every ``interval`` days, weeks and so on, at set times of the day."""
+    """A recurrence: every ``interval`` days, weeks and so on, at set times of the day.
+
+    ``frequency`` is the unit of the interval. ``hours`` and ``minutes`` are the times of the day.
+    ``week_days`` are the days of a weekly trigger, and ``month_days`` those of a monthly one.
+    """
 
     frequency: Frequency
     interval: int = 1

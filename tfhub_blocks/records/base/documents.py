@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,6 +16,8 @@ from tfhub_blocks.records.base.errors import BlocksError
 T = TypeVar("T")
 
 VERSION_KEY = "format_version"
+# The metadata of a field that the document does not contain: the code that reads it sets the field.
+SET_BY_READER: Mapping[str, Any] = {"set_by_reader": True}
 NAMES = {
     str: "a string",
     int: "an integer",
@@ -73,6 +75,11 @@ def read_document(path: Path, kind: type[T], version: int) -> T:
             else f"Set {VERSION_KEY} = {version} in {path.name}",
         )
     return read_record(record, kind, where)
+
+
+def document_fields(kind: Any) -> tuple[Field[Any], ...]:
+    """Return the fields of a dataclass that are keys of its document."""
+    return tuple(it for it in fields(kind) if not it.metadata.get("set_by_reader"))
 
 
 def read_record(record: Mapping[str, Any], kind: type[T], where: str, key: str = "") -> T:
@@ -141,7 +148,7 @@ def _value(value: Any, kind: Any, where: str, key: str) -> Any:
 
 def _table(record: Mapping[str, Any], kind: Any, where: str, key: str) -> Any:
     hints = get_type_hints(kind)
-    types = {field.name: hints[field.name] for field in fields(kind)}
+    types = {field.name: hints[field.name] for field in document_fields(kind)}
     prefix = f"{key}." if key else ""
     for name in record:
         if name not in types:
@@ -153,7 +160,7 @@ def _table(record: Mapping[str, Any], kind: Any, where: str, key: str) -> Any:
                 "" if near else "one of " + ", ".join(types),
                 f"Did you mean {prefix + near[0]!r}?" if near else f"Remove the key from {where}",
             )
-    for field in fields(kind):
+    for field in document_fields(kind):
         if field.name not in record and field.default is field.default_factory is MISSING:
             name = prefix + field.name
             expected = NAMES.get(types[field.name], "a value")

@@ -45,7 +45,10 @@ OperationPackage = Literal["tensorflow_text"]
 
 @dataclass(frozen=True)
 class PinnedFile:
-    """One file of an encoder: SHA-256 in lower-case hexadecimal, and size."""
+    """One file of an encoder.
+
+    ``sha256`` is the digest in lower-case hexadecimal, and ``size_bytes`` the size.
+    """
 
     sha256: str
     size_bytes: int
@@ -69,6 +72,7 @@ class EncoderOutput:
 class Training:
     """The number of an encoder's variables, and the facts that fine-tuning needs.
 
+    ``variables`` is the number of all variables.
     ``trainable`` contains names, which may repeat, in the order of the graph from input to output.
     Before the variable at each index of ``cuts``, a single tensor separates the graph: the part
     below that tensor does not change while the part above is trained.
@@ -83,7 +87,8 @@ class Training:
 class Operations:
     """The operations of the graph, and the packages that define them.
 
-    ``allowed`` are operations that do more than compute, and that a person allowed by name.
+    ``used`` are the names of the operations. ``packages`` must be imported before the encoder is
+    loaded. ``allowed`` are operations that do more than compute, and that a person allowed by name.
     """
 
     used: tuple[str, ...]
@@ -115,7 +120,10 @@ class Calling:
 
 @dataclass(frozen=True)
 class Assumption:
-    """A fact about an encoder's input that decides its features, with its source and the reason."""
+    """A fact about an encoder's input that decides its features.
+
+    ``value`` is the fact, ``source`` its source and ``because`` the reason.
+    """
 
     value: str
     source: FactSource
@@ -131,9 +139,9 @@ class Assumption:
 class Golden:
     """The encoder's output for fixed items of its modality, recorded when it was pinned.
 
-    Each row contains, for one item, the means of up to eight equal parts of its vector. A runtime
-    may deviate by ``tolerance`` times the largest mean. A larger deviation means that the runtime
-    computes something else.
+    ``tensorflow`` is the version that computed the output. Each row of ``values`` contains, for one
+    item, the means of up to eight equal parts of its vector. A runtime may deviate by ``tolerance``
+    times the largest mean. A larger deviation means that the runtime computes something else.
     """
 
     values: tuple[tuple[float, ...], ...]
@@ -143,7 +151,13 @@ class Golden:
 
 @dataclass(frozen=True)
 class Decisions:
-    """The decisions of a team about an encoder. No decision has a default."""
+    """The decisions of a team about an encoder. No decision has a default.
+
+    ``loading`` is the way to the steps: a versioned asset, the image of the environment, or a
+    download. ``fine_tuning`` states if the encoder's variables may be trained. ``inference`` states
+    if models answer in batches, or requests in real time. ``latency_budget_ms`` is the longest time
+    for one item in real time, in milliseconds.
+    """
 
     loading: Literal["mounted", "baked", "downloaded", "undecided"] = "undecided"
     fine_tuning: Literal["forbidden", "allowed", "undecided"] = "undecided"
@@ -169,6 +183,10 @@ class Decisions:
 class Pin:
     """An encoder's identity, facts and decisions, as in ``encoder.toml``.
 
+    ``name`` is the encoder's name. ``handle`` is its origin. ``loaded_class`` is the kind of
+    SavedModel. ``modality`` is the kind of items. ``output``, ``training``, ``operations`` and
+    ``golden`` are facts about the SavedModel, which `encoder pin` measures. ``decisions`` are the
+    team's. ``calling`` is the way in which the encoder is called, if it is not the usual one.
     ``digest`` is the ``tree_digest`` of ``files``, whose POSIX paths are relative to the
     SavedModel. The modality's adapter in ``compute.modalities`` reads ``input``. ``licence`` is an
     SPDX identifier, the first line of the licence file, or "unknown". ``assumptions`` are the facts
