@@ -1,12 +1,15 @@
 """The reference pages say what the code says. `make reference` writes them again."""
 
 import re
+import shlex
 import sys
 from pathlib import Path
 
 import pytest
 
 import tfhub_blocks
+from tfhub_blocks.cli import command_parser
+from tfhub_blocks.control.project.run_requests import pipeline_ports
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "reference"
@@ -93,3 +96,24 @@ def test_index_of_decisions_lists_each_record_in_order():
         rows.append(f"| {number} | [{' '.join(title.split())}]({path.name}) | {date} | {status} |")
     index = (folder / "README.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| \d+ \|.*$", index, re.M) == rows
+
+
+HOW_TO = [ROOT / "docs" / "designer.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
+
+
+@pytest.mark.parametrize("path", HOW_TO, ids=lambda path: path.stem)
+def test_commands_of_how_to_pages_exist_with_their_options_and_inputs(path):
+    text = path.read_text(encoding="utf-8")
+    for command in re.findall(r"^ +tfhub-blocks (.+)$", text, re.M):
+        words = shlex.split(command)
+        options = command_parser().parse_args(words)
+        names = {it.partition("=")[0] for it in getattr(options, "settings", None) or ()}
+        if names:
+            assert names <= pipeline_ports(words[1]).keys(), command
+    for name in re.findall(r"`(?:--set )?(\w+)=[^`]+`", text):
+        assert name in pipeline_ports("transfer_learning"), name
+
+
+def test_how_to_pages_are_short():
+    long = [path.stem for path in HOW_TO[1:] if len(path.read_text().splitlines()) > 60]
+    assert long == []
