@@ -29,6 +29,7 @@ from tfhub_blocks.records.base.port_texts import port_limits
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "reference"
+DECISIONS = ROOT / "docs" / "decisions"
 PACKAGE = ROOT / "tfhub_blocks"
 # The schemas of TOML files, which are installed with the package.
 SCHEMAS = PACKAGE / "schemas"
@@ -463,8 +464,25 @@ def _name(node: ast.expr) -> str:
     return named[0].strip("_").replace("_", " ") if named else "value"
 
 
+def decisions_index() -> str:
+    """Return the index of the decisions with one row for each record, in the order of numbers."""
+    rows = []
+    for path in sorted(DECISIONS.glob("0*.md")):
+        text = path.read_text(encoding="utf-8")
+        title = re.match(r"# (\d+)\. (.+(?:\n.+)*)", text)
+        date, status = (re.search(rf"^- {key}: (.+)$", text, re.M) for key in ("Date", "Status"))
+        if not (title and date and status):
+            raise ValueError(f"{path} has no title, date or status")
+        link = f"[{' '.join(title[2].split())}]({path.name})"
+        rows.append(f"| {title[1]} | {link} | {date[1]} | {status[1].partition(';')[0]} |")
+    text = (DECISIONS / "README.md").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not re.match(r"\| \d+ \|", line)]
+    start = next(i for i, line in enumerate(lines) if line.startswith("|---")) + 1
+    return "\n".join([*lines[:start], *rows, *lines[start:]]) + "\n"
+
+
 def main() -> int:
-    """Write all pages."""
+    """Write all pages, the index of the decisions, and the schemas of TOML files."""
     FOLDER.mkdir(exist_ok=True)
     made = pages()
     for old in FOLDER.glob("*.md"):
@@ -472,6 +490,7 @@ def main() -> int:
             old.unlink()
     for name, text in made.items():
         (FOLDER / name).write_text(text, encoding="utf-8")
+    (DECISIONS / "README.md").write_text(decisions_index(), encoding="utf-8")
     SCHEMAS.mkdir(exist_ok=True)
     for kind in KINDS:
         (SCHEMAS / f"{kind}.schema.json").write_text(schema_text(kind), encoding="utf-8")
