@@ -20,6 +20,7 @@ from azure.storage.blob._shared.base_client import TransportWrapper
 from loopback.contract import ROOT
 from loopback.control_plane import ControlPlane
 from loopback.storage import missing_program
+from measured_models import registry, served  # noqa: F401  # fixtures
 from toy_project import JOIN, MAKE, TOY, Outcome, ToyProject, forget_project
 
 from tfhub_blocks.commands.doctor import all_needs

@@ -14,6 +14,7 @@ from tfhub_blocks.records.base.errors import ERROR_PREFIX, BlocksError
 
 if TYPE_CHECKING:
     from tfhub_blocks.control.deployments.endpoint_budgets import EndpointCost
+    from tfhub_blocks.control.deployments.replayed_requests import ReplayedRequest
 
 _READ_ENDPOINTS = tuple(
     f"{kind}Endpoints/{it}" for kind in ("online", "batch") for it in ("read", "deployments/read")
@@ -53,6 +54,7 @@ NEEDS = (
     AzureNeeds(
         "deploy reap", (*_READ_ENDPOINTS, "onlineEndpoints/delete", "batchEndpoints/delete")
     ),
+    AzureNeeds("deploy online --requests", ("onlineEndpoints/score/action",)),
     AzureNeeds("deploy online --install-reap", _INSTALL_REAP),
     AzureNeeds("deploy reap --install", _INSTALL_REAP),
 )
@@ -92,6 +94,13 @@ def register(commands: Any) -> None:
         metavar="PERCENT",
         help="share of the endpoint's requests that this deployment answers (default: its present "
         "share, or 100 if no other deployment has any)",
+    )
+    online.add_argument(
+        "--requests",
+        type=Path,
+        metavar="FILE",
+        help="move the traffic in steps (mirrored, 5, 25, 100 %%), and check each with the requests"
+        " of FILE, one JSON object a line; go back if a check fails",
     )
     online.add_argument(
         "--runs-dir",
@@ -199,6 +208,12 @@ def _deploy_online(options: argparse.Namespace) -> int:
             "1 or more",
             "Pass --instances 1, or a larger number",
         )
+    replayed: tuple[ReplayedRequest, ...] = ()
+    if options.requests is not None:
+        from tfhub_blocks.control.deployments.replayed_requests import read_requests
+
+        least = profile.deployments.rollout.min_requests
+        replayed = read_requests(options.requests, least, where)
     warn_of_prices([profile])
 
     from tfhub_blocks.control.deployments.candidates import open_candidate
@@ -225,6 +240,7 @@ def _deploy_online(options: argparse.Namespace) -> int:
             size=choose_size(candidate, options.instance_type),
             instances=options.instances,
             traffic=options.traffic,
+            replayed=replayed,
         )
         print(f"{request.endpoint}: {candidate.label} until {end}, {candidate.runtime.name}")
         _print_cost(online_cost(connection, request, now))

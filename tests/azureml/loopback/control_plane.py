@@ -17,6 +17,7 @@ from loopback.registries import Registry
 from loopback.requests import Recorder, Request
 from loopback.resources import (
     GROUP,
+    REGION,
     WORKSPACE,
     Answer,
     Refusal,
@@ -29,7 +30,7 @@ from loopback.tracking import Tracking
 HOSTS = [
     "management.azure.com",
     *surroundings.PUBLIC_HOSTS,
-    f"*{surroundings.SCORING}",
+    f"*.{REGION}{surroundings.SCORING}",
     "*.api.azureml.ms",
     "*.experiments.azureml.net",
     "*.blob.core.windows.net",

@@ -35,6 +35,8 @@ class Request:
     content: bytes = field(default=b"", repr=False)
     status: int = 0
     fault: Fault | None = None
+    # The deployment that the header azureml-model-deployment names.
+    deployment: str = ""
 
     @property
     def api_version(self) -> str:

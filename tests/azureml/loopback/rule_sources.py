@@ -75,7 +75,9 @@ RULES: dict[str, Source] = {
     "_compute": Source("a size that cannot be had is refused", f"{_ML}/how-to-manage-quotas"),
     "_endpoint": Source("names of endpoints", f"{_ML}/reference-yaml-endpoint-online"),
     "_traffic": Source(
-        "traffic is 0 or 100 percent together", f"{_ML}/how-to-safely-rollout-online-endpoints"
+        "traffic is 0 or 100 percent together, and one deployment without any gets mirrored "
+        "requests, 50 percent at most",
+        f"{_ML}/how-to-safely-rollout-online-endpoints",
     ),
     "_online_deployment": Source(
         "a deployment has a model, code and a size, and its request takes three minutes at most",

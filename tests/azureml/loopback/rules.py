@@ -378,8 +378,11 @@ def _traffic(workspace: Workspace, endpoint: str, it: Mapping[str, Any]) -> Iter
     traffic = it.get("traffic") or {}
     if traffic and sum(traffic.values()) not in (0, 100):
         yield f"traffic: {traffic} is not 100 percent together"
+    mirror = {name: share for name, share in (it.get("mirrorTraffic") or {}).items() if share}
+    if len(mirror) > 1 or sum(mirror.values()) > 50 or any(traffic.get(name) for name in mirror):
+        yield f"mirrorTraffic: {mirror} is not one deployment without traffic, and 50 % at most"
     default = (it.get("defaults") or {}).get("deploymentName")
-    for name in {*traffic, *([default] if default else [])}:
+    for name in {*traffic, *mirror, *([default] if default else [])}:
         found = workspace.find(f"{endpoint}/deployments/{name}")
         if found is None or found["properties"].get("provisioningState") == "Failed":
             yield f"there is no deployment {name} that could take anything"

@@ -79,6 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         recorder = self.server.plane.recorder
         request = recorder.add(self.command, host, unquote(parts.path), query, len(body))
+        request.deployment = self.headers.get("azureml-model-deployment", "")
         request.content = b"" if request.is_storage else body
         if request.fault is Fault.LOST_REQUEST:
             self._drop()

@@ -7,7 +7,7 @@ Shapes are those of Microsoft's REST reference, by api-version: authorization 20
 import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +138,10 @@ class Surroundings:
     # What the command that runs has declared, below the workspace; None while none runs.
     declared: set[str] | None = None
     undeclared: list[str] = field(default_factory=list)
+    # What answers the requests of a deployment, by its name: status and JSON.
+    serving: dict[str, Callable[[bytes], tuple[int, Any]]] = field(default_factory=dict)
+    # The deployments that were asked, in their order; mirrored requests with a star.
+    served: list[str] = field(default_factory=list)
 
     def grant_all(self, *identities: str) -> None:
         """Give identities all roles that are known here."""
@@ -271,17 +275,43 @@ def public_answer(workspace: "Workspace", request: Request) -> Answer | None:
 
 
 def score(workspace: "Workspace", request: Request, body: bytes) -> Answer | None:
-    """The answer of an online endpoint, which is the number of its items: no model is loaded.
+    """The answer of an online endpoint: of what serves the deployment, else the number of items.
+
+    A request goes to the deployment of its header, else to one of those with traffic, by shares.
+    The mirrored share of the latter is sent to a second one, whose answer nobody gets.
 
     Raises:
-        Refusal: No deployment of the endpoint has traffic.
+        Refusal: No deployment of the endpoint has traffic, or that of the header is not there.
     """
     endpoint = workspace.find(f"onlineEndpoints/{request.host.removesuffix(SCORING).split('.')[0]}")
     if request.path != "/score" or endpoint is None:
         return None
-    if not any((endpoint["properties"].get("traffic") or {}).values()):
-        raise Refusal(404, "NotFound", "no deployment of the endpoint has traffic")
+    it, properties = workspace.surroundings, endpoint["properties"]
+    if named := request.deployment:
+        if workspace.find(f"onlineEndpoints/{endpoint['name']}/deployments/{named}") is None:
+            raise Refusal(404, "NotFound", f"the endpoint has no deployment {named}")
+    else:
+        named = _by_share(properties.get("traffic") or {}, len(it.served))
+        mirrored = _by_share(properties.get("mirrorTraffic") or {}, len(it.served))
+        if not named:
+            raise Refusal(404, "NotFound", "no deployment of the endpoint has traffic")
+        if mirrored in it.serving:
+            it.serving[mirrored](body)
+            it.served.append(f"{mirrored}*")
+    it.served.append(named)
+    if named in it.serving:
+        return Answer(*it.serving[named](body))
     return Answer(200, {"items": len(json.loads(body)["inputs"])})
+
+
+def _by_share(shares: Mapping[str, int], number: int) -> str:
+    """The deployment that gets a request of a number; empty if none of them does."""
+    place = number * 37 % 100
+    for name, share in sorted(shares.items()):
+        if place < share:
+            return name
+        place -= share
+    return ""
 
 
 def _meters(prices: Mapping[str, float], wanted: str) -> Any:

@@ -8,6 +8,7 @@ from tfhub_blocks.control.deployments.candidates import WHERE, DeploymentCandida
 from tfhub_blocks.control.deployments.end_dates import End
 from tfhub_blocks.control.deployments.endpoint_budgets import EndpointCost, check_cost
 from tfhub_blocks.control.deployments.endpoints import read_endpoints
+from tfhub_blocks.control.deployments.replayed_requests import ReplayedRequest
 from tfhub_blocks.control.jobs.submission import refuse_locks_only
 from tfhub_blocks.control.project.profiles import Profile
 from tfhub_blocks.control.workspace.azure_errors import told
@@ -28,7 +29,8 @@ class OnlineRequest:
     """A request to deploy a model on a number of machines behind an endpoint, until its end date.
 
     ``traffic`` is the deployment's share in percent. None means all traffic if no other deployment
-    has any, and otherwise no change.
+    has any, and otherwise no change. With ``replayed`` requests the traffic moves in checked steps
+    to the share, or to 100.
     """
 
     endpoint: str
@@ -38,6 +40,7 @@ class OnlineRequest:
     size: str
     instances: int
     traffic: int | None = None
+    replayed: tuple[ReplayedRequest, ...] = ()
 
     @property
     def deployment(self) -> str:

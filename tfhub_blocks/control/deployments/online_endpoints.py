@@ -21,6 +21,13 @@ from tfhub_blocks.control.deployments.endpoint_settings import OnlineSettings, o
 from tfhub_blocks.control.deployments.endpoints import WHAT_TAG
 from tfhub_blocks.control.deployments.ownership import check_ours, endpoint_tags, is_so
 from tfhub_blocks.control.deployments.reaping import delete_failed
+from tfhub_blocks.control.deployments.replayed_requests import asks_of
+from tfhub_blocks.control.deployments.rollouts import (
+    Rollout,
+    end_rollout,
+    find_rollout,
+    roll_out,
+)
 from tfhub_blocks.control.deployments.traffic import share_traffic
 from tfhub_blocks.control.environments.environment_catalog import find_environments
 from tfhub_blocks.control.project.assets import DIGEST_TAG, Asset, environment_asset
@@ -104,6 +111,7 @@ def deploy_online(
     operations = connection.client.online_endpoints
     found = find(WHERE, request.endpoint, operations.get, request.endpoint)
     check_ours(WHERE, request.endpoint, found, request.profile)
+    _check_share(request, found)
     with TemporaryDirectory() as scratch:
         prepared = _prepare(request, Path(scratch) / "scoring")
         assets = [prepared.environment]
@@ -113,7 +121,55 @@ def deploy_online(
         state = _bring_endpoint(connection, request, found)
         on_change(f"endpoint {request.endpoint}", state)
         _bring_deployment(connection, prepared, on_change)
-    _bring_traffic(connection, request, on_change)
+    rollout = _find_rollout(connection, request) if request.replayed else None
+    if rollout is None:
+        _bring_traffic(connection, request, on_change)
+        return
+    ask = asks_of(connection, request.endpoint, WHERE)
+    roll_out(connection, rollout, request.replayed, ask, on_change)
+
+
+def _check_share(request: OnlineRequest, found: Any) -> None:
+    """Check that production's traffic does not move to an unchecked deployment at once.
+
+    Raises:
+        BlocksError: The profile accepts only release locks, and no requests were passed.
+    """
+    now = {name: it for name, it in ((found.traffic if found else None) or {}).items() if it}
+    others = set(now) - {request.deployment}
+    is_more = (request.traffic or 0) > now.get(request.deployment, 0)
+    if request.profile.takes == "locks" and others and is_more and not request.replayed:
+        raise BlocksError(
+            WHERE,
+            "--traffic",
+            f"profile {request.profile.name} moves traffic from one deployment to another only in"
+            " checked steps",
+            "requests that both deployments answer",
+            "Pass a file of requests with --requests FILE",
+        )
+
+
+def _find_rollout(connection: Connection, request: OnlineRequest) -> Rollout | None:
+    target = 100 if request.traffic is None else request.traffic
+    if not target:
+        return None
+    wanted = Rollout(
+        endpoint=request.endpoint,
+        new=request.deployment,
+        target=target,
+        limits=request.profile.deployments.rollout,
+        budget_ms=request.candidate.runtime.budget.p99_ms,
+    )
+    operations = connection.client.online_endpoints
+    with told(WHERE, f"traffic of {request.endpoint}"):
+        endpoint = patiently(lambda: operations.get(request.endpoint), is_new=True)
+    rollout = find_rollout(endpoint, wanted)
+    if rollout is None or rollout.passed.share >= target:  # less traffic needs no check
+        return None
+    of_deployments = connection.client.online_deployments
+    what = f"deployment {rollout.before}"
+    there = find(WHERE, what, of_deployments.get, rollout.before, request.endpoint)
+    return rollout if there is not None else None
 
 
 def _prepare(request: OnlineRequest, folder: Path) -> _Prepared:
@@ -250,7 +306,9 @@ def _bring_traffic(
         endpoint = patiently(lambda: operations.get(request.endpoint), is_new=True)
         now = {name: share for name, share in (endpoint.traffic or {}).items() if share}
         wanted = share_traffic(now, request.deployment, request.traffic)
-        if wanted != now:
+        is_meant = request.traffic is not None or bool(request.replayed)
+        is_ended = is_meant and end_rollout(endpoint, request.deployment)
+        if wanted != now or is_ended:
             endpoint.traffic = wanted
             operations.begin_create_or_update(endpoint).result()
         return wanted

@@ -13,6 +13,7 @@ from string import Template
 from typing import Literal, get_args
 
 from tfhub_blocks.control.project.guardrails import Guardrails
+from tfhub_blocks.control.project.rollout_limits import RolloutLimits
 from tfhub_blocks.control.project.rule_exceptions import RuleException, Severity, faults
 from tfhub_blocks.control.repository.catalog import installed_folder
 from tfhub_blocks.control.repository.people import login_name
@@ -110,10 +111,12 @@ class Deployments:
 
     ``reap`` is the time at which Azure ML deletes endpoints past their end date, as five fields of
     cron in UTC. The step runs on the compute of role ``operations``, as that compute's identity.
+    ``rollout`` limits what a new deployment must keep to take over the traffic.
     """
 
     longest_days: int = 30
     reap: str | None = None
+    rollout: RolloutLimits = field(default=RolloutLimits())
 
 
 @dataclass(frozen=True)
@@ -336,6 +339,7 @@ def _faults(profile: Profile) -> Iterator[tuple[str, str, str]]:
     if profile.deployments.longest_days < 1:
         longest = profile.deployments.longest_days
         yield "deployments.longest_days", f"longest_days is {longest}", "at least 1"
+    yield from profile.deployments.rollout.faults()
     yield from profile.review.faults()
     if profile.takes == "locks":
         yield from _lock_faults(profile)
