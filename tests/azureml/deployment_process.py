@@ -4,11 +4,10 @@ It runs the deployment's own program, `init()` and `run()`, where Azure ML's ser
 model below ``AZUREML_MODEL_DIR``.
 """
 
+import http.client
 import json
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -68,18 +67,18 @@ class DeploymentProcess:
             line = self.process.stdout.readline()
             assert line, f"the program of {name} ended"
             words = line.split()
-        self.address = f"http://127.0.0.1:{words[1]}/score"
+        self.port = int(words[1])
 
     def __call__(self, body: bytes) -> tuple[int, Any]:
-        # Only loopback is asked, whatever proxies the test sets.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
-            with opener.open(urllib.request.Request(self.address, body), timeout=60) as answer:
-                return 200, json.load(answer)
-        except urllib.error.HTTPError as error:
-            return error.code, json.load(error)
-        except urllib.error.URLError:
+            connection.request("POST", "/score", body)
+            answer = connection.getresponse()
+            return answer.status, json.load(answer)
+        except OSError:
             return 502, {"error": "the process is gone"}
+        finally:
+            connection.close()
 
     def kill(self) -> None:
         self.process.kill()

@@ -163,9 +163,10 @@ def test_kill_leaves_the_share_in_progress_which_a_repeated_call_checks(rolled, 
         return rollouts_compare(found, pairs)
 
     rollouts_compare = rollouts.compare
-    with monkeypatch.context() as patched, pytest.raises(Killed):
+    with monkeypatch.context() as patched:
         patched.setattr(rollouts, "compare", end)
-        rolled()
+        with pytest.raises(Killed):
+            rolled()
     assert rolled.shares() == {"old": 75, "new": 25}
     rolled.new.labels = ("dog", "cat")
     assert rolled().status == 2  # the step in progress was not taken for one that passed
