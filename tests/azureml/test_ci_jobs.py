@@ -3,26 +3,26 @@
 import json
 import re
 import subprocess
+from contextlib import contextmanager
 
 import pytest
 from ci_project import write_ci_project
 from entra import Entra
 from github_api import TOKEN, GitHubApi
 from loopback.resources import GROUP, WORKSPACE
-from release_project import commit, git
+from release_project import STRICT, commit, git
+from test_promote_from import ADA, elsewhere, working  # noqa: F401  # fixtures
 from workflow_runner import Runner, make_remote
+
+from tfhub_blocks.records.formats.promotions import read_promotion
+from tfhub_blocks.records.formats.releases import LockedEvidence, ReleaseLock, write_lock
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def hosted(project, azure, tmp_path):
+@contextmanager
+def runner_of(project, azure, tmp_path):
     """A runner whose jobs sign in as jobs of GitHub do: no managed identity is there."""
-    project.main("publish", "make", "join", "--data", "words=src")
-    version = project.words.rpartition(":")[2]
-    write_ci_project(project, version)
-    project.publish()
-    project.furnish(run=False)
     github = GitHubApi()
     entra = Entra(azure.identity, azure.certificates, github.subject)
     variables = azure.environment()
@@ -46,6 +46,18 @@ def hosted(project, azure, tmp_path):
     for server in (github, entra):
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture
+def hosted(project, azure, tmp_path):
+    """A runner of the toy project, whose steps are published."""
+    project.main("publish", "make", "join", "--data", "words=src")
+    version = project.words.rpartition(":")[2]
+    write_ci_project(project, version)
+    project.publish()
+    project.furnish(run=False)
+    with runner_of(project, azure, tmp_path) as runner:
+        yield runner
 
 
 def main_of(project):
@@ -103,6 +115,50 @@ def test_release_waits_for_a_reviewer_in_whose_name_it_promotes(hosted, project)
     email = git_config(done.folder, "user.email")
     assert email == "12+ada@users.noreply.github.com"
     assert re.search(r"error: .*toy", done.logs["Promote"])
+
+
+def test_release_promotes_a_model_of_the_workspace_and_keeps_its_provenance(
+    working,  # noqa: F811
+    azure,
+    tmp_path,
+):
+    """A model that a job registered: ada made it, bob approves the run, a registry gets it."""
+    working.submit(ADA, strength="9")
+    working.write(
+        "pipelines/profiles/production.toml", f'{STRICT}[promotion]\nregistry = "shared"\n'
+    )
+    settings = 'format_version = 1\nexperiment = "research"\ninstall = ["tfhub-blocks --version"]\n'
+    working.write("pipelines/ci.toml", settings)
+    working.write(".gitignore", ".runs/\n__pycache__/\nconfig.json\nrecords/\n")
+    assert working.main("ci", "write", "github", anew=False).status == 0
+    git(working, "init", "-q", "-b", "main")
+    head = commit(working, "base")
+    working.submit(ADA, strength="9")
+    # The lock that names the model, after its review.
+    tags = working.registered()["tags"]
+    digests = [tags[f"tfhub_blocks.{name}_digest"] for name in ("model", "evidence")]
+    said = {"owner": "us", "commit": head, "evidence": LockedEvidence(*digests, True)}
+    lock = ReleaseLock(name="one", pipeline="toy_model", profile="research", **said).sealed()
+    write_lock(lock, working.folder / "pipelines/releases/one.lock.toml")
+    commit(working, "releases: lock one")
+    contexts = {"inputs.model": "toy:1", "inputs.reason": "It holds: $(id) `id`"}
+    with runner_of(working, azure, tmp_path) as runner:
+        # Who made the model may not be the one who lets it pass.
+        for name, number in (("ada", 11), ("bob", 12)):
+            user = {"login": name, "id": number}
+            runner.github.approvals = [{"state": "approved", "user": user}]
+            done = runner.run("tfhub-blocks-release", "promote", main_of(working), contexts)
+            assert done.failed == (name == "ada"), done.logs
+            assert bool(working.models()) == (name == "bob")
+            # The log names the condition that is not met.
+            assert ("other than ada" in done.logs["Promote"]) == (name == "ada")
+    assert "actions/attest" in runner.used
+    [path] = (runner.scratch / "artifacts" / "records").glob("model.promotion-*.json")
+    decision = read_promotion(path, "")
+    assert decision.release == "one"
+    assert decision.reason == "It holds: $(id) `id`"
+    assert "12+bob@users.noreply.github.com" in decision.promoters
+    assert ADA in decision.authors
 
 
 def git_config(folder, key):

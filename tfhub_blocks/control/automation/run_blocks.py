@@ -160,13 +160,17 @@ tfhub-blocks ci propose "$(git branch --show-current)" --into {branch} \\
 
 
 def promote(project: CiProject) -> str:
-    """Return the script that promotes a model in the name of who approved this run."""
+    """Return the script that promotes a model in the name of who approved this run.
+
+    A refusal is printed: each condition with its problems.
+    """
     settings = project.settings
     return f"""git config user.name "$(tfhub-blocks ci reviewer --name)"
 git config user.email "$(tfhub-blocks ci reviewer)"
 tfhub-blocks promote "$MODEL" --from {settings.experiment} --to {settings.production} \\
   --from-config "$TEMPORARY/source.json" --workspace-config "$TEMPORARY/config.json" \\
-  --reason "$REASON" --json > "$TEMPORARY/promotion.json"
+  --reason "$REASON" --json > "$TEMPORARY/promotion.json" \\
+  || {{ cat "$TEMPORARY/promotion.json"; exit 1; }}
 mkdir -p {RECORDS}
 cp "$TEMPORARY/promotion.json" {RECORDS}/promotion.json
 python -c 'import json, shutil, sys
