@@ -90,6 +90,18 @@ def _publish(indent: int, folder: str) -> str:
     return "".join(f"{' ' * indent}{line}\n" for line in lines)
 
 
+def _deployment(environment: str, minutes: int) -> str:
+    """Return the head of a job that runs in an environment, up to the name of the workspace."""
+    return f"""\
+    timeoutInMinutes: "{minutes}"
+    environment: {environment}
+{_POOL}    strategy:
+      runOnce:
+        deploy:
+          steps:
+{_checkout(12)}{_step(12, "Name the workspace", "workspace", **_TEMPORARY)}"""
+
+
 PULL_REQUEST = f"""\
 # Azure Repos starts this pipeline by a branch policy: build validation of <<branch>>.
 trigger: none
@@ -147,13 +159,7 @@ pr: none
 jobs:
   - deployment: publish
     displayName: Publish and start experiments
-    timeoutInMinutes: "60"
-    environment: {EXPERIMENT}
-{_POOL}    strategy:
-      runOnce:
-        deploy:
-          steps:
-{_checkout(12)}{_step(12, "Name the workspace", "workspace", **_TEMPORARY)}\
+{_deployment(EXPERIMENT, 60)}\
 {_azure_step(12, "Publish", "publish", **_TEMPORARY)}<<experiments>>
 """
 _EXPERIMENTS = _azure_step(12, "Start experiments", "submissions", **_TEMPORARY)
@@ -169,13 +175,7 @@ parameters:
 jobs:
   - deployment: lock
     displayName: Write and propose the lock
-    timeoutInMinutes: "60"
-    environment: {EXPERIMENT}
-{_POOL}    strategy:
-      runOnce:
-        deploy:
-          steps:
-{_checkout(12)}{_step(12, "Name the workspace", "workspace", **_TEMPORARY)}\
+{_deployment(EXPERIMENT, 60)}\
 {
     _azure_step(
         12,
@@ -201,13 +201,7 @@ jobs:
   # The approvers of this environment are the second person: the job waits until one approves.
   - deployment: promote
     displayName: Promote
-    timeoutInMinutes: "120"
-    environment: {PRODUCTION}
-{_POOL}    strategy:
-      runOnce:
-        deploy:
-          steps:
-{_checkout(12)}{_step(12, "Name the workspace", "workspace", **_TEMPORARY)}\
+{_deployment(PRODUCTION, 120)}\
 {
     _azure_step(
         12,
@@ -233,13 +227,7 @@ schedules:
 jobs:
   - deployment: night
     displayName: Keep the workspace in order
-    timeoutInMinutes: "120"
-    environment: {NIGHT}
-{_POOL}    strategy:
-      runOnce:
-        deploy:
-          steps:
-{_checkout(12)}{_step(12, "Name the workspace", "workspace", **_TEMPORARY)}\
+{_deployment(NIGHT, 120)}\
 {_azure_step(12, "Apply schedules and end endpoints", "night", **_TEMPORARY)}\
 {_publish(12, "records")}
   - job: records

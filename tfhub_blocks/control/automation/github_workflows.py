@@ -71,6 +71,19 @@ _OF_RUN = """\
           github-token: ${{ github.token }}
 """
 
+# A job that pushes a branch and proposes it: minutes, the branch, and its content.
+_PROPOSING = """\
+    runs-on: ubuntu-latest
+    timeout-minutes: {0}
+    permissions:
+      contents: write # to push the branch {1}
+      pull-requests: write # to propose {2} for review
+    defaults:
+      run:
+        shell: bash
+    steps:
+"""
+
 PULL_REQUEST = f"""\
 name: tfhub-blocks pull request
 
@@ -326,15 +339,7 @@ jobs:
   propose:
     name: Propose the lock
     needs: lock
-    runs-on: ubuntu-latest
-    timeout-minutes: 10
-    permissions:
-      contents: write # to push the branch of the lock
-      pull-requests: write # to propose it for review
-    defaults:
-      run:
-        shell: bash
-    steps:
+{_PROPOSING.format("10", "of the lock", "it")}\
 {_BEGIN}{_PYTHON}{_DOWNLOAD.format("records")}      - name: Propose the lock
         run: |
           <<push_lock>>
@@ -439,15 +444,7 @@ jobs:
 {_UPLOAD.format("records", 14)}
   prices:
     name: Refresh prices
-    runs-on: ubuntu-latest
-    timeout-minutes: 15
-    permissions:
-      contents: write # to push the branch with the prices
-      pull-requests: write # to propose them for review
-    defaults:
-      run:
-        shell: bash
-    steps:
+{_PROPOSING.format("15", "with the prices", "them")}\
 {_BEGIN}{_PYTHON}      - name: Refresh the prices
         run: |
           <<prices>>
