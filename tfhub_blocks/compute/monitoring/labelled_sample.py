@@ -88,8 +88,9 @@ def measure_accuracy(
 
     The value is the difference estimator: the mean confidence of all items, corrected by the
     weighted errors of the confidence on labelled items. The value is unbiased for any calibration.
-    The interval is exact for a plain sample of a smaller size (``_interval``), so the interval
-    covers the accuracy also if the confident answers are wrong, or all labels agree.
+    The interval is that of a plain sample of a smaller size (``_interval``), which is exact if all
+    chances are equal. Simulations show that it also covers the accuracy if the confident answers
+    are wrong, or all labels agree.
 
     Args:
         probabilities: The probabilities of all current items, [m, classes].
