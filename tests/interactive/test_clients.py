@@ -1,13 +1,24 @@
 """Pipelines from Python: the three lines, what a job and its outputs answer, and its mistakes."""
 
+import shutil
 import threading
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import tfhub_blocks
 from tfhub_blocks import BlocksError
+from tfhub_blocks.control.project.run_records import held_run
+from tfhub_blocks.control.project.step_graph import told_inputs
+from tfhub_blocks.interactive.output_values import OutputValue
+from tfhub_blocks.records.base.folders import begin_folder, finish_folder
+from tfhub_blocks.records.base.lineage import Provenance
+
+PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 
 
 @pytest.fixture
@@ -139,6 +150,135 @@ def test_notebook_is_executed(letters):
     pages = [it.data.get("text/html", "") for it in outputs]
     assert any("<svg" in page and "Completed" in page for page in pages)
     assert any("features" in page and "<table" in page for page in pages)
+
+
+def test_inputs_and_graph_are_those_of_the_command_line(letters, tmp_path):
+    from tfhub_blocks.control.project.profiles import load_profile
+    from tfhub_blocks.control.project.run_requests import prepare_job
+    from tfhub_blocks.interactive.called_pipelines import read_call
+    from tfhub_blocks.pipelines import transfer_learning
+
+    source, encoder = "texts", str(tmp_path)  # an unpinned encoder
+    profile = load_profile("local")
+    name, graph, given = read_call(transfer_learning(source=source, encoder=encoder), profile)
+    words = [f"source={source}", f"encoder={encoder}"]
+    _, same_graph, same_given = prepare_job(name, words, profile)
+    assert given == same_given
+    assert given["unpinned"] == "accept"
+    assert graph.outputs == same_graph.outputs
+    assert told(graph) == told(same_graph)
+
+
+def told(graph):
+    return {
+        name: (node.component, node.command, node.environment, told_inputs(node))
+        for name, node in graph.nodes.items()
+    }
+
+
+def test_profile_precedes_a_default_and_a_call_precedes_the_profile(letters, monkeypatch):
+    from tfhub_blocks.control.project.profiles import load_profile
+    from tfhub_blocks.interactive.called_pipelines import read_call
+
+    profile = replace(load_profile("local"), inputs={"scale": 7.0, "model_name": "birds"})
+    assert read_call(letters(source="texts"), profile)[2]["scale"] == 7.0
+    from tfhub_blocks.pipelines import transfer_learning
+
+    words = {"source": "texts", "encoder": "texts", "owner": "me"}
+    assert read_call(transfer_learning(**words), profile)[2]["model_name"] == "birds"
+    called = transfer_learning(**words, model_name="transfer-learning")
+    assert read_call(called, profile)[2]["model_name"] == "transfer-learning"
+
+
+def test_job_is_passed_once(letters):
+    client, call = tfhub_blocks.LocalClient(), letters(source="texts")
+    client.jobs.create_or_update(call).wait()
+    with pytest.raises(
+        BlocksError, match=r"before\. Call the pipeline again: create_or_update\(lett"
+    ):
+        client.jobs.create_or_update(call)
+
+
+def test_run_of_another_process_is_read_as_it_is(job, monkeypatch):
+    client = tfhub_blocks.LocalClient()
+    folder = Path(".runs/runs") / "letters-elsewhere"
+    shutil.copytree(Path(".runs/runs") / job.name, folder, symlinks=True)
+    record = replace(job.record, run=folder.name, folder=str(folder.absolute()), status="Running")
+    record.write()
+    with held_run(folder):
+        other = client.jobs.get(folder.name)
+        assert other.status == "Running"
+        with pytest.raises(BlocksError, match="letters-elsewhere belongs to another process"):
+            other.cancel()
+        replace(record, status="Completed").write()
+        assert other.wait().status == "Completed"
+        record.write()
+        other = client.jobs.get(folder.name)
+    assert other.status == "Interrupted"
+    with pytest.raises(BlocksError, match="ended when its process was killed"):
+        other.wait()
+    shutil.rmtree(folder)
+
+
+def test_hostile_report_shows_its_pictures_and_nothing_else(job, tmp_path):
+    from tfhub_blocks.interactive.job_page import job_page
+
+    (tmp_path / "report.html").write_text(
+        '<img src="data:image/png;base64,AAAA" onerror="alert(1)"><svg onload="alert(2)"></svg>'
+        '<img src="data:image/svg+xml,<svg onload=alert(3)>"><script>alert(4)</script>'
+        '<img alt="&quot; onerror=alert(5)" src="data:image/png;base64,BBBB">'
+    )
+    page = job_page(replace(job.record, outputs={"report": str(tmp_path)}))
+    assert all(f'src="data:image/png;base64,{it}"' in page for it in ("AAAA", "BBBB"))
+    assert page.count("<img") == 2
+    assert "alert" not in page
+
+
+def test_changed_files_of_outputs_are_found(letters):
+    client = tfhub_blocks.LocalClient()
+    job = client.jobs.create_or_update(letters(source="texts", scale=8.0)).wait()
+    sources = job.outputs["snapshot"].path / "sources.parquet"
+    content = sources.read_bytes()
+    sources.unlink()  # the file in the store stays as it is
+    sources.write_bytes(content[:-1] + b"?")
+    with pytest.raises(BlocksError, match=r"sources\.parquet has sha256"):
+        job.outputs["snapshot"].to_pandas()
+
+
+def test_predictions_are_a_table(job, tmp_path):
+    folder, record = tmp_path / "predictions", job.record
+    write_predictions(folder, [])
+    output = OutputValue("predictions", folder, record)
+    assert len(output.to_pandas()) == 0
+    assert "path" in output.to_pandas()
+    shard = next((folder / "shards").iterdir())
+    shard.write_bytes(shard.read_bytes() + b"?")
+    with pytest.raises(BlocksError, match=r"00000\.parquet has sha256"):
+        output.to_pandas()
+
+
+def write_predictions(folder, rows):
+    from tfhub_blocks.records.formats import predictions
+
+    partial = begin_folder(folder, PROVENANCE)
+    schema = predictions.predictions_schema(None)
+    with predictions.PredictionWriter(partial, schema, {}) as writer:
+        writer.write(pa.Table.from_pylist(rows, schema))
+    manifest = predictions.PredictionManifest(
+        rows=len(rows),
+        scored=0,
+        unreadable=0,
+        labels=("a",),
+        top_k=None,
+        model_digest="0" * 64,
+        model_version="m:1",
+        modality="text",
+        engine="own",
+        precision="float32",
+        shards=tuple(writer.names),
+    )
+    manifest.write(partial)
+    finish_folder(folder, "predictions", predictions.FORMAT, PROVENANCE)
 
 
 def test_wrong_objects_and_names_are_refused(letters):

@@ -1,4 +1,4 @@
-"""``submit``, ``status``, ``logs``, ``cancel``, ``download`` and ``compare``: jobs on Azure ML."""
+"""``submit``, ``status``, ``logs``, ``cancel`` and ``download``: jobs on Azure ML."""
 
 import argparse
 import json
@@ -49,7 +49,6 @@ NEEDS = (
     AzureNeeds("logs", (*_LOOK, "datastores/read"), blobs="read"),
     AzureNeeds("cancel", ("read", "jobs/read", "jobs/cancel/action")),
     AzureNeeds("download", _FETCH, blobs="read"),
-    AzureNeeds("compare", _FETCH, blobs="read"),
 )
 
 
@@ -86,7 +85,7 @@ def register(commands: Any) -> None:
     status.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     status.set_defaults(command=_status)
 
-    logs = commands.add_parser("logs", help="Print the logs of a job's steps.")
+    logs = commands.add_parser("logs", help="Print the logs of the steps of a job or a local run.")
     logs.set_defaults(command=_logs)
 
     cancel = commands.add_parser("cancel", help="Cancel a job.")
@@ -109,14 +108,7 @@ def register(commands: Any) -> None:
     )
     download.set_defaults(command=_download)
 
-    compare = commands.add_parser(
-        "compare",
-        help="Compare a job with a local run.",
-        description="List the inputs that differ, each output by its digest, and each metric; the "
-        "local value comes first. The exit status is 1 if a metric differs.",
-    )
-    compare.set_defaults(command=_compare)
-    for parser in (status, logs, cancel, download, compare):
+    for parser in (status, logs, cancel, download):
         parser.add_argument("job", metavar="JOB", help="name of the job, as submit printed it")
     logs.add_argument(
         "steps",
@@ -124,8 +116,7 @@ def register(commands: Any) -> None:
         nargs="*",
         help="step whose log to print (default: every step that has started)",
     )
-    compare.add_argument("run", metavar="RUN", help="name of a run in .runs/runs")
-    for parser in (submit, status, logs, cancel, download, compare):
+    for parser in (submit, status, logs, cancel, download):
         add_workspace(parser)
 
 
@@ -255,9 +246,35 @@ def _show_job(job: "Job", record: "RunRecord", as_json: bool) -> int:
 
 
 def _logs(options: argparse.Namespace) -> int:
+    if is_local_run(options.job):
+        return _local_logs(options)
     for step, text in _job(options).logs(options.steps):
         for line in text.splitlines():
             print(f"{step:<14} {line}")
+    return DONE
+
+
+def _local_logs(options: argparse.Namespace) -> int:
+    """Print the logs of a local run's steps, without secrets. A reused step has no log."""
+    from tfhub_blocks.control.project.run_records import RECORD_NAME, read_run
+    from tfhub_blocks.records.base.redaction import redacted
+
+    steps = read_run(_RUNS_DIR / "runs" / options.job / RECORD_NAME).steps
+    for name in options.steps:
+        if name not in steps:
+            raise BlocksError(
+                "logs",
+                name,
+                f"run {options.job} has no step {name!r}",
+                "one of " + ", ".join(steps),
+                nearest(name, steps) or f"Run `tfhub-blocks show {options.job}`",
+            )
+    for name in options.steps or steps:
+        path = Path(steps[name].log) if steps[name].log else None
+        if path is None or not path.is_file():
+            continue
+        for line in redacted(path.read_text(encoding="utf-8", errors="replace")).splitlines():
+            print(f"{name:<14} {line}")
     return DONE
 
 
@@ -282,15 +299,6 @@ def _download(options: argparse.Namespace) -> int:
     for name in options.outputs or known:
         print(job.download(name, known[name], folder))
     return DONE
-
-
-def _compare(options: argparse.Namespace) -> int:
-    from tfhub_blocks.control.jobs.job_comparison import compare
-
-    rows = compare(_job(options), _downloads(options.job), _RUNS_DIR / "runs" / options.run)
-    for row in rows:
-        print(row)
-    return FAILED if any(row.kind == "metric" and not row.is_same for row in rows) else DONE
 
 
 def _downloads(job: str) -> Path:

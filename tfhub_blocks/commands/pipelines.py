@@ -174,9 +174,23 @@ class _HelpWithInputs(argparse.Action):
 
 
 def _show(options: argparse.Namespace) -> int:
-    from tfhub_blocks.control.repository.catalog import find_pipeline_or_step, pipeline_files
+    from tfhub_blocks.control.repository.catalog import (
+        component_files,
+        find_pipeline_or_step,
+        pipeline_files,
+    )
 
-    if is_local_run(options.name):
+    kinds = {
+        "pipeline": options.name in pipeline_files(),
+        "step": options.name in component_files(),
+        "run": is_local_run(options.name),
+    }
+    found = [kind for kind, exists in kinds.items() if exists]
+    if len(found) > 1:
+        print(
+            f"{options.name} is a {' and a '.join(found)}: this is the {found[0]}", file=sys.stderr
+        )
+    if found == ["run"]:
         return show_run(options.name)
     find_pipeline_or_step(options.name)
     if options.name not in pipeline_files():

@@ -11,8 +11,9 @@ from tfhub_blocks.records.base.templates import render
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _EDGE = 168, 50, 28, 34, 8
 _SHOWN = 22
-# A plot of a report: a drawing, or a picture that the page contains.
-_PLOT = re.compile(r'<svg\b.*?</svg>|<img\b[^>]*src="data:image/[^>]*>', re.S)
+# The address of a picture that the page of a report contains. The page itself may be hostile, so
+# that nothing else of it is taken.
+_PLOT = re.compile(r'<img\b[^>]*?\bsrc="(data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+)"')
 _MOST_PLOTS = 8
 
 
@@ -88,7 +89,7 @@ def _lines(record: RunRecord, boxes: dict[str, Box]) -> Iterator[tuple[int, int,
 
 
 def _plots(record: RunRecord) -> Iterator[str]:
-    """Yield the plots of the reports among a run's outputs."""
+    """Yield the addresses of the plots in the reports among a run's outputs."""
     if record.status != COMPLETED:
         return
     count = 0
@@ -97,6 +98,6 @@ def _plots(record: RunRecord) -> Iterator[str]:
         if not page.is_file():
             continue
         for plot in _PLOT.findall(page.read_text(encoding="utf-8", errors="replace")):
-            if count < _MOST_PLOTS and "<script" not in plot and " on" not in plot[:200]:
+            if count < _MOST_PLOTS:
                 count += 1
                 yield plot

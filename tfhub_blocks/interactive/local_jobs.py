@@ -12,7 +12,14 @@ from tfhub_blocks.control.local.local_engine import LocalEngine
 from tfhub_blocks.control.project.interrupted_runs import settle_run
 from tfhub_blocks.control.project.profiles import Profile
 from tfhub_blocks.control.project.reuse_reasons import reuse_reasons
-from tfhub_blocks.control.project.run_records import FINAL, RunRecord, past_runs
+from tfhub_blocks.control.project.run_records import (
+    CANCELED,
+    COMPLETED,
+    FINAL,
+    INTERRUPTED,
+    RunRecord,
+    past_runs,
+)
 from tfhub_blocks.control.project.step_graph import Graph
 from tfhub_blocks.interactive.called_pipelines import read_call
 from tfhub_blocks.interactive.job_views import Explanation, StepView, show_progress
@@ -20,25 +27,33 @@ from tfhub_blocks.interactive.output_values import OutputValue
 from tfhub_blocks.records.base.errors import BlocksError
 
 _POLL_S = 0.2
+_ENDINGS = {CANCELED: "was canceled", INTERRUPTED: "ended when its process was killed"}
 
 
 class LocalJob:
-    """A run on this machine; it goes on in the background.
+    """A run on this machine; it goes on in the background, or in another process.
 
     The attributes show the state at the moment when they are read.
     """
 
     def __init__(self, record: RunRecord, runs_dir: Path) -> None:
-        self.record = record
+        self._record = record
         self._runs_dir = runs_dir
         self._thread: threading.Thread | None = None
         self._canceled = threading.Event()
         self._error: BaseException | None = None
 
     @property
+    def record(self) -> RunRecord:
+        """The state of the run at this moment; a run of another process is read from its folder."""
+        if self._thread is None and self._record.status not in FINAL:
+            self._record = settle_run(self._runs_dir, self._runs_dir / "runs" / self.name)
+        return self._record
+
+    @property
     def name(self) -> str:
         """The name of the run."""
-        return self.record.run
+        return self._record.run
 
     @property
     def status(self) -> str:
@@ -72,15 +87,22 @@ class LocalJob:
         Raises:
             BlocksError: A step failed, or the run was canceled.
         """
-        if self._thread is not None:
-            try:
+        try:
+            if self._thread is not None or not self._has_ended():
                 show_progress(self, self._has_ended, _POLL_S)
-                self._thread.join()
-            except KeyboardInterrupt:
-                self.cancel()
-                self._thread.join()
+        except KeyboardInterrupt:
+            if self._thread is None:  # the run goes on in its own process
+                raise
+            self.cancel()
+        if self._thread is not None:
+            self._thread.join()
         if self._error is not None:
             raise self._error
+        self._refuse_unfinished()
+        return self
+
+    def _refuse_unfinished(self) -> None:
+        """Raise the error of a run that ended without its outputs."""
         failed = [(name, it) for name, it in self.record.steps.items() if it.error]
         if failed:
             name, step = failed[0]
@@ -91,18 +113,29 @@ class LocalJob:
                 "",
                 f"Read the log with job.steps[{name!r}].log, and run the pipeline again",
             )
-        if self.status in FINAL - {"Completed"}:
+        if self.status != COMPLETED:
             raise BlocksError(
                 self.name,
                 self.status,
-                f"run {self.name} was canceled",
+                f"run {self.name} {_ENDINGS.get(self.status, 'failed')}",
                 "",
                 "Create the job again; it continues from the finished steps",
             )
-        return self
 
     def cancel(self) -> None:
-        """End the run: running steps are stopped, and no step starts."""
+        """End the run: running steps are stopped, and no step starts.
+
+        Raises:
+            BlocksError: The run goes on in another process.
+        """
+        if self._thread is None and not self._has_ended():
+            raise BlocksError(
+                "cancel",
+                self.name,
+                f"run {self.name} belongs to another process",
+                "a run that this process started",
+                "Press Ctrl-C in the terminal or notebook that started it",
+            )
         self._canceled.set()
 
     def explain(self) -> Explanation:
@@ -124,7 +157,9 @@ class LocalJob:
         return job_page(self.record)
 
     def _has_ended(self) -> bool:
-        return self._thread is None or not self._thread.is_alive()
+        if self._thread is None:
+            return self.record.status in FINAL
+        return not self._thread.is_alive()
 
     def _start(self, engine: LocalEngine, graph: Graph, stack: ExitStack) -> None:
         engine.canceled = self._canceled
@@ -132,7 +167,7 @@ class LocalJob:
         def run() -> None:
             with stack:
                 try:
-                    engine.finished(graph, self.record)
+                    engine.finished(graph, self._record)
                 except BaseException as error:
                     self._error = error
 

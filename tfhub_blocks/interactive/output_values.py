@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _REPORT_NAME = "report.html"
-_SOURCES_NAME = "sources.parquet"
 
 
 @dataclass(frozen=True)
@@ -69,10 +68,9 @@ class OutputValue:
             index = snapshots.open_snapshot(self.path, self.name).index().to_pandas()
             return self._with_paths(index, self.path)
         if kind == predictions.FORMAT.kind:
-            return pd.concat(
-                [pd.read_parquet(it) for it in sorted((self.path / "shards").glob("*.parquet"))],
-                ignore_index=True,
-            )
+            files = predictions.open_predictions(self.path, self.name).files()
+            # A folder without rows has one empty shard, so that the columns are known.
+            return pd.concat([pd.read_parquet(it) for it in files], ignore_index=True)
         if self.path.is_file() and self.path.suffix in (".parquet", ".csv"):
             reader = pd.read_csv if self.path.suffix == ".csv" else pd.read_parquet
             return reader(self.path)
@@ -90,6 +88,8 @@ class OutputValue:
             raise self._unfit("to_numpy", "no features", "Call .to_pandas()")
         read = features.open_features(self.path, self.name)
         rows = [features.vectors_of(it.column("vector")) for it in read.batches(["vector"])]
+        if not rows:
+            return np.empty((0, read.manifest.dimension), np.float32)
         return np.concatenate(rows).astype(np.float32)
 
     def load(self) -> Any:
@@ -115,8 +115,9 @@ class OutputValue:
         import pandas as pd
 
         paths: dict[str, str] = {}
-        if snapshot is not None and (snapshot / _SOURCES_NAME).is_file():
-            sources = pd.read_parquet(snapshot / _SOURCES_NAME).sort_values("path")
+        folder = snapshots.open_snapshot(snapshot, self.name).folder if snapshot else None
+        if folder is not None and snapshots.SOURCES_NAME in folder.lineage.files:
+            sources = pd.read_parquet(folder.file(snapshots.SOURCES_NAME)).sort_values("path")
             paths = dict(sources.drop_duplicates("id")[["id", "path"]].itertuples(index=False))
         table.insert(1, "path", [paths.get(item, "") for item in table["id"]])
         return table

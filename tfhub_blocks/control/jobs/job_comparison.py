@@ -1,24 +1,19 @@
-"""A job's outputs: tagged with their digests, and compared with those of a local run."""
+"""A job's outputs: tagged with their digests, and as one side of a comparison."""
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from tfhub_blocks.control.jobs.submitted_jobs import Job
-from tfhub_blocks.control.project.assets import DIGEST_TAG, VERSION_DIGITS
+from tfhub_blocks.control.project.assets import DIGEST_TAG
 from tfhub_blocks.control.project.output_store import content_digest
+from tfhub_blocks.control.project.run_comparison import ComparedRun
 from tfhub_blocks.control.project.run_records import METRICS_NAME, read_metrics
 from tfhub_blocks.control.project.run_requests import pipeline_ports
 from tfhub_blocks.control.project.step_graph import unquoted_text
 from tfhub_blocks.control.repository.catalog import MODEL_TYPES
 from tfhub_blocks.control.workspace.azure_errors import told
 from tfhub_blocks.control.workspace.owners import owner_of
-from tfhub_blocks.records.base.errors import BlocksError, nearest
-
-ABSENT = "-"
 
 
 def tag_outputs(job: Job) -> None:
@@ -60,83 +55,30 @@ def _registered(operations: Any, output: Any) -> Any:
     return next(found, None)
 
 
-@dataclass(frozen=True)
-class ComparedOutput:
-    """A value of a local run next to the job's; ``-`` where one of the two has none."""
-
-    kind: str
-    name: str
-    here: str
-    there: str
-
-    @property
-    def is_same(self) -> bool:
-        """True if the run and the job have the same value."""
-        return self.here == self.there
-
-    def __str__(self) -> str:
-        """Return the comparison as a line of a table."""
-        verdict = "same" if self.is_same else "differs"
-        return f"{verdict:<8} {self.kind:<8} {self.name:<30} {self.here:<14} {self.there}"
-
-
-def compare(job: Job, downloads: Path, run_folder: Path) -> list[ComparedOutput]:
-    """Return the inputs that differ, each output by the digest of its content, and each metric.
+def compared_job(job: Job, downloads: Path) -> ComparedRun:
+    """Return a job for a comparison, with its outputs in a local folder.
 
     Args:
         job: The job, which has ended.
         downloads: The folder for its outputs.
-        run_folder: The run's folder, which contains ``run.json``.
 
     Raises:
-        BlocksError: The run does not exist, or the job's outputs cannot be downloaded.
+        BlocksError: The job's outputs cannot be downloaded.
     """
-    record = _read_run(run_folder)
-    there = {name: job.download(name, kind, downloads) for name, kind in job.outputs().items()}
-    here = {name: Path(path) for name, path in record["outputs"].items()}
-    measured: dict[str, float] = {}
-    for path in there.values():
-        measured |= read_metrics(path / METRICS_NAME)
+    outputs = {name: job.download(name, kind, downloads) for name, kind in job.outputs().items()}
+    metrics: dict[str, float] = {}
+    for path in outputs.values():
+        metrics |= read_metrics(path / METRICS_NAME)
     with told("compare", job.name):
         inputs = job.connection.client.jobs.get(job.name).inputs
     given = {name: _input_text(value) for name, value in (inputs or {}).items()}
-    defaults = {
-        name: str(port.default)
-        for name, port in pipeline_ports(record["pipeline"]).items()
-        if port.default is not None
-    }
-    return [
-        *(r for r in _rows("input", defaults | record["inputs"], given) if not r.is_same),
-        *_rows("output", _digests(here), _digests(there)),
-        *_rows("metric", _texts(record["metrics"]), _texts(measured)),
-    ]
+    return ComparedRun(job.name, given, outputs, metrics)
 
 
-def _read_run(folder: Path) -> dict[str, Any]:
-    if not (folder / "run.json").is_file():
-        known = [path.parent.name for path in folder.parent.glob("*/run.json")]
-        raise BlocksError(
-            "compare",
-            folder.name,
-            f"run {folder.name} does not exist locally",
-            f"a run in {folder.parent}",
-            nearest(folder.name, known) or "Run the pipeline locally with `tfhub-blocks run`",
-        )
-    record: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    return record
-
-
-def _rows(kind: str, here: Mapping[str, str], there: Mapping[str, str]) -> Iterator[ComparedOutput]:
-    for name in sorted(here.keys() | there.keys()):
-        yield ComparedOutput(kind, name, here.get(name, ABSENT), there.get(name, ABSENT))
-
-
-def _digests(paths: Mapping[str, Path]) -> dict[str, str]:
-    return {name: content_digest(path)[:VERSION_DIGITS] for name, path in paths.items()}
-
-
-def _texts(metrics: Mapping[str, float]) -> dict[str, str]:
-    return {name: f"{value:.6g}" for name, value in metrics.items()}
+def input_defaults(pipeline: str) -> dict[str, str]:
+    """Return the default of each input of a pipeline of this project, as text."""
+    ports = pipeline_ports(pipeline).items()
+    return {name: str(port.default) for name, port in ports if port.default is not None}
 
 
 def _input_text(value: Any) -> str:

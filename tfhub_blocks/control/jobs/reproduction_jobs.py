@@ -7,7 +7,7 @@ from typing import Any
 
 from azure.ai.ml import Input, dsl
 
-from tfhub_blocks.control.environments.environment_bakes import move_steps, moved
+from tfhub_blocks.control.environments.environment_bakes import moved
 from tfhub_blocks.control.jobs.submission import Prepared, SubmissionRequest, prepare_made
 from tfhub_blocks.control.jobs.submitted_jobs import Job
 from tfhub_blocks.control.lineage.recorded_output import read_output
@@ -17,10 +17,10 @@ from tfhub_blocks.control.project.assets import (
     load_components,
     typed,
 )
-from tfhub_blocks.control.project.job_reading import read_graph
 from tfhub_blocks.control.project.profiles import SERVERLESS, Profile
 from tfhub_blocks.control.project.run_records import COMPLETED, RunRecord
-from tfhub_blocks.control.project.step_graph import OutputOf, quote_texts
+from tfhub_blocks.control.project.run_requests import read_prepared
+from tfhub_blocks.control.project.step_graph import OutputOf
 from tfhub_blocks.control.project.tags import TAG
 from tfhub_blocks.control.repository.catalog import component_files
 from tfhub_blocks.control.reproduction.reproduction_plan import ReproductionPlan, Work
@@ -142,11 +142,8 @@ def prepare_plan(connection: Connection, plan: ReproductionPlan, profile: Profil
     job = _build(name, plan, components, {key: types[key] for key in given})(
         **{key: Input(type=types[key], path=str(value)) for key, value in given.items()}
     )
-    if profile.environments:
-        move_steps(job, profile.environments)
     request = SubmissionRequest(name, (), {}, reuse=False, tags={PLAN_TAG: plan_digest(plan)})
-    graph = read_graph(job, name, given)
-    quote_texts(job)
+    graph = read_prepared(job, name, given, profile)
     return prepare_made(connection, request, profile, job, graph, given)
 
 

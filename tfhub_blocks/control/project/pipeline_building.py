@@ -37,7 +37,8 @@ class Building:
     """The mistakes that were found so far, and the line that created each node of the job.
 
     ``misspelt`` contains the inputs that the unknown ones of a line seem to mean. ``is_draft`` is
-    True if the values of the job are stand-ins, or are left to the rules of ``check``.
+    True if the values of the job are stand-ins, or are left to the rules of ``check``. ``passed``
+    contains the inputs that the caller passed.
     """
 
     pipeline: str
@@ -45,6 +46,7 @@ class Building:
     lines: dict[str, UserLine] = field(default_factory=dict)
     misspelt: set[tuple[str, str]] = field(default_factory=set)
     is_draft: bool = False
+    passed: frozenset[str] = frozenset()
 
     def line(self, job_node: Any) -> UserLine | None:
         """Return the line that created a node, or None for a node from a YAML file."""
@@ -88,6 +90,7 @@ def checked_call(function: Any, values: tuple[Any, ...], named: dict[str, Any]) 
         return function(*values, **named)
     with building(function.__name__) as built:
         job = function(*values, **named)
+    built.passed = frozenset([*list(signature(function).parameters)[: len(values)], *named])
     job.__dict__[_BUILT] = built
     return job
 

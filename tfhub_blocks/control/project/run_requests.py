@@ -14,7 +14,7 @@ from azure.ai.ml.entities import CommandComponent
 from tfhub_blocks.control.environments.environment_bakes import move_steps
 from tfhub_blocks.control.project.job_reading import read_graph
 from tfhub_blocks.control.project.node_checks import check_local_data
-from tfhub_blocks.control.project.pipeline_building import building
+from tfhub_blocks.control.project.pipeline_building import Building, building
 from tfhub_blocks.control.project.pipeline_inputs import function_ports
 from tfhub_blocks.control.project.profiles import Profile
 from tfhub_blocks.control.project.step_graph import Graph, quote_texts, refuse_secrets
@@ -54,12 +54,38 @@ def prepare_job(
         settings, ports, profile.inputs, name, remote=profile.engine == "azureml"
     )
     job, graph = _build(name, ports, given, given, profile)
+    return job, graph, given
+
+
+def read_prepared(
+    job: Any,
+    name: str,
+    given: Mapping[str, Any],
+    profile: Profile,
+    built: Building | None = None,
+) -> Graph:
+    """Prepare a job whose inputs are set for the engine of a profile, and return its graph.
+
+    Args:
+        job: The azure-ai-ml ``PipelineJob``. Its texts are quoted for Azure ML, so that a job is
+            prepared once.
+        name: The name of the pipeline.
+        given: The inputs of the pipeline by name.
+        profile: The profile with the engine, and the environments that the steps run in.
+        built: The lines of the nodes, if the job was built from a pipeline function here.
+
+    Raises:
+        BlocksError: The job contains mistakes or a credential, or local data is missing.
+    """
+    if profile.environments:
+        move_steps(job, profile.environments)
+    graph = read_graph(job, name, given, built)
     refuse_secrets(graph)
-    if profile.engine == "local":
-        check_local_data(graph)
     if profile.engine == "azureml":
         quote_texts(job)
-    return job, graph, given
+    else:
+        check_local_data(graph)
+    return graph
 
 
 def draft_graph(name: str) -> Graph:
@@ -141,9 +167,12 @@ def _build(
                     for key, value in given.items()
                 }
             )
-        if profile and profile.environments:
-            move_steps(job, profile.environments)
-        graph = read_graph(job, name, told, built)
+        if profile is not None and not built.is_draft:
+            graph = read_prepared(job, name, given, profile, built)
+        else:
+            if profile is not None and profile.environments:
+                move_steps(job, profile.environments)
+            graph = read_graph(job, name, told, built)
     return job, graph
 
 

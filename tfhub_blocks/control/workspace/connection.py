@@ -104,6 +104,15 @@ def _quieten() -> None:
     logging.getLogger("azure.ai.ml").setLevel(logging.ERROR)
 
 
+def is_configured() -> bool:
+    """Return True if a ``config.json`` in this folder or above it may name a workspace."""
+    try:
+        _find(None)
+    except BlocksError:
+        return False
+    return True
+
+
 def _find(config: Path | None) -> Path:
     if config is not None:
         return config
