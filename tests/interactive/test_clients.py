@@ -16,7 +16,8 @@ from tfhub_blocks.control.project.run_records import held_run
 from tfhub_blocks.control.project.step_graph import told_inputs
 from tfhub_blocks.interactive.output_values import OutputValue
 from tfhub_blocks.records.base.folders import begin_folder, finish_folder
-from tfhub_blocks.records.base.lineage import Provenance
+from tfhub_blocks.records.base.lineage import Provenance, read_lineage
+from tfhub_blocks.records.formats.withdrawals import Withdrawal
 
 PROVENANCE = Provenance("test", {}, (), "0" * 64, "0" * 64, "", "")
 
@@ -279,6 +280,20 @@ def write_predictions(folder, rows):
     )
     manifest.write(partial)
     finish_folder(folder, "predictions", predictions.FORMAT, PROVENANCE)
+
+
+def test_input_that_is_withdrawn_is_refused(letters, job):
+    snapshot = job.outputs["snapshot"].path
+    digest = read_lineage(snapshot).digest
+    written = Withdrawal("output", "it", (digest,), (), "No", ("ada",), "2026-01-02T03:04:05Z")
+    folder = Path("pipelines/withdrawals")
+    folder.mkdir(parents=True)
+    (folder / written.file_name).write_text(written.as_text())
+    try:
+        with pytest.raises(BlocksError, match="withdrawn on 2026-01-02 by ada: No"):
+            tfhub_blocks.LocalClient().jobs.create_or_update(letters(source=str(snapshot)))
+    finally:
+        shutil.rmtree(folder)  # the project is that of the other tests too
 
 
 def test_wrong_objects_and_names_are_refused(letters):

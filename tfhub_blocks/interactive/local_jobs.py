@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from tfhub_blocks.control.lineage.run_archive import Archive
+from tfhub_blocks.control.lineage.withdrawn_outputs import refuse_withdrawn_inputs
 from tfhub_blocks.control.local.local_engine import LocalEngine
 from tfhub_blocks.control.project.interrupted_runs import settle_run
 from tfhub_blocks.control.project.profiles import Profile
@@ -182,6 +184,7 @@ def start_run(job: Any, profile: Profile, runs_dir: Path, reuse: bool) -> LocalJ
         BlocksError: The pipeline or an input contains mistakes. Nothing has run.
     """
     _, graph, given = read_call(job, profile)
+    refuse_withdrawn_inputs("run", graph, Archive(runs_dir))
     engine = LocalEngine(runs_dir, profile, reuse=reuse)
     with ExitStack() as stack:
         record = stack.enter_context(engine.started(graph, given))
