@@ -13,10 +13,14 @@ CHROMIUM_VERSION := 153.0.0
 # Those that tests/browser.py looks for.
 BROWSERS := chromium-headless-shell chromium google-chrome
 # Each a process of its own; what is in none of these folders is one more. The longest first.
-TEST_FOLDERS := azureml compute control boundary
-TEST_PARTS := rest $(TEST_FOLDERS)
-# The folders of a part, all that is in no other for the rest, so that no test is in neither.
-FOLDERS_OF = $(if $(filter rest,$(1)),$(TEST_FOLDERS:%=--ignore=tests/%),tests/$(1))
+TEST_FOLDERS := azureml control compute boundary
+TEST_PARTS := azureml-a azureml-p control rest compute boundary
+# Those beside Azure ML wait a good deal, so they are two parts, by the first letter of the file.
+OF_azureml-a := tests/azureml --ignore-glob=*/test_[p-z]*.py
+OF_azureml-p := tests/azureml --ignore-glob=*/test_[a-o]*.py
+# All that is in no other part, so that no test is in neither.
+OF_rest := $(TEST_FOLDERS:%=--ignore=tests/%)
+FOLDERS_OF = $(or $(OF_$(1)),tests/$(1))
 BENCHMARKS := $(patsubst tests/benchmarks/bench_%.py,bench-%,$(wildcard tests/benchmarks/bench_*.py))
 WITH_NODE = PATH="$(CURDIR)/.node/bin:$$PATH"
 # What each part prints stays together, where make knows how.
@@ -91,17 +95,17 @@ lock-check: setup
 		"Expected the output of \`make lock\`. Run \`make lock\` and commit the result." >&2; \
 		exit 1; }; done
 
-# Three at a time keep two cores busy: those beside Azure ML wait a good deal, and what they wait for
-# goes before what computes. What several of them need is made once, in a folder that they share.
+# Four at a time keep two cores busy, because those beside Azure ML wait, and what they wait for goes
+# before what computes. What several of them need is made once, in a folder that they share.
 test: setup
 	@$(MAKE) --no-print-directory -j2 samples test-tools
 	@echo "Testing in $(words $(TEST_PARTS)) parts, at most 14 minutes on two cores; each prints" \
 		"when it is done"
 	@shared=$$(mktemp -d) && trap 'rm -rf '$$shared EXIT && export BLOCKS_TESTS_SHARED=$$shared \
-		&& $(MAKE) --no-print-directory --keep-going -j3 $(TOGETHER) check $(TEST_PARTS:%=test-%)
+		&& $(MAKE) --no-print-directory --keep-going -j4 $(TOGETHER) check $(TEST_PARTS:%=test-%)
 
 $(TEST_PARTS:%=test-%): test-%:
-	@$(if $(filter-out azureml,$*),nice -n 5) \
+	@$(if $(filter-out azureml-%,$*),nice -n 5) \
 		$(BIN)/python -m pytest -m "not slow and not soak" $(call FOLDERS_OF,$*)
 
 # All checks but those of `make soak`, at most 2 hours on two cores; each part can be run alone.

@@ -142,6 +142,7 @@ def test_own_and_installed_names_are_found_side_by_side(project: ForeignProject)
         assert project.run("tfhub-blocks", "show", name).returncode == 0
 
 
+@pytest.mark.slow
 def test_imports_mean_the_same_in_a_script_and_with_m(project: ForeignProject) -> None:
     script = (
         "from tfhub_blocks.components import count_items, extract_features as installed\n"

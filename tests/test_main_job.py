@@ -127,7 +127,7 @@ sys.modules["tfhub_blocks"] = sys.modules["tensorflow_hub"] = None  # as if not 
 import json, mlflow
 model = mlflow.pyfunc.load_model(sys.argv[1])
 items = json.loads(sys.argv[2])
-if model.metadata.get_input_schema().inputs[0].type.name == "binary":
+if str(model.metadata.get_input_schema().inputs[0].type) == "Any":
     items = [open(path, "rb").read() for path in items]
 answers = model.predict(items)
 assert len(answers["probabilities"][0]) == len(model.metadata.metadata["labels"])

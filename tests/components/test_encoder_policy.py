@@ -48,6 +48,7 @@ def test_what_nobody_said_is_production(imported):
     assert "loading, fine_tuning, inference are undecided" in told
 
 
+@pytest.mark.slow
 def test_a_handle_without_a_version_is_for_experiments(imported):
     mutable = {"handle": "https://tfhub.dev/someone/small", "decisions": DECIDED}
     assert imported({}, **mutable) == (0, "")

@@ -66,7 +66,7 @@ def test_prices_of_all_pages_replace_those_of_the_file(toy, retail):
     outcome = refresh(toy, retail)
     assert (outcome.status, outcome.err) == (0, "")
     assert sizes() == {D2: (0.1, 0.02)}
-    assert len(retail.asked) == 2
+    assert len(retail.asked) == 4  # two pages of the size, the load balancer and the disk
     prices = load_prices(Path("pipelines/prices.toml"))
     assert prices.regions["eastus"].date == str(datetime.now(UTC).date())
     assert list(prices.warnings()) == []
@@ -75,7 +75,13 @@ def test_prices_of_all_pages_replace_those_of_the_file(toy, retail):
 
 def test_request_is_the_documented_one(toy, retail):
     refresh(toy, retail)
-    [asked] = retail.asked
+    asked, *meters = retail.asked
+    assert [it["$filter"] for it in meters] == [
+        "serviceName eq 'Load Balancer' and priceType eq 'Consumption' and skuName eq 'Standard' "
+        "and meterName eq 'Standard Included LB Rules and Outbound Rules'",
+        "serviceName eq 'Storage' and priceType eq 'Consumption' and skuName eq 'P10 LRS' "
+        "and meterName eq 'P10 LRS Disk'",
+    ]
     assert asked == {
         "api-version": "2023-01-01-preview",
         "currencyCode": "'USD'",
@@ -112,6 +118,50 @@ def test_of_several_meters_the_dearest_is_taken(toy, retail):
     retail.items += [item(D2, 0.3, isPrimaryMeterRegion=False), item(D2, 0.2)]
     refresh(toy, retail)
     assert sizes() == {D2: (0.3, 0.02)}
+
+
+def meter(wanted, price, region="Global", **other):
+    """An item of a meter, as the API lists it."""
+    names = {
+        "serviceName": wanted.service,
+        "productName": wanted.product,
+        "skuName": wanted.sku,
+        "meterName": wanted.name,
+        "unitOfMeasure": wanted.unit,
+        "armSkuName": "",
+        "armRegionName": region,
+    }
+    return item("", price, **(names | other))
+
+
+def test_load_balancer_and_disk_have_the_prices_of_their_meters(toy, retail):
+    balancer, disk = retail_api.BALANCER, retail_api.DISK
+    retail.items += [
+        meter(balancer, 0.025),
+        meter(balancer, 0.5, "westeurope"),
+        meter(balancer, 9.0, unitOfMeasure="1 Month"),
+        meter(disk, 19.71, "eastus"),
+        meter(disk, 30.0, "westeurope"),
+        meter(disk, 99.0, "eastus", productName="Premium SSD Managed Disks v0"),
+    ]
+    assert refresh(toy, retail).status == 0
+    found = load_prices().regions["eastus"]
+    assert (found.load_balancer_day, found.disk_month) == (0.6, 19.71)
+    # A region's own meter comes before the one of all regions.
+    retail.items += [meter(balancer, 0.03, "eastus")]
+    assert refresh(toy, retail).status == 0
+    assert load_prices().regions["eastus"].load_balancer_day == 0.72
+
+
+def test_prices_of_meters_that_are_not_listed_stay_and_a_bad_one_is_refused(toy, retail):
+    toy.write("pipelines/prices.toml", PRICES + "load_balancer_day = 0.33\ndisk_month = 5.0\n")
+    assert refresh(toy, retail).status == 0
+    found = load_prices().regions["eastus"]
+    assert (found.load_balancer_day, found.disk_month) == (0.33, 5.0)
+    retail.items += [meter(retail_api.DISK, 0.0, "eastus")]
+    outcome = refresh(toy, retail)
+    assert "the API returned the price 0.0 for P10 LRS Disk in eastus" in outcome.err
+    assert load_prices().regions["eastus"] == found
 
 
 def test_size_that_is_only_auctioned_has_no_low_priority_price(toy, retail):
@@ -154,7 +204,7 @@ def test_what_may_pass_is_tried_again(toy, retail, fault):
     retail.faults = [fault, fault]
     assert refresh(toy, retail).status == 0
     assert sizes() == {D2: (0.1, 0.02)}
-    assert len(retail.asked) == 3
+    assert len(retail.asked) == 5
 
 
 FAULTS = {

@@ -93,6 +93,7 @@ def test_item_is_found_by_a_file_of_that_content(chain):
     assert {held.item for held in uses.held} == {item}
 
 
+@pytest.mark.slow
 def test_item_of_other_data_is_in_no_model(chain):
     """A model of a snapshot without the picture is none of those."""
     chain.write("pictures/cat/0.bmp", "no picture any more")

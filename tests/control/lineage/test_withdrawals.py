@@ -85,6 +85,7 @@ def test_run_is_refused_before_it_begins_and_by_the_step(chain, sources):
     assert len(chain.runs) == runs + 2
 
 
+@pytest.mark.slow
 def test_data_without_the_item_is_taken(chain, sources):
     item = item_of(chain)
     withdraw(chain, item)

@@ -229,7 +229,9 @@ def test_what_a_step_leaves_behind_does_not_outlive_it_and_is_not_waited_for(pro
     assert not any(is_alive(number) for number in started(project, 2))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_interrupt_ends_the_whole_process_groups(number, project):
     project.effect(SLEEP)
     process = project.start("run", "toy", "--set", "source=src", "--json")
@@ -365,6 +367,7 @@ def test_two_runs_that_want_the_same_step_make_it_once(project):
     assert records[0]["run"] != records[1]["run"]
 
 
+@pytest.mark.slow
 def test_run_that_waits_for_another_can_be_interrupted(project):
     project.effect(SLEEP)
     first = project.start("run", "toy", "--set", "source=src")

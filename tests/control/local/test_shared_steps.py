@@ -122,6 +122,7 @@ def test_one_killed_worker_fails_the_step_and_the_rerun_makes_what_is_missing(sh
     assert not list(sharing.project.folder.glob(".runs/store/*.attempt-*"))
 
 
+@pytest.mark.slow
 def test_work_outlives_a_killed_engine(sharing):
     sharing.write(WAITS)
     engine = sharing.start(1)
@@ -137,6 +138,7 @@ def test_work_outlives_a_killed_engine(sharing):
     assert sum(sharing.made(outcome)) == 12 - kept
 
 
+@pytest.mark.slow
 def test_interrupted_run_keeps_its_work(sharing):
     sharing.write(WAITS)
     engine = sharing.start(2)

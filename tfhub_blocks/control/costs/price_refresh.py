@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from tfhub_blocks.control.costs.prices import Prices, RegionPrices
-from tfhub_blocks.control.costs.retail_prices import PriceSource
+from tfhub_blocks.control.costs.retail_prices import BALANCER, DISK, PriceSource
 from tfhub_blocks.control.project.profiles import profile_folders
 from tfhub_blocks.records.base.errors import BlocksError
 
@@ -29,6 +29,9 @@ def refresh(
     is_default: bool = False,
 ) -> Refreshed:
     """Return today's prices for the sizes in the file, in the profiles, and in ``sizes``.
+
+    The prices of a load balancer and of a node's disk are queried as well. If the API has none, the
+    file's own stay.
 
     Args:
         old: The current file.
@@ -63,15 +66,21 @@ def refresh(
             str(datetime.now(UTC).date()),
             source.url,
             prices,
-            # The prices of machines alone are queried; these are entered by hand.
-            load_balancer_day=others.load_balancer_day if others else None,
-            disk_month=others.disk_month if others else None,
+            load_balancer_day=per_day(source.meter(name, BALANCER))
+            or (others.load_balancer_day if others else None),
+            disk_month=source.meter(name, DISK) or (others.disk_month if others else None),
+            # Entered by hand: the price depends on the account's redundancy and tier.
             storage_gb_month=others.storage_gb_month if others else None,
         )
         unknown += [(name, size) for size in wanted if size not in prices]
     default = region if region and is_default else old.region
     prices_now = replace(old, currency=source.currency, region=default, regions=found)
     return Refreshed(prices_now, tuple(regions), tuple(unknown))
+
+
+def per_day(per_hour: float | None) -> float | None:
+    """Return the price of a day; None without a price of an hour."""
+    return None if per_hour is None else round(24 * per_hour, 10)
 
 
 def profile_sizes() -> set[str]:

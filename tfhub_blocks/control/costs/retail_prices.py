@@ -29,6 +29,32 @@ _SUFFIXES: Mapping[str, Tier | None] = {"Low Priority": "low_priority", "Spot": 
 
 
 @dataclass(frozen=True)
+class Meter:
+    """A meter of something else than a machine, by the names that the API gives it.
+
+    Meters in the region ``Global`` apply to every region that has none of its own.
+    """
+
+    service: str
+    product: str
+    sku: str
+    name: str
+    unit: str
+
+
+# A cluster's load balancer, by the hour, and the disk of a node (P10, 128 GiB), by the month.
+BALANCER = Meter(
+    "Load Balancer",
+    "Load Balancer",
+    "Standard",
+    "Standard Included LB Rules and Outbound Rules",
+    "1 Hour",
+)
+DISK = Meter("Storage", "Premium SSD Managed Disks", "P10 LRS", "P10 LRS Disk", "1/Month")
+_GLOBAL = "Global"
+
+
+@dataclass(frozen=True)
 class PriceSource:
     """The API to query for prices, and the currency."""
 
@@ -54,7 +80,7 @@ class PriceSource:
         found: dict[str, SizePrices] = {}
         for name in names:
             prices: dict[Tier, float] = {}
-            for item in self._items(region, name):
+            for item in self._items(_machine_filter(region, name)):
                 tier = _tier(item)
                 if tier is not None and _belongs(item, region, name):
                     # The highest of several meters, because a ceiling must not be too low.
@@ -63,11 +89,20 @@ class PriceSource:
                 found[name] = SizePrices(**prices)
         return found
 
-    def _items(self, region: str, size: str) -> Iterator[Mapping[str, Any]]:
-        asked = (
-            "serviceName eq 'Virtual Machines' and priceType eq 'Consumption' "
-            f"and armRegionName eq {_quoted(region)} and armSkuName eq {_quoted(size)}"
-        )
+    def meter(self, region: str, meter: Meter) -> float | None:
+        """Return the price of a meter in a region; None if the API has none.
+
+        Raises:
+            BlocksError: The API cannot be reached, refuses the request, or returns no valid prices.
+        """
+        found: dict[str, float] = {}
+        for item in self._items(_meter_filter(meter)):
+            place = str(item.get("armRegionName"))
+            if place in (region, _GLOBAL) and _is_of(item, meter):
+                found[place] = max(self._price(item), found.get(place, 0.0))
+        return found.get(region, found.get(_GLOBAL))
+
+    def _items(self, asked: str) -> Iterator[Mapping[str, Any]]:
         query = {
             "api-version": API_VERSION,
             "currencyCode": _quoted(self.currency),
@@ -131,6 +166,35 @@ def _belongs(item: Mapping[str, Any], region: str, size: str) -> bool:
         and str(item.get("armSkuName", "")).casefold() == size.casefold()
         and "Windows" not in product
         and "CloudServices" not in product.replace(" ", "")
+        and not item.get("tierMinimumUnits")
+        and _is_now(item)
+    )
+
+
+def _machine_filter(region: str, size: str) -> str:
+    return (
+        "serviceName eq 'Virtual Machines' and priceType eq 'Consumption' "
+        f"and armRegionName eq {_quoted(region)} and armSkuName eq {_quoted(size)}"
+    )
+
+
+def _meter_filter(meter: Meter) -> str:
+    """Return the filter of a meter in all regions, because it may be sold in Global alone."""
+    return (
+        f"serviceName eq {_quoted(meter.service)} and priceType eq 'Consumption' "
+        f"and skuName eq {_quoted(meter.sku)} and meterName eq {_quoted(meter.name)}"
+    )
+
+
+def _is_of(item: Mapping[str, Any], meter: Meter) -> bool:
+    """Return True if an item is the current price of a meter."""
+    return (
+        item.get("serviceName") == meter.service
+        and item.get("productName") == meter.product
+        and item.get("skuName") == meter.sku
+        and item.get("meterName") == meter.name
+        and item.get("unitOfMeasure") == meter.unit
+        and item.get("type") == "Consumption"
         and not item.get("tierMinimumUnits")
         and _is_now(item)
     )

@@ -42,8 +42,8 @@ def main(words: list[str]) -> int:
 
 
 def tell(name: str, fact: object) -> None:
-    """Print a fact."""
-    print(f"{PREFIX}{name} {json.dumps(fact, sort_keys=True)}", flush=True)
+    """Print a fact, also from a handler of signals: ``print`` fails there during a ``print``."""
+    os.write(1, f"{PREFIX}{name} {json.dumps(fact, sort_keys=True)}\n".encode())
 
 
 def _tried(action: Callable[[], object]) -> object:

@@ -156,6 +156,23 @@ def facts_of(job: Job) -> dict[str, Any]:
     return found
 
 
+def late_facts_of(job: Job, name: str, most_s: float) -> dict[str, Any]:
+    """Return the facts of an ended job, whose log may be complete later than the job.
+
+    Args:
+        job: The ended job.
+        name: The fact to wait for.
+        most_s: The longest wait. After it the facts are returned without that one.
+
+    Raises:
+        BlocksError: The workspace did not answer.
+    """
+    limit = time.monotonic() + most_s
+    while name not in (found := facts_of(job)) and time.monotonic() < limit:
+        time.sleep(poll_interval_s())
+    return found
+
+
 def wait_for_line(job: Job, sign: str, most_s: float) -> bool:
     """Wait until a line of a job's log begins with a text; False if the job ends before."""
     limit = time.monotonic() + most_s

@@ -35,6 +35,7 @@ from tfhub_blocks.control.doctor.trial_jobs import (
     ended,
     environment_reference,
     facts_of,
+    late_facts_of,
     probe_job,
     probe_node,
     submit_probe,
@@ -63,6 +64,9 @@ _SETTINGS = (
 # An endpoint that is created later in the day than this ends tomorrow.
 _LEAST_HOURS = 3.0
 _SAVING_S = 600.0
+# A job can be Canceled while its step still has time to end, and before the end of its log is in
+# storage.
+_LATE_LOG_S = 60.0
 
 
 def _image(trial: Trial) -> Mapping[str, Any]:
@@ -170,10 +174,9 @@ def _cancel(trial: Trial) -> Mapping[str, Any]:
         "cancel.status": last,
         "cancel.states": list(dict.fromkeys(states)),
         "cancel.ended_after_s": seconds,
-        **facts_of(job),
     }
     # No line means that the step was killed without a signal that it could see.
-    return {"cancel.signal": None, **facts}
+    return {"cancel.signal": None, **facts, **late_facts_of(job, "cancel.signal", _LATE_LOG_S)}
 
 
 def _two_nodes(trial: Trial) -> Mapping[str, Any]:
