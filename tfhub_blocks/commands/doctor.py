@@ -17,6 +17,7 @@ from tfhub_blocks.commands import (
     promotions,
     publishing,
     reproductions,
+    runs,
     schedules,
     withdrawals,
 )
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 # Every command module that asks a workspace, in the order of the command line.
 _DECLARING = (
-    *(compute, publishing, locks, jobs, lineages, withdrawals, reproductions, promotions),
+    *(compute, publishing, locks, jobs, runs, lineages, withdrawals, reproductions, promotions),
     *(schedules, deployments, owners, costs),
 )
 _FOLDER = Path(".runs") / "doctor"
